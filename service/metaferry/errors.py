@@ -1,0 +1,165 @@
+"""Every error metaferry raises on purpose, and the one map from an error to an exit code.
+
+A caller who catches :class:`MetaferryError` catches all of them. The tree::
+
+    MetaferryError                     exit 1 unless a line below says otherwise
+    ├── UsageError                     2    the call itself cannot be understood
+    │   └── JobError                   2    the job file, with the place in it
+    ├── SchemaError                    1    a schema.json that is not one, with line and column
+    ├── SafetyStop                     5    a limit of the policy stopped the run before its first write
+    ├── LeaseHeld                      11   another run is writing to this datasource
+    ├── Interrupted                    130 or 143, after a drain; the next run goes on
+    └── StorageError                   1    one of the closed list below; `retryable` says what to do
+        ├── Throttled                  the store asks for less (429, 503 SlowDown); retryable
+        ├── Unavailable                5xx, time-outs, broken connections; retryable
+        ├── Denied                     the credentials are known and may not do this; stops the run
+        ├── Expired                    the credentials are no longer valid; refreshed once, then stops the run
+        ├── NotFound                   no such object, bucket or container
+        ├── Conflict                   a precondition on a write failed: somebody else wrote
+        ├── Changed                    the object was replaced while it was being read
+        ├── Corrupt                    bytes arrived that are not the bytes that were sent; retryable
+        └── Unsupported                this store cannot do what was asked
+
+Messages are one sentence for a person: what happened, where, what was expected. `advice` is what
+to do about it. Neither ever holds a credential: adapters build them from status and code, never
+from the text of a foreign exception that may quote a signed URL.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MetaferryError(Exception):
+    """The root of the tree. `str(error)` is the message; `advice` may be empty."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class UsageError(MetaferryError):
+    """The command line or the arguments of a library call make no sense."""
+
+    exit_code = 2
+
+
+class JobError(UsageError):
+    """The job file (or a `--set` over it) is wrong. `place` is file, line and key as far as known."""
+
+    def __init__(self, message: str, *, place: str = "", advice: str = "") -> None:
+        super().__init__(f"{place}: {message}" if place else message, advice=advice)
+        self.place = place
+
+
+class SchemaError(MetaferryError):
+    """A schema.json that the consumer would refuse; the message names line and column, or the entry."""
+
+
+class SafetyStop(MetaferryError):
+    """`max_rejects` or `max_delete` was passed. Nothing was written or deleted."""
+
+    exit_code = 5
+
+
+class LeaseHeld(MetaferryError):
+    """Another run holds the lease of this datasource."""
+
+    exit_code = 11
+
+
+class Interrupted(MetaferryError):
+    """A signal stopped the run; what was under way has been drained."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(
+            "the run was interrupted and has been drained",
+            advice="run it again: it goes on where this one stopped",
+        )
+        self.signal = signal
+
+
+class StorageError(MetaferryError):
+    """Something a store answered, or failed to answer.
+
+    `url` is the datasource (without credentials), `path` the key below it, "" where the whole
+    datasource is meant. `status` and `code` are the store's own words (HTTP status, error code).
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        url: str = "",
+        path: str = "",
+        status: int | None = None,
+        code: str = "",
+        advice: str = "",
+    ) -> None:
+        super().__init__(message, advice=advice)
+        self.url = url
+        self.path = path
+        self.status = status
+        self.code = code
+
+
+class Throttled(StorageError):
+    """The store asks for a lower rate. `retry_after` is what it asked for, in seconds, if it did."""
+
+    retryable = True
+    retry_after: float | None = None
+
+
+class Unavailable(StorageError):
+    """A passing failure: 5xx, a time-out, a connection that broke."""
+
+    retryable = True
+
+
+class Denied(StorageError):
+    """The store knows who asks and refuses; or the credentials themselves are refused."""
+
+
+class Expired(StorageError):
+    """The credentials have run out (or the clock of this machine is wrong: `code` tells)."""
+
+
+class NotFound(StorageError):
+    """There is no such object, bucket or container. `path` is "" when it is the bucket."""
+
+
+class Conflict(StorageError):
+    """A conditional write found something else than it was told to expect."""
+
+
+class Changed(StorageError):
+    """The object is no longer the version that was asked for."""
+
+
+class Corrupt(StorageError):
+    """What arrived is not what was sent: a checksum or a length is wrong."""
+
+    retryable = True
+
+
+class Unsupported(StorageError):
+    """The store, or its adapter, cannot do this at all."""
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of a process that ends with this error; the only place that decides it."""
+    if isinstance(error, Interrupted):
+        return 128 + error.signal
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if isinstance(error, MetaferryError):
+        return error.exit_code
+    return 1

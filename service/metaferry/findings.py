@@ -1,0 +1,64 @@
+"""Findings: what a run noticed about single rows and files, and the closed list of their codes.
+
+An *error* (`errors.py`) stops a run. A *finding* does not: it names one row or one file that
+could not be used, or that the user will want to know of, and says what to do. Findings are
+shown by `plan` and `sync`, counted in `run.json` and kept beside the run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    ERROR = "error"  # a row was rejected, or a document refused
+    WARNING = "warning"  # used, or left alone, but somebody should look
+    INFO = "info"
+
+
+class Code(StrEnum):
+    """Closed and documented in docs/findings.md (a test compares the two)."""
+
+    # -- rows
+    SOURCE_MALFORMED = "source.malformed"  # a line that is no record: ragged, bad JSON, bad encoding
+    RECORD_UNNAMED = "record.unnamed"  # the row's file_name is null or empty
+    RECORD_UNMATCHED = "record.unmatched"  # no media of that name
+    RECORD_EXCLUDED = "record.excluded"  # its media is outside include/exclude/--prefix
+    RECORD_DUPLICATE = "record.duplicate"  # two rows of one source for one document
+    RECORD_OVERLAP = "record.overlap"  # a later source replaced values of an earlier one
+    RECORD_FRAME_INVALID = "record.frame_invalid"  # a frame that is no whole number, or on an image
+    RECORD_FRAME_OUT_OF_RANGE = "record.frame_out_of_range"  # frame >= number of frames, or negative
+    NAME_HOSTILE = "name.hostile"  # `..`, backslash, control characters …
+    VALUE_TYPE = "value.type"  # the value does not fit its schema entry
+    VALUE_RANGE = "value.range"  # an integer beyond 2^53
+    VALUE_NOT_FINITE = "value.not_finite"  # NaN or Infinity: the key is left out
+    # -- media
+    MEDIA_COLLISION = "media.collision"  # two media that would share one document
+    MEDIA_UNREADABLE = "media.unreadable"  # a video that does not decode
+    MEDIA_UNPROVED = "media.unproved"  # a video whose frame count nothing proves
+    # -- documents
+    DOCUMENT_ORPHAN = "document.orphan"  # its media or its records are gone
+    DOCUMENT_STALE = "document.stale"  # a frame document with the digits of an older encoding
+    DOCUMENT_FOREIGN = "document.foreign"  # changed by somebody else since our last run
+    DOCUMENT_CONFLICT = "document.conflict"  # changed by somebody else during this run
+    DOCUMENT_FAILED = "document.failed"  # could not be written; the next run tries again
+    # -- the schema and the store
+    SCHEMA_CHANGED = "schema.changed"  # schema.json gains or changes entries
+    SCHEMA_UNCOVERED = "schema.uncovered"  # a key that no schema entry describes
+    STORAGE_NOT_ATOMIC = "storage.not_atomic"  # this file system cannot rename
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing noticed, with its place. Empty strings and None mean "does not apply"."""
+
+    code: Code
+    severity: Severity
+    message: str
+    advice: str = ""
+    source: str = ""  # the source's name: its table as the job file gives it
+    file: str = ""  # the file of that table, where a source is several
+    row: int | None = None  # line of a text file, row number (from 1) otherwise
+    media: str = ""
+    target: str = ""

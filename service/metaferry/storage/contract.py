@@ -1,0 +1,187 @@
+"""The storage contract: the only way a byte enters or leaves metaferry.
+
+Two protocols. An :class:`Adapter` is what each kind of store implements: single attempts, no
+retries, foreign errors already turned into ours. A :class:`Storage` is what everybody else uses:
+an adapter behind the one retry layer (`retry.py`). Wrappers (faults, counters, dry run) stand
+between the two and implement `Adapter` themselves.
+
+Keys ("paths") are relative to the datasource, with `/` between segments, no leading slash, and
+exact code points: nothing here normalises, quotes or decodes what a caller sees. Keys with empty,
+`.` or `..` segments or control characters may appear in listings (they exist in real buckets) but
+are refused by `lightly/names.py` before anything is written under them.
+
+Every method is a coroutine and is called on one event loop; an adapter keeps one client, made on
+first use on that loop and closed by `close()`. Nothing here creates or deletes a bucket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Protocol, runtime_checkable
+
+
+class OnlyIf(Enum):
+    """Preconditions of a write that need no token."""
+
+    ANYTHING = "anything"
+    ABSENT = "absent"
+
+
+ANYTHING: Final = OnlyIf.ANYTHING
+ABSENT: Final = OnlyIf.ABSENT
+
+#: What a write may require of what is there now: anything, nothing, or exactly this token.
+Precondition = OnlyIf | str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a listing.
+
+    `token` changes whenever the content is replaced: ETag (S3, Azure), generation (GCS),
+    `size-mtime_ns-inode` on a local file system. It is opaque, and what `Precondition` takes.
+    `md5` is the hex MD5 of the content where the listing *proves* it, else None.
+    `mtime` is seconds since 1970, UTC, as the store tells it.
+    """
+
+    path: str
+    size: int
+    token: str
+    md5: str | None
+    mtime: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a listing. `cursor` is opaque; None after the last page."""
+
+    entries: list[Entry]
+    cursor: Any | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """The bytes of one ranged read, and what they are part of: version and size of the whole object."""
+
+    data: bytes
+    token: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a put left behind. `md5` (hex) is the store's own word where it gives one, else ours."""
+
+    token: str
+    md5: str
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a store can do; fixed for an adapter, except where a run finds out otherwise.
+
+    listing_md5: listings prove the content of small objects written by one plain put, so an
+        unchanged document is recognised without reading it (and no ledger is needed).
+    conditional: `only_if` is honoured by the store itself. Where false, it is best effort
+        (checked just before), and the run says so.
+    atomic: nobody ever sees a part of a put. False only for file systems without a rename.
+    """
+
+    listing_md5: bool
+    conditional: bool
+    atomic: bool = True
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """One datasource, single attempts. Raises `errors.StorageError` subclasses and nothing else."""
+
+    @property
+    def url(self) -> str:
+        """The datasource as a URL for people and logs: no credentials, no options."""
+
+    @property
+    def traits(self) -> Traits: ...
+
+    async def list_page(
+        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
+    ) -> Page:
+        """One page of the keys that begin with `prefix` (any string, not only a folder).
+
+        Pages come in the store's own order, without gaps and without repeats, and hold at most a
+        few thousand entries, so memory is bounded by a page. Folder markers (`dir/`, size 0) and
+        our own temporary files are left out. `start_after` skips keys up to and including it in
+        byte order, on stores that list in byte order (S3, GCS, Azure, local, memory); others may
+        raise `Unsupported`. `cursor` is the previous page's; a page that failed is asked again
+        with the same cursor. A missing bucket is `NotFound` with an empty path; a missing
+        folder on a local file system too; a prefix without keys is one empty page.
+        """
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        """The bytes `[start, end)`, one request; `end` None reads to the end, and past it is cut.
+
+        An empty range (start at or past the size) gives `b""` where the store allows the question.
+        With `version` (a token) the bytes are of that version or `Changed` is raised; without it
+        the answer names the version it came from, so that the next read can be pinned. A short or
+        overlong answer is `Corrupt`. A missing object is `NotFound` with its path.
+        """
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        """Writes the whole object or nothing; nobody ever sees a part of it.
+
+        `only_if` other than ANYTHING raises `Conflict` when the store holds something else. The
+        store's own checksum of what it received is compared with ours where it gives one
+        (`Corrupt` when they differ). Content type: `application/json` for `.json`.
+        """
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        """Deletes one object; deleting what is gone is success. `only_if` as in `put`."""
+
+    async def close(self) -> None:
+        """Lets go of connections; safe to call twice."""
+
+
+@dataclass(slots=True)
+class Requests:
+    """Requests as the retry layer counted them, attempts included. Feeds `run.json`."""
+
+    list: int = 0
+    get: int = 0
+    put: int = 0
+    delete: int = 0
+    retries: int = 0
+    throttled: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+
+
+class Storage(Protocol):
+    """An adapter behind the retry layer: what gather, plan and apply work with."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def traits(self) -> Traits: ...
+
+    @property
+    def requests(self) -> Requests: ...
+
+    def list(self, prefix: str = "", *, start_after: str | None = None) -> AsyncIterator[list[Entry]]:
+        """Every key below `prefix`, a page at a time; a page that fails is retried, none is skipped."""
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob: ...
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        """As the adapter's, retried. A reply that was lost is settled by reading back: equal bytes
+        under our own precondition are our own put, never reported as a conflict with ourselves."""
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None: ...
+
+    async def close(self) -> None: ...

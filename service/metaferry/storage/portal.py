@@ -1,0 +1,92 @@
+"""One event loop in a thread of its own, for callers that are not asynchronous.
+
+Planning is synchronous (DuckDB, pyarrow); storage is asynchronous. A :class:`Portal` lets the
+first use the second from any thread, also from inside somebody else's running event loop (a
+notebook, an Airflow task), since that loop is never touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+
+class Portal:
+    """`with Portal() as portal: portal.run(coroutine)`. Not reentrant; usable from many threads."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="metaferry-io", daemon=True)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.run(self._drain())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _drain(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the loop and waits for it. Ctrl-C here cancels it there."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def iterate(self, items: AsyncIterator[T], *, ahead: int = 2) -> Iterator[T]:
+        """The items of an async iterator, fetched up to `ahead` of the caller."""
+        queue: asyncio.Queue[tuple[bool, Any]] = asyncio.Queue(maxsize=max(1, ahead))
+
+        async def pump() -> None:
+            try:
+                async for item in items:
+                    await queue.put((True, item))
+            except Exception as error:  # handed to the caller's thread, which raises it
+                await queue.put((False, error))
+            else:
+                await queue.put((False, None))
+
+        async def start() -> asyncio.Task[None]:
+            return asyncio.create_task(pump())
+
+        async def stop(task: asyncio.Task[None]) -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        task = self.run(start())
+        try:
+            while True:
+                more, item = self.run(queue.get())
+                if more:
+                    yield item
+                elif item is not None:
+                    raise item
+                else:
+                    return
+        finally:
+            self.run(stop(task))
