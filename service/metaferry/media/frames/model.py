@@ -1,0 +1,71 @@
+"""What is known about the number of frames of one video: the values, and nothing that does I/O.
+
+N is the number of frames that FFmpeg decodes from the first video stream in container order that
+is no cover picture; indices are 0..N-1. Packets are not frames, and headers lie. A count is
+either exact or it is not given: `frames` is None, and `reason` says why in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+#: How much work a count may cost. Every level gives exact counts or none; a level that needs less
+#: reading than it may is used as it is. Today all of them decode.
+Level: TypeAlias = Literal["index", "scan", "decode"]
+
+#: A video to count: path below the datasource, size in bytes and token, as the listing tells them.
+Video: TypeAlias = tuple[str, int, str]
+
+#: Version of the method; part of the cache's key. Raise it whenever the same bytes may be counted
+#: differently, so that no run ever mixes the results of two methods.
+METHOD: Final = 1
+
+# Flags: closed, documented in docs/frames.md.
+CHANGED: Final = "changed"  # replaced between the listing and the count: the newer one was counted
+CORRUPT: Final = "corrupt"  # some frames carry visible damage, all of them decode
+DAMAGED: Final = "damaged"  # decoding met errors, or the file ends before its own index does
+SEVERAL: Final = "several_streams"  # more than one video stream: the first one counts
+TRUNCATED: Final = "truncated"  # shorter than its header says, yet everything there is decodes
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCount:
+    """The answer for one video.
+
+    path: the media's path below its datasource (from `count_urls`: its URL).
+    frames: N, exact; None when it is not proved.
+    digits: how many digits the index has in names of frame documents; None with `frames`, and for N = 0.
+    basis: what proves it: "decoded"; "" when nothing does.
+    flags: what a user may want to know of; the constants above.
+    requests, bytes: what it cost to read; 0 where the cache answered.
+    reason: why `frames` is None. It begins with one of `empty`, `unreadable: `, `no video stream`,
+        `decode errors: `, `deadline: `, `crashed: `, `changed: `, `gone`, `storage: `.
+    cached: whether the answer came from the cache.
+    """
+
+    path: str
+    frames: int | None
+    digits: int | None
+    basis: str = ""
+    flags: tuple[str, ...] = ()
+    requests: int = 0
+    bytes: int = 0
+    reason: str = ""
+    cached: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether the same bytes would always give this answer, so that it may be cached."""
+        return self.frames is not None or self.reason.startswith(_ABOUT_THE_CONTENT)
+
+
+def digits_of(frames: int | None) -> int | None:
+    """Digits of the index in names of frame documents: those of N; None without N, or without frames."""
+    return len(str(frames)) if frames else None
+
+
+Progress: TypeAlias = Callable[[FrameCount], None]
+
+_ABOUT_THE_CONTENT: Final = ("empty", "unreadable: ", "no video stream", "decode errors: ")
