@@ -18,6 +18,9 @@ Level: TypeAlias = Literal["index", "scan", "decode"]
 #: A video to count: path below the datasource, size in bytes and token, as the listing tells them.
 Video: TypeAlias = tuple[str, int, str]
 
+#: Called in the caller's thread with every answer, cached ones included, before it is yielded.
+Progress: TypeAlias = "Callable[[FrameCount], None]"
+
 #: Version of the method; part of the cache's key. Raise it whenever the same bytes may be counted
 #: differently, so that no run ever mixes the results of two methods.
 METHOD: Final = 1
@@ -28,6 +31,8 @@ CORRUPT: Final = "corrupt"  # some frames carry visible damage, all of them deco
 DAMAGED: Final = "damaged"  # decoding met errors, or the file ends before its own index does
 SEVERAL: Final = "several_streams"  # more than one video stream: the first one counts
 TRUNCATED: Final = "truncated"  # shorter than its header says, yet everything there is decodes
+
+_ABOUT_THE_CONTENT: Final = ("empty", "unreadable: ", "no video stream", "decode errors: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +69,3 @@ class FrameCount:
 def digits_of(frames: int | None) -> int | None:
     """Digits of the index in names of frame documents: those of N; None without N, or without frames."""
     return len(str(frames)) if frames else None
-
-
-Progress: TypeAlias = Callable[[FrameCount], None]
-
-_ABOUT_THE_CONTENT: Final = ("empty", "unreadable: ", "no video stream", "decode errors: ")

@@ -1,0 +1,73 @@
+"""The messages between a run and its frame worker: length-prefixed, over two pipes.
+
+The worker is told the size of one video and asks for ranges of it; the run answers with the
+bytes; the worker ends with what it found. It knows no path, no URL and no credentials. Both sides
+refuse a message that is longer than its kind may be: what a worker says after a hostile file is
+as little to be trusted as the file.
+
+    run -> worker    JOB json      {"size", "extension", "threads", "cpu_seconds"}
+                     DATA bytes    the answer to the READ before it
+    worker -> run    HELLO json    {"pid", "av"}: once, when it is ready
+                     READ          offset and length, two 8-byte integers
+                     DONE json     what `decode.Found` holds
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any, Final
+
+JOB: Final = b"J"
+DATA: Final = b"D"
+HELLO: Final = b"H"
+READ: Final = b"R"
+DONE: Final = b"E"
+
+#: A kind (one byte) and the length of what follows.
+HEADER: Final = struct.Struct("<cI")
+RANGE: Final = struct.Struct("<QQ")
+
+#: The longest range one READ may ask for, in bytes.
+MAX_READ: Final = 8 << 20
+
+#: Longest payload of each kind, in bytes.
+LONGEST: Final = {
+    JOB: 64 << 10,
+    DATA: MAX_READ,
+    HELLO: 64 << 10,
+    READ: RANGE.size,
+    DONE: 64 << 10,
+}
+
+
+class ProtocolError(Exception):
+    """The other side said something that is no message of this protocol."""
+
+
+def message(kind: bytes, payload: bytes) -> bytes:
+    return HEADER.pack(kind, len(payload)) + payload
+
+
+def json_message(kind: bytes, content: Mapping[str, Any]) -> bytes:
+    return message(kind, json.dumps(content).encode())
+
+
+def header(data: bytes) -> tuple[bytes, int]:
+    """Kind and length of the payload that follows. Raises `ProtocolError`."""
+    kind, length = HEADER.unpack(data)
+    if length > LONGEST.get(kind, -1):
+        raise ProtocolError(f"a message of kind {kind!r} and {length} bytes")
+    return kind, length
+
+
+def content(payload: bytes) -> dict[str, Any]:
+    """The JSON object of a message. Raises `ProtocolError`."""
+    try:
+        found = json.loads(payload)
+    except ValueError as error:
+        raise ProtocolError("a message that is no JSON") from error
+    if not isinstance(found, dict):
+        raise ProtocolError("a message that is no JSON object")
+    return found
