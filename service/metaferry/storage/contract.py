@@ -139,7 +139,10 @@ class Adapter(Protocol):
         """
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
-        """Deletes one object; deleting what is gone is success. `only_if` as in `put`."""
+        """Deletes one object; deleting what is gone is success, whatever `only_if` says.
+
+        With a token, `Conflict` is raised when the object is another version; ABSENT is `Unsupported`.
+        """
 
     async def close(self) -> None:
         """Lets go of connections; safe to call twice."""

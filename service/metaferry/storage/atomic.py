@@ -1,0 +1,110 @@
+"""The pieces of an atomic write on a local file system: temporary names, syncing, the folder's lock.
+
+Nothing here decides what is written where; `local.py` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import functools
+import hashlib
+import os
+import re
+import secrets
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+#: A temporary file of ours: machine, process, and random digits.
+TEMPORARY: Final = re.compile(r"\.metaferry-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{16}\.tmp\Z")
+
+#: Seconds after which a temporary file of a process that cannot be asked counts as left behind.
+STALE_AFTER: Final = 3600.0
+
+
+def temporary_name() -> str:
+    """A file name that nobody else uses, and that tells who made it."""
+    return f".metaferry-{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.tmp"
+
+
+def is_stale(path: str, modified: float, now: float) -> bool:
+    """Whether the process that made it is gone; where that cannot be asked, whether it is old.
+
+    A wrong guess costs that process one retry: its rename fails, and it writes again.
+    """
+    match = TEMPORARY.match(os.path.basename(path))
+    if match is None:
+        return False
+    if match[1] == _machine():
+        try:
+            os.kill(int(match[2]), 0)
+        except ProcessLookupError:
+            return True
+        except (PermissionError, OverflowError):  # somebody else's process, or no number of one
+            pass
+    return now - modified > STALE_AFTER
+
+
+def write_synced(descriptor: int, data: bytes) -> os.stat_result:
+    """Writes all of it, waits until it is on the device, closes; what the file is then."""
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: str) -> Iterator[None]:
+    """Keeps other metaferry processes and threads from changing names here; then makes it last."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Where a file system knows no locks (some network mounts) names are changed without one:
+        # a put is still atomic, only the check before it can race.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # nobody needs to wait for the device
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folders(root: str, folder: str) -> None:
+    """Makes what is missing between `root` (which exists) and `folder`, and makes it last."""
+    parent = root
+    for segment in os.path.relpath(folder, root).split(os.sep):
+        child = os.path.join(parent, segment)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(child)
+            descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                _sync(descriptor)
+            finally:
+                os.close(descriptor)
+        parent = child
+
+
+def _sync(folder: int) -> None:
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system whose folders cannot be synced
+            raise
+
+
+@functools.cache
+def _machine() -> str:
+    """This machine since it started: process numbers mean something only here."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        boot = ""
+    return hashlib.sha256(f"{socket.gethostname()}\n{boot}".encode()).hexdigest()[:8]

@@ -1,0 +1,344 @@
+"""A datasource in a local folder, with puts that nobody ever sees half of.
+
+A put writes a temporary file in the folder of its target, syncs it, and renames it over the target;
+a create links it, which fails where something is there already. A crash leaves the temporary file:
+it is never listed, and the first put of a later run removes those that its own listing passed. The
+lock of the target's folder makes `only_if` hold between metaferry processes; a foreign program that
+writes in the microseconds between check and rename is not seen.
+
+Symbolic links are followed for reading and listing (a link that leads back to one of its own
+parents is not); a put replaces the link itself and never what it points to. Names that are not
+UTF-8 cannot stand in a table and are left out, with a warning. Empty folders are left behind by
+deletes: another writer may be about to use them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from metaferry.errors import Changed, Conflict, Corrupt, NotFound, StorageError, Unavailable, Unsupported
+from metaferry.storage.atomic import (
+    TEMPORARY,
+    is_stale,
+    locked_folder,
+    make_folders,
+    temporary_name,
+    write_synced,
+)
+from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
+from metaferry.storage.paging import Cursor, next_page
+from metaferry.storage.translate import Failure, Operation, errno_failure, storage_error
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: A folder of a walk: its key, the names to come, and the folders it is in (to stop at loops).
+_Level = tuple[str, Iterator[str], tuple[tuple[int, int] | None, ...]]
+
+
+class LocalAdapter:
+    """The folder `root` as a datasource. `url` is what messages call it.
+
+    `threads` bounds the blocking calls under way, `page_size` the entries of a page. `clock` tells
+    the time of day in seconds since 1970 (for the age of files left behind).
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        url: str | None = None,
+        threads: int = 16,
+        page_size: int | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        # Not Path.resolve: a datasource reached through a link keeps the name the user gave it.
+        self._root = os.path.abspath(os.fspath(root))
+        self._url = url if url is not None else self._root
+        self._threads = max(1, min(threads, 64))
+        self._page_size = page_size if page_size is not None else 1000
+        self._clock = clock if clock is not None else _time_of_day
+        self._pool: ThreadPoolExecutor | None = None
+        self._left_behind: set[str] = set()
+        self._traits = Traits(listing_md5=False, conditional=True)
+
+    def __repr__(self) -> str:
+        return f"LocalAdapter({self._url!r})"
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def traits(self) -> Traits:
+        return self._traits
+
+    async def list_page(
+        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
+    ) -> Page:
+        here = cursor if cursor is not None else Cursor(start_after)
+        return await self._run("list", prefix, lambda: self._list_page(prefix, here))
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        return await self._run("read", path, lambda: self._read(path, start, end, version))
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        return await self._run("put", path, lambda: self._put(path, data, only_if))
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        await self._run("delete", path, lambda: self._delete(path, only_if))
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await asyncio.to_thread(pool.shutdown)
+
+    # -- in a thread
+
+    async def _run(self, operation: Operation, path: str, work: Callable[[], T]) -> T:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="metaferry-local")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except StorageError:
+            raise
+        except OSError as error:
+            raise self._error(errno_failure(error), operation, path) from None
+        except ValueError:  # a NUL in the name, which no file system holds
+            raise self._error(Failure(code="EINVAL", kind=Unsupported), operation, path) from None
+
+    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
+        return storage_error(failure, store="local", url=self._url, operation=operation, path=path)
+
+    def _file(self, path: str, operation: Operation) -> str:
+        """The file of a key. Segments that the system would resolve are refused: they name others."""
+        segments = path.split("/")
+        if not path or any(segment in ("", ".", "..") for segment in segments):
+            raise self._error(Failure(code="EINVAL", kind=Unsupported), operation, path)
+        return os.path.join(self._root, *segments)
+
+    def _list_page(self, prefix: str, cursor: Cursor) -> Page:
+        if not os.path.isdir(self._root):
+            raise self._error(Failure(code="ENOENT", kind=NotFound, bucket=True), "list", "")
+        return next_page(cursor, self._page_size, lambda after: self._walk(prefix, after or ""))
+
+    def _walk(self, prefix: str, after: str) -> Iterator[Entry]:
+        """Entries in byte order of the whole key, which is code point order of the text."""
+        folder, _, start = prefix.rpartition("/")
+        if any(segment in ("", ".", "..") for segment in folder.split("/") if folder):
+            return
+        top = os.path.join(self._root, folder)
+        if not os.path.isdir(top):
+            return
+        base = folder + "/" if folder else ""
+        stack: list[_Level] = [(base, self._names(top, start), (_identity(top),))]
+        while stack:
+            base, names, parents = stack[-1]
+            name = next(names, None)
+            if name is None:
+                stack.pop()
+                continue
+            key = base + name
+            if name.endswith("/"):
+                # Everything below is smaller than `after`, unless `after` itself is below.
+                if key <= after and not after.startswith(key):
+                    continue
+                below = os.path.join(self._root, key[:-1])
+                identity = _identity(below)
+                if identity is not None and identity not in parents:
+                    stack.append((key, self._names(below, ""), (*parents, identity)))
+            elif key > after:
+                entry = self._entry(key)
+                if entry is not None:
+                    yield entry
+
+    def _names(self, folder: str, start: str) -> Iterator[str]:
+        """The names of one folder that begin with `start`; a folder's name ends with a slash."""
+        names: list[str] = []
+        try:
+            with os.scandir(folder) as found:
+                for item in found:
+                    if TEMPORARY.match(item.name):
+                        self._left_behind.add(item.path)
+                        continue
+                    if not _is_utf8(item.name):
+                        log.warning("%s: a file whose name is not UTF-8 is left out", self._url)
+                        continue
+                    name = item.name + "/" if _is_folder(item) else item.name
+                    if name.startswith(start):
+                        names.append(name)
+        except FileNotFoundError:  # deleted since its parent was read: it is not there
+            return iter(())
+        names.sort()
+        return iter(names)
+
+    def _entry(self, key: str) -> Entry | None:
+        try:
+            status = os.stat(os.path.join(self._root, key))
+        except FileNotFoundError:  # deleted since, or a link to nothing
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # a link to itself
+                return None
+            raise
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return Entry(key, status.st_size, _token(status), None, status.st_mtime_ns / 1e9)
+
+    def _read(self, path: str, start: int, end: int | None, version: str | None) -> Blob:
+        descriptor = self._open(path)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise self._error(Failure(code="ENOENT", kind=NotFound), "read", path)
+            token = _token(status)
+            if version is not None and version != token:
+                raise self._error(Failure(kind=Changed), "read", path)
+            stop = status.st_size if end is None else min(end, status.st_size)
+            parts: list[bytes] = []
+            at = start
+            while at < stop:
+                part = os.pread(descriptor, stop - at, at)
+                if not part:
+                    break
+                parts.append(part)
+                at += len(part)
+            # A rename leaves this file alone; a program that writes in place does not.
+            if at < stop or _token(os.fstat(descriptor)) != token:
+                raise self._error(Failure(kind=Changed if version is not None else Corrupt), "read", path)
+            return Blob(b"".join(parts), token, status.st_size)
+        finally:
+            os.close(descriptor)
+
+    def _open(self, path: str) -> int:
+        try:
+            # Not to wait for the other end of a pipe that somebody left there.
+            return os.open(self._file(path, "read"), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except NotADirectoryError:
+            raise self._error(Failure(code="ENOENT", kind=NotFound), "read", path) from None
+        except FileNotFoundError:
+            missing = not os.path.isdir(self._root)
+            failure = Failure(code="ENOENT", kind=NotFound, bucket=missing)
+            raise self._error(failure, "read", path) from None
+
+    def _put(self, path: str, data: bytes, only_if: Precondition) -> Stamp:
+        target = self._file(path, "put")
+        folder = os.path.dirname(target)
+        self._remove_left_behind()
+        temporary = os.path.join(folder, temporary_name())
+        try:
+            token = _token(write_synced(self._create(temporary, folder), data))
+            with locked_folder(folder):
+                self._place(temporary, target, path, only_if)
+        except FileNotFoundError:
+            # Somebody removed the folder, or took our file for one left behind: the next attempt heals it.
+            raise self._error(Failure(code="ENOENT", kind=Unavailable), "put", path) from None
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+        return Stamp(token, hashlib.md5(data, usedforsecurity=False).hexdigest())
+
+    def _create(self, temporary: str, folder: str) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            return os.open(temporary, flags, 0o666)
+        except FileNotFoundError:
+            if not os.path.isdir(self._root):
+                raise self._error(Failure(code="ENOENT", kind=NotFound, bucket=True), "put", "") from None
+            make_folders(self._root, folder)
+            return os.open(temporary, flags, 0o666)
+
+    def _place(self, temporary: str, target: str, path: str, only_if: Precondition) -> None:
+        if only_if is ABSENT:
+            try:
+                os.link(temporary, target)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
+                    raise
+                # No hard links here (FAT, some network mounts): the lock has to do.
+                if os.path.lexists(target):
+                    raise FileExistsError from None
+                os.replace(temporary, target)
+            return
+        if isinstance(only_if, str):
+            self._expect(target, path, only_if, "put")
+        os.replace(temporary, target)
+
+    def _expect(self, target: str, path: str, token: str, operation: Operation) -> None:
+        try:
+            found = _token(os.stat(target))
+        except FileNotFoundError:
+            if operation == "delete":
+                raise
+            found = None
+        if found != token:
+            raise self._error(Failure(kind=Conflict), operation, path)
+
+    def _delete(self, path: str, only_if: Precondition) -> None:
+        target = self._file(path, "delete")
+        if only_if is ABSENT:
+            raise self._error(Failure(code="EINVAL", kind=Unsupported), "delete", path)
+        try:
+            with locked_folder(os.path.dirname(target)):
+                if isinstance(only_if, str):
+                    self._expect(target, path, only_if, "delete")
+                os.unlink(target)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # gone is gone, whatever it was
+
+    def _remove_left_behind(self) -> None:
+        while self._left_behind:
+            try:
+                name = self._left_behind.pop()
+            except KeyError:  # another thread was faster
+                return
+            with contextlib.suppress(FileNotFoundError):
+                if is_stale(name, os.lstat(name).st_mtime, self._clock()):
+                    os.unlink(name)
+                    log.info("%s: removed a temporary file that an earlier run left behind", self._url)
+
+
+def _time_of_day() -> float:
+    return time.time()  # noqa: TID251 - the default of an injected clock
+
+
+def _token(status: os.stat_result) -> str:
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself is neither
+            return False
+        raise
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

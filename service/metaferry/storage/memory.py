@@ -1,0 +1,114 @@
+"""A datasource in the memory of this process, in the store that fsspec's `memory://` shares.
+
+For tests, demonstrations and embedding: what is written here is what every fsspec user of this
+process reads under the same URL, and the other way round. A put swaps one finished file in, so
+nobody sees a part; the MD5 of the content is the token. Nothing outlives the process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from typing import Any, Final
+
+from metaferry.errors import Changed, Conflict, NotFound, StorageError, Unsupported
+from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
+from metaferry.storage.paging import Cursor, next_page
+from metaferry.storage.translate import Failure, Operation, storage_error
+
+#: The store is one for the process, so check and write have one lock for the process.
+_LOCK: Final = threading.Lock()
+
+
+class MemoryAdapter:
+    """The keys below `root` (such as `fleet/2026`) of fsspec's memory file system."""
+
+    def __init__(self, root: str, *, url: str | None = None, page_size: int | None = None) -> None:
+        from fsspec.implementations.memory import MemoryFileSystem
+
+        self._fs = MemoryFileSystem()
+        root = root.strip("/")
+        self._base = f"/{root}/" if root else "/"
+        self._url = url if url is not None else f"memory:/{self._base}"
+        self._page_size = page_size if page_size is not None else 1000
+        self._traits = Traits(listing_md5=True, conditional=True)
+
+    def __repr__(self) -> str:
+        return f"MemoryAdapter({self._url!r})"
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def traits(self) -> Traits:
+        return self._traits
+
+    async def list_page(
+        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
+    ) -> Page:
+        here = cursor if cursor is not None else Cursor(start_after)
+        return next_page(here, self._page_size, lambda after: self._walk(prefix, after or ""))
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        file = self._fs.store.get(self._base + path)
+        if file is None:
+            raise self._error(Failure(kind=NotFound), "read", path)
+        content = file.getvalue()
+        token = _md5(content)
+        if version is not None and version != token:
+            raise self._error(Failure(kind=Changed), "read", path)
+        return Blob(content[start:end], token, len(content))
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        from fsspec.implementations.memory import MemoryFile
+
+        key = self._base + path
+        with _LOCK:
+            self._require(path, only_if, "put")
+            self._fs.store[key] = MemoryFile(self._fs, key, bytes(data))
+        token = _md5(data)
+        return Stamp(token, token)
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        if only_if is ABSENT:
+            raise self._error(Failure(kind=Unsupported), "delete", path)
+        with _LOCK:
+            if self._base + path in self._fs.store:
+                self._require(path, only_if, "delete")
+            self._fs.store.pop(self._base + path, None)
+
+    async def close(self) -> None:
+        """Nothing to let go of; what was written stays for the process."""
+
+    def _walk(self, prefix: str, after: str) -> Iterator[Entry]:
+        start = self._base + prefix
+        skip = len(self._base)
+        for key in sorted(key for key in tuple(self._fs.store) if key.startswith(start)):
+            path = key[skip:]
+            if path <= after or path.endswith("/") or not path:
+                continue
+            file = self._fs.store.get(key)
+            if file is None:  # deleted since
+                continue
+            content = file.getvalue()
+            token = _md5(content)
+            yield Entry(path, len(content), token, token, file.modified.timestamp())
+
+    def _require(self, path: str, only_if: Precondition, operation: Operation) -> None:
+        if only_if is ANYTHING:
+            return
+        file = self._fs.store.get(self._base + path)
+        found = None if file is None else _md5(file.getvalue())
+        if found != (only_if if isinstance(only_if, str) else None):
+            raise self._error(Failure(kind=Conflict), operation, path)
+
+    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
+        return storage_error(failure, store="memory", url=self._url, operation=operation, path=path)
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -1,0 +1,276 @@
+"""The one retry layer: a `Storage` over an adapter that makes single attempts.
+
+Passing failures are tried again with full jitter until `retry_for` seconds are used up; permanent
+ones are raised at once. Each attempt has a deadline of its own. A put whose answer may have been
+lost is settled by reading back: bytes that equal ours are our own put. Expired credentials are
+renewed once, then stop the run. Nothing else in the program retries, and the libraries' own retries
+are switched off, so the counts in :class:`Requests` are the requests that went out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+
+from metaferry.errors import Conflict, Expired, NotFound, StorageError, Throttled, Unavailable
+from metaferry.storage.contract import (
+    ANYTHING,
+    Adapter,
+    Blob,
+    Entry,
+    Page,
+    Precondition,
+    Requests,
+    Stamp,
+    Traits,
+)
+from metaferry.storage.limiter import Limiter
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: The counter in `Requests` an attempt belongs to.
+_Counter = Literal["list", "get", "put", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long and how patiently. All times in seconds, `slowest` in bytes a second.
+
+    `retry_for` bounds all attempts of one request together; 0 tries once. `deadline` bounds one
+    attempt, plus the time its bytes take at `slowest`. Waits are drawn from [0, first * 2**n],
+    at most `longest`, never below what the store asked for in Retry-After.
+    """
+
+    retry_for: float = 300.0
+    deadline: float = 60.0
+    slowest: float = 100_000.0
+    first: float = 0.2
+    longest: float = 20.0
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """An adapter that can look its credentials up again."""
+
+    async def renew(self) -> None: ...
+
+
+class Retrying:
+    """`Storage` over `adapter`. `clock` is monotonic seconds; `sleep`, `rng` are injected by tests."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        policy: Policy | None = None,
+        *,
+        concurrency: int = 64,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._adapter = adapter
+        self._policy = policy if policy is not None else Policy()
+        self._clock = clock
+        self._sleep = sleep
+        self._rng = rng if rng is not None else random.Random()
+        self._limiter = Limiter(concurrency, clock=clock)
+        self._requests = Requests()
+        self._renewals = 0
+        self._renewing = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"Retrying({self._adapter!r})"
+
+    @property
+    def adapter(self) -> Adapter:
+        """What stands behind; for tests and wrappers."""
+        return self._adapter
+
+    @property
+    def url(self) -> str:
+        return self._adapter.url
+
+    @property
+    def traits(self) -> Traits:
+        return self._adapter.traits
+
+    @property
+    def requests(self) -> Requests:
+        return self._requests
+
+    async def list(self, prefix: str = "", *, start_after: str | None = None) -> AsyncIterator[list[Entry]]:
+        """Every key that begins with `prefix`, a page at a time; empty pages are not given out."""
+        cursor: Any | None = None
+        while True:
+            page = await self._page(prefix, start_after, cursor)
+            if page.entries:
+                yield page.entries
+            if page.cursor is None:
+                return
+            cursor = page.cursor
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        wanted = None if end is None else max(0, end - start)
+        blob = await self._attempts(
+            "get", wanted, lambda: self._adapter.read(path, start, end, version=version), path
+        )
+        self._requests.bytes_read += len(blob.data)
+        return blob
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        try:
+            stamp = await self._attempts(
+                "put", len(data), lambda: self._adapter.put(path, data, only_if=only_if), path
+            )
+        except (Conflict, Unavailable):
+            # Even a first attempt may be the second at the server: HTTP clients send a PUT again
+            # when a kept-alive connection turns out to be closed.
+            settled = await self._settled(path, data)
+            if settled is None:
+                raise
+            log.info("%s: the answer to a put of %r was lost; it is in place", self.url, path)
+            stamp = settled
+        self._requests.bytes_written += len(data)
+        return stamp
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        try:
+            await self._attempts("delete", 0, lambda: self._adapter.delete(path, only_if=only_if), path)
+        except Conflict:
+            if not await self._gone(path):
+                raise
+
+    async def close(self) -> None:
+        await self._adapter.close()
+
+    # -- attempts
+
+    async def _page(self, prefix: str, start_after: str | None, cursor: Any | None) -> Page:
+        return await self._attempts(
+            "list",
+            0,
+            lambda: self._adapter.list_page(prefix, start_after=start_after, cursor=cursor),
+            prefix,
+        )
+
+    async def _attempts(
+        self, counter: _Counter, size: int | None, work: Callable[[], Awaitable[T]], path: str
+    ) -> T:
+        started = self._clock()
+        try:
+            return await self._renewed(counter, size, work, path)
+        except StorageError as error:
+            if not error.retryable or self._policy.retry_for <= 0:
+                raise
+            first: StorageError | None = error
+
+        async def again() -> T:
+            nonlocal first
+            if first is not None:  # tenacity sees the attempt that was made outside of it
+                failed, first = first, None
+                raise failed
+            self._requests.retries += 1
+            return await self._renewed(counter, size, work, path)
+
+        def over(state: RetryCallState) -> bool:
+            return self._clock() - started + state.upcoming_sleep > self._policy.retry_for
+
+        retrying = AsyncRetrying(
+            sleep=self._sleep,
+            wait=self._wait,
+            stop=over,
+            retry=retry_if_exception(lambda e: isinstance(e, StorageError) and e.retryable),
+            reraise=True,
+        )
+        return await retrying(again)
+
+    def _wait(self, state: RetryCallState) -> float:
+        policy = self._policy
+        most = min(policy.longest, policy.first * 2 ** min(state.attempt_number, 30))
+        wait = self._rng.uniform(0.0, most)
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, Throttled) and error.retry_after is not None:
+            # Jitter on top: everybody was told the same time.
+            wait += min(error.retry_after, policy.retry_for)
+        return wait
+
+    async def _renewed(
+        self, counter: _Counter, size: int | None, work: Callable[[], Awaitable[T]], path: str
+    ) -> T:
+        """One attempt; and one more with renewed credentials, if those in use have expired."""
+        seen = self._renewals
+        try:
+            return await self._once(counter, size, work, path)
+        except Expired:
+            if not isinstance(self._adapter, Renewable):
+                raise
+            async with self._renewing:
+                if self._renewals == seen:  # one renewal serves all that failed together
+                    await self._adapter.renew()
+                    self._renewals += 1
+            self._requests.retries += 1
+            return await self._once(counter, size, work, path)
+
+    async def _once(
+        self, counter: _Counter, size: int | None, work: Callable[[], Awaitable[T]], path: str
+    ) -> T:
+        # A read to an end that nobody knows gets ten times the deadline.
+        extra = self._policy.deadline * 9 if size is None else size / self._policy.slowest
+        async with self._limiter:
+            setattr(self._requests, counter, getattr(self._requests, counter) + 1)
+            deadline = asyncio.timeout(self._policy.deadline + extra)
+            try:
+                async with deadline:
+                    result = await work()
+            except TimeoutError:
+                if not deadline.expired():
+                    raise
+                raise Unavailable(
+                    f'{self.url}: no answer within {self._policy.deadline + extra:.0f} s for "{path}"',
+                    url=self.url,
+                    path=path,
+                    code="Deadline",
+                    advice="run again later; `metaferry doctor` shows whether the endpoint can be reached",
+                ) from None
+            except Throttled:
+                self._requests.throttled += 1
+                self._limiter.throttled()
+                raise
+            self._limiter.answered()
+            return result
+
+    # -- lost answers
+
+    async def _settled(self, path: str, data: bytes) -> Stamp | None:
+        """The stamp of what is there, if its bytes are ours; None if not, or if nobody can tell."""
+        try:
+            blob = await self._once(
+                "get", len(data), lambda: self._adapter.read(path, 0, len(data) + 1), path
+            )
+        except StorageError as error:
+            log.debug("%s: reading %r back failed: %s", self.url, path, error.code)
+            return None
+        if blob.data != data or blob.size != len(data):
+            return None
+        return Stamp(blob.token, hashlib.md5(data, usedforsecurity=False).hexdigest())
+
+    async def _gone(self, path: str) -> bool:
+        """Whether a delete that met a conflict met its own earlier success."""
+        try:
+            await self._once("get", 0, lambda: self._adapter.read(path, 0, 1), path)
+        except NotFound:
+            return True
+        except StorageError:
+            return False
+        return False

@@ -1,0 +1,302 @@
+"""From what a store answered to one of our errors: one table, one place, one wording.
+
+An adapter reduces whatever its library raised to a :class:`Failure` (HTTP status, the store's error
+code, nothing else) and :func:`storage_error` does the rest. The text of a foreign exception is never
+used: it may quote a signed URL, a header or a connection string. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import Literal
+
+from metaferry.errors import (
+    Changed,
+    Conflict,
+    Corrupt,
+    Denied,
+    Expired,
+    NotFound,
+    StorageError,
+    Throttled,
+    Unavailable,
+    Unsupported,
+)
+
+Operation = Literal["list", "read", "put", "delete"]
+Store = Literal["s3", "gcs", "azure", "local", "memory", "generic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is left of a foreign error. `kind` overrides the table where an adapter knows better.
+
+    `status` is None when no answer came; `code` is the store's word (`NoSuchKey`) or the name of
+    what happened to the connection (`ReadTimeoutError`). `retry_after` is in seconds.
+    `bucket` says that the bucket or container itself is what was not found.
+    """
+
+    status: int | None = None
+    code: str = ""
+    retry_after: float | None = None
+    bucket: bool = False
+    kind: type[StorageError] | None = None
+
+
+#: The stores' own error codes. What is not here is decided by the status.
+CODES: dict[str, type[StorageError]] = {
+    # -- ask for less
+    "SlowDown": Throttled,
+    "Throttling": Throttled,
+    "ThrottlingException": Throttled,
+    "RequestLimitExceeded": Throttled,
+    "BandwidthLimitExceeded": Throttled,
+    "TooManyRequests": Throttled,
+    "ServerBusy": Throttled,
+    "rateLimitExceeded": Throttled,
+    "userRateLimitExceeded": Throttled,
+    # -- passing
+    "RequestTimeout": Unavailable,
+    "RequestTimeoutException": Unavailable,
+    "PriorRequestNotComplete": Unavailable,
+    "ConditionalRequestConflict": Unavailable,
+    "OperationAborted": Unavailable,
+    "OperationTimedOut": Unavailable,
+    "InternalError": Unavailable,
+    "ServiceUnavailable": Unavailable,
+    # -- what arrived there is not what left here
+    "BadDigest": Corrupt,
+    "IncompleteBody": Corrupt,
+    "XAmzContentSHA256Mismatch": Corrupt,
+    "XAmzContentChecksumMismatch": Corrupt,
+    "Md5Mismatch": Corrupt,
+    "Crc64Mismatch": Corrupt,
+    # -- who asks
+    "ExpiredToken": Expired,
+    "ExpiredTokenException": Expired,
+    "TokenRefreshRequired": Expired,
+    "RequestExpired": Expired,
+    "RequestTimeTooSkewed": Expired,
+    "AccessDenied": Denied,
+    "AllAccessDisabled": Denied,
+    "AccountProblem": Denied,
+    "InvalidAccessKeyId": Denied,
+    "InvalidObjectState": Denied,
+    "InvalidToken": Denied,
+    "SignatureDoesNotMatch": Denied,
+    "NotSignedUp": Denied,
+    "AuthenticationFailed": Denied,
+    "AuthorizationFailure": Denied,
+    "AuthorizationPermissionMismatch": Denied,
+    "InsufficientAccountPermissions": Denied,
+    "AccountIsDisabled": Denied,
+    "LeaseIdMissing": Denied,
+    "NoAuthenticationInformation": Denied,
+    "NoCredentials": Denied,
+    "PublicAccessNotPermitted": Denied,
+    # -- what is there
+    "NoSuchBucket": NotFound,
+    "NoSuchKey": NotFound,
+    "NoSuchVersion": NotFound,
+    "ContainerNotFound": NotFound,
+    "ContainerBeingDeleted": NotFound,
+    "ContainerDisabled": NotFound,
+    "BlobNotFound": NotFound,
+    "ResourceNotFound": NotFound,
+    "PreconditionFailed": Conflict,
+    "ConditionNotMet": Conflict,
+    "TargetConditionNotMet": Conflict,
+    "BlobAlreadyExists": Conflict,
+    # -- not here, not ever
+    "NotImplemented": Unsupported,
+    "MethodNotAllowed": Unsupported,
+}
+
+#: Codes that speak of the bucket or container, not of one object.
+BUCKET_CODES = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"})
+
+#: What the operating system calls it. What is not here is Unsupported: never retried blindly.
+ERRNOS: dict[int, type[StorageError]] = {
+    errno.ENOENT: NotFound,
+    errno.EACCES: Denied,
+    errno.EPERM: Denied,
+    errno.EROFS: Denied,
+    errno.EEXIST: Conflict,
+    errno.EIO: Unavailable,
+    errno.EAGAIN: Unavailable,
+    errno.EBUSY: Unavailable,
+    errno.EINTR: Unavailable,
+    errno.EMFILE: Unavailable,
+    errno.ENFILE: Unavailable,
+    errno.ENOLCK: Unavailable,
+    errno.ESTALE: Unavailable,
+    errno.ETIMEDOUT: Unavailable,
+    errno.ECONNREFUSED: Unavailable,
+    errno.ECONNRESET: Unavailable,
+    errno.ECONNABORTED: Unavailable,
+    errno.EPIPE: Unavailable,
+    errno.ENETUNREACH: Unavailable,
+    errno.EHOSTUNREACH: Unavailable,
+}
+
+
+def classify(failure: Failure) -> type[StorageError]:
+    """Which of our errors this is. The code is asked first, then the status; no answer is passing.
+
+    The order matters: Azure says 403 for a wrong key and S3 says 400 for an expired token, while
+    409 is a lost race (retry) on S3 and "exists already" on Azure.
+    """
+    if failure.kind is not None:
+        return failure.kind
+    known = CODES.get(failure.code)
+    if known is not None:
+        return known
+    status = failure.status
+    if status is None:
+        return Unavailable
+    if status == 401:
+        return Expired
+    if status == 403:
+        return Denied
+    if status in (404, 410):
+        return NotFound
+    if status == 412:
+        return Conflict
+    if status == 429:
+        return Throttled
+    if status in (408, 409, 425) or (status >= 500 and status not in (501, 505)):
+        return Unavailable
+    return Unsupported
+
+
+def errno_failure(error: OSError) -> Failure:
+    """An operating system's error as a failure; its text is dropped, since it quotes whole paths."""
+    if isinstance(error, FileNotFoundError):
+        return Failure(code="ENOENT", kind=NotFound)
+    if isinstance(error, PermissionError):
+        return Failure(code=errno.errorcode.get(error.errno or 0, "EACCES"), kind=Denied)
+    if isinstance(error, FileExistsError):
+        return Failure(code="EEXIST", kind=Conflict)
+    if isinstance(error, (TimeoutError, ConnectionError)):
+        return Failure(code=type(error).__name__, kind=Unavailable)
+    number = error.errno
+    if number is None:
+        return Failure(code=type(error).__name__, kind=Unavailable)
+    return Failure(code=errno.errorcode.get(number, str(number)), kind=ERRNOS.get(number, Unsupported))
+
+
+def storage_error(
+    failure: Failure, *, store: Store, url: str, operation: Operation, path: str = ""
+) -> StorageError:
+    """Our error for it: what happened, where, while doing what; `advice` says which right is missing."""
+    kind = classify(failure)
+    if kind is Conflict and operation == "read":
+        kind = Changed
+    bucket = failure.bucket or failure.code in BUCKET_CODES
+    detail = " ".join(str(part) for part in (failure.status, failure.code) if part)
+    what = "there is no such " + _BUCKET[store] if kind is NotFound and bucket else _WHAT[kind]
+    error = kind(
+        f"{url}: {what}{f' ({detail})' if detail else ''} when {_DOING[operation]} {_quoted(path)}",
+        url=url,
+        path="" if kind is NotFound and bucket else path,
+        status=failure.status,
+        code=failure.code,
+        advice=_advice(kind, failure, store, operation, bucket),
+    )
+    if isinstance(error, Throttled):
+        error.retry_after = failure.retry_after
+    return error
+
+
+_WHAT: dict[type[StorageError], str] = {
+    Throttled: "the store asks for fewer requests",
+    Unavailable: "the store did not answer as it should",
+    Denied: "access denied",
+    Expired: "the credentials have expired",
+    NotFound: "not found",
+    Conflict: "somebody else wrote this object",
+    Changed: "the object was replaced while it was being read",
+    Corrupt: "the bytes that arrived are not the bytes that were sent",
+    Unsupported: "the store cannot do this",
+}
+_DOING: dict[Operation, str] = {
+    "list": "listing",
+    "read": "reading",
+    "put": "writing",
+    "delete": "deleting",
+}
+_BUCKET: dict[Store, str] = {
+    "s3": "bucket",
+    "gcs": "bucket",
+    "azure": "container",
+    "local": "folder",
+    "memory": "folder",
+    "generic": "folder",
+}
+
+#: The one right each operation needs, by cloud. docs/storage.md shows them as policies.
+RIGHTS: dict[tuple[Store, Operation], str] = {
+    ("s3", "list"): "s3:ListBucket on the bucket",
+    ("s3", "read"): "s3:GetObject on the objects",
+    ("s3", "put"): "s3:PutObject on the objects below .lightly/metadata/",
+    ("s3", "delete"): "s3:DeleteObject on the objects below .lightly/metadata/",
+    ("gcs", "list"): "storage.objects.list on the bucket",
+    ("gcs", "read"): "storage.objects.get on the bucket",
+    ("gcs", "put"): "storage.objects.create, and storage.objects.delete to replace an object",
+    ("gcs", "delete"): "storage.objects.delete on the bucket",
+    ("azure", "list"): "containers/blobs/read (role Storage Blob Data Reader; `l` in a SAS)",
+    ("azure", "read"): "containers/blobs/read (role Storage Blob Data Reader; `r` in a SAS)",
+    ("azure", "put"): "containers/blobs/write (role Storage Blob Data Contributor; `cw` in a SAS)",
+    ("azure", "delete"): "containers/blobs/delete (role Storage Blob Data Contributor; `d` in a SAS)",
+    ("local", "list"): "to read and enter the folder",
+    ("local", "read"): "to read the file",
+    ("local", "put"): "to write to the folder, since a file is replaced by a rename",
+    ("local", "delete"): "to write to the folder",
+}
+
+#: Advice for a code that says more than its class.
+_BY_CODE: dict[str, str] = {
+    "RequestTimeTooSkewed": "the clock of this machine is wrong: set it (NTP), the credentials may be fine",
+    "InvalidAccessKeyId": "this access key does not exist at this endpoint: check key and endpoint_url",
+    "SignatureDoesNotMatch": "the secret does not belong to the access key",
+    "AuthenticationFailed": "the account key or SAS is wrong or has expired",
+    "NoCredentials": "no credentials were found: set them in `storage:`, the environment or a profile, "
+    "or `anon: true` for a public bucket",
+    "InvalidObjectState": "the object is archived: restore it first, or exclude it",
+    "LeaseIdMissing": "a blob lease protects this object: whoever holds it has to end it",
+    "AuthorizationHeaderMalformed": "the bucket is in another region: set client_kwargs.region_name",
+    "PermanentRedirect": "the bucket is in another region: set client_kwargs.region_name",
+    "ENOSPC": "free some space on the device and run again",
+    "EDQUOT": "the quota is used up: free some space and run again",
+    "ENAMETOOLONG": "this file system cannot hold a name that long",
+    "ENOTDIR": "a file stands where a folder is needed",
+    "EISDIR": "a folder stands where the file is to be",
+}
+
+
+def _advice(
+    kind: type[StorageError], failure: Failure, store: Store, operation: Operation, bucket: bool
+) -> str:
+    by_code = _BY_CODE.get(failure.code)
+    if by_code is not None:
+        return by_code
+    if kind is Denied:
+        right = RIGHTS.get((store, operation))
+        return f"the credentials need {right}" if right else "check the credentials in `storage:`"
+    if kind is Expired:
+        return "get new credentials and run again: it goes on where this one stopped"
+    if kind is NotFound and bucket:
+        return f"check the URL; metaferry never creates a {_BUCKET[store]}"
+    if kind is Throttled:
+        return "lower `concurrency`, or run again later"
+    if kind is Unavailable:
+        return "run again later; `metaferry doctor` shows whether the endpoint can be reached"
+    if kind is Changed:
+        return "run again when nobody is replacing the files"
+    return ""
+
+
+def _quoted(path: str) -> str:
+    # A key may hold control characters; a message stays on one line.
+    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path) + '"'
