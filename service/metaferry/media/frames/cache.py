@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from metaferry.errors import Conflict, NotFound, StorageError
 from metaferry.media.frames.model import CHANGED, METHOD, FrameCount, digits_of
-from metaferry.storage.contract import ABSENT, Precondition, Storage
+from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Storage
 from metaferry.storage.portal import Portal
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,9 @@ class FrameCache:
     def _put(self) -> None:
         with self._lock:
             data = _encode(self._counts, self._method)
-        only_if: Precondition = ABSENT if self._token is None else self._token
+        only_if: Precondition = ANYTHING
+        if self._storage.traits.conditional:
+            only_if = ABSENT if self._token is None else self._token
         stamp = self._portal.run(self._storage.put(self._key, data, only_if=only_if))
         self._token = stamp.token
 

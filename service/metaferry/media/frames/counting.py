@@ -18,9 +18,9 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, get_args
 
-from metaferry.errors import Changed, Corrupt, NotFound, StorageError, Unsupported, UsageError
+from metaferry.errors import Changed, Corrupt, NotFound, Unsupported, UsageError
 from metaferry.media.frames.cache import FrameCache
-from metaferry.media.frames.model import CHANGED, FrameCount, Level, Progress, Video, digits_of
+from metaferry.media.frames.model import CHANGED, UNKNOWN_SIZE, FrameCount, Level, Progress, Video, digits_of
 from metaferry.media.frames.process import DeadlinePassed, Worker, WorkerFailed
 from metaferry.storage.contract import Blob, Storage
 from metaferry.storage.portal import Portal
@@ -142,32 +142,34 @@ class _Counter:
     def count(self, path: str, size: int, token: str) -> tuple[int, str, FrameCount]:
         """(size, token) of the version that was counted, and the count."""
         try:
-            return size, token, self._probe(path, size, token)
+            if size == UNKNOWN_SIZE:
+                return self._ask_and_probe(path)
+            try:
+                return size, token, self._probe(path, size, token)
+            except Changed:
+                log.info("%s was replaced since it was listed; the newer version is counted", path)
+                return self._ask_and_probe(path, CHANGED)
         except Changed:
-            log.info("%s was replaced since it was listed; the newer version is counted", path)
+            reason = "changed: it is replaced again and again"
         except NotFound as error:
-            return size, token, _not_counted(path, _gone_or_raise(error))
+            if not error.path:  # the whole datasource, not one video
+                raise
+            reason = "gone"
         except (Corrupt, Unsupported) as error:
-            return size, token, _not_counted(path, f"storage: {error}")
-        try:
-            now = self._portal.run(self._storage.read(path, 0, 1))
-            count = self._probe(path, now.size, now.token)
-        except Changed:
-            return size, token, _not_counted(path, "changed: it is replaced again and again", CHANGED)
-        except NotFound as error:
-            return size, token, _not_counted(path, _gone_or_raise(error))
-        except (Corrupt, Unsupported) as error:
-            return size, token, _not_counted(path, f"storage: {error}")
-        return (
-            now.size,
-            now.token,
-            dataclasses.replace(
-                count,
-                flags=(CHANGED, *count.flags),
-                requests=count.requests + 1,
-                bytes=count.bytes + len(now.data),
-            ),
+            reason = f"storage: {error}"
+        return size, token, FrameCount(path, None, None, reason=reason)
+
+    def _ask_and_probe(self, path: str, *flags: str) -> tuple[int, str, FrameCount]:
+        """Counts the version that is there now."""
+        now = self._portal.run(self._storage.read(path, 0, 1))
+        count = self._probe(path, now.size, now.token)
+        asked = dataclasses.replace(
+            count,
+            flags=(*flags, *count.flags),
+            requests=count.requests + 1,
+            bytes=count.bytes + len(now.data),
         )
+        return now.size, now.token, asked
 
     def stop(self) -> None:
         """Ends what is under way: counts in other threads raise soon."""
@@ -182,7 +184,7 @@ class _Counter:
 
     def _probe(self, path: str, size: int, token: str) -> FrameCount:
         if size == 0:
-            return _not_counted(path, "empty")
+            return FrameCount(path, None, None, reason="empty")
         requests = received = 0
         version = token or None
 
@@ -263,17 +265,6 @@ def _checked(answer: dict[str, Any]) -> tuple[int | None, str, tuple[str, ...]]:
     ):
         raise WorkerFailed("the decoder process gave an answer that is none")
     return frames, reason, tuple(flags)
-
-
-def _not_counted(path: str, reason: str, *flags: str) -> FrameCount:
-    return FrameCount(path, None, None, flags=flags, reason=reason)
-
-
-def _gone_or_raise(error: StorageError) -> str:
-    """A missing object is about one video; a missing bucket (no path) about all of them."""
-    if not error.path:
-        raise error
-    return "gone"
 
 
 def _extension(path: str) -> str:

@@ -18,6 +18,9 @@ Level: TypeAlias = Literal["index", "scan", "decode"]
 #: A video to count: path below the datasource, size in bytes and token, as the listing tells them.
 Video: TypeAlias = tuple[str, int, str]
 
+#: In the place of a size: no listing told it, the object itself is asked (one more request).
+UNKNOWN_SIZE: Final = -1
+
 #: Called in the caller's thread with every answer, cached ones included, before it is yielded.
 Progress: TypeAlias = "Callable[[FrameCount], None]"
 

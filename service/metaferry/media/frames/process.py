@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,7 +59,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: Any = None
         self._input = bytearray()
-        self._stopped = False
+        self._stopped = threading.Event()
 
     @property
     def pid(self) -> int | None:
@@ -96,18 +97,18 @@ class Worker:
 
     def kill(self) -> None:
         """Ends the process at once and for good; a `run` under way raises `WorkerFailed`."""
-        self._stopped = True
+        self._stopped.set()
         process = self._process
         if process is not None:
             process.kill()
 
     def close(self) -> None:
         """Ends the process and takes its remains away."""
-        self._stopped = True
+        self._stopped.set()
         self._end()
 
     def _start(self) -> None:
-        if self._stopped:
+        if self._stopped.is_set():
             raise WorkerFailed("the decoder process was stopped")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._input.clear()
@@ -124,14 +125,14 @@ class Worker:
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
-        if self._stopped:  # `kill` came while it was starting and saw no process
+        if self._stopped.is_set():  # `kill` came while it was starting and saw no process
             self._process.kill()
         try:
             kind, _ = self._receive(self._clock() + START)
         except (WorkerFailed, DeadlinePassed, protocol.ProtocolError) as error:
             words = self._last_words()
             self._end()
-            if self._stopped:
+            if self._stopped.is_set():
                 raise WorkerFailed("the decoder process was stopped") from error
             raise MetaferryError(
                 f"the process that decodes videos cannot be started: {words or error}",
