@@ -1,0 +1,56 @@
+"""The rows of a plan that ask for something, streamed out of its Parquet files.
+
+A plan is a folder `shard=NNN/*.parquet`. Reading keeps one batch in memory, never a shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from metaferry.planning.formats import Action
+
+_COLUMNS = ["target", "action", "body", "md5", "expect"]
+_BATCH_ROWS = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One write or delete: what apply needs of a row of the plan."""
+
+    target: str
+    action: Action
+    body: bytes
+    md5: str
+    expect: str | None
+
+
+def shard_files(plan: Path) -> list[Path]:
+    """The files of a plan, shard by shard."""
+    return sorted(plan.glob("shard=*/*.parquet"))
+
+
+def batches(plan: Path, actions: frozenset[Action]) -> Iterator[list[Step]]:
+    """The steps with these actions, a batch at a time. Blocking: call it in a thread."""
+    wanted = sorted(str(action) for action in actions)
+    for file in shard_files(plan):
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=_COLUMNS):
+                chosen = batch.filter(pc.is_in(batch["action"], pc.SetLookupOptions(_as_array(wanted))))
+                if chosen.num_rows:
+                    yield [
+                        Step(target, Action(action), (body or "").encode(), md5 or "", expect)
+                        for target, action, body, md5, expect in zip(
+                            *(chosen[name].to_pylist() for name in _COLUMNS), strict=True
+                        )
+                    ]
+
+
+def _as_array(values: list[str]) -> object:
+    import pyarrow as pa
+
+    return pa.array(values, type=pa.string())

@@ -1,0 +1,170 @@
+"""The plan, from start to end: what is gathered goes in, a decided plan comes out.
+
+This module is the order of the steps; each step is a module of its own. It does no I/O besides
+the engine's scratch: frame counts and the ledger come from callbacks, when they are known to be
+needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from metaferry.lightly.schema import Entry
+from metaferry.tables.load import Loaded
+
+from metaferry.errors import UsageError
+from metaferry.findings import Code, Finding, Severity
+from metaferry.job import Job
+from metaferry.media.frames.model import FrameCount
+from metaferry.planning import diff, entries, match, merge, rejects, values
+from metaferry.planning.database import Database
+from metaferry.planning.entries import Entries
+from metaferry.planning.formats import Action, DocumentCounts, Example, SourceCounts
+from metaferry.planning.hints import find_hints
+
+_EXAMPLES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decided plan. The rows are the table `decided`; these are its numbers."""
+
+    sources: list[SourceCounts]
+    documents: DocumentCounts
+    entries: Entries
+    unproved: int
+    stopped: str  # the safety limit that forbids applying it, "" if none does
+    advice: str
+    bytes_to_write: int
+
+
+def decide(
+    database: Database,
+    job: Job,
+    sources: Sequence[Loaded],
+    *,
+    in_place: tuple[Entry, ...] | None,
+    given: tuple[Entry, ...] | None,
+    count_frames: Callable[[list[match.Video]], list[FrameCount]],
+    load_ledger: Callable[[], None],
+    prefix: str = "",
+    limit: int | None = None,
+    report_foreign: bool = True,
+) -> Decided:
+    """Decides what becomes of every document.
+
+    `count_frames` answers one count for each video it is given. `load_ledger` fills the table
+    `ledger`, called only when a listing does not prove what the plan has to know. Nothing is
+    refused here: limits that were passed are named in `stopped`.
+    """
+    for index, source in enumerate(sources):
+        match.match_names(database, source, index)
+    videos = match.find_collisions(database, len(sources))
+    unproved = match.take_frame_counts(database, count_frames(videos) if videos else [])
+    match.settle_collisions(database)
+    for index, source in enumerate(sources):
+        match.match_targets(database, source, index)
+    resolved = entries.resolve_entries(database, job, sources, in_place=in_place, given=given)
+    keys = values.all_keys(sources)
+    for index, source in enumerate(sources):
+        values.take_values(database, source, index, resolved, keys)
+    reject_unmatched = job.policy.unmatched == "reject"
+    rejects.collect_rejects(database, sources)
+    find_hints(database, len(sources))
+    rejects.findings_of_rejects(database, reject_unmatched=reject_unmatched)
+    counts = rejects.count_rows(database, sources, reject_unmatched=reject_unmatched)
+    merge.build_wanted(database, sources, keys)
+    if diff.needs_ledger(database):
+        load_ledger()
+    diff.build_plan(
+        database,
+        sources=len(sources),
+        prefix=prefix,
+        limit=limit,
+        delete_orphans=job.policy.delete == "orphans",
+        report_foreign=report_foreign,
+    )
+    if resolved.added:
+        database.finding(
+            Code.SCHEMA_CHANGED,
+            "info",
+            f"schema.json gains {len(resolved.added)} "
+            f"entr{'ies' if len(resolved.added) > 1 else 'y'}: {', '.join(resolved.added)}",
+        )
+    documents, size = _count_documents(database)
+    stopped, advice = _safety(database, job, counts)
+    return Decided(counts, documents, resolved, unproved, stopped, advice, size)
+
+
+def examples(database: Database) -> dict[str, list[Example]]:
+    """The first ten targets of each action, with the reason."""
+    found: dict[str, list[Example]] = {}
+    for action in Action:
+        rows = database.rows(
+            "SELECT target, why FROM decided WHERE action = ? ORDER BY target LIMIT ?", [action, _EXAMPLES]
+        )
+        if rows:
+            found[action] = [Example(*row) for row in rows]
+    return found
+
+
+def findings(database: Database) -> tuple[dict[str, int], list[Finding]]:
+    """Findings by code, and the first ten of each, gravest first."""
+    counts = dict(database.rows("SELECT code, count(*) FROM findings GROUP BY code ORDER BY code"))
+    rows = database.rows(
+        f"""
+        SELECT code, severity, message, advice, source, file, row, media, target FROM findings
+        QUALIFY row_number() OVER (PARTITION BY code ORDER BY source, file, row, media, target) <= {_EXAMPLES}
+        ORDER BY CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, code, source, file, row,
+                 media, target
+        """
+    )
+    shown = [
+        Finding(Code(code), Severity(severity), message, advice, source, file, row, media, target)
+        for code, severity, message, advice, source, file, row, media, target in rows
+    ]
+    return counts, shown
+
+
+def limit_of(limit: int | str, total: int, *, name: str) -> int:
+    """A limit of the policy as a number: itself, or its share of `total`, rounded down."""
+    if isinstance(limit, int):
+        return limit
+    try:
+        return int(total * float(limit.strip().removesuffix("%")) / 100) if "%" in limit else int(limit)
+    except ValueError as error:
+        raise UsageError(f"policy.{name}: {limit!r} is neither a number nor a share such as 5%") from error
+
+
+def _count_documents(database: Database) -> tuple[DocumentCounts, int]:
+    counts = dict(database.rows("SELECT action, count(*) FROM decided GROUP BY action"))
+    postponed = counts.pop("postpone", 0)
+    size: int = database.value(
+        "SELECT coalesce(sum(size), 0)::BIGINT FROM decided WHERE action IN ('create', 'update')"
+    )
+    return DocumentCounts(postponed=postponed, **counts), size
+
+
+def _safety(database: Database, job: Job, counts: Sequence[SourceCounts]) -> tuple[str, str]:
+    """The limit that was passed, in words, and how to let it pass."""
+    rejected = sum(source.rejected for source in counts)
+    most = limit_of(job.policy.max_rejects, sum(source.read for source in counts), name="max_rejects")
+    if rejected > most:
+        return (
+            f"{rejected:,} row{'s were' if rejected > 1 else ' was'} rejected, "
+            f"and policy.max_rejects is {job.policy.max_rejects}",
+            f"mend the rows, or let them pass: --set policy.max_rejects={rejected}",
+        )
+    orphans, in_place = database.row(
+        "SELECT (SELECT count(*) FROM decided WHERE action = 'delete' AND orphan), "
+        "(SELECT count(*) FROM documents)"
+    )
+    most = limit_of(job.policy.max_delete, in_place, name="max_delete")
+    if orphans > most:
+        return (
+            f"{orphans:,} orphaned documents of {in_place:,} would be deleted, "
+            f"and policy.max_delete is {job.policy.max_delete}",
+            f"look at them with `metaferry plan`, then let them pass: --set policy.max_delete={orphans}",
+        )
+    return "", ""

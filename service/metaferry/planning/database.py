@@ -1,0 +1,175 @@
+"""The planning engine: one DuckDB database in a scratch folder, sealed before any user SQL runs.
+
+Everything enters it as Arrow record batches that we read through the storage contract, so it
+needs no access to anything: external access is off from the first statement, except to its own
+scratch folder, where it spills and where the plan is written. Nothing here knows what is planned.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from metaferry.planning.sql import quote_ident, quote_text
+
+from metaferry.errors import MetaferryError, UsageError
+from metaferry.findings import Code
+from metaferry.planning.formats import FINDING_COLUMNS, REJECT_COLUMNS, ddl
+
+#: Rows gathered before they are handed to DuckDB: an insert costs about as much for 50,000 as for one.
+BATCH_ROWS = 50_000
+
+
+class Database:
+    """A thin hand on a DuckDB connection: `run`, `rows`, `value`, `insert`. Close with the scratch."""
+
+    def __init__(self, scratch: Path, *, memory_limit: str) -> None:
+        self.scratch = scratch
+        spill = scratch / "spill"
+        spill.mkdir()
+        try:
+            self.connection = duckdb.connect(
+                str(scratch / "plan.duckdb"),
+                config={"memory_limit": memory_limit, "temp_directory": str(spill)},
+            )
+        except duckdb.Error as error:
+            raise UsageError(
+                f"memory_limit: {memory_limit!r} is not a size", advice="write it like 1GB or 512MB"
+            ) from error
+        # The order matters: once external access is off, the rest cannot be set any more.
+        for statement in (
+            "SET TimeZone = 'UTC'",
+            "SET preserve_insertion_order = false",
+            "SET autoinstall_known_extensions = false",
+            "SET autoload_known_extensions = false",
+            f"SET allowed_directories = [{quote_text(str(scratch) + '/')}]",
+            "SET enable_external_access = false",
+            "SET lock_configuration = true",
+            ddl("rejects", REJECT_COLUMNS),
+            ddl("findings", FINDING_COLUMNS),
+        ):
+            self.run(statement)
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """Executes a statement for its effect."""
+        self.rows(sql, parameters)
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query; only for results known to be small."""
+        with _disk_errors(self.scratch):
+            return self.connection.execute(sql, list(parameters)).fetchall()
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
+        """The one row of a query that always has one."""
+        (row,) = self.rows(sql, parameters)
+        return row
+
+    def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        """The one value of a query that always has one."""
+        return self.row(sql, parameters)[0]
+
+    def create_like(self, table: str, columns: pa.Schema) -> None:
+        """Makes a table with the columns of an Arrow schema."""
+        self.connection.register("incoming_batch", columns.empty_table())
+        self.run(f"CREATE TABLE {quote_ident(table)} AS SELECT * FROM incoming_batch")
+        self.connection.unregister("incoming_batch")
+
+    def insert(self, table: str, batch: pa.Table) -> None:
+        """Appends an Arrow table whose columns stand in the table's order."""
+        with _disk_errors(self.scratch):
+            self.connection.register("incoming_batch", batch)
+            try:
+                self.connection.execute(
+                    f"INSERT INTO {quote_ident(table)} SELECT * FROM incoming_batch"
+                ).fetchall()
+            finally:
+                self.connection.unregister("incoming_batch")
+
+    def insert_rows(self, table: str, schema: pa.Schema, rows: Iterable[Sequence[Any]]) -> None:
+        """Appends Python rows, in batches, through Arrow (row by row costs 200 times as much)."""
+        for chunk in _chunks(rows, BATCH_ROWS):
+            columns = list(zip(*chunk, strict=True))
+            arrays = [pa.array(column, type=f.type) for column, f in zip(columns, schema, strict=True)]
+            self.insert(table, pa.Table.from_arrays(arrays, schema=schema))
+
+    def finding(
+        self,
+        code: Code,
+        severity: str,
+        message: str,
+        *,
+        advice: str = "",
+        source: str = "",
+        media: str = "",
+        target: str = "",
+    ) -> None:
+        """Adds one finding that Python noticed; those about many rows are inserted by SQL."""
+        self.run(
+            "INSERT INTO findings VALUES (?, ?, ?, ?, ?, '', NULL, ?, ?)",
+            [str(code), severity, message, advice, source, media, target],
+        )
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+@contextmanager
+def open_database(*, memory_limit: str, scratch: str | None) -> Iterator[Database]:
+    """A database in a folder of its own below `scratch`; the folder goes when the block ends."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="metaferry-", dir=scratch))
+    except OSError as error:
+        raise UsageError(
+            f"scratch: no folder can be made in {scratch or tempfile.gettempdir()} ({error.strerror})",
+            advice="name a folder with free space in the job file: scratch: /path",
+        ) from error
+    try:
+        database = Database(folder, memory_limit=memory_limit)
+        try:
+            yield database
+        finally:
+            database.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _disk_errors(scratch: Path) -> Iterator[None]:
+    """A full disk or too small a memory limit is said as such, not as an engine's fault."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        if "temp" in str(error) and "directory" in str(error) and "limit" in str(error):
+            raise _scratch_full(scratch) from error
+        raise MetaferryError(
+            "planning needs more memory than memory_limit allows",
+            advice="raise memory_limit in the job file (1GB serves tens of millions of rows)",
+        ) from error
+    except duckdb.IOException as error:
+        if "No space left" in str(error) or "disk full" in str(error).lower():
+            raise _scratch_full(scratch) from error
+        raise
+
+
+def _scratch_full(scratch: Path) -> MetaferryError:
+    return MetaferryError(
+        f"the disk of the scratch folder {scratch.parent} is full; nothing was written to the bucket",
+        advice="free space there, or name another folder in the job file: scratch: /path",
+    )
+
+
+def _chunks(rows: Iterable[Sequence[Any]], size: int) -> Iterator[list[Sequence[Any]]]:
+    chunk: list[Sequence[Any]] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) >= size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,217 @@
+"""Wanted documents against the documents in place: the plan, one action a document.
+
+Facts are gathered in SQL, the action is the truth table of `actions.py`. Equality is never a
+guess: the md5 in the listing, or the ledger's md5 under the same token, or it is written again.
+"""
+
+from __future__ import annotations
+
+from metaferry.lightly.names import DOCUMENTS
+
+from metaferry.findings import Code
+from metaferry.planning import sql
+from metaferry.planning.actions import action_sql
+from metaferry.planning.database import Database
+
+#: Rows of a shard, about: minutes of work, so that a lost one costs little.
+_SHARD_ROWS = 50_000
+
+
+def needs_ledger(database: Database) -> bool:
+    """Whether any document in place is wanted but not proved equal by the listing alone."""
+    found: int = database.value(
+        """
+        SELECT count(*) FROM (
+            SELECT 1 FROM wanted w JOIN documents d USING (target)
+            WHERE d.md5 IS NULL OR d.md5 <> w.md5 LIMIT 1
+        )
+        """
+    )
+    return bool(found)
+
+
+def build_plan(
+    database: Database,
+    *,
+    sources: int,
+    prefix: str,
+    limit: int | None,
+    delete_orphans: bool,
+    report_foreign: bool,
+) -> None:
+    """Table `decided`: one row a document, with its action, and the findings about documents.
+
+    Reads `wanted`, `documents`, `media`, `frames`, `collisions`, `ledger(target, token, md5)` and
+    the `match_*` tables. `report_foreign` is false after a run that was cut off: what it wrote
+    would look like somebody else's work.
+    """
+    _classify_unwanted(database, sources, prefix)
+    # A document that the ledger does not know under this token was changed by somebody else, or by
+    # a run of ours that never wrote its ledger: then, or without any ledger, nothing is claimed.
+    known = report_foreign and bool(database.value("SELECT count(*) FROM ledger"))
+    changed = "d.target IS NOT NULL AND l.token IS DISTINCT FROM d.token" if known else "false"
+    action = action_sql(
+        {
+            "wanted": "wanted",
+            "exists": "present",
+            "equal": "equal",
+            "stale": "stale",
+            "orphan": "orphan",
+            "delete_orphans": str(delete_orphans).lower(),
+        }
+    )
+    database.run(
+        f"""
+        CREATE TABLE decided AS
+        SELECT target, kind, media, {action} AS action, md5, size, token AS expect, orphan, changed_since,
+               CASE WHEN wanted AND NOT present THEN 'new'
+                    WHEN wanted AND proof = 'listing' AND equal THEN 'unchanged: md5 in the listing'
+                    WHEN wanted AND equal THEN 'unchanged: as our last run left it'
+                    WHEN wanted AND proof IS NULL THEN 'written again: nothing proves what is there'
+                    WHEN wanted THEN 'content differs'
+                    ELSE reason END AS why
+        FROM (
+            SELECT coalesce(w.target, d.target) AS target, w.target IS NOT NULL AS wanted,
+                   d.target IS NOT NULL AS present, coalesce(w.kind, u.kind) AS kind,
+                   coalesce(w.media, u.media) AS media, w.md5, w.size, d.token,
+                   CASE WHEN d.md5 IS NOT NULL THEN 'listing'
+                        WHEN l.token IS NOT DISTINCT FROM d.token AND d.token IS NOT NULL THEN 'ledger'
+                   END AS proof,
+                   coalesce(coalesce(d.md5, CASE WHEN l.token = d.token THEN l.md5 END) = w.md5, false)
+                       AS equal,
+                   coalesce(u.stale, false) AS stale, coalesce(u.orphan, false) AS orphan, u.reason,
+                   {changed} AS changed_since
+            FROM wanted w
+            FULL JOIN documents d ON d.target = w.target
+            LEFT JOIN unwanted u ON u.target = d.target
+            LEFT JOIN ledger l ON l.target = d.target
+        )
+        """
+    )
+    if limit is not None:
+        database.run(
+            """
+            UPDATE decided SET action = CASE WHEN action = 'delete' THEN 'leave' ELSE 'postpone' END,
+                               why = 'beyond --limit (' || action || ')'
+            WHERE action IN ('create', 'update', 'delete') AND target NOT IN (
+                SELECT target FROM decided WHERE action IN ('create', 'update', 'delete')
+                ORDER BY target LIMIT ?
+            )
+            """,
+            [limit],
+        )
+    _findings(database)
+
+
+def _classify_unwanted(database: Database, sources: int, prefix: str) -> None:
+    """Table `unwanted(target, kind, media, stale, orphan, reason)`: documents that no record wants.
+
+    Each gets the one reason why it is there, in this order: it belongs to media of this listing;
+    it is named like a frame of a video of this listing; its media is gone.
+    """
+    # Documents of rejected rows stay: their row is at fault, not they.
+    held = " UNION ALL ".join(
+        f"SELECT target FROM match_{i} WHERE code IS NOT NULL AND target IS NOT NULL" for i in range(sources)
+    )
+    database.run(
+        f"CREATE TABLE held AS SELECT DISTINCT target FROM ({held} UNION ALL SELECT target FROM collisions)"
+    )
+    # A rejected row without a known document could have been for any of them.
+    lost = " + ".join(
+        [
+            f"(SELECT count(*) FROM match_{i} WHERE code IS NOT NULL AND target IS NULL "
+            f"AND code NOT IN ('{Code.RECORD_UNMATCHED}', '{Code.RECORD_EXCLUDED}'))"
+            for i in range(sources)
+        ]
+        + [f"(SELECT count(*) FROM rejects WHERE code = '{Code.SOURCE_MALFORMED}')"]
+    )
+    unplaced = bool(database.value(f"SELECT {lost}"))
+    video, frame, written = sql.parse_frame("d.target")
+    stem = f"substr(d.target, {len(DOCUMENTS) + 1})"
+    database.run(
+        f"""
+        CREATE TABLE unwanted AS
+        SELECT target, kind, media,
+               reason = 'stale' AS stale,
+               reason IN ('media gone', 'records gone', 'frame gone') AS orphan,
+               CASE reason WHEN 'stale' THEN 'its name has ' || written || ' digits, its video now ' || digits
+                    ELSE reason END AS reason
+        FROM (
+            SELECT d.target,
+                   CASE WHEN m.path IS NOT NULL THEN m.kind WHEN v.path IS NOT NULL THEN 'frame' END AS kind,
+                   coalesce(m.path, v.path) AS media, d.written, f.digits,
+                   CASE
+                       WHEN h.target IS NOT NULL THEN 'left: its row was rejected'
+                       WHEN NOT ends_with(d.target, '.json') THEN 'left: not a document'
+                       WHEN m.path IS NOT NULL AND NOT m.included THEN 'left: its media is excluded'
+                       WHEN m.path IS NOT NULL AND {str(unplaced).lower()}
+                           THEN 'left: rejected rows could be for it'
+                       WHEN m.path IS NOT NULL THEN 'records gone'
+                       WHEN v.path IS NOT NULL AND NOT v.included THEN 'left: its media is excluded'
+                       WHEN v.path IS NOT NULL AND f.media IS NOT NULL AND f.frames IS NULL
+                           THEN 'left: the number of frames is not proved'
+                       WHEN v.path IS NOT NULL AND d.written <> f.digits THEN 'stale'
+                       WHEN v.path IS NOT NULL AND d.frame >= f.frames THEN 'frame gone'
+                       WHEN v.path IS NOT NULL AND {str(unplaced).lower()}
+                           THEN 'left: rejected rows could be for it'
+                       WHEN v.path IS NOT NULL THEN 'records gone'
+                       WHEN NOT starts_with({stem}, {sql.quote_text(prefix)}) THEN 'left: outside --prefix'
+                       ELSE 'media gone'
+                   END AS reason
+            FROM (
+                SELECT d.target, {video} AS video, {frame} AS frame, {written} AS written
+                FROM documents d ANTI JOIN wanted w ON w.target = d.target
+            ) d
+            LEFT JOIN (SELECT target, min(path) AS path, min(kind) AS kind, bool_and(included) AS included
+                       FROM media GROUP BY target) m ON m.target = d.target
+            LEFT JOIN media v ON v.path = d.video AND v.kind = 'video'
+            LEFT JOIN frames f ON f.media = v.path
+            LEFT JOIN held h ON h.target = d.target
+        )
+        """
+    )
+
+
+def _findings(database: Database) -> None:
+    database.run(
+        f"""
+        INSERT INTO findings
+        SELECT '{Code.DOCUMENT_ORPHAN}', 'warning',
+               CASE WHEN action = 'delete' THEN 'deleted: ' ELSE 'left in place: ' END || why,
+               CASE WHEN action = 'delete' THEN '' ELSE 'policy.delete: orphans would delete it' END,
+               '', '', NULL, coalesce(media, ''), target
+        FROM decided WHERE orphan
+        UNION ALL
+        SELECT '{Code.DOCUMENT_STALE}', 'info', 'deleted: ' || why, '', '', '', NULL, media, target
+        FROM decided WHERE action = 'delete' AND NOT orphan
+        UNION ALL
+        SELECT '{Code.DOCUMENT_FOREIGN}', 'warning',
+               'replaced, though somebody else changed it since our last run',
+               'keep changes in the tables: documents are made from them', '', '', NULL, media, target
+        FROM decided WHERE action = 'update' AND changed_since
+        """
+    )
+
+
+def write_plan(database: Database, *, max_shard_rows: int = _SHARD_ROWS) -> int:
+    """Writes the plan as Parquet below the scratch folder (`plan/shard=NNN/`); answers the shards.
+
+    The shard of a document is the first 8 hex digits of md5(target), modulo the number of shards:
+    the same on every machine and engine.
+    """
+    rows: int = database.value("SELECT count(*) FROM decided WHERE action <> 'postpone'")
+    shards = max(1, -(-rows // max_shard_rows))
+    folder = database.scratch / "plan"
+    database.run(
+        f"""
+        COPY (
+            SELECT printf('%03d', ('0x' || left(md5(p.target), 8))::UBIGINT % {shards}) AS shard,
+                   p.target, p.kind, p.media, p.action,
+                   CASE WHEN p.action IN ('create', 'update') THEN w.body END AS body,
+                   p.md5, p.size, p.expect, p.why
+            FROM decided p LEFT JOIN wanted w ON w.target = p.target AND p.action IN ('create', 'update')
+            WHERE p.action <> 'postpone'
+        ) TO {sql.quote_text(str(folder))} (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (shard))
+        """
+    )
+    return shards

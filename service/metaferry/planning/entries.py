@@ -1,0 +1,137 @@
+"""Schema entries of a run: what schema.json holds, what the job asks for, what the data show.
+
+The rules (which type, which default, what stays in place) are `lightly/schema.py`'s; this module
+looks at the loaded tables and at the schema.json in place and asks those rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from metaferry.lightly.schema import Entry, Observed, ValueType
+from metaferry.tables.load import Loaded
+
+from metaferry.errors import JobError
+from metaferry.findings import Code
+from metaferry.job import Infer, Job, SchemaEntry
+from metaferry.lightly import schema as rules
+from metaferry.planning import sql
+from metaferry.planning.database import Database
+
+KeyPath = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The entries of this run, and whether schema.json has to be written for them."""
+
+    entries: tuple[Entry, ...]
+    added: tuple[str, ...]
+    changed: bool
+
+    def type_of(self, path: KeyPath) -> ValueType | None:
+        """The type that the entry of a key path demands; None where no entry has that path."""
+        dotted = ".".join(path)
+        return next((entry.type for entry in self.entries if entry.path == dotted), None)
+
+
+def resolve_entries(
+    database: Database,
+    job: Job,
+    sources: Sequence[Loaded],
+    *,
+    in_place: tuple[Entry, ...] | None,
+    given: tuple[Entry, ...] | None,
+) -> Entries:
+    """The entries by the job's `schema`: inferred over what is in place, or as they are given.
+
+    `in_place` are those of the schema.json that is there (None: there is none), `given` those of
+    the file that the job names, or of its list. Raises JobError where two sources disagree on what
+    a key is, so that no type would be right.
+    """
+    if given is not None:
+        known = {entry.path for entry in in_place or ()}
+        added = tuple(entry.path for entry in given if entry.path not in known)
+        _report_uncovered(database, sources, given)
+        return Entries(given, added, changed=in_place is None or given != in_place)
+    infer = job.schema_ if isinstance(job.schema_, Infer) else Infer()
+    existing = in_place or ()
+    observed = _observe(database, sources, infer, {entry.path for entry in existing})
+    merged = rules.merge(existing, observed)
+    _report_uncovered(database, sources, merged.entries)
+    # An empty list is not written over nothing: a consumer without schema.json has no entries either.
+    return Entries(merged.entries, merged.added, changed=not merged.unchanged)
+
+
+def given_entries(job: Job) -> tuple[Entry, ...] | None:
+    """The entries that the job file spells out; None where it names a file or infers."""
+    if isinstance(job.schema_, Infer | str):
+        return None
+    return rules.check_entries([_plain(entry) for entry in job.schema_], where="schema")
+
+
+def _plain(entry: SchemaEntry) -> dict[str, object]:
+    return entry.model_dump(by_alias=True)
+
+
+def _observe(
+    database: Database, sources: Sequence[Loaded], infer: Infer, known: set[str]
+) -> Mapping[str, ValueType]:
+    """Type by dotted key path, for keys without an entry that hold at least one value."""
+    seen: dict[KeyPath, list[tuple[Observed, Loaded, str]]] = {}
+    for source in sources:
+        wanted = [key for key in source.keys if ".".join(key.path) not in known]
+        if not wanted:
+            continue
+        counts = ", ".join(f"count({sql.quote_ident(key.column)})" for key in wanted)
+        filled = database.row(f"SELECT {counts} FROM {source.table}")
+        for key, values in zip(wanted, filled, strict=True):
+            kind = sql.observed(key.type)
+            if values and kind is not Observed.OTHER:
+                seen.setdefault(key.path, []).append((kind, source, key.column))
+    types: dict[str, ValueType] = {}
+    for path, places in seen.items():
+        kinds = [kind for kind, _, _ in places]
+        inferred = rules.infer(kinds)
+        if inferred is None:
+            raise JobError(
+                f"{'.'.join(path)} is "
+                + ", but ".join(f"{kind} in {source.label}" for kind, source, _ in places),
+                place="sources",
+                advice="make them one type with a cast in one of the mappings, or give the entry in schema:",
+            )
+        if inferred is ValueType.NUMERIC_INT and infer.categorical_integers is not None:
+            distinct = database.value(
+                "SELECT count(*) FROM ("
+                + " UNION ".join(
+                    f"(SELECT DISTINCT {sql.quote_ident(column)} FROM {source.table} "
+                    f"WHERE {sql.quote_ident(column)} IS NOT NULL LIMIT {infer.categorical_integers + 1})"
+                    for _, source, column in places
+                )
+                + ")"
+            )
+            if distinct <= infer.categorical_integers:
+                inferred = ValueType.CATEGORICAL_INT
+        types[".".join(path)] = inferred
+    return types
+
+
+def _report_uncovered(database: Database, sources: Sequence[Loaded], entries: Sequence[Entry]) -> None:
+    """Keys that are written but that no entry reads: right by the format, worth knowing."""
+    covered = {entry.path for entry in entries}
+    inside = {entry.path.split("[", 1)[0] for entry in entries if "[" in entry.path}
+    missing = {
+        ".".join(key.path): source.label
+        for source in sources
+        for key in source.keys
+        if ".".join(key.path) not in covered | inside
+    }
+    for path, label in sorted(missing.items()):
+        database.finding(
+            Code.SCHEMA_UNCOVERED,
+            "info",
+            f"{path} is written, but no schema entry shows it",
+            advice="add an entry to the schema if it should be shown; lists need one for each position",
+            source=label,
+        )

@@ -1,0 +1,229 @@
+"""What is written to disk or bucket between steps: versioned, typed, and defined here only.
+
+The plan (a Parquet data set with `plan.json`), the findings, the rejects, the ledger and the
+report of a run (`run.json`). Every engine, retry and later version reads these formats and no
+other; a field is added with a default and a new `version`, never renamed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from metaferry.findings import Finding
+
+#: Version of every format below; readers refuse a newer one.
+VERSION: Final = 1
+
+
+class Action(StrEnum):
+    """What becomes of one document; the truth table is `planning/actions.py`."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    KEEP = "keep"
+    DELETE = "delete"
+    LEAVE = "leave"
+
+
+class Outcome(StrEnum):
+    """What happened to one row of the plan when it was applied."""
+
+    DONE = "done"
+    FAILED = "failed"
+    CONFLICT = "conflict"
+
+
+# Columns as DuckDB types, in order. `body` is null where nothing is written (keep, leave, delete).
+PLAN_COLUMNS: Final = {
+    "shard": "INTEGER",
+    "target": "VARCHAR",
+    "kind": "VARCHAR",
+    "media": "VARCHAR",
+    "action": "VARCHAR",
+    "body": "VARCHAR",
+    "md5": "VARCHAR",
+    "size": "BIGINT",
+    "expect": "VARCHAR",
+    "why": "VARCHAR",
+}
+
+REJECT_COLUMNS: Final = {
+    "source": "VARCHAR",
+    "file": "VARCHAR",
+    "row": "BIGINT",
+    "code": "VARCHAR",
+    "column": "VARCHAR",
+    "value": "VARCHAR",
+    "expected": "VARCHAR",
+    "message": "VARCHAR",
+}
+
+FINDING_COLUMNS: Final = {
+    "code": "VARCHAR",
+    "severity": "VARCHAR",
+    "message": "VARCHAR",
+    "advice": "VARCHAR",
+    "source": "VARCHAR",
+    "file": "VARCHAR",
+    "row": "BIGINT",
+    "media": "VARCHAR",
+    "target": "VARCHAR",
+}
+
+#: What a run left behind: a row a document; `token` null says "we deleted it".
+LEDGER_COLUMNS: Final = {"target": "VARCHAR", "token": "VARCHAR", "md5": "VARCHAR"}
+
+#: One row per applied row of the plan.
+OUTCOME_COLUMNS: Final = {
+    "target": "VARCHAR",
+    "action": "VARCHAR",
+    "outcome": "VARCHAR",
+    "token": "VARCHAR",
+    "md5": "VARCHAR",
+    "message": "VARCHAR",
+}
+
+
+def ddl(table: str, columns: dict[str, str]) -> str:
+    """`CREATE TABLE` for one of the formats above."""
+    fields = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+    return f"CREATE TABLE {table} ({fields})"
+
+
+@dataclass(slots=True)
+class SourceCounts:
+    """Rows of one source: `read = used + rejected + unmatched + excluded`, always.
+
+    `unmatched` rows named no media and were only reported (`policy.unmatched: report`); under
+    `reject` they are among the rejected. `excluded` rows name media outside include/exclude/prefix.
+    """
+
+    name: str
+    read: int = 0
+    used: int = 0
+    rejected: int = 0
+    unmatched: int = 0
+    excluded: int = 0
+
+
+@dataclass(slots=True)
+class MediaCounts:
+    images: int = 0
+    videos: int = 0
+    excluded: int = 0
+
+
+@dataclass(slots=True)
+class DocumentCounts:
+    """Documents by what was planned (in a plan) or done (in a run).
+
+    In a run: wanted = create + update + keep + failed + conflict + postponed; deletes are apart.
+    """
+
+    create: int = 0
+    update: int = 0
+    keep: int = 0
+    delete: int = 0
+    leave: int = 0
+    failed: int = 0
+    conflict: int = 0
+    postponed: int = 0  # left for a later run by --limit, or by an interrupt
+
+
+@dataclass(slots=True)
+class FrameCounts:
+    counted: int = 0
+    cached: int = 0
+    unproved: int = 0
+
+
+@dataclass(slots=True)
+class RequestCounts:
+    list: int = 0
+    get: int = 0
+    put: int = 0
+    delete: int = 0
+    retries: int = 0
+    throttled: int = 0
+
+
+@dataclass(slots=True)
+class SchemaChange:
+    """What becomes of schema.json."""
+
+    entries: int = 0
+    added: tuple[str, ...] = ()  # paths of the new entries
+    written: bool = False  # in a plan: would be written
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row of the plan, shown to a person."""
+
+    target: str
+    why: str
+
+
+@dataclass(slots=True)
+class Report:
+    """The account of a plan or a run; `to_dict()` is `run.json`.
+
+    `exit_code` is what the command exits with: 0 done, 3 rows rejected or documents failed,
+    5 a safety limit stopped it (then `stopped` says which). `examples` and `finding_examples`
+    are for people: at most ten of each action, and of each code.
+    """
+
+    run_id: str
+    job_digest: str
+    started: str
+    input: str = ""
+    lightly: str = ""
+    finished: str = ""
+    exit_code: int = 0
+    stopped: str = ""
+    advice: str = ""  # what to do about `stopped`
+    sources: list[SourceCounts] = field(default_factory=list)
+    media: MediaCounts = field(default_factory=MediaCounts)
+    documents: DocumentCounts = field(default_factory=DocumentCounts)
+    frames: FrameCounts = field(default_factory=FrameCounts)
+    requests: RequestCounts = field(default_factory=RequestCounts)
+    schema: SchemaChange = field(default_factory=SchemaChange)
+    findings: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+    finding_examples: list[Finding] = field(default_factory=list)
+    rejects_url: str = ""  # where rejects.parquet of this run is
+    report_url: str = ""  # where run.json of this run is
+    bytes_to_write: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)  # by phase
+    version: int = VERSION
+
+    @property
+    def rejected(self) -> int:
+        return sum(source.rejected for source in self.sources)
+
+    @property
+    def changes(self) -> int:
+        """Documents created, updated or deleted (or to be)."""
+        return self.documents.create + self.documents.update + self.documents.delete
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, JSON-ready, keys as `run.json` has them."""
+        return asdict(self)
+
+    def to_json(self) -> bytes:
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+class PlanReport(Report):
+    """What `plan` returns: nothing was written but the frame-count cache."""
+
+    __slots__ = ()
+
+
+class RunReport(Report):
+    """What `sync` returns."""
+
+    __slots__ = ()

@@ -1,0 +1,131 @@
+"""Listings into the planning engine: the tables `media` and `documents`.
+
+Pages arrive as they were listed; rows are handed over in batches. What a name means is decided by
+`lightly/names.py`, through its SQL twin, once for the whole table.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+from metaferry.lightly.names import DOCUMENTS, SCHEMA
+
+from metaferry.findings import Code
+from metaferry.media.listing import MediaPage
+from metaferry.planning import sql
+from metaferry.planning.database import BATCH_ROWS, Database
+from metaferry.planning.formats import MediaCounts
+from metaferry.storage.contract import Entry
+
+_MEDIA: Final = pa.schema(
+    [
+        ("path", pa.string()),
+        ("size", pa.int64()),
+        ("token", pa.string()),
+        ("kind", pa.string()),
+        ("included", pa.bool_()),
+    ]
+)
+_DOCUMENTS: Final = pa.schema(
+    [("target", pa.string()), ("size", pa.int64()), ("token", pa.string()), ("md5", pa.string())]
+)
+
+
+class Listings:
+    """Collects pages; `finish` builds the tables the other steps read.
+
+    `media(path, size, token, kind, included, target)`: every media file outside the reserved
+    folders; one whose name no document can have is never included, but known, so that what lies
+    under its name is no orphan. `documents(target, size, token, md5)`: every object below
+    `.lightly/metadata/` but `schema.json`, whose entry is kept in `schema`.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._media: list[MediaPage] = []
+        self._media_rows = 0
+        self._documents: list[Entry] = []
+        self.schema: Entry | None = None
+        for name, columns in (("media_listed", _MEDIA), ("documents", _DOCUMENTS)):
+            database.create_like(name, columns)
+
+    def add_media(self, page: MediaPage) -> None:
+        self._media.append(page)
+        self._media_rows += len(page)
+        if self._media_rows >= BATCH_ROWS:
+            self._flush_media()
+
+    def add_documents(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            if entry.path == SCHEMA:
+                self.schema = entry
+            else:
+                self._documents.append(entry)
+        if len(self._documents) >= BATCH_ROWS:
+            self._flush_documents()
+
+    def finish(self) -> MediaCounts:
+        """Builds `media`, names hostile files in the findings, and counts what is included."""
+        self._flush_media()
+        self._flush_documents()
+        hostile = sql.hostile_reason("path")
+        self._database.run(
+            f"""
+            CREATE TABLE media AS
+            SELECT path, size, token, kind, included AND {hostile} IS NULL AS included,
+                   {sql.document_path("path")} AS target
+            FROM media_listed
+            """
+        )
+        self._database.run(
+            f"""
+            INSERT INTO findings
+            SELECT '{Code.NAME_HOSTILE}', 'warning',
+                   'this media file cannot have a document: its name has ' || {hostile},
+                   'rename the file, or take it out with media.exclude', '', '', NULL, path, ''
+            FROM media_listed WHERE included AND {hostile} IS NOT NULL
+            """
+        )
+        self._database.run("DROP TABLE media_listed")
+        images, videos, excluded = self._database.row(
+            """
+            SELECT count(*) FILTER (included AND kind = 'image'),
+                   count(*) FILTER (included AND kind = 'video'),
+                   count(*) FILTER (NOT included)
+            FROM media
+            """
+        )
+        return MediaCounts(images=images, videos=videos, excluded=excluded)
+
+    def _flush_media(self) -> None:
+        pages, self._media, self._media_rows = self._media, [], 0
+        if not pages:
+            return
+        columns = [
+            pa.chunked_array([pa.array(getattr(page, field.name), type=field.type) for page in pages])
+            for field in _MEDIA
+        ]
+        self._database.insert("media_listed", pa.Table.from_arrays(columns, schema=_MEDIA))
+
+    def _flush_documents(self) -> None:
+        entries, self._documents = self._documents, []
+        if not entries:
+            return
+        columns = [
+            pa.array([entry.path for entry in entries], type=pa.string()),
+            pa.array([entry.size for entry in entries], type=pa.int64()),
+            pa.array([entry.token for entry in entries], type=pa.string()),
+            pa.array([entry.md5 for entry in entries], type=pa.string()),
+        ]
+        self._database.insert("documents", pa.Table.from_arrays(columns, schema=_DOCUMENTS))
+
+
+def listing_prefixes(prefix: str) -> tuple[str, str]:
+    """The prefixes (of media, of documents) to list for a run narrowed to `prefix`.
+
+    Whole folders, always: the document `a-0-mp4.json` belongs to `a.mp4`, so that a listing cut
+    inside a file name would show documents without their media, and call them orphans.
+    """
+    folder = prefix[: prefix.rfind("/") + 1]
+    return folder, DOCUMENTS + folder

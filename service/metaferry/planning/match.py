@@ -1,0 +1,221 @@
+"""Records meet media: what each row of a source speaks of, and why some rows cannot be used.
+
+For source `i` the table `match_i(rid, file, row, given, name, media, kind, frame, target, code,
+detail)` has one row per loaded row: `rid` is its rowid in `source_i`, `target` the document it is
+for, `code` null while the row is usable and otherwise the one reason why it is not (the first
+that applies, in the order of this module). Values are looked at later (`values.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+from metaferry.lightly.names import SCHEMA
+from metaferry.tables.load import Loaded
+
+from metaferry.findings import Code
+from metaferry.media.frames.model import FrameCount
+from metaferry.planning import sql
+from metaferry.planning.database import Database
+
+_FRAMES: Final = pa.schema(
+    [
+        ("media", pa.string()),
+        ("frames", pa.int64()),
+        ("digits", pa.int64()),
+        ("reason", pa.string()),
+        ("unreadable", pa.bool_()),  # the file is at fault, and will be the next time too
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video whose number of frames the plan needs."""
+
+    path: str
+    size: int
+    token: str
+
+
+def match_names(database: Database, source: Loaded, index: int) -> None:
+    """`named_i`: each row with its cleaned name, its media and the reasons found so far."""
+    has_frame = source.has_frame
+    database.run(
+        f"""
+        CREATE TABLE named_{index} AS
+        SELECT s.rid, s.file, s.row, s.given, s.name, m.path AS media, m.kind, m.target AS own_target,
+               s.frame,
+               CASE
+                   WHEN s.given IS NULL OR s.given = '' THEN '{Code.RECORD_UNNAMED}'
+                   WHEN s.hostile IS NOT NULL THEN '{Code.NAME_HOSTILE}'
+                   WHEN m.path IS NULL THEN '{Code.RECORD_UNMATCHED}'
+                   WHEN NOT m.included THEN '{Code.RECORD_EXCLUDED}'
+                   WHEN s.frame_bad IS NOT NULL THEN '{Code.RECORD_FRAME_INVALID}'
+                   WHEN s.frame IS NOT NULL AND m.kind = 'image' THEN '{Code.RECORD_FRAME_INVALID}'
+               END AS code,
+               CASE
+                   WHEN s.hostile IS NOT NULL THEN s.hostile
+                   WHEN s.frame_bad IS NOT NULL THEN s.frame_bad
+                   WHEN s.frame IS NOT NULL AND m.kind = 'image' THEN 'image:' || s.frame
+               END AS detail
+        FROM (
+            SELECT rowid AS rid, file, "row", file_name AS given,
+                   {sql.clean_name("file_name")} AS name,
+                   {sql.hostile_reason(sql.clean_name("file_name"))} AS hostile,
+                   {"frame_index" if has_frame else "NULL::BIGINT"} AS frame,
+                   {"frame_bad" if has_frame else "NULL::VARCHAR"} AS frame_bad
+            FROM {source.table}
+        ) s
+        LEFT JOIN media m ON m.path = s.name
+        """
+    )
+
+
+def find_collisions(database: Database, sources: int) -> list[Video]:
+    """Tables `shared` and `lookalikes`; answers the videos whose frame counts are needed.
+
+    `shared(target, media)`: documents that two media, or a media and schema.json, would share.
+    `lookalikes(media, target, video, index, written)`: media named like a frame of a video beside
+    them; whether the two really collide depends on the video's number of frames.
+    """
+    database.run(
+        f"""
+        CREATE TABLE shared AS
+        SELECT m.target, list_sort(list(m.path)) AS media
+        FROM media m JOIN (
+            SELECT target FROM media WHERE included
+            GROUP BY target HAVING count(*) > 1 OR target = '{SCHEMA}'
+        ) s ON s.target = m.target
+        WHERE m.included GROUP BY m.target
+        """
+    )
+    video, frame, written = sql.parse_frame("target")
+    database.run(
+        f"""
+        CREATE TABLE lookalikes AS
+        SELECT l.* FROM (
+            SELECT path AS media, target, {video} AS video, {frame} AS frame, {written} AS written
+            FROM media WHERE included
+        ) l
+        JOIN media v ON v.path = l.video AND v.kind = 'video' AND v.included
+        """
+    )
+    needed = " UNION ".join(
+        [
+            f"SELECT media FROM named_{index} WHERE code IS NULL AND frame IS NOT NULL"
+            for index in range(sources)
+        ]
+        + ["SELECT video FROM lookalikes"]
+    )
+    rows = database.rows(
+        f"SELECT path, size, token FROM media WHERE path IN ({needed}) AND kind = 'video' ORDER BY path"
+    )
+    return [Video(*row) for row in rows]
+
+
+def take_frame_counts(database: Database, counts: list[FrameCount]) -> int:
+    """Table `frames(media, frames, digits, unreadable)`; findings for videos without a count.
+
+    Answers the number of videos whose count is not proved.
+    """
+    database.create_like("frames", _FRAMES)
+    database.insert_rows(
+        "frames",
+        _FRAMES,
+        ((c.path, c.frames, c.digits, c.reason, c.frames is None and c.settled) for c in counts),
+    )
+    database.run(
+        f"""
+        INSERT INTO findings
+        SELECT CASE WHEN unreadable THEN '{Code.MEDIA_UNREADABLE}' ELSE '{Code.MEDIA_UNPROVED}' END,
+               'error', 'the number of frames of this video is not known: ' || reason,
+               'its frame documents are not written; replace the video or take its rows out',
+               '', '', NULL, media, ''
+        FROM frames WHERE frames IS NULL
+        """
+    )
+    unproved: int = database.value("SELECT count(*) FROM frames WHERE frames IS NULL")
+    return unproved
+
+
+def settle_collisions(database: Database) -> None:
+    """Table `collisions(target, media)`, and one finding for each."""
+    database.run(
+        """
+        CREATE TABLE collisions AS
+        SELECT target, media FROM shared
+        UNION ALL
+        SELECT l.target, [l.media, l.video] FROM lookalikes l LEFT JOIN frames f ON f.media = l.video
+        WHERE f.frames IS NULL OR (f.digits = l.written AND l.frame < f.frames)
+        """
+    )
+    database.run(
+        f"""
+        INSERT INTO findings
+        SELECT '{Code.MEDIA_COLLISION}', 'warning',
+               CASE WHEN target = '{SCHEMA}' THEN 'the document of ' || media[1] || ' would be schema.json'
+                    ELSE array_to_string(media, ' and ') || ' would share one document' END,
+               'rename one of them, or take one out with media.exclude', '', '', NULL, media[1], target
+        FROM collisions
+        """
+    )
+
+
+def match_targets(database: Database, source: Loaded, index: int) -> None:
+    """`match_i`: frames checked against their videos, the document of each row, and collisions."""
+    target = sql.frame_document_path("n.media", "n.frame", "f.digits")
+    database.run(
+        f"""
+        CREATE TABLE match_{index} AS
+        SELECT t.rid, t.file, t.row, t.given, t.name, t.media, t.frame, t.frames,
+               CASE WHEN t.frame IS NULL THEN t.kind ELSE 'frame' END AS kind, t.target,
+               CASE WHEN t.code IS NULL AND c.target IS NOT NULL THEN '{Code.MEDIA_COLLISION}'
+                    ELSE t.code END AS code,
+               CASE WHEN t.code IS NULL AND c.target IS NOT NULL THEN array_to_string(c.media, ' and ')
+                    ELSE t.detail END AS detail
+        FROM (
+            SELECT n.*, f.frames,
+                   CASE WHEN n.media IS NULL THEN NULL
+                        WHEN n.frame IS NULL THEN n.own_target
+                        WHEN n.frame >= 0 AND n.frame < f.frames THEN {target} END AS target,
+                   CASE WHEN n.code IS NOT NULL OR n.frame IS NULL THEN n.code
+                        WHEN f.frames IS NULL AND f.unreadable THEN '{Code.MEDIA_UNREADABLE}'
+                        WHEN f.frames IS NULL THEN '{Code.MEDIA_UNPROVED}'
+                        WHEN n.frame < 0 OR n.frame >= f.frames THEN '{Code.RECORD_FRAME_OUT_OF_RANGE}'
+                   END AS code,
+                   coalesce(n.detail, f.reason) AS detail
+            FROM (SELECT * REPLACE (CASE WHEN kind = 'video' THEN frame END AS frame) FROM named_{index}) n
+            LEFT JOIN frames f ON n.frame IS NOT NULL AND f.media = n.media
+        ) t
+        LEFT JOIN collisions c ON c.target = t.target
+        """
+    )
+    database.run(f"DROP TABLE named_{index}")
+    # Two rows of one source for one document: neither can be told right, so both are named.
+    database.run(
+        f"""
+        CREATE TABLE repeated AS
+        SELECT target, list_sort(list(struct_pack(file := file, r := "row")))[:5] AS places
+        FROM match_{index} WHERE code IS NULL GROUP BY target HAVING count(*) > 1
+        """
+    )
+    if database.value("SELECT count(*) FROM repeated"):
+        several = len(source.files) > 1
+        place = (
+            f"(SELECT url FROM files_{index} WHERE file = p.file) || ':' || p.r"
+            if several
+            else "'row ' || p.r"
+        )
+        database.run(
+            f"""
+            UPDATE match_{index} SET code = '{Code.RECORD_DUPLICATE}', detail = r.named
+            FROM (
+                SELECT target, string_agg({place}, ', ' ORDER BY p.file, p.r) AS named
+                FROM (SELECT target, unnest(places) AS p FROM repeated) GROUP BY target
+            ) r WHERE r.target = match_{index}.target AND code IS NULL
+            """
+        )
+    database.run("DROP TABLE repeated")

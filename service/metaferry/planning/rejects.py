@@ -1,0 +1,156 @@
+"""Every row that could not be used, by name: the rejects table, its counts, and findings with advice.
+
+`rejects` has one row for each fault (a row with two bad values has two); rows under
+`policy.unmatched: report` and rows of excluded media are in it too, since they were not used, but
+do not count as rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from metaferry.tables.load import Loaded
+
+from metaferry.findings import Code
+from metaferry.planning import sql
+from metaferry.planning.database import Database
+from metaferry.planning.formats import SourceCounts
+
+#: What the reject of each code says: (column, SQL of the value, what was expected, SQL of the message).
+_WORDS: Final = {
+    Code.RECORD_UNNAMED: ("file_name", "NULL", "the path of a media file", "'the row names no file'"),
+    Code.NAME_HOSTILE: ("file_name", "m.given", "a plain relative path", "'the file name has ' || m.detail"),
+    Code.RECORD_UNMATCHED: (
+        "file_name",
+        "m.given",
+        "a media file of the input",
+        "'no media file is called ' || m.name",
+    ),
+    Code.RECORD_EXCLUDED: (
+        "file_name",
+        "m.given",
+        "a media file that the job takes in",
+        "m.name || ' is there, but include, exclude or --prefix leaves it out'",
+    ),
+    Code.RECORD_FRAME_INVALID: (
+        "frame",
+        "m.detail",
+        "a whole number, on a video",
+        "CASE WHEN m.media IS NOT NULL AND starts_with(m.detail, 'image:') "
+        "THEN m.name || ' is an image: it has no frames' "
+        "ELSE 'the frame ' || m.detail || ' is no whole number' END",
+    ),
+    Code.RECORD_FRAME_OUT_OF_RANGE: (
+        "frame",
+        "m.frame::VARCHAR",
+        "0 to the number of frames less one",
+        "'frame ' || m.frame || ' of ' || m.name || ', which has ' || m.frames || ' frames (0 to ' "
+        "|| (m.frames - 1) || ')'",
+    ),
+    Code.MEDIA_UNREADABLE: (
+        "frame",
+        "m.frame::VARCHAR",
+        "a video that decodes",
+        "m.name || ': ' || m.detail",
+    ),
+    Code.MEDIA_UNPROVED: (
+        "frame",
+        "m.frame::VARCHAR",
+        "a video whose frames can be counted",
+        "m.name || ': ' || m.detail",
+    ),
+    Code.MEDIA_COLLISION: (
+        "file_name",
+        "m.given",
+        "a document of its own",
+        "'the document of ' || m.name || ' would be shared by ' || m.detail",
+    ),
+    Code.RECORD_DUPLICATE: (
+        "file_name",
+        "m.given",
+        "one row a document in each source",
+        "'several rows are for ' || m.target || ': ' || m.detail",
+    ),
+}
+
+_ADVICE: Final = {
+    Code.SOURCE_MALFORMED: "mend the row in the table",
+    Code.RECORD_UNNAMED: "give the row a file name, or filter it out of the table",
+    Code.NAME_HOSTILE: "rename the file; such names cannot be written on every store",
+    Code.RECORD_UNMATCHED: "change the job's file_name expression if all names are off alike",
+    Code.RECORD_EXCLUDED: "widen media.include if these rows are meant",
+    Code.RECORD_FRAME_INVALID: "give frames as whole numbers counted from 0, or frame: {value: …, base: 1}",
+    Code.RECORD_FRAME_OUT_OF_RANGE: "frames count from 0; where a table counts from 1: frame: {value: …, base: 1}",
+    Code.MEDIA_UNREADABLE: "replace the video, or take its rows out",
+    Code.MEDIA_UNPROVED: "try `metaferry frames` on it; a higher deadline may help",
+    Code.MEDIA_COLLISION: "rename one of the files, or take one out with media.exclude",
+    Code.RECORD_DUPLICATE: "keep one of the rows; from several sources they would be merged",
+    Code.VALUE_TYPE: "mend the value, or cast it in the mapping, e.g. try_cast(column AS DOUBLE)",
+    Code.VALUE_RANGE: "integers beyond 2^53 lose digits in readers: map them as text, or divide them",
+}
+
+
+def collect_rejects(database: Database, sources: Sequence[Loaded]) -> None:
+    """Names every unusable row of the `match_*` tables in `rejects`."""
+    for index, source in enumerate(sources):
+        found = database.rows(
+            f"SELECT DISTINCT code FROM match_{index} "
+            "WHERE code IS NOT NULL AND NOT starts_with(code, 'value.')"
+        )
+        for (code,) in sorted(found):
+            column, value, expected, message = _WORDS[Code(code)]
+            database.run(
+                f"""
+                INSERT INTO rejects
+                SELECT {sql.quote_text(source.label)}, f.url, m.row, m.code, {sql.quote_text(column)},
+                       left({value}, 200), {sql.quote_text(expected)}, {message}
+                FROM match_{index} m JOIN files_{index} f ON f.file = m.file
+                WHERE m.code = {sql.quote_text(code)}
+                """
+            )
+
+
+def count_rows(
+    database: Database, sources: Sequence[Loaded], *, reject_unmatched: bool
+) -> list[SourceCounts]:
+    """Rows of each source by what became of them; they add up to what was read."""
+    counts = []
+    for index, source in enumerate(sources):
+        used, unmatched, excluded, other = database.row(
+            f"""
+            SELECT count(*) FILTER (code IS NULL),
+                   count(*) FILTER (code = '{Code.RECORD_UNMATCHED}'),
+                   count(*) FILTER (code = '{Code.RECORD_EXCLUDED}'),
+                   count(*) FILTER (code NOT IN ('{Code.RECORD_UNMATCHED}', '{Code.RECORD_EXCLUDED}'))
+            FROM match_{index}
+            """
+        )
+        rejected = other + source.malformed + (unmatched if reject_unmatched else 0)
+        counts.append(
+            SourceCounts(
+                name=source.label,
+                read=source.read,
+                used=used,
+                rejected=rejected,
+                unmatched=0 if reject_unmatched else unmatched,
+                excluded=excluded,
+            )
+        )
+    return counts
+
+
+def findings_of_rejects(database: Database, *, reject_unmatched: bool) -> None:
+    """One finding a reject, with the advice of its code."""
+    advice = " ".join(f"WHEN '{code}' THEN {sql.quote_text(text)}" for code, text in _ADVICE.items())
+    unmatched = "error" if reject_unmatched else "warning"
+    database.run(
+        f"""
+        INSERT INTO findings
+        SELECT r.code,
+               CASE r.code WHEN '{Code.RECORD_UNMATCHED}' THEN '{unmatched}'
+                           WHEN '{Code.RECORD_EXCLUDED}' THEN 'info' ELSE 'error' END,
+               r.message, coalesce(h.hint, CASE r.code {advice} ELSE '' END), r.source, r.file, r.row, '', ''
+        FROM rejects r LEFT JOIN hints h ON r.code = '{Code.RECORD_UNMATCHED}' AND h.given = r.value
+        """
+    )

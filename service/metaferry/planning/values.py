@@ -1,0 +1,117 @@
+"""Values: each checked against its schema entry, misfits rejected with their row and column.
+
+For source `i` the table `values_i(target, kind, media, v0, v1 …)` holds the usable rows, each
+value already as the canonical JSON text it will have in its document (null: left out). From here
+on a value is text that is only moved, so merging cannot change one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from metaferry.tables.load import KeyColumn, Loaded
+
+from metaferry.findings import Code
+from metaferry.planning import sql
+from metaferry.planning.database import Database
+from metaferry.planning.entries import Entries, KeyPath
+
+_EXPECTED: Final = {
+    "NUMERIC_INT": "a whole number within ±2^53",
+    "CATEGORICAL_INT": "a whole number within ±2^53",
+    "NUMERIC_FLOAT": "a number",
+    "CATEGORICAL_BOOLEAN": "true or false",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    key: KeyColumn
+    json: str  # SQL: canonical JSON text, or NULL
+    misfit: str  # SQL: NULL, 'type', 'range' or 'not_finite'
+    expected: str
+
+
+def all_keys(sources: Sequence[Loaded]) -> list[KeyPath]:
+    """Every key path of any source, sorted: position n is column `v{n}` from here on."""
+    return sorted({key.path for source in sources for key in source.keys})
+
+
+def take_values(
+    database: Database, source: Loaded, index: int, entries: Entries, keys: Sequence[KeyPath]
+) -> None:
+    """Rejects rows whose values do not fit, then builds `values_i` from the rest."""
+    columns = [_column(key, entries) for key in source.keys]
+    _reject_misfits(database, source, index, columns)
+    by_path = {column.key.path: column.json for column in columns}
+    values = ", ".join(f"{by_path.get(path, 'NULL::VARCHAR')} AS v{n}" for n, path in enumerate(keys))
+    database.run(
+        f"""
+        CREATE TABLE values_{index} AS
+        SELECT m.target, m.kind, m.media, m.frame{", " if values else ""}{values}
+        FROM {source.table} s JOIN match_{index} m ON m.rid = s.rowid
+        WHERE m.code IS NULL
+        """
+    )
+
+
+def _column(key: KeyColumn, entries: Entries) -> _Column:
+    name = "s." + sql.quote_ident(key.column)
+    value_type = entries.type_of(key.path)
+    if value_type is None:
+        json = sql.json_value(name, key.type)
+        return _Column(key, json, sql.not_finite(name, key.type), "")
+    cast = sql.cast_value(name, key.type, value_type)
+    expected = _EXPECTED.get(value_type, "text")
+    return _Column(key, sql.json_value(cast.value_sql, cast.type), cast.misfit_sql, expected)
+
+
+def _reject_misfits(database: Database, source: Loaded, index: int, columns: Sequence[_Column]) -> None:
+    """One scan that counts; only columns with a misfit are looked at row by row."""
+    if not columns:
+        return
+    usable = f"{source.table} s JOIN match_{index} m ON m.rid = s.rowid WHERE m.code IS NULL"
+    counts = database.row("SELECT " + ", ".join(f"count({c.misfit})" for c in columns) + f" FROM {usable}")
+    bad = [column for column, count in zip(columns, counts, strict=True) if count]
+    for column in bad:
+        value = f"s.{sql.quote_ident(column.key.column)}"
+        key = ".".join(column.key.path)
+        # A value that is not finite has no JSON: its key is left out, its row is used.
+        database.run(
+            f"""
+            INSERT INTO findings
+            SELECT '{Code.VALUE_NOT_FINITE}', 'warning',
+                   {sql.quote_text(key)} || ' is ' || {value}::VARCHAR
+                   || ', which JSON cannot hold: left out',
+                   'the schema''s default is shown instead', {sql.quote_text(source.label)}, f.url,
+                   m.row, m.media, m.target
+            FROM {source.table} s JOIN match_{index} m ON m.rid = s.rowid
+            JOIN files_{index} f ON f.file = m.file
+            WHERE m.code IS NULL AND {column.misfit} = 'not_finite'
+            """
+        )
+        database.run(
+            f"""
+            INSERT INTO rejects
+            SELECT {sql.quote_text(source.label)}, f.url, m.row,
+                   CASE {column.misfit} WHEN 'range' THEN '{Code.VALUE_RANGE}'
+                        ELSE '{Code.VALUE_TYPE}' END,
+                   {sql.quote_text(key)}, left({value}::VARCHAR, 200), {sql.quote_text(column.expected)},
+                   {sql.quote_text(key)} || ' is ' || left({value}::VARCHAR, 80)
+                   || {sql.quote_text(", expected " + column.expected)}
+            FROM {source.table} s JOIN match_{index} m ON m.rid = s.rowid
+            JOIN files_{index} f ON f.file = m.file
+            WHERE m.code IS NULL AND {column.misfit} IN ('type', 'range')
+            """
+        )
+    if bad:
+        # Only now, so that a row with two bad values is named for both.
+        any_bad = " OR ".join(f"{column.misfit} IN ('type', 'range')" for column in bad)
+        database.run(
+            f"""
+            UPDATE match_{index} SET code = '{Code.VALUE_TYPE}'
+            WHERE code IS NULL AND rid IN (SELECT s.rowid FROM {source.table} s WHERE {any_bad})
+            """
+        )

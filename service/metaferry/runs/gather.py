@@ -1,0 +1,163 @@
+"""Gather: the job's tables, media, documents and schema, read into the planning engine.
+
+Tables come first: a wrong mapping should show after seconds, not after the listing of a large
+bucket. Where media and documents share a datasource, one listing serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+from metaferry.lightly.names import SCHEMA
+from metaferry.progress import Progress
+from metaferry.tables.load import Loaded, load_source
+
+from metaferry.errors import NotFound, SchemaError
+from metaferry.job import Job, Location
+from metaferry.lightly import schema as rules
+from metaferry.media.listing import MediaFilter, split_page
+from metaferry.planning.database import Database
+from metaferry.planning.entries import given_entries
+from metaferry.planning.formats import MediaCounts
+from metaferry.planning.listings import Listings, listing_prefixes
+from metaferry.storage.contract import Entry, Storage
+from metaferry.storage.open import open_storage
+from metaferry.storage.portal import Portal
+
+
+class Storages:
+    """The storages of one run, each opened once, all closed together."""
+
+    def __init__(self, job: Job, portal: Portal) -> None:
+        self._job = job
+        self._portal = portal
+        self._open: dict[str, Storage] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for storage in self._open.values():
+            self._portal.run(storage.close())
+
+    def at(self, location: Location) -> Storage:
+        """The storage of a location of the job."""
+        return self.of(location.url, self._job.storage_options(location))
+
+    def of(self, url: str, options: Mapping[str, Any]) -> Storage:
+        """The storage of a URL; the same object for the same URL and options."""
+        key = repr((url.rstrip("/"), sorted(options.items(), key=lambda item: item[0])))
+        if key not in self._open:
+            self._open[key] = open_storage(
+                url, options, concurrency=self._job.concurrency, retry_for=self._job.retry_for
+            )
+        return self._open[key]
+
+    @property
+    def all(self) -> list[Storage]:
+        return list(self._open.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What there is. The rows are in the engine's tables; see `planning/listings.py`, `tables/`."""
+
+    sources: list[Loaded]
+    media: MediaCounts
+    schema_entry: Entry | None  # schema.json as listed
+    in_place: tuple[rules.Entry, ...] | None  # its entries
+    given: tuple[rules.Entry, ...] | None  # the entries that the job names
+
+
+def gather(
+    job: Job, database: Database, storages: Storages, portal: Portal, *, prefix: str, progress: Progress
+) -> Gathered:
+    """Reads everything a plan needs to know but frame counts and the ledger.
+
+    Raises JobError for a table or mapping that cannot be read as asked, SchemaError for a
+    schema.json that is not one, StorageError for a store that does not answer.
+    """
+    given = given_entries(job)
+    if isinstance(job.schema_, str):
+        given = _schema_file(job, storages, portal)
+    sources = []
+    for index, source in enumerate(job.sources):
+        progress.phase(f"Reading {source.label}", None)
+        loaded = load_source(
+            database.connection,
+            source,
+            index=index,
+            storage_for=lambda url, options, _source=source: storages.of(url, options),
+            portal=portal,
+            progress=progress.advance,
+        )
+        _name_files(database, loaded, index)
+        sources.append(loaded)
+    listings = Listings(database)
+    _list(job, storages, portal, listings, prefix, progress)
+    media = listings.finish()
+    in_place = None
+    if listings.schema is not None:
+        lightly = storages.at(job.lightly_location)
+        text = portal.run(lightly.read(SCHEMA)).data
+        in_place = rules.parse_schema(text, f"{lightly.url.rstrip('/')}/{SCHEMA}")
+    return Gathered(sources, media, listings.schema, in_place, given)
+
+
+def _list(
+    job: Job, storages: Storages, portal: Portal, listings: Listings, prefix: str, progress: Progress
+) -> None:
+    source, lightly = storages.at(job.input), storages.at(job.lightly_location)
+    rules_ = MediaFilter(job.media.include, job.media.exclude, prefix)
+    media_prefix, document_prefix = listing_prefixes(prefix)
+    if source is lightly and not media_prefix:
+        progress.phase("Listing media and documents", None)
+        for page in portal.iterate(source.list("")):
+            media, documents = split_page(page)
+            listings.add_media(rules_.page(media))
+            listings.add_documents(documents)
+            progress.advance(len(page))
+        return
+    progress.phase("Listing media", None)
+    for page in portal.iterate(source.list(media_prefix)):
+        media, _ = split_page(page)
+        listings.add_media(rules_.page(media))
+        progress.advance(len(page))
+    progress.phase("Listing documents", None)
+    for page in portal.iterate(lightly.list(document_prefix)):
+        listings.add_documents(page)
+        progress.advance(len(page))
+    if media_prefix:
+        # schema.json lies at the root, outside the narrowed listing.
+        for page in portal.iterate(lightly.list(SCHEMA)):
+            listings.add_documents([entry for entry in page if entry.path == SCHEMA])
+
+
+def _schema_file(job: Job, storages: Storages, portal: Portal) -> tuple[rules.Entry, ...]:
+    assert isinstance(job.schema_, str)
+    folder, _, name = job.schema_.rpartition("/")
+    storage = storages.at(Location(url=folder or "."))
+    try:
+        text = portal.run(storage.read(name)).data
+    except NotFound as error:
+        raise SchemaError(
+            f"schema: there is no file {job.schema_}",
+            advice="name a schema.json, or write schema: infer",
+        ) from error
+    return rules.parse_schema(text, job.schema_)
+
+
+def _name_files(database: Database, loaded: Loaded, index: int) -> None:
+    """Table `files_i(file, url)`: what a finding calls the file of a row."""
+    columns = pa.schema([("file", pa.int32()), ("url", pa.string())])
+    database.create_like(f"files_{index}", columns)
+    database.insert_rows(f"files_{index}", columns, ((n, file.url) for n, file in enumerate(loaded.files)))

@@ -1,0 +1,46 @@
+"""Outcomes of applied rows, collected in batches into the table `outcomes`."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Final, Self
+
+import pyarrow as pa
+
+from metaferry.apply.apply import Applied
+from metaferry.planning.database import BATCH_ROWS, Database
+from metaferry.planning.formats import OUTCOME_COLUMNS
+
+_SCHEMA: Final = pa.schema([(name, pa.string()) for name in OUTCOME_COLUMNS])
+
+
+class Outcomes:
+    """`add` one after the other; memory holds one batch. What is left goes in when the block ends."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._rows: list[Applied] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._flush()
+
+    def add(self, applied: Applied) -> None:
+        self._rows.append(applied)
+        if len(self._rows) >= BATCH_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        self._database.insert_rows(
+            "outcomes",
+            _SCHEMA,
+            ((r.target, str(r.action), str(r.outcome), r.token, r.md5, r.message) for r in rows),
+        )

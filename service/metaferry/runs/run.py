@@ -1,0 +1,396 @@
+"""One run, from start to end: gather, decide, and, for a sync, apply; then its report.
+
+`plan` and `sync` are this one function, so that a dry run cannot disagree with the run. It works
+in the caller's thread; the storages live on an event loop of their own (`storage/portal.py`), so
+that it may be called from inside a running loop as well.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from metaferry.lightly.names import SCHEMA
+from metaferry.progress import Progress, Silent, Stop
+
+from metaferry.apply.apply import Tally, apply_plan
+from metaferry.errors import MetaferryError, StorageError, exit_code
+from metaferry.findings import Code
+from metaferry.job import Job, Location
+from metaferry.lightly import schema as rules
+from metaferry.media.frames.cache import FrameCache
+from metaferry.media.frames.counting import count_frames
+from metaferry.media.frames.model import FrameCount
+from metaferry.planning import build, diff
+from metaferry.planning.database import Database, open_database
+from metaferry.planning.formats import (
+    OUTCOME_COLUMNS,
+    VERSION,
+    PlanReport,
+    Report,
+    RequestCounts,
+    RunReport,
+    SchemaChange,
+    ddl,
+)
+from metaferry.planning.match import Video
+from metaferry.runs.gather import Storages, gather
+from metaferry.runs.ledger import Ledger, export_parquet
+from metaferry.runs.outcomes import Outcomes
+from metaferry.runs.state import State
+from metaferry.storage.contract import ABSENT
+from metaferry.storage.portal import Portal
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a run takes from the world besides its storages; tests bring their own."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], float] = time.perf_counter
+    random: random.Random = field(default_factory=random.SystemRandom)
+
+
+def plan(
+    job: Job,
+    *,
+    prefix: str = "",
+    limit: int | None = None,
+    out: str | None = None,
+    progress: Progress | None = None,
+    surroundings: Surroundings | None = None,
+) -> PlanReport:
+    """What a sync would do and why. Writes nothing but the frame-count cache, and `out` if given.
+
+    `out` is a folder (any URL) that then holds `plan.json`, `shard=NNN/*.parquet`,
+    `rejects.parquet` and `findings.parquet`. Raises MetaferryError subclasses only; a passed
+    safety limit is no error but `report.stopped`, with exit code 5.
+    """
+    report = PlanReport(run_id="", job_digest="", started="")
+    _run(job, report, prefix, limit, progress or Silent(), surroundings or Surroundings(), None, out=out)
+    return report
+
+
+def sync(
+    job: Job,
+    *,
+    prefix: str = "",
+    limit: int | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+    surroundings: Surroundings | None = None,
+) -> RunReport:
+    """Makes the documents what the tables say; the report says what was done.
+
+    Documents first, deletes after them, `schema.json` last and only when all of them succeeded.
+    Leaves `run.json`, and `rejects.parquet` and `findings.parquet` where there are any, in the
+    state folder. When `stop` is set meanwhile, what is under way is finished and the report has
+    the signal's exit code. Raises MetaferryError subclasses only.
+    """
+    report = RunReport(run_id="", job_digest="", started="")
+    _run(job, report, prefix, limit, progress or Silent(), surroundings or Surroundings(), stop or Stop())
+    return report
+
+
+def _run(
+    job: Job,
+    report: Report,
+    prefix: str,
+    limit: int | None,
+    progress: Progress,
+    world: Surroundings,
+    stop: Stop | None,
+    out: str | None = None,
+) -> None:
+    """Fills the report. `stop` None is a plan: nothing is applied."""
+    started = world.now()
+    report.run_id = f"{started:%Y%m%dT%H%M%SZ}-{world.random.getrandbits(24):06x}"
+    report.job_digest = job.digest()
+    report.started = started.isoformat(timespec="seconds")
+    with (
+        Portal() as portal,
+        Storages(job, portal) as storages,
+        open_database(memory_limit=job.memory_limit, scratch=job.scratch) as database,
+    ):
+        run = _Run(job, report, database, storages, portal, progress, world)
+        try:
+            run.decide(prefix, limit)
+            if out is not None:
+                run.keep_plan(out)
+            if stop is not None:
+                run.apply(stop)
+        except MetaferryError as error:
+            report.exit_code = exit_code(error)
+            raise
+        finally:
+            run.count_requests()
+
+
+class _Run:
+    """The resources of one run and the report it fills."""
+
+    def __init__(
+        self,
+        job: Job,
+        report: Report,
+        database: Database,
+        storages: Storages,
+        portal: Portal,
+        progress: Progress,
+        world: Surroundings,
+    ) -> None:
+        self.job = job
+        self.report = report
+        self.database = database
+        self.storages = storages
+        self.portal = portal
+        self.progress = progress
+        self.world = world
+        self.input = storages.at(job.input)
+        self.lightly = storages.at(job.lightly_location)
+        self.state = State(storages.at(job.state_location), portal)
+        self.ledger = Ledger(database, self.state)
+        report.input = self.input.url
+        report.lightly = self.lightly.url
+
+    # -- gather and decide
+
+    def decide(self, prefix: str, limit: int | None) -> None:
+        report = self.report
+        with _timed(self, "gather"):
+            self.gathered = gather(
+                self.job, self.database, self.storages, self.portal, prefix=prefix, progress=self.progress
+            )
+            self.past = self.state.past()
+        report.media = self.gathered.media
+        with _timed(self, "decide"):
+            self.progress.phase("Planning", None)
+            self.decided = build.decide(
+                self.database,
+                self.job,
+                self.gathered.sources,
+                in_place=self.gathered.in_place,
+                given=self.gathered.given,
+                count_frames=self._count_frames,
+                load_ledger=self.ledger.load,
+                prefix=prefix,
+                limit=limit,
+                report_foreign=not self.past.interrupted,
+            )
+        self._note_traits()
+        self._describe()
+
+    def _describe(self) -> None:
+        report, decided = self.report, self.decided
+        report.sources = decided.sources
+        report.documents = decided.documents
+        report.frames.unproved = decided.unproved
+        report.bytes_to_write = decided.bytes_to_write
+        report.schema = SchemaChange(
+            entries=len(decided.entries.entries),
+            added=decided.entries.added,
+            written=decided.entries.changed,
+        )
+        report.stopped, report.advice = decided.stopped, decided.advice
+        report.examples = build.examples(self.database)
+        report.findings, report.finding_examples = build.findings(self.database)
+        if decided.stopped:
+            report.exit_code = 5
+        elif report.rejected:
+            report.exit_code = 3
+
+    def _count_frames(self, videos: list[Video]) -> list[FrameCount]:
+        self.progress.phase("Counting frames", len(videos))
+        cache = FrameCache(self.state.storage, self.portal)
+        cache.load()
+        counts = list(
+            count_frames(
+                self.input,
+                self.portal,
+                ((video.path, video.size, video.token) for video in videos),
+                cache=cache,
+                progress=lambda count: self.progress.advance(1),
+            )
+        )
+        frames = self.report.frames
+        frames.cached = sum(count.cached for count in counts)
+        frames.counted = len(counts) - frames.cached
+        self.progress.phase("Planning", None)
+        return counts
+
+    def _note_traits(self) -> None:
+        if not self.lightly.traits.atomic:
+            self.database.finding(
+                Code.STORAGE_NOT_ATOMIC,
+                "warning",
+                f"{self.lightly.url}: this file system cannot rename: a reader may see part of a document",
+                advice="keep the documents on a store that writes atomically",
+            )
+
+    def keep_plan(self, out: str) -> None:
+        """Writes the plan to a folder, `plan.json` last: a plan without it is not one."""
+        diff.write_plan(self.database)
+        storage = self.storages.at(Location(url=out))
+        folder = self.database.scratch / "plan"
+        for file in sorted(folder.rglob("*.parquet")):
+            key = file.relative_to(folder).as_posix()
+            self.portal.run(storage.put(key, file.read_bytes()))
+        for name in ("rejects", "findings"):
+            data = export_parquet(self.database, f"FROM {name}", name)
+            self.portal.run(storage.put(f"{name}.parquet", data))
+        about = {
+            "version": VERSION,
+            "run_id": self.report.run_id,
+            "job_digest": self.report.job_digest,
+            "listed": self.report.started,
+            "schema": [entry.to_json() for entry in self.decided.entries.entries],
+            "documents": self.report.to_dict()["documents"],
+            "sources": self.report.to_dict()["sources"],
+            "stopped": self.report.stopped,
+        }
+        self.portal.run(
+            storage.put("plan.json", json.dumps(about, indent=2, ensure_ascii=False).encode() + b"\n")
+        )
+        self.report.report_url = f"{storage.url.rstrip('/')}/plan.json"
+
+    # -- apply
+
+    def apply(self, stop: Stop) -> None:
+        report = self.report
+        self.database.run(ddl("outcomes", OUTCOME_COLUMNS))
+        try:
+            if not self.decided.stopped:
+                with _timed(self, "apply"):
+                    self._apply(stop)
+        except MetaferryError as error:
+            report.exit_code = exit_code(error)
+            report.stopped = error.message
+            self._leave_report_after(error)
+            raise
+        self._leave_report()
+
+    def _apply(self, stop: Stop) -> None:
+        report, documents = self.report, self.report.documents
+        total = report.changes
+        if not total and not self.decided.entries.changed:
+            return
+        self.state.start(report.run_id, report.started)
+        wanted = documents.create + documents.update
+        planned_deletes = documents.delete
+        tally = Tally()
+        if total:
+            diff.write_plan(self.database)
+            self.progress.phase("Writing documents", total)
+            with Outcomes(self.database) as outcomes:
+                try:
+                    self.portal.run(
+                        apply_plan(
+                            self.database.scratch / "plan",
+                            self.lightly,
+                            concurrency=self.job.concurrency,
+                            record=outcomes.add,
+                            tally=tally,
+                            stop=stop,
+                            advance=self.progress.advance,
+                        )
+                    )
+                finally:
+                    documents.create, documents.update, documents.delete = (
+                        tally.create,
+                        tally.update,
+                        tally.delete,
+                    )
+                    documents.failed, documents.conflict = tally.failed, tally.conflict
+                    done = tally.create + tally.update + tally.failed + tally.conflict
+                    documents.postponed += wanted - done
+                    documents.leave += planned_deletes - tally.delete
+        self._report_failures(tally)
+        if stop.requested:
+            report.exit_code = 128 + (stop.signal or 2)
+            report.stopped = "interrupted: what was under way is finished, the rest is left for the next run"
+            report.schema.written = False
+        elif tally.failed or tally.conflict or tally.not_deleted:
+            report.exit_code = 3
+            report.schema.written = False
+        elif self.decided.entries.changed:
+            self._write_schema()
+
+    def _write_schema(self) -> None:
+        """`schema.json`, last: whoever reads it finds every document it describes."""
+        entry = self.gathered.schema_entry
+        only_if = ABSENT if entry is None else entry.token
+        self.portal.run(
+            self.lightly.put(SCHEMA, rules.schema_bytes(self.decided.entries.entries), only_if=only_if)
+        )
+
+    def _report_failures(self, tally: Tally) -> None:
+        for applied in tally.failures:
+            conflict = applied.outcome == "conflict"
+            self.database.finding(
+                Code.DOCUMENT_CONFLICT if conflict else Code.DOCUMENT_FAILED,
+                "error",
+                applied.message,
+                advice="run it again: it does exactly what is missing",
+                target=applied.target,
+            )
+        self.report.findings, self.report.finding_examples = build.findings(self.database)
+        counts = {
+            Code.DOCUMENT_CONFLICT: tally.conflict,
+            Code.DOCUMENT_FAILED: tally.failed + tally.not_deleted,
+        }
+        self.report.findings.update({code: count for code, count in counts.items() if count})
+
+    # -- the report
+
+    def _leave_report(self) -> None:
+        """The ledger, rejects, findings, and run.json as the last word of the run."""
+        report, state = self.report, self.state
+        self.ledger.save(report.run_id)
+        state.forget_old_runs(self.past, self.job.keep_runs)
+        for name in ("rejects", "findings"):
+            if self.database.value(f"SELECT count(*) FROM {name}"):
+                key = state.run_key(report.run_id, f"{name}.parquet")
+                state.write(key, export_parquet(self.database, f"FROM {name}", name))
+                if name == "rejects":
+                    report.rejects_url = state.url_of(key)
+        key = state.run_key(report.run_id, "run.json")
+        report.report_url = state.url_of(key)
+        report.finished = self.world.now().isoformat(timespec="seconds")
+        self.count_requests()
+        state.write(key, report.to_json())
+
+    def _leave_report_after(self, error: MetaferryError) -> None:
+        """The same after a failure, which stays the error that is raised."""
+        try:
+            self._leave_report()
+        except StorageError as second:
+            log.warning("the report of the failed run could not be kept either: %s", second)
+
+    def count_requests(self) -> None:
+        """Adds up the requests of all storages of the run."""
+        names = [f.name for f in fields(RequestCounts)]
+        self.report.requests = RequestCounts(
+            **{name: sum(getattr(s.requests, name) for s in self.storages.all) for name in names}
+        )
+
+
+class _timed:
+    """Notes the seconds of a phase in the report."""
+
+    def __init__(self, run: _Run, phase: str) -> None:
+        self._run, self._phase = run, phase
+
+    def __enter__(self) -> None:
+        self._start = self._run.world.clock()
+
+    def __exit__(self, *ended: Any) -> None:
+        seconds = self._run.world.clock() - self._start
+        self._run.report.seconds[self._phase] = round(seconds, 3)

@@ -1,0 +1,115 @@
+"""The state folder: ledger, frame cache and the reports of past runs.
+
+All of it can be lost without harm: the next run costs more, and nothing else. Whatever is damaged
+or of a newer version is therefore named in the log and treated as lost, never trusted.
+
+Layout below the folder::
+
+    frames.parquet              frame counts by path, size and token (media/frames)
+    ledger/<run id>.parquet     what each run left behind; the newest row of a document counts
+    runs/<run id>/started.json  a run that has this and no run.json was cut off
+    runs/<run id>/run.json      its report; rejects.parquet and findings.parquet beside it
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from metaferry.errors import NotFound
+from metaferry.storage.contract import Entry, Storage
+from metaferry.storage.portal import Portal
+
+log = logging.getLogger(__name__)
+
+_LEDGER = "ledger/"
+_RUNS = "runs/"
+#: With more pieces than this the next run that changes something writes one whole ledger again.
+_MOST_LEDGER_PIECES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the state folder says of the runs before this one."""
+
+    run_ids: tuple[str, ...]  # oldest first
+    interrupted: bool  # the newest of them never wrote its report
+    files: tuple[str, ...]  # every key below runs/
+
+
+class State:
+    """The state folder of one Lightly datasource, behind the storage contract."""
+
+    def __init__(self, storage: Storage, portal: Portal) -> None:
+        self.storage = storage
+        self._portal = portal
+
+    def past(self) -> Past:
+        """Reads the list of past runs; an empty or missing folder is no runs."""
+        files = sorted(entry.path for entry in self._list(_RUNS))
+        ids = sorted({key.split("/")[1] for key in files if key.count("/") >= 2})
+        done = {key.split("/")[1] for key in files if key.endswith("/run.json")}
+        return Past(tuple(ids), bool(ids) and ids[-1] not in done, tuple(files))
+
+    def start(self, run_id: str, started: str) -> None:
+        """Marks a run as begun. It is the first write of a run: a missing right shows here."""
+        self.write(f"{_RUNS}{run_id}/started.json", json.dumps({"started": started}).encode())
+
+    def write(self, key: str, data: bytes) -> None:
+        """Writes one file of the state folder, atomically."""
+        self._portal.run(self.storage.put(key, data))
+
+    def run_key(self, run_id: str, name: str) -> str:
+        return f"{_RUNS}{run_id}/{name}"
+
+    def url_of(self, key: str) -> str:
+        """A file of the state folder as a URL for people."""
+        return f"{self.storage.url.rstrip('/')}/{key}"
+
+    def forget_old_runs(self, past: Past, keep: int) -> None:
+        """Deletes the files of all but the newest `keep - 1` past runs (this one is the `keep`th)."""
+        excess = len(past.run_ids) - (keep - 1)
+        old = set(past.run_ids[: max(0, excess)])
+        self._delete(key for key in past.files if key.split("/")[1] in old)
+
+    # -- the ledger
+
+    def ledger_pieces(self) -> list[str]:
+        """Keys of the ledger's pieces, oldest first (run ids sort by time)."""
+        return sorted(entry.path for entry in self._list(_LEDGER) if entry.path.endswith(".parquet"))
+
+    def read_piece(self, key: str) -> bytes:
+        """The bytes of one piece. NotFound when it went meanwhile."""
+        return self._portal.run(self.storage.read(key)).data
+
+    def write_ledger(self, run_id: str, data: bytes, *, replaces: Iterable[str] = ()) -> None:
+        """Adds this run's piece; `replaces` are the pieces it already contains."""
+        self.write(f"{_LEDGER}{run_id}.parquet", data)
+        self._delete(replaces)
+
+    @staticmethod
+    def wants_whole(pieces: list[str]) -> bool:
+        return len(pieces) >= _MOST_LEDGER_PIECES
+
+    # -- helpers
+
+    def _list(self, prefix: str) -> list[Entry]:
+        async def collect() -> list[Entry]:
+            found: list[Entry] = []
+            try:
+                async for page in self.storage.list(prefix):
+                    found.extend(page)
+            except NotFound as error:
+                log.debug("no state folder yet: %s", error)
+            return found
+
+        return self._portal.run(collect())
+
+    def _delete(self, keys: Iterable[str]) -> None:
+        async def delete() -> None:
+            for key in keys:
+                await self.storage.delete(key)
+
+        self._portal.run(delete())
