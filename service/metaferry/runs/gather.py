@@ -89,19 +89,7 @@ def gather(
     given = given_entries(job)
     if isinstance(job.schema_, str):
         given = _schema_file(job, storages, portal)
-    sources = []
-    for index, source in enumerate(job.sources):
-        progress.phase(f"Reading {source.label}", None)
-        loaded = load_source(
-            database.connection,
-            source,
-            index=index,
-            storage_for=lambda url, options, _source=source: storages.of(url, options),
-            portal=portal,
-            progress=progress.advance,
-        )
-        _name_files(database, loaded, index)
-        sources.append(loaded)
+    sources = load_sources(job, database, storages, portal, progress)
     listings = Listings(database)
     _list(job, storages, portal, listings, prefix, progress)
     media = listings.finish()
@@ -111,6 +99,26 @@ def gather(
         text = portal.run(lightly.read(SCHEMA)).data
         in_place = rules.parse_schema(text, f"{lightly.url.rstrip('/')}/{SCHEMA}")
     return Gathered(sources, media, listings.schema, in_place, given)
+
+
+def load_sources(
+    job: Job, database: Database, storages: Storages, portal: Portal, progress: Progress
+) -> list[Loaded]:
+    """The tables of the job as `source_i`, and their files as `files_i(file, url)`."""
+    sources = []
+    for index, source in enumerate(job.sources):
+        progress.phase(f"Reading {source.label}", None)
+        loaded = load_source(
+            database.connection,
+            source,
+            index=index,
+            storage_for=lambda url, options: storages.at(Location(url=url, options=dict(options))),
+            portal=portal,
+            progress=progress.advance,
+        )
+        _name_files(database, loaded, index)
+        sources.append(loaded)
+    return sources
 
 
 def _list(
