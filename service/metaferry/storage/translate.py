@@ -267,6 +267,7 @@ _BY_CODE: dict[str, str] = {
     "LeaseIdMissing": "a blob lease protects this object: whoever holds it has to end it",
     "AuthorizationHeaderMalformed": "the bucket is in another region: set client_kwargs.region_name",
     "PermanentRedirect": "the bucket is in another region: set client_kwargs.region_name",
+    "CertificateError": "the endpoint's certificate is not trusted: check endpoint_url and the CA bundle",
     "ENOSPC": "free some space on the device and run again",
     "EDQUOT": "the quota is used up: free some space and run again",
     "ENAMETOOLONG": "this file system cannot hold a name that long",

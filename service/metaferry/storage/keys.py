@@ -1,0 +1,54 @@
+"""What all stores with flat keys share: which keys are safe to name in a request, and what a put says.
+
+Pure functions. Nothing here knows a client.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+
+
+def is_addressable(path: str) -> bool:
+    """Whether a request can name exactly this key.
+
+    HTTP clients and servers resolve `.` and `..` segments, so such a key would reach another
+    object, or leave the bucket; an empty key is the bucket itself.
+    """
+    return bool(path) and not any(segment in (".", "..") for segment in path.split("/"))
+
+
+def is_marker(path: str, size: int) -> bool:
+    """Whether an entry only marks a folder, as consoles and Hadoop leave them."""
+    return not path or (size == 0 and path.endswith("/"))
+
+
+def content_type(path: str) -> str:
+    """`application/json` for documents; otherwise by extension."""
+    if path.endswith(".json"):
+        return "application/json"
+    return mimetypes.guess_type(path, strict=True)[0] or "application/octet-stream"
+
+
+def md5_hex(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def byte_range(start: int, end: int | None) -> str | None:
+    """The Range header of `[start, end)`, None where the whole object is meant."""
+    if end is None:
+        return f"bytes={start}-" if start else None
+    return f"bytes={start}-{end - 1}"
+
+
+def whole_size(content_range: str | None) -> int | None:
+    """The size of the object out of `bytes 0-9/100`."""
+    if content_range is None:
+        return None
+    size = content_range.rpartition("/")[2]
+    return int(size) if size.isdigit() else None
+
+
+def is_complete(received: int, start: int, end: int | None, size: int) -> bool:
+    """Whether an answer has as many bytes as were asked for of an object of `size`."""
+    return received == max(0, (size if end is None else min(end, size)) - start)

@@ -1,0 +1,360 @@
+"""Amazon S3 and what speaks its protocol, through s3fs's own client.
+
+s3fs is used for what it knows (options, credentials, sessions) and for its page-wise calls; its
+retries, caches and path rules are not: keys go to the API exactly as they are. Every request is one
+attempt. A bucket is never created. Where a store does not know conditional writes, the precondition
+is checked just before a plain put, and `traits` say so from then on.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from metaferry.errors import (
+    Conflict,
+    Corrupt,
+    Denied,
+    Expired,
+    NotFound,
+    StorageError,
+    Unavailable,
+    Unsupported,
+)
+from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
+from metaferry.storage.keys import (
+    byte_range,
+    content_type,
+    is_addressable,
+    is_complete,
+    is_marker,
+    md5_hex,
+    whole_size,
+)
+from metaferry.storage.translate import Failure, Operation, storage_error
+
+log = logging.getLogger(__name__)
+
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
+
+#: What servers without conditional writes say to one; a plain put then tells whether that was it.
+_NO_CONDITIONS: Final = frozenset(
+    {"NotImplemented", "InvalidArgument", "InvalidRequest", "UnsupportedHeader", "BadRequest"}
+)
+
+
+class S3Adapter:
+    """The keys of `bucket` that begin with `prefix` ("" or ending in `/`). Options are s3fs's."""
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        options: Mapping[str, Any],
+        *,
+        url: str,
+        concurrency: int = 64,
+        page_size: int | None = None,
+    ) -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+        self._options = dict(options)
+        self._url = url
+        self._concurrency = concurrency
+        self._page_size = page_size if page_size is not None else 1000
+        self._traits = Traits(listing_md5=True, conditional=True)
+        self._fs: Any = None
+        self._retired: list[Any] = []
+
+    def __repr__(self) -> str:
+        return f"S3Adapter({self._url!r})"
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def traits(self) -> Traits:
+        return self._traits
+
+    async def list_page(
+        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
+    ) -> Page:
+        wanted: dict[str, Any] = {"Prefix": self._prefix + prefix, "MaxKeys": self._page_size}
+        if cursor is not None:
+            wanted["ContinuationToken"] = cursor
+        elif start_after:
+            wanted["StartAfter"] = self._prefix + start_after
+        answer = await self._call("list_objects_v2", "list", prefix, wanted)
+        skip = len(self._prefix)
+        entries = [
+            self._entry(item["Key"][skip:], item)
+            for item in answer.get("Contents", ())
+            if not is_marker(item["Key"][skip:], item["Size"])
+        ]
+        return Page(entries, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None)
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        pin = {} if version is None else {"IfMatch": f'"{version}"'}
+        if end is not None and end <= start:
+            return await self._nothing(path, start, pin)
+        wanted = byte_range(start, end)
+        ranged = {} if wanted is None else {"Range": wanted}
+        try:
+            answer = await self._call("get_object", "read", path, {"Key": path, **ranged, **pin})
+        except StorageError as error:
+            if error.status == 416:
+                return await self._nothing(path, start, pin)
+            raise
+        data: bytes = answer["Body"]
+        size = whole_size(answer.get("ContentRange"))
+        if size is None:  # the whole object, asked for or not
+            size = len(data) if answer.get("ContentLength") is None else int(answer["ContentLength"])
+            if len(data) == size:
+                data = data[start:end]
+        if not is_complete(len(data), start, end, size):
+            raise self._error(Failure(kind=Corrupt, code="Length"), "read", path)
+        return Blob(data, _tag(answer), size)
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        condition: dict[str, str] = {}
+        if only_if is not ANYTHING:
+            if not self._traits.conditional:
+                await self._require(path, only_if, "put")
+            elif only_if is ABSENT:
+                condition = {"IfNoneMatch": "*"}
+            else:
+                condition = {"IfMatch": f'"{only_if}"'}
+        try:
+            answer = await self._put(path, data, condition)
+        except NotFound as error:
+            if not condition or not error.path:
+                raise
+            raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
+        except StorageError as error:
+            if not condition or not (error.status == 501 or error.code in _NO_CONDITIONS):
+                raise
+            await self._require(path, only_if, "put")
+            answer = await self._put(path, data, {})  # raises again where that was not the reason
+            self._traits = Traits(self._traits.listing_md5, conditional=False, atomic=True)
+            log.warning("%s: this store has no conditional writes; they are checked just before", self._url)
+        token, md5 = _tag(answer), md5_hex(data)
+        if token != md5 and self._traits.listing_md5:
+            # Encrypted with a customer's key, or a store with tags of its own: a tag that happens to
+            # look like an MD5 proves nothing here.
+            self._traits = Traits(False, self._traits.conditional, self._traits.atomic)
+            log.info("%s: listings of this store do not prove the content", self._url)
+        return Stamp(token, md5)
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        condition: dict[str, str] = {}
+        if only_if is ABSENT:
+            raise self._error(Failure(kind=Unsupported), "delete", path)
+        if isinstance(only_if, str):
+            # Not every store that honours the header for a put does so for a delete.
+            head = await self._head(path)
+            if head is None:
+                return
+            if _tag(head) != only_if:
+                raise self._error(Failure(kind=Conflict), "delete", path)
+            if self._traits.conditional:
+                condition = {"IfMatch": f'"{only_if}"'}
+        try:
+            await self._call("delete_object", "delete", path, {"Key": path, **condition})
+        except NotFound as error:
+            if not error.path:
+                raise
+        except StorageError as error:
+            if not condition or not (error.status == 501 or error.code in _NO_CONDITIONS):
+                raise
+            await self._call("delete_object", "delete", path, {"Key": path})
+
+    async def renew(self) -> None:
+        """Looks the credentials up again: profiles, environment, metadata service."""
+        if self._fs is not None:
+            self._retired.append(self._fs)  # requests may still be under way on it
+            self._fs = None
+
+    async def close(self) -> None:
+        open_ones, self._retired, self._fs = [*self._retired, self._fs], [], None
+        for fs in open_ones:
+            if fs is not None and fs._s3 is not None:
+                await fs._s3creator.__aexit__(None, None, None)
+
+    # -- requests
+
+    async def _put(self, path: str, data: bytes, condition: Mapping[str, str]) -> Any:
+        config = self._options.get("config_kwargs") or {}
+        if config.get("request_checksum_calculation") == "when_required":
+            # The user says that this store does not know the newer checksums.
+            check = {"ContentMD5": base64.b64encode(bytes.fromhex(md5_hex(data))).decode()}
+        else:
+            check = {"ChecksumCRC32": base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()}
+        wanted = {"Key": path, "Body": data, "ContentType": content_type(path), **check, **condition}
+        return await self._call("put_object", "put", path, wanted)
+
+    async def _head(self, path: str, pin: Mapping[str, str] | None = None) -> Any | None:
+        try:
+            return await self._call("head_object", "read", path, {"Key": path, **(pin or {})})
+        except NotFound:
+            return None
+
+    async def _nothing(self, path: str, start: int, pin: Mapping[str, str]) -> Blob:
+        """The answer to an empty range: no bytes, but which version and how large it is."""
+        head = await self._head(path, pin)
+        if head is None:
+            raise self._error(Failure(404, kind=NotFound), "read", path)
+        return Blob(b"", _tag(head), int(head["ContentLength"]))
+
+    async def _require(self, path: str, only_if: Precondition, operation: Operation) -> None:
+        head = await self._head(path)
+        found = None if head is None else _tag(head)
+        if found != (only_if if isinstance(only_if, str) else None):
+            raise self._error(Failure(kind=Conflict), operation, path)
+
+    async def _call(self, method: str, operation: Operation, path: str, wanted: Mapping[str, Any]) -> Any:
+        """One request. `Key` is given below the prefix; an answer's Body is read to its end."""
+        import aiohttp
+        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
+
+        if "Key" in wanted:
+            if not is_addressable(wanted["Key"]):
+                raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
+            wanted = {**wanted, "Key": self._prefix + wanted["Key"]}
+        try:
+            fs = await self._client()
+            answer = await fs._call_s3(method, Bucket=self._bucket, **wanted)
+            if "Body" in answer:
+                async with answer["Body"] as stream:
+                    answer["Body"] = await stream.read()
+            return answer
+        except (
+            BotoCoreError,
+            ClientError,
+            ResponseParserError,
+            aiohttp.ClientError,
+            OSError,  # what s3fs makes of a ClientError, and TimeoutError
+            ValueError,  # an endpoint_url that is none
+        ) as error:
+            raise self._error(s3_failure(error), operation, path) from None
+
+    async def _client(self) -> Any:
+        if self._fs is None:
+            self._fs = _file_system(self._options, self._concurrency)
+        await self._fs.set_session()
+        return self._fs
+
+    def _entry(self, path: str, item: Mapping[str, Any]) -> Entry:
+        tag = _tag(item)
+        proved = self._traits.listing_md5 and _MD5.fullmatch(tag) is not None
+        return Entry(path, item["Size"], tag, tag if proved else None, item["LastModified"].timestamp())
+
+    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
+        return storage_error(failure, store="s3", url=self._url, operation=operation, path=path)
+
+
+def s3_failure(error: BaseException) -> Failure:
+    """Status and code of what s3fs, botocore or aiohttp raised; never its text.
+
+    s3fs's errno is no guide (SlowDown is EBUSY, 429 is EIO): the response behind it is.
+    """
+    from botocore import exceptions as boto
+
+    for candidate in (error, error.__cause__):
+        response = getattr(candidate, "response", None)
+        if isinstance(response, dict):
+            return _response_failure(response)
+    name = type(error).__name__
+    expired = (boto.UnauthorizedSSOTokenError, boto.SSOTokenLoadError, boto.TokenRetrievalError)
+    missing = (
+        boto.NoCredentialsError,
+        boto.PartialCredentialsError,
+        boto.ProfileNotFound,
+        boto.CredentialRetrievalError,
+    )
+    passing = (boto.HTTPClientError, boto.IncompleteReadError, boto.ConnectionError)
+    if isinstance(error, expired):
+        return Failure(code=name, kind=Expired)
+    if isinstance(error, missing):
+        return Failure(code="NoCredentials", kind=Denied)
+    if isinstance(error, (boto.FlexibleChecksumError, boto.ChecksumError)):
+        return Failure(code=name, kind=Corrupt)
+    if isinstance(error, boto.SSLError) and "certificate" in str(error).lower():
+        return Failure(code="CertificateError", kind=Denied)
+    if isinstance(error, boto.BotoCoreError) and not isinstance(error, passing):
+        return Failure(code=name, kind=Unsupported)
+    if isinstance(error, ValueError):
+        return Failure(code="InvalidOptions", kind=Unsupported)
+    return Failure(code=name, kind=Unavailable)
+
+
+def _response_failure(response: Mapping[str, Any]) -> Failure:
+    metadata = response.get("ResponseMetadata", {})
+    status = metadata.get("HTTPStatusCode")
+    code = str(response.get("Error", {}).get("Code", ""))
+    if code.isdigit():  # an answer without a body: botocore repeats the status
+        status, code = status or int(code), ""
+    wait = metadata.get("HTTPHeaders", {}).get("retry-after", "")
+    return Failure(status, code, retry_after=float(wait) if wait.isdigit() else None)
+
+
+def _tag(answer: Mapping[str, Any]) -> str:
+    return str(answer.get("ETag", "")).strip('"')
+
+
+def _file_system(options: Mapping[str, Any], concurrency: int) -> Any:
+    """An s3fs of our own: on this loop, shared with nobody, and silent about failures."""
+    import aiobotocore.session
+    import s3fs
+
+    given = dict(options)
+    config = dict(given.pop("config_kwargs", None) or {})
+    config["retries"] = {"total_max_attempts": 1}
+    config["max_pool_connections"] = max(concurrency, int(config.get("max_pool_connections", 0)))
+    config.setdefault("connect_timeout", 10)
+    config.setdefault("read_timeout", 60)
+    given |= {
+        "config_kwargs": config,
+        "asynchronous": True,
+        "skip_instance_cache": True,
+        "use_listings_cache": False,
+        "version_aware": False,
+    }
+    fs = s3fs.S3FileSystem(**given)
+    fs.retries = 1  # its loop runs once; 0 would raise None
+    if fs.session is None:
+        fs.session = aiobotocore.session.AioSession(**fs.kwargs)
+        fs._session_is_owned = False  # or s3fs makes another one when it thinks this one is closed
+        _tune(fs.session)
+    return fs
+
+
+def _tune(session: Any) -> None:
+    from botocore.handlers import add_expect_header
+
+    # aiobotocore waits for `100 Continue` without a limit, and pays a round trip for it.
+    session.unregister("before-call.s3", add_expect_header)
+    factory = session.get_component("response_parser_factory")
+    factory.set_parser_defaults(timestamp_parser=_timestamp())
+
+
+def _timestamp() -> Callable[[Any], datetime]:
+    """A parser for listings (ISO 8601, half of their cost otherwise) that still reads headers."""
+    from botocore.utils import parse_timestamp
+
+    def parse(value: Any) -> datetime:
+        try:
+            return datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            parsed: datetime = parse_timestamp(value)
+            return parsed
+
+    return parse
