@@ -1,0 +1,26 @@
+"""Fixtures of the media tests: a portal, and real storages on local folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from metaferry.storage.open import open_storage
+from metaferry.storage.portal import Portal
+from metaferry.storage.retry import Retrying
+
+
+@pytest.fixture(scope="session")
+def portal() -> Iterator[Portal]:
+    with Portal() as portal:
+        yield portal
+
+
+@pytest.fixture
+def folder(tmp_path: Path, portal: Portal) -> Iterator[Retrying]:
+    """The local folder `tmp_path` as a storage."""
+    storage = open_storage(str(tmp_path))
+    yield storage
+    portal.run(storage.close())
