@@ -1,0 +1,107 @@
+"""Frame counts of a hundred files found in the wild, against counts that were taken by hand.
+
+The files are not part of the project: `METAFERRY_VIDEOS` names their folder (default:
+`../shared/videos` beside the repository), with a `truth.csv`. Nothing of them is copied.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from metaferry.media.frames.counting import count_frames
+from metaferry.media.frames.model import DAMAGED, SEVERAL, FrameCount
+from metaferry.storage.open import open_storage
+from metaferry.storage.portal import Portal
+
+FOLDER = Path(os.environ.get("METAFERRY_VIDEOS", Path(__file__).parents[3] / "shared/videos"))
+
+pytestmark = pytest.mark.skipif(
+    not (FOLDER / "truth.csv").is_file(),
+    reason="no folder of videos: set METAFERRY_VIDEOS to one with a truth.csv",
+)
+
+
+@pytest.fixture(scope="module")
+def truth() -> dict[str, dict[str, str]]:
+    with (FOLDER / "truth.csv").open(newline="") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def counts(truth: dict[str, dict[str, str]]) -> Iterator[dict[str, FrameCount]]:
+    with Portal() as portal:
+        storage = open_storage(str(FOLDER))
+        videos = [(name, (FOLDER / name).stat().st_size, "") for name in truth]
+        yield {count.path: count for count in count_frames(storage, portal, videos, workers=2)}
+        portal.run(storage.close())
+
+
+def test_every_file_is_answered_and_none_crashes_the_decoder(
+    counts: dict[str, FrameCount], truth: dict[str, dict[str, str]]
+) -> None:
+    assert counts.keys() == truth.keys()
+    odd = {
+        c.path: c.reason for c in counts.values() if c.reason.startswith(("crashed", "deadline", "storage"))
+    }
+    assert odd == {}
+
+
+def test_every_count_that_is_given_is_true(
+    counts: dict[str, FrameCount], truth: dict[str, dict[str, str]]
+) -> None:
+    wrong = {
+        path: (count.frames, truth[path]["decoded_frames"])
+        for path, count in counts.items()
+        if count.frames is not None and str(count.frames) != truth[path]["decoded_frames"]
+    }
+    assert wrong == {}
+
+
+def test_every_clean_video_is_given_a_count(
+    counts: dict[str, FrameCount], truth: dict[str, dict[str, str]]
+) -> None:
+    """Only what is broken, holds no video or is no format of the consumer's may stay without."""
+    clean = {
+        name
+        for name, row in truth.items()
+        if int(row["decoded_frames"] or 0) > 0
+        and "strict decode raises" not in row["notes"]
+        and row["container"] not in ("mpegts", "jpeg_pipe")
+    }
+    assert len(clean) >= 38
+    assert {name for name in clean if counts[name].frames is None} == set()
+
+
+@pytest.mark.parametrize(
+    ("note", "reason"),
+    [
+        ("no video stream", "no video stream"),
+        ("strict decode raises", "decode errors: "),
+        ("open: ", "unreadable: "),
+    ],
+)
+def test_what_is_known_of_a_broken_file_is_the_reason(
+    counts: dict[str, FrameCount], truth: dict[str, dict[str, str]], note: str, reason: str
+) -> None:
+    noted = [name for name, row in truth.items() if row["notes"].startswith(note)]
+    assert noted
+    assert {name: counts[name].reason for name in noted if not counts[name].reason.startswith(reason)} == {}
+    if reason == "decode errors: ":
+        assert all(DAMAGED in counts[name].flags for name in noted)
+
+
+def test_two_video_streams_are_flagged(
+    counts: dict[str, FrameCount], truth: dict[str, dict[str, str]]
+) -> None:
+    two = {name for name, row in truth.items() if row["notes"] == "2 video streams"}
+    assert two
+    assert {name for name, count in counts.items() if SEVERAL in count.flags} == two
+
+
+def test_no_file_of_this_size_costs_more_than_one_read(counts: dict[str, FrameCount]) -> None:
+    assert {count.requests for count in counts.values()} == {1}
