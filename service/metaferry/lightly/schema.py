@@ -1,0 +1,229 @@
+"""schema.json: its entries, how they are read, checked, inferred and written.
+
+The consumer stops a whole run over one bad entry, and its own model checks neither defaults nor
+repeated names: so this module does. It never repairs a schema.json; it says what is wrong and
+where. Values under an entry's type are `values.py`'s. Sources of the rules: docs/format.md, "Schema".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from metaferry.errors import SchemaError
+from metaferry.lightly.json_text import Fault, Node, node_of, read_json
+from metaferry.lightly.key_paths import (
+    RESERVED_PREFIX,
+    column_is_ambiguous,
+    one_starts_the_other,
+    overlapping,
+    split_path,
+)
+from metaferry.lightly.schema_check import KEYS, check_tree
+from metaferry.lightly.values import (
+    EXPECTED,
+    SHAPES,
+    Misfit,
+    MisfitCode,
+    Scalar,
+    Shape,
+    ValueType,
+    cast,
+)
+
+__all__ = [
+    "KEYS",
+    "RESERVED_PREFIX",
+    "Entry",
+    "Fault",
+    "Merged",
+    "Misfit",
+    "MisfitCode",
+    "Observed",
+    "Scalar",
+    "ValueType",
+    "cast",
+    "check_entries",
+    "column_is_ambiguous",
+    "default_for",
+    "expected",
+    "infer",
+    "merge",
+    "overlapping",
+    "parse_schema",
+    "schema_bytes",
+    "schema_faults",
+    "split_path",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: the name shown, the dotted path below `metadata`, the default, the type."""
+
+    name: str
+    path: str
+    default: Any
+    type: ValueType
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "path": self.path,
+            "defaultValue": self.default,
+            "valueDataType": str(self.type),
+        }
+
+
+class Observed(StrEnum):
+    """What the values of a column were seen to be."""
+
+    INTEGER = "integer"
+    FLOAT = "float"
+    BOOLEAN = "boolean"
+    STRING = "string"  # dates and times too: they are text in a document
+    OTHER = "other"  # lists and objects: an entry cannot show them
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Entries in place with new ones behind them.
+
+    added: the paths of the new ones, in their order. left_out: observed paths that no entry can
+    have (reserved, or above or below the path of another entry).
+    """
+
+    entries: tuple[Entry, ...]
+    added: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def unchanged(self) -> bool:
+        return not self.added
+
+
+def parse_schema(text: str | bytes, where: str) -> tuple[Entry, ...]:
+    """The entries of a schema.json. `where` names it in messages.
+
+    SchemaError with line and column of the first fault, and the number of the others.
+    """
+    root, faults = read_json(text)
+    return _entries(root, _all_faults(root, faults), where)
+
+
+def check_entries(entries: Sequence[Mapping[str, Any]], where: str) -> tuple[Entry, ...]:
+    """Entries that are values already (from a job file), checked as those of a schema.json."""
+    root = node_of([dict(entry) for entry in entries])
+    return _entries(root, _all_faults(root, []), where)
+
+
+def schema_faults(text: str | bytes) -> list[Fault]:
+    """Everything wrong with the text of a schema.json, in the order of the text. Empty: nothing."""
+    root, faults = read_json(text)
+    return _all_faults(root, faults)
+
+
+def schema_bytes(entries: Iterable[Entry]) -> bytes:
+    """A schema.json for people and machines: an indented list, UTF-8, a newline at its end."""
+    text = json.dumps([entry.to_json() for entry in entries], indent=2, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def expected(value_type: ValueType) -> str:
+    """What a finding says was expected; it completes "expected …"."""
+    return EXPECTED[SHAPES[value_type]]
+
+
+def infer(kinds: Iterable[Observed]) -> ValueType | None:
+    """The type of a key whose columns were seen to be of these kinds; None where none is right.
+
+    Integers and floats together are floats. Every other mixture is a conflict that the caller
+    reports: making all of it text would write numbers in a form that nobody chose.
+    """
+    return _INFERRED.get(frozenset(kinds))
+
+
+def default_for(value_type: ValueType) -> Scalar:
+    """The default of an inferred entry: 0, 0.0, False or "undefined"."""
+    return _DEFAULTS[SHAPES[value_type]]
+
+
+def merge(existing: Sequence[Entry], observed: Mapping[str, ValueType]) -> Merged:
+    """What `schema: infer` makes of the entries in place and the types observed, by dotted path.
+
+    Entries in place stay where and as they are, whatever was observed. Paths without an entry get
+    one, sorted by path, behind them. Its name is its path; where another entry has taken that
+    name, the first of `path (2)`, `path (3)` … that is free.
+    """
+    entries = list(existing)
+    names = {entry.name for entry in existing}
+    paths = {entry.path for entry in existing}
+    steps = {split_path(entry.path) for entry in existing}
+    added: list[str] = []
+    left_out: list[str] = []
+    for path in sorted(set(observed) - paths):
+        own = _steps(path)
+        if (
+            own is None
+            or own[0].startswith(RESERVED_PREFIX)
+            or any(one_starts_the_other(own, other) for other in steps)
+        ):
+            left_out.append(path)
+            continue
+        name, number = path, 2
+        while name in names:
+            name, number = f"{path} ({number})", number + 1
+        names.add(name)
+        steps.add(own)
+        added.append(path)
+        entries.append(Entry(name, path, default_for(observed[path]), observed[path]))
+    return Merged(tuple(entries), tuple(added), tuple(left_out))
+
+
+def _steps(path: str) -> tuple[str, ...] | None:
+    try:
+        return split_path(path)
+    except ValueError:
+        return None
+
+
+_INFERRED: Final = {
+    frozenset({Observed.INTEGER}): ValueType.NUMERIC_INT,
+    frozenset({Observed.FLOAT}): ValueType.NUMERIC_FLOAT,
+    frozenset({Observed.INTEGER, Observed.FLOAT}): ValueType.NUMERIC_FLOAT,
+    frozenset({Observed.BOOLEAN}): ValueType.CATEGORICAL_BOOLEAN,
+    frozenset({Observed.STRING}): ValueType.CATEGORICAL_STRING,
+}
+_DEFAULTS: Final[dict[Shape, Scalar]] = {
+    Shape.INTEGER: 0,
+    Shape.FLOAT: 0.0,
+    Shape.BOOLEAN: False,
+    Shape.STRING: "undefined",
+    Shape.DATETIME: "undefined",
+}
+
+
+def _entries(root: Node | None, faults: list[Fault], where: str) -> tuple[Entry, ...]:
+    if faults:
+        first, others = faults[0], len(faults) - 1
+        more = f" (and {others} more fault{'s' if others > 1 else ''})" if others else ""
+        place = f"{where}:{first.line}:{first.column}" if first.line else where
+        raise SchemaError(
+            f"{place}: {first.message}{more}",
+            advice="correct it by hand: nothing is repaired here, and a consumer would stop at it",
+        )
+    assert root is not None  # a text without faults is a tree
+    return tuple(
+        Entry(plain["name"], plain["path"], plain["defaultValue"], ValueType(plain["valueDataType"]))
+        for plain in root.plain()
+    )
+
+
+def _all_faults(root: Node | None, faults: list[Fault]) -> list[Fault]:
+    found = list(faults)
+    if root is not None:
+        found += check_tree(root)
+    return sorted(found, key=lambda fault: (fault.line, fault.column))
