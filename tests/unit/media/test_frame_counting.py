@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from metaferry.media.frames.model import (
     FrameCount,
     Video,
 )
+from metaferry.media.frames.process import _environment
 from metaferry.storage.contract import Blob
 from metaferry.storage.portal import Portal
 from metaferry.storage.retry import Retrying
@@ -255,6 +258,24 @@ def test_denied_access_stops_the_run(tmp_path: Path, folder: Retrying, portal: P
         list(count_frames(NoRights(folder.adapter), portal, listed(tmp_path), workers=2))
 
 
+class Archived(Retrying):
+    async def read(self, path: str, start: int = 0, end: int | None = None, **pinned: object) -> Blob:
+        if path == "cold.mp4":
+            raise Denied("the object is archived", path=path, code="InvalidObjectState")
+        return await super().read(path, start, end)
+
+
+def test_an_archived_video_is_reported_and_the_others_are_counted(
+    tmp_path: Path, folder: Retrying, portal: Portal
+) -> None:
+    (tmp_path / "cold.mp4").write_bytes(synthetic.video(9))
+    (tmp_path / "warm.mp4").write_bytes(synthetic.video(9))
+    counts = {c.path: c for c in count_frames(Archived(folder.adapter), portal, listed(tmp_path), workers=1)}
+    assert counts["warm.mp4"].frames == 9
+    assert counts["cold.mp4"].reason == "storage: the object is archived"
+    assert not counts["cold.mp4"].settled
+
+
 @pytest.mark.parametrize("arguments", [{"level": "guess"}, {"workers": 0}])
 def test_arguments_that_make_no_sense_are_refused_at_once(
     folder: Retrying, portal: Portal, arguments: dict[str, object]
@@ -280,3 +301,15 @@ def test_a_wrong_size_in_the_listing_does_not_matter(
     [count] = count_frames(folder, portal, [("v.mp4", len(data) - 900, "")], workers=1)
     assert count.frames == 25
     assert os.path.getsize(tmp_path / "v.mp4") == len(data)
+
+
+def test_the_run_itself_never_loads_a_decoder() -> None:
+    """What parses hostile files is loaded by the worker alone."""
+    program = (
+        "import sys, metaferry.media.frames.counting\n"
+        "print(sorted({'av', 'pyarrow', 'duckdb', 'numpy', 's3fs'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=_environment()
+    )
+    assert done.stdout.strip() == "[]"

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Final, get_args
 
-from metaferry.errors import Changed, Corrupt, NotFound, Unsupported, UsageError
+from metaferry.errors import Changed, Corrupt, Denied, NotFound, Unsupported, UsageError
 from metaferry.media.frames.cache import FrameCache
 from metaferry.media.frames.model import CHANGED, UNKNOWN_SIZE, FrameCount, Level, Progress, Video, digits_of
 from metaferry.media.frames.process import DeadlinePassed, Worker, WorkerFailed
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 #: 720p took 287 s/GB (3.5 MB/s) on one core; 4K HEVC over a slow line may take ten times that.
 DEADLINE: Final = 600.0
 BYTES_A_SECOND: Final = 250_000
+
+#: What S3 answers for one object in cold storage: denied, yet about this object alone.
+ARCHIVED: Final = "InvalidObjectState"
 
 
 def count_frames(
@@ -155,6 +158,10 @@ class _Counter:
             if not error.path:  # the whole datasource, not one video
                 raise
             reason = "gone"
+        except Denied as error:
+            if error.code != ARCHIVED:
+                raise
+            reason = f"storage: {error}"
         except (Corrupt, Unsupported) as error:
             reason = f"storage: {error}"
         return size, token, FrameCount(path, None, None, reason=reason)
