@@ -66,10 +66,11 @@ def import_all() -> None:
 
 def limit(memory: int, last_descriptor: int) -> None:
     """Limits this process for good; everything it needs is imported and open by now."""
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))  # its own standard error at most
-    resource.setrlimit(resource.RLIMIT_NOFILE, (last_descriptor + 1, last_descriptor + 1))
+    if sys.platform == "linux":  # macOS knows the limit and refuses to set it
+        _lower(resource.RLIMIT_AS, memory)
+    _lower(resource.RLIMIT_CORE, 0)
+    _lower(resource.RLIMIT_FSIZE, 1 << 20)  # its own standard error at most
+    _lower(resource.RLIMIT_NOFILE, last_descriptor + 1)
 
 
 def limit_cpu(seconds: float) -> None:
@@ -79,6 +80,13 @@ def limit_cpu(seconds: float) -> None:
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     if hard == resource.RLIM_INFINITY or soft < hard:
         resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def _lower(which: int, value: int) -> None:
+    """Sets both limits to `value`, or to what the process was started with where that is less."""
+    hard = resource.getrlimit(which)[1]
+    least = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(which, (least, least))
 
 
 class Channel:
