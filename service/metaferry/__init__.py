@@ -1,0 +1,84 @@
+"""metaferry keeps the `.lightly/metadata` of a datasource in step with the tables it comes from.
+
+    import metaferry
+
+    report = metaferry.sync("job.yaml")
+    print(report.documents.create, "documents are new")
+
+`plan` says what a `sync` would do. Both take the path of a job file, or a :class:`Job`, print
+nothing, raise :class:`MetaferryError` subclasses only, and work inside a running event loop.
+Importing this package loads no storage library and no engine; each is loaded when it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from metaferry.errors import (
+    Interrupted,
+    JobError,
+    LeaseHeld,
+    MetaferryError,
+    SafetyStop,
+    SchemaError,
+    StorageError,
+    UsageError,
+)
+from metaferry.findings import Code, Finding, Severity
+from metaferry.progress import Progress, Stop
+
+if TYPE_CHECKING:
+    from metaferry.api import count_frames, plan, sync
+    from metaferry.job import Job
+    from metaferry.media.frames.model import FrameCount
+    from metaferry.planning.formats import PlanReport, RunReport
+
+__all__ = [
+    "Code",
+    "Finding",
+    "FrameCount",
+    "Interrupted",
+    "Job",
+    "JobError",
+    "LeaseHeld",
+    "MetaferryError",
+    "PlanReport",
+    "Progress",
+    "RunReport",
+    "SafetyStop",
+    "SchemaError",
+    "Severity",
+    "Stop",
+    "StorageError",
+    "UsageError",
+    "__version__",
+    "count_frames",
+    "plan",
+    "sync",
+]
+
+__version__: Final = "0.1.0"
+
+#: Names whose modules load what takes time, by module; looked up on first use.
+_LAZY: Final = {
+    "FrameCount": "metaferry.media.frames.model",
+    "Job": "metaferry.job",
+    "PlanReport": "metaferry.planning.formats",
+    "RunReport": "metaferry.planning.formats",
+    "count_frames": "metaferry.api",
+    "plan": "metaferry.api",
+    "sync": "metaferry.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,128 @@
+"""The calls of the library: what `metaferry.plan`, `metaferry.sync` and `metaferry.count_frames` are.
+
+Each takes what a user has at hand (the path of a job file, a `Job`, a URL), opens what it needs,
+closes it again, prints nothing and raises `MetaferryError` subclasses only. All of them are
+synchronous and work inside a running event loop, whose thread they then occupy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from metaferry.errors import UsageError
+from metaferry.job import Job, Location
+from metaferry.progress import Progress, Stop
+
+if TYPE_CHECKING:
+    from metaferry.media.frames.model import FrameCount, Level
+    from metaferry.planning.formats import PlanReport, RunReport
+    from metaferry.storage.contract import Storage
+
+#: A job, or the path of its file.
+AnyJob: TypeAlias = "Job | str | PathLike[str]"
+
+
+def plan(
+    job: AnyJob,
+    *,
+    prefix: str = "",
+    limit: int | None = None,
+    out: str | PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> PlanReport:
+    """What a `sync` would do, and why. Writes the cache of frame counts, and `out`, nothing else.
+
+    prefix: only media whose path begins with it, and their documents. limit: at most so many
+    documents are created or updated. out: a folder, or its URL, that then holds the plan as
+    Parquet. A safety limit that would stop the sync is no error here: `report.stopped` names it.
+    """
+    from metaferry.runs import run
+
+    folder = None if out is None else fspath(out)
+    return run.plan(_job(job), prefix=prefix, limit=_positive(limit), out=folder, progress=progress)
+
+
+def sync(
+    job: AnyJob,
+    *,
+    prefix: str = "",
+    limit: int | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> RunReport:
+    """Makes the documents of the Lightly datasource what the job's tables say.
+
+    `prefix` and `limit` narrow it as they do a plan. `report.exit_code` is what the command would
+    exit with: 0 done, 3 rows were rejected or documents failed, 5 a safety limit stopped it before
+    the first write, 130 or 143 after `stop` was set. Running it again does what is missing.
+    """
+    from metaferry.runs import run
+
+    return run.sync(_job(job), prefix=prefix, limit=_positive(limit), progress=progress, stop=stop)
+
+
+def count_frames(
+    urls: str | Sequence[str],
+    *,
+    storage: Mapping[str, Mapping[str, Any]] | None = None,
+    level: Level = "decode",
+    deadline: float | None = None,
+    workers: int | None = None,
+    progress: Callable[[FrameCount], None] | None = None,
+) -> Iterator[FrameCount]:
+    """The frame counts of the videos at `urls` (files, folders, globs), as they are counted.
+
+    storage: fsspec options by URL scheme, as in a job file. deadline: seconds for one video.
+    A video whose count nothing proves has `frames` None and says why in `reason`. Everything is
+    closed when the iterator ends or is closed.
+    """
+    given = [urls] if isinstance(urls, str) else list(urls)
+    options = Job.model_construct(storage={k: dict(v) for k, v in (storage or {}).items()})
+    return _count_frames(given, options, level, deadline, workers, progress)
+
+
+def _count_frames(
+    urls: list[str],
+    options: Job,
+    level: Level,
+    deadline: float | None,
+    workers: int | None,
+    progress: Callable[[FrameCount], None] | None,
+) -> Iterator[FrameCount]:
+    from metaferry.media.frames.counting import DEADLINE
+    from metaferry.media.frames.urls import count_urls
+    from metaferry.storage.open import open_storage
+    from metaferry.storage.portal import Portal
+
+    opened: list[Storage] = []
+
+    def storage_for(url: str) -> Storage:
+        opened.append(open_storage(url, options.storage_options(Location(url=url))))
+        return opened[-1]
+
+    with Portal() as portal:
+        try:
+            yield from count_urls(
+                urls,
+                storage_for=storage_for,
+                portal=portal,
+                level=level,
+                workers=workers,
+                deadline=DEADLINE if deadline is None else deadline,
+                progress=progress,
+            )
+        finally:
+            for storage in opened:
+                portal.run(storage.close())
+
+
+def _job(job: AnyJob) -> Job:
+    return job if isinstance(job, Job) else Job.load(job)
+
+
+def _positive(limit: int | None) -> int | None:
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit should be at least 1, is {limit}")
+    return limit
