@@ -1,0 +1,88 @@
+# `make` lists what there is. Everything lives in .venv and .cache; nothing else is touched.
+
+SHELL := /bin/sh
+PYTHON ?=
+WORKERS ?= 2
+UV ?= uv
+export PYTHON
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+           --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+# The client of the format's own service; only its generated models are used, and only by tests.
+LIGHTLY := .cache/lightly-1.5.26
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test quick check format docs bench lock clean
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready-dev ## .venv with everything, tests included (PYTHON=… to choose the interpreter)
+
+demo: .venv/ready-run ## a small real dataset in metaferry-demo/, synced into a local folder
+	$(BIN)/metaferry demo
+
+test: .venv/ready-dev check .cache/azurite.ready $(LIGHTLY)/ready ## all checks and all tests, real servers included
+	@echo "test: running all tests (servers are started by the tests themselves)"
+	METAFERRY_FULL=1 $(PYTEST)
+
+quick: .venv/ready-dev ## the tests that need no server and no patience: under two minutes
+	$(PYTEST) -m "not slow and not servers"
+
+check: .venv/ready-dev ## style, types, layers, generated docs
+	@echo "check: style"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@echo "check: types"
+	@$(BIN)/mypy
+	@echo "check: layers"
+	@$(BIN)/lint-imports
+	@echo "check: generated docs"
+	@$(BIN)/python tools/job_docs.py --check
+
+format: .venv/ready-dev ## formats the sources
+	$(BIN)/ruff check --quiet --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/ready-dev ## writes docs/job-file.md from the model
+	$(BIN)/python tools/job_docs.py
+
+bench: .venv/ready-dev ## the figures: documents planned a second, memory, share of the bare put rate
+	cd tests && for script in benchmarks/[a-z]*.py; do \
+	    name=$${script##*/}; echo "bench: $${name%.py}"; \
+	    ../$(BIN)/python -m benchmarks.$${name%.py} || exit 1; \
+	done
+
+lock: ## versions and hashes anew from pyproject.toml (needs uv)
+	@command -v $(UV) >/dev/null || { echo "lock: uv is needed; name it with UV=/path/to/uv" >&2; exit 1; }
+	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o requirements-dev.lock
+	$(COMPILE) $(UPGRADE) -c requirements-dev.lock pyproject.toml -o requirements.lock
+	$(COMPILE) $(UPGRADE) -c requirements-dev.lock --group build -o requirements-build.lock
+
+clean: ## removes .venv, .cache and what tools and runs left behind
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist metaferry-demo
+	find service tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- what the targets stand on; a stamp is newer than what it was made from
+
+.venv/ready-run: requirements.lock requirements-build.lock pyproject.toml tools/setup.sh
+	@[ .venv/ready-dev -nt requirements-dev.lock ] && [ .venv/ready-dev -nt pyproject.toml ] || tools/setup.sh run
+	@touch $@
+
+.venv/ready-dev: requirements-dev.lock pyproject.toml tools/setup.sh
+	@tools/setup.sh dev
+	@touch $@
+
+.cache/azurite.ready: .venv/ready-dev tests/servers/setup_azurite.py
+	@echo "test: fetching Azurite, the emulator of Azure's storage (once)"
+	@mkdir -p .cache
+	@$(BIN)/python tests/servers/setup_azurite.py
+	@touch $@
+
+$(LIGHTLY)/ready: .venv/ready-dev tests/lightly-package.lock
+	@echo "test: fetching the lightly package whose models the tests compare with (once, without its dependencies)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade \
+	    --target $(LIGHTLY) -r tests/lightly-package.lock
+	@touch $@
