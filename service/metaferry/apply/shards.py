@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -36,11 +37,11 @@ def shard_files(plan: Path) -> list[Path]:
 
 def batches(plan: Path, actions: frozenset[Action]) -> Iterator[list[Step]]:
     """The steps with these actions, a batch at a time. Blocking: call it in a thread."""
-    wanted = sorted(str(action) for action in actions)
+    wanted = pa.array(sorted(str(action) for action in actions), type=pa.string())
     for file in shard_files(plan):
         with pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=_COLUMNS):
-                chosen = batch.filter(pc.is_in(batch["action"], pc.SetLookupOptions(_as_array(wanted))))
+                chosen = batch.filter(pc.is_in(batch["action"], value_set=wanted))
                 if chosen.num_rows:
                     yield [
                         Step(target, Action(action), (body or "").encode(), md5 or "", expect)
@@ -48,9 +49,3 @@ def batches(plan: Path, actions: frozenset[Action]) -> Iterator[list[Step]]:
                             *(chosen[name].to_pylist() for name in _COLUMNS), strict=True
                         )
                     ]
-
-
-def _as_array(values: list[str]) -> object:
-    import pyarrow as pa
-
-    return pa.array(values, type=pa.string())

@@ -50,6 +50,8 @@ def match_names(database: Database, source: Loaded, index: int) -> None:
                s.frame,
                CASE
                    WHEN s.given IS NULL OR s.given = '' THEN '{Code.RECORD_UNNAMED}'
+                   -- A whole URL is no attack: it is a name with too much in front, and gets that hint.
+                   WHEN contains(s.given, '://') THEN '{Code.RECORD_UNMATCHED}'
                    WHEN s.hostile IS NOT NULL THEN '{Code.NAME_HOSTILE}'
                    WHEN m.path IS NULL THEN '{Code.RECORD_UNMATCHED}'
                    WHEN NOT m.included THEN '{Code.RECORD_EXCLUDED}'
@@ -177,7 +179,7 @@ def match_targets(database: Database, source: Loaded, index: int) -> None:
                CASE WHEN t.code IS NULL AND c.target IS NOT NULL THEN array_to_string(c.media, ' and ')
                     ELSE t.detail END AS detail
         FROM (
-            SELECT n.*, f.frames,
+            SELECT n.* EXCLUDE (code, detail), f.frames,
                    CASE WHEN n.media IS NULL THEN NULL
                         WHEN n.frame IS NULL THEN n.own_target
                         WHEN n.frame >= 0 AND n.frame < f.frames THEN {target} END AS target,

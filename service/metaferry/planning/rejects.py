@@ -35,7 +35,7 @@ _WORDS: Final = {
     ),
     Code.RECORD_FRAME_INVALID: (
         "frame",
-        "m.detail",
+        "replace(m.detail, 'image:', '')",
         "a whole number, on a video",
         "CASE WHEN m.media IS NOT NULL AND starts_with(m.detail, 'image:') "
         "THEN m.name || ' is an image: it has no frames' "

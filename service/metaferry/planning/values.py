@@ -33,6 +33,12 @@ class _Column:
     misfit: str  # SQL: NULL, 'type', 'range' or 'not_finite'
     expected: str
 
+    @property
+    def rejects(self) -> str:
+        """SQL: whether the value rejects its row."""
+        # Not `CASE … END IN (…)`: DuckDB 2.0.0 keeps rows whose CASE is NULL when it filters by that.
+        return f"coalesce({self.misfit}, '') IN ('type', 'range')"
+
 
 def all_keys(sources: Sequence[Loaded]) -> list[KeyPath]:
     """Every key path of any source, sorted: position n is column `v{n}` from here on."""
@@ -89,7 +95,7 @@ def _reject_misfits(database: Database, source: Loaded, index: int, columns: Seq
                    m.row, m.media, m.target
             FROM {source.table} s JOIN match_{index} m ON m.rid = s.rowid
             JOIN files_{index} f ON f.file = m.file
-            WHERE m.code IS NULL AND {column.misfit} = 'not_finite'
+            WHERE m.code IS NULL AND coalesce({column.misfit}, '') = 'not_finite'
             """
         )
         database.run(
@@ -103,12 +109,12 @@ def _reject_misfits(database: Database, source: Loaded, index: int, columns: Seq
                    || {sql.quote_text(", expected " + column.expected)}
             FROM {source.table} s JOIN match_{index} m ON m.rid = s.rowid
             JOIN files_{index} f ON f.file = m.file
-            WHERE m.code IS NULL AND {column.misfit} IN ('type', 'range')
+            WHERE m.code IS NULL AND {column.rejects}
             """
         )
     if bad:
         # Only now, so that a row with two bad values is named for both.
-        any_bad = " OR ".join(f"{column.misfit} IN ('type', 'range')" for column in bad)
+        any_bad = " OR ".join(column.rejects for column in bad)
         database.run(
             f"""
             UPDATE match_{index} SET code = '{Code.VALUE_TYPE}'
