@@ -58,6 +58,23 @@ def job_of(
     return _job(kind, Tree(_plain(mapping)), "", Path(base).absolute(), overrides)
 
 
+def storage_of(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The `storage` part of a job that only flags describe: `storage.s3.endpoint_url=…`."""
+    tree = Tree({})
+    for override in overrides:
+        _override(tree, override)
+    _expand(tree)
+    storage = tree.value.pop("storage", {})
+    for key in tree.value:
+        tree.fault((key,), "only storage.SCHEME.OPTION=VALUE has a meaning here")
+    for scheme, options in storage.items() if isinstance(storage, dict) else [("", None)]:
+        if not isinstance(options, dict):
+            tree.fault(("storage", scheme) if scheme else ("storage",), "should be a mapping")
+    if tree.faults:
+        raise _error(tree, "")
+    return dict(storage)
+
+
 def _job(kind: type[J], tree: Tree, name: str, base: Path, overrides: Sequence[str]) -> J:
     for override in overrides:
         _override(tree, override)

@@ -1,0 +1,1 @@
+"""The command line. rich and typer are used here and nowhere else."""

@@ -1,0 +1,176 @@
+"""The commands: each turns its flags into one call of the library and shows what came back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metaferry.cli.options import (
+    Format,
+    JobFile,
+    Limit,
+    LogFormat,
+    Logs,
+    OutputFormat,
+    Prefix,
+    Quiet,
+    Sets,
+    Verbose,
+)
+
+
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Where to write it.", show_default=False)
+    ] = Path(),
+    quiet: Quiet = False,
+) -> None:
+    """Writes a commented job.yaml to begin with."""
+    from metaferry.cli.session import Session
+    from metaferry.cli.starting import write_job
+
+    path = write_job(folder)
+    Session(quiet=quiet).say(f"wrote {path}: name your media and tables in it, then `metaferry plan {path}`")
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to make it.")] = Path(
+        "metaferry-demo"
+    ),
+    sets: Sets = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    format: OutputFormat = Format.TABLE,
+    log_format: Logs = LogFormat.TEXT,
+) -> None:
+    """Makes a small real dataset and syncs it: images, videos, three tables, 1,235 documents."""
+    from metaferry.cli.render import run_lines
+    from metaferry.cli.session import Session
+    from metaferry.cli.signals import stopping
+    from metaferry.cli.starting import make_demo, tree_lines
+
+    session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
+    path, dataset = make_demo(folder, session.say)
+    from metaferry import Job, sync
+
+    with stopping(session.say) as stop, session.progress() as progress:
+        report = sync(Job.load(path, sets or ()), progress=progress, stop=stop)
+    if session.as_json:
+        session.show_json(report.to_dict())
+    else:
+        session.show(tree_lines(dataset))
+        session.show(run_lines(report))
+    raise typer.Exit(report.exit_code)
+
+
+def plan(
+    job: JobFile,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Keep the plan there, as Parquet.", show_default=False)
+    ] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 4 when a sync would change anything.")
+    ] = False,
+    prefix: Prefix = "",
+    limit: Limit = None,
+    sets: Sets = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    format: OutputFormat = Format.TABLE,
+    log_format: Logs = LogFormat.TEXT,
+) -> None:
+    """Shows what a sync would do, and why. Writes nothing but the cache of frame counts."""
+    from metaferry import Job
+    from metaferry import plan as make_plan
+    from metaferry.cli.render import plan_lines
+    from metaferry.cli.session import Session
+
+    session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
+    with session.progress() as progress:
+        report = make_plan(Job.load(job, sets or ()), prefix=prefix, limit=limit, out=out, progress=progress)
+    if session.as_json:
+        session.show_json(report.to_dict())
+    else:
+        session.show(plan_lines(report))
+    pending = bool(report.changes or report.schema.written)
+    raise typer.Exit(4 if exit_code and pending and report.exit_code == 0 else report.exit_code)
+
+
+def sync(
+    job: JobFile,
+    prefix: Prefix = "",
+    limit: Limit = None,
+    sets: Sets = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    format: OutputFormat = Format.TABLE,
+    log_format: Logs = LogFormat.TEXT,
+) -> None:
+    """Makes the documents what the tables say; writes only what changed, schema.json last."""
+    from metaferry import Job
+    from metaferry import sync as run_sync
+    from metaferry.cli.render import run_lines
+    from metaferry.cli.session import Session
+    from metaferry.cli.signals import stopping
+
+    session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
+    with stopping(session.say) as stop, session.progress() as progress:
+        report = run_sync(Job.load(job, sets or ()), prefix=prefix, limit=limit, progress=progress, stop=stop)
+    if session.as_json:
+        session.show_json(report.to_dict())
+    else:
+        session.show(run_lines(report))
+    raise typer.Exit(report.exit_code)
+
+
+def frames(
+    urls: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="URL...", help="Videos, folders or globs, on any storage.", show_default=False
+        ),
+    ],
+    deadline: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=1, help="Give a video up after so long.", show_default=False),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="storage.SCHEME.OPTION=VALUE, as in a job file.",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    format: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", help="table, or json: a line a video (default in a pipe).", show_default=False
+        ),
+    ] = None,
+    log_format: Logs = LogFormat.TEXT,
+) -> None:
+    """Counts the frames of videos, exactly or not at all."""
+    from metaferry import count_frames
+    from metaferry.cli.frames import FRAME_TITLES, frame_json, frame_line
+    from metaferry.cli.session import Session
+    from metaferry.jobfile import storage_of
+
+    session = Session(quiet=quiet, verbose=verbose, log_format=log_format)
+    lines = format is Format.JSON or (format is None and not session.out.is_terminal)
+    counts = count_frames(urls, storage=storage_of(sets or ()), deadline=deadline)
+    if not lines:
+        session.show([FRAME_TITLES])
+    unproved = 0
+    for found in counts:
+        unproved += found.frames is None
+        if lines:
+            session.show_json(frame_json(found), line=True)
+        else:
+            session.show([frame_line(found)])
+    raise typer.Exit(3 if unproved else 0)

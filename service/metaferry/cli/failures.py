@@ -1,0 +1,71 @@
+"""From an error to what the user sees of it, and to the exit code of the process."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+
+from metaferry.errors import MetaferryError, exit_code
+
+
+def report_failure(error: BaseException, arguments: list[str]) -> int:
+    """One clear message on stderr, with advice; a traceback only under -vv. Returns the exit code."""
+    code = exit_code(error)
+    traces = _verbosity(arguments) >= 2
+    if isinstance(error, KeyboardInterrupt):
+        message, advice = "interrupted", ""
+    elif isinstance(error, MetaferryError):
+        message, advice = error.message, error.advice
+    else:
+        message = f"this is a bug in metaferry: {type(error).__name__}"
+        advice = "" if traces else "run it again with -vv for the traceback, and report that"
+    if "json" in _value(arguments, "--log-format"):
+        line = {"level": "error", "logger": "metaferry.cli", "message": message, "advice": advice}
+        if traces:
+            line["exception"] = "".join(traceback.format_exception(error))
+        sys.stderr.write(f"{json.dumps(line, ensure_ascii=False)}\n")
+        return code
+    if traces and not isinstance(error, KeyboardInterrupt):
+        sys.stderr.write("".join(traceback.format_exception(error)))
+    _write(message, advice)
+    return code
+
+
+def close_quietly() -> None:
+    """Flushes stdout; whoever read it may be gone, which is no failure of ours."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write(message: str, advice: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from metaferry.cli.text import safe
+
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    first, *rest = message.split("\n")
+    console.print(Text.assemble(("error: ", "bold red"), safe(first)))
+    for line in rest:
+        console.print(Text(f"  {safe(line)}"))
+    if advice:
+        console.print(Text.assemble(("advice: ", "bold"), safe(advice)))
+
+
+def _verbosity(arguments: list[str]) -> int:
+    short = [word[1:] for word in arguments if word.startswith("-") and not word.startswith("--")]
+    return sum(word.count("v") for word in short if set(word) <= set("qv")) + arguments.count("--verbose")
+
+
+def _value(arguments: list[str], flag: str) -> str:
+    for at, word in enumerate(arguments):
+        if word == flag:
+            return arguments[at + 1] if at + 1 < len(arguments) else ""
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return ""

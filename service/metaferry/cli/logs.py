@@ -1,0 +1,67 @@
+"""The process's log on stderr: one line a record, as text or as JSON.
+
+Only metaferry's own loggers are turned up by -v: what the storage libraries say in their debug
+log may hold signed URLs and headers, so they stay at warnings whatever is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.text import Text
+
+from metaferry.cli.text import safe
+
+
+def start_logging(console: Console, *, quiet: bool, verbose: int, as_json: bool) -> None:
+    """Sets the one handler of the process; a second call replaces it."""
+    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
+        root.removeHandler(handler)
+    root.addHandler(_Handler(console, as_json=as_json, traces=verbose >= 2))
+    root.setLevel(logging.ERROR if quiet else logging.WARNING)
+    logging.getLogger("metaferry").setLevel(level)
+    logging.captureWarnings(True)
+
+
+class _Handler(logging.Handler):
+    """Through the console, so that lines and progress bars do not write over each other."""
+
+    def __init__(self, console: Console, *, as_json: bool, traces: bool) -> None:
+        super().__init__()
+        self._console = console
+        self._json = as_json
+        self._traces = traces
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._console.print(Text(self._as_json(record) if self._json else self._as_text(record)))
+        except Exception:  # noqa: BLE001 - what logging itself does: a log must not end a run
+            self.handleError(record)
+
+    def _as_json(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info and self._traces:
+            line["exception"] = logging.Formatter().formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+    def _as_text(self, record: logging.LogRecord) -> str:
+        message = safe(record.getMessage())
+        if record.exc_info and self._traces:
+            message += "\n" + logging.Formatter().formatException(record.exc_info)
+        if self._console.is_terminal:
+            return f"{record.levelname.lower()}: {message}"
+        return f"{_time(record)} {record.levelname.lower()} {record.name}: {message}"
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")

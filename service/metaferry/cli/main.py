@@ -1,0 +1,70 @@
+"""The command line: `main()` is what the installed `metaferry` runs.
+
+Thin on purpose. Commands are in `commands.py`; here is what holds for all of them: errors become
+one message and an exit code, and nothing heavy is imported to show a help text.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from metaferry.cli import commands
+from metaferry.cli.failures import close_quietly, report_failure
+
+EXIT_CODES = """\
+Exit codes: 0 done; 1 failed; 2 usage or job file; 3 done, but rows were rejected or documents
+failed; 4 changes pending (plan --exit-code); 5 a safety limit stopped it before the first write;
+11 another run holds the lease; 130 and 143 interrupted and drained, run it again.\
+"""
+
+app = typer.Typer(
+    name="metaferry",
+    help="Keeps the .lightly/metadata of a datasource in step with the tables it comes from.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (commands.init, commands.demo, commands.plan, commands.sync, commands.frames):
+    app.command()(_command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from metaferry import __version__
+
+        typer.echo(f"metaferry {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="The version, and nothing else."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> NoReturn:
+    """Runs the command of `sys.argv` and exits the process with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding cannot show must not end the run.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    try:
+        app(prog_name="metaferry")
+        code: int | str | None = 0
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException as error:  # noqa: BLE001 - the one place where every error ends
+        code = report_failure(error, sys.argv[1:])
+    close_quietly()
+    sys.exit(code)

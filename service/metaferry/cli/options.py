@@ -1,0 +1,47 @@
+"""The flags that every command shares, and their help."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
+
+class LogFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="The job file.", show_default=False)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, and errors only in the log.")]
+Verbose = Annotated[
+    int,
+    typer.Option("--verbose", "-v", count=True, help="Log what is done; -vv: everything, with tracebacks."),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Over the job file, typed as YAML: policy.max_rejects=5. May be given several times.",
+        show_default=False,
+    ),
+]
+OutputFormat = Annotated[
+    Format, typer.Option("--format", help="Results on stdout: for people, or one JSON object.")
+]
+Logs = Annotated[LogFormat, typer.Option("--log-format", help="Log and progress on stderr.")]
+Prefix = Annotated[
+    str, typer.Option(metavar="PREFIX", help="Only media whose path begins so.", show_default=False)
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Create or update at most N documents.", show_default=False),
+]

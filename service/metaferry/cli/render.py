@@ -1,0 +1,209 @@
+"""Reports for people: what was found, what changes and why, what could not be used, what it cost.
+
+Pure: a report goes in, lines come out. Nothing is parsed as markup, nothing is cut or wrapped, so
+the same lines are right on a terminal, in a pipe and in a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from metaferry.cli.text import columns, count, duration, heading, safe, size
+
+if TYPE_CHECKING:
+    from metaferry.findings import Finding
+    from metaferry.planning.formats import Example, PlanReport, Report, RunReport
+
+Line = str | Text
+
+#: Findings shown of each code; the rest is counted.
+SHOWN_FINDINGS: Final = 5
+_STYLES: Final = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+_ACTIONS: Final = {
+    "create": ("create", "new"),
+    "update": ("update", "the content changes"),
+    "delete": ("delete", "stale or orphaned"),
+    "keep": ("keep", "as it should be"),
+    "leave": ("leave", "not wanted, not ours to delete"),
+}
+
+
+def plan_lines(report: PlanReport) -> Iterator[Line]:
+    """What `metaferry plan` prints."""
+    yield from _where("Plan", report)
+    yield from _found(report)
+    yield ""
+    yield heading("Documents")
+    yield from _documents(report, _ACTIONS.items())
+    yield from _schema(report, "would be written")
+    yield from _examples(report.examples)
+    yield from findings_lines(report)
+    yield ""
+    yield from _verdict(report, planned=True)
+
+
+def run_lines(report: RunReport) -> Iterator[Line]:
+    """What `metaferry sync` prints."""
+    yield from _where("Sync", report)
+    yield from _found(report)
+    yield ""
+    yield heading("Documents")
+    done = {
+        "create": ("created", "new"),
+        "update": ("updated", "the content changed"),
+        "delete": ("deleted", "stale or orphaned"),
+        "keep": ("kept", "as they should be"),
+        "leave": ("left", "not wanted, not ours to delete"),
+        "failed": ("failed", "could not be written"),
+        "conflict": ("conflict", "changed by somebody else during the run"),
+        "postponed": ("postponed", "for a later run"),
+    }
+    yield from _documents(report, done.items())
+    yield from _schema(report, "was written")
+    yield from findings_lines(report)
+    yield ""
+    yield from _verdict(report, planned=False)
+
+
+def findings_lines(report: Report) -> Iterator[Line]:
+    """Findings grouped by code, gravest first, with their places and one advice each."""
+    if not report.findings:
+        return
+    yield ""
+    yield heading("Findings")
+    groups: dict[str, list[Finding]] = {}
+    for finding in report.finding_examples:
+        groups.setdefault(finding.code, []).append(finding)
+    for code, shown in groups.items():
+        total = report.findings.get(code, len(shown))
+        severity = str(shown[0].severity)
+        yield Text.assemble(f"  {total:>7,}  ", (severity, _STYLES.get(severity, "")), f"  {code}")
+        last_advice = ""
+        for finding in shown[:SHOWN_FINDINGS]:
+            yield f"             {_place(finding)}{safe(finding.message)}"
+            if finding.advice and finding.advice != last_advice:
+                yield Text(f"             → {safe(finding.advice)}", style="dim")
+                last_advice = finding.advice
+        if total > SHOWN_FINDINGS:
+            yield Text(f"             … and {total - min(SHOWN_FINDINGS, len(shown)):,} more", style="dim")
+    if report.rejects_url:
+        yield f"  All rejected rows: {safe(report.rejects_url)}"
+
+
+def _where(what: str, report: Report) -> Iterator[Line]:
+    apart = report.lightly and report.lightly.rstrip("/") != report.input.rstrip("/")
+    into = f", documents in {safe(report.lightly)}" if apart else ""
+    yield Text.assemble((f"{what} ", "bold"), safe(report.input), into)
+    yield ""
+
+
+def _found(report: Report) -> Iterator[Line]:
+    media, frames = report.media, report.frames
+    left_out = f" ({media.excluded:,} more excluded)" if media.excluded else ""
+    yield Text.assemble(
+        ("Media    ", "bold"), f"{count(media.images, 'image')}, {count(media.videos, 'video')}{left_out}"
+    )
+    if frames.counted or frames.cached or frames.unproved:
+        parts = [f"{count(frames.counted, 'video')} counted", f"{frames.cached:,} known from before"]
+        if frames.unproved:
+            parts.append(f"{frames.unproved:,} not proved")
+        yield Text.assemble(("Frames   ", "bold"), ", ".join(parts))
+    yield ""
+    yield heading("Rows")
+    titles = ("read", "used", "rejected", "unmatched", "excluded")
+    rows = [["", *titles]]
+    for source in report.sources:
+        rows.append([safe(source.name), *(f"{getattr(source, title):,}" for title in titles)])
+    # A column without a single row tells nothing; `read`, `used` and `rejected` always do.
+    wanted = [0, 1, 2, 3] + [at for at in (4, 5) if any(row[at] != "0" for row in rows[1:])]
+    yield from columns([[row[at] for at in wanted] for row in rows], right=range(1, len(wanted)))
+
+
+def _documents(report: Report, names: Iterable[tuple[str, tuple[str, str]]]) -> Iterator[Line]:
+    rows = []
+    for action, (word, meaning) in names:
+        number = getattr(report.documents, action)
+        if number or action in ("create", "update", "keep"):
+            rows.append([word, f"{number:,}", meaning])
+    yield from columns(rows, right=(1,))
+
+
+def _schema(report: Report, written: str) -> Iterator[Line]:
+    schema = report.schema
+    yield ""
+    added = [safe(path) for path in schema.added]
+    listed = ", ".join(added[:10]) + (f" … and {len(added) - 10} more" if len(added) > 10 else "")
+    new = f", {len(added):,} of them new: {listed}" if added else ""
+    state = f"schema.json {written}" if schema.written else "schema.json stays as it is"
+    yield Text.assemble(("Schema   ", "bold"), f"{count(schema.entries, 'entry', 'entries')}{new}; {state}")
+
+
+def _examples(examples: dict[str, list[Example]]) -> Iterator[Line]:
+    for action in ("create", "update", "delete", "leave"):
+        shown = examples.get(action, [])
+        if not shown:
+            continue
+        yield ""
+        yield Text.assemble(("Examples ", "bold"), f"of {action}")
+        yield from columns([[safe(one.target), safe(one.why)] for one in shown])
+
+
+def _verdict(report: Report, *, planned: bool) -> Iterator[Line]:
+    cost = _cost(report)
+    if report.stopped:
+        word = "A sync would stop before its first write: " if planned else "Stopped: "
+        yield Text.assemble((word, "bold red"), safe(report.stopped))
+        if report.advice:
+            yield f"  → {safe(report.advice)}"
+    elif planned:
+        yield _planned(report)
+    elif report.exit_code == 3:
+        yield Text("Done, but not everything: the findings above say what is missing.", style="yellow")
+    elif report.changes or report.schema.written:
+        yield Text("Done.", style="bold green")
+    else:
+        yield Text("Nothing to do: every document is as it should be. Nothing was written.", style="green")
+    if planned:
+        yield Text(f"Nothing was written. {cost}", style="dim")
+    else:
+        yield Text(cost, style="dim")
+    if report.report_url:
+        yield Text(f"{'Plan' if planned else 'Report'}: {safe(report.report_url)}", style="dim")
+
+
+def _planned(report: Report) -> Line:
+    writes = report.documents.create + report.documents.update
+    if not report.changes and not report.schema.written:
+        return Text("A sync would write nothing: every document is as it should be.", style="green")
+    deletes = f" and delete {count(report.documents.delete, 'document')}" if report.documents.delete else ""
+    with_schema = ", then schema.json" if report.schema.written else ""
+    return Text.assemble(
+        ("A sync would ", "bold"),
+        f"write {count(writes, 'document')} ({size(report.bytes_to_write)}){deletes}{with_schema}.",
+    )
+
+
+def _cost(report: Report) -> str:
+    requests = report.requests
+    parts = [f"{requests.list:,} list", f"{requests.get:,} get", f"{requests.put:,} put"]
+    if requests.delete:
+        parts.append(f"{requests.delete:,} delete")
+    if requests.retries:
+        parts.append(count(requests.retries, "retry", "retries"))
+    if requests.throttled:
+        parts.append(f"{requests.throttled:,} throttled")
+    steps = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in report.seconds.items())
+    return f"Requests: {', '.join(parts)}." + (f" Time: {steps}." if steps else "")
+
+
+def _place(finding: Finding) -> str:
+    """`images.csv:14: `, or whatever part of the place is known."""
+    where = finding.file or finding.source
+    if where:
+        return f"{safe(where)}:{finding.row}: " if finding.row is not None else f"{safe(where)}: "
+    named = finding.target or finding.media
+    # Most messages name their file themselves.
+    return f"{safe(named)}: " if named and named not in finding.message else ""

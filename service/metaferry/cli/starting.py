@@ -1,0 +1,79 @@
+"""What `init` and `demo` put on disk: a job file, a dataset beside it, and the tree to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from metaferry.cli.render import Line
+from metaferry.cli.templates import DEMO, INIT
+from metaferry.cli.text import count, heading, safe
+from metaferry.errors import MetaferryError, UsageError
+
+if TYPE_CHECKING:
+    from metaferry.demo import DemoDataset
+
+JOB_FILE: Final = "job.yaml"
+#: Files of one folder that the tree shows at each end.
+_ENDS: Final = 2
+
+
+def write_job(folder: Path) -> Path:
+    """Writes the commented job file into a folder, which is made if need be. Never overwrites one."""
+    path = folder / JOB_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(INIT)
+    except FileExistsError:
+        at = path if path.exists() else folder
+        raise UsageError(
+            f"{at} is there already, and is not overwritten", advice="name another folder"
+        ) from None
+    except OSError as error:
+        raise MetaferryError(f"{path} cannot be written: {error.strerror}") from None
+    return path
+
+
+def make_demo(folder: Path, say: Callable[[str], None]) -> tuple[Path, DemoDataset]:
+    """The dataset and its job file in a folder. A job file that is there is used as it is."""
+    from metaferry.demo import make_dataset
+
+    path = folder / JOB_FILE
+    try:
+        say(f"making a small dataset in {folder}/ …")
+        dataset = make_dataset(folder)
+        made = f"{count(len(dataset.images), 'image')}, {count(len(dataset.videos), 'video')}, 3 tables"
+        say(f"  {made}" + ("" if dataset.written else " (all there already)"))
+        text = DEMO.format(name=path)
+        if not path.exists():
+            path.write_text(text, encoding="utf-8")
+            say(f"  {path}: the job, with comments")
+        elif path.read_text(encoding="utf-8") != text:
+            say(f"  {path}: edited since, used as it is")
+    except OSError as error:
+        raise MetaferryError(f"{folder} cannot be written: {error.strerror}") from None
+    return path, dataset
+
+
+def tree_lines(dataset: DemoDataset) -> Iterator[Line]:
+    """The datasource as a tree; of many files in one folder the first and the last ones."""
+    yield heading(f"{dataset.media}/")
+    yield from _below(dataset.media, "  ")
+    yield ""
+
+
+def _below(folder: Path, indent: str) -> Iterator[Line]:
+    children = sorted(folder.iterdir(), key=lambda child: (child.is_dir(), child.name))
+    files = [child.name for child in children if child.is_file()]
+    if len(files) > 2 * _ENDS + 1:
+        shown = [*files[:_ENDS], f"… {len(files) - 2 * _ENDS:,} more", *files[-_ENDS:]]
+    else:
+        shown = files
+    for name in shown:
+        yield f"{indent}{safe(name)}"
+    for child in children:
+        if child.is_dir() and child.name != ".metaferry":
+            yield f"{indent}{safe(child.name)}/"
+            yield from _below(child, f"{indent}  ")

@@ -1,0 +1,82 @@
+"""The job files that `init` and `demo` write: commented, and right as they stand."""
+
+from __future__ import annotations
+
+from typing import Final
+
+INIT: Final = """\
+# What metaferry does here. `metaferry plan job.yaml` shows what would change, `metaferry sync
+# job.yaml` does it. Relative paths are relative to this file; ${NAME} is taken from the environment.
+
+# Where the media are: a folder, or s3://bucket/prefix, gs://…, az://…, any fsspec URL.
+input: data
+
+# Where .lightly/metadata is kept, if that is not beside the media.
+# lightly: s3://my-lightly-bucket/prefix
+
+# Options of the storage libraries (fsspec) by URL scheme. Without any, each cloud's own chain of
+# credentials is used: environment variables, profiles, the identity of the machine.
+# storage:
+#   s3: {endpoint_url: "${S3_ENDPOINT}", anon: false}
+
+# Which files are media. Without `include`: every png, jpg, mp4 … below `input`.
+# media:
+#   include: ["**/*.mp4", "**/*.png"]
+#   exclude: ["tmp/**"]
+
+# The tables: csv, tsv, parquet, jsonl, also .gz and .zst; globs; any fsspec URL. Later tables win.
+sources:
+  - table: labels.csv
+    # The media's path below `input`: a column, or any SQL expression over the columns (DuckDB's).
+    file_name: file_name
+    # For tables that speak of single frames of videos: the frame's index.
+    # frame: frame_idx                       # counts from 0
+    # frame: {value: frame_idx, base: 1}     # counts from 1
+    # Keys of the document: SQL expressions. Dots nest. Without `metadata`, all other columns are taken.
+    # metadata:
+    #   scene: scene
+    #   weather.temperature: (temp_f - 32) * 5 / 9
+
+# schema.json: `infer` keeps its entries and adds what is new; or a list of entries, or a file's path.
+schema: infer
+
+policy:
+  max_rejects: 0       # rows that may be rejected before a run stops: a number, or a share such as 1%
+  unmatched: report    # rows that name no media: report, or reject
+  delete: never        # documents whose media or rows are gone: never, or orphans
+  max_delete: 10%      # at most so many orphans are deleted: a number, or a share of the documents
+"""
+
+DEMO: Final = """\
+# The demonstration's job. Try changing a table or this file, and run
+#   metaferry plan {name}
+#   metaferry sync {name}
+
+# Media and documents are in one place here: data/ and data/.lightly/metadata/.
+input: data
+
+sources:
+  # One row an image. Keys are chosen, renamed, nested and computed here.
+  - table: tables/images.csv
+    name: images
+    file_name: image_path
+    metadata:
+      scene: scene
+      weather.description: weather
+      weather.temperature: round((temp_f - 32) * 5 / 9, 1)
+      timeofday: timeofday
+      pedestrians: pedestrians
+
+  # One row a video: what holds for all of its frames. All columns are taken as they are.
+  - table: tables/videos.jsonl
+    name: videos
+    file_name: video
+
+  # One row a frame. Frames count from 0; the digits of a document's name come from the video's length.
+  - table: tables/frames.parquet
+    name: frames
+    file_name: video
+    frame: frame_idx
+
+schema: infer
+"""
