@@ -134,6 +134,13 @@ def test_a_glob(count: Count) -> None:
     assert count("d*/*") == {"day/c.mp4": 11, "day/d.mov": 12}
 
 
+def test_a_name_with_brackets_also_means_itself(count: Count, tree: Path) -> None:
+    for name, frames in {"take[1].mp4": 5, "take1.mp4": 6, "half[open.mp4": 7}.items():
+        (tree / name).write_bytes(synthetic.video(frames))
+    assert count("take[1].mp4") == {"take[1].mp4": 5, "take1.mp4": 6}
+    assert count("half[open.mp4") == {"half[open.mp4": 7}
+
+
 def test_only_the_storage_knows_whether_a_dot_is_an_extension(count: Count) -> None:
     assert count("v1.2") == {"v1.2/e.mp4": 13}
     assert count("odd.bin") == {"odd.bin": 14}

@@ -12,9 +12,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from metaferry.lightly.names import Kind, media_kind
-
 from metaferry.errors import NotFound, Unsupported, UsageError
+from metaferry.lightly.globs import glob_regex
+from metaferry.lightly.names import Kind, media_kind
 from metaferry.media.frames.counting import DEADLINE, count_frames
 from metaferry.media.frames.model import UNKNOWN_SIZE, FrameCount, Level, Progress, Video
 from metaferry.media.listing import MediaFilter, media_pages
@@ -87,11 +87,22 @@ def split_url(url: str) -> Target:
     first = 1 if mark else 0
     for index in range(first, len(segments)):
         if _WILDCARDS & set(segments[index]):
-            return Target(url, _root(head, segments[:index]), glob="/".join(segments[index:]))
+            glob = "/".join(segments[index:])
+            if _is_pattern(glob):
+                return Target(url, _root(head, segments[:index]), glob=glob)
+            break  # a name that happens to hold a bracket
     name = segments[-1]
     if len(segments) > first and "." in name.strip("."):
         return Target(url, _root(head, segments[:-1]), file=name, certain=media_kind(name) is not None)
     return Target(url, url)
+
+
+def _is_pattern(glob: str) -> bool:
+    try:
+        glob_regex(glob)
+    except ValueError:
+        return False
+    return True
 
 
 def _root(head: str, segments: list[str]) -> str:
@@ -138,7 +149,8 @@ def _videos(storage: Storage, portal: Portal, targets: list[Target], empty: list
         for page in portal.iterate(media_pages(storage, rules, _literal(target.glob))):
             columns = zip(page.path, page.size, page.token, page.kind, page.included, strict=True)
             for path, size, token, kind, included in columns:
-                if included and kind is Kind.VIDEO:
+                # A shell hands over names: one with brackets in it also means itself.
+                if (included or path == target.glob) and kind is Kind.VIDEO:
                     some = True
                     yield path, size, token
         if not some:
