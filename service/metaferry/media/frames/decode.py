@@ -19,7 +19,7 @@ from av.stream import Discard, Disposition
 from metaferry.media.frames.headers import ends_early
 from metaferry.media.frames.model import CORRUPT, DAMAGED, SEVERAL, TRUNCATED
 
-#: Demuxers of the consumer's extensions (docs/facts: "Videos, exhaustive"); no playlist among them.
+#: Demuxers of the consumer's extensions (docs/format.md); no playlist and no script among them.
 FORMATS: Final = "mov,matroska,webm,avi,mpeg,mpegvideo,hevc,m4v"
 
 #: Bytes FFmpeg asks the file object for at a time; larger only means more copying at each seek.
