@@ -35,7 +35,7 @@ def plan(
     """What a `sync` would do, and why. Writes the cache of frame counts, and `out`, nothing else.
 
     prefix: only media whose path begins with it, and their documents. limit: at most so many
-    documents are created or updated. out: a folder, or its URL, that then holds the plan as
+    documents are changed. out: a folder, or its URL, that then holds the plan as
     Parquet. A safety limit that would stop the sync is no error here: `report.stopped` names it.
     """
     from metaferry.runs import run

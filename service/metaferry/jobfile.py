@@ -64,9 +64,10 @@ def storage_of(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
     for override in overrides:
         _override(tree, override)
     _expand(tree)
-    storage = tree.value.pop("storage", {})
-    for key in tree.value:
-        tree.fault((key,), "only storage.SCHEME.OPTION=VALUE has a meaning here")
+    storage = tree.value.get("storage", {})
+    for path in tree.flags:
+        if path[0] != "storage":
+            tree.fault(path, "only storage.SCHEME.OPTION=VALUE has a meaning here")
     for scheme, options in storage.items() if isinstance(storage, dict) else [("", None)]:
         if not isinstance(options, dict):
             tree.fault(("storage", scheme) if scheme else ("storage",), "should be a mapping")

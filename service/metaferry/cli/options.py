@@ -43,5 +43,5 @@ Prefix = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help="Create or update at most N documents.", show_default=False),
+    typer.Option(metavar="N", min=1, help="Change at most N documents.", show_default=False),
 ]

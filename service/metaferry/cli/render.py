@@ -200,8 +200,8 @@ def _cost(report: Report) -> str:
 
 
 def _place(finding: Finding) -> str:
-    """`images.csv:14: `, or whatever part of the place is known."""
-    where = finding.file or finding.source
+    """`images.csv:14: `, or whatever part of the place is known; the whole URL is in the report."""
+    where = finding.file.rstrip("/").rpartition("/")[2] or finding.source
     if where:
         return f"{safe(where)}:{finding.row}: " if finding.row is not None else f"{safe(where)}: "
     named = finding.target or finding.media

@@ -1,0 +1,176 @@
+"""Writes docs/job-file.md from the model of the job, so that the two cannot differ.
+
+python tools/job_docs.py           writes it
+python tools/job_docs.py --check   exit code 1 when it is not what the model says
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from metaferry.job import Job
+
+PAGE = Path(__file__).parent.parent / "docs" / "job-file.md"
+
+INTRODUCTION = """\
+# The job file
+
+<!-- Written by `make docs` from service/metaferry/job.py. Edit that, not this. -->
+
+A job file says where the media are, which tables speak of them, and how careful a run is. It is \
+YAML; `metaferry init` writes one with comments, and `metaferry.Job.json_schema()` gives its JSON \
+Schema for editors. A complete one:
+
+```yaml
+input: s3://fleet/2026/
+lightly: s3://fleet-lightly/2026/
+storage: {s3: {endpoint_url: "${S3_ENDPOINT}"}}
+media: {include: ["**/*.mp4", "**/*.png"], exclude: ["tmp/**"]}
+sources:
+  - table: s3://warehouse/labels/*.parquet
+    file_name: image_path
+    frame: frame_idx
+    metadata:
+      scene: scene
+      weather.temperature: (temp_f - 32) * 5 / 9
+schema: infer
+policy: {max_rejects: 0, unmatched: report, delete: never, max_delete: 10%}
+```
+
+**YAML** is read by its 1.2 rules: only `true` and `false` are booleans, `no` and `12:30` are text. \
+Anchors, aliases and `<<` work; a key that stands twice is a fault. Every fault is reported at once, \
+with its line.
+
+**Environment**: `${NAME}` in any value is taken from the environment, and a variable that is not set \
+is a fault. A literal `${` is written `$${`. `~` is not expanded: write `${HOME}/…`.
+
+**Paths** that are relative are relative to the job file's folder.
+
+**Flags**: `--set key=value` goes over the file, typed as YAML: `--set policy.max_rejects=5`, \
+`--set sources[0].frame.base=1`. Below `metadata` the rest of the name is one key: \
+`--set 'sources[0].metadata.weather.temperature=temp_c'`.
+
+**Credentials** belong into the environment (`key: "${S3_KEY}"`), or are found by each cloud's own \
+chain when nothing is given. They never appear in messages, logs or reports.
+
+**Globs** match the path below `input`, with case: `*` and `?` stay within a folder, `**/` matches \
+any number of folders, also none. `.lightly/` and `.metaferry/` are never media.
+
+**Expressions** are DuckDB SQL over the columns of the table, without subqueries and aggregates; a \
+number or a boolean stands for itself.
+"""
+
+#: Sections of the page: the definition in the JSON Schema, the heading, the keys' common beginning.
+SECTIONS = (
+    ("", "All keys", ""),
+    ("Location", "A location: `input`, `lightly`, `state`, `sources[].table`", ""),
+    ("MediaRules", "`media`", "media."),
+    ("Source", "`sources[]`", ""),
+    ("FrameColumn", "`sources[].frame`", ""),
+    ("Policy", "`policy`", "policy."),
+    ("Infer", "`schema: {infer: …}`", ""),
+    ("SchemaEntry", "`schema: […]`", ""),
+)
+
+#: What several kinds together mean to a reader.
+_NAMED = {
+    ("text", "whole number", "number", "boolean"): "SQL expression",
+    ("whole number", "text"): "number or share",
+}
+
+
+def page() -> str:
+    schema = Job.json_schema()
+    definitions = schema["$defs"]
+    parts = [INTRODUCTION]
+    for name, heading, prefix in SECTIONS:
+        definition = _full(definitions[name]) if name else schema
+        parts.append(f"\n## {heading}\n\n")
+        text = " ".join(definition.get("description", "").split())
+        if name and text:
+            parts.append(f"{text}\n\n")
+        if name in ("Location", "FrameColumn"):
+            short = "url" if name == "Location" else "value"
+            parts.append(f"Written as text, it is `{short}` alone.\n\n")
+        parts += _table(definition, definitions, prefix)
+    return "".join(parts)
+
+
+def _full(definition: dict[str, Any]) -> dict[str, Any]:
+    """The definition with properties, where there is a short form beside it."""
+    for form in definition.get("anyOf", ()):
+        if "properties" in form:
+            inner = form["properties"].get("infer", form)
+            return {"description": definition.get("description", ""), **inner}
+    return definition
+
+
+def _table(definition: dict[str, Any], definitions: dict[str, Any], prefix: str) -> Iterator[str]:
+    required = definition.get("required", ())
+    yield "| key | value | default | |\n|---|---|---|---|\n"
+    for key, value in definition["properties"].items():
+        default = "**required**" if key in required else _default(value)
+        kind = _kind(value, definitions).replace("|", "\\|")
+        yield f"| `{prefix}{key}` | {kind} | {default} | {value.get('description', '')} |\n"
+
+
+def _default(value: dict[str, Any]) -> str:
+    default = value.get("default")
+    if default is None or default in ({}, []) or isinstance(default, dict):
+        return ""
+    if isinstance(default, float):
+        return f"`{default:g}`"
+    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
+
+
+def _kind(value: dict[str, Any], definitions: dict[str, Any]) -> str:
+    if "$ref" in value:
+        name = value["$ref"].rpartition("/")[2]
+        return {
+            "Location": "URL, or {url, options}",
+            "FrameColumn": "expression, or {value, base}",
+            "Infer": "`infer`",
+            "SchemaEntry": "entries",
+        }.get(name, "see below")
+    if "anyOf" in value or "oneOf" in value:
+        kinds = [_kind(one, definitions) for one in value.get("anyOf") or value["oneOf"]]
+        named = tuple(dict.fromkeys(kind for kind in kinds if kind != "null"))
+        return _NAMED.get(named, " or ".join(named))
+    if "enum" in value:
+        return ", ".join(f"`{json.dumps(one).strip(chr(34))}`" for one in value["enum"])
+    if "const" in value:
+        return f"`{value['const']}`"
+    kind = value.get("type", "any value")
+    if isinstance(kind, list):
+        return " or ".join(kind)
+    if kind == "array":
+        inner = _kind(value["items"], definitions)
+        return f"list, {inner}" if inner == "see below" else f"list of {inner}"
+    if kind == "object":
+        inner = value.get("additionalProperties")
+        return f"mapping to {_kind(inner, definitions)}" if isinstance(inner, dict) and inner else "mapping"
+    bounds = [
+        f"{word} {value[key]:g}" for key, word in (("minimum", "from"), ("maximum", "to")) if key in value
+    ]
+    names = {"string": "text", "integer": "whole number"}
+    return " ".join([names.get(kind, kind), *bounds])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    wanted = page()
+    if not parser.parse_args().check:
+        PAGE.parent.mkdir(exist_ok=True)
+        PAGE.write_text(wanted, encoding="utf-8")
+    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != wanted:
+        sys.exit("docs/job-file.md is not what the model says: run `make docs`")
+
+
+if __name__ == "__main__":
+    main()
