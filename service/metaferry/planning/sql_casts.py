@@ -80,6 +80,8 @@ def _to_integer(expr: str, kind: ColumnType) -> _Made | None:
         )
     if kind.is_text or kind.id in ("decimal", "bignum"):
         text = kind.as_text(expr)
+        if kind.id == "decimal":  # one without whole digits, DECIMAL(2, 2), is printed as .50
+            text = f"regexp_replace({text}, '^(-?)\\.', '\\10.')"
         literal = f"regexp_full_match({text}, '{INTEGER_LITERAL}')"
         number = f"TRY_CAST(regexp_replace({text}, '\\.0*$', '') AS HUGEINT)"
         fits = f"{number} BETWEEN {-MAX_INTEGER} AND {MAX_INTEGER}"
@@ -144,7 +146,10 @@ def _to_datetime(expr: str, kind: ColumnType) -> _Made | None:
             f"(regexp_full_match({text}, '{DATETIME_LITERAL}') AND left({text}, 4) <> '0000' "
             f"AND TRY_CAST(left({text}, 10) AS DATE) IS NOT NULL)"
         )
-        return f"CASE WHEN {fits} THEN {text} END", f"CASE WHEN NOT {fits} THEN 'type' END"
+        return (
+            f"CASE WHEN {fits} THEN {text} END",
+            f"CASE WHEN {text} IS NULL THEN NULL WHEN NOT {fits} THEN 'type' END",
+        )
     return None
 
 

@@ -163,9 +163,10 @@ def _json(expr: str, kind: ColumnType, depth: int, *, element: bool = False) -> 
     if kind.id in ("list", "array"):
         item = f"x{depth}"
         inner = _json(item, kind.part("child"), depth + 1, element=True)
+        items = f"list_transform({_as_list(expr, kind)}, lambda {item}: coalesce({inner}, 'null'))"
+        # coalesce: to DuckDB 1.4 the joined items of an empty list are NULL.
         return (
-            f"('[' || array_to_string(list_transform({_as_list(expr, kind)}, "
-            f"lambda {item}: coalesce({inner}, 'null')), ',') || ']')"
+            f"CASE WHEN {expr} IS NOT NULL THEN '[' || coalesce(array_to_string({items}, ','), '') || ']' END"
         )
     if kind.id == "struct":
         fields = sorted((name, child) for name, child in kind.fields)
@@ -178,8 +179,8 @@ def _json(expr: str, kind: ColumnType, depth: int, *, element: bool = False) -> 
         value = _json(f"{expr}[{key}]", kind.part("value"), depth + 1)
         text = escape_json(f"{key}::VARCHAR")
         inner = (
-            f"array_to_string(list_filter(list_transform(list_sort(map_keys({expr})), "
-            f"lambda {key}: {text} || ':' || {value}), lambda m{depth}: m{depth} IS NOT NULL), ',')"
+            f"coalesce(array_to_string(list_filter(list_transform(list_sort(map_keys({expr})), "
+            f"lambda {key}: {text} || ':' || {value}), lambda m{depth}: m{depth} IS NOT NULL), ','), '')"
         )
     else:
         raise ValueError(f"{kind.text} has no place in a document")
