@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from metaferry.lightly.schema import Entry
-from metaferry.tables.load import Loaded
-
 from metaferry.errors import UsageError
 from metaferry.findings import Code, Finding, Severity
 from metaferry.job import Job
+from metaferry.lightly.schema import Entry
 from metaferry.media.frames.model import FrameCount
 from metaferry.planning import diff, entries, match, merge, rejects, values
 from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries
 from metaferry.planning.formats import Action, DocumentCounts, Example, SourceCounts
 from metaferry.planning.hints import find_hints
+from metaferry.tables.model import Loaded
 
 _EXAMPLES = 10
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from metaferry.planning.sql import quote_ident, quote_text
 
 from metaferry.errors import MetaferryError, UsageError
 from metaferry.findings import Code
 from metaferry.planning.formats import FINDING_COLUMNS, REJECT_COLUMNS, ddl
+from metaferry.planning.sql import quote_ident, quote_text
 
 #: Rows gathered before they are handed to DuckDB: an insert costs about as much for 50,000 as for one.
 BATCH_ROWS = 50_000

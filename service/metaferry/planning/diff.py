@@ -6,9 +6,8 @@ guess: the md5 in the listing, or the ledger's md5 under the same token, or it i
 
 from __future__ import annotations
 
-from metaferry.lightly.names import DOCUMENTS
-
 from metaferry.findings import Code
+from metaferry.lightly.names import DOCUMENTS
 from metaferry.planning import sql
 from metaferry.planning.actions import action_sql
 from metaferry.planning.database import Database
@@ -134,7 +133,8 @@ def _classify_unwanted(database: Database, sources: int, prefix: str) -> None:
         SELECT target, kind, media,
                reason = 'stale' AS stale,
                reason IN ('media gone', 'records gone', 'frame gone') AS orphan,
-               CASE reason WHEN 'stale' THEN 'digits of the frame number: ' || written || ' in its name, now ' || digits
+               CASE reason WHEN 'stale' 
+                           THEN 'digits of the frame number: ' || written || ' in its name, now ' || digits
                     ELSE reason END AS reason
         FROM (
             SELECT d.target,

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from metaferry.lightly.schema import Entry, Observed, ValueType
-from metaferry.tables.load import Loaded
-
 from metaferry.errors import JobError
 from metaferry.findings import Code
 from metaferry.job import Infer, Job, SchemaEntry
 from metaferry.lightly import schema as rules
+from metaferry.lightly.schema import Entry, Observed, ValueType
 from metaferry.planning import sql
 from metaferry.planning.database import Database
+from metaferry.tables.model import Loaded
 
 KeyPath = tuple[str, ...]
 

@@ -6,12 +6,12 @@ Pages arrive as they were listed; rows are handed over in batches. What a name m
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
-from metaferry.lightly.names import DOCUMENTS, SCHEMA
 
 from metaferry.findings import Code
+from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.media.listing import MediaPage
 from metaferry.planning import sql
 from metaferry.planning.database import BATCH_ROWS, Database
@@ -103,7 +103,7 @@ class Listings:
         if not pages:
             return
         columns = [
-            pa.chunked_array([pa.array(getattr(page, field.name), type=field.type) for page in pages])
+            pa.chunked_array([_array(getattr(page, field.name), field.type) for page in pages])
             for field in _MEDIA
         ]
         self._database.insert("media_listed", pa.Table.from_arrays(columns, schema=_MEDIA))
@@ -113,12 +113,21 @@ class Listings:
         if not entries:
             return
         columns = [
-            pa.array([entry.path for entry in entries], type=pa.string()),
+            _array([entry.path for entry in entries], pa.string()),
             pa.array([entry.size for entry in entries], type=pa.int64()),
             pa.array([entry.token for entry in entries], type=pa.string()),
             pa.array([entry.md5 for entry in entries], type=pa.string()),
         ]
         self._database.insert("documents", pa.Table.from_arrays(columns, schema=_DOCUMENTS))
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, type=kind)
+    except UnicodeEncodeError:
+        # A name on a local disk that is no UTF-8. Its bytes are spelled out with backslashes, which
+        # no name may have: it is then named as hostile, like the others that cannot be written.
+        return pa.array([v.encode("utf-8", "backslashreplace").decode() for v in values], type=kind)
 
 
 def listing_prefixes(prefix: str) -> tuple[str, str]:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
-from metaferry.lightly.names import SCHEMA
-from metaferry.tables.load import Loaded
 
 from metaferry.findings import Code
+from metaferry.lightly.names import SCHEMA
 from metaferry.media.frames.model import FrameCount
 from metaferry.planning import sql
 from metaferry.planning.database import Database
+from metaferry.tables.model import Loaded
 
 _FRAMES: Final = pa.schema(
     [

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metaferry.lightly.names import Kind
-from metaferry.tables.load import Loaded
-
 from metaferry.findings import Code
+from metaferry.lightly.names import Kind
 from metaferry.planning import sql
 from metaferry.planning.database import Database
 from metaferry.planning.entries import KeyPath
+from metaferry.tables.model import Loaded
 
 
 def build_wanted(database: Database, sources: Sequence[Loaded], keys: Sequence[KeyPath]) -> None:

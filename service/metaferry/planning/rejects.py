@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from metaferry.tables.load import Loaded
-
 from metaferry.findings import Code
 from metaferry.planning import sql
 from metaferry.planning.database import Database
 from metaferry.planning.formats import SourceCounts
+from metaferry.tables.model import Loaded
 
 #: What the reject of each code says: (column, SQL of the value, what was expected, SQL of the message).
 _WORDS: Final = {
@@ -81,7 +80,9 @@ _ADVICE: Final = {
     Code.RECORD_UNMATCHED: "change the job's file_name expression if all names are off alike",
     Code.RECORD_EXCLUDED: "widen media.include if these rows are meant",
     Code.RECORD_FRAME_INVALID: "give frames as whole numbers counted from 0, or frame: {value: …, base: 1}",
-    Code.RECORD_FRAME_OUT_OF_RANGE: "frames count from 0; where a table counts from 1: frame: {value: …, base: 1}",
+    Code.RECORD_FRAME_OUT_OF_RANGE: (
+        "frames count from 0; where a table counts from 1: frame: {value: …, base: 1}"
+    ),
     Code.MEDIA_UNREADABLE: "replace the video, or take its rows out",
     Code.MEDIA_UNPROVED: "try `metaferry frames` on it; a higher deadline may help",
     Code.MEDIA_COLLISION: "rename one of the files, or take one out with media.exclude",

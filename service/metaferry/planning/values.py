@@ -9,21 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from metaferry.tables.load import KeyColumn, Loaded
-
+from metaferry.errors import JobError
 from metaferry.findings import Code
+from metaferry.lightly.schema import expected, overlapping
 from metaferry.planning import sql
 from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries, KeyPath
-
-_EXPECTED: Final = {
-    "NUMERIC_INT": "a whole number within ±2^53",
-    "CATEGORICAL_INT": "a whole number within ±2^53",
-    "NUMERIC_FLOAT": "a number",
-    "CATEGORICAL_BOOLEAN": "true or false",
-}
+from metaferry.tables.model import KeyColumn, Loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +34,22 @@ class _Column:
 
 
 def all_keys(sources: Sequence[Loaded]) -> list[KeyPath]:
-    """Every key path of any source, sorted: position n is column `v{n}` from here on."""
-    return sorted({key.path for source in sources for key in source.keys})
+    """Every key path of any source, sorted: position n is column `v{n}` from here on.
+
+    JobError where a path of one source lies inside a path of another: one document cannot hold both.
+    """
+    paths = sorted({key.path for source in sources for key in source.keys})
+    for short, long in overlapping(paths):
+        owner, other = (
+            next(source.label for source in sources if path in {key.path for key in source.keys})
+            for path in (short, long)
+        )
+        raise JobError(
+            f"{'.'.join(short)} is a value in {owner}, but {'.'.join(long)} in {other} needs it as a group",
+            place="sources",
+            advice="give one of them another key path in its mapping",
+        )
+    return paths
 
 
 def take_values(
@@ -70,8 +77,7 @@ def _column(key: KeyColumn, entries: Entries) -> _Column:
         json = sql.json_value(name, key.type)
         return _Column(key, json, sql.not_finite(name, key.type), "")
     cast = sql.cast_value(name, key.type, value_type)
-    expected = _EXPECTED.get(value_type, "text")
-    return _Column(key, sql.json_value(cast.value_sql, cast.type), cast.misfit_sql, expected)
+    return _Column(key, sql.json_value(cast.value_sql, cast.type), cast.misfit_sql, expected(value_type))
 
 
 def _reject_misfits(database: Database, source: Loaded, index: int, columns: Sequence[_Column]) -> None:

@@ -14,7 +14,8 @@ from typing import Any, Self
 import pyarrow as pa
 from metaferry.lightly.names import SCHEMA
 from metaferry.progress import Progress
-from metaferry.tables.load import Loaded, load_source
+from metaferry.tables.load import load_source
+from metaferry.tables.model import Loaded
 
 from metaferry.errors import NotFound, SchemaError
 from metaferry.job import Job, Location
