@@ -133,7 +133,7 @@ def _classify_unwanted(database: Database, sources: int, prefix: str) -> None:
         SELECT target, kind, media,
                reason = 'stale' AS stale,
                reason IN ('media gone', 'records gone', 'frame gone') AS orphan,
-               CASE reason WHEN 'stale' 
+               CASE reason WHEN 'stale'
                            THEN 'digits of the frame number: ' || written || ' in its name, now ' || digits
                     ELSE reason END AS reason
         FROM (
