@@ -103,7 +103,7 @@ def open_adapter(
         )
     from metaferry.storage.generic import GenericAdapter
 
-    return GenericAdapter(url, given, url=shown, concurrency=concurrency, page_size=page_size)
+    return GenericAdapter(url, given, shown=shown, concurrency=concurrency, page_size=page_size)
 
 
 def split_scheme(url: str) -> tuple[str, str]:

@@ -1,0 +1,342 @@
+"""Google Cloud Storage, through gcsfs's credentials and session and the JSON API.
+
+gcsfs gives options, credentials, base address and the HTTP session. Its request method is not used:
+it retries, and it turns statuses into exceptions that no longer tell them apart (a 503 whose text
+holds "invalid" becomes a ValueError). The token of an object is its generation. Every request is
+one attempt. A bucket is never created, and anonymous access is used only where it was asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from metaferry.errors import (
+    Conflict,
+    Corrupt,
+    Denied,
+    Expired,
+    NotFound,
+    StorageError,
+    Unavailable,
+    Unsupported,
+)
+from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
+from metaferry.storage.keys import (
+    byte_range,
+    content_type,
+    is_addressable,
+    is_complete,
+    is_marker,
+    md5_hex,
+    whole_size,
+)
+from metaferry.storage.translate import Failure, Operation, storage_error
+
+_FIELDS: Final = "nextPageToken,items(name,size,generation,md5Hash,updated)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class GcsAdapter:
+    """The keys of `bucket` that begin with `prefix` ("" or ending in `/`). Options are gcsfs's."""
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        options: Mapping[str, Any],
+        *,
+        url: str,
+        concurrency: int = 64,
+        page_size: int | None = None,
+    ) -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+        self._options = dict(options)
+        self._url = url
+        self._concurrency = concurrency
+        self._page_size = page_size if page_size is not None else 1000
+        self._traits = Traits(listing_md5=True, conditional=True)
+        self._fs: Any = None
+        self._opening = asyncio.Lock()
+        self._retired: list[Any] = []
+
+    def __repr__(self) -> str:
+        return f"GcsAdapter({self._url!r})"
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def traits(self) -> Traits:
+        return self._traits
+
+    async def list_page(
+        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
+    ) -> Page:
+        wanted = {"prefix": self._prefix + prefix, "maxResults": str(self._page_size), "fields": _FIELDS}
+        if start_after:
+            # startOffset includes the key itself; the smallest key after it has a NUL at its end.
+            wanted["startOffset"] = self._prefix + start_after + "\0"
+        if cursor is not None:
+            wanted["pageToken"] = cursor
+        answer = json.loads((await self._call("GET", "b/{}/o", "list", prefix, params=wanted)).body)
+        skip = len(self._prefix)
+        entries = [
+            _entry(item["name"][skip:], item)
+            for item in answer.get("items", ())
+            if not is_marker(item["name"][skip:], int(item["size"]))
+        ]
+        return Page(entries, answer.get("nextPageToken") or None)
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        if end is not None and end <= start:
+            return await self._nothing(path, version)
+        wanted = byte_range(start, end)
+        params = {"alt": "media"}
+        if version is not None:
+            # Not `generation=`: a bucket with versions would go on giving out the replaced one.
+            params["ifGenerationMatch"] = version
+        # Or objects stored with gzip would arrive unpacked, and no range of them be what it says.
+        headers = {"Accept-Encoding": "gzip"} | ({"Range": wanted} if wanted is not None else {})
+        try:
+            answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params, headers=headers)
+        except StorageError as error:
+            if error.status == 416:
+                return await self._nothing(path, version)
+            raise
+        data = answer.body
+        size = whole_size(answer.headers.get("Content-Range"))
+        if size is None:
+            size = len(data)
+            self._verify(path, data, answer.headers)
+            data = data[start:end]
+        if not is_complete(len(data), start, end, size):
+            raise self._error(Failure(kind=Corrupt, code="Length"), "read", path)
+        return Blob(data, str(answer.headers.get("x-goog-generation", "")), size)
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        params = {"uploadType": "multipart", **_condition(only_if)}
+        md5 = md5_hex(data)
+        resource = {
+            "name": self._prefix + path,
+            "contentType": content_type(path),
+            "md5Hash": base64.b64encode(bytes.fromhex(md5)).decode(),
+        }
+        headers, body = _multipart(resource, data, md5)
+        try:
+            answer = await self._call(
+                "POST", "b/{}/o", "put", path, params=params, headers=headers, data=body, upload=True
+            )
+        except StorageError as error:
+            if isinstance(error, NotFound) and error.path and isinstance(only_if, str):
+                raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
+            raise
+        stored = json.loads(answer.body)
+        if "md5Hash" in stored and _hex(stored["md5Hash"]) != md5:
+            raise self._error(Failure(kind=Corrupt, code="md5Hash"), "put", path)
+        return Stamp(str(stored["generation"]), md5)
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        if only_if is ABSENT:
+            raise self._error(Failure(kind=Unsupported), "delete", path)
+        try:
+            await self._call("DELETE", "b/{}/o/{}", "delete", path, params=_condition(only_if))
+        except NotFound as error:
+            if not error.path:
+                raise
+
+    async def renew(self) -> None:
+        """Looks the credentials up again."""
+        if self._fs is not None:
+            self._retired.append(self._fs)
+            self._fs = None
+
+    async def close(self) -> None:
+        open_ones, self._retired, self._fs = [*self._retired, self._fs], [], None
+        for fs in open_ones:
+            if fs is not None and fs._session is not None:
+                await fs._session.close()
+
+    # -- requests
+
+    async def _nothing(self, path: str, version: str | None) -> Blob:
+        """The answer to an empty range: no bytes, but which version and how large it is."""
+        params = {"fields": "size,generation"} | ({} if version is None else {"ifGenerationMatch": version})
+        found = json.loads((await self._call("GET", "b/{}/o/{}", "read", path, params=params)).body)
+        return Blob(b"", str(found["generation"]), int(found["size"]))
+
+    def _verify(self, path: str, data: bytes, headers: Mapping[str, str]) -> None:
+        """The whole object against the store's own MD5: nothing else would notice a flipped byte."""
+        for part in headers.get("x-goog-hash", "").split(","):
+            name, _, value = part.strip().partition("=")
+            if name == "md5" and _hex(value) != md5_hex(data):
+                raise self._error(Failure(kind=Corrupt, code="x-goog-hash"), "read", path)
+
+    async def _call(
+        self,
+        method: str,
+        resource: str,
+        operation: Operation,
+        path: str,
+        *,
+        params: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        upload: bool = False,
+    ) -> _Answer:
+        """One request to `resource` (`{}` are the bucket and the key)."""
+        import aiohttp
+        from google.auth.exceptions import GoogleAuthError
+        from yarl import URL
+
+        if operation != "list" and not is_addressable(path):
+            raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
+        try:
+            fs = await self._client()
+            names = [self._bucket, self._prefix + path][: resource.count("{}")]
+            address = fs._format_path((_upload_base(fs) if upload else fs.base) + resource, names)
+            sent = fs._get_headers({"Accept-Encoding": "identity", **(headers or {})})
+            async with fs.session.request(
+                method,
+                URL(address, encoded=True),
+                params=fs._get_params(dict(params)),
+                headers=sent,
+                data=data,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
+            ) as answer:
+                body = await answer.read()
+                if answer.status >= 400:
+                    raise self._error(gcs_failure(answer.status, answer.headers, body), operation, path)
+                return _Answer(answer.headers, body)
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._error(Failure(code=type(error).__name__, kind=Unavailable), operation, path) from None
+        except GoogleAuthError as error:
+            passing = bool(getattr(error, "retryable", False))
+            failure = Failure(code=type(error).__name__, kind=Unavailable if passing else Expired)
+            raise self._error(failure, operation, path) from None
+
+    async def _client(self) -> Any:
+        if self._fs is None:
+            async with self._opening:
+                if self._fs is None:
+                    self._fs = await self._connect()
+        credentials = self._fs.credentials
+        if credentials.credentials is not None and not credentials.credentials.valid:
+            await asyncio.to_thread(self._refresh, credentials)  # google-auth blocks
+        return self._fs
+
+    def _refresh(self, credentials: Any) -> None:
+        from gcsfs.retry import HttpError, NonRetryableError
+
+        try:
+            credentials.maybe_refresh()
+        except (HttpError, NonRetryableError):
+            raise self._error(Failure(401, "RefreshError"), "read", "") from None
+
+    async def _connect(self) -> Any:
+        import aiohttp
+
+        # Looking for credentials asks the metadata service, and blocks.
+        fs = await asyncio.to_thread(_file_system, self._options)
+        anonymous = self._options.get("token") == "anon"
+        if fs.credentials.credentials is None and not anonymous:
+            # gcsfs falls back to nobody when it finds nothing; every answer would then be a riddle.
+            raise self._error(Failure(code="NoCredentials", kind=Denied), "list", "")
+        if "connector" not in fs.session_kwargs and not fs._use_client_cert:
+            connector = aiohttp.TCPConnector(limit=self._concurrency)
+            fs.session_kwargs = {**fs.session_kwargs, "connector": connector}
+        fs.session_kwargs = {**fs.session_kwargs, "auto_decompress": False}
+        await fs._set_session()
+        return fs
+
+    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
+        return storage_error(failure, store="gcs", url=self._url, operation=operation, path=path)
+
+
+def gcs_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+    """Status and reason of an answer of the JSON API; its text only tells what is missing."""
+    code, text = "", body.decode(errors="replace")
+    try:
+        error = json.loads(body)["error"]
+        text = str(error.get("message", ""))
+        code = str(error["errors"][0]["reason"])
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        pass  # a media download answers in plain text, a proxy in HTML
+    if code == "conditionNotMet":
+        return Failure(status, code, kind=Conflict)
+    if status == 400 and "hash" in text:  # the MD5 that went with the content does not match it
+        return Failure(status, code, kind=Corrupt)
+    wait = headers.get("Retry-After", "")
+    return Failure(
+        status,
+        code,
+        retry_after=float(wait) if wait.isdigit() else None,
+        bucket=status == 404 and "bucket" in text and "object" not in text.lower(),
+    )
+
+
+def _file_system(options: Mapping[str, Any]) -> Any:
+    # Not `gcsfs.GCSFileSystem`: the newer class asks for the bucket's type over gRPC first, which
+    # took more than a minute a put where that was blocked.
+    from gcsfs.core import GCSFileSystem
+
+    given = {**options, "asynchronous": True, "skip_instance_cache": True, "use_listings_cache": False}
+    return GCSFileSystem(**given)
+
+
+def _upload_base(fs: Any) -> str:
+    return f"{fs._location}/upload/storage/v1/"
+
+
+def _condition(only_if: Precondition) -> dict[str, str]:
+    if only_if is ANYTHING:
+        return {}
+    return {"ifGenerationMatch": only_if if isinstance(only_if, str) else "0"}
+
+
+def _multipart(resource: Mapping[str, str], data: bytes, boundary: str) -> tuple[dict[str, str], bytes]:
+    """Resource and content in one request, as RFC 2387 has it.
+
+    The content's own MD5 is the boundary: content that holds its own hash is nobody's accident.
+    """
+    mark = f"metaferry-{boundary}".encode()
+    body = b"".join(
+        (
+            b"--" + mark + b"\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n",
+            json.dumps(resource, ensure_ascii=False).encode(),
+            b"\r\n--" + mark + b"\r\nContent-Type: ",
+            resource["contentType"].encode(),
+            b"\r\n\r\n",
+            data,
+            b"\r\n--" + mark + b"--\r\n",
+        )
+    )
+    return {"Content-Type": f"multipart/related; boundary={mark.decode()}"}, body
+
+
+def _entry(path: str, item: Mapping[str, Any]) -> Entry:
+    md5 = _hex(item["md5Hash"]) if "md5Hash" in item else None  # composites have none
+    updated = datetime.fromisoformat(item["updated"]).timestamp()
+    return Entry(path, int(item["size"]), str(item["generation"]), md5, updated)
+
+
+def _hex(encoded: str) -> str:
+    try:
+        return base64.b64decode(encoded).hex()
+    except (binascii.Error, ValueError):
+        return ""
