@@ -1,11 +1,18 @@
-"""What loading a source answers: its files, its counts and the key paths that it gives values for.
+"""The values of this package: what loading a source answers, and what passes between its steps.
 
 The rows themselves stay in the engine, in the table that `Loaded.table` names.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
+
+#: Columns of a staged table that are ours; no column of a user's table may be called so.
+FILE: Final = "__metaferry_file"
+ROW: Final = "__metaferry_row"
+OURS: Final = "__metaferry_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +63,46 @@ class Loaded:
     malformed: int
     keys: tuple[KeyColumn, ...]
     has_frame: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column that expressions may name, with the engine's type."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A source's rows as they were read, before any expression.
+
+    `relation(where)` is a SELECT of `FILE`, `ROW` and `columns`, the condition being on the rowid
+    of `table`. `names` are all columns of the files, staged or not, for suggestions. `why_text`
+    tells why a column that mostly holds numbers is text, "" where there is nothing to tell.
+    """
+
+    table: str
+    columns: tuple[Column, ...]
+    names: tuple[str, ...]
+    files: tuple[TableFile, ...]
+    malformed: int
+    relation: Callable[[str], str]
+    why_text: Callable[[str], str]
+
+    @property
+    def read(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def is_empty(self) -> bool:
+        """Without rows, and without columns that could be known: a JSONL file without lines."""
+        return not self.names and self.read == self.malformed
+
+
+def folded(name: str) -> str:
+    """A column's name as the engine compares it: ASCII letters in one case."""
+    return name.translate(_LOWER)
+
+
+_LOWER: Final = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}

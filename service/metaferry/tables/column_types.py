@@ -1,0 +1,100 @@
+"""Types of text columns, exactly: decided over every row, never over a sample.
+
+A column is BIGINT when every cell is an integer as it would be printed again (`7`, not `007` or
+`+7`), else DOUBLE when every cell is a decimal number that a double can hold (an integer of 16
+digits or more cannot surely be), else BOOLEAN when every cell is true or false in any letter case,
+else text. So no cell ever changes its meaning: an identifier such as `007` stays what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from metaferry.tables.model import FILE, ROW, Column
+from metaferry.tables.staging import quote_ident
+
+if TYPE_CHECKING:
+    import duckdb
+
+_DECIMAL: Final = r"-?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]+)?"
+_LONG_INTEGER: Final = r"-?[0-9]{16,}"
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """A staged text column, and the type that its cells have."""
+
+    con: duckdb.DuckDBPyConnection
+    table: str
+    name: str
+    type: str
+
+    @property
+    def plain(self) -> Column:
+        return Column(self.name, self.type)
+
+    @property
+    def cast(self) -> str:
+        """SQL of the typed value; never fails, since every cell was looked at."""
+        quoted = quote_ident(self.name)
+        return quoted if self.type == "VARCHAR" else f"CAST({quoted} AS {self.type})"
+
+    def why_text(self) -> str:
+        """The first cell that keeps a column of numbers from being one; "" where there are no numbers."""
+        if self.type != "VARCHAR":
+            return ""
+        cell = quote_ident(self.name)
+        (numbers,) = self._one(f"SELECT count(*) FROM {{}} WHERE {_is_decimal(cell)}")
+        if not numbers:
+            return ""
+        found = self._one(
+            f"SELECT {ROW}, left({cell}, 40) FROM {{}} WHERE {cell} IS NOT NULL AND NOT {_is_decimal(cell)} "
+            f"ORDER BY {FILE}, {ROW} LIMIT 1"
+        )
+        return f'line {found[0]} holds "{found[1]}"'
+
+    def _one(self, sql: str) -> tuple[object, ...]:
+        (row,) = self.con.execute(sql.format(quote_ident(self.table))).fetchall()
+        return tuple(row)
+
+
+def find_types(con: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str]) -> list[TextColumn]:
+    """The type of each text column of a table, in one or two scans. A column without cells is text."""
+    quoted = {name: quote_ident(name) for name in columns}
+    filled = _counts(con, table, [f"count({cell})" for cell in quoted.values()])
+    types = dict.fromkeys(columns, "VARCHAR")
+    left = [name for name, count in zip(columns, filled, strict=True) if count]
+    for kind, test in _TESTS.items():
+        misfits = _counts(con, table, [f"count(*) FILTER (NOT {test(quoted[name])})" for name in left])
+        types |= {name: kind for name, count in zip(left, misfits, strict=True) if not count}
+        left = [name for name, count in zip(left, misfits, strict=True) if count]
+    return [TextColumn(con, table, name, kind) for name, kind in types.items()]
+
+
+def _counts(con: duckdb.DuckDBPyConnection, table: str, counts: list[str]) -> tuple[int, ...]:
+    if not counts:
+        return ()
+    (row,) = con.execute(f"SELECT {', '.join(counts)} FROM {quote_ident(table)}").fetchall()
+    return tuple(row)
+
+
+def _is_integer(cell: str) -> str:
+    """NULL for a null cell, which no filter counts."""
+    return f"({cell} IS NULL OR coalesce(TRY_CAST({cell} AS BIGINT)::VARCHAR = {cell}, false))"
+
+
+def _is_decimal(cell: str) -> str:
+    return (
+        f"({cell} IS NOT NULL AND regexp_full_match({cell}, '{_DECIMAL}') "
+        f"AND NOT regexp_full_match({cell}, '{_LONG_INTEGER}') "
+        f"AND coalesce(isfinite(TRY_CAST({cell} AS DOUBLE)), false))"
+    )
+
+
+_TESTS: Final[dict[str, Callable[[str], str]]] = {
+    "BIGINT": _is_integer,
+    "DOUBLE": lambda cell: f"({cell} IS NULL OR {_is_decimal(cell)})",
+    "BOOLEAN": lambda cell: f"({cell} IS NULL OR lower({cell}) IN ('true', 'false'))",
+}

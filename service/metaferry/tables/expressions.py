@@ -1,0 +1,423 @@
+"""The job's SQL expressions: which are accepted, what they name, and what type they have.
+
+An expression is a value computed from one row. It is accepted when exactly one statement comes out
+of `SELECT (…)`, when that statement is nothing but the one expression, and when its tree holds only
+the kinds of nodes and functions that are known to be such: no subquery, no aggregate, no window, no
+parameter, nothing that reads the outside, the clock or chance (a run without changes must not
+write). The tree is the engine's own, so no text can mean something else to the check than to the
+engine. Faults name the place in the job file, the expression, the position in it, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from metaferry.errors import JobError
+from metaferry.tables.model import Column, folded
+from metaferry.tables.staging import quote_ident
+
+if TYPE_CHECKING:
+    import duckdb
+
+_BEFORE: Final = "SELECT ("
+_NODES: Final = frozenset(
+    [
+        "CONSTANT",
+        "COLUMN_REF",
+        "FUNCTION",
+        "OPERATOR",
+        "COMPARISON",
+        "CONJUNCTION",
+        "CASE",
+        "CAST",
+        "BETWEEN",
+        "COLLATE",
+        "LAMBDA",
+        "LAMBDA_REF",
+        "TYPE",
+    ]
+)
+_REFUSED_NODES: Final = {
+    "SUBQUERY": "holds a query",
+    "WINDOW": "holds a window function, which looks at other rows",
+    "STAR": "names all columns at once",
+    "PARAMETER": "holds a parameter",
+    "POSITIONAL_REFERENCE": "names a column by its number",
+}
+#: Operators that are functions of other things than one row.
+_REFUSED_OPERATORS: Final = frozenset({"GROUPING_FUNCTION", "OPERATOR_UNPACK"})
+#: Said to be stable, yet their value depends on the clock, the machine or the engine's own state.
+_UNSTABLE: Final = frozenset(
+    [
+        "age",
+        "ago",
+        "current_localtime",
+        "current_localtimestamp",
+        "version",
+        "getenv",
+        "index_key",
+        "invoke",
+        "finalize",
+        "combine",
+        "json_serialize_plan",
+        "json_serialize_sql",
+        "json_deserialize_sql",
+        "parse_duckdb_log_message",
+        "create_sort_key",
+        "hash",
+        "to_aggregate_state",
+    ]
+)
+#: The engine's macros that are functions of their arguments. All others look at catalogs.
+_MACROS: Final = re.compile(
+    r"(array|list)_(?!.*comma_default)\w+|date_add|days_in_month|fdiv|fmod|if|json|md5_number_(lower|upper)|"
+    r"nullif|split_part|map_contains_(entry|value)|pg_size_pretty"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A column that an expression names, and where (in characters)."""
+
+    steps: tuple[str, ...]
+    at: int
+
+    @property
+    def column(self) -> str:
+        return self.steps[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """An accepted expression. `place` is where the job file has it."""
+
+    text: str
+    place: str
+    references: tuple[Reference, ...]
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns it names, as `folded` gives them."""
+        return frozenset(folded(reference.column) for reference in self.references)
+
+    def fault(self, message: str, at: int | None = None, *, advice: str = "") -> JobError:
+        """The error for this expression, with a caret below character `at`."""
+        return _fault(self.text, self.place, message, at, advice)
+
+
+def parse_expression(text: str, place: str) -> Expression:
+    """Checks the form of an expression. Raises JobError for what is not accepted."""
+    import duckdb
+
+    if not text.strip():
+        raise JobError(
+            "the expression is empty", place=place, advice="write a column's name, or any SQL value"
+        )
+    if "\0" in text:
+        raise _fault(text, place, "the expression holds a NUL character", text.index("\0"))
+    comment = next((at for at, kind in duckdb.tokenize(text) if str(kind).endswith("comment")), None)
+    if comment is not None:
+        raise _fault(
+            text, place, "the expression holds a comment", _characters(text, comment), "leave the comment out"
+        )
+    node = _single_select(text, place)
+    references: list[Reference] = []
+    for part, bound in _walk(node, frozenset()):
+        _check_node(part, text, place)
+        if part["class"] == "COLUMN_REF":
+            steps = tuple(part["column_names"])
+            if steps[0] not in bound:
+                references.append(Reference(steps, _at(part, text) or 0))
+    return Expression(text, place, tuple(references))
+
+
+class Binder:
+    """Types of expressions over the columns of one table, found on an empty copy of it.
+
+    The copy is in a connection of its own that can reach nothing. `why_text(column)` may tell why
+    a column is text; `source` is what messages call the table.
+    """
+
+    def __init__(
+        self, columns: Sequence[Column], names: Sequence[str], why_text: Callable[[str], str], source: str
+    ) -> None:
+        self._names = names
+        self._types = {folded(column.name): column for column in columns}
+        self._why_text = why_text
+        self._source = source
+        self._con = _sealed()
+        listed = ", ".join(f"{quote_ident(column.name)} {column.type}" for column in columns)
+        self._con.execute(f"CREATE TABLE {_TABLE} ({listed or 'nothing BOOLEAN'})").fetchall()
+
+    def close(self) -> None:
+        self._con.close()
+
+    def type_of(self, expression: Expression) -> str:
+        """The engine's type of an expression. Raises JobError when it does not fit the table."""
+        import duckdb
+
+        for reference in expression.references:
+            if folded(reference.column) not in self._types:
+                raise self._no_column(expression, reference)
+        statement = f"{_BEFORE}{expression.text}) FROM {_TABLE}"
+        try:
+            return str(self._con.sql(statement).types[0])
+        except duckdb.Error as error:
+            raise self._misfit(expression, error) from None
+
+    def _no_column(self, expression: Expression, reference: Reference) -> JobError:
+        near = nearest(reference.column, self._names)
+        if near:
+            advice = f"did you mean {' or '.join(map(_written, near))}?"
+        else:
+            more = ", …" if len(self._names) > 20 else ""
+            advice = f"the columns are {', '.join(map(_written, self._names[:20]))}{more}"
+        return expression.fault(
+            f"{self._source} has no column {reference.column}", reference.at, advice=advice
+        )
+
+    def _misfit(self, expression: Expression, error: duckdb.Error) -> JobError:
+        message, position = _engine_message(str(error))
+        at = _characters(expression.text, position - len(_BEFORE)) if position is not None else None
+        texts = [
+            (column.name, why)
+            for reference in expression.references
+            if len(reference.steps) == 1
+            and (column := self._types[folded(reference.column)]).type == "VARCHAR"
+            and (why := self._why_text(column.name))
+        ]
+        if texts and "VARCHAR" in message:
+            name, why = texts[0]
+            return expression.fault(
+                f"{message}: the column {name} is text, since {why}",
+                at,
+                advice=f"use try_cast({_written(name)} AS DOUBLE), which makes such cells null",
+            )
+        return expression.fault(message, at, advice=_ADVICE.get(message.split(" ", 1)[0], ""))
+
+
+def nearest(name: str, names: Sequence[str]) -> list[str]:
+    """Up to three of the names that look like one."""
+    by_folded = {folded(other): other for other in names}
+    close = difflib.get_close_matches(folded(name), by_folded, 3, cutoff=0.6)
+    return [by_folded[key] for key in close]
+
+
+def engine_message(error: Exception) -> str:
+    """What the engine says, as one sentence without lists of candidates."""
+    return _engine_message(str(error))[0]
+
+
+_TABLE: Final = "metaferry_rows"
+_ADVICE: Final = {"Deprecated": "write list_transform(x, lambda y: y + 1)"}
+
+
+def _sealed() -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    con = duckdb.connect(config={"threads": 1})
+    for statement in (
+        "SET TimeZone = 'UTC'",
+        "SET errors_as_json = true",
+        "SET autoinstall_known_extensions = false",
+        "SET autoload_known_extensions = false",
+        "SET enable_external_access = false",
+        "SET lock_configuration = true",
+    ):
+        con.execute(statement).fetchall()
+    return con
+
+
+def _single_select(text: str, place: str) -> dict[str, Any]:
+    """The tree of the one expression in `SELECT (text)`; JobError when there is anything else."""
+    import duckdb
+
+    statement = f"{_BEFORE}{text})"
+    con = _sealed()
+    try:
+        try:
+            several = len(con.extract_statements(statement)) != 1
+        except duckdb.Error:
+            several = False  # said better below
+        (serialized,) = con.execute("SELECT json_serialize_sql(?::VARCHAR)", [statement]).fetchone() or (
+            "{}",
+        )
+    finally:
+        con.close()
+    tree = json.loads(serialized)
+    if several:
+        raise _fault(text, place, "the expression is several statements", None, "write one value")
+    if tree.get("error"):
+        position = tree.get("position")
+        at = _characters(text, int(position) - len(_BEFORE)) if position else None
+        message = str(tree.get("error_message", "it is no SQL"))
+        if at is not None and at >= len(text):
+            message, at = "the expression is not complete", len(text)
+        raise _fault(text, place, message, at)
+    node = tree["statements"][0]["node"]
+    bare = (
+        len(tree["statements"]) == 1
+        and node["type"] == "SELECT_NODE"
+        and len(node["select_list"]) == 1
+        and node["from_table"]["type"] == "EMPTY"
+        and not any(node.get(key) for key in _CLAUSES)
+        and not node.get("cte_map", {}).get("map")
+    )
+    if not bare:
+        raise _fault(text, place, "the expression is a query, not a value", None, "write one value")
+    expression: dict[str, Any] = node["select_list"][0]
+    if expression.get("alias"):
+        raise _fault(text, place, "the expression gives itself a name", None, "leave the AS out")
+    return expression
+
+
+_CLAUSES: Final = (
+    "modifiers",
+    "where_clause",
+    "group_expressions",
+    "group_sets",
+    "having",
+    "sample",
+    "qualify",
+)
+
+
+def _walk(node: Any, bound: frozenset[str]) -> Iterator[tuple[dict[str, Any], frozenset[str]]]:
+    """Every node of a tree that has a class, with the lambda parameters that are known there."""
+    stack: list[tuple[Any, frozenset[str]]] = [(node, bound)]
+    while stack:
+        part, names = stack.pop()
+        if isinstance(part, list):
+            stack.extend((item, names) for item in reversed(part))
+        elif isinstance(part, dict):
+            if "class" in part:
+                yield part, names
+            if part.get("class") == "LAMBDA":
+                names = names | _parameters(part.get("lhs"))
+            stack.extend((value, names) for value in reversed(list(part.values())))
+
+
+def _parameters(left: Any) -> frozenset[str]:
+    """The names before the arrow or colon of a lambda: one, or several in parentheses."""
+    if isinstance(left, list):
+        return frozenset().union(*map(_parameters, left))
+    if not isinstance(left, dict):
+        return frozenset()
+    if left.get("class") == "COLUMN_REF":
+        return frozenset(left["column_names"][:1])
+    return frozenset().union(*map(_parameters, left.values()))
+
+
+def _check_node(part: dict[str, Any], text: str, place: str) -> None:
+    kind = part["class"]
+    at = _at(part, text)
+    if kind in _REFUSED_NODES:
+        raise _fault(text, place, f"the expression {_REFUSED_NODES[kind]}", at, "write a value of one row")
+    if kind not in _NODES or part.get("type") in _REFUSED_OPERATORS:
+        raise _fault(text, place, "the expression holds something that is no value of one row", at)
+    if kind != "FUNCTION":
+        return
+    name = str(part["function_name"]).lower()
+    if part.get("schema") or part.get("catalog"):
+        raise _fault(
+            text, place, f"{name} is called on something", at, f"write {name}(…), with the value inside"
+        )
+    if part.get("filter") or part.get("distinct") or (part.get("order_bys") or {}).get("orders"):
+        raise _fault(text, place, f"{name} is used as an aggregate", at, "write a value of one row")
+    allowed, aggregates, known = _functions()
+    if name in allowed:
+        return
+    if name in aggregates:
+        raise _fault(
+            text, place, f"{name} is an aggregate: it looks at other rows", at, "write a value of one row"
+        )
+    if name in known:
+        raise _fault(
+            text,
+            place,
+            f"{name} is not allowed: its value depends on more than the row, or it makes rows of its own",
+            at,
+            "a run without changes must give the same values again",
+        )
+    near = difflib.get_close_matches(name, sorted(allowed), 3)
+    advice = f"did you mean {' or '.join(near)}?" if near else "see DuckDB's functions"
+    raise _fault(text, place, f"there is no function {name}", at, advice)
+
+
+@lru_cache(maxsize=1)
+def _functions() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Names of functions: those allowed, the aggregates, and all that there are."""
+    con = _sealed()
+    try:
+        rows = con.execute(
+            "SELECT DISTINCT lower(function_name), function_type, stability FROM duckdb_functions() "
+            "WHERE internal"
+        ).fetchall()
+    finally:
+        con.close()
+    scalar = {name for name, kind, _ in rows if kind == "scalar"}
+    unstable = {name for name, kind, stability in rows if kind == "scalar" and stability != "CONSISTENT"}
+    macros = {name for name, kind, _ in rows if kind == "macro" and _MACROS.fullmatch(name)}
+    aggregates = {name for name, kind, _ in rows if kind == "aggregate"} - scalar
+    allowed = (scalar - unstable - _UNSTABLE) | (macros - aggregates)
+    return frozenset(allowed), frozenset(aggregates), frozenset({name for name, _, _ in rows} | {"unnest"})
+
+
+def _at(part: dict[str, Any], text: str) -> int | None:
+    location = int(part.get("query_location") or 0) - len(_BEFORE)
+    return _characters(text, location) if 0 <= location <= len(text.encode()) else None
+
+
+def _characters(text: str, position: int) -> int:
+    """A position in bytes as one in characters, kept inside the text."""
+    return len(text.encode()[: max(position, 0)].decode(errors="ignore"))
+
+
+def _fault(text: str, place: str, message: str, at: int | None, advice: str = "") -> JobError:
+    shown = text
+    if at is not None:
+        start = text.rfind("\n", 0, at) + 1
+        line = text[start:].split("\n", 1)[0]
+        # A long line is cut around the position, so that the caret stays below it on a terminal.
+        cut = max(0, at - start - 60)
+        line, column = ("…" + line[cut + 1 :] if cut else line)[:100], at - start - cut
+        shown = f"{line}\n    {' ' * column}^"
+    elif len(text) > 200:
+        shown = text[:200] + "…"
+    return JobError(f"{message}\n    {shown}", place=place, advice=advice)
+
+
+_NO_MATCH: Final = re.compile(r"""arguments? types? '(?P<name>.+?)\((?P<types>.*)\)'""", re.DOTALL)
+_LITERALS: Final = {"INTEGER_LITERAL": "INTEGER", "STRING_LITERAL": "VARCHAR", "DECIMAL_LITERAL": "DECIMAL"}
+
+
+def _engine_message(error: str) -> tuple[str, int | None]:
+    _, _, rest = error.partition(": ")
+    position: int | None = None
+    try:
+        told = json.loads(rest)
+        message = str(told["exception_message"])
+        position = int(told["position"]) if "position" in told else None
+    except (ValueError, KeyError, TypeError):
+        message = rest or error
+    for literal, plain in _LITERALS.items():
+        message = message.replace(literal, plain)
+    candidates = re.search(r"Candidate Entries: (.+)", message)
+    match = _NO_MATCH.search(message)
+    sentence = message.split("\n", 1)[0].strip()
+    if match:
+        sentence = f"{match['name'].strip()} cannot be applied to ({match['types']})"
+    elif candidates:
+        sentence = f"{sentence}; it has {candidates[1].strip()}"
+    return sentence.rstrip("."), position
+
+
+def _written(name: str) -> str:
+    """A column's name as SQL needs it: quoted unless it is a plain word."""
+    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else quote_ident(name)

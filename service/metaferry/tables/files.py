@@ -1,0 +1,199 @@
+"""Which files a source is: one object, or those that a glob matches, with format and compression.
+
+Listing and looking go through the storage contract; nothing here reads content. A URL that names
+nothing is answered with the nearest names that are there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from metaferry.errors import JobError, NotFound
+from metaferry.job import Source
+from metaferry.lightly.globs import glob_regex, is_glob
+from metaferry.storage.contract import Storage
+from metaferry.storage.open import redact, split_scheme
+from metaferry.storage.portal import Portal
+
+Format = Literal["csv", "tsv", "parquet", "jsonl"]
+Compression = Literal["", "gzip", "zstd"]
+StorageFor = Callable[[str, Mapping[str, Any]], Storage]
+
+#: `.json` is not among them: it may hold one array as well as lines, and a guess would be a risk.
+_FORMATS: Final[dict[str, Format]] = {
+    "csv": "csv",
+    "tsv": "tsv",
+    "tab": "tsv",
+    "parquet": "parquet",
+    "pq": "parquet",
+    "jsonl": "jsonl",
+    "ndjson": "jsonl",
+}
+_COMPRESSIONS: Final[dict[str, Compression]] = {"gz": "gzip", "zst": "zstd", "zstd": "zstd"}
+#: Schemes without a bucket, so that every segment after them is part of a path.
+_NO_BUCKET: Final = frozenset({"", "file", "local", "memory"})
+_HTTP: Final = frozenset({"http", "https"})
+_NEAREST_AMONG: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class TableObject:
+    """One object to be read. `url` is for people; size and token are None where nothing listed it."""
+
+    storage: Storage
+    path: str
+    url: str
+    size: int | None
+    token: str | None
+    compression: Compression
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A table's URL in two parts: the datasource to open, and a file's path or a glob below it."""
+
+    root: str
+    rest: str
+    glob: bool
+
+
+def find_files(
+    source: Source, *, place: str, storage_for: StorageFor, portal: Portal
+) -> tuple[Format, list[TableObject]]:
+    """The files of a source in listing order, and the one format they have.
+
+    Raises JobError, with `place` in it, for a URL that matches nothing, a format that cannot be
+    told, and files of several formats. A single file is not looked for here: reading it is
+    `missing`'s cue.
+    """
+    shown = redact(source.table.url)
+    address = split_url(source.table.url, shown, place)
+    storage = storage_for(address.root, source.table.options)
+    if address.glob:
+        files = list(_matching(storage, address, shown, place, portal))
+    else:
+        files = [TableObject(storage, address.rest, shown, None, None, compression_of(address.rest))]
+    formats = {source.format or format_of(file.path, file.url, place): file for file in files}
+    if len(formats) > 1:
+        first, second = list(formats.values())[:2]
+        raise JobError(
+            f"{shown} matches files of several formats, such as {first.url} and {second.url}",
+            place=place,
+            advice="narrow the glob to one format, and make the others a source of their own",
+        )
+    return next(iter(formats)), files
+
+
+def split_url(url: str, shown: str, place: str) -> Address:
+    """Where the datasource ends: before the first segment with a wildcard, or before the file's name."""
+    scheme, _ = split_scheme(url)
+    head, mark, rest = url.rpartition("://")
+    head += mark
+    query = ""
+    if scheme in _HTTP:  # a `?` begins a query there, and such stores are not listed
+        rest, query_mark, query = rest.partition("?")
+        query = query_mark + query
+    segments = rest.split("/")
+    first = 0 if scheme in _NO_BUCKET else 1
+    globs = [] if scheme in _HTTP else [n for n, segment in enumerate(segments) if is_glob(segment)]
+    if globs and globs[0] < first:
+        raise JobError(f"{shown}: a bucket cannot be a glob", place=place, advice="name the bucket")
+    cut = globs[0] if globs else len(segments) - 1
+    if len(segments) <= first or not segments[-1]:
+        raise JobError(
+            f"{shown} names a folder, not a table",
+            place=place,
+            advice=f"write a glob such as {shown.rstrip('/')}/*.parquet",
+        )
+    return Address(_root(head, segments[:cut]), "/".join(segments[cut:]) + query, bool(globs))
+
+
+def format_of(path: str, shown: str, place: str) -> Format:
+    """The format that a file's extension tells, in any letter case."""
+    extensions = _extensions(path)
+    if extensions and extensions[-1] in _COMPRESSIONS:
+        extensions.pop()
+    known = _FORMATS.get(extensions[-1]) if extensions else None
+    if known is None:
+        raise JobError(
+            f"{shown}: the format of the table cannot be told from its name",
+            place=place,
+            advice="set format: csv, tsv, parquet or jsonl (jsonl has one JSON object in each line)",
+        )
+    return known
+
+
+def compression_of(path: str) -> Compression:
+    extensions = _extensions(path)
+    return _COMPRESSIONS.get(extensions[-1], "") if extensions else ""
+
+
+def missing(file: TableObject, place: str, portal: Portal, error: NotFound) -> JobError:
+    """The error for a file that is not there, with the nearest names of its folder."""
+    if not error.path:
+        return JobError(f"{file.url}: {error.message}", place=place, advice=error.advice)
+    folder = file.path.rpartition("/")[0]
+    return JobError(
+        f"there is no file {file.url}",
+        place=place,
+        advice=_nearest(file.storage, folder + "/" if folder else "", file.path, portal),
+    )
+
+
+def _matching(
+    storage: Storage, address: Address, shown: str, place: str, portal: Portal
+) -> Iterable[TableObject]:
+    try:
+        matches = re.compile(glob_regex(address.rest)).fullmatch
+    except ValueError as error:
+        raise JobError(f"{shown} is no glob: {error}", place=place) from None
+    literal = re.split(r"[*?\[]", address.rest, maxsplit=1)[0]
+    base = redact(address.root).rstrip("/")
+    found = False
+    try:
+        for page in portal.iterate(storage.list(literal)):
+            for entry in page:
+                # A file whose name holds brackets may be meant as itself.
+                if matches(entry.path) or entry.path == address.rest:
+                    found = True
+                    url = f"{base}/{entry.path}" if address.root != "." else entry.path
+                    compression = compression_of(entry.path)
+                    yield TableObject(storage, entry.path, url, entry.size, entry.token, compression)
+    except NotFound as error:
+        raise JobError(f"{shown}: {error.message}", place=place, advice=error.advice) from error
+    if not found:
+        raise JobError(
+            f"no file matches {shown}", place=place, advice=_nearest(storage, "", address.rest, portal)
+        )
+
+
+def _nearest(storage: Storage, prefix: str, wanted: str, portal: Portal) -> str:
+    names: list[str] = []
+    try:
+        for page in portal.iterate(storage.list(prefix)):
+            names.extend(entry.path for entry in page)
+            if len(names) >= _NEAREST_AMONG:
+                break
+    except NotFound:
+        return "its folder does not exist either"
+    if not names:
+        return "its folder holds no files"
+    near = difflib.get_close_matches(wanted, names, 3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else f"there are files such as {', '.join(names[:3])}"
+
+
+def _extensions(path: str) -> list[str]:
+    name = path.partition("?")[0].rpartition("/")[2]
+    return name.lower().split(".")[1:]
+
+
+def _root(head: str, segments: list[str]) -> str:
+    if head:
+        return head + "/".join(segments) + ("/" if segments == [""] else "")
+    if segments == [""]:
+        return "/"
+    return "/".join(segments) or "."

@@ -1,0 +1,197 @@
+"""JSON lines into a staging table: the text of each line, and the structure of all of them.
+
+Every line is parsed here for what it is worth (a line that is no object is a reject) and kept as
+text; the engine takes the values out of it when the structure over all lines is known. Text stays
+text: nothing is taken for a date. A key whose values are of several kinds is text, as JSON writes
+them. Blank lines are no rows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from metaferry.errors import JobError
+from metaferry.storage.portal import Portal
+from metaferry.tables.blocks import ByteStream
+from metaferry.tables.files import TableObject
+from metaferry.tables.json_shapes import Malformed, ObjectShape, Structure, check_text, shape_of_line
+from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile, folded
+from metaferry.tables.staging import BATCH_ROWS, Rejects, StagingTable, check_names, quote_ident, quote_text
+
+if TYPE_CHECKING:
+    import duckdb
+
+_LINE: Final = "__metaferry_line"
+#: Shapes remembered, so that a line like one before it costs a look-up.
+_REMEMBERED: Final = 4096
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def stage_json_lines(
+    con: duckdb.DuckDBPyConnection,
+    files: Sequence[TableObject],
+    *,
+    table: str,
+    used: frozenset[str] | None,
+    rejects: Rejects,
+    portal: Portal,
+    place: str,
+    progress: Callable[[int], None],
+) -> Staged:
+    """The top-level keys of `used` (names as `folded` gives them; None: all) as columns.
+
+    Nested objects are STRUCT columns, lists LIST columns. Raises JobError for keys that differ in
+    letter case only, and for a file that is one JSON text instead of lines.
+    """
+    staging = StagingTable(con, table, pa.schema([(_LINE, pa.string())]), progress)
+    structure = Structure(place)
+    names: dict[str, None] = {}
+    done = []
+    for index, file in enumerate(files):
+        stream = ByteStream(file, portal, place)
+        lines = _Lines(file.url, stream, structure, names, used, rejects, place)
+        rows = lines.stage(staging, index)
+        done.append(TableFile(file.url, stream.size, stream.token, rows))
+    members = {key: member for key, member in structure.members.items() if not folded(key).startswith(OURS)}
+    check_names(list(members), files[0].url, place)
+    columns, values = [], []
+    template = {key: member.template() for key, member in members.items() if member.plain_type()}
+    for key in members:
+        if key in template:
+            values.append(f"struct_extract(v, {quote_text(key)}) AS {quote_ident(key)}")
+        else:  # no line holds a value
+            values.append(f"NULL::VARCHAR AS {quote_ident(key)}")
+    listed = ", ".join([FILE, ROW, *values])
+    parsed = f"from_json({_LINE}, {quote_text(json.dumps(template))})" if template else "NULL"
+
+    def relation(where: str) -> str:
+        return (
+            f"SELECT {listed} FROM (SELECT {FILE}, {ROW}, {parsed} AS v FROM {quote_ident(table)}{where}) x"
+        )
+
+    described = con.execute(f"DESCRIBE {relation('')}").fetchall()
+    columns = [Column(row[0], row[1]) for row in described if not row[0].startswith(OURS)]
+    return Staged(
+        table=table,
+        columns=tuple(columns),
+        names=tuple(names),
+        files=tuple(done),
+        malformed=rejects.count,
+        relation=relation,
+        why_text=lambda name: next(
+            (member.why_text() for key, member in members.items() if folded(key) == folded(name)), ""
+        ),
+    )
+
+
+class _Lines:
+    """The lines of one file."""
+
+    def __init__(
+        self,
+        url: str,
+        stream: ByteStream,
+        structure: Structure,
+        names: dict[str, None],
+        used: frozenset[str] | None,
+        rejects: Rejects,
+        place: str,
+    ) -> None:
+        self._url = url
+        self._stream = stream
+        self._structure = structure
+        self._names = names
+        self._used = used
+        self._rejects = rejects
+        self._place = place
+        self._seen: set[ObjectShape] = set()
+
+    def stage(self, staging: StagingTable, index: int) -> int:
+        """Stages the good lines, names the others; answers how many there were."""
+        numbers: list[int] = []
+        texts: list[str] = []
+        line = rows = 0
+        seen = self._seen
+        for piece in self._stream.pieces(carriage_returns=False):
+            for raw in self._split(piece):
+                line += 1
+                text = raw if isinstance(raw, str) else raw.decode(errors="replace")
+                if not text.strip(" \t\r"):
+                    continue
+                rows += 1
+                try:
+                    if isinstance(raw, bytes):
+                        raise Malformed(f"the line is not UTF-8: {_bad_byte(raw)}")
+                    shape = shape_of_line(text)
+                    if shape not in seen:
+                        self._learn(shape, line)
+                    if "\\u" in text and _SURROGATE.search(text):
+                        check_text(text)
+                except Malformed as error:
+                    if rows == 1:
+                        self._check_lines(text)
+                    self._rejects.add(self._url, line, str(error), value=text, expected="one JSON object")
+                    continue
+                numbers.append(line)
+                texts.append(text)
+            if len(texts) >= BATCH_ROWS // 2:
+                staging.append(index, pa.array(numbers, pa.int64()), [pa.array(texts, pa.string())])
+                numbers, texts = [], []
+        if texts:
+            staging.append(index, pa.array(numbers, pa.int64()), [pa.array(texts, pa.string())])
+        return rows
+
+    def _learn(self, shape: ObjectShape, line: int) -> None:
+        # Tried on its own first: a line that turns out malformed must leave no trace.
+        Structure(self._place).add(shape, line)
+        used = self._used
+        kept = ObjectShape(member for member in shape if used is None or folded(member[0]) in used)
+        for key, _ in shape:
+            if len(self._names) < _REMEMBERED:
+                self._names.setdefault(key)
+        try:
+            self._structure.add(kept, line)
+        except JobError as error:
+            told = error.message.removeprefix(f"{self._place}: ")
+            raise JobError(f"{self._url}, {told}", place=self._place, advice=error.advice) from None
+        if len(self._seen) >= _REMEMBERED:
+            self._seen.clear()
+        self._seen.add(shape)
+
+    def _split(self, piece: bytes) -> list[str] | list[str | bytes]:
+        """The lines of a piece; those that are not UTF-8 as bytes."""
+        ended = piece.endswith(b"\n")
+        try:
+            lines = piece.decode().split("\n")
+        except UnicodeDecodeError:
+            mixed = [_decoded(raw) for raw in piece.split(b"\n")]
+            return mixed[:-1] if ended else mixed
+        return lines[:-1] if ended else lines
+
+    def _check_lines(self, first: str) -> None:
+        if first.strip() in ("[", "{", "[{") or first.lstrip().startswith("["):
+            raise JobError(
+                f"{self._url} is one JSON text, not a JSON object in each line",
+                place=self._place,
+                advice="write one object a line, for instance with: jq -c '.[]'",
+            )
+
+
+def _decoded(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def _bad_byte(raw: bytes) -> str:
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        return f"byte 0x{raw[error.start]:02x} at column {error.start + 1}"
+    return ""

@@ -1,0 +1,133 @@
+"""Loading: one metadata source of the job, from its files to a table of records in the engine.
+
+Every byte comes through the storage contract: files are streamed in as Arrow batches, in memory
+bounded by a few blocks, and the engine itself reaches nothing. Rows that are no records are named
+in `rejects`; whatever else is wrong (a missing file, an expression that does not fit) is one
+JobError, before the planner sees anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from metaferry.errors import MetaferryError
+from metaferry.job import Source
+from metaferry.storage.open import redact
+from metaferry.storage.portal import Portal
+from metaferry.tables.files import Format, StorageFor, TableObject, find_files
+from metaferry.tables.mapping import build_records, parse_mapping
+from metaferry.tables.model import KeyColumn, Loaded, Staged, TableFile
+from metaferry.tables.staging import Rejects, quote_ident
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["KeyColumn", "Loaded", "TableFile", "load_source"]
+
+
+def load_source(
+    con: duckdb.DuckDBPyConnection,
+    source: Source,
+    *,
+    index: int,
+    storage_for: StorageFor,
+    portal: Portal,
+    progress: Callable[[int], None],
+) -> Loaded:
+    """Source number `index` as the table `source_{index}`; see `Loaded` for its columns.
+
+    `con` has the table `rejects`, its time zone is UTC. `storage_for(url, options)` opens a
+    datasource; who opened it closes it. `progress` is told numbers of rows. Raises JobError for
+    everything in the job file that does not fit what is there, StorageError for a store that does
+    not answer.
+    """
+    place = f"sources[{index}]"
+    mapping = parse_mapping(source, place)
+    format, files = find_files(source, place=f"{place}.table", storage_for=storage_for, portal=portal)
+    rejects = Rejects(con, source.label)
+    table, staging = f"source_{index}", f"staged_{index}"
+    with _engine_limits():
+        try:
+            staged = _stage(
+                con, files, format, staging, mapping.used, rejects, portal, f"{place}.table", progress
+            )
+            rejects.flush()
+            keys = build_records(con, staged, mapping, table=table, source=redact(source.table.url))
+        finally:
+            con.execute(f"DROP TABLE IF EXISTS {quote_ident(staging)}").fetchall()
+    return Loaded(
+        label=source.label,
+        table=table,
+        files=staged.files,
+        read=staged.read,
+        malformed=staged.malformed,
+        keys=keys,
+        has_frame=mapping.frame is not None,
+    )
+
+
+def _stage(
+    con: duckdb.DuckDBPyConnection,
+    files: list[TableObject],
+    format: Format,
+    table: str,
+    used: frozenset[str] | None,
+    rejects: Rejects,
+    portal: Portal,
+    place: str,
+    progress: Callable[[int], None],
+) -> Staged:
+    """The files as rows, by the reader of their format. Each reader is imported when it is needed."""
+    if format == "parquet":
+        from metaferry.tables.parquet import stage_parquet
+
+        return stage_parquet(
+            con, files, table=table, used=used, portal=portal, place=place, progress=progress
+        )
+    if format == "jsonl":
+        from metaferry.tables.json_lines import stage_json_lines
+
+        return stage_json_lines(
+            con,
+            files,
+            table=table,
+            used=used,
+            rejects=rejects,
+            portal=portal,
+            place=place,
+            progress=progress,
+        )
+    from metaferry.tables.delimited import stage_delimited
+
+    return stage_delimited(
+        con,
+        files,
+        table=table,
+        format=format,
+        used=used,
+        rejects=rejects,
+        portal=portal,
+        place=place,
+        progress=progress,
+    )
+
+
+@contextmanager
+def _engine_limits() -> Iterator[None]:
+    """A full disk or too small a memory limit is said as such, not as an engine's fault."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise MetaferryError(
+            "reading the tables needs more memory or scratch space than there is",
+            advice="raise memory_limit in the job file, or name a folder with more space: scratch: /path",
+        ) from error
+    except duckdb.IOException as error:
+        raise MetaferryError(
+            "the scratch folder cannot be written; nothing was written to the bucket",
+            advice="free space there, or name another folder in the job file: scratch: /path",
+        ) from error

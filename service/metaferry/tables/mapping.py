@@ -1,0 +1,284 @@
+"""The job's mapping over a staged table: records, in the table that the planner reads.
+
+Every expression is checked and typed before a row is touched. Nested values are parted into their
+leaf key paths, so that what follows knows plain columns only. Nothing here reads a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from metaferry.errors import JobError
+from metaferry.job import Source
+from metaferry.lightly.key_paths import RESERVED_PREFIX, column_is_ambiguous, overlapping, split_path
+from metaferry.tables.expressions import Binder, Expression, engine_message, parse_expression
+from metaferry.tables.leaves import leaves, unfit
+from metaferry.tables.model import FILE, ROW, KeyColumn, Staged, folded
+from metaferry.tables.staging import quote_ident, quote_text
+
+if TYPE_CHECKING:
+    import duckdb
+
+#: Whole numbers beyond it are no frames, and doubles no longer hold them exactly.
+_LARGEST_FRAME: Final = 2**53
+_INTEGERS: Final = frozenset(
+    f"{sign}{width}"
+    for sign in ("", "U")
+    for width in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """The expressions of a source. `values` is None where all other columns are taken."""
+
+    file_name: Expression
+    frame: Expression | None
+    base: int
+    values: tuple[tuple[tuple[str, ...], Expression], ...] | None
+    place: str
+
+    @property
+    def used(self) -> frozenset[str] | None:
+        """The columns that any expression names, as `folded` gives them; None for all there are."""
+        if self.values is None:
+            return None
+        return self.located.union(*(expression.columns for _, expression in self.values))
+
+    @property
+    def located(self) -> frozenset[str]:
+        """The columns that say what a row is about."""
+        return self.file_name.columns | (self.frame.columns if self.frame else frozenset())
+
+
+def parse_mapping(source: Source, place: str) -> Mapping:
+    """The mapping of a source, its form checked. Raises JobError below `place`, such as `sources[0]`."""
+    values: list[tuple[tuple[str, ...], Expression]] | None = None
+    if source.metadata is not None:
+        values = []
+        for key, text in source.metadata.items():
+            where = f"{place}.metadata.{key}"
+            values.append((_key_path(key, where), parse_expression(text, where)))
+    return Mapping(
+        file_name=parse_expression(source.file_name, f"{place}.file_name"),
+        frame=parse_expression(source.frame.value, f"{place}.frame") if source.frame else None,
+        base=source.frame.base if source.frame else 0,
+        values=tuple(values) if values is not None else None,
+        place=place,
+    )
+
+
+def build_records(
+    con: duckdb.DuckDBPyConnection, staged: Staged, mapping: Mapping, *, table: str, source: str
+) -> tuple[KeyColumn, ...]:
+    """Makes `table` as `Loaded` describes it; answers its key columns.
+
+    Raises JobError for an expression that does not fit the table, a value that no document can
+    hold, key paths that cannot stand side by side, and a row for which an expression fails.
+    """
+    if staged.is_empty:
+        return _build_empty(con, mapping, table)
+    binder = Binder(staged.columns, staged.names, staged.why_text, source)
+    try:
+        name_type = binder.type_of(mapping.file_name)
+        if unfit(name_type) or _is_nested(name_type):
+            raise mapping.file_name.fault(f"a file name cannot be {name_type}", advice="give it as text")
+        frame_type = binder.type_of(mapping.frame) if mapping.frame else ""
+        values = _values(staged, mapping) if mapping.values is None else mapping.values
+        taken: list[tuple[tuple[str, ...], str, str]] = []  # path, SQL over the columns below, type
+        for number, (path, expression) in enumerate(values):
+            taken.extend(_leaves(path, f"e{number}", binder.type_of(expression), expression, mapping))
+    finally:
+        binder.close()
+    _check_paths([path for path, _, _ in taken], mapping.place)
+    expressions = [mapping.file_name, *([mapping.frame] if mapping.frame else [])]
+    inner = [f"({mapping.file_name.text}) AS f"]
+    inner += [f"({mapping.frame.text}) AS g"] if mapping.frame else []
+    inner += [f"({expression.text}) AS e{number}" for number, (_, expression) in enumerate(values)]
+    outer = [f'{FILE} AS file, {ROW} AS "row", f::VARCHAR AS file_name', *_frame(frame_type, mapping.base)]
+    outer += [f"{sql} AS k{number}" for number, (_, sql, _) in enumerate(taken)]
+    statement = (
+        f"CREATE TABLE {quote_ident(table)} AS SELECT {', '.join(outer)} FROM "
+        f"(SELECT {FILE}, {ROW}, {', '.join(inner)} FROM ({staged.relation('')}) r) s"
+    )
+    _run(con, statement, staged, [*expressions, *(expression for _, expression in values)])
+    described = {row[0]: row[1] for row in con.execute(f"DESCRIBE {quote_ident(table)}").fetchall()}
+    return tuple(
+        KeyColumn(path, f"k{number}", described[f"k{number}"]) for number, (path, _, _) in enumerate(taken)
+    )
+
+
+def _key_path(key: str, place: str) -> tuple[str, ...]:
+    try:
+        path = split_path(key)
+    except ValueError as error:
+        raise JobError(str(error), place=place, advice="write keys joined by dots") from None
+    if any(step.startswith("[") for step in path):
+        raise JobError(
+            f"{key} names a position in a list",
+            place=place,
+            advice="give the whole list as the value of its key",
+        )
+    _check_reserved(path, place)
+    return path
+
+
+def _check_reserved(path: tuple[str, ...], place: str) -> None:
+    if path[0].startswith(RESERVED_PREFIX):
+        raise JobError(
+            f"keys that begin with {RESERVED_PREFIX} are reserved: {path[0]}",
+            place=place,
+            advice="map the column to another key in metadata:",
+        )
+
+
+def _values(staged: Staged, mapping: Mapping) -> list[tuple[tuple[str, ...], Expression]]:
+    """All columns that do not say what a row is about, each under its own name."""
+    values: list[tuple[tuple[str, ...], Expression]] = []
+    for column in staged.columns:
+        if folded(column.name) in mapping.located:
+            continue
+        if column_is_ambiguous(column.name):
+            raise JobError(
+                f"the column {column.name} has a name that would be read as a path",
+                place=f"{mapping.place}.metadata",
+                advice=f"map the columns that are wanted, such as key: {quote_ident(column.name)}",
+            )
+        _check_reserved((column.name,), f"{mapping.place}.metadata")
+        place = f"{mapping.place}.metadata.{column.name}"
+        values.append(((column.name,), Expression(quote_ident(column.name), place, ())))
+    return values
+
+
+def _leaves(
+    path: tuple[str, ...], value: str, kind: str, expression: Expression, mapping: Mapping
+) -> list[tuple[tuple[str, ...], str, str]]:
+    bad = unfit(kind)
+    if bad:
+        raise expression.fault(
+            f"{'.'.join(path)} is {bad}, which a document cannot hold",
+            advice="cast it, for instance to VARCHAR"
+            if mapping.values is not None
+            else "map the columns that are wanted in metadata:, and leave this one out",
+        )
+    found = []
+    for below, leaf in leaves(kind):
+        sql = value
+        for step in below:
+            if not step or column_is_ambiguous(step):
+                raise expression.fault(
+                    f"a field of {'.'.join(path)} is called {step!r}, which would be read as a path",
+                    advice="map its fields one by one",
+                )
+            sql = f"struct_extract({sql}, {quote_text(step)})"
+        found.append(((*path, *below), f"{sql}::VARCHAR" if leaf == '"NULL"' else sql, leaf))
+    return found
+
+
+def _check_paths(paths: Sequence[tuple[str, ...]], place: str) -> None:
+    place = f"{place}.metadata"
+    for path in paths:
+        if paths.count(path) > 1:
+            message = f"two values are given for {'.'.join(path)}"
+            raise JobError(message, place=place, advice="keep one of them")
+    for short, long in overlapping(paths):
+        raise JobError(
+            f"{'.'.join(short)} cannot be a value and hold {'.'.join(long)} at once",
+            place=place,
+            advice="rename one of the two keys",
+        )
+
+
+def _is_nested(kind: str) -> bool:
+    return kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
+
+
+def _frame(kind: str, base: int) -> list[str]:
+    """Columns frame, frame_index and frame_bad, from the column `g` of the given type ("": none)."""
+    if not kind:
+        return ["NULL::VARCHAR AS frame", "NULL::BIGINT AS frame_index", "NULL::VARCHAR AS frame_bad"]
+    if kind in _INTEGERS:
+        whole = "TRY_CAST(g AS BIGINT)"
+    elif kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL"):
+        whole = "CASE WHEN g = trunc(g) THEN TRY_CAST(g AS BIGINT) END"
+    elif kind == "VARCHAR":
+        # One cell that is no number makes text of a whole column: the others are still frames.
+        whole = "TRY_CAST(regexp_extract(g, '^(-?[0-9]+)(\\.0*)?$', 1) AS BIGINT)"
+    else:
+        whole = "NULL::BIGINT"
+    index = f"CASE WHEN abs({whole}) < {_LARGEST_FRAME} THEN {whole} - {base} END"
+    return [
+        "g::VARCHAR AS frame",
+        f"TRY({index}) AS frame_index",
+        f"CASE WHEN g IS NOT NULL AND TRY({index}) IS NULL THEN left(g::VARCHAR, 200) END AS frame_bad",
+    ]
+
+
+def _build_empty(con: duckdb.DuckDBPyConnection, mapping: Mapping, table: str) -> tuple[KeyColumn, ...]:
+    """A table without rows; what its columns would hold nobody can tell, so they are text."""
+    paths = [path for path, _ in mapping.values or ()]
+    _check_paths(paths, mapping.place)
+    keys = tuple(KeyColumn(path, f"k{number}", "VARCHAR") for number, path in enumerate(paths))
+    columns = ", ".join(
+        [
+            'file INTEGER, "row" BIGINT, file_name VARCHAR',
+            "frame VARCHAR, frame_index BIGINT, frame_bad VARCHAR",
+            *(f"{key.column} VARCHAR" for key in keys),
+        ]
+    )
+    con.execute(f"CREATE TABLE {quote_ident(table)} ({columns})").fetchall()
+    return keys
+
+
+def _run(
+    con: duckdb.DuckDBPyConnection, statement: str, staged: Staged, expressions: Sequence[Expression]
+) -> None:
+    """Executes; where an expression fails for a row, the row is found and named."""
+    import duckdb
+
+    try:
+        con.execute(statement).fetchall()
+    except (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.InterruptException):
+        raise
+    except duckdb.Error as error:
+        for expression in expressions:
+            found = _first_failure(con, staged, expression)
+            if found is not None:
+                raise found from error
+        raise
+
+
+def _first_failure(con: duckdb.DuckDBPyConnection, staged: Staged, expression: Expression) -> JobError | None:
+    """The error of an expression with a row where it fails; None where it fails nowhere."""
+    import duckdb
+
+    def attempt(low: int, high: int) -> str:
+        rows = staged.relation(f" WHERE rowid BETWEEN {low} AND {high}")
+        try:
+            # Through text, so that nothing lets the engine leave the value out.
+            con.execute(f"SELECT sum(length(({expression.text})::VARCHAR)) FROM ({rows}) r").fetchall()
+        except (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.InterruptException):
+            raise
+        except duckdb.Error as error:
+            return engine_message(error)
+        return ""
+
+    ((last,),) = con.execute(f"SELECT coalesce(max(rowid), 0) FROM {quote_ident(staged.table)}").fetchall()
+    low, high = 0, int(last)
+    if not attempt(low, high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if attempt(low, middle):
+            high = middle
+        else:
+            low = middle + 1
+    message = attempt(low, low)
+    rows = staged.relation(f" WHERE rowid = {low}")
+    ((file, row),) = con.execute(f"SELECT {FILE}, {ROW} FROM ({rows}) r").fetchall()
+    return expression.fault(
+        f"it fails for row {row} of {staged.files[file].url}: {message}",
+        advice="try_cast(… AS …) and try(…) give null where a value does not fit",
+    )

@@ -1,0 +1,226 @@
+"""Parquet into a staging table: only the columns that are used, a batch at a time.
+
+Footers are read first, so files that disagree are found before anything is read. Integers of
+different widths, and other types that one type holds without loss, become that type.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from metaferry.errors import JobError, NotFound
+from metaferry.storage.portal import Portal
+from metaferry.storage.reader import RangeFile
+from metaferry.tables.files import TableObject, missing
+from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile, folded
+from metaferry.tables.staging import BATCH_ROWS, StagingTable, check_names, quote_ident
+
+if TYPE_CHECKING:
+    import duckdb
+
+#: Footers read at once; one is a request or two.
+_AT_ONCE: Final = 8
+
+
+def stage_parquet(
+    con: duckdb.DuckDBPyConnection,
+    files: Sequence[TableObject],
+    *,
+    table: str,
+    used: frozenset[str] | None,
+    portal: Portal,
+    place: str,
+    progress: Callable[[int], None],
+) -> Staged:
+    """The columns of `used` (names as `folded` gives them; None: all) of all files.
+
+    Raises JobError for what is no Parquet file, for files that disagree on a used column, and for
+    a type that the engine does not know.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        footers = list(pool.map(lambda file: _footer(file, portal, place), files))
+    schema = _common_schema(footers, used, place)
+    with _engine_errors(con, schema, files[0].url, place):
+        staging = StagingTable(con, table, schema, progress)
+    done = []
+    for index, footer in enumerate(footers):
+        row = 1
+        for batch in _batches(footer, schema, portal, place):
+            numbers = pa.array(range(row, row + len(batch[0])), pa.int64())
+            staging.append(index, numbers, batch[1])
+            row += len(numbers)
+        done.append(TableFile(footer.file.url, footer.size, footer.token, row - 1))
+    columns = ", ".join(quote_ident(name) for name in schema.names)
+    described = con.execute(f"DESCRIBE {quote_ident(table)}").fetchall()
+    return Staged(
+        table=table,
+        columns=tuple(Column(row[0], row[1]) for row in described if not row[0].startswith(OURS)),
+        names=tuple(footers[0].schema.names),
+        files=tuple(done),
+        malformed=0,
+        relation=lambda where: (
+            f"SELECT {FILE}, {ROW}{', ' if columns else ''}{columns} FROM {quote_ident(table)}{where}"
+        ),
+        why_text=lambda name: "",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Footer:
+    file: TableObject
+    metadata: Any
+    schema: pa.Schema
+    size: int
+    token: str
+
+
+def _open(file: TableObject, portal: Portal, token: str | None) -> RangeFile:
+    return RangeFile(file.storage, portal, file.path, size=file.size, version=token or file.token)
+
+
+def _footer(file: TableObject, portal: Portal, place: str) -> _Footer:
+    if file.compression:
+        raise JobError(
+            f"{file.url}: Parquet is compressed inside and cannot be read from an archive",
+            place=place,
+            advice="unpack the file",
+        )
+    with (
+        _open(file, portal, None) as raw,
+        _read_errors(file, portal, place),
+        pa.PythonFile(raw, mode="r") as source,
+    ):
+        reader = pq.ParquetFile(source)
+        return _Footer(file, reader.metadata, reader.schema_arrow, raw.size, raw.token or "")
+
+
+def _common_schema(footers: Sequence[_Footer], used: frozenset[str] | None, place: str) -> pa.Schema:
+    first = footers[0]
+    names = [name for name in first.schema.names if used is None or folded(name) in used]
+    check_names(names, first.file.url, place)
+    fields = {name: _plain(first.schema.field(name).type) for name in names}
+    for footer in footers[1:]:
+        url = footer.file.url
+        here = [name for name in footer.schema.names if used is None or folded(name) in used]
+        check_names(here, url, place)
+        if set(here) != set(names):
+            column = min(set(here) ^ set(names))
+            lacks, has = (url, first.file.url) if column in names else (first.file.url, url)
+            raise JobError(
+                f"{lacks} has no column {column}, and {has} has one",
+                place=place,
+                advice="files of one source must have the same columns: make them two sources, or map "
+                "the columns that all of them have in metadata:",
+            )
+        for name in names:
+            kind = _plain(footer.schema.field(name).type)
+            try:
+                merged = pa.unify_schemas(
+                    [pa.schema([("x", fields[name])]), pa.schema([("x", kind)])], promote_options="permissive"
+                )
+            except pa.ArrowException:
+                raise JobError(
+                    f"the column {name} is {kind} in {url} and {fields[name]} in files before it",
+                    place=place,
+                    advice="write the files with one type for it, or make them two sources",
+                ) from None
+            fields[name] = merged.field("x").type
+    return pa.schema(list(fields.items()))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type without its encoding: a dictionary of text is text."""
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return pa.binary()
+    return kind
+
+
+def _batches(
+    footer: _Footer, schema: pa.Schema, portal: Portal, place: str
+) -> Iterator[tuple[pa.Array, list[pa.Array]]]:
+    """Batches of a file: an array of its length, and the columns in the schema's order and types."""
+    file = footer.file
+    with (
+        _open(file, portal, footer.token) as raw,
+        _read_errors(file, portal, place),
+        pa.PythonFile(raw, mode="r") as source,
+    ):
+        reader = pq.ParquetFile(source, metadata=footer.metadata)
+        if not schema.names:
+            rows = reader.metadata.num_rows
+            for start in range(0, rows, BATCH_ROWS):
+                yield pa.nulls(min(BATCH_ROWS, rows - start)), []
+            return
+        for batch in reader.iter_batches(batch_size=BATCH_ROWS, columns=list(schema.names)):
+            # A column called `a.b` also selects the field b of a: taken by name, exactly.
+            columns = [
+                _cast(batch.column(batch.schema.names.index(field.name)), field, file, place)
+                for field in schema
+            ]
+            yield columns[0], columns
+
+
+def _cast(column: pa.Array, field: pa.Field, file: TableObject, place: str) -> pa.Array:
+    if column.type == field.type:
+        return column
+    try:
+        if pa.types.is_float32(column.type) and pa.types.is_float64(field.type):
+            # By the digits it is printed with: 0.1 stays 0.1.
+            return column.cast(pa.string()).cast(field.type)
+        return column.cast(field.type)
+    except pa.ArrowException as error:
+        raise JobError(
+            f"{file.url}: the column {field.name} is {column.type} and does not fit {field.type}, which "
+            f"other files need: {error}",
+            place=place,
+        ) from None
+
+
+@contextlib.contextmanager
+def _read_errors(file: TableObject, portal: Portal, place: str) -> Iterator[None]:
+    try:
+        yield
+    except NotFound as error:
+        raise missing(file, place, portal, error) from error
+    except (pa.ArrowException, OSError) as error:
+        raise JobError(
+            f"{file.url} cannot be read as Parquet: {_first_line(error)}",
+            place=place,
+            advice="write it again, or name its format: format: csv",
+        ) from error
+
+
+@contextlib.contextmanager
+def _engine_errors(con: duckdb.DuckDBPyConnection, schema: pa.Schema, url: str, place: str) -> Iterator[None]:
+    """Names the column whose type the engine does not know."""
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException) as error:
+        for field in schema:
+            empty = pa.schema([field]).empty_table()
+            try:
+                con.from_arrow(empty).fetchall()
+            except (duckdb.Error, pa.ArrowException):
+                raise JobError(
+                    f"{url}: the column {field.name} is {field.type}, which cannot be used",
+                    place=place,
+                    advice="map the columns that are wanted in metadata:, and leave this one out",
+                ) from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

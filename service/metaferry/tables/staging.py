@@ -1,0 +1,136 @@
+"""Rows into the engine: Arrow tables appended to a staging table, malformed rows to `rejects`.
+
+Appends are batches of about a row group of the engine. Nothing here reads a file or knows a format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from metaferry.errors import JobError
+from metaferry.findings import Code
+from metaferry.tables.model import FILE, OURS, ROW, folded
+
+if TYPE_CHECKING:
+    import duckdb
+
+#: Rows of one append: the engine's row group, which it compresses and writes out as a whole.
+BATCH_ROWS: Final = 122_880
+_INCOMING: Final = "metaferry_incoming"
+_FLUSH_REJECTS: Final = 10_000
+_REJECTS: Final = pa.schema(
+    [
+        ("source", pa.string()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("code", pa.string()),
+        ("column", pa.string()),
+        ("value", pa.string()),
+        ("expected", pa.string()),
+        ("message", pa.string()),
+    ]
+)
+
+
+def quote_ident(name: str) -> str:
+    """A name as SQL writes it, whatever characters it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(text: str) -> str:
+    """A text literal. The engine knows no escapes in it but the doubled quote."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class StagingTable:
+    """The table `name` with `FILE`, `ROW` and one column for each field of `columns`."""
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        name: str,
+        columns: pa.Schema,
+        progress: Callable[[int], None],
+        *,
+        empty_is_null: bool = False,
+    ) -> None:
+        self.name = name
+        self._con = con
+        self._progress = progress
+        self._schema = pa.schema([(FILE, pa.int32()), (ROW, pa.int64()), *columns])
+        # An empty cell of a text table is no value; the engine tells so faster than Python.
+        values = [quote_ident(field.name) for field in columns]
+        self._select = ", ".join(
+            [FILE, ROW, *(f"nullif({value}, '')" if empty_is_null else value for value in values)]
+        )
+        self._execute("CREATE TABLE {} AS SELECT * FROM {}", self._schema.empty_table())
+
+    def append(self, file: int, rows: pa.Array, columns: Sequence[pa.Array]) -> None:
+        """Rows of one file: their lines or numbers (int64), and their values in the table's order."""
+        index = pa.repeat(pa.scalar(file, pa.int32()), len(rows))
+        batch = pa.Table.from_arrays([index, rows, *columns], schema=self._schema)
+        self._execute(f"INSERT INTO {{}} SELECT {self._select} FROM {{}}", batch)
+        self._progress(len(rows))
+
+    def _execute(self, statement: str, batch: pa.Table) -> None:
+        self._con.register(_INCOMING, batch)
+        try:
+            self._con.execute(statement.format(quote_ident(self.name), _INCOMING)).fetchall()
+        finally:
+            self._con.unregister(_INCOMING)
+
+
+class Rejects:
+    """Malformed rows of one source, by name, into the engine's table `rejects`. `flush` at the end."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, label: str) -> None:
+        self.count = 0
+        self._con = con
+        self._label = label
+        self._rows: list[tuple[Any, ...]] = []
+
+    def add(
+        self, file: str, row: int, message: str, *, column: str = "", value: str = "", expected: str = ""
+    ) -> None:
+        """One row that is no record; `value` is what stands there, cut to 200 characters."""
+        shown = value[:200].encode("utf-8", "backslashreplace").decode()
+        code = str(Code.SOURCE_MALFORMED)
+        self._rows.append((self._label, file, row, code, column, shown, expected, message))
+        self.count += 1
+        if len(self._rows) >= _FLUSH_REJECTS:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._rows:
+            return
+        columns = zip(*self._rows, strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, _REJECTS, strict=True)]
+        names = ", ".join(quote_ident(name) for name in _REJECTS.names)
+        self._con.register(_INCOMING, pa.Table.from_arrays(arrays, schema=_REJECTS))
+        try:
+            self._con.execute(f"INSERT INTO rejects ({names}) SELECT {names} FROM {_INCOMING}").fetchall()
+        finally:
+            self._con.unregister(_INCOMING)
+        self._rows.clear()
+
+
+def check_names(names: Sequence[str], url: str, place: str) -> None:
+    """Raises JobError for column names that the engine could not tell apart, or that are none."""
+    seen: dict[str, str] = {}
+    for position, name in enumerate(names, 1):
+        if not name:
+            raise JobError(f"{url}: column {position} has no name", place=place, advice="name every column")
+        if "\0" in name or folded(name).startswith(OURS):
+            raise JobError(f"{url}: a column cannot be called {name!r}", place=place, advice="rename it")
+        other = seen.setdefault(folded(name), name)
+        if other is not name:
+            raise JobError(
+                f"{url}: there are two columns called {name}"
+                if other == name
+                else f"{url}: the columns {other} and {name} differ in letter case only",
+                place=place,
+                advice="rename one of them: SQL does not tell them apart",
+            )
