@@ -165,7 +165,7 @@ def _verdict(report: Report, *, planned: bool) -> Iterator[Line]:
     elif report.changes or report.schema.written:
         yield Text("Done.", style="bold green")
     else:
-        yield Text("Nothing to do: every document is as it should be. Nothing was written.", style="green")
+        yield Text("Nothing to do: every document is as it should be, and none was written.", style="green")
     if planned:
         yield Text(f"Nothing was written. {cost}", style="dim")
     else:

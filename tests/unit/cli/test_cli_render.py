@@ -161,7 +161,7 @@ def test_the_verdict_of_a_plan(report: PlanReport, verdict: str) -> None:
     [
         (run(stopped="interrupted", exit_code=143), "Stopped: interrupted"),
         (run(), "\nDone.\n"),
-        (run(documents=DocumentCounts(keep=5), schema=SchemaChange(5)), "Nothing was written."),
+        (run(documents=DocumentCounts(keep=5), schema=SchemaChange(5)), "none was written."),
         (run(documents=DocumentCounts(keep=5), schema=SchemaChange(5), exit_code=3), "not everything"),
     ],
 )
