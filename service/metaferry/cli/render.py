@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from metaferry.cli.text import columns, count, duration, heading, safe, size
+from metaferry.findings import Code, Finding
 
 if TYPE_CHECKING:
-    from metaferry.findings import Finding
     from metaferry.planning.formats import Example, PlanReport, Report, RunReport
 
 Line = str | Text
@@ -69,14 +69,18 @@ def run_lines(report: RunReport) -> Iterator[Line]:
 
 
 def findings_lines(report: Report) -> Iterator[Line]:
-    """Findings grouped by code, gravest first, with their places and one advice each."""
-    if not report.findings:
+    """Findings grouped by code, gravest first, with their places and one advice each.
+
+    What the schema gains is not repeated: its own line says it.
+    """
+    groups: dict[str, list[Finding]] = {}
+    for finding in report.finding_examples:
+        if finding.code != Code.SCHEMA_CHANGED:
+            groups.setdefault(finding.code, []).append(finding)
+    if not groups:
         return
     yield ""
     yield heading("Findings")
-    groups: dict[str, list[Finding]] = {}
-    for finding in report.finding_examples:
-        groups.setdefault(finding.code, []).append(finding)
     for code, shown in groups.items():
         total = report.findings.get(code, len(shown))
         severity = str(shown[0].severity)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,8 +17,9 @@ if TYPE_CHECKING:
     from metaferry.demo import DemoDataset
 
 JOB_FILE: Final = "job.yaml"
-#: Files of one folder that the tree shows at each end.
-_ENDS: Final = 2
+#: So many files of one pattern are shown as the first and the last of them.
+_SERIES: Final = 3
+_DIGIT: Final = re.compile("[0-9]")
 
 
 def write_job(folder: Path) -> Path:
@@ -58,22 +61,26 @@ def make_demo(folder: Path, say: Callable[[str], None]) -> tuple[Path, DemoDatas
 
 
 def tree_lines(dataset: DemoDataset) -> Iterator[Line]:
-    """The datasource as a tree; of many files in one folder the first and the last ones."""
+    """The datasource as a tree; files whose names differ in their digits alone are one line."""
     yield heading(f"{dataset.media}/")
     yield from _below(dataset.media, "  ")
     yield ""
 
 
 def _below(folder: Path, indent: str) -> Iterator[Line]:
-    children = sorted(folder.iterdir(), key=lambda child: (child.is_dir(), child.name))
+    children = sorted(folder.iterdir())
     files = [child.name for child in children if child.is_file()]
-    if len(files) > 2 * _ENDS + 1:
-        shown = [*files[:_ENDS], f"… {len(files) - 2 * _ENDS:,} more", *files[-_ENDS:]]
-    else:
-        shown = files
-    for name in shown:
-        yield f"{indent}{safe(name)}"
+    for _, group in itertools.groupby(files, key=lambda name: _DIGIT.sub("0", name)):
+        names = [safe(name) for name in group]
+        if len(names) < _SERIES:
+            yield from (f"{indent}{name}" for name in names)
+        else:
+            yield f"{indent}{names[0]} … {names[-1]}  ({len(names):,})"
     for child in children:
         if child.is_dir() and child.name != ".metaferry":
-            yield f"{indent}{safe(child.name)}/"
-            yield from _below(child, f"{indent}  ")
+            # A folder that holds nothing but one folder shares its line.
+            path = child
+            while [inner.is_dir() for inner in path.iterdir()] == [True]:
+                path = next(path.iterdir())
+            yield f"{indent}{safe(path.relative_to(folder).as_posix())}/"
+            yield from _below(path, f"{indent}  ")
