@@ -18,7 +18,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -101,6 +101,10 @@ Expression = Annotated[
 ]
 Limit = Annotated[int | str, BeforeValidator(_limit, json_schema_input_type=int | str)]
 Number = BeforeValidator(_no_bool)
+
+
+#: The state folder below the Lightly datasource, where the job names none.
+STATE: Final = ".metaferry/"
 
 
 class Location(_Short):
@@ -417,7 +421,7 @@ class Job(_Model):
     @property
     def state_location(self) -> Location:
         """Where caches, ledger and reports are."""
-        return self.state or self.lightly_location.below(".metaferry/")
+        return self.state or self.lightly_location.below(STATE)
 
     def storage_options(self, location: Location) -> dict[str, Any]:
         """The fsspec options of a location: those of its scheme, and its own over them."""

@@ -8,26 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
-from metaferry.lightly.names import SCHEMA
-from metaferry.progress import Progress
-from metaferry.tables.load import load_source
-from metaferry.tables.model import Loaded
 
 from metaferry.errors import NotFound, SchemaError
 from metaferry.job import Job, Location
 from metaferry.lightly import schema as rules
+from metaferry.lightly.names import SCHEMA
 from metaferry.media.listing import MediaFilter, split_page
 from metaferry.planning.database import Database
 from metaferry.planning.entries import given_entries
 from metaferry.planning.formats import MediaCounts
 from metaferry.planning.listings import Listings, listing_prefixes
+from metaferry.progress import Progress
 from metaferry.storage.contract import Entry, Storage
 from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
+from metaferry.tables.load import load_source
+from metaferry.tables.model import Loaded
 
 
 class Storages:
@@ -53,6 +54,12 @@ class Storages:
     def at(self, location: Location) -> Storage:
         """The storage of a location of the job."""
         return self.of(location.url, self._job.storage_options(location))
+
+    def writable(self, location: Location) -> Storage:
+        """The same for a folder of ours, which is made where a file system needs that."""
+        if location.scheme == "file":
+            Path(location.url.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
+        return self.at(location)
 
     def of(self, url: str, options: Mapping[str, Any]) -> Storage:
         """The storage of a URL; the same object for the same URL and options."""

@@ -10,11 +10,11 @@ import logging
 from pathlib import Path
 
 import duckdb
-from metaferry.planning.sql import quote_text
 
 from metaferry.errors import NotFound
 from metaferry.planning.database import Database
 from metaferry.planning.formats import LEDGER_COLUMNS, VERSION, ddl
+from metaferry.planning.sql import quote_text
 from metaferry.runs.state import State
 
 log = logging.getLogger(__name__)

@@ -16,14 +16,12 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from metaferry.lightly.names import SCHEMA
-from metaferry.progress import Progress, Silent, Stop
-
 from metaferry.apply.apply import Tally, apply_plan
 from metaferry.errors import MetaferryError, StorageError, exit_code
 from metaferry.findings import Code
-from metaferry.job import Job, Location
+from metaferry.job import STATE, Job, Location
 from metaferry.lightly import schema as rules
+from metaferry.lightly.names import SCHEMA
 from metaferry.media.frames.cache import FrameCache
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import FrameCount
@@ -40,6 +38,7 @@ from metaferry.planning.formats import (
     ddl,
 )
 from metaferry.planning.match import Video
+from metaferry.progress import Progress, Silent, Stop
 from metaferry.runs.gather import Storages, gather
 from metaferry.runs.ledger import Ledger, export_parquet
 from metaferry.runs.outcomes import Outcomes
@@ -156,7 +155,11 @@ class _Run:
         self.world = world
         self.input = storages.at(job.input)
         self.lightly = storages.at(job.lightly_location)
-        self.state = State(storages.at(job.state_location), portal)
+        self.state = (
+            State(self.lightly, portal, STATE)
+            if job.state is None
+            else State(storages.writable(job.state), portal)
+        )
         self.ledger = Ledger(database, self.state)
         report.input = self.input.url
         report.lightly = self.lightly.url
@@ -209,7 +212,7 @@ class _Run:
 
     def _count_frames(self, videos: list[Video]) -> list[FrameCount]:
         self.progress.phase("Counting frames", len(videos))
-        cache = FrameCache(self.state.storage, self.portal)
+        cache = FrameCache(self.state.storage, self.portal, self.state.frame_cache_key)
         cache.load()
         counts = list(
             count_frames(
@@ -238,7 +241,7 @@ class _Run:
     def keep_plan(self, out: str) -> None:
         """Writes the plan to a folder, `plan.json` last: a plan without it is not one."""
         diff.write_plan(self.database)
-        storage = self.storages.at(Location(url=out))
+        storage = self.storages.writable(Location(url=out))
         folder = self.database.scratch / "plan"
         for file in sorted(folder.rglob("*.parquet")):
             key = file.relative_to(folder).as_posix()

@@ -40,29 +40,32 @@ class Past:
 
 
 class State:
-    """The state folder of one Lightly datasource, behind the storage contract."""
+    """The state folder of one Lightly datasource: the keys of `storage` below `prefix`."""
 
-    def __init__(self, storage: Storage, portal: Portal) -> None:
+    def __init__(self, storage: Storage, portal: Portal, prefix: str = "") -> None:
         self.storage = storage
+        self.frame_cache_key = f"{prefix}frames.parquet"
         self._portal = portal
+        self._ledger = prefix + _LEDGER
+        self._runs = prefix + _RUNS
 
     def past(self) -> Past:
         """Reads the list of past runs; an empty or missing folder is no runs."""
-        files = sorted(entry.path for entry in self._list(_RUNS))
-        ids = sorted({key.split("/")[1] for key in files if key.count("/") >= 2})
-        done = {key.split("/")[1] for key in files if key.endswith("/run.json")}
+        files = sorted(entry.path for entry in self._list(self._runs))
+        ids = sorted({self._run_of(key) for key in files})
+        done = {self._run_of(key) for key in files if key.endswith("/run.json")}
         return Past(tuple(ids), bool(ids) and ids[-1] not in done, tuple(files))
 
     def start(self, run_id: str, started: str) -> None:
         """Marks a run as begun. It is the first write of a run: a missing right shows here."""
-        self.write(f"{_RUNS}{run_id}/started.json", json.dumps({"started": started}).encode())
+        self.write(self.run_key(run_id, "started.json"), json.dumps({"started": started}).encode())
 
     def write(self, key: str, data: bytes) -> None:
         """Writes one file of the state folder, atomically."""
         self._portal.run(self.storage.put(key, data))
 
     def run_key(self, run_id: str, name: str) -> str:
-        return f"{_RUNS}{run_id}/{name}"
+        return f"{self._runs}{run_id}/{name}"
 
     def url_of(self, key: str) -> str:
         """A file of the state folder as a URL for people."""
@@ -72,13 +75,13 @@ class State:
         """Deletes the files of all but the newest `keep - 1` past runs (this one is the `keep`th)."""
         excess = len(past.run_ids) - (keep - 1)
         old = set(past.run_ids[: max(0, excess)])
-        self._delete(key for key in past.files if key.split("/")[1] in old)
+        self._delete(key for key in past.files if self._run_of(key) in old)
 
     # -- the ledger
 
     def ledger_pieces(self) -> list[str]:
         """Keys of the ledger's pieces, oldest first (run ids sort by time)."""
-        return sorted(entry.path for entry in self._list(_LEDGER) if entry.path.endswith(".parquet"))
+        return sorted(entry.path for entry in self._list(self._ledger) if entry.path.endswith(".parquet"))
 
     def read_piece(self, key: str) -> bytes:
         """The bytes of one piece. NotFound when it went meanwhile."""
@@ -86,7 +89,7 @@ class State:
 
     def write_ledger(self, run_id: str, data: bytes, *, replaces: Iterable[str] = ()) -> None:
         """Adds this run's piece; `replaces` are the pieces it already contains."""
-        self.write(f"{_LEDGER}{run_id}.parquet", data)
+        self.write(f"{self._ledger}{run_id}.parquet", data)
         self._delete(replaces)
 
     @staticmethod
@@ -94,6 +97,9 @@ class State:
         return len(pieces) >= _MOST_LEDGER_PIECES
 
     # -- helpers
+
+    def _run_of(self, key: str) -> str:
+        return key.removeprefix(self._runs).partition("/")[0]
 
     def _list(self, prefix: str) -> list[Entry]:
         async def collect() -> list[Entry]:
