@@ -24,10 +24,10 @@ SHOWN_FINDINGS: Final = 5
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _ACTIONS: Final = {
     "create": ("create", "new"),
-    "update": ("update", "the content changes"),
+    "update": ("update", "changes, or is not known to be the same"),
     "delete": ("delete", "stale or orphaned"),
     "keep": ("keep", "as it should be"),
-    "leave": ("leave", "not wanted, not ours to delete"),
+    "leave": ("leave", "no row of this run is for it"),
 }
 
 
@@ -53,10 +53,10 @@ def run_lines(report: RunReport) -> Iterator[Line]:
     yield heading("Documents")
     done = {
         "create": ("created", "new"),
-        "update": ("updated", "the content changed"),
+        "update": ("updated", "changed, or not known to be the same"),
         "delete": ("deleted", "stale or orphaned"),
         "keep": ("kept", "as they should be"),
-        "leave": ("left", "not wanted, not ours to delete"),
+        "leave": ("left", "no row of this run is for them"),
         "failed": ("failed", "could not be written"),
         "conflict": ("conflict", "changed by somebody else during the run"),
         "postponed": ("postponed", "for a later run"),
@@ -171,7 +171,7 @@ def _verdict(report: Report, *, planned: bool) -> Iterator[Line]:
     else:
         yield Text("Nothing to do: every document is as it should be, and none was written.", style="green")
     if planned:
-        yield Text(f"Nothing was written. {cost}", style="dim")
+        yield Text(f"No document was written. {cost}", style="dim")
     else:
         yield Text(cost, style="dim")
     if report.report_url:

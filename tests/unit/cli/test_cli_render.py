@@ -86,7 +86,7 @@ Rows
 
 Documents
   create  1,000  new
-  update      0  the content changes
+  update      0  changes, or is not known to be the same
   delete      2  stale or orphaned
   keep      190  as it should be
 
@@ -106,7 +106,7 @@ Findings
              … and 7 more
 
 A sync would write 1,000 documents (123.5 kB) and delete 2 documents, then schema.json.
-Nothing was written. Requests: 3 list, 4 get, 0 put. Time: gather 1.5 s, decide 0.2 s.
+No document was written. Requests: 3 list, 4 get, 0 put. Time: gather 1.5 s, decide 0.2 s.
 """
     )
 
