@@ -66,8 +66,10 @@ def decide(
         match.match_targets(database, source, index)
     resolved = entries.resolve_entries(database, job, sources, in_place=in_place, given=given)
     keys = values.all_keys(sources)
+    # Merged sources and frames are read more than once.
+    once = len(sources) == 1 and not database.value("SELECT count(*) FROM frames")
     for index, source in enumerate(sources):
-        values.take_values(database, source, index, resolved, keys)
+        values.take_values(database, source, index, resolved, keys, view=once)
     reject_unmatched = job.policy.unmatched == "reject"
     rejects.collect_rejects(database, sources)
     find_hints(database, len(sources))

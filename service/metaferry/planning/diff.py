@@ -62,7 +62,8 @@ def build_plan(
     database.run(
         f"""
         CREATE TABLE decided AS
-        SELECT target, kind, media, {action} AS action, md5, size, token AS expect, orphan, changed_since,
+        SELECT target, kind, media, {action} AS action, md5, size, token AS expect, orphan,
+               changed_since, wid,
                CASE WHEN wanted AND NOT present THEN 'new'
                     WHEN wanted AND proof = 'listing' AND equal THEN 'unchanged: md5 in the listing'
                     WHEN wanted AND equal THEN 'unchanged: as our last run left it'
@@ -72,7 +73,7 @@ def build_plan(
         FROM (
             SELECT coalesce(w.target, d.target) AS target, w.target IS NOT NULL AS wanted,
                    d.target IS NOT NULL AS present, coalesce(w.kind, u.kind) AS kind,
-                   coalesce(w.media, u.media) AS media, w.md5, w.size, d.token,
+                   coalesce(w.media, u.media) AS media, w.md5, w.size, d.token, w.rowid AS wid,
                    CASE WHEN d.md5 IS NOT NULL THEN 'listing'
                         WHEN l.token IS NOT DISTINCT FROM d.token AND d.token IS NOT NULL THEN 'ledger'
                    END AS proof,
@@ -209,7 +210,7 @@ def write_plan(database: Database, *, max_shard_rows: int = _SHARD_ROWS) -> int:
                    p.target, p.kind, p.media, p.action,
                    CASE WHEN p.action IN ('create', 'update') THEN w.body END AS body,
                    p.md5, p.size, p.expect, p.why
-            FROM decided p LEFT JOIN wanted w ON w.target = p.target AND p.action IN ('create', 'update')
+            FROM decided p LEFT JOIN wanted w ON w.rowid = p.wid AND p.action IN ('create', 'update')
             WHERE p.action <> 'postpone'
         ) TO {sql.quote_text(str(folder))} (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (shard))
         """

@@ -201,7 +201,10 @@ def match_targets(database: Database, source: Loaded, index: int) -> None:
         f"""
         CREATE TABLE repeated AS
         SELECT target, list_sort(list(struct_pack(file := file, r := "row")))[:5] AS places
-        FROM match_{index} WHERE code IS NULL GROUP BY target HAVING count(*) > 1
+        FROM match_{index} SEMI JOIN (
+            SELECT target FROM match_{index} WHERE code IS NULL GROUP BY target HAVING count(*) > 1
+        ) twice USING (target)
+        WHERE code IS NULL GROUP BY target
         """
     )
     if database.value("SELECT count(*) FROM repeated"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metaferry.findings import Code
-from metaferry.lightly.names import Kind
 from metaferry.planning import sql
 from metaferry.planning.database import Database
 from metaferry.planning.entries import KeyPath
@@ -37,8 +36,6 @@ def build_wanted(database: Database, sources: Sequence[Loaded], keys: Sequence[K
         )
         """
     )
-    for index in range(len(sources)):
-        database.run(f"DROP TABLE IF EXISTS values_{index} CASCADE")
 
 
 def _merge(
@@ -76,8 +73,7 @@ def _merge(
 def _with_video_values(database: Database, columns: Sequence[str]) -> str:
     """SQL of `merged` with each video's values below its frames', and the digits of the video."""
     own = ", ".join(["m.target", "m.kind", "m.media", "m.frame", "f.digits"])
-    frames = database.value(f"SELECT count(*) FROM merged WHERE kind = '{Kind.FRAME}'")
-    if not frames:
+    if not database.value("SELECT count(*) FROM frames"):
         plain = "".join(f", m.{c}" for c in columns)
         return f"SELECT m.target, m.kind, m.media, m.frame, NULL::BIGINT AS digits{plain} FROM merged m"
     filled = "".join(f", coalesce(m.{c}, v.{c}) AS {c}" for c in columns)

@@ -53,16 +53,19 @@ def all_keys(sources: Sequence[Loaded]) -> list[KeyPath]:
 
 
 def take_values(
-    database: Database, source: Loaded, index: int, entries: Entries, keys: Sequence[KeyPath]
+    database: Database, source: Loaded, index: int, entries: Entries, keys: Sequence[KeyPath], *, view: bool
 ) -> None:
-    """Rejects rows whose values do not fit, then builds `values_i` from the rest."""
+    """Rejects rows whose values do not fit, then builds `values_i` from the rest.
+
+    As a view where it will be read only once: a million rows are then written once less.
+    """
     columns = [_column(key, entries) for key in source.keys]
     _reject_misfits(database, source, index, columns)
     by_path = {column.key.path: column.json for column in columns}
     values = ", ".join(f"{by_path.get(path, 'NULL::VARCHAR')} AS v{n}" for n, path in enumerate(keys))
     database.run(
         f"""
-        CREATE TABLE values_{index} AS
+        CREATE {"VIEW" if view else "TABLE"} values_{index} AS
         SELECT m.target, m.kind, m.media, m.frame{", " if values else ""}{values}
         FROM {source.table} s JOIN match_{index} m ON m.rid = s.rowid
         WHERE m.code IS NULL
