@@ -340,7 +340,7 @@ class Job(_Model):
         default=300.0, ge=0, allow_inf_nan=False, description="Seconds one request is retried for."
     )
     memory_limit: str = Field(
-        default="1GB",
+        default="768MB",
         pattern=r"^[0-9]+(\.[0-9]+)? ?([KMGT]i?)?B$",
         description="Memory of the planning engine; beyond, it spills.",
     )
