@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _DECIMAL: Final = r"-?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]+)?"
+_FIRST_ROWS: Final = 10_240
 _LONG_INTEGER: Final = r"-?[0-9]{16,}"
 
 
@@ -61,22 +62,27 @@ class TextColumn:
 
 
 def find_types(con: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str]) -> list[TextColumn]:
-    """The type of each text column of a table, in one or two scans. A column without cells is text."""
-    quoted = {name: quote_ident(name) for name in columns}
-    filled = _counts(con, table, [f"count({cell})" for cell in quoted.values()])
+    """The type of each text column of a table, in a few scans. A column without cells is text."""
+    filled = _counts(con, table, [f"count({quote_ident(name)})" for name in columns])
     types = dict.fromkeys(columns, "VARCHAR")
     left = [name for name, count in zip(columns, filled, strict=True) if count]
     for kind, test in _TESTS.items():
-        misfits = _counts(con, table, [f"count(*) FILTER (NOT {test(quoted[name])})" for name in left])
-        types |= {name: kind for name, count in zip(left, misfits, strict=True) if not count}
-        left = [name for name, count in zip(left, misfits, strict=True) if count]
+        # One misfit proves that a column is not of a kind, so a look at the first rows spares most
+        # columns the scan of all of them. What is left is decided by every row.
+        fitting = left
+        for rows in (f" WHERE rowid < {_FIRST_ROWS}", ""):
+            counts = [f"count(*) FILTER (NOT {test(quote_ident(name))})" for name in fitting]
+            misfits = _counts(con, table, counts, rows)
+            fitting = [name for name, count in zip(fitting, misfits, strict=True) if not count]
+        types |= dict.fromkeys(fitting, kind)
+        left = [name for name in left if name not in fitting]
     return [TextColumn(con, table, name, kind) for name, kind in types.items()]
 
 
-def _counts(con: duckdb.DuckDBPyConnection, table: str, counts: list[str]) -> tuple[int, ...]:
+def _counts(con: duckdb.DuckDBPyConnection, table: str, counts: list[str], rows: str = "") -> tuple[int, ...]:
     if not counts:
         return ()
-    (row,) = con.execute(f"SELECT {', '.join(counts)} FROM {quote_ident(table)}").fetchall()
+    (row,) = con.execute(f"SELECT {', '.join(counts)} FROM {quote_ident(table)}{rows}").fetchall()
     return tuple(row)
 
 

@@ -1,7 +1,7 @@
 """CSV and TSV into a staging table, cell by cell as text, with the line of every row.
 
-The reader is Python's `csv` in its strict mode: the line numbers are exact, and a bad row is named
-instead of being repaired. A line ends with LF, CR LF or CR. Cells that are empty are null; blank
+What is a row is decided by Python's `csv` in its strict mode: the line numbers are exact, and a bad
+row is named instead of being repaired. A line ends with LF, CR LF or CR. Cells that are empty are null; blank
 lines are no rows. A row that is ragged, not UTF-8, holds a NUL, or has a quote that is never closed
 is a reject, and the rest of the file is read as far as that is safe. What types the columns have is
 found out afterwards, over all rows (`column_types.py`).
@@ -13,19 +13,21 @@ import csv
 import io
 import itertools
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
 
 from metaferry.errors import JobError
 from metaferry.storage.portal import Portal
-from metaferry.tables.blocks import ByteStream
+from metaferry.tables.blocks import LONGEST_LINE, ByteStream
 from metaferry.tables.column_types import find_types
 from metaferry.tables.files import TableObject
 from metaferry.tables.model import FILE, ROW, Staged, TableFile, folded
-from metaferry.tables.staging import BATCH_ROWS, Rejects, StagingTable, check_names, quote_ident
+from metaferry.tables.staging import PYTHON_ROWS, Rejects, StagingTable, check_names, quote_ident
 
 if TYPE_CHECKING:
     import duckdb
@@ -68,11 +70,11 @@ def stage_delimited(
             schema = pa.schema([(name, pa.string()) for name in columns])
             staging = StagingTable(con, table, schema, progress, empty_is_null=True)
         picks = _picks(reader.header, columns, used, file.url, files[0].url, place)
-        for lines, rows in reader.batches():
-            cells = list(zip(*rows, strict=True))
-            arrays = [pa.array(cells[pick], pa.string()) for pick in picks]
-            staging.append(index, pa.array(lines, pa.int64()), arrays)
+        for lines, cells in reader.batches(picks):
+            staging.append(index, lines, cells)
         done.append(TableFile(file.url, stream.size, stream.token, reader.rows))
+    if staging is not None:
+        staging.flush()
     typed = find_types(con, table, columns)
     casts = ", ".join(f"{column.cast} AS {quote_ident(column.name)}" for column in typed)
     return Staged(
@@ -90,84 +92,150 @@ def stage_delimited(
     )
 
 
-@dataclass(slots=True)
-class _Texts:
-    """The text of a file, line by line. `dirty` from the first piece on that holds what no cell may."""
-
-    stream: ByteStream
-    dirty: bool = False
-
-    def lines(self) -> Iterator[str]:
-        return itertools.chain.from_iterable(map(self._lines_of, self.stream.pieces(carriage_returns=True)))
-
-    def _lines_of(self, piece: bytes) -> io.StringIO:
-        try:
-            text = piece.decode()
-        except UnicodeDecodeError:
-            text = piece.decode(errors="surrogateescape")
-            self.dirty = True
-        if "\0" in text:
-            self.dirty = True
-        return io.StringIO(text, newline="")  # newline="": LF, CR LF and CR end lines, and are kept
-
-
 class _Reader:
-    """The rows of one file, in batches. The header is read at once; `rows` counts malformed ones too."""
+    """The rows of one file as columns of text. The header is read at once; `rows` counts all rows.
+
+    A piece of the file without anything special is parted by pyarrow, which is many times as fast;
+    all others go through `csv`, which decides what is a row. The two agree on every piece that the
+    first is given (a property test).
+    """
 
     def __init__(self, url: str, stream: ByteStream, delimiter: str, rejects: Rejects, place: str) -> None:
         self.rows = 0
         self._url = url
         self._rejects = rejects
-        self._texts = _Texts(stream)
-        lines = self._texts.lines()
-        first = next(lines, "")
-        skipped = 0
-        while first and not first.strip("\r\n"):
-            first = next(lines, "")
-            skipped += 1
-        self._delimiter = delimiter or _delimiter(first, url)
-        # A header with a line break in a quoted name goes on in the following lines.
-        reader = csv.reader(itertools.chain([first], lines), delimiter=self._delimiter, strict=True)
-        try:
-            self.header = next(reader, [])
-        except csv.Error as error:
-            raise JobError(f"{url}: the header line cannot be read: {error}", place=place) from None
-        if not self.header:
-            raise JobError(f"{url} is empty", place=place, advice="its first line has to name the columns")
-        if self._texts.dirty and any(map(_fault, self.header)):
-            raise JobError(f"{url}: the header line is not UTF-8 text", place=place)
-        check_names(self.header, url, place)
-        self._lines = lines
-        self._line = skipped + reader.line_num  # lines behind us
+        self._pieces = stream.pieces(carriage_returns=True)
+        self._line = 0  # lines behind the last whole row
+        self._dirty = False  # a piece held what no cell may hold
+        self._stopped = False
+        header, self._delimiter, self._rest = self._read_header(delimiter, place)
+        check_names(header, url, place)
+        self.header = header
+        alone = re.escape(self._delimiter).encode()
+        #: Cells in quotes that begin and end as they should, within one line.
+        self._quoted = re.compile(rb'(?<![^\n%b])"[^"\r\n]*(?:""[^"\r\n]*)*"(?=[\r\n%b]|\Z)' % (alone, alone))
+        self._format = (
+            pacsv.ReadOptions(column_names=self.header, use_threads=False, block_size=2 * LONGEST_LINE),
+            pacsv.ParseOptions(delimiter=self._delimiter),
+            pacsv.ConvertOptions(
+                column_types=dict.fromkeys(self.header, pa.string()), strings_can_be_null=False
+            ),
+        )
 
-    def batches(self) -> Iterator[tuple[list[int], list[list[str]]]]:
-        """Lines where rows start, and their cells, as many as the header has."""
+    def _read_header(self, delimiter: str, place: str) -> tuple[list[str], str, bytes]:
+        """The header's cells, the delimiter, and what is left of the piece that the header ends in."""
+        piece, first = b"", b""
+        while not first and (piece := next(self._pieces, b"")):
+            first = piece.lstrip(b"\r\n")
+            self._line += _line_ends(piece[: len(piece) - len(first)])
+        found = delimiter or _delimiter(re.split(rb"[\r\n]", first, maxsplit=1)[0], self._url)
+        text = io.StringIO(self._decode(first), newline="")
+
+        def lines() -> Iterator[str]:
+            nonlocal text
+            while line := text.readline():
+                yield line
+                if text.tell() == len(text.getvalue()):  # a quoted name goes on in the next piece
+                    text = io.StringIO(self._decode(next(self._pieces, b"")), newline="")
+
+        reader = csv.reader(lines(), delimiter=found, strict=True)
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise JobError(f"{self._url}: the header line cannot be read: {error}", place=place) from None
+        if not header:
+            advice = "its first line has to name the columns"
+            raise JobError(f"{self._url} is empty", place=place, advice=advice)
+        if self._dirty and any(map(_fault, header)):
+            raise JobError(f"{self._url}: the header line is not UTF-8 text", place=place)
+        self._line += reader.line_num
+        return header, found, text.read().encode(errors="surrogateescape")
+
+    def _decode(self, piece: bytes) -> str:
+        try:
+            text = piece.decode()
+        except UnicodeDecodeError:
+            text = piece.decode(errors="surrogateescape")
+            self._dirty = True
+        self._dirty = self._dirty or "\0" in text
+        return text
+
+    def batches(self, picks: Sequence[int]) -> Iterator[tuple[pa.Array, list[pa.Array]]]:
+        """Lines where rows start, and the picked columns as text ("" where a cell is empty)."""
+        for piece in itertools.chain([self._rest] if self._rest else [], self._pieces):
+            if self._stopped:
+                return
+            columns = self._parted(piece)
+            if columns is None:
+                yield from self._read(piece, picks)
+                continue
+            count = len(columns[0])
+            lines = pa.array(range(self._line + 1, self._line + 1 + count), pa.int64())
+            self._line += count
+            self.rows += count
+            yield lines, [columns[pick] for pick in picks]
+
+    def _parted(self, piece: bytes) -> list[pa.Array] | None:
+        """The columns of a piece in which each line is a row; None where that is not certain."""
+        if b"\0" in piece or piece.count(b"\r") != piece.count(b"\r\n"):
+            return None
+        if piece.startswith((b"\n", b"\r\n")) or b"\n\n" in piece or b"\n\r\n" in piece:
+            return None  # blank lines, which are no rows but count as lines
+        if b'"' in piece and b'"' in self._quoted.sub(b"", piece):
+            return None
+        try:
+            table = pacsv.read_csv(io.BytesIO(piece), *self._format)
+        except pa.ArrowInvalid:  # ragged, or not UTF-8: `csv` finds out in which line
+            return None
+        columns = [column.combine_chunks() for column in table.columns]
+        longest = max((pc.max(pc.binary_length(column)).as_py() or 0 for column in columns), default=0)
+        if longest > LARGEST_CELL or table.num_rows != _line_ends(piece) + (not piece.endswith(b"\n")):
+            return None
+        return columns
+
+    def _read(self, piece: bytes, picks: Sequence[int]) -> Iterator[tuple[pa.Array, list[pa.Array]]]:
+        """The rows of a piece, and of as many pieces after it as its last row goes on."""
         before = self._line
         width = len(self.header)
-        reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
-        texts = self._texts
-        line = before
+        reader = csv.reader(self._lines_from(piece, before), delimiter=self._delimiter, strict=True)
         starts: list[int] = []
         rows: list[list[str]] = []
         more = True
         while more:
             more = False
             try:
-                for row in itertools.islice(reader, BATCH_ROWS):
+                for row in itertools.islice(reader, PYTHON_ROWS):
                     more = True
-                    if len(row) == width and not (texts.dirty and any(map(_fault, row))):
-                        starts.append(line + 1)
+                    if len(row) == width and not (self._dirty and any(map(_fault, row))):
+                        starts.append(self._line + 1)
                         rows.append(row)
                     elif row:
-                        self._reject_row(line + 1, row, width)
-                    line = before + reader.line_num
+                        self._reject_row(self._line + 1, row, width)
+                    self._line = before + reader.line_num
             except csv.Error as error:
-                start, line = line + 1, before + reader.line_num
-                more = self._reject_lines(start, line, str(error))
-            if len(rows) >= BATCH_ROWS // 2 or (not more and rows):
+                start, self._line = self._line + 1, before + reader.line_num
+                more = self._reject_lines(start, self._line, str(error))
+                self._stopped = not more
+            if len(rows) >= PYTHON_ROWS or (not more and rows):
                 self.rows += len(rows)
-                yield starts, rows
+                cells = list(zip(*rows, strict=True))
+                yield pa.array(starts, pa.int64()), [pa.array(cells[pick], pa.string()) for pick in picks]
                 starts, rows = [], []
+
+    def _lines_from(self, piece: bytes, before: int) -> Iterator[str]:
+        """The lines of a piece, and of those after it while the row that has begun is not whole."""
+        given = before
+        while True:
+            # newline="": LF, CR LF and CR end lines, and are kept.
+            for line in io.StringIO(self._decode(piece), newline=""):
+                given += 1
+                yield line
+            # Here the reader wants more: for a new row, or for the one that it is in.
+            if given == self._line:
+                return
+            piece = next(self._pieces, b"")
+            if not piece:
+                return
 
     def _reject_row(self, line: int, row: list[str], width: int) -> None:
         self.rows += 1
@@ -186,7 +254,7 @@ class _Reader:
     def _reject_lines(self, start: int, end: int, error: str) -> bool:
         """Names what the reader could not read; answers whether it is safe to go on after it."""
         self.rows += 1
-        goes_on = True
+        goes_on = "field larger than" not in error
         # Which of the lines were rows nobody can tell: all of them are named, and none is used.
         where = f"lines {start} to {end} were not read" if end > start else "the line was not read"
         if "unexpected end of data" in error:
@@ -196,7 +264,6 @@ class _Reader:
                 f"a cell has more than {LARGEST_CELL:,} characters, or its quote is never closed: "
                 f"nothing was read from line {start} on"
             )
-            goes_on = False
         elif "expected after" in error:
             message = f"there is text after a closing quote: {where}"
         else:
@@ -215,11 +282,15 @@ def _fault(cell: str) -> str:
     return "" if byte is None else f"is not UTF-8: it holds the byte 0x{byte:02x}"
 
 
-def _delimiter(header: str, url: str) -> str:
-    if "," in header:
+def _line_ends(piece: bytes) -> int:
+    return piece.count(b"\n") + piece.count(b"\r") - piece.count(b"\r\n")
+
+
+def _delimiter(header: bytes, url: str) -> str:
+    if b"," in header:
         return ","
-    best = max(";\t|", key=header.count)
-    if not header.count(best):
+    best = max(";\t|", key=lambda mark: header.count(mark.encode()))
+    if best.encode() not in header:
         return ","  # a table of one column
     log.info("%s: cells are separated by %r, as in the header line", url, best)
     return best

@@ -21,7 +21,7 @@ from metaferry.tables.blocks import ByteStream
 from metaferry.tables.files import TableObject
 from metaferry.tables.json_shapes import Malformed, ObjectShape, Structure, check_text, shape_of_line
 from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile, folded
-from metaferry.tables.staging import BATCH_ROWS, Rejects, StagingTable, check_names, quote_ident, quote_text
+from metaferry.tables.staging import Rejects, StagingTable, check_names, quote_ident, quote_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _LINE: Final = "__metaferry_line"
 #: Shapes remembered, so that a line like one before it costs a look-up.
 _REMEMBERED: Final = 4096
+#: Sixteen digits in a row, once every digit is written as 0: an expression would take far longer.
+_LONG_INTEGER: Final = b"0" * 16
+_DIGITS: Final = bytes.maketrans(b"123456789", b"0" * 9)
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -57,6 +60,7 @@ def stage_json_lines(
         lines = _Lines(file.url, stream, structure, names, used, rejects, place)
         rows = lines.stage(staging, index)
         done.append(TableFile(file.url, stream.size, stream.token, rows))
+    staging.flush()
     members = {key: member for key, member in structure.members.items() if not folded(key).startswith(OURS)}
     check_names(list(members), files[0].url, place)
     columns, values = [], []
@@ -118,6 +122,7 @@ class _Lines:
         line = rows = 0
         seen = self._seen
         for piece in self._stream.pieces(carriage_returns=False):
+            long_integers = _LONG_INTEGER in piece.translate(_DIGITS)
             for raw in self._split(piece):
                 line += 1
                 text = raw if isinstance(raw, str) else raw.decode(errors="replace")
@@ -127,7 +132,7 @@ class _Lines:
                 try:
                     if isinstance(raw, bytes):
                         raise Malformed(f"the line is not UTF-8: {_bad_byte(raw)}")
-                    shape = shape_of_line(text)
+                    shape = shape_of_line(text, long_integers=long_integers)
                     if shape not in seen:
                         self._learn(shape, line)
                     if "\\u" in text and _SURROGATE.search(text):
@@ -139,11 +144,8 @@ class _Lines:
                     continue
                 numbers.append(line)
                 texts.append(text)
-            if len(texts) >= BATCH_ROWS // 2:
-                staging.append(index, pa.array(numbers, pa.int64()), [pa.array(texts, pa.string())])
-                numbers, texts = [], []
-        if texts:
             staging.append(index, pa.array(numbers, pa.int64()), [pa.array(texts, pa.string())])
+            numbers, texts = [], []
         return rows
 
     def _learn(self, shape: ObjectShape, line: int) -> None:

@@ -57,6 +57,7 @@ def stage_parquet(
             staging.append(index, numbers, batch[1])
             row += len(numbers)
         done.append(TableFile(footer.file.url, footer.size, footer.token, row - 1))
+    staging.flush()
     columns = ", ".join(quote_ident(name) for name in schema.names)
     described = con.execute(f"DESCRIBE {quote_ident(table)}").fetchall()
     return Staged(

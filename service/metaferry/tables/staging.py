@@ -1,6 +1,6 @@
 """Rows into the engine: Arrow tables appended to a staging table, malformed rows to `rejects`.
 
-Appends are batches of about a row group of the engine. Nothing here reads a file or knows a format.
+Appends are gathered to about a row group of the engine. Nothing here reads a file or knows a format.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from metaferry.tables.model import FILE, OURS, ROW, folded
 if TYPE_CHECKING:
     import duckdb
 
-#: Rows of one append: the engine's row group, which it compresses and writes out as a whole.
+#: Rows handed over at once: the engine's row group, which it compresses and writes out as a whole.
 BATCH_ROWS: Final = 122_880
+#: Rows held as Python objects at once. Few: the garbage collector walks over all of them again and again.
+PYTHON_ROWS: Final = 4_096
 _INCOMING: Final = "metaferry_incoming"
 _FLUSH_REJECTS: Final = 10_000
 _REJECTS: Final = pa.schema(
@@ -66,14 +68,26 @@ class StagingTable:
         self._select = ", ".join(
             [FILE, ROW, *(f"nullif({value}, '')" if empty_is_null else value for value in values)]
         )
+        self._waiting: list[pa.RecordBatch] = []
+        self._rows = 0
         self._execute("CREATE TABLE {} AS SELECT * FROM {}", self._schema.empty_table())
 
     def append(self, file: int, rows: pa.Array, columns: Sequence[pa.Array]) -> None:
         """Rows of one file: their lines or numbers (int64), and their values in the table's order."""
         index = pa.repeat(pa.scalar(file, pa.int32()), len(rows))
-        batch = pa.Table.from_arrays([index, rows, *columns], schema=self._schema)
+        self._waiting.append(pa.RecordBatch.from_arrays([index, rows, *columns], schema=self._schema))
+        self._rows += len(rows)
+        if self._rows >= BATCH_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hands over what is waiting; to be called after the last append."""
+        if not self._rows:
+            return
+        batch = pa.Table.from_batches(self._waiting, self._schema)
         self._execute(f"INSERT INTO {{}} SELECT {self._select} FROM {{}}", batch)
-        self._progress(len(rows))
+        self._progress(self._rows)
+        self._waiting, self._rows = [], 0
 
     def _execute(self, statement: str, batch: pa.Table) -> None:
         self._con.register(_INCOMING, batch)
