@@ -40,14 +40,14 @@ check: .venv/ready-dev ## style, types, layers, generated docs
 	@echo "check: layers"
 	@$(BIN)/lint-imports
 	@echo "check: generated docs"
-	@$(BIN)/python tools/job_docs.py --check
+	@$(BIN)/python docs/generate.py --check
 
 format: .venv/ready-dev ## formats the sources
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/ruff format .
 
 docs: .venv/ready-dev ## writes docs/job-file.md from the model
-	$(BIN)/python tools/job_docs.py
+	$(BIN)/python docs/generate.py
 
 bench: .venv/ready-dev ## the figures: documents planned a second, memory, share of the bare put rate
 	cd tests && for script in benchmarks/[a-z]*.py; do \
@@ -57,22 +57,22 @@ bench: .venv/ready-dev ## the figures: documents planned a second, memory, share
 
 lock: ## versions and hashes anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "lock: uv is needed; name it with UV=/path/to/uv" >&2; exit 1; }
-	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o requirements-dev.lock
-	$(COMPILE) $(UPGRADE) -c requirements-dev.lock pyproject.toml -o requirements.lock
-	$(COMPILE) $(UPGRADE) -c requirements-dev.lock --group build -o requirements-build.lock
+	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o tests/requirements.lock
+	$(COMPILE) $(UPGRADE) -c tests/requirements.lock pyproject.toml -o requirements.lock
+	$(COMPILE) $(UPGRADE) -c tests/requirements.lock --group build -o deploy/build.lock
 
 clean: ## removes .venv, .cache and what tools and runs left behind
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist metaferry-demo
-	find service tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find service tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- what the targets stand on; a stamp is newer than what it was made from
 
-.venv/ready-run: requirements.lock requirements-build.lock pyproject.toml tools/setup.sh
-	@[ .venv/ready-dev -nt requirements-dev.lock ] && [ .venv/ready-dev -nt pyproject.toml ] || tools/setup.sh run
+.venv/ready-run: requirements.lock deploy/build.lock pyproject.toml .ci/setup.sh
+	@[ .venv/ready-dev -nt tests/requirements.lock ] && [ .venv/ready-dev -nt pyproject.toml ] || .ci/setup.sh run
 	@touch $@
 
-.venv/ready-dev: requirements-dev.lock pyproject.toml tools/setup.sh
-	@tools/setup.sh dev
+.venv/ready-dev: tests/requirements.lock pyproject.toml .ci/setup.sh
+	@.ci/setup.sh dev
 	@touch $@
 
 .cache/azurite.ready: .venv/ready-dev tests/servers/setup_azurite.py

@@ -74,14 +74,13 @@ def pages(rows: int) -> Iterator[list[object]]:
 
 
 def measure(table: Path, rows: int) -> dict[str, float]:
-    from metaferry.progress import Silent
-
     from metaferry.job import Job
     from metaferry.media.listing import MediaFilter
     from metaferry.planning import build, diff
     from metaferry.planning.database import open_database
     from metaferry.planning.formats import LEDGER_COLUMNS, ddl
     from metaferry.planning.listings import Listings
+    from metaferry.progress import Silent
     from metaferry.runs.gather import Storages, load_sources
     from metaferry.storage.portal import Portal
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_job_files_page_is_what_the_model_says() -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tools/job_docs.py"), "--check"],
+        [sys.executable, str(ROOT / "docs/generate.py"), "--check"],
         capture_output=True,
         text=True,
         check=False,

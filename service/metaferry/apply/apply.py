@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metaferry.progress import Stop
-
 from metaferry.apply.shards import Step, batches
 from metaferry.errors import Conflict, Denied, Expired, MetaferryError, NotFound, StorageError
 from metaferry.planning.formats import Action, Outcome
+from metaferry.progress import Stop
 from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Storage
 
 _WRITES = frozenset({Action.CREATE, Action.UPDATE})

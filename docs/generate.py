@@ -1,7 +1,7 @@
 """Writes docs/job-file.md from the model of the job, so that the two cannot differ.
 
-python tools/job_docs.py           writes it
-python tools/job_docs.py --check   exit code 1 when it is not what the model says
+python docs/generate.py           writes it
+python docs/generate.py --check   exit code 1 when it is not what the model says
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv ready: `tools/setup.sh run` for using metaferry, `tools/setup.sh dev` for its tests too.
+# Makes .venv ready: `.ci/setup.sh run` for using metaferry, `.ci/setup.sh dev` for its tests too.
 # Called by the Makefile, which knows when it is needed. PYTHON names the interpreter to use.
 set -eu
 cd "$(dirname "$0")/.."
@@ -40,8 +40,8 @@ elif ! new_enough .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/
 fi
 
 case $what in
-    run) set -- -r requirements.lock -r requirements-build.lock ;;
-    dev) set -- -r requirements-dev.lock ;;
+    run) set -- -r requirements.lock -r deploy/build.lock ;;
+    dev) set -- -r tests/requirements.lock ;;
     *) fail "run or dev, not $what" ;;
 esac
 say "installing the locked packages, each checked against its hash; the first time this takes a minute or two"
