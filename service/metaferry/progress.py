@@ -11,6 +11,8 @@ import signal as signals
 import threading
 from typing import Protocol
 
+from metaferry.errors import Interrupted
+
 
 class Progress(Protocol):
     """Called from the thread and the event loop of a run: `advance` must be cheap and thread-safe."""
@@ -36,6 +38,33 @@ class Silent:
 
     def note(self, text: str) -> None:
         pass
+
+
+class Stopping:
+    """Progress that ends the work it watches when `stop` is set, by raising `Interrupted`.
+
+    For what may be ended between any two steps because it changes nothing: listing, reading,
+    counting. Writing is not: it looks at the flag itself, and drains.
+    """
+
+    def __init__(self, progress: Progress, stop: Stop) -> None:
+        self._progress = progress
+        self._stop = stop
+
+    def phase(self, name: str, total: int | None) -> None:
+        self._check()
+        self._progress.phase(name, total)
+
+    def advance(self, count: int) -> None:
+        self._check()
+        self._progress.advance(count)
+
+    def note(self, text: str) -> None:
+        self._progress.note(text)
+
+    def _check(self) -> None:
+        if self._stop.requested:
+            raise Interrupted(self._stop.signal or signals.SIGINT)
 
 
 class Stop:

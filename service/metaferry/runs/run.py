@@ -38,7 +38,7 @@ from metaferry.planning.formats import (
     ddl,
 )
 from metaferry.planning.match import Video
-from metaferry.progress import Progress, Silent, Stop
+from metaferry.progress import Progress, Silent, Stop, Stopping
 from metaferry.runs.gather import Storages, gather
 from metaferry.runs.ledger import Ledger, export_parquet
 from metaferry.runs.outcomes import Outcomes
@@ -119,18 +119,18 @@ def _run(
         Storages(job, portal) as storages,
         open_database(memory_limit=job.memory_limit, scratch=job.scratch) as database,
     ):
-        run = _Run(job, report, database, storages, portal, progress, world)
+        run = _Run(job, report, database, storages, portal, progress, world, stop)
         try:
             run.decide(prefix, limit)
             if out is not None:
                 run.keep_plan(out)
-            if stop is not None:
+            if stop is None:
+                run.count_requests()
+            else:
                 run.apply(stop)
         except MetaferryError as error:
             report.exit_code = exit_code(error)
             raise
-        finally:
-            run.count_requests()
 
 
 class _Run:
@@ -145,13 +145,16 @@ class _Run:
         portal: Portal,
         progress: Progress,
         world: Surroundings,
+        stop: Stop | None,
     ) -> None:
         self.job = job
         self.report = report
         self.database = database
         self.storages = storages
         self.portal = portal
-        self.progress = progress
+        # Until the first write a stop ends the run where it is; nothing has to be drained.
+        self.progress = progress if stop is None else Stopping(progress, stop)
+        self.writing_progress = progress
         self.world = world
         self.input = storages.at(job.input)
         self.lightly = storages.at(job.lightly_location)
@@ -270,7 +273,9 @@ class _Run:
         report = self.report
         self.database.run(ddl("outcomes", OUTCOME_COLUMNS))
         try:
-            if not self.decided.stopped:
+            if self.decided.stopped:
+                self._nothing_done()
+            else:
                 with _timed(self, "apply"):
                     self._apply(stop)
         except MetaferryError as error:
@@ -291,7 +296,7 @@ class _Run:
         tally = Tally()
         if total:
             diff.write_plan(self.database)
-            self.progress.phase("Writing documents", total)
+            self.writing_progress.phase("Writing documents", total)
             with Outcomes(self.database) as outcomes:
                 try:
                     self.portal.run(
@@ -302,7 +307,7 @@ class _Run:
                             record=outcomes.add,
                             tally=tally,
                             stop=stop,
-                            advance=self.progress.advance,
+                            advance=self.writing_progress.advance,
                         )
                     )
                 finally:
@@ -325,6 +330,14 @@ class _Run:
             report.schema.written = False
         elif self.decided.entries.changed:
             self._write_schema()
+
+    def _nothing_done(self) -> None:
+        """The counts of a run that a limit stopped: what was planned waits for a later one."""
+        documents = self.report.documents
+        documents.postponed += documents.create + documents.update
+        documents.leave += documents.delete
+        documents.create = documents.update = documents.delete = 0
+        self.report.schema.written = False
 
     def _write_schema(self) -> None:
         """`schema.json`, last: whoever reads it finds every document it describes."""
@@ -368,6 +381,7 @@ class _Run:
         report.report_url = state.url_of(key)
         report.finished = self.world.now().isoformat(timespec="seconds")
         self.count_requests()
+        report.requests.put += 1  # its own, so that the file and what a caller gets are the same
         state.write(key, report.to_json())
 
     def _leave_report_after(self, error: MetaferryError) -> None:
