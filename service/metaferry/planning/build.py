@@ -164,7 +164,7 @@ def _safety(database: Database, job: Job, counts: Sequence[SourceCounts]) -> tup
     most = limit_of(job.policy.max_delete, in_place, name="max_delete")
     if orphans > most:
         return (
-            f"{orphans:,} orphaned documents of {in_place:,} would be deleted, "
+            f"{orphans:,} orphaned document{'s' if orphans > 1 else ''} of {in_place:,} would be deleted, "
             f"and policy.max_delete is {job.policy.max_delete}",
             f"look at them with `metaferry plan`, then let them pass: --set policy.max_delete={orphans}",
         )

@@ -178,16 +178,16 @@ def _findings(database: Database) -> None:
         f"""
         INSERT INTO findings
         SELECT '{Code.DOCUMENT_ORPHAN}', 'warning',
-               CASE WHEN action = 'delete' THEN 'deleted: ' ELSE 'left in place: ' END || why,
+               CASE WHEN action = 'delete' THEN 'to be deleted: ' ELSE 'left in place: ' END || why,
                CASE WHEN action = 'delete' THEN '' ELSE 'policy.delete: orphans would delete it' END,
                '', '', NULL, coalesce(media, ''), target
         FROM decided WHERE orphan
         UNION ALL
-        SELECT '{Code.DOCUMENT_STALE}', 'info', 'deleted: ' || why, '', '', '', NULL, media, target
+        SELECT '{Code.DOCUMENT_STALE}', 'info', 'to be deleted: ' || why, '', '', '', NULL, media, target
         FROM decided WHERE action = 'delete' AND NOT orphan
         UNION ALL
         SELECT '{Code.DOCUMENT_FOREIGN}', 'warning',
-               'replaced, though somebody else changed it since our last run',
+               'to be replaced: somebody else changed it since our last run',
                'keep changes in the tables: documents are made from them', '', '', NULL, media, target
         FROM decided WHERE action = 'update' AND changed_since
         """

@@ -120,12 +120,17 @@ def _report_uncovered(database: Database, sources: Sequence[Loaded], entries: Se
     """Keys that are written but that no entry reads: right by the format, worth knowing."""
     covered = {entry.path for entry in entries}
     inside = {entry.path.split("[", 1)[0] for entry in entries if "[" in entry.path}
-    missing = {
-        ".".join(key.path): source.label
-        for source in sources
-        for key in source.keys
-        if ".".join(key.path) not in covered | inside
-    }
+    missing: dict[str, str] = {}
+    for source in sources:
+        keys = [key for key in source.keys if ".".join(key.path) not in covered | inside]
+        if keys:
+            counts = ", ".join(f"count({sql.quote_ident(key.column)})" for key in keys)
+            filled = database.row(f"SELECT {counts} FROM {source.table}")
+            missing |= {
+                ".".join(key.path): source.label
+                for key, values in zip(keys, filled, strict=True)
+                if values  # a column without a value writes nothing
+            }
     for path, label in sorted(missing.items()):
         database.finding(
             Code.SCHEMA_UNCOVERED,

@@ -29,6 +29,9 @@ def find_hints(database: Database, sources: int) -> None:
     )
     if not database.value("SELECT count(*) FROM puzzles"):
         return
+    if not database.value("SELECT count(*) FROM media"):
+        _add(database, "SELECT given, 'the input holds no media at all: check `input`' AS hint FROM puzzles")
+        return
     _by_form(database)
     _by_prefix(database)
     _by_basename(database)

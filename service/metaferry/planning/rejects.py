@@ -87,7 +87,7 @@ _ADVICE: Final = {
     Code.MEDIA_UNPROVED: "try `metaferry frames` on it; a higher deadline may help",
     Code.MEDIA_COLLISION: "rename one of the files, or take one out with media.exclude",
     Code.RECORD_DUPLICATE: "keep one of the rows; from several sources they would be merged",
-    Code.VALUE_TYPE: "mend the value, or cast it in the mapping, e.g. try_cast(column AS DOUBLE)",
+    Code.VALUE_TYPE: "mend the value, cast it in the mapping, or give its schema entry another type",
     Code.VALUE_RANGE: "integers beyond 2^53 lose digits in readers: map them as text, or divide them",
 }
 
