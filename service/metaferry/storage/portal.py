@@ -89,4 +89,6 @@ class Portal:
                 else:
                     return
         finally:
-            self.run(stop(task))
+            # An iterator that was dropped, not closed, may end after the portal, which has drained it.
+            if not self._loop.is_closed():
+                self.run(stop(task))

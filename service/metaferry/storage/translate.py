@@ -197,7 +197,7 @@ def storage_error(
     detail = " ".join(str(part) for part in (failure.status, failure.code) if part)
     what = "there is no such " + _BUCKET[store] if kind is NotFound and bucket else _WHAT[kind]
     error = kind(
-        f"{url}: {what}{f' ({detail})' if detail else ''} when {_DOING[operation]} {_quoted(path)}",
+        f"{url}: {what}{f' ({detail})' if detail else ''}{_when(kind, operation, path)}",
         url=url,
         path="" if kind is NotFound and bucket else path,
         status=failure.status,
@@ -296,6 +296,13 @@ def _advice(
     if kind is Changed:
         return "run again when nobody is replacing the files"
     return ""
+
+
+def _when(kind: type[StorageError], operation: Operation, path: str) -> str:
+    if path:
+        return f" when {_DOING[operation]} {_quoted(path)}"
+    # What is not there at all was looked for, whatever the operation.
+    return "" if kind is NotFound else f" when {_DOING[operation]} it"
 
 
 def _quoted(path: str) -> str:
