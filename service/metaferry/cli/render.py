@@ -94,7 +94,7 @@ def findings_lines(report: Report) -> Iterator[Line]:
         if total > SHOWN_FINDINGS:
             yield Text(f"             … and {total - min(SHOWN_FINDINGS, len(shown)):,} more", style="dim")
     if report.rejects_url:
-        yield f"  All rejected rows: {safe(report.rejects_url)}"
+        yield f"  Every row that was not used: {safe(report.rejects_url)}"
 
 
 def _where(what: str, report: Report) -> Iterator[Line]:

@@ -132,7 +132,7 @@ def test_a_run_for_people() -> None:
         "Sync s3://bucket/x, documents in gs://other\n",
         "  failed     6  could not be written\n",
         "  postponed  7  for a later run\n",
-        "All rejected rows: gs://other/.metaferry/runs/r/rejects.parquet\n",
+        "Every row that was not used: gs://other/.metaferry/runs/r/rejects.parquet\n",
         "Done, but not everything",
         "Requests: 1 list, 2 get, 3 put, 4 delete, 1 retry, 5 throttled.",
         "Report: gs://other/.metaferry/runs/r/run.json\n",
