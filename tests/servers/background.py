@@ -41,7 +41,8 @@ def http_server(
         runners: list[web.ServerRunner] = []
 
         async def start() -> str:
-            runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=1.0)
+            server = web.Server(handler, request_factory=_any_size, access_log=None)
+            runner = web.ServerRunner(server, shutdown_timeout=1.0)
             runners.append(runner)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -57,6 +58,11 @@ def http_server(
             run(runners[0].cleanup())
             if closing is not None:
                 run(closing())
+
+
+def _any_size(*parts: Any) -> web.BaseRequest:
+    """A request as aiohttp makes it, without its limit of one megabyte."""
+    return web.BaseRequest(*parts, asyncio.get_running_loop(), client_max_size=0)
 
 
 async def _drain() -> None:

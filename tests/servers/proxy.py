@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ from servers.background import http_server
 
 #: Headers of one hop, which the proxy's own connections set for themselves.
 _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "expect", "content-length"})
+
+#: The name of the object in the first part of a GCS upload.
+_NAME = re.compile(rb'"name":\s*("(?:[^"\\]|\\.)*")')
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ class Proxy:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
-        key = unquote(request.raw_path)
+        key = _key(request.raw_path, body)
         rule = self._take(request.method, key)
         if rule is not None and rule.action == "status":
             self._note(request.method, key, rule.status, done=False)
@@ -170,6 +174,14 @@ class Proxy:
         if request.transport is not None:
             request.transport.abort()
         return web.Response()
+
+
+def _key(raw_path: str, body: bytes) -> str:
+    """The decoded path and query; an upload to GCS, which names its object in the body, gets it as path."""
+    path, mark, query = unquote(raw_path).partition("?")
+    if path.startswith("/upload/storage/") and (name := _NAME.search(body)):
+        path += "/" + json.loads(name[1])
+    return f"{path}{mark}{query}"
 
 
 @contextlib.contextmanager

@@ -23,7 +23,14 @@ from metaferry.errors import (
     UsageError,
 )
 from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
-from metaferry.storage.keys import content_type, is_addressable, is_complete, is_marker, md5_hex, whole_size
+from metaferry.storage.keys import (
+    content_type,
+    is_addressable,
+    is_complete,
+    is_marker,
+    md5_hex,
+    whole_size,
+)
 from metaferry.storage.translate import Failure, Operation, storage_error
 
 T = TypeVar("T")
@@ -166,6 +173,13 @@ class AzureAdapter:
         except NotFound as error:
             if not error.path:
                 raise
+        except Conflict:
+            # Azure answers 412, not 404, to a condition on a blob that is gone.
+            try:
+                await self._nothing(path, {})
+            except NotFound:
+                return
+            raise
 
     async def renew(self) -> None:
         """Looks the credentials up again."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from metaferry.errors import (
 )
 from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
 from metaferry.storage.keys import (
+    LARGE,
     byte_range,
     content_type,
     is_addressable,
@@ -159,6 +161,12 @@ class GcsAdapter:
         except NotFound as error:
             if not error.path:
                 raise
+        except Conflict:
+            try:
+                await self._nothing(path, None)
+            except NotFound:  # gone is gone, whatever it was
+                return
+            raise
 
     async def renew(self) -> None:
         """Looks the credentials up again."""
@@ -216,7 +224,7 @@ class GcsAdapter:
                 URL(address, encoded=True),
                 params=fs._get_params(dict(params)),
                 headers=sent,
-                data=data,
+                data=data if data is None or len(data) <= LARGE else io.BytesIO(data),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
             ) as answer:
                 body = await answer.read()

@@ -71,6 +71,7 @@ class GenericAdapter:
         self._traits = Traits(listing_md5=False, conditional=False, atomic=self._renames)
         self._fs: Any = None
         self._base = ""
+        self._wrote = False  # then the folder exists, even where a store drops the empty ones
         self._pool: ThreadPoolExecutor | None = None
         self._opening = asyncio.Lock()
 
@@ -160,7 +161,7 @@ class GenericAdapter:
         try:
             stack = [iter(self._folder(base, start))]
         except (FileNotFoundError, NotADirectoryError):
-            if base or self._exists_root():
+            if base or self._wrote or self._exists_root():
                 return
             raise self._error(Failure(code="ENOENT", kind=NotFound, bucket=True), "list", "") from None
         while stack:
@@ -230,6 +231,7 @@ class GenericAdapter:
         info = self._info(name)
         if info is None or int(info["size"]) != len(data):
             raise self._error(Failure(kind=Corrupt, code="Length"), "put", path)
+        self._wrote = True
         return Stamp(_token(info), md5_hex(data))
 
     def _write(self, name: str, data: bytes, folder: str) -> None:

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+from typing import Final
+
+#: Bytes from which a body is handed to aiohttp as a stream: it writes plain bytes in one go, which
+#: holds up everything else on the loop (and it warns of that).
+LARGE: Final = 1 << 20
 
 
 def is_addressable(path: str) -> bool:

@@ -2,11 +2,13 @@
 
 For tests, demonstrations and embedding: what is written here is what every fsspec user of this
 process reads under the same URL, and the other way round. A put swaps one finished file in, so
-nobody sees a part; the MD5 of the content is the token. Nothing outlives the process.
+nobody sees a part; the MD5 of the content is the token. Every call lets the loop run once, as a
+request would, so a loop over them starves nobody. Nothing outlives the process.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -48,12 +50,14 @@ class MemoryAdapter:
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
     ) -> Page:
+        await asyncio.sleep(0)
         here = cursor if cursor is not None else Cursor(start_after)
         return next_page(here, self._page_size, lambda after: self._walk(prefix, after or ""))
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
     ) -> Blob:
+        await asyncio.sleep(0)
         file = self._fs.store.get(self._base + path)
         if file is None:
             raise self._error(Failure(kind=NotFound), "read", path)
@@ -66,6 +70,7 @@ class MemoryAdapter:
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
         from fsspec.implementations.memory import MemoryFile
 
+        await asyncio.sleep(0)
         key = self._base + path
         with _LOCK:
             self._require(path, only_if, "put")

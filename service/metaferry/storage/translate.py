@@ -239,8 +239,8 @@ _BUCKET: dict[Store, str] = {
 RIGHTS: dict[tuple[Store, Operation], str] = {
     ("s3", "list"): "s3:ListBucket on the bucket",
     ("s3", "read"): "s3:GetObject on the objects",
-    ("s3", "put"): "s3:PutObject on the objects below .lightly/metadata/",
-    ("s3", "delete"): "s3:DeleteObject on the objects below .lightly/metadata/",
+    ("s3", "put"): "s3:PutObject on the objects below .lightly/metadata/ and .metaferry/",
+    ("s3", "delete"): "s3:DeleteObject on the objects below .lightly/metadata/ and .metaferry/",
     ("gcs", "list"): "storage.objects.list on the bucket",
     ("gcs", "read"): "storage.objects.get on the bucket",
     ("gcs", "put"): "storage.objects.create, and storage.objects.delete to replace an object",

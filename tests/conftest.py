@@ -1,0 +1,97 @@
+"""Fixtures that every test module may use: real servers, and new empty datasources on them.
+
+A server is started by the first test that asks for it and ends with the test process; with several
+workers each has its own.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from metaferry.storage.portal import Portal
+
+if TYPE_CHECKING:
+    from servers.azurite import AzureServer
+    from servers.gcs import GcsServer
+    from servers.ministack import S3Server
+
+#: `fresh_datasource(kind)` gives the URL and the options of a new, empty datasource.
+FreshDatasource = Callable[[str], tuple[str, dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    from servers.ministack import ministack
+
+    with ministack() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_server() -> Iterator[S3Server]:
+    from servers.seaweedfs import seaweedfs
+
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[GcsServer]:
+    from servers.gcs import gcs
+
+    with gcs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[AzureServer]:
+    from servers.azurite import azurite
+    from servers.setup_azurite import is_installed
+
+    if not is_installed():
+        reason = "Azurite is not installed: python tests/servers/setup_azurite.py"
+        if os.environ.get("CI") or os.environ.get("METAFERRY_FULL"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with azurite() as server:
+        yield server
+
+
+@pytest.fixture
+def fresh_datasource(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> FreshDatasource:
+    """`fresh_datasource("s3")`; kinds: local, memory, s3, seaweedfs, gcs, azure. Servers start on demand.
+
+    The datasource is below a prefix, so whatever forgets the prefix is found out.
+    """
+
+    def fresh(kind: str) -> tuple[str, dict[str, Any]]:
+        if kind == "local":
+            return str(tmp_path_factory.mktemp("datasource")), {}
+        if kind == "memory":
+            return f"memory://{uuid.uuid4().hex}/data", {}
+        if kind in ("s3", "seaweedfs"):
+            s3: S3Server = request.getfixturevalue(f"{kind}_server")
+            return f"s3://{s3.new_bucket()}/data/2026/", s3.options
+        if kind == "gcs":
+            gcs: GcsServer = request.getfixturevalue("gcs_server")
+            return f"gs://{gcs.new_bucket()}/data/2026/", gcs.options
+        if kind == "azure":
+            azure: AzureServer = request.getfixturevalue("azure_server")
+            return f"az://{azure.new_container()}/data/2026/", azure.options
+        raise ValueError(f"no datasource of kind {kind!r}")
+
+    return fresh
+
+
+@pytest.fixture(scope="session")
+def portal() -> Iterator[Portal]:
+    """One event loop in a thread for tests that are not asynchronous, which is all of them."""
+    with Portal() as portal:
+        yield portal

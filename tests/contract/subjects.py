@@ -1,0 +1,91 @@
+"""The stores the contract suite runs over, and what is known to differ between them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import pytest
+
+from metaferry.storage.contract import Adapter, Entry
+from metaferry.storage.generic import GenericAdapter
+from metaferry.storage.open import open_adapter
+from metaferry.storage.portal import Portal
+from metaferry.storage.retry import Policy, Retrying
+
+T = TypeVar("T")
+
+LOCAL: Final = ("local", "memory", "generic-file", "generic-memory")
+SERVERS: Final = ("s3", "seaweedfs", "gcs", "azure")
+KINDS: Final = (*LOCAL, *SERVERS)
+
+#: SeaweedFS lists folder by folder: `a/b` before `a.b`.
+BYTE_ORDER: Final = frozenset(KINDS) - {"seaweedfs"}
+
+#: Whose listings prove the content of what one put wrote.
+PROVES_CONTENT: Final = frozenset({"memory", "s3", "seaweedfs", "gcs", "azure"})
+
+#: Stores that check a precondition themselves, against everybody.
+CONDITIONAL: Final = frozenset(KINDS) - {"generic-file", "generic-memory"}
+
+
+@dataclass
+class Subject:
+    """One store under test. Adapters are opened anew on the same empty datasource and closed at the end."""
+
+    kind: str
+    url: str
+    options: dict[str, Any]
+    portal: Portal
+
+    def __post_init__(self) -> None:
+        self._opened: list[Adapter] = []
+
+    def adapter(self, **more: Any) -> Adapter:
+        adapter: Adapter
+        if self.kind == "generic-file":
+            adapter = GenericAdapter(f"file://{self.url}", self.options, **more)
+        elif self.kind == "generic-memory":
+            adapter = GenericAdapter(self.url, self.options, **more)
+        else:
+            adapter = open_adapter(self.url, self.options, **more)
+        self._opened.append(adapter)
+        return adapter
+
+    def storage(self, **more: Any) -> Retrying:
+        return Retrying(self.adapter(**more), Policy(retry_for=30))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.portal.run(work)
+
+    def fails(self, error: type[Exception], work: Coroutine[Any, Any, Any]) -> Any:
+        """Runs it, expects exactly that class, and returns the error."""
+        with pytest.raises(error) as caught:
+            self.run(work)
+        assert caught.type is error, f"{caught.type.__name__}: {caught.value}"
+        return caught.value
+
+    def close(self) -> None:
+        for adapter in self._opened:
+            self.run(_closing(adapter.close))
+
+
+async def _closing(close: Callable[[], Awaitable[None]]) -> None:
+    await close()
+    await close()  # safe to call twice
+
+
+async def pages_of(adapter: Adapter, prefix: str = "", **more: Any) -> list[list[Entry]]:
+    """All pages of a listing, the empty ones too."""
+    pages, cursor = [], None
+    while True:
+        page = await adapter.list_page(prefix, cursor=cursor, **more)
+        pages.append(page.entries)
+        if page.cursor is None:
+            return pages
+        cursor = page.cursor
+
+
+async def keys_of(adapter: Adapter, prefix: str = "", **more: Any) -> list[str]:
+    return [entry.path for page in await pages_of(adapter, prefix, **more) for entry in page]
