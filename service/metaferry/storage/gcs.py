@@ -285,16 +285,14 @@ def gcs_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failure
         code = str(error["errors"][0]["reason"])
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         pass  # a media download answers in plain text, a proxy in HTML
-    if code == "conditionNotMet":
-        return Failure(status, code, kind=Conflict)
-    if status == 400 and "hash" in text:  # the MD5 that went with the content does not match it
-        return Failure(status, code, kind=Corrupt)
     wait = headers.get("Retry-After", "")
     return Failure(
         status,
         code,
         retry_after=float(wait) if wait.isdigit() else None,
         bucket=status == 404 and "bucket" in text and "object" not in text.lower(),
+        # The MD5 that went with the content does not match it; the reason is only `invalid`.
+        kind=Corrupt if status == 400 and "hash" in text else None,
     )
 
 

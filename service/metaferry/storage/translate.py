@@ -106,6 +106,7 @@ CODES: dict[str, type[StorageError]] = {
     "ResourceNotFound": NotFound,
     "PreconditionFailed": Conflict,
     "ConditionNotMet": Conflict,
+    "conditionNotMet": Conflict,
     "TargetConditionNotMet": Conflict,
     "BlobAlreadyExists": Conflict,
     # -- not here, not ever
@@ -172,18 +173,12 @@ def classify(failure: Failure) -> type[StorageError]:
 
 def errno_failure(error: OSError) -> Failure:
     """An operating system's error as a failure; its text is dropped, since it quotes whole paths."""
-    if isinstance(error, FileNotFoundError):
-        return Failure(code="ENOENT", kind=NotFound)
-    if isinstance(error, PermissionError):
-        return Failure(code=errno.errorcode.get(error.errno or 0, "EACCES"), kind=Denied)
-    if isinstance(error, FileExistsError):
-        return Failure(code="EEXIST", kind=Conflict)
-    if isinstance(error, (TimeoutError, ConnectionError)):
-        return Failure(code=type(error).__name__, kind=Unavailable)
     number = error.errno
-    if number is None:
-        return Failure(code=type(error).__name__, kind=Unavailable)
-    return Failure(code=errno.errorcode.get(number, str(number)), kind=ERRNOS.get(number, Unsupported))
+    code = type(error).__name__ if number is None else errno.errorcode.get(number, str(number))
+    for cls, kind in _OS_ERRORS:
+        if isinstance(error, cls):
+            return Failure(code=code, kind=kind)
+    return Failure(code=code, kind=Unavailable if number is None else ERRNOS.get(number, Unsupported))
 
 
 def storage_error(
@@ -208,6 +203,15 @@ def storage_error(
         error.retry_after = failure.retry_after
     return error
 
+
+#: What libraries raise without a number.
+_OS_ERRORS: tuple[tuple[type[OSError], type[StorageError]], ...] = (
+    (FileNotFoundError, NotFound),
+    (PermissionError, Denied),
+    (FileExistsError, Conflict),
+    (TimeoutError, Unavailable),
+    (ConnectionError, Unavailable),
+)
 
 _WHAT: dict[type[StorageError], str] = {
     Throttled: "the store asks for fewer requests",
