@@ -80,13 +80,13 @@ class Database:
         self.run(f"CREATE TABLE {quote_ident(table)} AS SELECT * FROM incoming_batch")
         self.connection.unregister("incoming_batch")
 
-    def insert(self, table: str, batch: pa.Table) -> None:
-        """Appends an Arrow table whose columns stand in the table's order."""
+    def insert(self, table: str, batch: pa.Table, *, select: str = "*") -> None:
+        """Appends an Arrow table: its columns in the table's order, or what `select` makes of them."""
         with _disk_errors(self.scratch):
             self.connection.register("incoming_batch", batch)
             try:
                 self.connection.execute(
-                    f"INSERT INTO {quote_ident(table)} SELECT * FROM incoming_batch"
+                    f"INSERT INTO {quote_ident(table)} SELECT {select} FROM incoming_batch"
                 ).fetchall()
             finally:
                 self.connection.unregister("incoming_batch")

@@ -31,13 +31,20 @@ _DOCUMENTS: Final = pa.schema(
     [("target", pa.string()), ("size", pa.int64()), ("token", pa.string()), ("md5", pa.string())]
 )
 
+_HOSTILE: Final = sql.hostile_reason("path")
+#: A row of `media` from a listed one.
+_SELECT: Final = (
+    f"path, size, token, kind, included AND {_HOSTILE} IS NULL, {sql.document_path('path')}, "
+    f"included AND {_HOSTILE} IS NOT NULL"
+)
+
 
 class Listings:
-    """Collects pages; `finish` builds the tables the other steps read.
+    """Collects pages into the tables that the other steps read, complete after `finish`.
 
-    `media(path, size, token, kind, included, target)`: every media file outside the reserved
-    folders; one whose name no document can have is never included, but known, so that what lies
-    under its name is no orphan. `documents(target, size, token, md5)`: every object below
+    `media(path, size, token, kind, included, target, refused)`: every media file outside the
+    reserved folders. One whose name no document can have is refused and not included, but known,
+    so that what lies under its name is no orphan. `documents(target, size, token, md5)`: every object below
     `.lightly/metadata/` but `schema.json`, whose entry is kept in `schema`.
     """
 
@@ -47,8 +54,10 @@ class Listings:
         self._media_rows = 0
         self._documents: list[Entry] = []
         self.schema: Entry | None = None
-        for name, columns in (("media_listed", _MEDIA), ("documents", _DOCUMENTS)):
-            database.create_like(name, columns)
+        database.create_like("documents", _DOCUMENTS)
+        database.create_like(
+            "media", _MEDIA.append(pa.field("target", pa.string())).append(pa.field("refused", pa.bool_()))
+        )
 
     def add_media(self, page: MediaPage) -> None:
         self._media.append(page)
@@ -66,28 +75,18 @@ class Listings:
             self._flush_documents()
 
     def finish(self) -> MediaCounts:
-        """Builds `media`, names hostile files in the findings, and counts what is included."""
+        """Hands over what is left, names hostile files in the findings, and counts what is included."""
         self._flush_media()
         self._flush_documents()
-        hostile = sql.hostile_reason("path")
-        self._database.run(
-            f"""
-            CREATE TABLE media AS
-            SELECT path, size, token, kind, included AND {hostile} IS NULL AS included,
-                   {sql.document_path("path")} AS target
-            FROM media_listed
-            """
-        )
         self._database.run(
             f"""
             INSERT INTO findings
             SELECT '{Code.NAME_HOSTILE}', 'warning',
-                   'this media file cannot have a document: its name has ' || {hostile},
+                   'this media file cannot have a document: its name has ' || {_HOSTILE},
                    'rename the file, or take it out with media.exclude', '', '', NULL, path, ''
-            FROM media_listed WHERE included AND {hostile} IS NOT NULL
+            FROM media WHERE refused
             """
         )
-        self._database.run("DROP TABLE media_listed")
         images, videos, excluded = self._database.row(
             """
             SELECT count(*) FILTER (included AND kind = 'image'),
@@ -106,7 +105,7 @@ class Listings:
             pa.chunked_array([_array(getattr(page, field.name), field.type) for page in pages])
             for field in _MEDIA
         ]
-        self._database.insert("media_listed", pa.Table.from_arrays(columns, schema=_MEDIA))
+        self._database.insert("media", pa.Table.from_arrays(columns, schema=_MEDIA), select=_SELECT)
 
     def _flush_documents(self) -> None:
         entries, self._documents = self._documents, []

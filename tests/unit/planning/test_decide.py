@@ -438,3 +438,30 @@ def test_max_rejects(most: int | str, stopped: bool) -> None:
 def test_max_delete(most: int | str, stopped: bool) -> None:
     plan = orphans(policy={"max_rejects": "100%", "delete": "orphans", "max_delete": most})
     assert bool(plan.decided.stopped) is stopped
+
+
+# -- names that cannot be written
+
+
+def test_a_hostile_media_name_is_reported_unless_it_is_excluded() -> None:
+    table = Table([("a.png", None, 1)])
+    plan = decide(["a.png", "x\\b.png"], table)
+    assert [code for code, *_ in plan.findings].count("name.hostile") == 1
+    plan = decide(["a.png", "x\\b.png"], table, media={"exclude": ["x*"]})
+    assert "name.hostile" not in {code for code, *_ in plan.findings}
+
+
+def test_a_document_under_a_hostile_name_is_no_orphan() -> None:
+    plan = decide(
+        ["a.png", "x\\b.png"],
+        Table([("a.png", None, 1)]),
+        documents={document("x\\b.json"): b"{}"},
+        policy={"delete": "orphans", "max_delete": "100%"},
+    )
+    assert plan.actions[document("x\\b.json")] == "leave"
+
+
+def test_a_name_that_is_no_utf8_is_reported_and_stops_nothing() -> None:
+    plan = decide(["a.png", "b\udcff.png"], Table([("a.png", None, 1)]))
+    assert [code for code, *_ in plan.findings].count("name.hostile") == 1
+    assert set(plan.actions) == {document("a.json")}
