@@ -106,26 +106,34 @@ async def _run_phase(
         return bool(fatal) or (stop is not None and stop.requested)
 
     async def feed() -> None:
+        alone = True
         while not ended() and (batch := await asyncio.to_thread(_next, source)) is not None:
             for step in batch:
                 if ended():
                     break
-                await queue.put(step)
+                if alone:
+                    # A right that is missing shows at the first document, not at a queue full of them.
+                    await take(step)
+                    alone = False
+                else:
+                    await queue.put(step)
         for _ in range(concurrency):
             await queue.put(None)
 
     async def work() -> None:
         while (step := await queue.get()) is not None:
-            if ended():
-                continue  # emptied, not done: what is queued is left for the next run
-            try:
-                applied = await _apply_step(step, storage)
-            except (Denied, Expired, NotFound) as error:
-                fatal.append(error)
-                continue
-            record(applied)
-            tally.add(applied, len(step.body))
-            advance(1)
+            if not ended():  # else emptied, not done: what is queued is left for the next run
+                await take(step)
+
+    async def take(step: Step) -> None:
+        try:
+            applied = await _apply_step(step, storage)
+        except (Denied, Expired, NotFound) as error:
+            fatal.append(error)
+            return
+        record(applied)
+        tally.add(applied, len(step.body))
+        advance(1)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(feed())
