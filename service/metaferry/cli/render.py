@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Line = str | Text
 
+#: US dollars for 1,000 PUT requests: the list price of S3 Standard in most regions.
+_S3_PUTS: Final = 0.005
+
 #: Findings shown of each code; the rest is counted.
 SHOWN_FINDINGS: Final = 5
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "info": "cyan"}
@@ -186,8 +189,17 @@ def _planned(report: Report) -> Line:
     with_schema = ", then schema.json" if report.schema.written else ""
     return Text.assemble(
         ("A sync would ", "bold"),
-        f"write {count(writes, 'document')} ({size(report.bytes_to_write)}){deletes}{with_schema}.",
+        f"write {count(writes, 'document')} ({size(report.bytes_to_write)}){deletes}{with_schema}"
+        f"{_price(report, writes)}.",
     )
+
+
+def _price(report: Report, writes: int) -> str:
+    """What the writes cost, from a cent on, where the list price is known; deletes are free."""
+    dollars = writes / 1_000 * _S3_PUTS
+    if dollars < 0.01 or not report.lightly.startswith(("s3://", "s3a://")):
+        return ""
+    return f", about ${dollars:,.2f} of PUT requests at S3's list price"
 
 
 def _cost(report: Report) -> str:
