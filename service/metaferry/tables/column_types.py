@@ -47,17 +47,18 @@ class TextColumn:
         if self.type != "VARCHAR":
             return ""
         cell = quote_ident(self.name)
-        (numbers,) = self._one(f"SELECT count(*) FROM {{}} WHERE {_is_decimal(cell)}")
+        table = quote_ident(self.table)
+        (numbers,) = self._one(f"SELECT count(*) FROM {table} WHERE {_is_decimal(cell)}")
         if not numbers:
             return ""
         found = self._one(
-            f"SELECT {ROW}, left({cell}, 40) FROM {{}} WHERE {cell} IS NOT NULL AND NOT {_is_decimal(cell)} "
-            f"ORDER BY {FILE}, {ROW} LIMIT 1"
+            f"SELECT {ROW}, left({cell}, 40) FROM {table} "
+            f"WHERE {cell} IS NOT NULL AND NOT {_is_decimal(cell)} ORDER BY {FILE}, {ROW} LIMIT 1"
         )
         return f'line {found[0]} holds "{found[1]}"'
 
     def _one(self, sql: str) -> tuple[object, ...]:
-        (row,) = self.con.execute(sql.format(quote_ident(self.table))).fetchall()
+        (row,) = self.con.execute(sql).fetchall()
         return tuple(row)
 
 

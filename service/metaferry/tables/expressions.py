@@ -111,8 +111,28 @@ class Expression:
         return _fault(self.text, self.place, message, at, advice)
 
 
-def parse_expression(text: str, place: str) -> Expression:
-    """Checks the form of an expression. Raises JobError for what is not accepted."""
+def sealed() -> duckdb.DuckDBPyConnection:
+    """An engine in memory that can reach nothing and holds nothing; the caller closes it."""
+    import duckdb
+
+    con = duckdb.connect(config={"threads": 1})
+    for statement in (
+        "SET TimeZone = 'UTC'",
+        "SET errors_as_json = true",
+        "SET autoinstall_known_extensions = false",
+        "SET autoload_known_extensions = false",
+        "SET enable_external_access = false",
+        "SET lock_configuration = true",
+    ):
+        con.execute(statement).fetchall()
+    return con
+
+
+def parse_expression(text: str, place: str, con: duckdb.DuckDBPyConnection) -> Expression:
+    """Checks the form of an expression, with an engine from `sealed` as the parser.
+
+    Raises JobError for what is not accepted.
+    """
     import duckdb
 
     if not text.strip():
@@ -126,7 +146,7 @@ def parse_expression(text: str, place: str) -> Expression:
         raise _fault(
             text, place, "the expression holds a comment", _characters(text, comment), "leave the comment out"
         )
-    node = _single_select(text, place)
+    node = _single_select(text, place, con)
     references: list[Reference] = []
     for part, bound in _walk(node, frozenset()):
         _check_node(part, text, place)
@@ -151,7 +171,7 @@ class Binder:
         self._types = {folded(column.name): column for column in columns}
         self._why_text = why_text
         self._source = source
-        self._con = _sealed()
+        self._con = sealed()
         listed = ", ".join(f"{quote_ident(column.name)} {column.type}" for column in columns)
         self._con.execute(f"CREATE TABLE {_TABLE} ({listed or 'nothing BOOLEAN'})").fetchall()
 
@@ -167,6 +187,7 @@ class Binder:
                 raise self._no_column(expression, reference)
         statement = f"{_BEFORE}{expression.text}) FROM {_TABLE}"
         try:
+            self._con.execute(statement).fetchall()  # its errors have positions; those of `sql` have none
             return str(self._con.sql(statement).types[0])
         except duckdb.Error as error:
             raise self._misfit(expression, error) from None
@@ -218,38 +239,16 @@ _TABLE: Final = "metaferry_rows"
 _ADVICE: Final = {"Deprecated": "write list_transform(x, lambda y: y + 1)"}
 
 
-def _sealed() -> duckdb.DuckDBPyConnection:
-    import duckdb
-
-    con = duckdb.connect(config={"threads": 1})
-    for statement in (
-        "SET TimeZone = 'UTC'",
-        "SET errors_as_json = true",
-        "SET autoinstall_known_extensions = false",
-        "SET autoload_known_extensions = false",
-        "SET enable_external_access = false",
-        "SET lock_configuration = true",
-    ):
-        con.execute(statement).fetchall()
-    return con
-
-
-def _single_select(text: str, place: str) -> dict[str, Any]:
+def _single_select(text: str, place: str, con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """The tree of the one expression in `SELECT (text)`; JobError when there is anything else."""
     import duckdb
 
     statement = f"{_BEFORE}{text})"
-    con = _sealed()
     try:
-        try:
-            several = len(con.extract_statements(statement)) != 1
-        except duckdb.Error:
-            several = False  # said better below
-        (serialized,) = con.execute("SELECT json_serialize_sql(?::VARCHAR)", [statement]).fetchone() or (
-            "{}",
-        )
-    finally:
-        con.close()
+        several = len(con.extract_statements(statement)) != 1
+    except duckdb.Error:
+        several = False  # said better below
+    ((serialized,),) = con.execute("SELECT json_serialize_sql(?::VARCHAR)", [statement]).fetchall()
     tree = json.loads(serialized)
     if several:
         raise _fault(text, place, "the expression is several statements", None, "write one value")
@@ -353,7 +352,7 @@ def _check_node(part: dict[str, Any], text: str, place: str) -> None:
 @lru_cache(maxsize=1)
 def _functions() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """Names of functions: those allowed, the aggregates, and all that there are."""
-    con = _sealed()
+    con = sealed()
     try:
         rows = con.execute(
             "SELECT DISTINCT lower(function_name), function_type, stability FROM duckdb_functions() "
@@ -409,12 +408,15 @@ def _engine_message(error: str) -> tuple[str, int | None]:
     for literal, plain in _LITERALS.items():
         message = message.replace(literal, plain)
     candidates = re.search(r"Candidate Entries: (.+)", message)
+    suggestion = re.search(r"Did you mean (.+)", message)
     match = _NO_MATCH.search(message)
     sentence = message.split("\n", 1)[0].strip()
     if match:
         sentence = f"{match['name'].strip()} cannot be applied to ({match['types']})"
     elif candidates:
         sentence = f"{sentence}; it has {candidates[1].strip()}"
+    elif suggestion:
+        sentence = f"{sentence.rstrip('!')}; did you mean {suggestion[1].strip()}"
     return sentence.rstrip("."), position
 
 

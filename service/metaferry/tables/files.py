@@ -135,7 +135,7 @@ def compression_of(path: str) -> Compression:
 def missing(file: TableObject, place: str, portal: Portal, error: NotFound) -> JobError:
     """The error for a file that is not there, with the nearest names of its folder."""
     if not error.path:
-        return JobError(f"{file.url}: {error.message}", place=place, advice=error.advice)
+        return JobError(error.message, place=place, advice=error.advice)  # it names the bucket or folder
     folder = file.path.rpartition("/")[0]
     return JobError(
         f"there is no file {file.url}",
@@ -164,7 +164,7 @@ def _matching(
                     compression = compression_of(entry.path)
                     yield TableObject(storage, entry.path, url, entry.size, entry.token, compression)
     except NotFound as error:
-        raise JobError(f"{shown}: {error.message}", place=place, advice=error.advice) from error
+        raise JobError(error.message, place=place, advice=error.advice) from error
     if not found:
         raise JobError(
             f"no file matches {shown}", place=place, advice=_nearest(storage, "", address.rest, portal)

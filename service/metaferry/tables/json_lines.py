@@ -19,7 +19,14 @@ from metaferry.errors import JobError
 from metaferry.storage.portal import Portal
 from metaferry.tables.blocks import ByteStream
 from metaferry.tables.files import TableObject
-from metaferry.tables.json_shapes import Malformed, ObjectShape, Structure, check_text, shape_of_line
+from metaferry.tables.json_shapes import (
+    Malformed,
+    ObjectShape,
+    Structure,
+    check_depth,
+    check_text,
+    shape_of_line,
+)
 from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile, folded
 from metaferry.tables.staging import Rejects, StagingTable, check_names, quote_ident, quote_text
 
@@ -133,10 +140,10 @@ class _Lines:
                     if isinstance(raw, bytes):
                         raise Malformed(f"the line is not UTF-8: {_bad_byte(raw)}")
                     shape = shape_of_line(text, long_integers=long_integers)
-                    if shape not in seen:
-                        self._learn(shape, line)
                     if "\\u" in text and _SURROGATE.search(text):
                         check_text(text)
+                    if shape not in seen:
+                        self._learn(shape, line)
                 except Malformed as error:
                     if rows == 1:
                         self._check_lines(text)
@@ -149,8 +156,7 @@ class _Lines:
         return rows
 
     def _learn(self, shape: ObjectShape, line: int) -> None:
-        # Tried on its own first: a line that turns out malformed must leave no trace.
-        Structure(self._place).add(shape, line)
+        check_depth(shape)  # first: a line that turns out malformed must leave no trace
         used = self._used
         kept = ObjectShape(member for member in shape if used is None or folded(member[0]) in used)
         for key, _ in shape:

@@ -33,6 +33,7 @@ _NULL, _BOOL, _TEXT, _FLOAT, _INT, _INT64, _INT128, _LONG = (
         "long",
     ),
 )
+_WHITESPACE: Final = " \t\r\n"
 _BIGINT: Final = {_INT, _INT64}
 _HUGEINT: Final = {_INT, _INT64, _INT128}
 
@@ -59,21 +60,24 @@ def shape_of_line(line: str, *, long_integers: bool = True) -> ObjectShape:
     `long_integers` False promises that the line holds no integer of 16 digits or more, which spares
     looking at each.
     """
-    text = line.strip(" \t\r\n")
+    text = line.strip(_WHITESPACE)
+    skipped = len(line) - len(line.lstrip(_WHITESPACE))
     try:
         shape, end = (_SCAN if long_integers else _SCAN_SHORT)(text, 0)
     except Malformed:
         raise
     except StopIteration:
-        raise Malformed("the line is not valid JSON: a value is expected at column 1") from None
+        raise Malformed(f"the line is not valid JSON: a value is expected at column {skipped + 1}") from None
     except json.JSONDecodeError as error:
-        raise Malformed(f"the line is not valid JSON: {error.msg} at column {error.colno}") from None
+        what, column = error.msg.removesuffix(" at"), error.colno + skipped
+        raise Malformed(f"the line is not valid JSON: {what} at column {column}") from None
     except ValueError:  # a number of more digits than Python converts
         raise Malformed("the line holds a number of thousands of digits") from None
     except RecursionError:
         raise Malformed(f"the line is nested deeper than {MAX_DEPTH} levels") from None
     if end != len(text):
-        raise Malformed(f"the line is not valid JSON: there is more after its value at column {end + 1}")
+        column = skipped + len(text) - len(text[end:].lstrip(_WHITESPACE)) + 1
+        raise Malformed(f"the line is not valid JSON: there is more after its value at column {column}")
     if type(shape) is not ObjectShape:
         raise Malformed("the line is no JSON object")
     return shape
@@ -87,6 +91,18 @@ def check_text(line: str) -> None:
         raise Malformed("the line holds half a surrogate pair, which is no text") from None
 
 
+def check_depth(shape: Any, left: int = MAX_DEPTH) -> None:
+    """`Malformed` for a shape that is nested deeper than `MAX_DEPTH`."""
+    if left < 0:
+        raise Malformed(f"the line is nested deeper than {MAX_DEPTH} levels")
+    if type(shape) is ObjectShape:
+        for _, member in shape:
+            check_depth(member, left - 1)
+    elif type(shape) is ListShape:
+        for item in shape:
+            check_depth(item, left - 1)
+
+
 @dataclass(slots=True)
 class Structure:
     """What a key holds. `lines` has the first line of each kind, to name where kinds differ."""
@@ -97,20 +113,18 @@ class Structure:
     members: dict[str, Structure] = field(default_factory=dict)
     items: Structure | None = None
 
-    def add(self, shape: Any, line: int, depth: int = 0) -> None:
-        """Merges the shape of a value. `Malformed` where it is nested too deeply."""
-        if depth > MAX_DEPTH:
-            raise Malformed(f"the line is nested deeper than {MAX_DEPTH} levels")
+    def add(self, shape: Any, line: int) -> None:
+        """Merges the shape of a value that `check_depth` has passed."""
         if type(shape) is ObjectShape:
             self.lines.setdefault("object", line)
             for key, member in shape:
-                self.member(key, line).add(member, line, depth + 1)
+                self.member(key, line).add(member, line)
         elif type(shape) is ListShape:
             self.lines.setdefault("list", line)
             if self.items is None:
                 self.items = Structure(self.place, self.path + "[]")
-            for item in shape:
-                self.items.add(item, line, depth + 1)
+            for item in sorted(shape, key=repr):  # a set has no order of its own
+                self.items.add(item, line)
         else:
             self.lines.setdefault(shape, line)
 

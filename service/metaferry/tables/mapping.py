@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from metaferry.errors import JobError
 from metaferry.job import Source
-from metaferry.lightly.key_paths import RESERVED_PREFIX, column_is_ambiguous, overlapping, split_path
-from metaferry.tables.expressions import Binder, Expression, engine_message, parse_expression
+from metaferry.lightly.key_paths import RESERVED_PREFIX, column_is_ambiguous, split_path
+from metaferry.tables.expressions import Binder, Expression, engine_message, parse_expression, sealed
 from metaferry.tables.leaves import leaves, unfit
 from metaferry.tables.model import FILE, ROW, KeyColumn, Staged, folded
 from metaferry.tables.staging import quote_ident, quote_text
@@ -55,19 +55,26 @@ class Mapping:
 
 def parse_mapping(source: Source, place: str) -> Mapping:
     """The mapping of a source, its form checked. Raises JobError below `place`, such as `sources[0]`."""
-    values: list[tuple[tuple[str, ...], Expression]] | None = None
-    if source.metadata is not None:
-        values = []
-        for key, text in source.metadata.items():
-            where = f"{place}.metadata.{key}"
-            values.append((_key_path(key, where), parse_expression(text, where)))
-    return Mapping(
-        file_name=parse_expression(source.file_name, f"{place}.file_name"),
-        frame=parse_expression(source.frame.value, f"{place}.frame") if source.frame else None,
-        base=source.frame.base if source.frame else 0,
-        values=tuple(values) if values is not None else None,
-        place=place,
-    )
+    con = sealed()
+
+    def parsed(text: str, where: str) -> Expression:
+        return parse_expression(text, f"{place}.{where}", con)
+
+    try:
+        return Mapping(
+            file_name=parsed(source.file_name, "file_name"),
+            frame=parsed(source.frame.value, "frame") if source.frame else None,
+            base=source.frame.base if source.frame else 0,
+            # The keys themselves were checked with the job.
+            values=tuple(
+                (split_path(key), parsed(text, f"metadata.{key}")) for key, text in source.metadata.items()
+            )
+            if source.metadata is not None
+            else None,
+            place=place,
+        )
+    finally:
+        con.close()
 
 
 def build_records(
@@ -76,7 +83,8 @@ def build_records(
     """Makes `table` as `Loaded` describes it; answers its key columns.
 
     Raises JobError for an expression that does not fit the table, a value that no document can
-    hold, key paths that cannot stand side by side, and a row for which an expression fails.
+    hold, and a row for which an expression fails. Key paths never collide here: the job has compared
+    those of a mapping, and fields only lengthen the path of their own.
     """
     if staged.is_empty:
         return _build_empty(con, mapping, table)
@@ -92,7 +100,6 @@ def build_records(
             taken.extend(_leaves(path, f"e{number}", binder.type_of(expression), expression, mapping))
     finally:
         binder.close()
-    _check_paths([path for path, _, _ in taken], mapping.place)
     expressions = [mapping.file_name, *([mapping.frame] if mapping.frame else [])]
     inner = [f"({mapping.file_name.text}) AS f"]
     inner += [f"({mapping.frame.text}) AS g"] if mapping.frame else []
@@ -108,21 +115,6 @@ def build_records(
     return tuple(
         KeyColumn(path, f"k{number}", described[f"k{number}"]) for number, (path, _, _) in enumerate(taken)
     )
-
-
-def _key_path(key: str, place: str) -> tuple[str, ...]:
-    try:
-        path = split_path(key)
-    except ValueError as error:
-        raise JobError(str(error), place=place, advice="write keys joined by dots") from None
-    if any(step.startswith("[") for step in path):
-        raise JobError(
-            f"{key} names a position in a list",
-            place=place,
-            advice="give the whole list as the value of its key",
-        )
-    _check_reserved(path, place)
-    return path
 
 
 def _check_reserved(path: tuple[str, ...], place: str) -> None:
@@ -177,20 +169,6 @@ def _leaves(
     return found
 
 
-def _check_paths(paths: Sequence[tuple[str, ...]], place: str) -> None:
-    place = f"{place}.metadata"
-    for path in paths:
-        if paths.count(path) > 1:
-            message = f"two values are given for {'.'.join(path)}"
-            raise JobError(message, place=place, advice="keep one of them")
-    for short, long in overlapping(paths):
-        raise JobError(
-            f"{'.'.join(short)} cannot be a value and hold {'.'.join(long)} at once",
-            place=place,
-            advice="rename one of the two keys",
-        )
-
-
 def _is_nested(kind: str) -> bool:
     return kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
 
@@ -219,7 +197,6 @@ def _frame(kind: str, base: int) -> list[str]:
 def _build_empty(con: duckdb.DuckDBPyConnection, mapping: Mapping, table: str) -> tuple[KeyColumn, ...]:
     """A table without rows; what its columns would hold nobody can tell, so they are text."""
     paths = [path for path, _ in mapping.values or ()]
-    _check_paths(paths, mapping.place)
     keys = tuple(KeyColumn(path, f"k{number}", "VARCHAR") for number, path in enumerate(paths))
     columns = ", ".join(
         [

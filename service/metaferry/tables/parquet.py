@@ -157,7 +157,8 @@ def _batches(
         _read_errors(file, portal, place),
         pa.PythonFile(raw, mode="r") as source,
     ):
-        reader = pq.ParquetFile(source, metadata=footer.metadata)
+        reader = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=True)
+        row = 1
         if not schema.names:
             rows = reader.metadata.num_rows
             for start in range(0, rows, BATCH_ROWS):
@@ -169,6 +170,9 @@ def _batches(
                 _cast(batch.column(batch.schema.names.index(field.name)), field, file, place)
                 for field in schema
             ]
+            for field, column in zip(schema, columns, strict=True):
+                _check_text(column, field, file, row, place)
+            row += len(batch)
             yield columns[0], columns
 
 
@@ -186,6 +190,23 @@ def _cast(column: pa.Array, field: pa.Field, file: TableObject, place: str) -> p
             f"other files need: {error}",
             place=place,
         ) from None
+
+
+def _check_text(column: pa.Array, field: pa.Field, file: TableObject, row: int, place: str) -> None:
+    """Neither the format nor the engine looks whether text is UTF-8; a document has to be."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        for position in range(len(column)):
+            try:
+                column.take([position]).validate(full=True)  # a slice keeps its neighbours
+            except pa.ArrowInvalid as error:
+                raise JobError(
+                    f"{file.url}: the column {field.name} is damaged in row {row + position}: {error}",
+                    place=place,
+                    advice="write the file again; bytes that are no UTF-8 text cannot be a string",
+                ) from None
+        raise
 
 
 @contextlib.contextmanager

@@ -139,8 +139,9 @@ def check_names(names: Sequence[str], url: str, place: str) -> None:
             raise JobError(f"{url}: column {position} has no name", place=place, advice="name every column")
         if "\0" in name or folded(name).startswith(OURS):
             raise JobError(f"{url}: a column cannot be called {name!r}", place=place, advice="rename it")
-        other = seen.setdefault(folded(name), name)
-        if other is not name:
+        other = seen.get(folded(name))
+        seen[folded(name)] = name
+        if other is not None:
             raise JobError(
                 f"{url}: there are two columns called {name}"
                 if other == name

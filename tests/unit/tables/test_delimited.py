@@ -1,0 +1,267 @@
+"""CSV and TSV: lines, malformed rows, types over every row."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaferry.errors import JobError
+from unit.tables.table_loading import Result, load
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Any:
+    def loaded(content: bytes | str, name: str = "t.csv", **more: Any) -> Result:
+        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return load(tmp_path / name, **more)
+
+    return loaded
+
+
+def column(csv: Any, *cells: str, expression: str | None = None) -> Result:
+    lines = "\n".join(f"{n}.png,{cell}" for n, cell in enumerate(cells))
+    mapping = {"metadata": {"x": expression}} if expression else {}
+    result: Result = csv(f"file_name,x\n{lines}\n", **mapping)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("cells", "type", "values"),
+    [
+        (["1", "-20", "0", ""], "BIGINT", [1, -20, 0, None]),
+        (["9223372036854775807"], "BIGINT", [2**63 - 1]),
+        (["1", "2.5", ""], "DOUBLE", [1.0, 2.5, None]),
+        (["1e3", ".5", "5.", "-0.0"], "DOUBLE", [1000.0, 0.5, 5.0, -0.0]),
+        (["true", "FALSE", "True", ""], "BOOLEAN", [True, False, True, None]),
+        # what a number would change stays text
+        (["007", "8"], "VARCHAR", ["007", "8"]),
+        (["007", "8.5"], "VARCHAR", ["007", "8.5"]),
+        (["+7"], "VARCHAR", ["+7"]),
+        (["9223372036854775808"], "VARCHAR", ["9223372036854775808"]),
+        (["1234567890123456", "1.5"], "VARCHAR", ["1234567890123456", "1.5"]),
+        (["1e400"], "VARCHAR", ["1e400"]),
+        (["nan", "1"], "VARCHAR", ["nan", "1"]),
+        (["inf"], "VARCHAR", ["inf"]),
+        ([" 1"], "VARCHAR", [" 1"]),
+        (["0x10"], "VARCHAR", ["0x10"]),
+        (["1_000"], "VARCHAR", ["1_000"]),
+        (["t", "f"], "VARCHAR", ["t", "f"]),
+        (["true", "1"], "VARCHAR", ["true", "1"]),
+        (["2026-01-02"], "VARCHAR", ["2026-01-02"]),
+        (["", ""], "VARCHAR", [None, None]),
+    ],
+)
+def test_types_are_exact(csv: Any, cells: list[str], type: str, values: list[Any]) -> None:
+    result = column(csv, *cells)
+    assert result.types == {"x": type}
+    assert result.values("x") == values
+    assert [str(value) for value in result.values("x")] == [str(value) for value in values]  # -0.0
+
+
+def test_the_last_of_many_rows_decides(csv: Any) -> None:
+    cells = ["7"] * 200_000
+    assert column(csv, *cells).types == {"x": "BIGINT"}
+    assert column(csv, *cells, "n/a").types == {"x": "VARCHAR"}
+    assert column(csv, *cells, "0.5").types == {"x": "DOUBLE"}
+
+
+def test_rows_are_the_lines_where_they_start(csv: Any) -> None:
+    result = csv('\n\r\nfile_name,x\r\na,"1\n2\r\n3"\r\n\r\nb,2\rc,"\r"\nd,4')
+    assert result.values("row") == [4, 8, 9, 11]
+    assert result.values("x") == ["1\n2\r\n3", "2", "\r", "4"]
+
+
+def test_a_header_may_go_over_several_lines(csv: Any) -> None:
+    result = csv('file_name,"x\ny"\na,1\n')
+    assert result.types == {"x\ny": "BIGINT"}
+    assert result.values("row") == [3]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(csv: Any) -> None:
+    assert csv(b"\xef\xbb\xbffile_name,x\na,1\n").values("file_name") == ["a"]
+    assert csv(b'\xef\xbb\xbf"file_name",x\na,1\n').values("file_name") == ["a"]
+
+
+@pytest.mark.parametrize("quoting", ["b,2", '"b",2'])
+def test_a_ragged_row_is_named_and_the_rest_read(csv: Any, quoting: str) -> None:
+    result = csv(f"file_name,x\na,1\nshort\nlong,1,2\n{quoting}\n")
+    assert result.values("file_name") == ["a", "b"]
+    assert result.values("row") == [2, 5]
+    assert result.rejects == [
+        (3, "the row has 1 cells, and the header has 2"),
+        (4, "the row has 3 cells, and the header has 2"),
+    ]
+    assert (result.loaded.read, result.loaded.malformed) == (4, 2)
+    assert result.con.execute("SELECT DISTINCT code, file, value FROM rejects ORDER BY value").fetchall() == [
+        ("source.malformed", result.loaded.files[0].url, "long,1,2"),
+        ("source.malformed", result.loaded.files[0].url, "short"),
+    ]
+
+
+def test_what_is_not_utf8_or_holds_a_nul_is_named(csv: Any) -> None:
+    result = csv(b"file_name,x\na,caf\xe9\nb,ok\nc,n\0l\n\xc3\xa9,fine\n")
+    assert result.values("file_name") == ["b", "é"]
+    assert result.rejects == [
+        (2, "x is not UTF-8: it holds the byte 0xe9"),
+        (4, "x holds a NUL character"),
+    ]
+
+
+def test_a_quote_that_is_never_closed_names_the_line_where_its_row_starts(csv: Any) -> None:
+    result = csv('file_name,x\na,1\nb,"2\nc,3\nd,4\n')
+    assert result.values("file_name") == ["a"]
+    assert result.rejects == [(3, "a quote is opened and never closed: lines 3 to 5 were not read")]
+
+
+def test_text_after_a_closing_quote_is_named_and_the_rest_read(csv: Any) -> None:
+    result = csv('file_name,x\na,"1"2\nb,"3\nc,"4"\nd,5\n')
+    assert result.rejects == [
+        (2, "there is text after a closing quote: the line was not read"),
+        (3, "there is text after a closing quote: lines 3 to 4 were not read"),
+    ]
+    assert result.values("file_name") == ["d"]
+    assert result.loaded.read == 3
+
+
+def test_a_cell_that_grows_without_end_stops_the_file(csv: Any) -> None:
+    result = csv('file_name,x\na,1\nb,"2\n' + "c,3\n" * 400_000)
+    assert result.values("file_name") == ["a"]
+    ((row, message),) = result.rejects
+    assert row == 3
+    assert "nothing was read from line 3 on" in message
+
+
+def test_a_large_cell_is_a_cell(csv: Any) -> None:
+    assert csv(f'file_name,x\na,"{"y" * 900_000}"\n').values("x") == ["y" * 900_000]
+
+
+def test_pieces_of_all_kinds_in_one_file(csv: Any) -> None:
+    """Rows on both sides of every border between pieces, in pieces that only one reader can take."""
+    lines, wanted = [], []
+    for n in range(300_000):
+        if n % 50_000 == 7:
+            lines.append(f'"{n}\n{"y" * 100}",q')
+            wanted.append(f"{n}\n{'y' * 100}")
+        else:
+            lines.append(f"{n}-{'z' * (n % 40)},q")
+            wanted.append(f"{n}-{'z' * (n % 40)}")
+    result = csv("file_name,x\n" + "\n".join(lines))
+    assert result.values("file_name") == wanted
+    starts, line = [], 2
+    for cell in wanted:
+        starts.append(line)
+        line += 1 + cell.count("\n")
+    assert result.values("row") == starts
+
+
+def test_a_row_may_go_over_a_border_between_pieces(csv: Any) -> None:
+    cell = "a line\n" * 100_000
+    body = "".join(f'{n},"{cell}"\n' for n in range(20))
+    result = csv(f"file_name,x\n{body}")
+    assert result.values("x") == [cell] * 20
+    assert result.values("row") == [2 + 100_001 * n for n in range(20)]
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_another_delimiter_is_taken_from_the_header_and_said(
+    csv: Any, mark: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="metaferry"):
+        result = csv(f"file_name{mark}x\na{mark}1,5\n")
+    assert result.values("x") == ["1,5"]
+    assert repr(mark) in caplog.text
+
+
+def test_a_tsv_is_parted_by_tabs_alone(csv: Any) -> None:
+    result = csv("file_name\tx,y\na\t1,2\n", "t.tsv")
+    assert result.values("x,y") == ["1,2"]
+
+
+def test_a_table_of_one_column(csv: Any) -> None:
+    assert csv("file_name\na\n\nb\n").values("row") == [2, 4]
+
+
+def test_a_table_without_rows(csv: Any) -> None:
+    for content in ("file_name,x,f\n", "file_name,x,f"):
+        result = csv(content, frame="f")
+        assert (result.rows, result.loaded.read) == ([], 0)
+        assert result.types == {"x": "VARCHAR"}
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        ("a,b,a", "two columns called a"),
+        ("a,b,A", "a and A differ in letter case only"),
+        ("a,,b", "column 2 has no name"),
+        ('a,"b', "header line cannot be read"),
+        ("a,__metaferry_row", "cannot be called"),
+    ],
+)
+def test_headers_that_are_none(csv: Any, header: str, message: str) -> None:
+    with pytest.raises(JobError, match=message) as caught:
+        csv(header)
+    assert caught.value.place == "sources[0].table"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_utf16_is_named_for_what_it_is(csv: Any, encoding: str) -> None:
+    content = "file_name,x\na,1\n".encode(encoding)
+    with pytest.raises(JobError) as caught:
+        csv(content if content.startswith(b"\xff") else b"\xfe\xff" + content)
+    assert "is UTF-16" in caught.value.message
+
+
+def test_columns_may_stand_in_any_order_in_other_files(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("file_name,x,y\na,1,2\n")
+    (tmp_path / "2.csv").write_text("Y,file_name,x\n4,b,3\n")
+    result = load(tmp_path / "*.csv")
+    assert [(row["file_name"], row["x"], row["y"]) for row in result.rows] == [("a", 1, 2), ("b", 3, 4)]
+
+
+def test_types_are_over_all_files(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("file_name,x\na,1\n")
+    (tmp_path / "2.csv").write_text("file_name,x\nb,02\n")
+    assert load(tmp_path / "*.csv").values("x") == ["1", "02"]
+
+
+@pytest.mark.parametrize("second", ["file_name\nb\n", "file_name,x,z\nb,1,2\n"])
+def test_files_that_disagree_are_named(tmp_path: Path, second: str) -> None:
+    (tmp_path / "1.csv").write_text("file_name,x\na,1\n")
+    (tmp_path / "2.csv").write_text(second)
+    with pytest.raises(JobError, match=r"(2\.csv has no column x|1\.csv has no column z)"):
+        load(tmp_path / "*.csv")
+
+
+def test_files_may_disagree_on_what_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("file_name,x\na,1\n")
+    (tmp_path / "2.csv").write_text("file_name,z,x\nb,1,2\n")
+    assert load(tmp_path / "*.csv", metadata={"x": "x"}).values("x") == [1, 2]
+
+
+def test_the_limit_of_the_process_is_raised_and_never_lowered(csv: Any) -> None:
+    import csv as reader
+
+    before = reader.field_size_limit(5 << 20)
+    try:
+        csv("file_name\na\n")
+        assert reader.field_size_limit() == 5 << 20
+        reader.field_size_limit(1000)
+        csv("file_name\na\n")
+        assert reader.field_size_limit() == 1 << 20
+    finally:
+        reader.field_size_limit(before)
+
+
+def test_nothing_is_left_behind(csv: Any) -> None:
+    threads = threading.active_count()
+    result = csv("file_name,x\na,1\n")
+    tables = {name for (name,) in result.con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    assert tables == {"source_0", "rejects"}
+    assert threading.active_count() == threads

@@ -1,0 +1,166 @@
+"""Which files a source is, in what format, and what is said when there are none."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from metaferry.errors import JobError
+from metaferry.tables.files import Address, split_url
+from unit.tables.table_loading import load
+
+CSV = b"file_name,scene\na.png,city\nb.png,road\n"
+
+
+def write(folder: Path, **files: bytes) -> None:
+    for name, content in files.items():
+        path = folder / name.replace("__", "/").replace("_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def test_one_file(tmp_path: Path) -> None:
+    write(tmp_path, t_csv=CSV)
+    result = load(tmp_path / "t.csv")
+    assert result.values("scene") == ["city", "road"]
+    (file,) = result.loaded.files
+    assert (file.url, file.size, file.rows) == (str(tmp_path / "t.csv"), len(CSV), 2)
+    assert file.token
+    assert result.progress == 2
+
+
+def test_a_glob_takes_its_matches_in_listing_order(tmp_path: Path) -> None:
+    write(tmp_path, b__t2_csv=CSV, a__t1_csv=CSV, t0_csv=CSV, a__t1_tsv=b"", other_txt=b"")
+    result = load(tmp_path / "**/*.csv")
+    assert [file.url for file in result.loaded.files] == [
+        str(tmp_path / name) for name in ("a/t1.csv", "b/t2.csv", "t0.csv")
+    ]
+    assert result.values("file") == [0, 0, 1, 1, 2, 2]
+    assert result.values("row") == [2, 3] * 3
+    assert result.loaded.read == 6
+
+
+def test_a_glob_matches_case_sensitively_and_within_a_segment(tmp_path: Path) -> None:
+    write(tmp_path, t1_csv=CSV, T2_csv=CSV, deep__t3_csv=CSV)
+    assert len(load(tmp_path / "t*.csv").loaded.files) == 1
+    assert len(load(tmp_path / "[tT]?.csv").loaded.files) == 2
+
+
+def test_a_file_whose_name_holds_brackets_is_meant_too(tmp_path: Path) -> None:
+    (tmp_path / "day[1].csv").write_bytes(CSV)
+    assert load(tmp_path / "day[1].csv").loaded.read == 2
+
+
+def test_memory_urls() -> None:
+    import fsspec
+
+    fsspec.filesystem("memory").pipe({"/tables-test/x/t.csv": CSV, "/tables-test/y.csv": CSV})
+    assert load("memory://tables-test/x/t.csv").loaded.read == 2
+    assert load("memory://tables-test/**/*.csv").loaded.read == 4
+
+
+def test_a_missing_file_is_named_with_the_nearest(tmp_path: Path) -> None:
+    write(tmp_path, labels_csv=CSV)
+    with pytest.raises(JobError, match=r"sources\[0\]\.table: there is no file .*label\.csv") as caught:
+        load(tmp_path / "label.csv")
+    assert caught.value.advice == "did you mean labels.csv?"
+    for name in ("nowhere/label.parquet", "nowhere/*.parquet"):
+        with pytest.raises(JobError, match="nowhere: there is no such folder") as caught:
+            load(tmp_path / name)
+        assert caught.value.exit_code == 2
+
+
+def test_a_glob_without_a_match_is_named_with_the_nearest(tmp_path: Path) -> None:
+    write(tmp_path, labels_csv=CSV)
+    with pytest.raises(JobError, match=r"no file matches .*label.\*\.csv") as caught:
+        load(tmp_path / "label-*.csv")
+    assert "labels.csv" in caught.value.advice
+
+
+def test_a_folder_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="names a folder") as caught:
+        load(f"{tmp_path}/")
+    assert f"{tmp_path}/*.parquet" in caught.value.advice
+
+
+@pytest.mark.parametrize("name", ["t.txt", "t", "t.json", "t.gz", "t.csv.bz2"])
+def test_a_format_that_the_name_does_not_tell(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(CSV)
+    with pytest.raises(JobError, match="format of the table cannot be told") as caught:
+        load(tmp_path / name)
+    assert "format: csv" in caught.value.advice
+
+
+def test_the_job_may_tell_the_format(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes(CSV.replace(b",", b"\t"))
+    assert load(tmp_path / "t.txt", format="tsv").values("scene") == ["city", "road"]
+
+
+def test_a_glob_over_several_formats_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, t_csv=CSV, t_tsv=CSV)
+    with pytest.raises(JobError, match="several formats"):
+        load(tmp_path / "t.*")
+
+
+@pytest.mark.parametrize(("codec", "extension"), [("gzip", "gz"), ("zstd", "zst"), ("zstd", "ZSTD")])
+def test_archives_are_read_through(tmp_path: Path, codec: str, extension: str) -> None:
+    packed = pa.compress(CSV, codec=codec, asbytes=True)
+    path = tmp_path / f"t.CSV.{extension}"
+    path.write_bytes(packed)
+    result = load(path)
+    assert result.values("scene") == ["city", "road"]
+    assert result.loaded.files[0].size == len(packed)
+
+
+def test_an_archive_of_several_members_is_read_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(CSV) + gzip.compress(b"c.png,tunnel\n"))
+    assert load(tmp_path / "t.csv.gz").values("scene") == ["city", "road", "tunnel"]
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+@pytest.mark.parametrize("damage", ["cut", "garbage", "plain", "empty"])
+def test_a_damaged_archive_is_one_error(tmp_path: Path, codec: str, damage: str) -> None:
+    rows = b"file_name,scene\n" + b"".join(b"%d.png,city\n" % n for n in range(50_000))
+    packed = pa.compress(rows, codec=codec, asbytes=True)
+    broken = {"cut": packed[:-20], "garbage": packed + b"garbage", "plain": rows, "empty": b""}[damage]
+    path = tmp_path / f"t.csv.{'gz' if codec == 'gzip' else 'zst'}"
+    path.write_bytes(broken)
+    with pytest.raises(JobError, match=rf"t\.csv\.\w+ is no (whole )?{codec} file"):
+        load(path)
+
+
+def test_a_table_without_lines_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metaferry.tables.blocks.LONGEST_LINE", 1 << 20)
+    (tmp_path / "t.csv").write_bytes(b"x" * (9 << 20))
+    with pytest.raises(JobError, match="line of more than 1 MiB"):
+        load(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("url", "root", "rest", "glob"),
+    [
+        ("s3://b/x/t.csv", "s3://b/x", "t.csv", False),
+        ("s3://b/t.csv", "s3://b", "t.csv", False),
+        ("s3://b/x/*/t-*.csv", "s3://b/x", "*/t-*.csv", True),
+        ("s3://b/**/*.parquet", "s3://b", "**/*.parquet", True),
+        ("/data/t.csv", "/data", "t.csv", False),
+        ("/t.csv", "/", "t.csv", False),
+        ("t.csv", ".", "t.csv", False),
+        ("a/b/?.csv", "a/b", "?.csv", True),
+        ("*.csv", ".", "*.csv", True),
+        ("file:///data/t.csv", "file:///data", "t.csv", False),
+        ("memory://t.csv", "memory://", "t.csv", False),
+        ("https://h/x/t.csv?sig=1*", "https://h/x", "t.csv?sig=1*", False),
+    ],
+)
+def test_where_the_datasource_ends(url: str, root: str, rest: str, glob: bool) -> None:
+    assert split_url(url, url, "sources[0].table") == Address(root, rest, glob)
+
+
+@pytest.mark.parametrize("url", ["s3://b", "s3://b*/t.csv", "s3://b/x/", "memory://"])
+def test_urls_that_name_no_table(url: str) -> None:
+    with pytest.raises(JobError):
+        split_url(url, url, "sources[0].table")
