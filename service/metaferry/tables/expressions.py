@@ -13,19 +13,18 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from metaferry.errors import JobError
-from metaferry.tables.model import Column, folded
-from metaferry.tables.staging import quote_ident
+from metaferry.tables.model import folded
 
 if TYPE_CHECKING:
     import duckdb
 
-_BEFORE: Final = "SELECT ("
+BEFORE: Final = "SELECT ("
 _NODES: Final = frozenset(
     [
         "CONSTANT",
@@ -128,6 +127,11 @@ def sealed() -> duckdb.DuckDBPyConnection:
     return con
 
 
+def characters(text: str, position: int) -> int:
+    """A position in bytes as one in characters, kept inside the text."""
+    return len(text.encode()[: max(position, 0)].decode(errors="ignore"))
+
+
 def parse_expression(text: str, place: str, con: duckdb.DuckDBPyConnection) -> Expression:
     """Checks the form of an expression, with an engine from `sealed` as the parser.
 
@@ -144,7 +148,7 @@ def parse_expression(text: str, place: str, con: duckdb.DuckDBPyConnection) -> E
     comment = next((at for at, kind in duckdb.tokenize(text) if str(kind).endswith("comment")), None)
     if comment is not None:
         raise _fault(
-            text, place, "the expression holds a comment", _characters(text, comment), "leave the comment out"
+            text, place, "the expression holds a comment", characters(text, comment), "leave the comment out"
         )
     node = _single_select(text, place, con)
     references: list[Reference] = []
@@ -157,93 +161,11 @@ def parse_expression(text: str, place: str, con: duckdb.DuckDBPyConnection) -> E
     return Expression(text, place, tuple(references))
 
 
-class Binder:
-    """Types of expressions over the columns of one table, found on an empty copy of it.
-
-    The copy is in a connection of its own that can reach nothing. `why_text(column)` may tell why
-    a column is text; `source` is what messages call the table.
-    """
-
-    def __init__(
-        self, columns: Sequence[Column], names: Sequence[str], why_text: Callable[[str], str], source: str
-    ) -> None:
-        self._names = names
-        self._types = {folded(column.name): column for column in columns}
-        self._why_text = why_text
-        self._source = source
-        self._con = sealed()
-        listed = ", ".join(f"{quote_ident(column.name)} {column.type}" for column in columns)
-        self._con.execute(f"CREATE TABLE {_TABLE} ({listed or 'nothing BOOLEAN'})").fetchall()
-
-    def close(self) -> None:
-        self._con.close()
-
-    def type_of(self, expression: Expression) -> str:
-        """The engine's type of an expression. Raises JobError when it does not fit the table."""
-        import duckdb
-
-        for reference in expression.references:
-            if folded(reference.column) not in self._types:
-                raise self._no_column(expression, reference)
-        statement = f"{_BEFORE}{expression.text}) FROM {_TABLE}"
-        try:
-            self._con.execute(statement).fetchall()  # its errors have positions; those of `sql` have none
-            return str(self._con.sql(statement).types[0])
-        except duckdb.Error as error:
-            raise self._misfit(expression, error) from None
-
-    def _no_column(self, expression: Expression, reference: Reference) -> JobError:
-        near = nearest(reference.column, self._names)
-        if near:
-            advice = f"did you mean {' or '.join(map(_written, near))}?"
-        else:
-            more = ", …" if len(self._names) > 20 else ""
-            advice = f"the columns are {', '.join(map(_written, self._names[:20]))}{more}"
-        return expression.fault(
-            f"{self._source} has no column {reference.column}", reference.at, advice=advice
-        )
-
-    def _misfit(self, expression: Expression, error: duckdb.Error) -> JobError:
-        message, position = _engine_message(str(error))
-        at = _characters(expression.text, position - len(_BEFORE)) if position is not None else None
-        texts = [
-            (column.name, why)
-            for reference in expression.references
-            if len(reference.steps) == 1
-            and (column := self._types[folded(reference.column)]).type == "VARCHAR"
-            and (why := self._why_text(column.name))
-        ]
-        if texts and "VARCHAR" in message:
-            name, why = texts[0]
-            return expression.fault(
-                f"{message}: the column {name} is text, since {why}",
-                at,
-                advice=f"use try_cast({_written(name)} AS DOUBLE), which makes such cells null",
-            )
-        return expression.fault(message, at, advice=_ADVICE.get(message.split(" ", 1)[0], ""))
-
-
-def nearest(name: str, names: Sequence[str]) -> list[str]:
-    """Up to three of the names that look like one."""
-    by_folded = {folded(other): other for other in names}
-    close = difflib.get_close_matches(folded(name), by_folded, 3, cutoff=0.6)
-    return [by_folded[key] for key in close]
-
-
-def engine_message(error: Exception) -> str:
-    """What the engine says, as one sentence without lists of candidates."""
-    return _engine_message(str(error))[0]
-
-
-_TABLE: Final = "metaferry_rows"
-_ADVICE: Final = {"Deprecated": "write list_transform(x, lambda y: y + 1)"}
-
-
 def _single_select(text: str, place: str, con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """The tree of the one expression in `SELECT (text)`; JobError when there is anything else."""
     import duckdb
 
-    statement = f"{_BEFORE}{text})"
+    statement = f"{BEFORE}{text})"
     try:
         several = len(con.extract_statements(statement)) != 1
     except duckdb.Error:
@@ -254,7 +176,7 @@ def _single_select(text: str, place: str, con: duckdb.DuckDBPyConnection) -> dic
         raise _fault(text, place, "the expression is several statements", None, "write one value")
     if tree.get("error"):
         position = tree.get("position")
-        at = _characters(text, int(position) - len(_BEFORE)) if position else None
+        at = characters(text, int(position) - len(BEFORE)) if position else None
         message = str(tree.get("error_message", "it is no SQL"))
         if at is not None and at >= len(text):
             message, at = "the expression is not complete", len(text)
@@ -369,13 +291,8 @@ def _functions() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
 
 
 def _at(part: dict[str, Any], text: str) -> int | None:
-    location = int(part.get("query_location") or 0) - len(_BEFORE)
-    return _characters(text, location) if 0 <= location <= len(text.encode()) else None
-
-
-def _characters(text: str, position: int) -> int:
-    """A position in bytes as one in characters, kept inside the text."""
-    return len(text.encode()[: max(position, 0)].decode(errors="ignore"))
+    location = int(part.get("query_location") or 0) - len(BEFORE)
+    return characters(text, location) if 0 <= location <= len(text.encode()) else None
 
 
 def _fault(text: str, place: str, message: str, at: int | None, advice: str = "") -> JobError:
@@ -390,36 +307,3 @@ def _fault(text: str, place: str, message: str, at: int | None, advice: str = ""
     elif len(text) > 200:
         shown = text[:200] + "…"
     return JobError(f"{message}\n    {shown}", place=place, advice=advice)
-
-
-_NO_MATCH: Final = re.compile(r"""arguments? types? '(?P<name>.+?)\((?P<types>.*)\)'""", re.DOTALL)
-_LITERALS: Final = {"INTEGER_LITERAL": "INTEGER", "STRING_LITERAL": "VARCHAR", "DECIMAL_LITERAL": "DECIMAL"}
-
-
-def _engine_message(error: str) -> tuple[str, int | None]:
-    _, _, rest = error.partition(": ")
-    position: int | None = None
-    try:
-        told = json.loads(rest)
-        message = str(told["exception_message"])
-        position = int(told["position"]) if "position" in told else None
-    except (ValueError, KeyError, TypeError):
-        message = rest or error
-    for literal, plain in _LITERALS.items():
-        message = message.replace(literal, plain)
-    candidates = re.search(r"Candidate Entries: (.+)", message)
-    suggestion = re.search(r"Did you mean (.+)", message)
-    match = _NO_MATCH.search(message)
-    sentence = message.split("\n", 1)[0].strip()
-    if match:
-        sentence = f"{match['name'].strip()} cannot be applied to ({match['types']})"
-    elif candidates:
-        sentence = f"{sentence}; it has {candidates[1].strip()}"
-    elif suggestion:
-        sentence = f"{sentence.rstrip('!')}; did you mean {suggestion[1].strip()}"
-    return sentence.rstrip("."), position
-
-
-def _written(name: str) -> str:
-    """A column's name as SQL needs it: quoted unless it is a plain word."""
-    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else quote_ident(name)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 from metaferry.errors import JobError
 from metaferry.job import Source
 from metaferry.lightly.key_paths import RESERVED_PREFIX, column_is_ambiguous, split_path
-from metaferry.tables.expressions import Binder, Expression, engine_message, parse_expression, sealed
+from metaferry.tables.binding import Binder, engine_message
+from metaferry.tables.expressions import Expression, parse_expression, sealed
 from metaferry.tables.leaves import leaves, unfit
 from metaferry.tables.model import FILE, ROW, KeyColumn, Staged, folded
 from metaferry.tables.staging import quote_ident, quote_text

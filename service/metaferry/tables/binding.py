@@ -1,0 +1,137 @@
+"""Types of expressions over the columns of one table, and plain words for what the engine refuses.
+
+Expressions were checked for their form before (`expressions.py`). Here they meet the table, on an
+empty copy of it, so that a misspelt column or a type that does not fit is known before a row is
+touched.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from metaferry.errors import JobError
+from metaferry.tables.expressions import BEFORE, Expression, Reference, characters, sealed
+from metaferry.tables.model import Column, folded
+from metaferry.tables.staging import quote_ident
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+class Binder:
+    """Types of expressions over the columns of one table, found on an empty copy of it.
+
+    The copy is in a connection of its own that can reach nothing. `why_text(column)` may tell why
+    a column is text; `source` is what messages call the table.
+    """
+
+    def __init__(
+        self, columns: Sequence[Column], names: Sequence[str], why_text: Callable[[str], str], source: str
+    ) -> None:
+        self._names = names
+        self._types = {folded(column.name): column for column in columns}
+        self._why_text = why_text
+        self._source = source
+        self._con = sealed()
+        listed = ", ".join(f"{quote_ident(column.name)} {column.type}" for column in columns)
+        self._con.execute(f"CREATE TABLE {_TABLE} ({listed or 'nothing BOOLEAN'})").fetchall()
+
+    def close(self) -> None:
+        self._con.close()
+
+    def type_of(self, expression: Expression) -> str:
+        """The engine's type of an expression. Raises JobError when it does not fit the table."""
+        import duckdb
+
+        for reference in expression.references:
+            if folded(reference.column) not in self._types:
+                raise self._no_column(expression, reference)
+        statement = f"{BEFORE}{expression.text}) FROM {_TABLE}"
+        try:
+            self._con.execute(statement).fetchall()  # its errors have positions; those of `sql` have none
+            return str(self._con.sql(statement).types[0])
+        except duckdb.Error as error:
+            raise self._misfit(expression, error) from None
+
+    def _no_column(self, expression: Expression, reference: Reference) -> JobError:
+        near = nearest(reference.column, self._names)
+        if near:
+            advice = f"did you mean {' or '.join(map(_written, near))}?"
+        else:
+            more = ", …" if len(self._names) > 20 else ""
+            advice = f"the columns are {', '.join(map(_written, self._names[:20]))}{more}"
+        return expression.fault(
+            f"{self._source} has no column {reference.column}", reference.at, advice=advice
+        )
+
+    def _misfit(self, expression: Expression, error: duckdb.Error) -> JobError:
+        message, position = _engine_message(str(error))
+        at = characters(expression.text, position - len(BEFORE)) if position is not None else None
+        texts = [
+            (column.name, why)
+            for reference in expression.references
+            if len(reference.steps) == 1
+            and (column := self._types[folded(reference.column)]).type == "VARCHAR"
+            and (why := self._why_text(column.name))
+        ]
+        if texts and "VARCHAR" in message:
+            name, why = texts[0]
+            return expression.fault(
+                f"{message}: the column {name} is text, since {why}",
+                at,
+                advice=f"use try_cast({_written(name)} AS DOUBLE), which makes such cells null",
+            )
+        return expression.fault(message, at, advice=_ADVICE.get(message.split(" ", 1)[0], ""))
+
+
+def nearest(name: str, names: Sequence[str]) -> list[str]:
+    """Up to three of the names that look like one."""
+    by_folded = {folded(other): other for other in names}
+    close = difflib.get_close_matches(folded(name), by_folded, 3, cutoff=0.6)
+    return [by_folded[key] for key in close]
+
+
+def engine_message(error: Exception) -> str:
+    """What the engine says, as one sentence without lists of candidates."""
+    return _engine_message(str(error))[0]
+
+
+_TABLE: Final = "metaferry_rows"
+_ADVICE: Final = {"Deprecated": "write list_transform(x, lambda y: y + 1)"}
+
+
+_NO_MATCH: Final = re.compile(r"""arguments? types? '(?P<name>.+?)\((?P<types>.*)\)'""", re.DOTALL)
+_LITERALS: Final = {"INTEGER_LITERAL": "INTEGER", "STRING_LITERAL": "VARCHAR", "DECIMAL_LITERAL": "DECIMAL"}
+
+
+def _engine_message(error: str) -> tuple[str, int | None]:
+    _, _, rest = error.partition(": ")
+    position: int | None = None
+    try:
+        told = json.loads(rest)
+        message = str(told["exception_message"])
+        position = int(told["position"]) if "position" in told else None
+    except (ValueError, KeyError, TypeError):
+        message = rest or error
+    for literal, plain in _LITERALS.items():
+        message = message.replace(literal, plain)
+    candidates = re.search(r"Candidate Entries: (.+)", message)
+    suggestion = re.search(r"Did you mean (.+)", message)
+    match = _NO_MATCH.search(message)
+    sentence = message.split("\n", 1)[0].strip()
+    if match:
+        sentence = f"{match['name'].strip()} cannot be applied to ({match['types']})"
+    elif candidates:
+        sentence = f"{sentence}; it has {candidates[1].strip()}"
+    elif suggestion:
+        sentence = f"{sentence.rstrip('!')}; did you mean {suggestion[1].strip()}"
+    return sentence.rstrip("."), position
+
+
+def _written(name: str) -> str:
+    """A column's name as SQL needs it: quoted unless it is a plain word."""
+    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else quote_ident(name)
