@@ -12,7 +12,7 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote
@@ -55,6 +55,7 @@ class Rule:
     action: Literal["status", "lose", "drop", "wait", "truncate"]
     method: str = ".*"
     key: str = ".*"
+    having: str = ""  # a header that the request has to have
     times: int = 1
     status: int = 503
     seconds: float = 0.0
@@ -62,8 +63,8 @@ class Rule:
     headers: dict[str, str] = field(default_factory=dict)
     used: int = 0
 
-    def matches(self, method: str, key: str) -> bool:
-        if self.used >= self.times:
+    def matches(self, method: str, key: str, headers: Mapping[str, str]) -> bool:
+        if self.used >= self.times or (self.having and self.having not in headers):
             return False
         return bool(re.fullmatch(self.method, method) and re.search(self.key, key))
 
@@ -106,7 +107,7 @@ class Proxy:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         key = _key(request.raw_path, body)
-        rule = self._take(request.method, key)
+        rule = self._take(request.method, key, request.headers)
         if rule is not None and rule.action == "status":
             self._note(request.method, key, rule.status, done=False)
             return web.Response(status=rule.status, body=rule.body, headers=rule.headers)
@@ -135,10 +136,10 @@ class Proxy:
         if self._session is not None:
             await self._session.close()
 
-    def _take(self, method: str, key: str) -> Rule | None:
+    def _take(self, method: str, key: str, headers: Mapping[str, str]) -> Rule | None:
         with self._lock:
             for rule in self._rules:
-                if rule.matches(method, key):
+                if rule.matches(method, key, headers):
                     rule.used += 1
                     return rule
         return None

@@ -232,7 +232,7 @@ class AzureAdapter:
         try:
             # Looking for credentials may ask the metadata service.
             fs = await asyncio.to_thread(_file_system, self._options)
-        except ValueError:  # its text quotes connection strings
+        except (ValueError, TypeError):  # its text quotes connection strings
             raise self._error(Failure(code="InvalidOptions", kind=Unsupported), "list", "") from None
         transport = fs.service_client._pipeline._transport
         if transport.session is None:

@@ -260,7 +260,10 @@ class GcsAdapter:
         import aiohttp
 
         # Looking for credentials asks the metadata service, and blocks.
-        fs = await asyncio.to_thread(_file_system, self._options)
+        try:
+            fs = await asyncio.to_thread(_file_system, self._options)
+        except Exception:  # noqa: BLE001 - a malformed key file raises anything, and quotes itself
+            raise self._error(Failure(code="InvalidOptions", kind=Denied), "list", "") from None
         anonymous = self._options.get("token") == "anon"
         if fs.credentials.credentials is None and not anonymous:
             # gcsfs falls back to nobody when it finds nothing; every answer would then be a riddle.

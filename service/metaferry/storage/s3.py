@@ -248,7 +248,10 @@ class S3Adapter:
 
     async def _client(self) -> Any:
         if self._fs is None:
-            self._fs = _file_system(self._options, self._concurrency)
+            try:
+                self._fs = _file_system(self._options, self._concurrency)
+            except (TypeError, KeyError):  # an option that neither s3fs nor its session knows
+                raise ValueError("options") from None
         await self._fs.set_session()
         return self._fs
 

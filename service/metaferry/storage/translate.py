@@ -267,6 +267,7 @@ _BY_CODE: dict[str, str] = {
     "AuthenticationFailed": "the account key or SAS is wrong or has expired",
     "NoCredentials": "no credentials were found: set them in `storage:`, the environment or a profile, "
     "or `anon: true` for a public bucket",
+    "InvalidOptions": "check the names and values of the options for this location: its library refuses them",
     "InvalidObjectState": "the object is archived: restore it first, or exclude it",
     "LeaseIdMissing": "a blob lease protects this object: whoever holds it has to end it",
     "AuthorizationHeaderMalformed": "the bucket is in another region: set client_kwargs.region_name",

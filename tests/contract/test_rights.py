@@ -1,0 +1,191 @@
+"""Who may not, whose key is wrong, and what a store turns out not to be able to do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from conftest import FreshDatasource
+from metaferry.errors import Conflict, Corrupt, Denied, Expired, StorageError, Unsupported
+from metaferry.storage.contract import ABSENT
+from metaferry.storage.open import open_adapter, open_storage
+from metaferry.storage.portal import Portal
+from metaferry.storage.retry import Retrying
+from servers.azurite import options_for as azure_options
+from servers.gcs import GcsServer
+from servers.ministack import S3Server
+from servers.proxy import Proxy, Rule, proxy
+
+pytestmark = pytest.mark.servers
+
+
+async def first_page(storage: Retrying) -> None:
+    async for _ in storage.list():
+        return
+
+
+def operations(storage: Retrying) -> dict[str, Coroutine[Any, Any, Any]]:
+    return {
+        "listing": first_page(storage),
+        "reading": storage.read("there.json"),
+        "writing": storage.put("there.json", b"{}"),
+        "deleting": storage.delete("there.json"),
+    }
+
+
+def refused(url: str, options: dict[str, Any], portal: Portal, kind: type[StorageError]) -> list[Any]:
+    """Every operation is refused with `kind`, at the first attempt; the errors."""
+    storage = open_storage(url, options, retry_for=60.0)
+    errors = []
+    for doing, work in operations(storage).items():
+        with pytest.raises(kind) as caught:
+            portal.run(work)
+        assert doing in str(caught.value)
+        assert caught.value.advice
+        errors.append(caught.value)
+    assert storage.requests.retries == (0 if kind is Denied else 4)  # one renewal each
+    portal.run(storage.close())
+    return errors
+
+
+@pytest.mark.parametrize("wrong", ["key", "secret"])
+def test_a_wrong_key_on_s3(fresh_datasource: FreshDatasource, portal: Portal, wrong: str) -> None:
+    url, options = fresh_datasource("seaweedfs")
+    errors = refused(url, {**options, wrong: "hunter2"}, portal, Denied)
+    assert {error.status for error in errors} == {403}
+    assert "hunter2" not in "".join(str(error) + error.advice for error in errors)
+
+
+def test_nobody_on_s3(fresh_datasource: FreshDatasource, portal: Portal) -> None:
+    url, options = fresh_datasource("seaweedfs")
+    anonymous = {name: value for name, value in options.items() if name not in ("key", "secret")}
+    refused(url, {**anonymous, "anon": True}, portal, Denied)
+
+
+def test_a_wrong_key_on_azure(fresh_datasource: FreshDatasource, portal: Portal, azure_server: Any) -> None:
+    url, _ = fresh_datasource("azure")
+    errors = refused(url, azure_options(azure_server.endpoint, "aHVudGVyMg=="), portal, Denied)
+    assert {error.status for error in errors} == {403}
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, Denied), (401, Expired)])
+def test_a_refusal_on_gcs(
+    fresh_datasource: FreshDatasource,
+    portal: Portal,
+    gcs_server: GcsServer,
+    status: int,
+    kind: type[StorageError],
+) -> None:
+    url, options = fresh_datasource("gcs")
+    gcs_server.deny = status
+    try:
+        errors = refused(url, options, portal, kind)
+    finally:
+        gcs_server.deny = None
+    assert {error.status for error in errors} == {status}
+
+
+def test_gcs_never_becomes_nobody_by_itself(
+    fresh_datasource: FreshDatasource, portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gcsfs falls back to anonymous when it finds no credentials; we say that there are none."""
+    from gcsfs.credentials import GoogleCredentials
+
+    def found_nothing(self: Any, method: Any = None) -> None:
+        self.credentials = None
+
+    monkeypatch.setattr(GoogleCredentials, "connect", found_nothing)
+    url, options = fresh_datasource("gcs")
+    storage = open_storage(url, {**options, "token": None}, retry_for=0.0)
+    with pytest.raises(Denied) as caught:
+        portal.run(storage.read("x"))
+    assert caught.value.code == "NoCredentials"
+    portal.run(storage.close())
+
+
+def test_a_flipped_byte_from_gcs_is_noticed(
+    fresh_datasource: FreshDatasource, portal: Portal, gcs_server: GcsServer
+) -> None:
+    url, options = fresh_datasource("gcs")
+    adapter = open_adapter(url, options)
+    portal.run(adapter.put("doc.json", b'{"scene": "day"}'))
+    gcs_server.corrupt = True
+    try:
+        with pytest.raises(Corrupt):
+            portal.run(adapter.read("doc.json"))
+    finally:
+        gcs_server.corrupt = False
+    portal.run(adapter.close())
+
+
+@pytest.fixture
+def s3_wire(
+    fresh_datasource: FreshDatasource, s3_server: S3Server, portal: Portal
+) -> Iterator[tuple[Retrying, Proxy]]:
+    url, options = fresh_datasource("s3")
+    with proxy(s3_server.endpoint) as control:
+        storage = open_storage(url, {**options, "endpoint_url": control.endpoint}, retry_for=10.0)
+        yield storage, control
+        portal.run(storage.close())
+
+
+NOT_IMPLEMENTED = b"<Error><Code>NotImplemented</Code><Message>A header implies ...</Message></Error>"
+INVALID = b"<Error><Code>InvalidArgument</Code><Message>If-None-Match</Message></Error>"
+
+
+@pytest.mark.parametrize(("status", "body"), [(501, NOT_IMPLEMENTED), (501, b""), (400, INVALID)])
+def test_a_store_without_conditional_writes_is_found_out_once(
+    s3_wire: tuple[Retrying, Proxy],
+    portal: Portal,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    body: bytes,
+) -> None:
+    storage, control = s3_wire
+    for header in ("If-None-Match", "If-Match"):
+        control.add(Rule("status", "PUT|DELETE", having=header, times=99, status=status, body=body))
+    assert storage.traits.conditional
+    with caplog.at_level(logging.WARNING, logger="metaferry"):
+        stamp = portal.run(storage.put("a.json", b"1", only_if=ABSENT))
+        assert not storage.traits.conditional
+        assert storage.traits.listing_md5
+        # Best effort from here on: checked just before.
+        with pytest.raises(Conflict):
+            portal.run(storage.put("a.json", b"2", only_if=ABSENT))
+        new = portal.run(storage.put("a.json", b"3", only_if=stamp.token))
+        with pytest.raises(Conflict):
+            portal.run(storage.put("a.json", b"4", only_if=stamp.token))
+        with pytest.raises(Conflict):
+            portal.run(storage.delete("a.json", only_if=stamp.token))
+        portal.run(storage.delete("a.json", only_if=new.token))
+    assert caplog.text.count("no conditional writes") == 1
+    assert control.count("PUT", done=False) == 1  # the header was tried once, and never again
+
+
+def test_another_complaint_is_not_taken_for_a_missing_feature(
+    s3_wire: tuple[Retrying, Proxy], portal: Portal
+) -> None:
+    storage, control = s3_wire
+    control.add(Rule("status", "PUT", times=99, status=400, body=INVALID))
+    with pytest.raises(Unsupported):
+        portal.run(storage.put("a.json", b"1", only_if=ABSENT))
+    assert storage.traits.conditional
+
+
+def test_a_tag_that_is_no_md5_proves_nothing(s3_wire: tuple[Retrying, Proxy], portal: Portal) -> None:
+    """With a customer's encryption key the tag looks like an MD5 and is none."""
+    storage, control = s3_wire
+    portal.run(storage.put("a.json", b"1"))
+    assert storage.traits.listing_md5
+
+    async def proofs() -> list[str | None]:
+        return [entry.md5 async for page in storage.list() for entry in page]
+
+    assert portal.run(proofs()) == ["c4ca4238a0b923820dcc509a6f75849b"]
+    control.add(Rule("status", "PUT", status=200, headers={"ETag": '"0123456789abcdef0123456789abcdef"'}))
+    portal.run(storage.put("a.json", b"1"))
+    assert not storage.traits.listing_md5
+    assert portal.run(proofs()) == [None]
