@@ -165,6 +165,26 @@ def test_a_store_without_conditional_writes_is_found_out_once(
     assert control.count("PUT", done=False) == 1  # the header was tried once, and never again
 
 
+@pytest.mark.parametrize("ignoring", [False, True])
+def test_a_store_that_ignores_conditions_is_found_out_by_asking(
+    s3_wire: tuple[Retrying, Proxy], portal: Portal, ignoring: bool
+) -> None:
+    storage, control = s3_wire
+    if ignoring:
+        for header in ("If-None-Match", "If-Match"):
+            control.add(Rule("ignore", "PUT", having=header, times=99))
+    assert portal.run(storage.probe_conditions(".metaferry/probe")) is not ignoring
+    assert storage.traits.conditional is not ignoring
+    assert list(portal.iterate(storage.list())) == []
+    stamp = portal.run(storage.put("a.json", b"1", only_if=ABSENT))
+    with pytest.raises(Conflict):
+        portal.run(storage.put("a.json", b"2", only_if=ABSENT))
+    portal.run(storage.put("a.json", b"3", only_if=stamp.token))
+    with pytest.raises(Conflict):
+        portal.run(storage.put("a.json", b"4", only_if=stamp.token))
+    assert portal.run(storage.read("a.json")).data == b"3"
+
+
 def test_another_complaint_is_not_taken_for_a_missing_feature(
     s3_wire: tuple[Retrying, Proxy], portal: Portal
 ) -> None:

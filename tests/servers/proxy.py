@@ -49,10 +49,11 @@ class Rule:
 
     `status`: answered without doing it. `lose`: done, and the connection closed instead of an
     answer. `drop`: the connection closed without doing it. `wait`: done after `seconds`.
-    `truncate`: half of the body, then the connection closed.
+    `truncate`: half of the body, then the connection closed. `ignore`: done as if the header
+    `having` had not been sent.
     """
 
-    action: Literal["status", "lose", "drop", "wait", "truncate"]
+    action: Literal["status", "lose", "drop", "wait", "truncate", "ignore"]
     method: str = ".*"
     key: str = ".*"
     having: str = ""  # a header that the request has to have
@@ -116,7 +117,8 @@ class Proxy:
             return self._hang_up(request)
         if rule is not None and rule.action == "wait":
             await asyncio.sleep(rule.seconds)
-        status, headers, content = await self._forward(request, body)
+        hidden = rule.having if rule is not None and rule.action == "ignore" else ""
+        status, headers, content = await self._forward(request, body, hidden)
         self._note(request.method, key, status, done=True)
         if rule is not None and rule.action == "lose":
             return self._hang_up(request)
@@ -148,7 +150,9 @@ class Proxy:
         with self._lock:
             self._requests.append(Request(method, key, status, done))
 
-    async def _forward(self, request: web.BaseRequest, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    async def _forward(
+        self, request: web.BaseRequest, body: bytes, hidden: str
+    ) -> tuple[int, dict[str, str], bytes]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 auto_decompress=False,
@@ -156,7 +160,8 @@ class Proxy:
                 # A kept connection that the server closes would make the client send a PUT twice.
                 connector=aiohttp.TCPConnector(limit=0, force_close=True),
             )
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
+        left_out = _HOP | {hidden.lower()}
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in left_out}
         async with self._session.request(
             request.method,
             URL(self.upstream + request.raw_path, encoded=True),

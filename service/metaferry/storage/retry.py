@@ -15,13 +15,14 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from metaferry.errors import Conflict, Expired, NotFound, StorageError, Throttled, Unavailable
 from metaferry.storage.contract import (
+    ABSENT,
     ANYTHING,
     Adapter,
     Blob,
@@ -84,6 +85,7 @@ class Retrying:
         self._rng = rng if rng is not None else random.Random()
         self._limiter = Limiter(concurrency, clock=clock)
         self._requests = Requests()
+        self._honours_conditions = True
         self._renewals = 0
         self._renewing = asyncio.Lock()
 
@@ -101,7 +103,8 @@ class Retrying:
 
     @property
     def traits(self) -> Traits:
-        return self._adapter.traits
+        traits = self._adapter.traits
+        return traits if self._honours_conditions else replace(traits, conditional=False)
 
     @property
     def requests(self) -> Requests:
@@ -129,6 +132,9 @@ class Retrying:
         return blob
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        if not self._honours_conditions and only_if is not ANYTHING:
+            await self._require(path, only_if)
+            only_if = ANYTHING
         try:
             stamp = await self._attempts(
                 "put", len(data), lambda: self._adapter.put(path, data, only_if=only_if), path
@@ -150,6 +156,27 @@ class Retrying:
         except Conflict:
             if not await self._gone(path):
                 raise
+
+    async def probe_conditions(self, path: str) -> bool:
+        """Whether the store honours `only_if`, or takes the header and overwrites all the same.
+
+        Some stores that speak S3 do, and nothing in their answers tells. Writes and deletes `path`,
+        which has to be a name that nobody uses; two puts and a delete. Where they are not honoured,
+        `traits.conditional` is False from here on, and preconditions are checked just before.
+        """
+        if not self.traits.conditional:
+            return False
+        try:
+            await self.put(path, b"1", only_if=ABSENT)
+            await self.put(path, b"2", only_if=ABSENT)
+        except Conflict:
+            pass
+        else:
+            self._honours_conditions = False
+            log.warning("%s: this store ignores conditions on writes; they are checked just before", self.url)
+        finally:
+            await self.delete(path)
+        return self.traits.conditional
 
     async def close(self) -> None:
         await self._adapter.close()
@@ -249,6 +276,19 @@ class Retrying:
                 raise
             self._limiter.answered()
             return result
+
+    # -- without conditions
+
+    async def _require(self, path: str, only_if: Precondition) -> None:
+        """The best that can be done where the store itself does not check."""
+        try:
+            found: str | None = (await self.read(path, 0, 1)).token
+        except NotFound as error:
+            if not error.path:
+                raise
+            found = None
+        if found != (only_if if isinstance(only_if, str) else None):
+            raise Conflict(f'{self.url}: somebody else wrote "{path}"', url=self.url, path=path)
 
     # -- lost answers
 
