@@ -251,23 +251,33 @@ class AzureAdapter:
 
 def azure_location(rest: str, shown: str) -> tuple[str, str, dict[str, str]]:
     """Container, prefix and options out of `container/prefix`, `container@account.host/prefix` or
-    `account.blob.core.windows.net/container/prefix`. Raises `UsageError`."""
+    `account.blob.core.windows.net/container/prefix`, each with a SAS for a query. Raises `UsageError`."""
     from metaferry.storage.open import split_bucket
 
-    first, _, prefix = rest.partition("?")[0].partition("/")
+    place, _, query = rest.partition("?")
+    first, _, prefix = place.partition("/")
     container, at, host = first.rpartition("@")
     options: dict[str, str] = {}
     if at:
-        options = {"account_name": host.partition(".")[0]}
+        options = _account(host)
     elif any(part in host for part in _HOSTS):
-        options = {"account_name": host.partition(".")[0]}
+        options = _account(host)
         container, _, prefix = prefix.partition("/")
     else:
         container = host
+    if "sig=" in query:  # a container's URL as the portal gives it out, with its signature
+        options["sas_token"] = query
     if ":" in container:
         raise UsageError(f"{shown}: credentials do not belong in the URL", advice="give them as options")
     name, below = split_bucket(f"{container}/{prefix}", shown)
     return name, below, options
+
+
+def _account(host: str) -> dict[str, str]:
+    account = {"account_name": host.partition(".")[0]}
+    if "." in host and not host.endswith(".windows.net"):  # a sovereign cloud
+        account["account_host"] = host.replace(".dfs.", ".blob.")
+    return account
 
 
 def azure_failure(error: BaseException) -> Failure:

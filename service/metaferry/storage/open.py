@@ -72,7 +72,7 @@ def open_adapter(
     scheme, rest = split_scheme(url)
     given = dict(options or {})
     shown = redact(url)
-    kind = SCHEMES.get(scheme)
+    kind = "azure" if _is_blob_url(scheme, rest) else SCHEMES.get(scheme)
     if kind == "local":
         from metaferry.storage.local import LocalAdapter
 
@@ -83,7 +83,7 @@ def open_adapter(
 
         _no_options(scheme, given)
         return MemoryAdapter(rest, url=shown, page_size=page_size)
-    _library(scheme)
+    _library("az" if kind == "azure" else scheme)
     if kind == "s3":
         from metaferry.storage.s3 import S3Adapter
 
@@ -142,6 +142,11 @@ def redact(url: str) -> str:
     if scheme in ("http", "https", "az", "abfs", "abfss") or re.search(r"[?&](sig|X-Amz-\w+|token)=", path):
         path = path.partition("?")[0]
     return f"{scheme}://{authority}{slash}{path}"
+
+
+def _is_blob_url(scheme: str, rest: str) -> bool:
+    """Whether this is a container as the Azure portal shows it: https://account.blob.core.…/container."""
+    return scheme == "https" and ".blob.core." in rest.partition("/")[0]
 
 
 def _local_path(scheme: str, rest: str) -> str:

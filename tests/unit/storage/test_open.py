@@ -39,6 +39,8 @@ from metaferry.storage.s3 import S3Adapter, _file_system
         ("az://c/p", AzureAdapter),
         ("abfs://c@account.dfs.core.windows.net/p", AzureAdapter),
         ("abfss://c@account.dfs.core.windows.net/p", AzureAdapter),
+        ("https://account.blob.core.windows.net/c/p", AzureAdapter),
+        ("https://example.org/p", GenericAdapter),
         ("ftp://host/p", GenericAdapter),
         ("github://x/y", GenericAdapter),
     ],
@@ -103,8 +105,15 @@ def test_a_prefix_is_taken_as_it_stands(url: str, bucket: str, prefix: str) -> N
     [
         ("c/p", ("c", "p/", {})),
         ("c@acc.dfs.core.windows.net/p/q", ("c", "p/q/", {"account_name": "acc"})),
+        (
+            "c@acc.dfs.core.chinacloudapi.cn/p",
+            ("c", "p/", {"account_name": "acc", "account_host": "acc.blob.core.chinacloudapi.cn"}),
+        ),
         ("acc.blob.core.windows.net/c/p", ("c", "p/", {"account_name": "acc"})),
-        ("acc.blob.core.windows.net/c?sig=x", ("c", "", {"account_name": "acc"})),
+        (
+            "acc.blob.core.windows.net/c?sv=1&sig=x",
+            ("c", "", {"account_name": "acc", "sas_token": "sv=1&sig=x"}),
+        ),
     ],
 )
 def test_the_ways_to_name_a_container(rest: str, expected: Any) -> None:
