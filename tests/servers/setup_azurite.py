@@ -43,7 +43,11 @@ def install() -> None:
     root = node_root()
     npm = root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     command = [str(root / "bin" / "node"), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    environment = {**os.environ, "PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"}
+    environment = {
+        **os.environ,
+        "PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
+        "NODE_USE_SYSTEM_CA": "1",  # as pip does: certificates that the machine trusts, a proxy's too
+    }
     work_bytes = work.read_bytes()
     subprocess.run([*command, "--omit=optional"], cwd=TARGET, env=environment, check=True)
     work.write_bytes(work_bytes)
