@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -174,8 +174,8 @@ class Storm(Rule):
     rate = 1.0
     rng = random.Random(0)
 
-    def matches(self, method: str, key: str) -> bool:
-        return super().matches(method, key) and self.rng.random() < self.rate
+    def matches(self, method: str, key: str, headers: Mapping[str, str]) -> bool:
+        return super().matches(method, key, headers) and self.rng.random() < self.rate
 
 
 class LostOnce(Rule):
@@ -185,9 +185,9 @@ class LostOnce(Rule):
         super().__init__("lose", "PUT|POST|DELETE", key, times=times)
         self._seen: set[str] = set()
 
-    def matches(self, method: str, key: str) -> bool:
+    def matches(self, method: str, key: str, headers: Mapping[str, str]) -> bool:
         name = key.partition("?")[0]
-        if name in self._seen or not super().matches(method, key):
+        if name in self._seen or not super().matches(method, key, headers):
             return False
         self._seen.add(name)
         return True
@@ -198,8 +198,8 @@ class Meanwhile(Rule):
 
     act: Callable[[], None]
 
-    def matches(self, method: str, key: str) -> bool:
-        if super().matches(method, key):
+    def matches(self, method: str, key: str, headers: Mapping[str, str]) -> bool:
+        if super().matches(method, key, headers):
             self.used += 1
             self.act()
         return False

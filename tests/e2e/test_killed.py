@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +214,7 @@ class AtTheNth(Meanwhile):
     nth = 1
     seen = 0
 
-    def matches(self, method: str, key: str) -> bool:
+    def matches(self, method: str, key: str, headers: Mapping[str, str]) -> bool:
         if self.used == 0 and method == "PUT" and re.search(DOCUMENT, key):
             self.seen += 1
             if self.seen == self.nth:
