@@ -122,7 +122,8 @@ def _engine_message(error: str) -> tuple[str, int | None]:
     candidates = re.search(r"Candidate Entries: (.+)", message)
     suggestion = re.search(r"Did you mean (.+)", message)
     match = _NO_MATCH.search(message)
-    sentence = message.split("\n", 1)[0].strip()
+    # The engine's own way out is a setting that nobody can reach; the advice names `try`.
+    sentence = message.split("\n", 1)[0].partition(" Use TRY(")[0].strip()
     if match:
         sentence = f"{match['name'].strip()} cannot be applied to ({match['types']})"
     elif candidates:

@@ -231,6 +231,15 @@ def test_a_value_that_fails_names_its_row(tmp_path: Path) -> None:
     assert con.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("rejects",)]
 
 
+def test_a_division_by_zero_names_no_setting_that_nobody_can_reach(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("file_name,v\na.png,1\nb.png,0\n")
+    with pytest.raises(JobError) as caught:
+        load(tmp_path / "t.csv", metadata={"x": "1 // v"})
+    assert "row 3 of" in caught.value.message
+    assert "SET " not in caught.value.message
+    assert "try(" in caught.value.advice
+
+
 def test_the_columns_an_expression_names() -> None:
     text = 'list_transform("A b", lambda y, i: y + i + Z.w) || lower(q)'
     parsed = parse_expression(text, "p", sealed())
