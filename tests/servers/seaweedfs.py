@@ -36,6 +36,9 @@ def seaweedfs() -> Iterator[S3Server]:
     data = folder / "data"
     data.mkdir()
     command = [str(binary), "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    # Each bucket takes some volumes of its own; by default there are as many as fit the free disk at
+    # their full size, and a long session of small buckets runs out of them.
+    command += ["-volume.max=100000"]
     command += ["-master.telemetry=false", "-webdav=false", "-admin.ui=false"]
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={config}", f"-s3.port={port}"]
     # Every port is ours to choose: the defaults collide between parallel test workers.
