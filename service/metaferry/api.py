@@ -67,7 +67,7 @@ def count_frames(
     urls: str | Sequence[str],
     *,
     storage: Mapping[str, Mapping[str, Any]] | None = None,
-    level: Level = "decode",
+    level: Level | None = None,
     deadline: float | None = None,
     workers: int | None = None,
     progress: Callable[[FrameCount], None] | None = None,
@@ -86,7 +86,7 @@ def count_frames(
 def _count_frames(
     urls: list[str],
     options: Job,
-    level: Level,
+    level: Level | None,
     deadline: float | None,
     workers: int | None,
     progress: Callable[[FrameCount], None] | None,

@@ -256,8 +256,10 @@ def test_what_was_counted_before_a_failure_is_kept(
                 raise Unavailable("the store stays away")
             return await super().read(path, *more, **pinned)  # type: ignore[arg-type]
 
+    # One after the other, so that the first is finished when the second fails.
+    breaks, cache = Breaks(storage.adapter), again(folder, portal)
     with pytest.raises(Unavailable):
-        list(count_frames(Breaks(storage.adapter), portal, videos, workers=1, cache=again(folder, portal)))
+        list(count_frames(breaks, portal, videos, level="decode", workers=1, cache=cache))
     path, size, token = videos[0]
     assert path == "a.mp4"
     assert again(folder, portal).get(path, size, token) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -14,12 +15,14 @@ from typing import Any
 import pytest
 
 from metaferry.errors import MetaferryError
-from metaferry.media.frames import process, protocol
-from metaferry.media.frames.counting import count_frames
+from metaferry.media.frames import counting, process, protocol
 from metaferry.media.frames.process import DeadlinePassed, Worker, WorkerFailed, worker_command
 from metaferry.storage.portal import Portal
 from metaferry.storage.retry import Retrying
 from unit.media import synthetic
+
+#: With a worker for every video, whatever its index says.
+count_frames = functools.partial(counting.count_frames, level="decode")
 
 SPEAK = """
 import os, sys, time
@@ -52,7 +55,7 @@ def instead(statement: str) -> tuple[str, ...]:
 
 
 def job(size: int) -> dict[str, Any]:
-    return {"size": size, "extension": "mp4", "threads": 1, "cpu_seconds": 60}
+    return {"size": size, "extension": "mp4", "threads": 1, "cpu_seconds": 60, "level": "decode"}
 
 
 def serve(data: bytes) -> process.Serve:

@@ -10,6 +10,7 @@ storage or a file system, and raises nothing about the content: every file ends 
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol
 
@@ -20,7 +21,7 @@ from metaferry.media.frames.headers import ends_early
 from metaferry.media.frames.model import CORRUPT, DAMAGED, SEVERAL, TRUNCATED
 
 #: Demuxers of the consumer's extensions (docs/format.md); no playlist and no script among them.
-FORMATS: Final = "mov,matroska,webm,avi,mpeg,mpegvideo,hevc,m4v"
+FORMATS: Final = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,hevc,m4v"
 
 #: Bytes FFmpeg asks the file object for at a time; larger only means more copying at each seek.
 BUFFER: Final = 64 << 10
@@ -56,6 +57,14 @@ def count(file: Readable, *, extension: str, size: int, threads: int) -> Found:
     threads: decoding threads. The number of frames does not depend on it.
     Raises `OutOfMemory`, and what `file` itself raises where it is no error of the content.
     """
+    return opened(file, extension, lambda container, head: _count(container, head, size, threads))
+
+
+def opened(file: Readable, extension: str, use: Callable[[Any, bytes], Found]) -> Found:
+    """What `use` finds in the opened container and the first 64 bytes of the file.
+
+    Content that FFmpeg cannot open or follow is a `Found` too. Raises as `count` does.
+    """
     head = file.read(64)
     file.seek(0)
     try:
@@ -67,9 +76,9 @@ def count(file: Readable, *, extension: str, size: int, threads: int) -> Found:
             metadata_errors="replace",
             io_open=_refuse,
         ) as container:
-            return _count(container, head, size, threads)
+            return use(container, head)
     except av.FFmpegError as error:
-        _raise_if_memory(error)
+        raise_if_memory(error)
         if error.errno == errno.EINVAL:  # what FFmpeg says of a format outside the whitelist
             return Found(None, "unreadable: its content is none of the video formats that are read")
         return Found(None, f"unreadable: {_words(error)}")
@@ -78,17 +87,27 @@ def count(file: Readable, *, extension: str, size: int, threads: int) -> Found:
         return Found(None, f"unreadable: {type(error).__name__}")
 
 
+def videos_of(container: Any) -> list[Any]:
+    """The video streams that are no cover pictures, in container order."""
+    return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+
+
+def only(container: Any, stream: Any) -> None:
+    """Has the demuxer leave all other streams out."""
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
+
+
 def _count(container: Any, head: bytes, size: int, threads: int) -> Found:
-    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    videos = videos_of(container)
     if not videos:
         return Found(None, "no video stream")
     stream = videos[0]
     flags = [SEVERAL] if len(videos) > 1 else []
     if stream.codec_context is None:
         return Found(None, "unreadable: no decoder for its codec", tuple(flags))
-    for other in container.streams:
-        if other.index != stream.index:
-            other.discard = Discard.all
+    only(container, stream)
     stream.codec_context.thread_type = "AUTO"
     stream.codec_context.thread_count = threads
 
@@ -113,7 +132,7 @@ def _decode(container: Any, stream: Any) -> tuple[int, bool, str]:
         try:
             packet = next(packets, None)
         except av.FFmpegError as error:
-            _raise_if_memory(error)
+            raise_if_memory(error)
             errors += 1
             first = first or f"reading stopped: {_words(error)}"
             break
@@ -122,7 +141,7 @@ def _decode(container: Any, stream: Any) -> tuple[int, bool, str]:
         try:
             decoded = packet.decode()
         except av.FFmpegError as error:
-            _raise_if_memory(error)
+            raise_if_memory(error)
             errors += 1
             first = first or _words(error)
             continue
@@ -153,7 +172,8 @@ def _words(error: av.FFmpegError) -> str:
     return str(error.strerror or type(error).__name__).lower()
 
 
-def _raise_if_memory(error: av.FFmpegError) -> None:
+def raise_if_memory(error: av.FFmpegError) -> None:
+    """Raises `OutOfMemory` where that is what the error says."""
     if abs(error.errno or 0) == errno.ENOMEM:
         raise OutOfMemory from error
 

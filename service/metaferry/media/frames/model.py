@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-#: How much work a count may cost. Every level gives exact counts or none; a level that needs less
-#: reading than it may is used as it is. Today all of them decode.
+#: How much work a count may cost: ranged reads of the container's index; or reading all packets
+#: where the index proves nothing; or decoding, and nothing else, as the ground truth. Every level
+#: gives exact counts or none. Without a level each is tried where the one before proves nothing.
 Level: TypeAlias = Literal["index", "scan", "decode"]
 
 #: A video to count: path below the datasource, size in bytes and token, as the listing tells them.
@@ -26,7 +27,7 @@ Progress: TypeAlias = "Callable[[FrameCount], None]"
 
 #: Version of the method; part of the cache's key. Raise it whenever the same bytes may be counted
 #: differently, so that no run ever mixes the results of two methods.
-METHOD: Final = 1
+METHOD: Final = 2
 
 # Flags: closed, documented in docs/frames.md.
 CHANGED: Final = "changed"  # replaced between the listing and the count: the newer one was counted
@@ -34,6 +35,9 @@ CORRUPT: Final = "corrupt"  # some frames carry visible damage, all of them deco
 DAMAGED: Final = "damaged"  # decoding met errors, or the file ends before its own index does
 SEVERAL: Final = "several_streams"  # more than one video stream: the first one counts
 TRUNCATED: Final = "truncated"  # shorter than its header says, yet everything there is decodes
+
+#: How a reason begins where the level that was asked for proves nothing.
+NOT_PROVED: Final = "not proved: "
 
 _ABOUT_THE_CONTENT: Final = ("empty", "unreadable: ", "no video stream", "decode errors: ")
 
@@ -45,12 +49,15 @@ class FrameCount:
     path: the media's path below its datasource (from `count_urls`: its URL).
     frames: N, exact; None when it is not proved.
     digits: how many digits the index has in names of frame documents; None with `frames`, and for N = 0.
-    basis: what proves it: "decoded"; "" when nothing does.
+    basis: what proves it: "index", "scan" or "decoded"; "" when nothing does.
     flags: what a user may want to know of; the constants above.
     requests, bytes: what it cost to read; 0 where the cache answered.
     reason: why `frames` is None. It begins with one of `empty`, `unreadable: `, `no video stream`,
-        `decode errors: `, `deadline: `, `crashed: `, `changed: `, `gone`, `storage: `.
+        `decode errors: `, `deadline: `, `crashed: `, `changed: `, `gone`, `storage: `, or with
+        `not proved: ` where the level that was asked for proves nothing.
     cached: whether the answer came from the cache.
+    explain: how the count was proved, or why a cheaper level did not prove it, a line each; never
+        cached.
     """
 
     path: str
@@ -62,6 +69,7 @@ class FrameCount:
     bytes: int = 0
     reason: str = ""
     cached: bool = False
+    explain: tuple[str, ...] = ()
 
     @property
     def settled(self) -> bool:

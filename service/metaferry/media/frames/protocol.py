@@ -5,7 +5,7 @@ bytes; the worker ends with what it found. It knows no path, no URL and no crede
 refuse a message that is longer than its kind may be: what a worker says after a hostile file is
 as little to be trusted as the file.
 
-    run -> worker    JOB json      {"size", "extension", "threads", "cpu_seconds"}
+    run -> worker    JOB json      {"size", "extension", "threads", "cpu_seconds", "level"}
                      DATA bytes    the answer to the READ before it
     worker -> run    HELLO json    {"pid", "av"}: once, when it is ready
                      READ          offset and length, two 8-byte integers

@@ -48,7 +48,7 @@ def count_urls(
     *,
     storage_for: StorageFor,
     portal: Portal,
-    level: Level = "decode",
+    level: Level | None = None,
     workers: int | None = None,
     deadline: float = DEADLINE,
     progress: Progress | None = None,

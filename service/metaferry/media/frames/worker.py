@@ -21,7 +21,7 @@ from typing import Any, Final
 import av
 import av.logging
 
-from metaferry.media.frames import decode, protocol
+from metaferry.media.frames import decode, protocol, scan
 
 #: Address space of the process, in bytes: 8K video with frame threads stays below half of it.
 MEMORY: Final = 4 << 30
@@ -48,9 +48,8 @@ def main() -> int:
         size = int(job["size"])
         file = RemoteFile(channel, size)
         try:
-            found = decode.count(
-                file, extension=str(job["extension"]), size=size, threads=int(job["threads"])
-            )
+            work = scan.count if job["level"] == "scan" else decode.count
+            found = work(file, extension=str(job["extension"]), size=size, threads=int(job["threads"]))
         except (MemoryError, decode.OutOfMemory):
             return 70  # a process that ran out of memory is not trusted with the next file
         channel.send(protocol.json_message(protocol.DONE, asdict(found)))

@@ -1,0 +1,48 @@
+"""Counts one video from the index of its container: the first and cheapest level.
+
+Reads through a function that fetches ranges, so it knows no storage. The parsers are pure and
+this process runs them itself: nothing of the media is decoded here. Whatever a file holds, it
+ends in an `Indexed` or a `NoProof`, within the budgets of `reading.py`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from metaferry.media.frames import avi, matroska, mp4
+from metaferry.media.frames.reading import Indexed, NoProof, Range, Source, first_range
+from metaferry.media.frames.sniff import Container, container_of
+
+#: Fetches ranges of one version of the video, at once where it can.
+Fetch = Callable[[list[Range]], list[bytes]]
+
+_READERS = {"mp4": mp4.count, "avi": avi.count, "matroska": matroska.count}
+
+
+def open_source(size: int, fetch: Fetch) -> tuple[Source, Container | None]:
+    """The head of a video of `size` bytes, read, and the container it is."""
+    [head] = fetch([(0, first_range(size))])
+    return Source(size, head), container_of(head)
+
+
+def count(source: Source, container: Container | None, fetch: Fetch, *, times: bool = False) -> Indexed:
+    """N as its index proves it. Raises `NoProof`, and what `fetch` raises."""
+    if container is None:
+        raise NoProof("no container with an index")
+    asking = _READERS[container](source, times=times)
+    try:
+        wanted = next(asking)
+        while True:
+            try:
+                parts = fetch(wanted)
+            except BaseException:
+                asking.close()
+                raise
+            wanted = asking.send(parts)
+    except StopIteration as done:
+        found: Indexed = done.value
+        return found
+    except (struct.error, IndexError, OverflowError) as error:
+        # A table that ends in the middle of a number, in a place where nobody looked.
+        raise NoProof(f"its structure is damaged ({type(error).__name__})") from error
