@@ -81,7 +81,7 @@ def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
         lengths = yield from _opendml(source, video, movi)
         how = "OpenDML"
     elif index is not None:
-        lengths = _idx1((yield from source.get(*index)), video.number, movi, source.size)
+        lengths = _idx1((yield from source.get(*index)), video.number, movi, len(streams))
         how = "idx1"
     else:
         raise NoProof("no index")
@@ -145,7 +145,7 @@ def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def _idx1(data: bytes, number: int, movi: tuple[int, int], size: int) -> list[tuple[int, int]]:
+def _idx1(data: bytes, number: int, movi: tuple[int, int], streams: int) -> list[tuple[int, int]]:
     """(position, length) of the stream's chunks, empty ones included."""
     if len(data) % 16 or len(data) // 16 > MAX_ENTRIES:
         raise NoProof("an index that is cut")
@@ -159,7 +159,8 @@ def _idx1(data: bytes, number: int, movi: tuple[int, int], size: int) -> list[tu
             # Offsets count from the list's type, or from the start of the file.
             base = 0 if offset >= movi[0] else movi[0]
         if tag not in mine:
-            if tag[:2] == mine[0][:2] and tag[2:] not in (b"ix", b"pc"):
+            theirs = tag[:2].isdigit() and int(tag[:2]) < streams and tag[:2] != mine[0][:2]
+            if not theirs and tag != b"rec ":
                 raise NoProof("an index with chunks of another kind")
             continue
         place = base + offset + 8
@@ -228,9 +229,16 @@ def _look_at_chunks(source: Source, video: _Stream, filled: list[tuple[int, int]
     """Whether a chunk can be taken for a frame, by its codec and by the first chunk."""
     if video.codec not in _PLAIN | _MPEG4:
         raise NoProof(f"a codec that is not known: {video.codec.decode('latin-1')!r}")
-    if video.codec not in _MPEG4 or not filled:
+    if video.start or not video.scale or not video.rate:
+        raise NoProof("a stream that does not start at zero, or has no rate")
+    if not filled:
         return
     place, length = filled[0]
+    header = yield from source.get(place - 8, place + min(length, 4096))
+    if header[:2] != b"%02d" % video.number or int.from_bytes(header[4:8], "little") != length:
+        raise NoProof("an index that points to something else")
+    if video.codec not in _MPEG4:
+        return
     first = yield from source.get(place, place + min(length, 4096))
     if b"\0\0\1\xb6" not in first:
         raise NoProof("the first chunk holds no picture")

@@ -88,7 +88,11 @@ class FrameCache:
         # Whether it was replaced just before we counted says nothing about these bytes.
         flags = tuple(flag for flag in count.flags if flag != CHANGED)
         with self._lock:
-            self._counts[count.path] = (size, token, dataclasses.replace(count, flags=flags, explain=()))
+            self._counts[count.path] = (
+                size,
+                token,
+                dataclasses.replace(count, flags=flags, explain=(), times=None),
+            )
             self._mine.add(count.path)
 
     def save_if_due(self) -> None:

@@ -20,6 +20,7 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from fractions import Fraction
 from typing import Any, Final, TypeAlias, get_args
 
 from metaferry.errors import Changed, Corrupt, Denied, NotFound, Unsupported, UsageError
@@ -56,8 +57,10 @@ RANGES_AT_ONCE: Final = 16
 #: run holds is 32 times this, and one index of `reading.MAX_BYTES`.
 LARGE_INDEX: Final = 8 << 20
 
-#: frames, basis, reason, flags, explain.
-_Answer: TypeAlias = tuple[int | None, str, str, tuple[str, ...], tuple[str, ...]]
+#: frames, basis, reason, flags, explain, times.
+_Answer: TypeAlias = tuple[
+    int | None, str, str, tuple[str, ...], tuple[str, ...], tuple[Fraction, ...] | None
+]
 
 #: What S3 answers for one object in cold storage: denied, yet about this object alone.
 ARCHIVED: Final = "InvalidObjectState"
@@ -69,6 +72,7 @@ def count_frames(
     videos: Iterable[Video],
     *,
     level: Level | None = None,
+    times: bool = False,
     cache: FrameCache | None = None,
     workers: int | None = None,
     deadline: float = DEADLINE,
@@ -81,6 +85,7 @@ def count_frames(
         version that is there.
     level: at most this much work; "decode" decodes whatever an index says. Default: the index,
         then a scan where it proves nothing, then decoding where that proves nothing either.
+    times: also the presentation times, where the index tells them; the cache is not asked then.
     cache: asked first, and given every settled answer; saved now and then, and at the end.
     workers: processes at a time; default: one a core.
     deadline: seconds a video may take, to which its size adds (`BYTES_A_SECOND`).
@@ -96,7 +101,7 @@ def count_frames(
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}, and one is the least")
     return _count_all(
-        _Counter(storage, portal, deadline, workers or _cores(), command, level),
+        _Counter(storage, portal, deadline, workers or _cores(), command, level, times),
         portal,
         videos,
         cache,
@@ -133,7 +138,7 @@ def _count_all(
 
     try:
         for path, size, token in videos:
-            known = cache.get(path, size, token) if cache is not None else None
+            known = cache.get(path, size, token) if cache is not None and not counter.times else None
             if known is not None:
                 yield tell(known)
                 continue
@@ -164,10 +169,12 @@ class _Counter:
         workers: int,
         command: Sequence[str] | None,
         level: Level | None,
+        times: bool,
     ) -> None:
         #: Videos under way: indices wait for the store, so there are more of them than of workers.
         self.at_once = workers if level == "decode" else max(workers, INDICES_AT_ONCE)
         self._level = level
+        self.times = times
         self._storage = storage
         self._portal = portal
         self._deadline = deadline
@@ -233,7 +240,7 @@ class _Counter:
         allowed = self._deadline + size / BYTES_A_SECOND
         with contextlib.ExitStack() as held:
             ranges = _Ranges(self, path, size, token or None, time.monotonic() + allowed, held)
-            frames, basis, reason, flags, explain = self._levels(path, size, allowed, ranges)
+            frames, basis, reason, flags, explain, times = self._levels(path, size, allowed, ranges)
         return FrameCount(
             path=path,
             frames=frames,
@@ -244,6 +251,7 @@ class _Counter:
             bytes=ranges.received,
             reason=reason,
             explain=explain,
+            times=times,
         )
 
     def _levels(self, path: str, size: int, allowed: float, ranges: _Ranges) -> _Answer:
@@ -256,13 +264,13 @@ class _Counter:
                 source, container = index.open_source(size, ranges.fetch)
                 ranges.source = source
                 try:
-                    found = index.count(source, container, ranges.fetch)
+                    found = index.count(source, container, ranges.fetch, times=self.times)
                     flags = (SEVERAL,) if found.several else ()
-                    return found.frames, "index", "", flags, found.explain
+                    return found.frames, "index", "", flags, found.explain, found.times
                 except NoProof as error:
                     explain.append(f"index: {error}")
                     if self._level == "index":
-                        return None, "", f"not proved: {error}", (), tuple(explain)
+                        return None, "", f"not proved: {error}", (), tuple(explain), None
             job = {
                 "size": size,
                 "extension": _extension(path),
@@ -274,17 +282,17 @@ class _Counter:
                 ranges.begin_again()
                 frames, reason, flags = self._ask_worker({**job, "level": "scan"}, ranges, allowed)
                 if frames is not None or self._level == "scan" or not reason.startswith(NOT_PROVED):
-                    return frames, "scan", reason, flags, tuple(explain)
+                    return frames, "scan", reason, flags, tuple(explain), None
                 explain.append(f"scan: {reason.removeprefix(NOT_PROVED)}")
             ranges.begin_again()
             frames, reason, flags = self._ask_worker({**job, "level": "decode"}, ranges, allowed)
-            return frames, "decoded", reason, flags, tuple(explain)
+            return frames, "decoded", reason, flags, tuple(explain), None
         except (DeadlinePassed, TimeoutError):
-            return None, "", f"deadline: not counted within {allowed:.0f} s", (), tuple(explain)
+            return None, "", f"deadline: not counted within {allowed:.0f} s", (), tuple(explain), None
         except WorkerFailed as error:
             if self._stopping:
                 raise
-            return None, "", f"crashed: {error}", (), tuple(explain)
+            return None, "", f"crashed: {error}", (), tuple(explain), None
 
     def _ask_worker(
         self, job: dict[str, Any], ranges: _Ranges, seconds: float

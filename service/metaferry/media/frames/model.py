@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final, Literal, TypeAlias
 
 #: How much work a count may cost: ranged reads of the container's index; or reading all packets
@@ -58,6 +59,8 @@ class FrameCount:
     cached: whether the answer came from the cache.
     explain: how the count was proved, or why a cheaper level did not prove it, a line each; never
         cached.
+    times: presentation time of every frame in seconds, ascending, where they were asked for and
+        the index tells them; never cached.
     """
 
     path: str
@@ -70,6 +73,7 @@ class FrameCount:
     reason: str = ""
     cached: bool = False
     explain: tuple[str, ...] = ()
+    times: tuple[Fraction, ...] | None = None
 
     @property
     def settled(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 
 from metaferry.media.frames import codecs
 from metaferry.media.frames import mp4_tables as tables
-from metaferry.media.frames.reading import Asking, Indexed, NoProof, Source
+from metaferry.media.frames.reading import Asking, Indexed, NoProof, Range, Source
 
 #: A moov box up to this size is read whole; of a larger one only what is needed.
 WHOLE_MOOV: Final = 8 << 20
@@ -143,9 +143,8 @@ def _box(source: Source, at: int, end: int, budget: _Budget, ahead: int = 0) -> 
 def _children(source: Source, start: int, end: int, budget: _Budget) -> Asking[list[Box]]:
     found: list[Box] = []
     while start + 8 <= end:
-        if start + 12 > end or not any((yield from source.get(start, start + 4))):
-            # QuickTime ends lists with four zero bytes; a size of zero means nothing inside a box.
-            break
+        if not any((yield from source.get(start, start + 4))):
+            raise NoProof("a box without a size inside another")
         box = yield from _box(source, start, end, budget, ahead=_AHEAD)
         found.append(box)
         start = box.end
@@ -256,8 +255,7 @@ def _fragmented(
     if source.size <= WHOLE_FILE:
         yield from source.fetch([(0, source.size)])
     hints = yield from _hints(source, moov, budget)
-    for start in range(0, len(hints), 64):
-        yield from source.fetch([(at, min(source.size, at + MOOF)) for at in hints[start : start + 64]])
+    yield from source.fetch(_merged(hints))
     at = 0
     behind = False  # whether a moof waits for its mdat
     while at < source.size:
@@ -284,7 +282,7 @@ def _fragmented(
         if sums.first is None:
             raise NoProof("a fragment that does not tell where its samples are")
         yield from _look_at_samples(source, track, iter([sums.first]))
-    return Indexed(sums.finish(source.size), several, tuple(explain))
+    return Indexed(sums.frames, several, tuple(explain))
 
 
 def _look_at_samples(source: Source, track: tables.Track, places: Iterator[tables.Span]) -> Asking[None]:
@@ -301,6 +299,17 @@ def _look_at_samples(source: Source, track: tables.Track, places: Iterator[table
             return
         if not codecs.whole_nals((yield from source.get(start, start + length)), track.prefix):
             raise NoProof(f"sample {index} is damaged")
+
+
+def _merged(places: list[int]) -> list[Range]:
+    """The beginning of a moof at each place; ranges that touch are one."""
+    ranges: list[Range] = []
+    for at in sorted(places):
+        if ranges and at <= ranges[-1][1]:
+            ranges[-1] = (ranges[-1][0], at + MOOF)
+        else:
+            ranges.append((at, at + MOOF))
+    return ranges
 
 
 def _hints(source: Source, moov: Box, budget: _Budget) -> Asking[list[int]]:

@@ -103,8 +103,8 @@ def shown(track: Track, movie_scale: int, *, times: bool) -> tuple[int, tuple[Fr
     edits = _edits(track, movie_scale)
     ctts = _runs(track.parts.get(b"ctts", b""), "ctts", signed=True)
     stts = _runs(track.parts.get(b"stts", b""), "stts", signed=False)
-    if sum(n for n, _ in stts) < count or (ctts and sum(n for n, _ in ctts) < count):
-        raise NoProof("fewer times than samples")
+    if sum(n for n, _ in stts) != count or (ctts and sum(n for n, _ in ctts) != count):
+        raise NoProof("not one time for each sample")
     if any(not 0 <= delta < _LONGEST for _, delta in stts) or any(abs(d) >= 1 << 28 for _, d in ctts):
         raise NoProof("impossible times of samples")
     plain = edits is None or (not ctts and _covers(edits, stts, count))
@@ -117,6 +117,8 @@ def shown(track: Track, movie_scale: int, *, times: bool) -> tuple[int, tuple[Fr
     keep: Sequence[int] = range(count)
     stamps: Sequence[int] = [d - shift + o + shift for d, o in zip(dts, offsets, strict=True)]
     if edits is not None:
+        if len(set(stamps)) != count:
+            raise NoProof("samples that are shown at the same time")
         keep, stamps = _cut(track, edits, dts, offsets, shift, bool(ctts), stts)
         track.notes.append(f"edit list {edits.words()}: {count - len(keep)} samples discarded")
     else:
@@ -189,6 +191,8 @@ def _spans(chunks: list[tuple[int, int]], samples: Samples) -> Iterator[Span]:
 
 
 def defaults(trex: bytes) -> Defaults:
+    if _u32(trex, 8) != 1:
+        raise NoProof("fragments of another sample description")
     return Defaults(_u32(trex, 4), _u32(trex, 12), _u32(trex, 16), _u32(trex, 20))
 
 
@@ -201,7 +205,8 @@ class Fragments:
         self.first: Span | None = None
         self._track = track
         self._defaults = defaults
-        self._bytes = 0
+        self._size = size
+        self._at = 0  # where the next run lies that does not say it
         self._next = 0  # decode time before which no other fragment may begin
         if self.frames:
             if not track.first_is_sync:
@@ -219,7 +224,7 @@ class Fragments:
         flags = _u32(header, 0) & 0xFFFFFF
         if _u32(header, 4) != self._track.number:
             return
-        base = moof
+        base = moof  # FFmpeg starts from the moof, whether the flag says so or not
         at = 8
         if flags & 0x1:
             base, at = _u32(header, 8) << 32 | _u32(header, 12), 16
@@ -244,22 +249,18 @@ class Fragments:
             self._next = begins
         if any(kind in (b"senc", b"saiz") for kind, _ in boxes):
             raise NoProof("encrypted")
+        self._at = base
         for kind, body in boxes:
             if kind == b"trun":
                 self._run(body, duration, size, usual, base)
         self.fragments += 1
 
-    def finish(self, size: int) -> int:
-        if self._bytes > size:
-            raise NoProof("more bytes of samples than the file has")
-        return self.frames
-
     def _run(self, trun: bytes, duration: int, size: int, usual: int, base: int) -> None:
         flags, count = _u32(trun, 0) & 0xFFFFFF, _u32(trun, 4)
-        at, place = 8, None
+        at = 8
         if flags & 0x1:
             (offset,) = struct.unpack(">i", trun[8:12].ljust(4, b"\0"))
-            at, place = 12, base + offset
+            at, self._at = 12, base + offset
         first = None
         if flags & 0x4:
             first, at = _u32(trun, at), at + 4
@@ -277,19 +278,21 @@ class Fragments:
             begin = usual if first is None else first
             if begin & _NO_SYNC:
                 raise NoProof("the first sample is no sync sample")
-            if place is not None:
-                self.first = (place, columns[0x200][0] if 0x200 in columns else size)
+            self.first = (self._at, columns[0x200][0] if 0x200 in columns else size)
             offsets = columns.get(0x800)
             if offsets is not None:
                 self._check_leading(offsets, columns.get(0x100), duration)
         if 0x200 in columns:
             if count and min(columns[0x200]) == 0:
                 raise NoProof("samples without bytes")
-            self._bytes += sum(columns[0x200])
+            length = sum(columns[0x200])
         else:
             if count and not size:
                 raise NoProof("samples without bytes")
-            self._bytes += count * size
+            length = count * size
+        if self._at < 0 or self._at + length > self._size:
+            raise NoProof("samples behind the end of the file: it is cut")
+        self._at += length
         self._next += sum(columns[0x100]) if 0x100 in columns else count * duration
         self.frames += count
 

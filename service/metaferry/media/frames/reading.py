@@ -9,6 +9,7 @@ spent is bounded before it spends it.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -67,7 +68,9 @@ class Source:
 
     def __init__(self, size: int, head: bytes) -> None:
         self.size = size
-        self._parts: list[tuple[int, bytes]] = [(0, head)] if head else []
+        # Parts in order; none lies inside another, so their starts and their ends both ascend.
+        self._starts: list[int] = [0] if head else []
+        self._parts: list[bytes] = [head] if head else []
         self._bytes = len(head)
         self._trips = 0
 
@@ -117,19 +120,28 @@ class Source:
         for (start, end), prefix, data in zip(wanted, prefixes, parts, strict=True):
             if len(data) != end - start:
                 raise NoProof("a read gave fewer bytes than the file has")
-            self._parts.append((start - len(prefix), prefix + data))
+            self._keep(start - len(prefix), prefix + data)
+
+    def _keep(self, start: int, data: bytes) -> None:
+        """Adds a part, and drops those that lie inside it."""
+        if self._find(start, start + len(data)) is not None:
+            return
+        first = last = bisect.bisect_left(self._starts, start)
+        while last < len(self._starts) and self._starts[last] + len(self._parts[last]) <= start + len(data):
+            last += 1
+        self._starts[first:last] = [start]
+        self._parts[first:last] = [data]
 
     def _prefix(self, start: int) -> bytes:
         """What is known from `start` on, so that only the rest is fetched."""
-        longest = b""
-        for at, data in self._parts:
-            if at <= start < at + len(data) and at + len(data) - start > len(longest):
-                longest = data[start - at :]
-        return longest
+        index = bisect.bisect_right(self._starts, start) - 1
+        return self._parts[index][start - self._starts[index] :] if index >= 0 else b""
 
     def _find(self, start: int, end: int) -> bytes | None:
-        for at, data in reversed(self._parts):
-            if at <= start and end <= at + len(data):
+        index = bisect.bisect_right(self._starts, start) - 1
+        if index >= 0:
+            at, data = self._starts[index], self._parts[index]
+            if end <= at + len(data):
                 return data[start - at : end - at]
         return b"" if start == end else None
 

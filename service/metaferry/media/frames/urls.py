@@ -49,6 +49,7 @@ def count_urls(
     storage_for: StorageFor,
     portal: Portal,
     level: Level | None = None,
+    times: bool = False,
     workers: int | None = None,
     deadline: float = DEADLINE,
     progress: Progress | None = None,
@@ -68,7 +69,14 @@ def count_urls(
         _remembering(storage_for),
         portal,
         lambda storage, videos: count_frames(
-            storage, portal, videos, level=level, workers=workers, deadline=deadline, command=command
+            storage,
+            portal,
+            videos,
+            level=level,
+            times=times,
+            workers=workers,
+            deadline=deadline,
+            command=command,
         ),
         progress,
     )
