@@ -68,25 +68,29 @@ def count_frames(
     *,
     storage: Mapping[str, Mapping[str, Any]] | None = None,
     level: Level | None = None,
+    times: bool = False,
     deadline: float | None = None,
     workers: int | None = None,
     progress: Callable[[FrameCount], None] | None = None,
 ) -> Iterator[FrameCount]:
     """The frame counts of the videos at `urls` (files, folders, globs), as they are counted.
 
+    level: at most this much work (index, scan, decode); default: as much as a proof takes. times: also
+    the presentation time of every frame, where an index tells it.
     storage: fsspec options by URL scheme, as in a job file. deadline: seconds for one video.
     A video whose count nothing proves has `frames` None and says why in `reason`. Everything is
     closed when the iterator ends or is closed.
     """
     given = [urls] if isinstance(urls, str) else list(urls)
     options = Job.model_construct(storage={k: dict(v) for k, v in (storage or {}).items()})
-    return _count_frames(given, options, level, deadline, workers, progress)
+    return _count_frames(given, options, level, times, deadline, workers, progress)
 
 
 def _count_frames(
     urls: list[str],
     options: Job,
     level: Level | None,
+    times: bool,
     deadline: float | None,
     workers: int | None,
     progress: Callable[[FrameCount], None] | None,
@@ -109,6 +113,7 @@ def _count_frames(
                 storage_for=storage_for,
                 portal=portal,
                 level=level,
+                times=times,
                 workers=workers,
                 deadline=DEADLINE if deadline is None else deadline,
                 progress=progress,

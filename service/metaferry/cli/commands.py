@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -19,6 +19,9 @@ from metaferry.cli.options import (
     Sets,
     Verbose,
 )
+
+if TYPE_CHECKING:
+    from metaferry.media.frames.model import Level
 
 
 def init(
@@ -153,24 +156,44 @@ def frames(
             "--format", help="table, or json: a line a video (default in a pipe).", show_default=False
         ),
     ] = None,
+    level: Annotated[
+        str | None,
+        typer.Option(
+            "--level",
+            metavar="index|scan|decode",
+            help="At most this much work; default: as much as a proof takes.",
+            show_default=False,
+        ),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="How each count was proved.")] = False,
+    timestamps: Annotated[
+        bool,
+        typer.Option("--timestamps", help="The time of every frame in seconds, where an index tells it."),
+    ] = False,
     log_format: Logs = LogFormat.TEXT,
 ) -> None:
     """Counts the frames of videos, exactly or not at all."""
     from metaferry import count_frames
-    from metaferry.cli.frames import FRAME_TITLES, frame_json, frame_line
+    from metaferry.cli.frames import FRAME_TITLES, frame_details, frame_json, frame_line
     from metaferry.cli.session import Session
     from metaferry.jobfile import storage_of
 
     session = Session(quiet=quiet, verbose=verbose, log_format=log_format)
     lines = format is Format.JSON or (format is None and not session.out.is_terminal)
-    counts = count_frames(urls, storage=storage_of(sets or ()), deadline=deadline)
+    counts = count_frames(
+        urls,
+        storage=storage_of(sets or ()),
+        deadline=deadline,
+        level=cast("Level | None", level),  # what is none of them is refused by the call
+        times=timestamps,
+    )
     if not lines:
         session.show([FRAME_TITLES])
     unproved = 0
     for found in counts:
         unproved += found.frames is None
         if lines:
-            session.show_json(frame_json(found), line=True)
+            session.show_json(frame_json(found, explain=explain, times=timestamps), line=True)
         else:
-            session.show([frame_line(found)])
+            session.show([frame_line(found), *frame_details(found, explain=explain, times=timestamps)])
     raise typer.Exit(3 if unproved else 0)
