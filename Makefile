@@ -14,7 +14,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 LIGHTLY := .cache/lightly-1.5.26
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick check format docs bench lock clean
+.PHONY: help setup demo test quick check format docs bench bench-frames lock clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: .venv/ready-dev ## the figures: documents planned a second, memory, share
 	    name=$${script##*/}; echo "bench: $${name%.py}"; \
 	    ../$(BIN)/python -m benchmarks.$${name%.py} || exit 1; \
 	done
+
+bench-frames: .venv/ready-dev ## frame counts by container: answered, exact, requests, bytes, files a second
+	cd tests && ../$(BIN)/python -m benchmarks.frames
 
 lock: ## versions and hashes anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "lock: uv is needed; name it with UV=/path/to/uv" >&2; exit 1; }
