@@ -162,7 +162,8 @@ def large(folder: Path, names: list[str]) -> None:
         seconds = time.perf_counter() - begin
         print(
             f"{size / 1e6:.0f} MB made of {clip}: {found.frames} frames {found.reason}, "
-            f"{found.requests} requests, {found.bytes:,} bytes ({found.bytes / size:.2%}), {seconds * 1000:.0f} ms"
+            f"{found.requests} requests, {found.bytes:,} bytes ({found.bytes / size:.2%}), "
+            f"{seconds * 1000:.0f} ms"
         )
         ahead = ReadAhead(path)
         with av.open(ahead) as container:

@@ -164,15 +164,27 @@ def test_millions_of_empty_boxes_cost_little() -> None:
 
 
 def test_dropped_frames_of_an_avi_are_not_counted() -> None:
-    data = synthetic.video(60, format="avi", codec="mjpeg", options={"strict": "unofficial"})
-    at = data.rindex(b"idx1") + 8
-    entry = at + 16 * 10
-    place = struct.unpack("<I", data[entry + 8 : entry + 12])[0]
-    length = struct.unpack("<I", data[entry + 12 : entry + 16])[0]
-    assert length
-    assert place
-    empty = patched(data, entry + 12, struct.pack("<I", 0))
-    assert counted(empty)[0].frames == 59
+    data = synthetic.video(6, format="avi", pts=[0, 1, 2, 5, 6, 9])
+    found, _ = counted(data, times=True)
+    assert found.explain[-1] == "idx1: 49 entries, 43 without bytes"
+    assert found.frames == 6
+    assert list(found.times or ()) == decoded_times(data)
+
+
+def test_an_index_that_is_silent_about_some_chunks_is_no_proof() -> None:
+    data = synthetic.video(20, format="avi")
+    at = data.rindex(b"idx1") + 4
+    (length,) = struct.unpack("<I", data[at : at + 4])
+    shorter = patched(data, at, struct.pack("<I", length - 16))[: at + 4 + length - 16]
+    shorter = patched(shorter, 4, struct.pack("<I", len(shorter) - 8))
+    assert refused(shorter) == "chunks that the index does not speak of"
+
+
+def test_a_second_riff_without_an_index_is_no_proof() -> None:
+    data = synthetic.video(20, format="avi")
+    assert counted(data)[0].frames == 20
+    more = data + b"RIFF" + struct.pack("<I", 4) + b"AVIX"
+    assert refused(more) == "a second RIFF that the index does not speak of"
 
 
 def test_the_content_is_asked_and_not_the_name() -> None:

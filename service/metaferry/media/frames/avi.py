@@ -18,7 +18,7 @@ from metaferry.media.frames.reading import Asking, Indexed, NoProof, Source
 #: Codecs of which one chunk is one frame, in upper case. MPEG-4 may be packed (two frames in one
 #: chunk), so it is only believed where its chunks do not say so.
 _PLAIN: Final = frozenset(
-    b"MJPG DIV3 MP43 MP42 MPG4 DIV2 CVID IV50 IV41 IV32 HFYU FFVH FFV1 MSVC CRAM DVSD MPNG PNG1".split()
+    b"MJPG DIV3 MP43 MP42 MPG4 DIV2 CVID HFYU FFVH FFV1 MSVC CRAM DVSD MPNG PNG1".split()
 )
 _MPEG4: Final = frozenset(b"XVID DIVX DX50 MP4V FMP4 3IV2 M4S2".split())
 
@@ -81,6 +81,10 @@ def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
         lengths = yield from _opendml(source, video, movi)
         how = "OpenDML"
     elif index is not None:
+        if source.size >= 20 + size:
+            behind = yield from source.get(8 + size, 20 + size)
+            if b"RIFF" in behind or b"AVIX" in behind:
+                raise NoProof("a second RIFF that the index does not speak of")
         lengths = _idx1((yield from source.get(*index)), video.number, movi, len(streams))
         how = "idx1"
     else:
@@ -153,14 +157,16 @@ def _idx1(data: bytes, number: int, movi: tuple[int, int], streams: int) -> list
     found: list[tuple[int, int]] = []
     base = None
     last = -1
+    covered = 4
     first_flags = 0
     for tag, flags, offset, length in struct.iter_unpack("<4sIII", data):
+        covered += 8 + length + (length & 1)
         if base is None:
             # Offsets count from the list's type, or from the start of the file.
             base = 0 if offset >= movi[0] else movi[0]
         if tag not in mine:
             theirs = tag[:2].isdigit() and int(tag[:2]) < streams and tag[:2] != mine[0][:2]
-            if not theirs and tag != b"rec ":
+            if not theirs:
                 raise NoProof("an index with chunks of another kind")
             continue
         place = base + offset + 8
@@ -173,6 +179,9 @@ def _idx1(data: bytes, number: int, movi: tuple[int, int], streams: int) -> list
         if length:
             last = place
         found.append((place, length))
+    # FFmpeg reads the chunks in order, whatever the index says of them: there must be no others.
+    if not 0 <= movi[1] - movi[0] - covered < 8:
+        raise NoProof("chunks that the index does not speak of")
     if found and not first_flags & 0x10:
         raise NoProof("the first chunk is no key frame")
     if not found:

@@ -13,7 +13,7 @@ from metaferry.media.frames.reading import NoProof
 
 #: Sample entries of MP4 and MOV of which one sample is one frame.
 _PLAIN: Final = frozenset(
-    b"hvc1 hev1 av01 vp09 mp4v jpeg mjpa apcn apch apcs apco ap4h ap4x FFV1 SVQ3 s263 h263 AVdn".split()
+    b"hvc1 hev1 av01 vp09 mp4v jpeg mjpa apcn apch apcs apco ap4h ap4x FFV1 s263 h263 AVdn".split()
 ) | {b"png ", b"raw "}
 _H264: Final = frozenset({b"avc1", b"avc3"})
 

@@ -142,6 +142,8 @@ def check_places(track: Track, size: int) -> Iterator[Span]:
         return iter(())
     if not samples.size and min(samples.sizes) == 0:
         raise NoProof("samples without bytes")
+    if track.codec == "mp4v" and (samples.size or min(samples.sizes)) <= 8:
+        raise NoProof("MPEG-4 with samples too short for a picture")
     stsc = track.parts.get(b"stsc", b"")
     stco, co64 = track.parts.get(b"stco"), track.parts.get(b"co64")
     if (stco is None) == (co64 is None):
