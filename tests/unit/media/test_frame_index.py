@@ -148,6 +148,19 @@ def test_a_video_that_begins_without_a_sync_sample_is_no_proof() -> None:
     assert refused(patched(data, at + 8, struct.pack(">I", 2))) == "the first sample is no sync sample"
 
 
+def test_a_trimmed_video_without_a_table_of_sync_samples_is_no_proof() -> None:
+    data = synthetic.video(48, **X264)
+    at = boxed(data, b"elst")
+    first = int.from_bytes(data[at + 12 : at + 16], "big")
+    trimmed = patched(data, at + 8, struct.pack(">Ii", 400, first + 30 * 512))
+    assert counted(trimmed)[0].frames == 10
+    assert "no table of sync samples" in refused(trimmed.replace(b"stss", b"free"))
+
+
+def test_encrypted_video_is_no_proof() -> None:
+    assert refused(synthetic.video(9, codec="libx264").replace(b"avc1\0", b"encv\0")) == "encrypted"
+
+
 def test_lying_tables_are_refused_without_work() -> None:
     data = synthetic.video(40)
     at = boxed(data, b"stsz")

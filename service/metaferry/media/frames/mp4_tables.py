@@ -387,6 +387,8 @@ def _cut(
     end = edits.start + edits.duration
     syncs = _syncs(track, count)
     begin = _closest_sync(edits.start, dts, offsets, shift, syncs, has_ctts)
+    if begin and syncs is None and track.prefix:
+        raise NoProof("an edit list that begins in the middle, and no table of sync samples")
     counter = edits.empty - shift
     keep: list[int] = []
     stamps: list[int] = []
