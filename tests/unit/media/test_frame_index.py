@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaferry.media.frames import index, reading
+from metaferry.media.frames import index, mp4, reading
 from metaferry.media.frames.codecs import whole_nals
 from metaferry.media.frames.reading import Indexed, NoProof, Range
 from metaferry.media.frames.sniff import container_of
@@ -108,6 +108,17 @@ def test_an_index_at_the_end_takes_three_reads() -> None:
     assert found.frames == 1000
     assert reads.trips <= 3
     assert reads.bytes < reading.HEAD + 64 * 1000
+
+
+def test_a_large_moov_is_read_box_by_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = padded(synthetic.video(1000, audio=True, **X264))
+    whole, _ = counted(data, times=True)
+    monkeypatch.setattr(mp4, "WHOLE_MOOV", 1 << 10)
+    monkeypatch.setattr(mp4, "TAIL", 8)
+    found, reads = counted(data, times=True)
+    assert (found.frames, found.times) == (1000, whole.times)
+    assert "read box by box" in found.explain[0]
+    assert 4 < reads.trips < 20
 
 
 def test_an_index_in_front_takes_two_reads() -> None:
