@@ -211,6 +211,45 @@ def test_a_second_riff_without_an_index_is_no_proof() -> None:
     assert refused(more) == "a second RIFF that the index does not speak of"
 
 
+def opendml(frames: list[bytes], *, first_is_key: bool = True) -> bytes:
+    """An AVI of one MJPEG stream with a super index and one index of chunks, and no idx1."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return kind + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+
+    def build(places: list[int], index_at: int) -> tuple[bytes, list[int], int]:
+        entries = b"".join(
+            struct.pack("<II", place, len(frame) | (0 if first_is_key or number else 1 << 31))
+            for number, (place, frame) in enumerate(zip(places, frames, strict=True))
+        )
+        standard = chunk(b"ix00", struct.pack("<HBBI4sQI", 2, 0, 1, len(frames), b"00dc", 0, 0) + entries)
+        super_index = struct.pack("<HBBI4s12xQII", 4, 0, 0, 1, b"00dc", index_at, len(standard), len(frames))
+        header = struct.pack("<4s4sIHHIIIIIIII8x", b"vids", b"MJPG", 0, 0, 0, 0, 1, 25, 0, 9, 0, 0, 0)
+        form = struct.pack("<IiiHH4sIiiII", 40, 32, 32, 1, 24, b"MJPG", 0, 0, 0, 0, 0)
+        strl = b"strl" + chunk(b"strh", header) + chunk(b"strf", form) + chunk(b"indx", super_index)
+        head = chunk(b"LIST", b"hdrl" + chunk(b"avih", bytes(56)) + chunk(b"LIST", strl))
+        body, found = b"movi", []
+        for frame in frames:
+            found.append(12 + len(head) + 8 + len(body) + 8)
+            body += chunk(b"00dc", frame)
+        at = 12 + len(head) + 8 + len(body)
+        whole = chunk(b"RIFF", b"AVI " + head + chunk(b"LIST", body + standard))
+        return whole, found, at
+
+    _, places, index_at = build([0] * len(frames), 0)
+    return build(places, index_at)[0]
+
+
+def test_an_opendml_index_is_followed() -> None:
+    data = opendml([b"one", b"", b"three!", b"four"])
+    found, reads = counted(data, times=True)
+    assert (found.frames, found.explain[-1]) == (3, "OpenDML: 4 entries, 1 without bytes")
+    assert found.times == (Fraction(0), Fraction(2, 25), Fraction(3, 25))
+    assert reads.trips <= 4
+    assert refused(opendml([b"one", b"two"], first_is_key=False)) == "the first chunk is no key frame"
+    assert "cut" in refused(data[:-30])
+
+
 def test_the_content_is_asked_and_not_the_name() -> None:
     assert container_of(synthetic.video(3)[:16]) == "mp4"
     assert container_of(synthetic.video(3, format="avi")[:16]) == "avi"
