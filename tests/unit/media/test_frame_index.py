@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import struct
 from collections.abc import Callable
@@ -248,6 +249,39 @@ def test_an_opendml_index_is_followed() -> None:
     assert reads.trips <= 4
     assert refused(opendml([b"one", b"two"], first_is_key=False)) == "the first chunk is no key frame"
     assert "cut" in refused(data[:-30])
+
+
+def matroska(
+    *, app: str = "mkvmerge v80.0", date: str = "2026-01-02 03:04:05", codec: str = "V_MJPEG"
+) -> bytes:
+    """A Matroska file without clusters: a track, and a statistics tag of 1234 frames."""
+
+    def element(kind: int, body: bytes) -> bytes:
+        return (
+            kind.to_bytes((kind.bit_length() + 7) // 8, "big") + b"\x01" + len(body).to_bytes(7, "big") + body
+        )
+
+    def simple(name: str, value: str) -> bytes:
+        return element(0x67C8, element(0x45A3, name.encode()) + element(0x4487, value.encode()))
+
+    since = datetime.datetime(2026, 1, 2, 3, 4, 5) - datetime.datetime(2001, 1, 1)
+    nanoseconds = int(since.total_seconds()) * 1_000_000_000
+    info = element(0x5741, b"mkvmerge v80.0") + element(0x4461, nanoseconds.to_bytes(8, "big"))
+    track = element(0x83, b"\1") + element(0x86, codec.encode()) + element(0x73C5, b"\7")
+    tag = element(0x63C0, element(0x63C5, b"\7")) + simple("NUMBER_OF_FRAMES", "1234")
+    tag += simple("_STATISTICS_WRITING_APP", app) + simple("_STATISTICS_WRITING_DATE_UTC", date)
+    segment = element(0x1549A966, info) + element(0x1654AE6B, element(0xAE, track))
+    segment += element(0x1254C367, element(0x7373, tag))
+    return element(0x1A45DFA3, b"") + element(0x18538067, segment)
+
+
+def test_only_a_statistics_tag_of_this_very_file_is_a_proof() -> None:
+    found, reads = counted(matroska())
+    assert found.frames == 1234
+    assert reads.trips <= 3
+    assert refused(matroska(app="mkvmerge v79.0")) == "statistics of another program"
+    assert refused(matroska(date="2026-01-02 03:04:06")) == "statistics of another date"
+    assert "hidden frames" in refused(matroska(codec="V_VP9"))
 
 
 def test_the_content_is_asked_and_not_the_name() -> None:
