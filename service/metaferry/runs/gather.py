@@ -24,6 +24,7 @@ from metaferry.planning.entries import given_entries
 from metaferry.planning.formats import MediaCounts
 from metaferry.planning.listings import Listings, listing_prefixes
 from metaferry.progress import Progress
+from metaferry.runs.surroundings import Surroundings
 from metaferry.storage.contract import Entry, Storage
 from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
@@ -34,9 +35,10 @@ from metaferry.tables.model import Loaded
 class Storages:
     """The storages of one run, each opened once, all closed together."""
 
-    def __init__(self, job: Job, portal: Portal) -> None:
+    def __init__(self, job: Job, portal: Portal, world: Surroundings | None = None) -> None:
         self._job = job
         self._portal = portal
+        self._world = world or Surroundings()
         self._open: dict[str, Storage] = {}
 
     def __enter__(self) -> Self:
@@ -66,7 +68,14 @@ class Storages:
         key = repr((url.rstrip("/"), sorted(options.items(), key=lambda item: item[0])))
         if key not in self._open:
             self._open[key] = open_storage(
-                url, options, concurrency=self._job.concurrency, retry_for=self._job.retry_for
+                url,
+                options,
+                concurrency=self._job.concurrency,
+                retry_for=self._job.retry_for,
+                wrap=self._world.wrap,
+                clock=self._world.clock,
+                sleep=self._world.sleep,
+                rng=self._world.random,
             )
         return self._open[key]
 

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import random
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from dataclasses import fields
 from typing import Any
 
 from metaferry.apply.apply import Tally, apply_plan
@@ -43,19 +39,11 @@ from metaferry.runs.gather import Storages, gather
 from metaferry.runs.ledger import Ledger, export_parquet
 from metaferry.runs.outcomes import Outcomes
 from metaferry.runs.state import State
+from metaferry.runs.surroundings import Surroundings
 from metaferry.storage.contract import ABSENT
 from metaferry.storage.portal import Portal
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a run takes from the world besides its storages; tests bring their own."""
-
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    clock: Callable[[], float] = time.perf_counter
-    random: random.Random = field(default_factory=random.SystemRandom)
 
 
 def plan(
@@ -116,7 +104,7 @@ def _run(
     report.started = started.isoformat(timespec="seconds")
     with (
         Portal() as portal,
-        Storages(job, portal) as storages,
+        Storages(job, portal, world) as storages,
         open_database(memory_limit=job.memory_limit, scratch=job.scratch) as database,
     ):
         run = _Run(job, report, database, storages, portal, progress, world, stop)

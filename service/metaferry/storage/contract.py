@@ -148,6 +148,22 @@ class Adapter(Protocol):
         """Lets go of connections; safe to call twice."""
 
 
+@runtime_checkable
+class Direct(Protocol):
+    """An adapter whose puts can also be made from plain threads, without an event loop.
+
+    A put of a few hundred bytes costs the client less as a blocking call that leaves the
+    interpreter lock than as a task on a loop (docs/storage.md), so writing many small documents
+    goes this way where there is one.
+    """
+
+    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        """As `Adapter.put`: one attempt, the same errors. Blocks; called from many threads at once.
+
+        It ends by itself: the adapter bounds the time of an attempt.
+        """
+
+
 @dataclass(slots=True)
 class Requests:
     """Requests as the retry layer counted them, attempts included. Feeds `run.json`."""

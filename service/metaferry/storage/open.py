@@ -45,14 +45,18 @@ def open_storage(
     concurrency: int = 64,
     retry_for: float = 300.0,
     page_size: int | None = None,
+    wrap: Callable[[Adapter], Adapter] = lambda adapter: adapter,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     rng: random.Random | None = None,
 ) -> Retrying:
-    """The datasource at `url`, retried. Raises `UsageError` for a URL or a scheme nobody serves."""
+    """The datasource at `url`, retried. Raises `UsageError` for a URL or a scheme nobody serves.
+
+    `wrap` puts something of the caller's between the adapter and the retry layer.
+    """
     adapter = open_adapter(url, options, concurrency=concurrency, page_size=page_size)
     return Retrying(
-        adapter,
+        wrap(adapter),
         Policy(retry_for=retry_for),
         concurrency=concurrency,
         clock=clock,
