@@ -129,7 +129,13 @@ class Denied(StorageError):
 
 
 class Expired(StorageError):
-    """The credentials have run out (or the clock of this machine is wrong: `code` tells)."""
+    """The credentials have run out (or the clock of this machine is wrong: `code` tells).
+
+    `generation` counts the renewals before the refused attempt, so that one renewal serves all
+    requests that were refused together.
+    """
+
+    generation: int | None = None
 
 
 class NotFound(StorageError):

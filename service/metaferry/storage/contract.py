@@ -21,6 +21,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Protocol, runtime_checkable
 
+from metaferry.errors import StorageError
+from metaferry.storage.rates import RateHistory
+
 
 class OnlyIf(Enum):
     """Preconditions of a write that need no token."""
@@ -190,6 +193,18 @@ class Storage(Protocol):
     @property
     def requests(self) -> Requests: ...
 
+    @property
+    def rates(self) -> RateHistory:
+        """Answers and refusals over time."""
+
+    @property
+    def direct(self) -> bool:
+        """Whether `put_now` may be used: there is a `Direct` adapter behind."""
+
+    @property
+    def window(self) -> int:
+        """Requests that the pace allows to be under way now; as many threads are worth having."""
+
     def list(self, prefix: str = "", *, start_after: str | None = None) -> AsyncIterator[list[Entry]]:
         """Every key below `prefix`, a page at a time; a page that fails is retried, none is skipped."""
 
@@ -197,9 +212,25 @@ class Storage(Protocol):
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
     ) -> Blob: ...
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        only_if: Precondition = ANYTHING,
+        failed: StorageError | None = None,
+    ) -> Stamp:
         """As the adapter's, retried. A reply that was lost is settled by reading back: equal bytes
-        under our own precondition are our own put, never reported as a conflict with ourselves."""
+        under our own precondition are our own put, never reported as a conflict with ourselves.
+
+        `failed` is what the attempt of `put_now` met; this goes on as if it had made that attempt.
+        """
+
+    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp | None:
+        """One blocking attempt from a plain thread; None when the pace gives it no turn now.
+
+        A StorageError of it, retryable or not, is for `put(…, failed=error)` to settle.
+        """
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None: ...
 

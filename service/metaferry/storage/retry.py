@@ -5,6 +5,10 @@ ones are raised at once. Each attempt has a deadline of its own. A put whose ans
 lost is settled by reading back: bytes that equal ours are our own put. Expired credentials are
 renewed once, then stop the run. Nothing else in the program retries, and the libraries' own retries
 are switched off, so the counts in :class:`Requests` are the requests that went out.
+
+However bad the weather, retries stay in proportion: beyond two for every request that was asked for,
+they only trickle. A put from a thread (`put_now`) is one attempt and no more; what it met is handed
+to `put`, which goes on from there.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import asyncio
 import hashlib
 import logging
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -26,6 +31,7 @@ from metaferry.storage.contract import (
     ANYTHING,
     Adapter,
     Blob,
+    Direct,
     Entry,
     Page,
     Precondition,
@@ -33,7 +39,8 @@ from metaferry.storage.contract import (
     Stamp,
     Traits,
 )
-from metaferry.storage.limiter import Limiter
+from metaferry.storage.limiter import Answer, Limiter
+from metaferry.storage.rates import RateHistory
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -48,7 +55,8 @@ class Policy:
 
     `retry_for` bounds all attempts of one request together; 0 tries once. `deadline` bounds one
     attempt, plus the time its bytes take at `slowest`. Waits are drawn from [0, first * 2**n],
-    at most `longest`, never below what the store asked for in Retry-After.
+    at most `longest`, never below what the store asked for in Retry-After. Beyond `spare` retries
+    and `share` more for every request, a retry waits until `longest` after the one before it.
     """
 
     retry_for: float = 300.0
@@ -56,6 +64,8 @@ class Policy:
     slowest: float = 100_000.0
     first: float = 0.2
     longest: float = 20.0
+    spare: int = 10
+    share: float = 2.0
 
 
 @runtime_checkable
@@ -74,17 +84,22 @@ class Retrying:
         policy: Policy | None = None,
         *,
         concurrency: int = 64,
+        max_rate: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: random.Random | None = None,
     ) -> None:
         self._adapter = adapter
+        self._direct = adapter if isinstance(adapter, Direct) else None
         self._policy = policy if policy is not None else Policy()
         self._clock = clock
         self._sleep = sleep
         self._rng = rng if rng is not None else random.Random()
-        self._limiter = Limiter(concurrency, clock=clock)
+        self._limiter = Limiter(concurrency, clock=clock, sleep=sleep, max_rate=max_rate)
         self._requests = Requests()
+        self._counting = threading.Lock()
+        self._asked = 0  # requests without their retries
+        self._last_spare = float("-inf")
         self._honours_conditions = True
         self._renewals = 0
         self._renewing = asyncio.Lock()
@@ -110,6 +125,18 @@ class Retrying:
     def requests(self) -> Requests:
         return self._requests
 
+    @property
+    def rates(self) -> RateHistory:
+        return self._limiter.rates.history()
+
+    @property
+    def direct(self) -> bool:
+        return self._direct is not None
+
+    @property
+    def window(self) -> int:
+        return self._limiter.allowed
+
     async def list(self, prefix: str = "", *, start_after: str | None = None) -> AsyncIterator[list[Entry]]:
         """Every key that begins with `prefix`, a page at a time; empty pages are not given out."""
         cursor: Any | None = None
@@ -128,16 +155,24 @@ class Retrying:
         blob = await self._attempts(
             "get", wanted, lambda: self._adapter.read(path, start, end, version=version), path
         )
-        self._requests.bytes_read += len(blob.data)
+        with self._counting:
+            self._requests.bytes_read += len(blob.data)
         return blob
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        only_if: Precondition = ANYTHING,
+        failed: StorageError | None = None,
+    ) -> Stamp:
         if not self._honours_conditions and only_if is not ANYTHING:
             await self._require(path, only_if)
             only_if = ANYTHING
         try:
             stamp = await self._attempts(
-                "put", len(data), lambda: self._adapter.put(path, data, only_if=only_if), path
+                "put", len(data), lambda: self._adapter.put(path, data, only_if=only_if), path, failed
             )
         except (Conflict, Unavailable):
             # Even a first attempt may be the second at the server: HTTP clients send a PUT again
@@ -147,7 +182,36 @@ class Retrying:
                 raise
             log.info("%s: the answer to a put of %r was lost; it is in place", self.url, path)
             stamp = settled
-        self._requests.bytes_written += len(data)
+        with self._counting:
+            self._requests.bytes_written += len(data)
+        return stamp
+
+    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp | None:
+        if self._direct is None or (only_if is not ANYTHING and not self._honours_conditions):
+            return None
+        turn = self._limiter.try_enter()
+        if turn is None:
+            return None
+        answer, wait, seen, stamp = Answer.NONE, None, self._renewals, None
+        try:
+            stamp = self._direct.put_now(path, data, only_if=only_if)
+            answer = Answer.GOOD
+        except Throttled as error:
+            answer, wait = Answer.SLOWER, error.retry_after
+            raise
+        except Expired as error:
+            error.generation = seen
+            raise
+        except StorageError as error:
+            answer = Answer.NONE if error.retryable else Answer.GOOD
+            raise
+        finally:
+            self._limiter.leave(turn, answer, retry_after=wait)
+            with self._counting:
+                self._asked += 1
+                self._requests.put += 1
+                self._requests.throttled += answer is Answer.SLOWER
+                self._requests.bytes_written += len(data) if stamp is not None else 0
         return stamp
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
@@ -192,11 +256,20 @@ class Retrying:
         )
 
     async def _attempts(
-        self, counter: _Counter, size: int | None, work: Callable[[], Awaitable[T]], path: str
+        self,
+        counter: _Counter,
+        size: int | None,
+        work: Callable[[], Awaitable[T]],
+        path: str,
+        failed: StorageError | None = None,
     ) -> T:
+        """All attempts of one request; `failed` is what a first one met that was made elsewhere."""
         started = self._clock()
         try:
-            return await self._renewed(counter, size, work, path)
+            if failed is None:
+                with self._counting:
+                    self._asked += 1
+            return await self._renewed(counter, size, work, path, failed)
         except StorageError as error:
             if not error.retryable or self._policy.retry_for <= 0:
                 raise
@@ -207,7 +280,8 @@ class Retrying:
             if first is not None:  # tenacity sees the attempt that was made outside of it
                 failed, first = first, None
                 raise failed
-            self._requests.retries += 1
+            with self._counting:
+                self._requests.retries += 1
             return await self._renewed(counter, size, work, path)
 
         def over(state: RetryCallState) -> bool:
@@ -230,14 +304,33 @@ class Retrying:
         if isinstance(error, Throttled) and error.retry_after is not None:
             # Jitter on top: everybody was told the same time.
             wait += min(error.retry_after, policy.retry_for)
-        return wait
+        return max(wait, self._out_of_budget())
+
+    def _out_of_budget(self) -> float:
+        """Seconds to wait more because there have been too many retries; 0 while there have not."""
+        policy = self._policy
+        with self._counting:
+            if self._requests.retries < policy.spare + policy.share * self._asked:
+                return 0.0
+            now = self._clock()
+            self._last_spare = max(now, self._last_spare + policy.longest)
+            return self._last_spare - now
 
     async def _renewed(
-        self, counter: _Counter, size: int | None, work: Callable[[], Awaitable[T]], path: str
+        self,
+        counter: _Counter,
+        size: int | None,
+        work: Callable[[], Awaitable[T]],
+        path: str,
+        failed: StorageError | None = None,
     ) -> T:
         """One attempt; and one more with renewed credentials, if those in use have expired."""
         seen = self._renewals
+        if isinstance(failed, Expired) and failed.generation is not None:
+            seen = failed.generation
         try:
+            if failed is not None:
+                raise failed
             return await self._once(counter, size, work, path)
         except Expired:
             if not isinstance(self._adapter, Renewable):
@@ -246,7 +339,8 @@ class Retrying:
                 if self._renewals == seen:  # one renewal serves all that failed together
                     await self._adapter.renew()
                     self._renewals += 1
-            self._requests.retries += 1
+            with self._counting:
+                self._requests.retries += 1
             return await self._once(counter, size, work, path)
 
     async def _once(
@@ -254,8 +348,11 @@ class Retrying:
     ) -> T:
         # A read to an end that nobody knows gets ten times the deadline.
         extra = self._policy.deadline * 9 if size is None else size / self._policy.slowest
-        async with self._limiter:
-            setattr(self._requests, counter, getattr(self._requests, counter) + 1)
+        turn = await self._limiter.enter()
+        answer, wait = Answer.NONE, None
+        try:
+            with self._counting:
+                setattr(self._requests, counter, getattr(self._requests, counter) + 1)
             deadline = asyncio.timeout(self._policy.deadline + extra)
             try:
                 async with deadline:
@@ -270,12 +367,18 @@ class Retrying:
                     code="Deadline",
                     advice="run again later; `metaferry doctor` shows whether the endpoint can be reached",
                 ) from None
-            except Throttled:
-                self._requests.throttled += 1
-                self._limiter.throttled()
-                raise
-            self._limiter.answered()
+            answer = Answer.GOOD
             return result
+        except Throttled as error:
+            answer, wait = Answer.SLOWER, error.retry_after
+            with self._counting:
+                self._requests.throttled += 1
+            raise
+        except StorageError as error:
+            answer = Answer.NONE if error.retryable else Answer.GOOD
+            raise
+        finally:
+            self._limiter.leave(turn, answer, retry_after=wait)
 
     # -- without conditions
 

@@ -1,0 +1,62 @@
+"""Answers and refusals over time, for the report: a fixed number of points however long a run is.
+
+A point is one second at first; when there are too many, two become one and the width doubles.
+Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+_POINTS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class RateHistory:
+    """Counts in consecutive spans of `seconds` each, the first beginning with the first request."""
+
+    seconds: float
+    answered: tuple[int, ...]
+    throttled: tuple[int, ...]
+
+
+class Rates:
+    """Not thread-safe by itself: the limiter counts under its own lock. `clock` is monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._start = clock()
+        self._begun = False
+        self._width = 1.0
+        self._answered: list[int] = []
+        self._throttled: list[int] = []
+
+    def answered(self, now: float) -> None:
+        point = self._point(now)  # first: it may replace the lists
+        self._answered[point] += 1
+
+    def refused(self, now: float) -> None:
+        point = self._point(now)
+        self._throttled[point] += 1
+
+    def history(self) -> RateHistory:
+        return RateHistory(self._width, tuple(self._answered), tuple(self._throttled))
+
+    def _point(self, now: float) -> int:
+        if not self._begun:
+            self._start, self._begun = now, True
+        point = max(0, int((now - self._start) / self._width))
+        while point >= _POINTS:
+            self._answered = _halved(self._answered)
+            self._throttled = _halved(self._throttled)
+            self._width *= 2
+            point = int((now - self._start) / self._width)
+        while len(self._answered) <= point:
+            self._answered.append(0)
+            self._throttled.append(0)
+        return point
+
+
+def _halved(counts: list[int]) -> list[int]:
+    return [sum(counts[n : n + 2]) for n in range(0, len(counts), 2)]

@@ -1,0 +1,310 @@
+"""The pace: how many at once, how many a second, what a refusal and a good answer change."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metaferry.storage.limiter import START, Answer, Limiter
+from metaferry.storage.rates import Rates
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+class Time:
+    """A clock that moves only when somebody sleeps or a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def clock(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def limiter(most: int, time: Time | None = None, **more: Any) -> Limiter:
+    time = time or Time()
+    return Limiter(most, clock=time.clock, sleep=time.sleep, **more)
+
+
+def turns(pace: Limiter, count: int) -> list[int]:
+    """So many turns at once; fails where the pace does not give them."""
+    taken = [pace.try_enter() for _ in range(count)]
+    assert None not in taken
+    return [turn for turn in taken if turn is not None]
+
+
+def serve(pace: Limiter, time: Time, rate: Any, windows: int) -> list[int]:
+    """Full windows of good answers from a store with `rate(width)` answers a second; the widths seen."""
+    widths = []
+    for _ in range(windows):
+        width = pace.allowed
+        widths.append(width)
+        under_way = turns(pace, width)
+        answered = 0
+        # One more than a trial needs at this width, so that each call sees one judgement.
+        while pace.allowed == width and answered < max(8 * width, rate(width)):
+            time.now += 1.0 / rate(width)
+            pace.leave(under_way.pop(), Answer.GOOD)
+            answered += 1
+            if pace.allowed == width:
+                under_way.append(*turns(pace, 1))
+        for turn in under_way:
+            pace.leave(turn, Answer.NONE)
+    return widths
+
+
+def test_no_more_than_allowed_are_under_way() -> None:
+    async def work() -> tuple[int, int]:
+        pace = limiter(5)
+        now = most = done = 0
+
+        async def one() -> None:
+            nonlocal now, most, done
+            turn = await pace.enter()
+            now += 1
+            most = max(most, now)
+            await asyncio.sleep(0)
+            now -= 1
+            done += 1
+            pace.leave(turn, Answer.GOOD)
+
+        await asyncio.gather(*(one() for _ in range(100)))
+        return most, done
+
+    assert run(work()) == (5, 100)
+
+
+def test_it_starts_moderate() -> None:
+    assert limiter(1000).allowed == START
+    assert limiter(7).allowed == 7
+
+
+def test_it_grows_while_that_pays() -> None:
+    time = Time()
+    pace = limiter(256, time)
+    widths = serve(pace, time, lambda width: width * 100.0, 8)
+    assert widths[0] == START
+    assert widths[-1] == 256
+    assert widths == sorted(widths)
+
+
+def test_it_goes_back_where_more_at_once_is_no_faster() -> None:
+    time = Time()
+    pace = limiter(256, time)
+    widths = serve(pace, time, lambda width: 4000.0, 4)
+    assert 2 * START in widths  # it tried
+    assert pace.allowed == START
+
+
+def test_it_learns_nothing_from_answers_that_nobody_waited_for() -> None:
+    time = Time()
+    pace = limiter(256, time)
+    for _ in range(1000):
+        time.now += 0.01
+        (turn,) = turns(pace, 1)
+        pace.leave(turn, Answer.GOOD)
+    assert pace.allowed == START
+
+
+def test_a_refusal_halves_once_for_all_that_were_under_way() -> None:
+    pace = limiter(32)
+    for turn in turns(pace, 32):
+        pace.leave(turn, Answer.SLOWER)
+    assert pace.allowed == 16
+    (later,) = turns(pace, 1)
+    pace.leave(later, Answer.SLOWER)
+    assert pace.allowed == 1  # half of what was under way, not of a width that nobody used
+
+
+def test_good_answers_widen_a_throttled_store_step_by_step() -> None:
+    time = Time()
+    pace = limiter(32, time)
+    for turn in turns(pace, 32):
+        pace.leave(turn, Answer.SLOWER)
+    for _ in range(17):
+        pace.leave(turns(pace, 1)[0], Answer.GOOD)
+    assert pace.allowed == 17
+    for _ in range(2000):
+        pace.leave(turns(pace, 1)[0], Answer.GOOD)
+    assert pace.allowed == 32
+
+
+def test_a_storm_costs_about_two_windows_and_then_a_trickle() -> None:
+    """Sixty seconds in which everything is refused: what is asked stays far below what was wanted."""
+    time = Time()
+    pace = limiter(256, time)
+    asked = 0
+    end = time.now + 60.0
+    while time.now < end:
+        under_way = []
+        while (turn := pace.try_enter()) is not None:
+            under_way.append(turn)
+        asked += len(under_way)
+        time.now += 0.01
+        for turn in under_way:
+            pace.leave(turn, Answer.SLOWER)
+    assert START <= asked <= 2 * START + 20
+
+
+def test_a_store_that_says_how_long_is_left_alone_so_long() -> None:
+    time = Time()
+    pace = limiter(8, time)
+    (turn,) = turns(pace, 1)
+    pace.leave(turn, Answer.SLOWER, retry_after=30.0)
+    assert pace.try_enter() is None
+    start = time.now
+    run(pace.enter())
+    assert time.now - start == pytest.approx(30.0)
+
+
+@given(st.lists(st.floats(0.0, 0.3), min_size=20, max_size=200), st.sampled_from([1.0, 7.5, 50.0]))
+def test_no_second_ever_sees_more_than_the_rate(gaps: list[float], rate: float) -> None:
+    time = Time()
+    pace = limiter(64, time, max_rate=rate)
+    begun: list[float] = []
+
+    async def work() -> None:
+        for gap in gaps:
+            time.now += gap
+            turn = pace.try_enter() if gap > 0.15 else await pace.enter()
+            if turn is not None:
+                begun.append(time.now)
+                pace.leave(turn, Answer.GOOD)
+
+    run(work())
+    for n, start in enumerate(begun):
+        within = [moment for moment in begun[n:] if moment < start + 1.0 - 1e-6]
+        assert len(within) <= max(1, int(rate) + 1)
+
+
+def test_turns_come_in_the_order_of_arrival_and_before_threads() -> None:
+    async def work() -> list[int]:
+        pace = limiter(1)
+        order: list[int] = []
+
+        async def one(name: int) -> None:
+            turn = await pace.enter()
+            order.append(name)
+            pace.leave(turn, Answer.GOOD)
+
+        turn = await pace.enter()
+        tasks = [asyncio.create_task(one(n)) for n in range(5)]
+        await asyncio.sleep(0)
+        pace.leave(turn, Answer.GOOD)
+        assert pace.try_enter() is None  # somebody has waited longer
+        await asyncio.gather(*tasks)
+        return order
+
+    assert run(work()) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_a_waiter_that_is_cancelled_loses_nobodys_turn(granted: bool) -> None:
+    async def work() -> list[str]:
+        pace = limiter(1)
+        order: list[str] = []
+
+        async def one(name: str) -> None:
+            turn = await pace.enter()
+            order.append(name)
+            pace.leave(turn, Answer.GOOD)
+
+        turn = await pace.enter()
+        first, second = asyncio.create_task(one("first")), asyncio.create_task(one("second"))
+        await asyncio.sleep(0)
+        if granted:
+            pace.leave(turn, Answer.GOOD)  # hands the turn to the first …
+            first.cancel()  # … which is cancelled before it runs
+        else:
+            first.cancel()
+            pace.leave(turn, Answer.GOOD)
+        await asyncio.gather(first, second, return_exceptions=True)
+        await one("third")
+        return order
+
+    assert run(work()) == ["second", "third"]
+
+
+def test_a_cancelled_wait_for_the_rate_gives_its_turn_back() -> None:
+    async def work() -> None:
+        asleep = asyncio.Event()
+
+        async def sleep(seconds: float) -> None:
+            asleep.set()
+            await asyncio.Event().wait()
+
+        pace = Limiter(1, clock=lambda: 0.0, sleep=sleep, max_rate=1.0)
+        pace.leave(await pace.enter(), Answer.GOOD)
+        task = asyncio.create_task(pace.enter())
+        await asleep.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert pace._under_way == 0
+
+    run(work())
+
+
+def test_threads_and_a_loop_share_it() -> None:
+    pace = limiter(8)
+    lock = threading.Lock()
+    now = most = 0
+
+    def work() -> int:
+        nonlocal now, most
+        done = 0
+        while done < 200:
+            turn = pace.try_enter()
+            if turn is None:
+                continue
+            with lock:
+                now += 1
+                most = max(most, now)
+            with lock:
+                now -= 1
+            pace.leave(turn, Answer.GOOD)
+            done += 1
+        return done
+
+    async def coroutines() -> None:
+        async def one() -> None:
+            for _ in range(50):
+                turn = await pace.enter()
+                await asyncio.sleep(0)
+                pace.leave(turn, Answer.GOOD)
+
+        await asyncio.gather(*(one() for _ in range(10)))
+
+    with ThreadPoolExecutor(6) as threads:
+        results = [threads.submit(work) for _ in range(6)]
+        run(coroutines())
+        assert [result.result() for result in results] == [200] * 6
+    assert most <= 8
+    assert pace._under_way == 0
+
+
+def test_rates_keep_every_count_in_sixty_points() -> None:
+    now = 5.0
+    rates = Rates(lambda: now)
+    for n in range(10_000):
+        rates.answered(now + n * 0.1)
+    rates.refused(now + 999.0)
+    history = rates.history()
+    assert history.seconds == 32.0
+    assert sum(history.answered) == 10_000
+    assert history.throttled[-1] == 1
+    assert len(history.answered) == len(history.throttled) <= 60
