@@ -95,7 +95,7 @@ def _count_frames(
     workers: int | None,
     progress: Callable[[FrameCount], None] | None,
 ) -> Iterator[FrameCount]:
-    from metaferry.media.frames.counting import DEADLINE
+    from metaferry.media.frames.counter import DEADLINE
     from metaferry.media.frames.urls import count_urls
     from metaferry.storage.open import open_storage
     from metaferry.storage.portal import Portal

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaferry.media.frames import index, mp4, reading
+from metaferry.media.frames import index, mp4, mp4_boxes, reading
 from metaferry.media.frames.codecs import whole_nals
 from metaferry.media.frames.reading import Indexed, NoProof, Range
 from metaferry.media.frames.sniff import container_of
@@ -115,7 +115,7 @@ def test_a_large_moov_is_read_box_by_box(monkeypatch: pytest.MonkeyPatch) -> Non
     data = padded(synthetic.video(1000, audio=True, **X264))
     whole, _ = counted(data, times=True)
     monkeypatch.setattr(mp4, "WHOLE_MOOV", 1 << 10)
-    monkeypatch.setattr(mp4, "TAIL", 8)
+    monkeypatch.setattr(mp4_boxes, "TAIL", 8)
     found, reads = counted(data, times=True)
     assert (found.frames, found.times) == (1000, whole.times)
     assert "read box by box" in found.explain[0]

@@ -15,7 +15,8 @@ from typing import Final
 from metaferry.errors import NotFound, Unsupported, UsageError
 from metaferry.lightly.globs import glob_regex
 from metaferry.lightly.names import Kind, media_kind
-from metaferry.media.frames.counting import DEADLINE, count_frames
+from metaferry.media.frames.counter import DEADLINE
+from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import UNKNOWN_SIZE, FrameCount, Level, Progress, Video
 from metaferry.media.listing import MediaFilter, media_pages
 from metaferry.storage.contract import Storage

@@ -1,0 +1,135 @@
+"""The reads of a count: ranges of one version of a video, several at once, within its time.
+
+Pinned to the version that the listing told, or to the first that answered: bytes of two versions
+are never mixed, `Changed` is raised instead. What an index reader holds in memory is bounded: a
+large index waits for its turn. Never writes, and knows nothing of what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from typing import Final
+
+from metaferry.errors import Changed
+from metaferry.media.frames.reading import SMALL, Range, Source
+from metaferry.storage.contract import Blob, Storage
+from metaferry.storage.portal import Portal
+
+#: Ranges of one video that are read at a time.
+RANGES_AT_ONCE: Final = 16
+
+#: An index with more bytes than this waits until no other large one is in memory: the most that a
+#: run holds is 32 times this, and one index of `reading.MAX_BYTES`.
+LARGE_INDEX: Final = 8 << 20
+
+
+class Reads:
+    """The reads of all videos of a run; they go through one portal and end together."""
+
+    def __init__(self, storage: Storage, portal: Portal) -> None:
+        self.large = threading.Lock()  # one large index in memory at a time
+        self._storage = storage
+        self._portal = portal
+        self._under_way: set[asyncio.Task[Blob]] = set()  # touched on the portal's loop only
+        self._stopping = False
+
+    def now(self, path: str) -> Blob:
+        """The first byte of the version that is there now, with its size and token."""
+        return self._portal.run(self._storage.read(path, 0, 1))
+
+    def stop(self) -> None:
+        """Ends the reads under way and refuses new ones."""
+        self._stopping = True
+        self._portal.run(self._cancel())
+
+    def read(self, path: str, ranges: list[Range], version: str | None, seconds: float) -> list[Blob]:
+        """Ranges of one version, at once; their blobs all name the same version and size."""
+        return self._portal.run(self._read_all(path, ranges, version, seconds))
+
+    async def _read_all(
+        self, path: str, ranges: list[Range], version: str | None, seconds: float
+    ) -> list[Blob]:
+        if version is None and len(ranges) > 1:
+            raise ValueError("ranges of a version that is not known yet")
+        if len(ranges) == 1:
+            return [await self._read(path, *ranges[0], version, seconds)]
+        blobs: list[Blob] = []
+        for first in range(0, len(ranges), RANGES_AT_ONCE):
+            some = ranges[first : first + RANGES_AT_ONCE]
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._read(path, *one, version, seconds)) for one in some]
+            blobs.extend(task.result() for task in tasks)
+        return blobs
+
+    async def _read(self, path: str, start: int, end: int, version: str | None, seconds: float) -> Blob:
+        """One ranged read, cut short by the deadline and by `stop`."""
+        if self._stopping:
+            raise asyncio.CancelledError
+        task = asyncio.ensure_future(self._storage.read(path, start, end, version=version))
+        self._under_way.add(task)
+        try:
+            return await asyncio.wait_for(task, seconds)
+        finally:
+            self._under_way.discard(task)
+
+    async def _cancel(self) -> None:
+        for task in list(self._under_way):
+            task.cancel()
+
+
+class Ranges:
+    """The reads of one video: pinned to the first version that answered, counted, and within its time."""
+
+    def __init__(
+        self,
+        reads: Reads,
+        path: str,
+        size: int,
+        version: str | None,
+        deadline: float,
+        held: contextlib.ExitStack,
+    ) -> None:
+        self.requests = self.received = 0
+        self.source: Source | None = None
+        self._reads = reads
+        self._path = path
+        self._size = size
+        self._version = version
+        self._deadline = deadline
+        self._held = held
+        self._has_turn = False
+
+    def fetch(self, ranges: list[Range]) -> list[bytes]:
+        """Ranges for an index, which stay in memory: large ones wait until they are the only one."""
+        if not self._has_turn and self.received + sum(end - start for start, end in ranges) > LARGE_INDEX:
+            self._has_turn = True
+            self._held.enter_context(self._reads.large)
+        blobs = self._reads.read(self._path, ranges, self._version, self._deadline - time.monotonic())
+        for blob in blobs:
+            self._note(blob)
+        return [blob.data for blob in blobs]
+
+    def serve(self, start: int, length: int, seconds: float) -> bytes:
+        """A range for a worker; what the index reader has read is not read again."""
+        if self.source is not None and self.source.known(start, start + length):
+            return self.source.peek(start, start + length)
+        [blob] = self._reads.read(self._path, [(start, start + length)], self._version, seconds)
+        self._note(blob)
+        return blob.data
+
+    def begin_again(self) -> None:
+        """Another level begins, which holds no large index any more."""
+        if self.source is not None and self._size > SMALL:
+            self.source = None
+        self._held.close()
+
+    def _note(self, blob: Blob) -> None:
+        self.requests += 1
+        self.received += len(blob.data)
+        if blob.size != self._size:
+            # The listing told another size for this version: an older one, or it is wrong.
+            raise Changed(f"{self._path} has another size than it was listed with", path=self._path)
+        self._version = blob.token
