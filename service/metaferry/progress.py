@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal as signals
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from metaferry.errors import Interrupted
@@ -73,12 +74,21 @@ class Stop:
     def __init__(self) -> None:
         self._event = threading.Event()
         self._signal: int | None = None
+        self._listeners: list[Callable[[], None]] = []
 
     def request(self, signal: int = signals.SIGINT) -> None:
         """Asks; the first signal that asked is the one that the exit code tells of."""
         if self._signal is None:
             self._signal = int(signal)
         self._event.set()
+        for listener in self._listeners:
+            listener()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` when somebody asks; at once if somebody has. It may run in a signal handler."""
+        self._listeners.append(listener)
+        if self.requested:
+            listener()
 
     @property
     def requested(self) -> bool:

@@ -59,7 +59,8 @@ def apply(server: S3Server, bucket: str, count: int) -> float:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from metaferry.apply.apply import Tally, apply_plan
+    from metaferry.apply.apply import apply_plan
+    from metaferry.apply.outcome import Tally
     from metaferry.lightly.document import md5_hex
     from metaferry.planning.database import open_database
     from metaferry.planning.formats import OUTCOME_COLUMNS, ddl

@@ -1,67 +1,35 @@
 """Applies a plan: documents first, deletes after them, each with its outcome.
 
-One event loop, a bounded queue, N workers: as much memory for a hundred million documents as for
-a thousand. A document that fails alone is recorded and the others go on; an error that will be
-the same for every document (denied, expired, no such bucket) stops the run at once. Nothing here
-decides anything, and nothing retries: the storage it is given does.
+Two lanes. Documents go through plain threads where the store takes blocking puts (`threads.py`);
+everything else, and whatever a thread's one attempt met, goes through coroutines on the event
+loop, where the storage waits, retries and settles. Both are fed from a bounded queue: as much
+memory for a hundred million documents as for a thousand. A document that fails alone is recorded
+and the others go on; an error that will be the same for every document (denied, expired, no such
+bucket) stops the run at once. Nothing here decides anything, and nothing retries.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from metaferry.apply.outcome import Applied, Book, Tally
 from metaferry.apply.shards import Step, batches
-from metaferry.errors import Conflict, Denied, Expired, MetaferryError, NotFound, StorageError
-from metaferry.planning.formats import Action, Outcome
+from metaferry.apply.step import FATAL, apply_step
+from metaferry.apply.threads import ThreadLane
+from metaferry.errors import MetaferryError, StorageError
+from metaferry.planning.formats import Action
 from metaferry.progress import Stop
-from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Storage
+from metaferry.storage.contract import Storage
+
+log = logging.getLogger(__name__)
 
 _WRITES = frozenset({Action.CREATE, Action.UPDATE})
 _DELETES = frozenset({Action.DELETE})
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What became of one step. `token` and `md5` are what is in place now, null after a delete."""
-
-    target: str
-    action: Action
-    outcome: Outcome
-    token: str | None
-    md5: str | None
-    message: str = ""
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts of what was applied; the rows themselves went to `record`."""
-
-    create: int = 0
-    update: int = 0
-    delete: int = 0
-    failed: int = 0  # writes; a delete that failed is in `not_deleted`
-    conflict: int = 0
-    not_deleted: int = 0
-    bytes: int = 0
-    stopped: bool = False
-    failures: list[Applied] = field(default_factory=list)  # the first hundred, for the report
-
-    def add(self, applied: Applied, size: int) -> None:
-        if applied.outcome is Outcome.DONE:
-            setattr(self, applied.action, getattr(self, applied.action) + 1)
-            self.bytes += size
-            return
-        if applied.action is Action.DELETE:
-            self.not_deleted += 1
-        elif applied.outcome is Outcome.CONFLICT:
-            self.conflict += 1
-        else:
-            self.failed += 1
-        if len(self.failures) < 100:
-            self.failures.append(applied)
 
 
 async def apply_plan(
@@ -69,105 +37,152 @@ async def apply_plan(
     storage: Storage,
     *,
     concurrency: int,
-    record: Callable[[Applied], None],
+    record: Callable[[Sequence[Applied]], None],
     tally: Tally,
     stop: Stop | None = None,
+    grace: float = 20.0,
     advance: Callable[[int], None] = lambda done: None,
 ) -> None:
     """Writes and deletes what the plan says; every step is handed to `record` exactly once.
 
-    `tally` is counted up as it goes, so that it tells what was done also when this raises.
+    `record` and `advance` are called from several threads, one at a time. `tally` is counted up as
+    it goes, so that it tells what was done also when this raises.
 
     Creates go out under "if absent", updates under the token that the plan expects, so that what
-    somebody else wrote since the listing is a conflict and not overwritten. When `stop` is set,
-    no further step is taken, those under way are finished, and `Tally.stopped` is true. Raises
-    the `StorageError` that makes going on pointless, after the steps under way have ended.
+    somebody else wrote since the listing is looked at again and not overwritten blindly. When
+    `stop` is set, no further step is taken, those under way have `grace` seconds to finish, and
+    `Tally.stopped` is true. Raises the `StorageError` that makes going on pointless, after the
+    steps under way have ended.
     """
-    for actions in (_WRITES, _DELETES):
-        if not tally.stopped:
-            await _run_phase(plan, actions, storage, concurrency, record, stop, advance, tally)
-
-
-async def _run_phase(
-    plan: Path,
-    actions: frozenset[Action],
-    storage: Storage,
-    concurrency: int,
-    record: Callable[[Applied], None],
-    stop: Stop | None,
-    advance: Callable[[int], None],
-    tally: Tally,
-) -> None:
-    queue: asyncio.Queue[Step | None] = asyncio.Queue(maxsize=2 * concurrency)
-    source = batches(plan, actions)
-    fatal: list[MetaferryError] = []
-
-    def ended() -> bool:
-        return bool(fatal) or (stop is not None and stop.requested)
-
-    async def feed() -> None:
-        alone = True
-        while not ended() and (batch := await asyncio.to_thread(_next, source)) is not None:
-            for step in batch:
-                if ended():
-                    break
-                if alone:
-                    # A right that is missing shows at the first document, not at a queue full of them.
-                    await take(step)
-                    alone = False
-                else:
-                    await queue.put(step)
-        for _ in range(concurrency):
-            await queue.put(None)
-
-    async def work() -> None:
-        while (step := await queue.get()) is not None:
-            if not ended():  # else emptied, not done: what is queued is left for the next run
-                await take(step)
-
-    async def take(step: Step) -> None:
-        try:
-            applied = await _apply_step(step, storage)
-        except (Denied, Expired, NotFound) as error:
-            fatal.append(error)
-            return
-        record(applied)
-        tally.add(applied, len(step.body))
-        advance(1)
-
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(feed())
-        for _ in range(concurrency):
-            tasks.create_task(work())
-    if fatal:
-        raise fatal[0]
-    tally.stopped = stop is not None and stop.requested
-
-
-async def _apply_step(step: Step, storage: Storage) -> Applied:
-    only_if: Precondition = ABSENT if step.expect is None else step.expect
-    if not storage.traits.conditional:
-        only_if = ANYTHING
+    book = Book(record, tally, advance)
+    stop = stop or Stop()
     try:
-        if step.action is Action.DELETE:
-            await storage.delete(step.target, only_if=only_if)
-            return Applied(step.target, step.action, Outcome.DONE, None, None)
-        stamp = await storage.put(step.target, step.body, only_if=only_if)
-        return Applied(step.target, step.action, Outcome.DONE, stamp.token, step.md5)
-    except (Denied, Expired, NotFound):
-        raise  # the same for every document
-    except Conflict:
-        return Applied(
-            step.target,
-            step.action,
-            Outcome.CONFLICT,
-            None,
-            None,
-            "changed by somebody else since it was listed; left as they wrote it",
+        for actions in (_WRITES, _DELETES):
+            if not stop.requested:
+                phase = _Phase(batches(plan, actions), storage, book, stop, concurrency)
+                await _within_grace(phase.run(direct=storage.direct and actions is _WRITES), stop, grace)
+    finally:
+        book.close()
+        tally.stopped = stop.requested
+
+
+async def _within_grace(work: Coroutine[Any, Any, None], stop: Stop, grace: float) -> None:
+    """Waits for the work; once `stop` is set only `grace` seconds longer, then gives it up."""
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    stop.listen(lambda: _notify(loop, asked.set))
+    task = asyncio.create_task(work)
+    waiting = asyncio.create_task(asked.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            await asyncio.wait({task}, timeout=grace)
+        if task.done():
+            return task.result()
+        log.warning("what was under way did not end within %.0f s and is given up", grace)
+        task.cancel()
+        await asyncio.wait({task})
+    finally:
+        waiting.cancel()
+        task.cancel()
+
+
+class _Phase:
+    """All writes of a plan, or all deletes."""
+
+    def __init__(
+        self, source: Iterator[list[Step]], storage: Storage, book: Book, stop: Stop, concurrency: int
+    ) -> None:
+        self._source = source
+        self._storage = storage
+        self._book = book
+        self._stop = stop
+        self._concurrency = concurrency
+        # Steps for the loop lane, with what a first attempt in a thread met; None ends a worker.
+        self._queue: asyncio.Queue[tuple[Step, StorageError | None] | None]
+        self._queue = asyncio.Queue(maxsize=2 * concurrency)
+        self._fatal: MetaferryError | None = None
+
+    async def run(self, *, direct: bool) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._feed(direct))
+                for _ in range(self._concurrency):
+                    tasks.create_task(self._work())
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None  # the first is what ended the others
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def _feed(self, direct: bool) -> None:
+        batch = await asyncio.to_thread(_next, self._source)
+        if batch is not None:
+            # A right that is missing shows at the first document, not at a queue full of them.
+            first, *rest = batch
+            await self._take(first, None)
+            source = _with_first(rest, self._source)
+            if direct:
+                await self._through_threads(source)
+            else:
+                await self._through_loop(source)
+        for _ in range(self._concurrency):
+            await self._queue.put(None)
+
+    async def _through_loop(self, source: Iterator[list[Step]]) -> None:
+        while not self._ended() and (batch := await asyncio.to_thread(_next, source)) is not None:
+            for step in batch:
+                if self._ended():
+                    return
+                await self._queue.put((step, None))
+
+    async def _through_threads(self, source: Iterator[list[Step]]) -> None:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def hand_over(step: Step, error: StorageError | None) -> None:
+            asyncio.run_coroutine_threadsafe(self._queue.put((step, error)), loop).result()
+
+        lane = ThreadLane(
+            source,
+            self._storage,
+            self._book,
+            ended=self._ended,
+            hand_over=hand_over,
+            finished=lambda: _notify(loop, ended.set),
         )
-    except StorageError as error:
-        return Applied(step.target, step.action, Outcome.FAILED, None, None, error.message)
+        lane.start()
+        await ended.wait()
+        if lane.crash is not None:
+            raise lane.crash
+
+    async def _work(self) -> None:
+        while (item := await self._queue.get()) is not None:
+            await self._take(*item)
+
+    async def _take(self, step: Step, failed: StorageError | None) -> None:
+        if self._ended():
+            return  # left for the next run, which sees in its listing what is in place
+        try:
+            applied = await apply_step(step, self._storage, failed)
+        except FATAL as error:
+            self._fatal = self._fatal or error
+            return
+        self._book.add([(applied, len(step.body))])
+
+    def _ended(self) -> bool:
+        return self._fatal is not None or self._stop.requested
+
+
+def _notify(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(call)
 
 
 def _next(source: Iterator[list[Step]]) -> list[Step] | None:
     return next(source, None)
+
+
+def _with_first(rest: list[Step], source: Iterator[list[Step]]) -> Iterator[list[Step]]:
+    if rest:
+        yield rest
+    yield from source

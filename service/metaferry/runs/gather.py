@@ -40,6 +40,8 @@ class Storages:
         self._portal = portal
         self._world = world or Surroundings()
         self._open: dict[str, Storage] = {}
+        lightly = job.lightly_location
+        self._written = _key(lightly.url, job.storage_options(lightly))
 
     def __enter__(self) -> Self:
         return self
@@ -65,13 +67,14 @@ class Storages:
 
     def of(self, url: str, options: Mapping[str, Any]) -> Storage:
         """The storage of a URL; the same object for the same URL and options."""
-        key = repr((url.rstrip("/"), sorted(options.items(), key=lambda item: item[0])))
+        key = _key(url, options)
         if key not in self._open:
             self._open[key] = open_storage(
                 url,
                 options,
                 concurrency=self._job.concurrency,
                 retry_for=self._job.retry_for,
+                max_rate=self._job.max_rate if key == self._written else None,
                 wrap=self._world.wrap,
                 clock=self._world.clock,
                 sleep=self._world.sleep,
@@ -82,6 +85,10 @@ class Storages:
     @property
     def all(self) -> list[Storage]:
         return list(self._open.values())
+
+
+def _key(url: str, options: Mapping[str, Any]) -> str:
+    return repr((url.rstrip("/"), sorted(options.items(), key=lambda item: item[0])))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
 import pyarrow as pa
 
-from metaferry.apply.apply import Applied
+from metaferry.apply.outcome import Applied
 from metaferry.planning.database import BATCH_ROWS, Database
 from metaferry.planning.formats import OUTCOME_COLUMNS
 
@@ -15,7 +16,7 @@ _SCHEMA: Final = pa.schema([(name, pa.string()) for name in OUTCOME_COLUMNS])
 
 
 class Outcomes:
-    """`add` one after the other; memory holds one batch. What is left goes in when the block ends."""
+    """`add` from one thread at a time; memory holds one batch. What is left goes in when the block ends."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -32,8 +33,8 @@ class Outcomes:
     ) -> None:
         self._flush()
 
-    def add(self, applied: Applied) -> None:
-        self._rows.append(applied)
+    def add(self, applied: Sequence[Applied]) -> None:
+        self._rows.extend(applied)
         if len(self._rows) >= BATCH_ROWS:
             self._flush()
 

@@ -12,7 +12,8 @@ import logging
 from dataclasses import fields
 from typing import Any
 
-from metaferry.apply.apply import Tally, apply_plan
+from metaferry.apply.apply import apply_plan
+from metaferry.apply.outcome import Tally
 from metaferry.errors import MetaferryError, StorageError, exit_code
 from metaferry.findings import Code
 from metaferry.job import STATE, Job, Location
@@ -295,6 +296,7 @@ class _Run:
                             record=outcomes.add,
                             tally=tally,
                             stop=stop,
+                            grace=self.job.grace,
                             advance=self.writing_progress.advance,
                         )
                     )

@@ -98,6 +98,9 @@ class LocalAdapter:
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
         return await self._run("put", path, lambda: self._put(path, data, only_if))
 
+    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        return self._translated("put", path, lambda: self._put(path, data, only_if))
+
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         await self._run("delete", path, lambda: self._delete(path, only_if))
 
@@ -111,8 +114,13 @@ class LocalAdapter:
     async def _run(self, operation: Operation, path: str, work: Callable[[], T]) -> T:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="metaferry-local")
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, lambda: self._translated(operation, path, work)
+        )
+
+    def _translated(self, operation: Operation, path: str, work: Callable[[], T]) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return work()
         except StorageError:
             raise
         except OSError as error:

@@ -68,9 +68,12 @@ class MemoryAdapter:
         return Blob(content[start:end], token, len(content))
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        await asyncio.sleep(0)
+        return self.put_now(path, data, only_if=only_if)
+
+    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
         from fsspec.implementations.memory import MemoryFile
 
-        await asyncio.sleep(0)
         key = self._base + path
         with _LOCK:
             self._require(path, only_if, "put")

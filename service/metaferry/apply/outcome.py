@@ -1,0 +1,100 @@
+"""What became of the steps of a plan: one row each, counted and handed on, from any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from metaferry.planning.formats import Action, Outcome
+
+#: Failures and replaced documents of others that the report names one by one.
+_NAMED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of one step. `token` and `md5` are what is in place now, null after a delete.
+
+    `foreign` says that somebody else wrote the document during the run, and that it was planned
+    again on what they wrote.
+    """
+
+    target: str
+    action: Action
+    outcome: Outcome
+    token: str | None
+    md5: str | None
+    message: str = ""
+    foreign: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of what was applied; the rows themselves went to `record`."""
+
+    create: int = 0
+    update: int = 0
+    delete: int = 0
+    failed: int = 0  # writes; a delete that failed is in `not_deleted`
+    conflict: int = 0
+    not_deleted: int = 0
+    foreign: int = 0  # written although somebody else wrote them during the run
+    bytes: int = 0
+    stopped: bool = False
+    failures: list[Applied] = field(default_factory=list)  # the first hundred, for the report
+    replaced: list[Applied] = field(default_factory=list)  # the same of `foreign`
+
+    def add(self, applied: Applied, size: int) -> None:
+        if applied.outcome is Outcome.DONE:
+            if applied.action is Action.CREATE:
+                self.create += 1
+            elif applied.action is Action.UPDATE:
+                self.update += 1
+            else:
+                self.delete += 1
+            self.bytes += size
+            if applied.foreign:
+                self.foreign += 1
+                if len(self.replaced) < _NAMED:
+                    self.replaced.append(applied)
+            return
+        if applied.action is Action.DELETE:
+            self.not_deleted += 1
+        elif applied.outcome is Outcome.CONFLICT:
+            self.conflict += 1
+        else:
+            self.failed += 1
+        if len(self.failures) < _NAMED:
+            self.failures.append(applied)
+
+
+class Book:
+    """Takes outcomes from all lanes, one batch at a time; after `close` it takes none."""
+
+    def __init__(
+        self,
+        record: Callable[[Sequence[Applied]], None],
+        tally: Tally,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._record = record
+        self._tally = tally
+        self._advance = advance
+        self._lock = threading.Lock()
+        self._open = True
+
+    def add(self, outcomes: Sequence[tuple[Applied, int]]) -> None:
+        """Outcomes with the size of their bodies. Each step is added exactly once."""
+        with self._lock:
+            if not self._open or not outcomes:
+                return
+            self._record([applied for applied, _ in outcomes])
+            for applied, size in outcomes:
+                self._tally.add(applied, size)
+            self._advance(len(outcomes))
+
+    def close(self) -> None:
+        """What ends after this was given up: nobody knows what became of it, so nothing is said."""
+        with self._lock:
+            self._open = False

@@ -1,0 +1,70 @@
+"""One step of a plan, applied: the request, and what it means when somebody else wrote meanwhile."""
+
+from __future__ import annotations
+
+from metaferry.apply.outcome import Applied
+from metaferry.apply.shards import Step
+from metaferry.errors import Conflict, Denied, Expired, NotFound, StorageError
+from metaferry.planning.formats import Action, Outcome
+from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Storage
+
+#: Errors that are the same for every document: the run ends with the first of them.
+FATAL = (Denied, Expired, NotFound)
+
+
+def precondition(step: Step, storage: Storage) -> Precondition:
+    """What the store has to find in place: what the plan saw there, where the store can check it."""
+    if not storage.traits.conditional:
+        return ANYTHING
+    return ABSENT if step.expect is None else step.expect
+
+
+def done(step: Step, token: str | None, *, foreign: bool = False) -> Applied:
+    """The outcome of a step that went well."""
+    md5 = None if step.action is Action.DELETE else step.md5
+    return Applied(step.target, step.action, Outcome.DONE, token, md5, "", foreign)
+
+
+async def apply_step(step: Step, storage: Storage, failed: StorageError | None = None) -> Applied:
+    """Writes or deletes. `failed` is what a first attempt elsewhere met.
+
+    Raises one of `FATAL`; every other error is the step's own outcome.
+    """
+    try:
+        if step.action is Action.DELETE:
+            await storage.delete(step.target, only_if=precondition(step, storage))
+            return done(step, None)
+        try:
+            stamp = await storage.put(
+                step.target, step.body, only_if=precondition(step, storage), failed=failed
+            )
+        except Conflict:
+            return await _replace(step, storage)
+        return done(step, stamp.token)
+    except FATAL:
+        raise
+    except Conflict:
+        what = "left as they wrote it" if step.action is Action.DELETE else "twice; left as they wrote it"
+        return _not_done(step, Outcome.CONFLICT, f"changed by somebody else since it was listed, {what}")
+    except StorageError as error:
+        return _not_done(step, Outcome.FAILED, error.message)
+
+
+async def _replace(step: Step, storage: Storage) -> Applied:
+    """Plans the document again, once, on what is there now: it is wanted, so theirs is replaced.
+
+    As `document.foreign` in a plan: never silently, and only the version that was looked at. Bytes
+    that equal ours never get here: the storage takes them for our own put.
+    """
+    try:
+        only_if: Precondition = (await storage.read(step.target, 0, 1)).token
+    except NotFound as error:
+        if not error.path:
+            raise
+        only_if = ABSENT
+    stamp = await storage.put(step.target, step.body, only_if=only_if)
+    return done(step, stamp.token, foreign=True)
+
+
+def _not_done(step: Step, outcome: Outcome, message: str) -> Applied:
+    return Applied(step.target, step.action, outcome, None, None, message)
