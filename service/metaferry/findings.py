@@ -43,6 +43,7 @@ class Code(StrEnum):
     DOCUMENT_FOREIGN = "document.foreign"  # changed by somebody else since our last run
     DOCUMENT_CONFLICT = "document.conflict"  # changed by somebody else during this run
     DOCUMENT_FAILED = "document.failed"  # could not be written; the next run tries again
+    DOCUMENT_CORRUPT = "document.corrupt"  # read back as other bytes than were written
     # -- the schema and the store
     SCHEMA_CHANGED = "schema.changed"  # schema.json gains or changes entries
     SCHEMA_UNCOVERED = "schema.uncovered"  # a key that no schema entry describes

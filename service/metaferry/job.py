@@ -334,7 +334,10 @@ class Job(_Model):
     )
     policy: Policy = Field(default=Policy(), description="How careful a run is.")
     concurrency: Annotated[int, Number] = Field(
-        default=64, ge=1, le=4096, description="Requests under way at once."
+        default=256,
+        ge=1,
+        le=4096,
+        description="Most requests under way at once; a run begins with 32 and widens while that pays.",
     )
     retry_for: Annotated[float, Number] = Field(
         default=300.0, ge=0, allow_inf_nan=False, description="Seconds one request is retried for."

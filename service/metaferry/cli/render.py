@@ -22,6 +22,10 @@ Line = str | Text
 #: US dollars for 1,000 PUT requests: the list price of S3 Standard in most regions.
 _S3_PUTS: Final = 0.005
 
+#: Spans of the rate from which on it is drawn, and what it is drawn with.
+_COURSE: Final = 5
+_BARS: Final = " ▁▂▃▄▅▆▇█"
+
 #: Findings shown of each code; the rest is counted.
 SHOWN_FINDINGS: Final = 5
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "info": "cyan"}
@@ -66,6 +70,7 @@ def run_lines(report: RunReport) -> Iterator[Line]:
     }
     yield from _documents(report, done.items())
     yield from _schema(report, "was written")
+    yield from _pace(report)
     yield from findings_lines(report)
     yield ""
     yield from _verdict(report, planned=False)
@@ -146,6 +151,23 @@ def _schema(report: Report, written: str) -> Iterator[Line]:
     new = f", {len(added):,} of them new: {listed}" if added else ""
     state = f"schema.json {written}" if schema.written else "schema.json stays as it is"
     yield Text.assemble(("Schema   ", "bold"), f"{count(schema.entries, 'entry', 'entries')}{new}; {state}")
+
+
+def _pace(report: Report) -> Iterator[Line]:
+    """The requests over time, where a run was long enough to have a course; what was read back."""
+    rate, verified = report.rate, report.verified
+    if len(rate.answered) >= _COURSE:
+        most = max(rate.answered)
+        bars = "".join(_BARS[round(number / max(1, most) * (len(_BARS) - 1))] for number in rate.answered)
+        refused = f", {sum(rate.throttled):,} refused" if any(rate.throttled) else ""
+        yield Text.assemble(
+            ("Rate     ", "bold"), f"{bars}  up to {most / rate.seconds:,.0f} requests/s{refused}"
+        )
+    if verified.read:
+        right = "all as they were written"
+        if verified.rewritten or verified.wrong:
+            right = f"{verified.rewritten:,} written again, {verified.wrong:,} still wrong"
+        yield Text.assemble(("Verified ", "bold"), f"{count(verified.read, 'document')} read back, {right}")
 
 
 def _examples(examples: dict[str, list[Example]]) -> Iterator[Line]:

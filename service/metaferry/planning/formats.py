@@ -151,6 +151,24 @@ class RequestCounts:
 
 
 @dataclass(slots=True)
+class RateCounts:
+    """Answers and refusals of the Lightly datasource over time, in spans of `seconds` each."""
+
+    seconds: float = 1.0
+    answered: tuple[int, ...] = ()
+    throttled: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class VerifyCounts:
+    """Documents that were read back after they had been written (`verify`)."""
+
+    read: int = 0
+    rewritten: int = 0  # were not what had been written, and are now
+    wrong: int = 0  # still are not; counted as failed
+
+
+@dataclass(slots=True)
 class SchemaChange:
     """What becomes of schema.json."""
 
@@ -190,6 +208,8 @@ class Report:
     documents: DocumentCounts = field(default_factory=DocumentCounts)
     frames: FrameCounts = field(default_factory=FrameCounts)
     requests: RequestCounts = field(default_factory=RequestCounts)
+    rate: RateCounts = field(default_factory=RateCounts)
+    verified: VerifyCounts = field(default_factory=VerifyCounts)
     schema: SchemaChange = field(default_factory=SchemaChange)
     findings: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[Example]] = field(default_factory=dict)

@@ -101,6 +101,11 @@ class Gathered:
     in_place: tuple[rules.Entry, ...] | None  # its entries
     given: tuple[rules.Entry, ...] | None  # the entries that the job names
 
+    @property
+    def schema_token(self) -> str | None:
+        """The token of schema.json as it was listed."""
+        return None if self.schema_entry is None else self.schema_entry.token
+
 
 def gather(
     job: Job, database: Database, storages: Storages, portal: Portal, *, prefix: str, progress: Progress

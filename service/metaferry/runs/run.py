@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
-from metaferry.apply.apply import apply_plan
-from metaferry.apply.outcome import Tally
 from metaferry.errors import MetaferryError, StorageError, exit_code
 from metaferry.findings import Code
 from metaferry.job import STATE, Job, Location
-from metaferry.lightly import schema as rules
-from metaferry.lightly.names import SCHEMA
 from metaferry.media.frames.cache import FrameCache
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import FrameCount
@@ -28,6 +24,7 @@ from metaferry.planning.formats import (
     OUTCOME_COLUMNS,
     VERSION,
     PlanReport,
+    RateCounts,
     Report,
     RequestCounts,
     RunReport,
@@ -38,10 +35,9 @@ from metaferry.planning.match import Video
 from metaferry.progress import Progress, Silent, Stop, Stopping
 from metaferry.runs.gather import Storages, gather
 from metaferry.runs.ledger import Ledger, export_parquet
-from metaferry.runs.outcomes import Outcomes
 from metaferry.runs.state import State
 from metaferry.runs.surroundings import Surroundings
-from metaferry.storage.contract import ABSENT
+from metaferry.runs.writing import write
 from metaferry.storage.portal import Portal
 
 log = logging.getLogger(__name__)
@@ -143,7 +139,7 @@ class _Run:
         self.portal = portal
         # Until the first write a stop ends the run where it is; nothing has to be drained.
         self.progress = progress if stop is None else Stopping(progress, stop)
-        self.writing_progress = progress
+        self.progress_of_writing = progress
         self.world = world
         self.input = storages.at(job.input)
         self.lightly = storages.at(job.lightly_location)
@@ -153,6 +149,7 @@ class _Run:
             else State(storages.writable(job.state), portal)
         )
         self.ledger = Ledger(database, self.state)
+        database.run(ddl("outcomes", OUTCOME_COLUMNS))
         report.input = self.input.url
         report.lightly = self.lightly.url
 
@@ -260,66 +257,30 @@ class _Run:
 
     def apply(self, stop: Stop) -> None:
         report = self.report
-        self.database.run(ddl("outcomes", OUTCOME_COLUMNS))
         try:
             if self.decided.stopped:
                 self._nothing_done()
-            else:
+            elif report.changes or self.decided.entries.changed:
                 with _timed(self, "apply"):
-                    self._apply(stop)
+                    self.state.start(report.run_id, report.started)
+                    write(
+                        self.database,
+                        self.job,
+                        self.lightly,
+                        self.portal,
+                        report,
+                        self.decided.entries,
+                        schema_token=self.gathered.schema_token,
+                        stop=stop,
+                        progress=self.progress_of_writing,
+                        random=self.world.random,
+                    )
         except MetaferryError as error:
             report.exit_code = exit_code(error)
             report.stopped = error.message
             self._leave_report_after(error)
             raise
         self._leave_report()
-
-    def _apply(self, stop: Stop) -> None:
-        report, documents = self.report, self.report.documents
-        total = report.changes
-        if not total and not self.decided.entries.changed:
-            return
-        self.state.start(report.run_id, report.started)
-        wanted = documents.create + documents.update
-        planned_deletes = documents.delete
-        tally = Tally()
-        if total:
-            diff.write_plan(self.database)
-            self.writing_progress.phase("Writing documents", total)
-            with Outcomes(self.database) as outcomes:
-                try:
-                    self.portal.run(
-                        apply_plan(
-                            self.database.scratch / "plan",
-                            self.lightly,
-                            concurrency=self.job.concurrency,
-                            record=outcomes.add,
-                            tally=tally,
-                            stop=stop,
-                            grace=self.job.grace,
-                            advance=self.writing_progress.advance,
-                        )
-                    )
-                finally:
-                    documents.create, documents.update, documents.delete = (
-                        tally.create,
-                        tally.update,
-                        tally.delete,
-                    )
-                    documents.failed, documents.conflict = tally.failed, tally.conflict
-                    done = tally.create + tally.update + tally.failed + tally.conflict
-                    documents.postponed += wanted - done
-                    documents.leave += planned_deletes - tally.delete
-        self._report_failures(tally)
-        if stop.requested:
-            report.exit_code = 128 + (stop.signal or 2)
-            report.stopped = "interrupted: what was under way is finished, the rest is left for the next run"
-            report.schema.written = False
-        elif tally.failed or tally.conflict or tally.not_deleted:
-            report.exit_code = 3
-            report.schema.written = False
-        elif self.decided.entries.changed:
-            self._write_schema()
 
     def _nothing_done(self) -> None:
         """The counts of a run that a limit stopped: what was planned waits for a later one."""
@@ -328,31 +289,6 @@ class _Run:
         documents.leave += documents.delete
         documents.create = documents.update = documents.delete = 0
         self.report.schema.written = False
-
-    def _write_schema(self) -> None:
-        """`schema.json`, last: whoever reads it finds every document it describes."""
-        entry = self.gathered.schema_entry
-        only_if = ABSENT if entry is None else entry.token
-        self.portal.run(
-            self.lightly.put(SCHEMA, rules.schema_bytes(self.decided.entries.entries), only_if=only_if)
-        )
-
-    def _report_failures(self, tally: Tally) -> None:
-        for applied in tally.failures:
-            conflict = applied.outcome == "conflict"
-            self.database.finding(
-                Code.DOCUMENT_CONFLICT if conflict else Code.DOCUMENT_FAILED,
-                "error",
-                applied.message,
-                advice="run it again: it does exactly what is missing",
-                target=applied.target,
-            )
-        self.report.findings, self.report.finding_examples = build.findings(self.database)
-        counts = {
-            Code.DOCUMENT_CONFLICT: tally.conflict,
-            Code.DOCUMENT_FAILED: tally.failed + tally.not_deleted,
-        }
-        self.report.findings.update({code: count for code, count in counts.items() if count})
 
     # -- the report
 
@@ -387,6 +323,7 @@ class _Run:
         self.report.requests = RequestCounts(
             **{name: sum(getattr(s.requests, name) for s in self.storages.all) for name in names}
         )
+        self.report.rate = RateCounts(**asdict(self.lightly.rates))
 
 
 class _timed:

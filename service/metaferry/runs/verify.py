@@ -1,0 +1,113 @@
+"""Reads a sample of what a run wrote back, and compares it with what was meant.
+
+The store's own checksum of every put is compared anyway (storage contract); this is for what comes
+after it: a proxy, a gateway or a disk that answers well and keeps something else. A document that
+reads back wrong is written once more and read again; one that is still wrong counts as failed,
+and the ledger does not vouch for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random as randomness
+from typing import Final
+
+from metaferry.errors import Denied, Expired, NotFound, StorageError
+from metaferry.findings import Code
+from metaferry.lightly.document import md5_hex
+from metaferry.planning.database import Database
+from metaferry.planning.formats import Report
+from metaferry.progress import Progress
+from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Storage
+from metaferry.storage.portal import Portal
+
+#: Documents read back at once; the sample is worked off in slices of this many rows.
+_SLICE: Final = 256
+
+
+def verify(
+    database: Database,
+    storage: Storage,
+    portal: Portal,
+    report: Report,
+    share: float,
+    random: randomness.Random,
+    progress: Progress,
+) -> None:
+    """Reads `share` (0 to 1, at least one document) of the written ones; counts go into the report."""
+    total = _draw(database, share, random.getrandbits(32))
+    counts = report.verified
+    for start in range(0, total, _SLICE):
+        rows = database.rows(
+            f"SELECT target, md5, action FROM sample WHERE n >= {start} AND n < {start + _SLICE} ORDER BY n"
+        )
+        problems = portal.run(_read_back(storage, [(target, md5) for target, md5, _ in rows]))
+        for (target, md5, action), problem in zip(rows, problems, strict=True):
+            counts.read += 1
+            if problem is None:
+                continue
+            body = database.value("SELECT body FROM wanted WHERE target = ?", [target])
+            again = portal.run(_write_again(storage, target, body.encode(), md5))
+            if again is None:
+                counts.rewritten += 1
+            else:
+                counts.wrong += 1
+                setattr(report.documents, action, getattr(report.documents, action) - 1)
+                report.documents.failed += 1
+                database.run("UPDATE outcomes SET outcome = 'failed' WHERE target = ?", [target])
+            database.finding(
+                Code.DOCUMENT_CORRUPT,
+                "warning" if again is None else "error",
+                f"{problem}; " + ("written again, and right now" if again is None else again),
+                advice="look at what stands between this machine and the store",
+                target=target,
+            )
+        progress.advance(len(rows))
+
+
+def _draw(database: Database, share: float, seed: int) -> int:
+    """Table `sample(n, target, md5, action)`: other documents in every run, by the seed."""
+    written = "outcome = 'done' AND action IN ('create', 'update')"
+    done = database.value(f"SELECT count(*) FROM outcomes WHERE {written}")
+    most = min(done, max(1, round(done * share)))
+    database.run(
+        f"CREATE OR REPLACE TEMP TABLE sample AS SELECT row_number() OVER () - 1 AS n, * FROM ("
+        f"SELECT target, md5, action FROM outcomes WHERE {written} "
+        f"ORDER BY md5(target || '{seed}') LIMIT {most})"
+    )
+    return int(most)
+
+
+async def _read_back(storage: Storage, documents: list[tuple[str, str]]) -> list[str | None]:
+    """What is wrong with each document; None where nothing is."""
+    return list(await asyncio.gather(*(_problem(storage, target, md5) for target, md5 in documents)))
+
+
+async def _problem(storage: Storage, target: str, md5: str) -> str | None:
+    try:
+        blob = await storage.read(target)
+    except (Denied, Expired):
+        raise  # the same for every document
+    except NotFound as error:
+        if not error.path:
+            raise
+        return "written, but not there when it was read back"
+    except StorageError as error:
+        return f"written, but could not be read back: {error.message}"
+    return None if md5_hex(blob.data) == md5 else "reads back as other bytes than were written"
+
+
+async def _write_again(storage: Storage, target: str, body: bytes, md5: str) -> str | None:
+    """None when it reads back right after one more put, else what is wrong still."""
+    try:
+        only_if: Precondition = (await storage.read(target, 0, 1)).token
+    except NotFound:
+        only_if = ABSENT
+    except StorageError as error:
+        return error.message
+    try:
+        await storage.put(target, body, only_if=only_if if storage.traits.conditional else ANYTHING)
+    except StorageError as error:
+        return error.message
+    problem = await _problem(storage, target, md5)
+    return None if problem is None else "after one more put it still does"

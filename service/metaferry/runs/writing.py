@@ -1,0 +1,159 @@
+"""The writing half of a run: documents, a look at a sample of them, and `schema.json` last.
+
+Fills the counts and findings of the report. `schema.json` is written only when every document
+succeeded, so that whoever reads it finds every document that it describes.
+"""
+
+from __future__ import annotations
+
+import random as randomness
+
+from metaferry.apply.apply import apply_plan
+from metaferry.apply.outcome import Applied, Tally
+from metaferry.errors import Conflict
+from metaferry.findings import Code
+from metaferry.job import Job
+from metaferry.lightly import schema as rules
+from metaferry.lightly.names import SCHEMA
+from metaferry.planning import build, diff
+from metaferry.planning.database import Database
+from metaferry.planning.entries import Entries
+from metaferry.planning.formats import Outcome, Report
+from metaferry.progress import Progress, Stop
+from metaferry.runs.outcomes import Outcomes
+from metaferry.runs.verify import verify
+from metaferry.storage.contract import ABSENT, Storage
+from metaferry.storage.portal import Portal
+
+
+def write(
+    database: Database,
+    job: Job,
+    lightly: Storage,
+    portal: Portal,
+    report: Report,
+    entries: Entries,
+    *,
+    schema_token: str | None,
+    stop: Stop,
+    progress: Progress,
+    random: randomness.Random,
+) -> None:
+    """Applies what was decided; the table `outcomes` then holds what became of each document.
+
+    `report` comes with the planned counts and leaves with those of what was done; its exit code is
+    3 when a document failed, and the signal's when `stop` was set. Raises the StorageError that
+    ended the run, with the report as far as it got.
+    """
+    tally = _write_documents(database, job, lightly, portal, report, stop, progress)
+    if job.verified_share and not stop.requested:
+        progress.phase("Reading back", None)
+        verify(database, lightly, portal, report, job.verified_share, random, progress)
+    if stop.requested:
+        report.exit_code = 128 + (stop.signal or 2)
+        report.stopped = "interrupted: what was under way is finished, the rest is left for the next run"
+        report.schema.written = False
+    elif tally.failed or tally.conflict or tally.not_deleted or report.verified.wrong:
+        report.exit_code = 3
+        report.schema.written = False
+    elif entries.changed:
+        _write_schema(database, lightly, portal, report, entries, schema_token)
+    _find(database, report, tally)
+
+
+def _write_documents(
+    database: Database,
+    job: Job,
+    lightly: Storage,
+    portal: Portal,
+    report: Report,
+    stop: Stop,
+    progress: Progress,
+) -> Tally:
+    documents, tally = report.documents, Tally()
+    if not report.changes:
+        return tally
+    wanted, planned_deletes = documents.create + documents.update, documents.delete
+    diff.write_plan(database)
+    progress.phase("Writing documents", report.changes)
+    try:
+        with Outcomes(database) as outcomes:
+            portal.run(
+                apply_plan(
+                    database.scratch / "plan",
+                    lightly,
+                    concurrency=job.concurrency,
+                    record=outcomes.add,
+                    tally=tally,
+                    stop=stop,
+                    grace=job.grace,
+                    advance=progress.advance,
+                )
+            )
+    finally:
+        documents.create, documents.update, documents.delete = tally.create, tally.update, tally.delete
+        documents.failed, documents.conflict = tally.failed, tally.conflict
+        done = tally.create + tally.update + tally.failed + tally.conflict
+        documents.postponed += wanted - done
+        documents.leave += planned_deletes - tally.delete
+    return tally
+
+
+def _write_schema(
+    database: Database,
+    lightly: Storage,
+    portal: Portal,
+    report: Report,
+    entries: Entries,
+    token: str | None,
+) -> None:
+    try:
+        portal.run(
+            lightly.put(
+                SCHEMA, rules.schema_bytes(entries.entries), only_if=ABSENT if token is None else token
+            )
+        )
+    except Conflict:
+        # What somebody wrote there has to be read and kept in place, which is what a run begins with.
+        report.exit_code = 3
+        report.schema.written = False
+        database.finding(
+            Code.DOCUMENT_CONFLICT,
+            "error",
+            "schema.json was changed by somebody else during the run; left as they wrote it",
+            advice="run it again: it keeps their entries and adds what is new",
+            target=SCHEMA,
+        )
+
+
+def _find(database: Database, report: Report, tally: Tally) -> None:
+    """Adds the findings of what was applied; the counts are whole, the rows the first hundred."""
+    for applied in tally.failures:
+        conflict = applied.outcome is Outcome.CONFLICT
+        code = Code.DOCUMENT_CONFLICT if conflict else Code.DOCUMENT_FAILED
+        _finding(
+            database, code, "error", applied, applied.message, "run it again: it does exactly what is missing"
+        )
+    for applied in tally.replaced:
+        _finding(
+            database,
+            Code.DOCUMENT_FOREIGN,
+            "warning",
+            applied,
+            "replaced: somebody else wrote it during this run",
+            "keep changes in the tables: documents are made from them",
+        )
+    before = report.findings.get(Code.DOCUMENT_FOREIGN, 0)
+    report.findings, report.finding_examples = build.findings(database)
+    counts = {
+        Code.DOCUMENT_FOREIGN: before + tally.foreign,
+        Code.DOCUMENT_FAILED: tally.failed + tally.not_deleted,
+        Code.DOCUMENT_CONFLICT: max(tally.conflict, report.findings.get(Code.DOCUMENT_CONFLICT, 0)),
+    }
+    report.findings.update({code: count for code, count in counts.items() if count})
+
+
+def _finding(
+    database: Database, code: Code, severity: str, applied: Applied, message: str, advice: str
+) -> None:
+    database.finding(code, severity, message, advice=advice, target=applied.target)
