@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from servers.azurite import AzureServer
     from servers.gcs import GcsServer
     from servers.ministack import S3Server
+    from servers.s3 import FastS3
 
 #: `fresh_datasource(kind)` gives the URL and the options of a new, empty datasource.
 FreshDatasource = Callable[[str], tuple[str, dict[str, Any]]]
@@ -37,6 +38,15 @@ def seaweedfs_server() -> Iterator[S3Server]:
     from servers.seaweedfs import seaweedfs
 
     with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def fast_s3_server() -> Iterator[FastS3]:
+    """Whoever changes how it behaves puts it back: `FastS3.reset`."""
+    from servers.s3 import fast_s3
+
+    with fast_s3() as server:
         yield server
 
 
@@ -66,8 +76,9 @@ def azure_server() -> Iterator[AzureServer]:
 def fresh_datasource(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> FreshDatasource:
-    """`fresh_datasource("s3")`; kinds: local, memory, s3, seaweedfs, gcs, azure. Servers start on demand.
+    """`fresh_datasource("s3")`; kinds: local, memory, s3, fast_s3, seaweedfs, gcs, azure.
 
+    Servers start on demand.
     The datasource is below a prefix, so whatever forgets the prefix is found out.
     """
 
@@ -76,8 +87,8 @@ def fresh_datasource(
             return str(tmp_path_factory.mktemp("datasource")), {}
         if kind == "memory":
             return f"memory://{uuid.uuid4().hex}/data", {}
-        if kind in ("s3", "seaweedfs"):
-            s3: S3Server = request.getfixturevalue(f"{kind}_server")
+        if kind in ("s3", "fast_s3", "seaweedfs"):
+            s3: S3Server | FastS3 = request.getfixturevalue(f"{kind}_server")
             return f"s3://{s3.new_bucket()}/data/2026/", s3.options
         if kind == "gcs":
             gcs: GcsServer = request.getfixturevalue("gcs_server")

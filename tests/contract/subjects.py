@@ -17,14 +17,14 @@ from metaferry.storage.retry import Policy, Retrying
 T = TypeVar("T")
 
 LOCAL: Final = ("local", "memory", "generic-file", "generic-memory")
-SERVERS: Final = ("s3", "seaweedfs", "gcs", "azure")
+SERVERS: Final = ("s3", "fast_s3", "seaweedfs", "gcs", "azure")
 KINDS: Final = (*LOCAL, *SERVERS)
 
 #: SeaweedFS lists folder by folder: `a/b` before `a.b`.
 BYTE_ORDER: Final = frozenset(KINDS) - {"seaweedfs"}
 
 #: Whose listings prove the content of what one put wrote.
-PROVES_CONTENT: Final = frozenset({"memory", "s3", "seaweedfs", "gcs", "azure"})
+PROVES_CONTENT: Final = frozenset({"memory", "s3", "fast_s3", "seaweedfs", "gcs", "azure"})
 
 #: Stores that check a precondition themselves, against everybody.
 CONDITIONAL: Final = frozenset(KINDS) - {"generic-file", "generic-memory"}
