@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from metaferry.apply.outcome import Applied, Book, Tally
 from metaferry.apply.shards import Step, batches
@@ -28,8 +28,10 @@ from metaferry.storage.contract import Storage
 
 log = logging.getLogger(__name__)
 
-_WRITES = frozenset({Action.CREATE, Action.UPDATE})
-_DELETES = frozenset({Action.DELETE})
+#: Documents first, deletes after them, so that nobody misses one that is about to be renamed.
+WRITES: Final = frozenset({Action.CREATE, Action.UPDATE})
+DELETES: Final = frozenset({Action.DELETE})
+PHASES: Final = (WRITES, DELETES)
 
 
 async def apply_plan(
@@ -42,6 +44,8 @@ async def apply_plan(
     stop: Stop | None = None,
     grace: float = 20.0,
     advance: Callable[[int], None] = lambda done: None,
+    phases: Sequence[frozenset[Action]] = PHASES,
+    shards: Collection[int] | None = None,
 ) -> None:
     """Writes and deletes what the plan says; every step is handed to `record` exactly once.
 
@@ -51,16 +55,16 @@ async def apply_plan(
     Creates go out under "if absent", updates under the token that the plan expects, so that what
     somebody else wrote since the listing is looked at again and not overwritten blindly. When
     `stop` is set, no further step is taken, those under way have `grace` seconds to finish, and
-    `Tally.stopped` is true. Raises the `StorageError` that makes going on pointless, after the
-    steps under way have ended.
+    `Tally.stopped` is true. `phases` and `shards` narrow it to a part of the plan. Raises the
+    `StorageError` that makes going on pointless, after the steps under way have ended.
     """
     book = Book(record, tally, advance)
     stop = stop or Stop()
     try:
-        for actions in (_WRITES, _DELETES):
+        for actions in phases:
             if not stop.requested:
-                phase = _Phase(batches(plan, actions), storage, book, stop, concurrency)
-                await _within_grace(phase.run(direct=storage.direct and actions is _WRITES), stop, grace)
+                phase = _Phase(batches(plan, actions, shards), storage, book, stop, concurrency)
+                await _within_grace(phase.run(direct=storage.direct and actions is WRITES), stop, grace)
     finally:
         book.close()
         tally.stopped = stop.requested
@@ -167,7 +171,7 @@ class _Phase:
         except FATAL as error:
             self._fatal = self._fatal or error
             return
-        self._book.add([(applied, len(step.body))])
+        self._book.add([applied])
 
     def _ended(self) -> bool:
         return self._fatal is not None or self._stop.requested

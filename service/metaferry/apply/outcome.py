@@ -27,6 +27,7 @@ class Applied:
     md5: str | None
     message: str = ""
     foreign: bool = False
+    size: int = 0  # bytes of the body
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class Tally:
     failures: list[Applied] = field(default_factory=list)  # the first hundred, for the report
     replaced: list[Applied] = field(default_factory=list)  # the same of `foreign`
 
-    def add(self, applied: Applied, size: int) -> None:
+    def add(self, applied: Applied) -> None:
         if applied.outcome is Outcome.DONE:
             if applied.action is Action.CREATE:
                 self.create += 1
@@ -53,7 +54,7 @@ class Tally:
                 self.update += 1
             else:
                 self.delete += 1
-            self.bytes += size
+            self.bytes += applied.size
             if applied.foreign:
                 self.foreign += 1
                 if len(self.replaced) < _NAMED:
@@ -84,14 +85,14 @@ class Book:
         self._lock = threading.Lock()
         self._open = True
 
-    def add(self, outcomes: Sequence[tuple[Applied, int]]) -> None:
-        """Outcomes with the size of their bodies. Each step is added exactly once."""
+    def add(self, outcomes: Sequence[Applied]) -> None:
+        """Each step is added exactly once."""
         with self._lock:
             if not self._open or not outcomes:
                 return
-            self._record([applied for applied, _ in outcomes])
-            for applied, size in outcomes:
-                self._tally.add(applied, size)
+            self._record(outcomes)
+            for applied in outcomes:
+                self._tally.add(applied)
             self._advance(len(outcomes))
 
     def close(self) -> None:

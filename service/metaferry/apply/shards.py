@@ -5,7 +5,7 @@ A plan is a folder `shard=NNN/*.parquet`. Reading keeps one batch in memory, nev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,15 +30,23 @@ class Step:
     expect: str | None
 
 
-def shard_files(plan: Path) -> list[Path]:
-    """The files of a plan, shard by shard."""
-    return sorted(plan.glob("shard=*/*.parquet"))
+def shard_numbers(plan: Path) -> list[int]:
+    """The shards that a plan has, in order; a shard that nothing fell into is none."""
+    return sorted(int(folder.name.partition("=")[2]) for folder in plan.glob("shard=*"))
 
 
-def batches(plan: Path, actions: frozenset[Action]) -> Iterator[list[Step]]:
+def shard_files(plan: Path, shards: Collection[int] | None = None) -> list[Path]:
+    """The files of a plan, shard by shard; `shards` None is all of them."""
+    wanted = shard_numbers(plan) if shards is None else sorted(shards)
+    return [file for shard in wanted for file in sorted(plan.glob(f"shard={shard:03d}/*.parquet"))]
+
+
+def batches(
+    plan: Path, actions: frozenset[Action], shards: Collection[int] | None = None
+) -> Iterator[list[Step]]:
     """The steps with these actions, a batch at a time. Blocking: call it in a thread."""
     wanted = pa.array(sorted(str(action) for action in actions), type=pa.string())
-    for file in shard_files(plan):
+    for file in shard_files(plan, shards):
         with pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=_COLUMNS):
                 chosen = batch.filter(pc.is_in(batch["action"], value_set=wanted))

@@ -22,7 +22,7 @@ def precondition(step: Step, storage: Storage) -> Precondition:
 def done(step: Step, token: str | None, *, foreign: bool = False) -> Applied:
     """The outcome of a step that went well."""
     md5 = None if step.action is Action.DELETE else step.md5
-    return Applied(step.target, step.action, Outcome.DONE, token, md5, "", foreign)
+    return Applied(step.target, step.action, Outcome.DONE, token, md5, "", foreign, len(step.body))
 
 
 async def apply_step(step: Step, storage: Storage, failed: StorageError | None = None) -> Applied:

@@ -108,7 +108,7 @@ class ThreadLane:
             return True
 
     def _write(self, chunk: list[Step]) -> None:
-        outcomes: list[tuple[Applied, int]] = []
+        outcomes: list[Applied] = []
         try:
             for step in chunk:
                 if self._stopping():
@@ -123,7 +123,7 @@ class ThreadLane:
                 if stamp is None:
                     self._hand_over(step, None)
                 else:
-                    outcomes.append((done(step, stamp.token), len(step.body)))
+                    outcomes.append(done(step, stamp.token))
         finally:
             self._book.add(outcomes)
 

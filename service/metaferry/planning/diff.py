@@ -194,14 +194,14 @@ def _findings(database: Database) -> None:
     )
 
 
-def write_plan(database: Database, *, max_shard_rows: int = _SHARD_ROWS) -> int:
+def write_plan(database: Database, *, max_shard_rows: int = _SHARD_ROWS, min_shards: int = 1) -> int:
     """Writes the plan as Parquet below the scratch folder (`plan/shard=NNN/`); answers the shards.
 
     The shard of a document is the first 8 hex digits of md5(target), modulo the number of shards:
     the same on every machine and engine.
     """
     rows: int = database.value("SELECT count(*) FROM decided WHERE action <> 'postpone'")
-    shards = max(1, -(-rows // max_shard_rows))
+    shards = max(min_shards, -(-rows // max_shard_rows))
     folder = database.scratch / "plan"
     database.run(
         f"""

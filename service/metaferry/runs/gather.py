@@ -6,11 +6,7 @@ bucket. Where media and documents share a datasource, one listing serves both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import pyarrow as pa
 
@@ -24,71 +20,11 @@ from metaferry.planning.entries import given_entries
 from metaferry.planning.formats import MediaCounts
 from metaferry.planning.listings import Listings, listing_prefixes
 from metaferry.progress import Progress
-from metaferry.runs.surroundings import Surroundings
-from metaferry.storage.contract import Entry, Storage
-from metaferry.storage.open import open_storage
+from metaferry.runs.storages import Storages
+from metaferry.storage.contract import Entry
 from metaferry.storage.portal import Portal
 from metaferry.tables.load import load_source
 from metaferry.tables.model import Loaded
-
-
-class Storages:
-    """The storages of one run, each opened once, all closed together."""
-
-    def __init__(self, job: Job, portal: Portal, world: Surroundings | None = None) -> None:
-        self._job = job
-        self._portal = portal
-        self._world = world or Surroundings()
-        self._open: dict[str, Storage] = {}
-        lightly = job.lightly_location
-        self._written = _key(lightly.url, job.storage_options(lightly))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for storage in self._open.values():
-            self._portal.run(storage.close())
-
-    def at(self, location: Location) -> Storage:
-        """The storage of a location of the job."""
-        return self.of(location.url, self._job.storage_options(location))
-
-    def writable(self, location: Location) -> Storage:
-        """The same for a folder of ours, which is made where a file system needs that."""
-        if location.scheme == "file":
-            Path(location.url.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
-        return self.at(location)
-
-    def of(self, url: str, options: Mapping[str, Any]) -> Storage:
-        """The storage of a URL; the same object for the same URL and options."""
-        key = _key(url, options)
-        if key not in self._open:
-            self._open[key] = open_storage(
-                url,
-                options,
-                concurrency=self._job.concurrency,
-                retry_for=self._job.retry_for,
-                max_rate=self._job.max_rate if key == self._written else None,
-                wrap=self._world.wrap,
-                clock=self._world.clock,
-                sleep=self._world.sleep,
-                rng=self._world.random,
-            )
-        return self._open[key]
-
-    @property
-    def all(self) -> list[Storage]:
-        return list(self._open.values())
-
-
-def _key(url: str, options: Mapping[str, Any]) -> str:
-    return repr((url.rstrip("/"), sorted(options.items(), key=lambda item: item[0])))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,10 @@ from metaferry.planning.formats import (
 )
 from metaferry.planning.match import Video
 from metaferry.progress import Progress, Silent, Stop, Stopping
-from metaferry.runs.gather import Storages, gather
+from metaferry.runs.gather import gather
 from metaferry.runs.ledger import Ledger, export_parquet
 from metaferry.runs.state import State
+from metaferry.runs.storages import Storages
 from metaferry.runs.surroundings import Surroundings
 from metaferry.runs.writing import write
 from metaferry.storage.portal import Portal
@@ -274,6 +275,7 @@ class _Run:
                         stop=stop,
                         progress=self.progress_of_writing,
                         random=self.world.random,
+                        crew=self.storages.crew(),
                     )
         except MetaferryError as error:
             report.exit_code = exit_code(error)

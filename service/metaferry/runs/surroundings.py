@@ -32,3 +32,8 @@ class Surroundings:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: random.Random = field(default_factory=random.SystemRandom)
     wrap: Callable[[Adapter], Adapter] = _as_it_is
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a storage opened in another process is the same as one opened here."""
+        return self.wrap is _as_it_is

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random as randomness
 
-from metaferry.apply.apply import apply_plan
+from metaferry.apply.apply import DELETES, PHASES, apply_plan
 from metaferry.apply.outcome import Applied, Tally
+from metaferry.engines.processes import write_in_processes
 from metaferry.errors import Conflict
 from metaferry.findings import Code
 from metaferry.job import Job
@@ -21,6 +22,7 @@ from metaferry.planning.entries import Entries
 from metaferry.planning.formats import Outcome, Report
 from metaferry.progress import Progress, Stop
 from metaferry.runs.outcomes import Outcomes
+from metaferry.runs.storages import Crew
 from metaferry.runs.verify import verify
 from metaferry.storage.contract import ABSENT, Storage
 from metaferry.storage.portal import Portal
@@ -38,6 +40,7 @@ def write(
     stop: Stop,
     progress: Progress,
     random: randomness.Random,
+    crew: Crew | None = None,
 ) -> None:
     """Applies what was decided; the table `outcomes` then holds what became of each document.
 
@@ -45,7 +48,7 @@ def write(
     3 when a document failed, and the signal's when `stop` was set. Raises the StorageError that
     ended the run, with the report as far as it got.
     """
-    tally = _write_documents(database, job, lightly, portal, report, stop, progress)
+    tally = _write_documents(database, job, lightly, portal, report, stop, progress, crew)
     if job.verified_share and not stop.requested:
         progress.phase("Reading back", None)
         verify(database, lightly, portal, report, job.verified_share, random, progress)
@@ -69,15 +72,33 @@ def _write_documents(
     report: Report,
     stop: Stop,
     progress: Progress,
+    crew: Crew | None,
 ) -> Tally:
     documents, tally = report.documents, Tally()
     if not report.changes:
         return tally
     wanted, planned_deletes = documents.create + documents.update, documents.delete
-    diff.write_plan(database)
+    if crew is not None and wanted < crew.least:
+        crew = None
+    # Each process has a shard to itself at least, and the last ones to end are short.
+    shards = 1 if crew is None else 4 * crew.workers
+    diff.write_plan(database, min_shards=shards)
     progress.phase("Writing documents", report.changes)
     try:
         with Outcomes(database) as outcomes:
+            if crew is not None:
+                write_in_processes(
+                    database.scratch / "plan",
+                    crew.opening,
+                    workers=crew.workers,
+                    concurrency=max(1, job.concurrency // crew.workers),
+                    record=outcomes.add,
+                    tally=tally,
+                    stop=stop,
+                    grace=job.grace,
+                    advance=progress.advance,
+                    absorb=lightly.absorb,
+                )
             portal.run(
                 apply_plan(
                     database.scratch / "plan",
@@ -88,6 +109,7 @@ def _write_documents(
                     stop=stop,
                     grace=job.grace,
                     advance=progress.advance,
+                    phases=PHASES if crew is None else (DELETES,),
                 )
             )
     finally:

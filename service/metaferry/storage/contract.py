@@ -17,7 +17,7 @@ first use on that loop and closed by `close()`. Nothing here creates or deletes 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -90,11 +90,16 @@ class Traits:
     conditional: `only_if` is honoured by the store itself. Where false, it is best effort
         (checked just before), and the run says so.
     atomic: nobody ever sees a part of a put. False only for file systems without a rename.
+    remote: what one process writes, another one sees. False for memory.
+    one_loop: the client is a pure Python one on an event loop, which one core keeps busy: several
+        processes write faster.
     """
 
     listing_md5: bool
     conditional: bool
     atomic: bool = True
+    remote: bool = True
+    one_loop: bool = False
 
 
 @runtime_checkable
@@ -180,6 +185,10 @@ class Requests:
     bytes_read: int = 0
     bytes_written: int = 0
 
+    def __add__(self, other: Requests) -> Requests:
+        names = [field.name for field in fields(self)]
+        return Requests(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
 
 class Storage(Protocol):
     """An adapter behind the retry layer: what gather, plan and apply work with."""
@@ -196,6 +205,9 @@ class Storage(Protocol):
     @property
     def rates(self) -> RateHistory:
         """Answers and refusals over time."""
+
+    def absorb(self, requests: Requests, rates: RateHistory) -> None:
+        """Counts what other processes asked of the same datasource as if it had gone through here."""
 
     @property
     def direct(self) -> bool:

@@ -34,7 +34,7 @@ class MemoryAdapter:
         self._base = f"/{root}/" if root else "/"
         self._url = url if url is not None else f"memory:/{self._base}"
         self._page_size = page_size if page_size is not None else 1000
-        self._traits = Traits(listing_md5=True, conditional=True)
+        self._traits = Traits(listing_md5=True, conditional=True, remote=False)
 
     def __repr__(self) -> str:
         return f"MemoryAdapter({self._url!r})"

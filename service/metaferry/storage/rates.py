@@ -6,8 +6,9 @@ Nothing here decides anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 _POINTS: Final = 60
@@ -20,6 +21,24 @@ class RateHistory:
     seconds: float
     answered: tuple[int, ...]
     throttled: tuple[int, ...]
+
+    def __add__(self, other: RateHistory) -> RateHistory:
+        """Both together, as if they had begun at the same moment."""
+        width = max(self.seconds, other.seconds)
+        ours, theirs = self._in_spans_of(width), other._in_spans_of(width)
+        return RateHistory(
+            width,
+            tuple(sum(pair) for pair in zip_longest(ours.answered, theirs.answered, fillvalue=0)),
+            tuple(sum(pair) for pair in zip_longest(ours.throttled, theirs.throttled, fillvalue=0)),
+        )
+
+    def _in_spans_of(self, width: float) -> RateHistory:
+        history = self
+        while history.seconds < width:
+            history = RateHistory(
+                history.seconds * 2, tuple(_halved(history.answered)), tuple(_halved(history.throttled))
+            )
+        return history
 
 
 class Rates:
@@ -58,5 +77,5 @@ class Rates:
         return point
 
 
-def _halved(counts: list[int]) -> list[int]:
+def _halved(counts: Sequence[int]) -> list[int]:
     return [sum(counts[n : n + 2]) for n in range(0, len(counts), 2)]

@@ -97,6 +97,7 @@ class Retrying:
         self._rng = rng if rng is not None else random.Random()
         self._limiter = Limiter(concurrency, clock=clock, sleep=sleep, max_rate=max_rate)
         self._requests = Requests()
+        self._elsewhere = RateHistory(1.0, (), ())
         self._counting = threading.Lock()
         self._asked = 0  # requests without their retries
         self._last_spare = float("-inf")
@@ -127,7 +128,12 @@ class Retrying:
 
     @property
     def rates(self) -> RateHistory:
-        return self._limiter.rates.history()
+        return self._limiter.rates.history() + self._elsewhere
+
+    def absorb(self, requests: Requests, rates: RateHistory) -> None:
+        with self._counting:
+            self._requests = self._requests + requests
+            self._elsewhere = self._elsewhere + rates
 
     @property
     def direct(self) -> bool:

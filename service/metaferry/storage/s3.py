@@ -13,6 +13,7 @@ import logging
 import re
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -67,7 +68,7 @@ class S3Adapter:
         self._url = url
         self._concurrency = concurrency
         self._page_size = page_size if page_size is not None else 1000
-        self._traits = Traits(listing_md5=True, conditional=True)
+        self._traits = Traits(listing_md5=True, conditional=True, one_loop=True)
         self._fs: Any = None
         self._retired: list[Any] = []
 
@@ -143,13 +144,13 @@ class S3Adapter:
                 raise
             await self._require(path, only_if, "put")
             answer = await self._put(path, data, {})  # raises again where that was not the reason
-            self._traits = Traits(self._traits.listing_md5, conditional=False, atomic=True)
+            self._traits = replace(self._traits, conditional=False)
             log.warning("%s: this store has no conditional writes; they are checked just before", self._url)
         token, md5 = _tag(answer), md5_hex(data)
         if token != md5 and self._traits.listing_md5:
             # Encrypted with a customer's key, or a store with tags of its own: a tag that happens to
             # look like an MD5 proves nothing here.
-            self._traits = Traits(False, self._traits.conditional, self._traits.atomic)
+            self._traits = replace(self._traits, listing_md5=False)
             log.info("%s: listings of this store do not prove the content", self._url)
         return Stamp(token, md5)
 

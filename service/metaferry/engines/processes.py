@@ -1,0 +1,162 @@
+"""Applies the documents of a plan in several processes of this machine, a share of its shards each.
+
+For stores whose client keeps one event loop busy (docs/storage.md). Each worker (`worker.py`) is a
+fresh interpreter with a storage of its own; it is told what to do and to stop through one pipe, and
+says through it what became of each document. A worker whose pipe closes stops taking work, so none
+outlives the run, however that ended. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Final
+
+from metaferry.apply.outcome import Applied, Book, Tally
+from metaferry.apply.shards import shard_numbers
+from metaferry.errors import MetaferryError
+from metaferry.progress import Stop
+from metaferry.storage.contract import Requests
+from metaferry.storage.rates import RateHistory
+
+#: Seconds beyond the grace of an interrupt that a worker gets to say its last word.
+_LAST_WORD: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a worker opens the datasource: what `open_storage` takes. No option is in its repr."""
+
+    url: str
+    options: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return "Opening(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one worker is to do."""
+
+    opening: Opening
+    plan: Path
+    shards: tuple[int, ...]
+    concurrency: int
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class LastWord:
+    """What a worker asked of the store, and what ended it if it was not the end of its work."""
+
+    requests: Requests
+    rates: RateHistory
+    error: BaseException | None
+
+
+def write_in_processes(
+    plan: Path,
+    opening: Opening,
+    *,
+    workers: int,
+    concurrency: int,
+    record: Callable[[Sequence[Applied]], None],
+    tally: Tally,
+    stop: Stop,
+    grace: float,
+    advance: Callable[[int], None],
+    absorb: Callable[[Requests, RateHistory], None],
+) -> None:
+    """Writes the documents of a plan (not its deletes), `concurrency` requests under way in each worker.
+
+    `record`, `advance` and, with the requests of a worker that has ended, `absorb` are called from
+    this thread alone. When `stop` is set the workers drain. Raises the StorageError that ended one
+    of them, after the others have drained too, and MetaferryError when a worker died.
+    """
+    shards = shard_numbers(plan)
+    book = Book(record, tally, advance)
+    crew: dict[Connection, subprocess.Popen[bytes]] = {}
+    errors: list[BaseException] = []
+    try:
+        for n in range(min(workers, len(shards))):
+            pipe, process = _start()
+            crew[pipe] = process
+            pipe.send(Order(opening, plan, tuple(shards[n::workers]), concurrency, grace))
+        ask = _stop_all(list(crew))
+        stop.listen(ask)
+        working = dict(crew)
+        while working:
+            for ready in wait(list(working)):
+                assert isinstance(ready, Connection)
+                try:
+                    said = ready.recv()
+                except (EOFError, OSError):
+                    errors.append(_died(working.pop(ready).wait()))
+                    ask()
+                    continue
+                if isinstance(said, LastWord):
+                    del working[ready]
+                    absorb(said.requests, said.rates)
+                    if said.error is not None:
+                        errors.append(said.error)
+                        ask()  # what ended one will end the others
+                else:
+                    book.add(said)
+    finally:
+        for pipe, process in crew.items():
+            pipe.close()  # a worker that has not ended yet takes it as the word to stop
+            _end(process, grace + _LAST_WORD)
+    tally.stopped = stop.requested
+    if errors:
+        raise errors[0]
+
+
+def _start() -> tuple[Connection, subprocess.Popen[bytes]]:
+    """A worker and our end of its pipe.
+
+    Not `multiprocessing`'s own processes: those run the caller's main module again, which starts a
+    second run in a script that has no guard against it.
+    """
+    here, there = multiprocessing.Pipe()
+    with there:
+        process = subprocess.Popen(
+            (sys.executable, "-P", "-m", "metaferry.engines.worker", str(there.fileno())),
+            pass_fds=(there.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+    return here, process
+
+
+def _end(process: subprocess.Popen[bytes], patience: float) -> None:
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _stop_all(pipes: list[Connection]) -> Callable[[], None]:
+    def ask() -> None:
+        for pipe in pipes:
+            with contextlib.suppress(OSError):  # it has ended by itself
+                pipe.send("stop")
+
+    return ask
+
+
+def _died(code: int) -> MetaferryError:
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    return MetaferryError(
+        f"a worker process {how}; what it had not reported is left for the next run",
+        advice="run it again; where memory is short, set `workers: 1`",
+    )

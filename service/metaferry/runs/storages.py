@@ -1,0 +1,113 @@
+"""The storages of one run: each opened once, by the job's options, and closed together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from metaferry.engines.processes import Opening
+from metaferry.job import Job, Location
+from metaferry.runs.surroundings import Surroundings
+from metaferry.storage.contract import Storage
+from metaferry.storage.open import open_storage
+from metaferry.storage.portal import Portal
+
+#: Processes that `workers: auto` uses at most, and the documents from which on they pay for their start.
+_MOST_WORKERS: Final = 4
+_WORTH_WORKERS: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """So many processes, from so many documents on, each opening the datasource like this."""
+
+    workers: int
+    least: int
+    opening: Opening
+
+
+class Storages:
+    """The storages of one run, each opened once, all closed together."""
+
+    def __init__(self, job: Job, portal: Portal, world: Surroundings | None = None) -> None:
+        self._job = job
+        self._portal = portal
+        self._world = world or Surroundings()
+        self._open: dict[str, Storage] = {}
+        lightly = job.lightly_location
+        self._written = _key(lightly.url, job.storage_options(lightly))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for storage in self._open.values():
+            self._portal.run(storage.close())
+
+    def at(self, location: Location) -> Storage:
+        """The storage of a location of the job."""
+        return self.of(location.url, self._job.storage_options(location))
+
+    def writable(self, location: Location) -> Storage:
+        """The same for a folder of ours, which is made where a file system needs that."""
+        if location.scheme == "file":
+            Path(location.url.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
+        return self.at(location)
+
+    def of(self, url: str, options: Mapping[str, Any]) -> Storage:
+        """The storage of a URL; the same object for the same URL and options."""
+        key = _key(url, options)
+        if key not in self._open:
+            self._open[key] = open_storage(
+                url,
+                options,
+                concurrency=self._job.concurrency,
+                retry_for=self._job.retry_for,
+                max_rate=self._job.max_rate if key == self._written else None,
+                wrap=self._world.wrap,
+                clock=self._world.clock,
+                sleep=self._world.sleep,
+                rng=self._world.random,
+            )
+        return self._open[key]
+
+    def crew(self) -> Crew | None:
+        """How several processes write the documents; None where this one does it best alone.
+
+        Where the job leaves it open: several for a store whose client keeps one core busy.
+        """
+        job, lightly = self._job, self.at(self._job.lightly_location)
+        if job.workers == "auto":
+            workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+            least = _WORTH_WORKERS
+            if lightly.direct or not lightly.traits.one_loop:
+                return None
+        else:
+            workers, least = job.workers, 2
+        if workers < 2 or not lightly.traits.remote or not self._world.is_plain:
+            return None
+        settings = {
+            "concurrency": max(1, job.concurrency // workers),
+            "retry_for": job.retry_for,
+            "max_rate": None if job.max_rate is None else job.max_rate / workers,
+        }
+        location = job.lightly_location
+        opening = Opening(location.url, job.storage_options(location), settings)
+        return Crew(workers, least, opening)
+
+    @property
+    def all(self) -> list[Storage]:
+        return list(self._open.values())
+
+
+def _key(url: str, options: Mapping[str, Any]) -> str:
+    return repr((url.rstrip("/"), sorted(options.items(), key=lambda item: item[0])))

@@ -1,0 +1,183 @@
+"""Documents written by several processes: the same tree, the same report, and none outlives the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import metaferry
+from e2e.oracle import expected_documents, job_mapping, read_folder
+from metaferry.apply.outcome import Applied, Tally
+from metaferry.demo import make_dataset
+from metaferry.engines import processes
+from metaferry.engines.processes import Opening, write_in_processes
+from metaferry.errors import MetaferryError, NotFound
+from metaferry.job import Job
+from metaferry.lightly.document import md5_hex
+from metaferry.lightly.names import SCHEMA
+from metaferry.progress import Stop
+from metaferry.storage.contract import Requests
+from metaferry.storage.rates import RateHistory
+
+
+@dataclass
+class Crew:
+    """One call of `write_in_processes` on a local folder, and what it reported."""
+
+    root: Path
+    tally: Tally = field(default_factory=Tally)
+    rows: list[Applied] = field(default_factory=list)
+    requests: Requests = field(default_factory=Requests)
+    stop: Stop = field(default_factory=Stop)
+
+    def plan(self, count: int, shards: int = 8) -> Path:
+        plan = self.root / f"plan-{uuid.uuid4()}"
+        for shard in range(shards):
+            names = [f"doc-{n:05d}.json" for n in range(shard, count, shards)]
+            bodies = [f'{{"name":"{name}"}}' for name in names]
+            columns = {
+                "target": names,
+                "action": ["create"] * len(names),
+                "body": bodies,
+                "md5": [md5_hex(body.encode()) for body in bodies],
+                "expect": pa.nulls(len(names), pa.string()),
+            }
+            (plan / f"shard={shard:03d}").mkdir(parents=True)
+            pq.write_table(pa.table(columns), plan / f"shard={shard:03d}/data_0.parquet")
+        return plan
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    def write(self, plan: Path, *, grace: float = 20.0, url: str | None = None) -> None:
+        self.store.mkdir(exist_ok=True)
+        write_in_processes(
+            plan,
+            Opening(url or str(self.store), {}, {"concurrency": 8, "retry_for": 5.0}),
+            workers=2,
+            concurrency=8,
+            record=self._record,
+            tally=self.tally,
+            stop=self.stop,
+            grace=grace,
+            advance=lambda count: None,
+            absorb=self._absorb,
+        )
+
+    def _record(self, outcomes: Sequence[Applied]) -> None:
+        self.rows.extend(outcomes)
+
+    def _absorb(self, requests: Requests, rates: RateHistory) -> None:
+        self.requests = self.requests + requests
+
+    def in_place(self) -> set[str]:
+        return {path.name for path in self.store.iterdir() if not path.name.startswith(".")}
+
+
+@pytest.fixture
+def crew(tmp_path: Path) -> Crew:
+    return Crew(tmp_path)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The process ids of the workers, as they are started; all of them are gone at the end."""
+    pids: list[int] = []
+    start = processes._start
+
+    def noting() -> object:
+        pipe, process = start()
+        pids.append(process.pid)
+        return pipe, process
+
+    monkeypatch.setattr(processes, "_start", noting)
+    yield pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_all_that_the_plan_says_is_written_and_reported(crew: Crew, started: list[int]) -> None:
+    crew.write(crew.plan(1000))
+    assert len(started) == 2
+    assert crew.tally.create == 1000
+    assert {row.target for row in crew.rows} == crew.in_place()
+    assert len(crew.rows) == 1000
+    assert crew.requests.put == 1000
+    assert crew.tally.bytes == sum(path.stat().st_size for path in crew.store.iterdir())
+
+
+def test_a_stop_drains_all_of_them(crew: Crew, started: list[int]) -> None:
+    plan = crew.plan(20_000)
+    record = crew._record
+
+    def stopping(outcomes: Sequence[Applied]) -> None:
+        record(outcomes)
+        crew.stop.request(signal.SIGTERM)
+
+    crew._record = stopping  # type: ignore[method-assign]
+    crew.write(plan)
+    assert crew.tally.stopped
+    assert 0 < crew.tally.create < 20_000
+    assert {row.target for row in crew.rows} == crew.in_place()
+
+
+def test_a_worker_that_dies_ends_the_run_and_the_others_drain(crew: Crew, started: list[int]) -> None:
+    plan = crew.plan(20_000)
+    record, once = crew._record, threading.Event()
+
+    def killing(outcomes: Sequence[Applied]) -> None:
+        record(outcomes)
+        if not once.is_set():
+            once.set()
+            os.kill(started[0], signal.SIGKILL)
+
+    crew._record = killing  # type: ignore[method-assign]
+    with pytest.raises(MetaferryError, match="killed by signal 9"):
+        crew.write(plan)
+    assert {row.target for row in crew.rows} <= crew.in_place()
+    assert len(crew.rows) < 20_000
+
+
+def test_what_a_store_refuses_is_raised_as_what_it_is(crew: Crew, started: list[int]) -> None:
+    with pytest.raises(NotFound) as caught:
+        crew.write(crew.plan(100), url=str(crew.root / "missing"))
+    assert caught.value.url.endswith("/missing")  # it came through the pipe whole
+    assert crew.rows == []
+
+
+def test_a_whole_sync_by_two_workers_is_the_same(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "demo")
+    mapping = job_mapping(dataset, str(dataset.media), {}) | {"workers": 2}
+    report = metaferry.sync(Job.from_mapping(mapping))
+    tree = read_folder(dataset.media)
+    tree.pop(SCHEMA)
+    assert tree == expected_documents(dataset)
+    assert (report.exit_code, report.documents.create) == (0, len(tree))
+    assert sum(report.rate.answered) >= len(tree)
+    again = metaferry.sync(Job.from_mapping(mapping))
+    assert (again.changes, again.documents.keep) == (0, len(tree))
+
+
+def test_one_process_cannot_see_the_memory_of_another(tmp_path: Path, started: list[int]) -> None:
+    dataset = make_dataset(tmp_path / "demo")
+    mapping = job_mapping(dataset, str(dataset.media), {}) | {
+        "workers": 2,
+        "lightly": f"memory://workers-{uuid.uuid4()}",
+    }
+    report = metaferry.sync(Job.from_mapping(mapping))
+    assert (report.exit_code, started) == (0, [])
+
+
+def test_options_are_in_no_repr() -> None:
+    assert "canary" not in repr(Opening("s3://b", {"secret": "canary-secret"}, {}))
