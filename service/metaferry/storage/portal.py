@@ -66,7 +66,9 @@ class Portal:
             try:
                 async for item in items:
                     await queue.put((True, item))
-            except Exception as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
                 await queue.put((False, error))
             else:
                 await queue.put((False, None))
