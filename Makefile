@@ -14,10 +14,10 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 LIGHTLY := .cache/lightly-1.5.26
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick check format docs bench bench-frames lock clean
+.PHONY: help setup demo test quick check format docs bench bench-frames bench-put bench-noop lock clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready-dev ## .venv with everything, tests included (PYTHON=… to choose the interpreter)
 
@@ -50,13 +50,18 @@ docs: .venv/ready-dev ## writes docs/job-file.md from the model
 	$(BIN)/python docs/generate.py
 
 bench: .venv/ready-dev ## the figures: documents planned a second, memory, share of the bare put rate
-	cd tests && for script in benchmarks/[a-z]*.py; do \
-	    name=$${script##*/}; echo "bench: $${name%.py}"; \
-	    ../$(BIN)/python -m benchmarks.$${name%.py} || exit 1; \
+	cd tests && for name in apply_share frames plan_rows; do \
+	    echo "bench: $$name"; ../$(BIN)/python -m benchmarks.$$name || exit 1; \
 	done
 
 bench-frames: .venv/ready-dev ## frame counts by container: answered, exact, requests, bytes, files a second
 	cd tests && ../$(BIN)/python -m benchmarks.frames
+
+bench-put: .venv/ready-dev .cache/peers/ready ## a whole sync against s5cmd, rclone and a bare loop (LARGE=1: memory at 500,000 as well)
+	cd tests && ../$(BIN)/python -m benchmarks.put $(if $(LARGE),--large)
+
+bench-noop: .venv/ready-dev .cache/peers/ready ## a sync that finds nothing to do, against rclone and s5cmd
+	cd tests && ../$(BIN)/python -m benchmarks.noop
 
 lock: ## versions and hashes anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "lock: uv is needed; name it with UV=/path/to/uv" >&2; exit 1; }
