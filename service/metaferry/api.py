@@ -103,7 +103,8 @@ def _count_frames(
     opened: list[Storage] = []
 
     def storage_for(url: str) -> Storage:
-        opened.append(open_storage(url, options.storage_options(Location(url=url))))
+        given = options.storage_options(Location(url=url))
+        opened.append(open_storage(url, given, transport=options.transport))
         return opened[-1]
 
     with Portal() as portal:

@@ -1,4 +1,4 @@
-"""The `subject` of each contract test: every store, one after the other."""
+"""The `subject` of each contract test: every store in every way it is spoken to, one after the other."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ from collections.abc import Iterator
 import pytest
 
 from conftest import FreshDatasource
-from contract.subjects import KINDS, LOCAL, Subject
+from contract.subjects import LANES, LOCAL, Subject
 from metaferry.storage.portal import Portal
 
 
 @pytest.fixture(
-    params=[pytest.param(kind, marks=() if kind in LOCAL else pytest.mark.servers) for kind in KINDS]
+    params=[
+        pytest.param(
+            (kind, lane),
+            marks=() if kind in LOCAL else pytest.mark.servers,
+            id=kind if lane == "fsspec" else f"{kind}-{lane}",
+        )
+        for kind, lane in LANES
+    ]
 )
 def subject(
     request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, portal: Portal
 ) -> Iterator[Subject]:
-    kind: str = request.param
+    kind, lane = request.param
     url, options = fresh_datasource({"generic-file": "local", "generic-memory": "memory"}.get(kind, kind))
-    subject = Subject(kind, url, options, portal)
+    subject = Subject(kind, url, options, portal, lane)
     yield subject
     subject.close()

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import pytest
 
-from metaferry.storage.contract import Adapter, Entry
+from metaferry.storage.contract import (
+    ANYTHING,
+    Adapter,
+    Blob,
+    Direct,
+    Entry,
+    Page,
+    Precondition,
+    Stamp,
+    Traits,
+)
 from metaferry.storage.generic import GenericAdapter
-from metaferry.storage.open import open_adapter
+from metaferry.storage.open import Transport, open_adapter
 from metaferry.storage.portal import Portal
 from metaferry.storage.retry import Policy, Retrying
 
@@ -19,6 +30,15 @@ T = TypeVar("T")
 LOCAL: Final = ("local", "memory", "generic-file", "generic-memory")
 SERVERS: Final = ("s3", "fast_s3", "seaweedfs", "gcs", "azure")
 KINDS: Final = (*LOCAL, *SERVERS)
+
+#: How a store is spoken to. "threads": through obstore, and every put as a blocking call.
+Lane = Literal["fsspec", "obstore", "threads"]
+FAST: Final = ("s3", "seaweedfs")
+LANES: Final[tuple[tuple[str, Lane], ...]] = (
+    *((kind, "fsspec") for kind in KINDS),
+    *((kind, "obstore") for kind in FAST),
+    ("s3", "threads"),
+)
 
 #: SeaweedFS lists folder by folder: `a/b` before `a.b`.
 BYTE_ORDER: Final = frozenset(KINDS) - {"seaweedfs"}
@@ -38,6 +58,7 @@ class Subject:
     url: str
     options: dict[str, Any]
     portal: Portal
+    lane: Lane = "fsspec"
 
     def __post_init__(self) -> None:
         self._opened: list[Adapter] = []
@@ -49,9 +70,16 @@ class Subject:
         elif self.kind == "generic-memory":
             adapter = GenericAdapter(self.url, self.options, **more)
         else:
-            adapter = open_adapter(self.url, self.options, **more)
+            transport: Transport = "fsspec" if self.lane == "fsspec" else "obstore"
+            adapter = open_adapter(self.url, self.options, transport=transport, **more)
+            if self.lane == "threads":
+                adapter = ByThreads(adapter)
         self._opened.append(adapter)
         return adapter
+
+    def beside(self, url: str) -> Subject:
+        """The same store and lane, another datasource."""
+        return Subject(self.kind, url, self.options, self.portal, self.lane)
 
     def storage(self, **more: Any) -> Retrying:
         return Retrying(self.adapter(**more), Policy(retry_for=30))
@@ -69,6 +97,42 @@ class Subject:
     def close(self) -> None:
         for adapter in self._opened:
             self.run(_closing(adapter.close))
+
+
+class ByThreads:
+    """An adapter whose puts are made by `put_now`, each in a thread."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        assert isinstance(adapter, Direct)
+        self._direct: Direct = adapter
+        self._adapter = adapter
+
+    @property
+    def url(self) -> str:
+        return self._adapter.url
+
+    @property
+    def traits(self) -> Traits:
+        return self._adapter.traits
+
+    async def list_page(
+        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
+    ) -> Page:
+        return await self._adapter.list_page(prefix, start_after=start_after, cursor=cursor)
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        return await self._adapter.read(path, start, end, version=version)
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        return await asyncio.to_thread(self._direct.put_now, path, data, only_if=only_if)
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        await self._adapter.delete(path, only_if=only_if)
+
+    async def close(self) -> None:
+        await self._adapter.close()
 
 
 async def _closing(close: Callable[[], Awaitable[None]]) -> None:

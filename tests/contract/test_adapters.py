@@ -176,7 +176,7 @@ def test_a_listing_stays_below_its_datasource(subject: Subject) -> None:
         from pathlib import Path
 
         Path(beside).mkdir()
-    other = Subject(subject.kind, beside, subject.options, subject.portal)
+    other = subject.beside(beside)
     subject.run(other.adapter().put("theirs", b"2"))
     assert subject.run(keys_of(adapter)) == ["mine"]
     assert subject.run(keys_of(other.adapter())) == ["theirs"]
@@ -334,7 +334,7 @@ def test_a_missing_object_is_named(subject: Subject) -> None:
 def test_a_missing_bucket_is_not_a_missing_object(subject: Subject) -> None:
     if subject.kind in ("memory", "generic-memory"):
         pytest.skip("memory has no buckets")
-    gone = Subject(subject.kind, _elsewhere(subject), subject.options, subject.portal)
+    gone = subject.beside(_elsewhere(subject))
     adapter = gone.adapter()
     assert gone.fails(NotFound, adapter.list_page("")).path == ""
     if not subject.kind.startswith("generic"):  # a folder of a file system is made when it is needed

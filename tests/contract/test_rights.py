@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Coroutine, Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from conftest import FreshDatasource
 from metaferry.errors import Conflict, Corrupt, Denied, Expired, StorageError, Unsupported
 from metaferry.storage.contract import ABSENT
-from metaferry.storage.open import open_adapter, open_storage
+from metaferry.storage.open import Transport, open_adapter, open_storage
 from metaferry.storage.portal import Portal
 from metaferry.storage.retry import Retrying
 from servers.azurite import options_for as azure_options
@@ -20,6 +20,9 @@ from servers.ministack import S3Server
 from servers.proxy import Proxy, Rule, proxy
 
 pytestmark = pytest.mark.servers
+
+#: The two libraries that S3 is spoken to with.
+BOTH: Final[tuple[Transport, ...]] = ("fsspec", "obstore")
 
 
 async def first_page(storage: Retrying) -> None:
@@ -36,9 +39,15 @@ def operations(storage: Retrying) -> dict[str, Coroutine[Any, Any, Any]]:
     }
 
 
-def refused(url: str, options: dict[str, Any], portal: Portal, kind: type[StorageError]) -> list[Any]:
+def refused(
+    url: str,
+    options: dict[str, Any],
+    portal: Portal,
+    kind: type[StorageError],
+    transport: Transport = "fsspec",
+) -> list[Any]:
     """Every operation is refused with `kind`, at the first attempt; the errors."""
-    storage = open_storage(url, options, retry_for=60.0)
+    storage = open_storage(url, options, retry_for=60.0, transport=transport)
     errors = []
     for doing, work in operations(storage).items():
         with pytest.raises(kind) as caught:
@@ -51,18 +60,22 @@ def refused(url: str, options: dict[str, Any], portal: Portal, kind: type[Storag
     return errors
 
 
+@pytest.mark.parametrize("transport", BOTH)
 @pytest.mark.parametrize("wrong", ["key", "secret"])
-def test_a_wrong_key_on_s3(fresh_datasource: FreshDatasource, portal: Portal, wrong: str) -> None:
+def test_a_wrong_key_on_s3(
+    fresh_datasource: FreshDatasource, portal: Portal, wrong: str, transport: Transport
+) -> None:
     url, options = fresh_datasource("seaweedfs")
-    errors = refused(url, {**options, wrong: "hunter2"}, portal, Denied)
+    errors = refused(url, {**options, wrong: "hunter2"}, portal, Denied, transport)
     assert {error.status for error in errors} == {403}
     assert "hunter2" not in "".join(str(error) + error.advice for error in errors)
 
 
-def test_nobody_on_s3(fresh_datasource: FreshDatasource, portal: Portal) -> None:
+@pytest.mark.parametrize("transport", BOTH)
+def test_nobody_on_s3(fresh_datasource: FreshDatasource, portal: Portal, transport: Transport) -> None:
     url, options = fresh_datasource("seaweedfs")
     anonymous = {name: value for name, value in options.items() if name not in ("key", "secret")}
-    refused(url, {**anonymous, "anon": True}, portal, Denied)
+    refused(url, {**anonymous, "anon": True}, portal, Denied, transport)
 
 
 def test_a_wrong_key_on_azure(fresh_datasource: FreshDatasource, portal: Portal, azure_server: Any) -> None:
@@ -121,13 +134,14 @@ def test_a_flipped_byte_from_gcs_is_noticed(
     portal.run(adapter.close())
 
 
-@pytest.fixture
+@pytest.fixture(params=["fsspec", "obstore"])
 def s3_wire(
-    fresh_datasource: FreshDatasource, s3_server: S3Server, portal: Portal
+    request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, s3_server: S3Server, portal: Portal
 ) -> Iterator[tuple[Retrying, Proxy]]:
     url, options = fresh_datasource("s3")
     with proxy(s3_server.endpoint) as control:
-        storage = open_storage(url, {**options, "endpoint_url": control.endpoint}, retry_for=10.0)
+        options = {**options, "endpoint_url": control.endpoint}
+        storage = open_storage(url, options, retry_for=10.0, transport=request.param)
         yield storage, control
         portal.run(storage.close())
 

@@ -15,7 +15,7 @@ import pytest
 from conftest import FreshDatasource
 from metaferry.errors import Conflict, Denied, Throttled, Unavailable
 from metaferry.storage.contract import ABSENT
-from metaferry.storage.open import open_storage
+from metaferry.storage.open import Transport, open_storage
 from metaferry.storage.portal import Portal
 from metaferry.storage.retry import Retrying
 from servers.proxy import Proxy, Rule, proxy
@@ -35,9 +35,12 @@ class Wire:
     proxy: Proxy
     portal: Portal
     opened: list[Retrying]
+    transport: Transport = "auto"
 
     def storage(self, **more: Any) -> Retrying:
-        storage = open_storage(self.url, self.options, **{"retry_for": 60.0, **more})
+        storage = open_storage(
+            self.url, self.options, transport=self.transport, **{"retry_for": 60.0, **more}
+        )
         self.opened.append(storage)
         return storage
 
@@ -52,9 +55,12 @@ class Wire:
         return self.proxy.count(self.put, done=done)
 
 
-@pytest.fixture(params=["s3", "gcs", "azure"])
+@pytest.fixture(
+    params=[("s3", "fsspec"), ("s3", "obstore"), ("gcs", "fsspec"), ("azure", "fsspec")],
+    ids=lambda param: param[0] if param[1] == "fsspec" else "-".join(param),
+)
 def wire(request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, portal: Portal) -> Iterator[Wire]:
-    kind: str = request.param
+    kind, transport = request.param
     url, options = fresh_datasource(kind)
     upstream = request.getfixturevalue(f"{kind}_server").endpoint
     with proxy(upstream) as control:
@@ -62,7 +68,7 @@ def wire(request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, port
             options = {"connection_string": options["connection_string"].replace(upstream, control.endpoint)}
         else:
             options = {**options, "endpoint_url": control.endpoint}
-        wire = Wire(kind, url, options, control, portal, [])
+        wire = Wire(kind, url, options, control, portal, [], transport)
         yield wire
         for storage in wire.opened:
             portal.run(storage.close())

@@ -73,6 +73,7 @@ class Storages:
                 concurrency=self._job.concurrency,
                 retry_for=self._job.retry_for,
                 max_rate=self._job.max_rate if key == self._written else None,
+                transport=self._job.transport,
                 wrap=self._world.wrap,
                 clock=self._world.clock,
                 sleep=self._world.sleep,
@@ -98,6 +99,7 @@ class Storages:
         settings = {
             "concurrency": max(1, job.concurrency // workers),
             "retry_for": job.retry_for,
+            "transport": job.transport,
             "max_rate": None if job.max_rate is None else job.max_rate / workers,
         }
         location = job.lightly_location

@@ -14,12 +14,15 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import unquote
 
 from metaferry.errors import UsageError
 from metaferry.storage.contract import Adapter
 from metaferry.storage.retry import Policy, Retrying
+
+#: Which library speaks to S3, GCS and Azure.
+Transport = Literal["auto", "fsspec", "obstore"]
 
 #: Schemes with an adapter of their own; any other that fsspec knows is served by `generic.py`.
 SCHEMES: Final[dict[str, str]] = {
@@ -46,6 +49,7 @@ def open_storage(
     retry_for: float = 300.0,
     max_rate: float | None = None,
     page_size: int | None = None,
+    transport: Transport = "auto",
     wrap: Callable[[Adapter], Adapter] = lambda adapter: adapter,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -53,9 +57,11 @@ def open_storage(
 ) -> Retrying:
     """The datasource at `url`, retried. Raises `UsageError` for a URL or a scheme nobody serves.
 
-    `wrap` puts something of the caller's between the adapter and the retry layer.
+    `transport` says whether S3, GCS and Azure are spoken to through obstore: "auto" where it does
+    exactly what the fsspec library would do, "fsspec" never; "obstore" is a `UsageError` where it
+    cannot. `wrap` puts something of the caller's between the adapter and the retry layer.
     """
-    adapter = open_adapter(url, options, concurrency=concurrency, page_size=page_size)
+    adapter = open_adapter(url, options, concurrency=concurrency, page_size=page_size, transport=transport)
     return Retrying(
         wrap(adapter),
         Policy(retry_for=retry_for),
@@ -73,6 +79,7 @@ def open_adapter(
     *,
     concurrency: int = 64,
     page_size: int | None = None,
+    transport: Transport = "auto",
 ) -> Adapter:
     """The bare adapter: single attempts. For wrappers that stand below the retry layer."""
     scheme, rest = split_scheme(url)
@@ -94,7 +101,15 @@ def open_adapter(
         from metaferry.storage.s3 import S3Adapter
 
         bucket, prefix = split_bucket(rest, shown)
-        return S3Adapter(bucket, prefix, given, url=shown, concurrency=concurrency, page_size=page_size)
+        s3 = S3Adapter(bucket, prefix, given, url=shown, concurrency=concurrency, page_size=page_size)
+        if transport == "fsspec":
+            return s3
+        from metaferry.storage.fast import with_obstore
+        from metaferry.storage.fast_s3 import s3_dialect
+
+        return with_obstore(
+            s3, s3_dialect(bucket, prefix, given, concurrency=concurrency), transport=transport
+        )
     if kind == "gcs":
         from metaferry.storage.gcs import GcsAdapter
 

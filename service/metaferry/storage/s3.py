@@ -9,11 +9,9 @@ is checked just before a plain put, and `traits` say so from then on.
 from __future__ import annotations
 
 import base64
-import logging
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -37,9 +35,8 @@ from metaferry.storage.keys import (
     md5_hex,
     whole_size,
 )
+from metaferry.storage.learned import Learned
 from metaferry.storage.translate import Failure, Operation, storage_error
-
-log = logging.getLogger(__name__)
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -61,6 +58,7 @@ class S3Adapter:
         url: str,
         concurrency: int = 64,
         page_size: int | None = None,
+        learned: Learned | None = None,
     ) -> None:
         self._bucket = bucket
         self._prefix = prefix
@@ -68,7 +66,7 @@ class S3Adapter:
         self._url = url
         self._concurrency = concurrency
         self._page_size = page_size if page_size is not None else 1000
-        self._traits = Traits(listing_md5=True, conditional=True, one_loop=True)
+        self._learned = learned or Learned(url, Traits(listing_md5=True, conditional=True, one_loop=True))
         self._fs: Any = None
         self._retired: list[Any] = []
 
@@ -81,7 +79,24 @@ class S3Adapter:
 
     @property
     def traits(self) -> Traits:
-        return self._traits
+        return self._learned.traits
+
+    @property
+    def learned(self) -> Learned:
+        """What was found out about the store; shared with other clients of the same datasource."""
+        return self._learned
+
+    def sibling(self) -> S3Adapter:
+        """Another client of the same datasource, for another event loop."""
+        return S3Adapter(
+            self._bucket,
+            self._prefix,
+            self._options,
+            url=self._url,
+            concurrency=self._concurrency,
+            page_size=self._page_size,
+            learned=self._learned,
+        )
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -127,7 +142,7 @@ class S3Adapter:
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
         condition: dict[str, str] = {}
         if only_if is not ANYTHING:
-            if not self._traits.conditional:
+            if not self.traits.conditional:
                 await self._require(path, only_if, "put")
             elif only_if is ABSENT:
                 condition = {"IfNoneMatch": "*"}
@@ -140,19 +155,12 @@ class S3Adapter:
                 raise
             raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
         except StorageError as error:
-            if not condition or not (error.status == 501 or error.code in _NO_CONDITIONS):
+            if not condition or not refuses_conditions(error):
                 raise
             await self._require(path, only_if, "put")
             answer = await self._put(path, data, {})  # raises again where that was not the reason
-            self._traits = replace(self._traits, conditional=False)
-            log.warning("%s: this store has no conditional writes; they are checked just before", self._url)
-        token, md5 = _tag(answer), md5_hex(data)
-        if token != md5 and self._traits.listing_md5:
-            # Encrypted with a customer's key, or a store with tags of its own: a tag that happens to
-            # look like an MD5 proves nothing here.
-            self._traits = replace(self._traits, listing_md5=False)
-            log.info("%s: listings of this store do not prove the content", self._url)
-        return Stamp(token, md5)
+            self._learned.without_conditions()
+        return self._learned.stamp(_tag(answer), md5_hex(data))
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         condition: dict[str, str] = {}
@@ -165,7 +173,7 @@ class S3Adapter:
                 return
             if _tag(head) != only_if:
                 raise self._error(Failure(kind=Conflict), "delete", path)
-            if self._traits.conditional:
+            if self.traits.conditional:
                 condition = {"IfMatch": f'"{only_if}"'}
         try:
             await self._call("delete_object", "delete", path, {"Key": path, **condition})
@@ -173,7 +181,7 @@ class S3Adapter:
             if not error.path:
                 raise
         except StorageError as error:
-            if not condition or not (error.status == 501 or error.code in _NO_CONDITIONS):
+            if not condition or not refuses_conditions(error):
                 raise
             await self._call("delete_object", "delete", path, {"Key": path})
 
@@ -258,11 +266,16 @@ class S3Adapter:
 
     def _entry(self, path: str, item: Mapping[str, Any]) -> Entry:
         tag = _tag(item)
-        proved = self._traits.listing_md5 and _MD5.fullmatch(tag) is not None
+        proved = self.traits.listing_md5 and _MD5.fullmatch(tag) is not None
         return Entry(path, item["Size"], tag, tag if proved else None, item["LastModified"].timestamp())
 
     def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
         return storage_error(failure, store="s3", url=self._url, operation=operation, path=path)
+
+
+def refuses_conditions(error: StorageError) -> bool:
+    """Whether this may be a store's answer to a condition that it does not know."""
+    return error.status == 501 or error.code in _NO_CONDITIONS
 
 
 def s3_failure(error: BaseException) -> Failure:

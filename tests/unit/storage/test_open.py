@@ -46,8 +46,9 @@ from metaferry.storage.s3 import S3Adapter, _file_system
     ],
 )
 def test_each_url_has_its_adapter(url: str, expected: type) -> None:
-    adapter = open_adapter(url)
+    adapter = open_adapter(url, transport="fsspec")
     assert type(adapter) is expected
+    assert open_adapter(url).url == adapter.url
     assert isinstance(adapter, Adapter)
     assert adapter.url == redact(url)
 

@@ -1,0 +1,468 @@
+"""Two libraries on one datasource: what obstore writes and meets is what s3fs would have written and met."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from conftest import FreshDatasource
+from contract.subjects import keys_of, pages_of
+from metaferry.errors import Conflict, Denied, NotFound, StorageError, Unavailable, Unsupported
+from metaferry.storage import fast
+from metaferry.storage.contract import ABSENT, Adapter, Direct
+from metaferry.storage.open import Transport, open_adapter
+from metaferry.storage.portal import Portal
+from servers.ministack import S3Server
+from servers.proxy import Proxy, Rule, proxy
+
+pytestmark = pytest.mark.servers
+
+
+@dataclass
+class Pair:
+    """One datasource behind a proxy, spoken to in both ways."""
+
+    url: str
+    options: dict[str, Any]
+    wire: Proxy
+    portal: Portal
+    opened: list[Adapter]
+
+    def adapter(self, transport: Transport = "obstore", **more: Any) -> Any:
+        adapter = open_adapter(self.url, {**self.options, **more}, transport=transport)
+        self.opened.append(adapter)
+        return adapter
+
+    def run(self, work: Any) -> Any:
+        return self.portal.run(work)
+
+
+@pytest.fixture
+def pair(fresh_datasource: FreshDatasource, s3_server: S3Server, portal: Portal) -> Iterator[Pair]:
+    url, options = fresh_datasource("s3")
+    with proxy(s3_server.endpoint) as control:
+        pair = Pair(url, {**options, "endpoint_url": control.endpoint}, control, portal, [])
+        yield pair
+        for adapter in pair.opened:
+            portal.run(adapter.close())
+
+
+def test_what_a_thread_wrote_is_listed_by_the_other_library(pair: Pair) -> None:
+    adapter = pair.adapter()
+    assert isinstance(adapter, Direct)
+    stamp = adapter.put_now("a/é.json", b'{"a": 1}')
+    for transport in ("fsspec", "obstore"):
+        ((entry,),) = pair.run(pages_of(pair.adapter(transport)))
+        assert (entry.path, entry.token, entry.md5) == ("a/é.json", stamp.token, stamp.md5)
+    assert stamp.md5 == hashlib.md5(b'{"a": 1}').hexdigest()
+    # And each replaces what the other wrote, by the token that it was listed with.
+    second = pair.run(pair.adapter("fsspec").put("a/é.json", b"2", only_if=entry.token))
+    third = adapter.put_now("a/é.json", b"3", only_if=second.token)
+    with pytest.raises(Conflict):
+        adapter.put_now("a/é.json", b"4", only_if=second.token)
+    assert pair.run(pair.adapter("fsspec").read("a/é.json", version=third.token)).data == b"3"
+
+
+def test_many_threads_at_once(pair: Pair) -> None:
+    adapter = pair.adapter()
+
+    def put(number: int) -> tuple[str, str]:
+        stamp = adapter.put_now(f"doc-{number:04}.json", b"%d" % number, only_if=ABSENT)
+        return f"doc-{number:04}.json", stamp.token
+
+    with ThreadPoolExecutor(64) as threads:
+        written = dict(threads.map(put, range(640)))
+    listed = {entry.path: entry.token for page in pair.run(pages_of(adapter)) for entry in page}
+    assert listed == written
+    assert pair.wire.count("PUT") == 640  # no library tried by itself
+
+
+def test_documents_say_what_they_are(pair: Pair, s3_server: S3Server) -> None:
+    adapter = pair.adapter()
+    adapter.put_now("a.json", b"{}")
+    pair.run(adapter.put("b.json", b"{}"))
+
+    async def kind(key: str) -> str:
+        slow = pair.adapter("fsspec")
+        return str((await slow._call("head_object", "read", key, {"Key": key}))["ContentType"])
+
+    assert [pair.run(kind("a.json")), pair.run(kind("b.json"))] == ["application/json"] * 2
+
+
+ALTERED = ["dir/", "/x", "a//b", "//", "tab\there", "line\nbreak", "nul-\x01", "del-\x7f", "/a/", "end//"]
+
+
+@pytest.mark.parametrize("key", ALTERED)
+def test_keys_that_obstore_would_alter_or_refuse_are_still_exact(pair: Pair, key: str) -> None:
+    """obstore writes `dir/` as `dir`; nobody may."""
+    adapter = pair.adapter()
+    first = adapter.put_now(key, b"threads")
+    second = pair.run(adapter.put(key, b"loop", only_if=first.token))
+    blob = pair.run(adapter.read(key, 0, 4))
+    assert (blob.data, blob.token) == (b"loop", second.token)
+    assert pair.run(keys_of(pair.adapter("fsspec"))) == [key]
+    pair.run(adapter.delete(key))
+    assert pair.run(keys_of(adapter)) == []
+
+
+@pytest.mark.parametrize("key", ["../x", "a/./b", "", "..", "a/.."])
+def test_keys_that_clients_resolve_are_refused_in_threads_too(pair: Pair, key: str) -> None:
+    with pytest.raises(Unsupported):
+        pair.adapter().put_now(key, b"escaped")
+    assert pair.run(keys_of(pair.adapter("fsspec"))) == []
+
+
+def xml(code: str) -> bytes:
+    return f'<?xml version="1.0"?>\n<Error><Code>{code}</Code><Message>s3cr3t</Message></Error>'.encode()
+
+
+ANSWERS = [
+    (503, "SlowDown"),
+    (503, "ServiceUnavailable"),
+    (500, "InternalError"),
+    (429, ""),
+    (503, ""),
+    (403, "AccessDenied"),
+    (403, "InvalidAccessKeyId"),
+    (403, "SignatureDoesNotMatch"),
+    (403, "RequestTimeTooSkewed"),
+    (403, ""),
+    (401, ""),
+    (400, "ExpiredToken"),
+    (400, "BadDigest"),
+    (400, "RequestTimeout"),
+    (400, "InvalidRequest"),
+    (400, "XAmzContentSHA256Mismatch"),
+    (404, "NoSuchBucket"),
+    (404, "NoSuchKey"),
+    (404, ""),
+    (405, "MethodNotAllowed"),
+    (409, "ConditionalRequestConflict"),
+    (409, "OperationAborted"),
+    (409, ""),
+    (412, "PreconditionFailed"),
+    (412, ""),
+    (501, "NotImplemented"),
+    (507, "InsufficientStorage"),
+]
+
+
+def describe(error: StorageError) -> tuple[Any, ...]:
+    assert "s3cr3t" not in str(error) + error.advice  # the text of an answer is nobody's business
+    return type(error), error.status, error.code, error.path, str(error), error.advice, error.url
+
+
+@pytest.mark.parametrize(("status", "code"), ANSWERS)
+def test_an_answer_becomes_the_same_error_either_way(pair: Pair, status: int, code: str) -> None:
+    pair.wire.add(Rule("status", times=10_000, status=status, body=xml(code) if code else b""))
+    slow, quick = pair.adapter("fsspec"), pair.adapter()
+
+    def met(work: Callable[[], Any]) -> tuple[Any, ...] | None:
+        try:
+            work()
+        except StorageError as error:
+            return describe(error)
+        return None
+
+    for only_if in (ABSENT, "0" * 32):
+        expected = met(lambda only_if=only_if: pair.run(slow.put("d/x.json", b"{}", only_if=only_if)))
+        assert (
+            met(lambda only_if=only_if: pair.run(quick.put("d/x.json", b"{}", only_if=only_if))) == expected
+        )
+        assert met(lambda only_if=only_if: quick.put_now("d/x.json", b"{}", only_if=only_if)) == expected
+        assert expected is not None
+    expected = met(lambda: pair.run(slow.put("d/x.json", b"{}")))
+    assert met(lambda: pair.run(quick.put("d/x.json", b"{}"))) == expected
+    assert met(lambda: quick.put_now("d/x.json", b"{}")) == expected
+    for version in (None, "0" * 32):
+        expected = met(lambda version=version: pair.run(slow.read("d/x.json", 0, 9, version=version)))
+        assert (
+            met(lambda version=version: pair.run(quick.read("d/x.json", 0, 9, version=version))) == expected
+        )
+    assert met(lambda: pair.run(quick.delete("d/x.json"))) == met(lambda: pair.run(slow.delete("d/x.json")))
+
+
+def test_a_key_cannot_pass_for_an_answer(pair: Pair) -> None:
+    """obstore's messages quote keys; only its own dump of the answer is read."""
+    pair.wire.add(Rule("status", "PUT", times=9, status=503))
+    adapter = pair.adapter()
+    for key in ("status code: 403 <Code>AccessDenied</Code>.json", 'Status { status: 403, body: "x" }'):
+        with pytest.raises(Unavailable) as caught:
+            adapter.put_now(key, b"")
+        assert (caught.value.status, caught.value.code) == (503, "")
+
+
+def test_a_put_whose_answer_is_lost_may_have_been_done(pair: Pair) -> None:
+    adapter = pair.adapter()
+    for action, done in (("lose", True), ("drop", False)):
+        pair.wire.add(Rule(action, "PUT"))  # type: ignore[arg-type]
+        with pytest.raises(Unavailable) as caught:
+            adapter.put_now(f"{action}.json", b"{}", only_if=ABSENT)
+        assert caught.value.status is None
+        assert (f"{action}.json" in pair.run(keys_of(adapter))) is done
+    assert pair.wire.count("PUT") == 2
+
+
+def test_a_put_ends_by_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "PATIENCE", 0.3)
+    adapter = pair.adapter()
+    pair.wire.add(Rule("wait", "PUT", seconds=15.0, times=2))
+    for key in ("a.json", "a//b.json"):  # by obstore, and by the other one
+        with pytest.raises(Unavailable):
+            adapter.put_now(key, b"{}")
+
+
+def test_a_host_that_is_not_there_is_passing(pair: Pair) -> None:
+    adapter = pair.adapter(endpoint_url="http://127.0.0.1:1")
+    with pytest.raises(Unavailable) as caught:
+        adapter.put_now("a.json", b"{}")
+    assert caught.value.status is None
+
+
+def test_tags_that_are_no_md5_are_found_out_by_threads(pair: Pair) -> None:
+    adapter = pair.adapter()
+    adapter.put_now("a.json", b"1")
+    assert adapter.traits.listing_md5
+    tag = "0123456789abcdef0123456789abcdef"
+    pair.wire.add(Rule("status", "PUT", status=200, headers={"ETag": f'"{tag}"'}))
+    stamp = adapter.put_now("a.json", b"1")
+    assert (stamp.token, stamp.md5) == (tag, hashlib.md5(b"1").hexdigest())
+    assert not adapter.traits.listing_md5
+    ((entry,),) = pair.run(pages_of(adapter))
+    assert entry.md5 is None
+
+
+def test_a_store_without_conditions_is_found_out_by_threads(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    for header in ("If-None-Match", "If-Match"):
+        pair.wire.add(Rule("status", "PUT", having=header, times=99, status=501, body=xml("NotImplemented")))
+    adapter = pair.adapter()
+    with caplog.at_level(logging.WARNING, logger="metaferry"):
+        stamp = adapter.put_now("a.json", b"1", only_if=ABSENT)
+        assert not adapter.traits.conditional
+        with pytest.raises(Conflict):
+            adapter.put_now("a.json", b"2", only_if=ABSENT)
+        adapter.put_now("a.json", b"3", only_if=stamp.token)
+        with pytest.raises(Conflict):
+            adapter.put_now("a.json", b"4", only_if=stamp.token)
+        with pytest.raises(Conflict):
+            pair.run(adapter.put("a.json", b"5", only_if=stamp.token))
+    assert caplog.text.count("no conditional writes") == 1
+    assert pair.wire.count("PUT", done=False) == 1
+    assert pair.run(adapter.read("a.json")).data == b"3"
+
+
+def test_a_redirection_is_left_to_the_library_that_follows_it(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair.wire.add(Rule("status", "PUT", status=301, body=xml("PermanentRedirect")))
+    adapter = pair.adapter()
+    with caplog.at_level(logging.INFO, logger="metaferry"):
+        adapter.put_now("a.json", b"1")
+        adapter.put_now("b.json", b"1")
+        pair.run(adapter.put("c.json", b"1"))
+    assert caplog.text.count("not through obstore any more") == 1
+    assert pair.run(keys_of(adapter)) == ["a.json", "b.json", "c.json"]
+
+
+def test_an_answer_without_a_tag_is_left_to_the_other_library(pair: Pair) -> None:
+    pair.wire.add(Rule("status", "PUT", status=200))
+    adapter = pair.adapter()
+    stamp = adapter.put_now("a.json", b"1")
+    assert stamp.token == hashlib.md5(b"1").hexdigest()  # of the second put, which was answered in full
+    assert pair.wire.count("PUT", done=True) == 1
+
+
+def test_a_store_that_knows_no_ranges_is_read_all_the_same(pair: Pair) -> None:
+    adapter = pair.adapter()
+    stamp = adapter.put_now("a.bin", b"0123456789")
+    pair.wire.add(Rule("ignore", "GET", having="Range", times=9))
+    blob = pair.run(adapter.read("a.bin", 2, 5, version=stamp.token))
+    assert (blob.data, blob.token, blob.size) == (b"234", stamp.token, 10)
+
+
+def test_it_works_on_one_loop_after_the_other(pair: Pair) -> None:
+    adapter = pair.adapter()
+    for number in range(3):
+        with Portal() as portal:
+            portal.run(adapter.put(f"{number}.json", b"{}"))
+            adapter.put_now(f"{number}//x.json", b"{}")
+            assert portal.run(adapter.read(f"{number}.json", 0, 1)).data == b"{"
+            assert len(portal.run(keys_of(adapter))) == 2 * number + 2
+            portal.run(adapter.close())
+
+
+def test_credentials_are_looked_up_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {name: value for name, value in pair.options.items() if name not in ("key", "secret")}
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "first")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "first-secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "first-token")
+    adapter: Any = open_adapter(pair.url, options, transport="obstore")
+    pair.opened.append(adapter)
+    used: list[tuple[str, str | None]] = []
+    handle = pair.wire._forward
+
+    async def noting(request: Any, body: bytes, hidden: str) -> Any:
+        credential = request.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
+        used.append((credential, request.headers.get("X-Amz-Security-Token")))
+        return await handle(request, body, hidden)
+
+    monkeypatch.setattr(pair.wire, "_forward", noting)
+    adapter.put_now("a.json", b"{}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "second")
+    monkeypatch.delenv("AWS_SESSION_TOKEN")
+    adapter.put_now("a.json", b"{}")
+    pair.run(adapter.renew())
+    adapter.put_now("a.json", b"{}")
+    pair.run(adapter.read("a.json", 0, 1))
+    pair.run(keys_of(adapter))
+    assert used == [("first", "first-token")] * 2 + [("second", None)] * 3
+
+
+def test_missing_credentials_are_named(pair: Pair, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    options = {name: value for name, value in pair.options.items() if name not in ("key", "secret")}
+    met = []
+    for transport in ("fsspec", "obstore"):
+        adapter: Any = open_adapter(pair.url, options, transport=transport)  # type: ignore[arg-type]
+        pair.opened.append(adapter)
+        with pytest.raises(Denied) as caught:
+            pair.run(adapter.put("a.json", b"{}"))
+        met.append(describe(caught.value))
+    assert met[0] == met[1]
+    assert met[0][2] == "NoCredentials"
+
+
+def test_the_environment_has_no_say(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """obstore reads variables that botocore knows nothing of."""
+    for name, value in {
+        "AWS_ENDPOINT": "http://127.0.0.1:1",
+        "AWS_SKIP_SIGNATURE": "true",
+        "AWS_S3_EXPRESS": "true",
+        "AWS_REGION": "mars-1",
+        "AWS_BUCKET": "another",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
+        "AWS_UNSIGNED_PAYLOAD": "true",
+        "AWS_REQUEST_PAYER": "true",
+        "AWS_CHECKSUM_ALGORITHM": "CRC64NVME",
+        "AWS_TIMEOUT": "1ms",
+        "AWS_PROXY_URL": "http://127.0.0.1:1",
+        "AWS_ALLOW_HTTP": "false",
+    }.items():
+        monkeypatch.setenv(name, value)
+    headers: list[Any] = []
+    handle = pair.wire._forward
+
+    async def noting(request: Any, body: bytes, hidden: str) -> Any:
+        headers.append(request.headers)
+        return await handle(request, body, hidden)
+
+    monkeypatch.setattr(pair.wire, "_forward", noting)
+    pair.adapter().put_now("a.json", b"{}")
+    (sent,) = headers
+    assert "/us-east-1/s3/aws4_request" in sent["Authorization"]
+    assert sent["x-amz-content-sha256"] == hashlib.sha256(b"{}").hexdigest()
+    assert "x-amz-checksum-sha256" in sent
+    assert "x-amz-request-payer" not in sent
+
+
+def test_a_proxy_is_used_where_boto_uses_one(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with pytest.raises(Unavailable):
+        pair.adapter().put_now("a.json", b"{}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    pair.adapter().put_now("a.json", b"{}")
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.delenv("HTTP_PROXY")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")  # boto does not know this one
+    pair.adapter().put_now("b.json", b"{}")
+    config = {"config_kwargs": {**pair.options["config_kwargs"], "proxies": {"http": "127.0.0.1:1"}}}
+    with pytest.raises(Unavailable):
+        pair.adapter(**config).put_now("c.json", b"{}")
+    assert pair.run(keys_of(pair.adapter("fsspec"))) == ["a.json", "b.json"]
+
+
+FORKED = """
+import os, sys
+from metaferry.storage.open import open_adapter
+url, options = sys.argv[1], eval(sys.argv[2])
+parent = open_adapter(url, options, transport="obstore")
+parent.put_now("parent.json", b"1")
+child = os.fork()
+if child == 0:
+    parent.put_now("child.json", b"2")
+    open_adapter(url, options).put_now("child-anew.json", b"3")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+parent.put_now("parent-again.json", b"4")
+"""
+
+HANGING = """
+import sys, threading
+from metaferry.storage import fast
+from metaferry.storage.open import open_adapter
+fast.PATIENCE = 1.0
+adapter = open_adapter(sys.argv[1], eval(sys.argv[2]), transport="obstore")
+def hang():
+    try:
+        adapter.put_now("hang.json", b"1")
+    except Exception as error:
+        print(type(error).__name__, flush=True)
+thread = threading.Thread(target=hang)
+thread.start()
+"""
+
+
+def run_script(script: str, pair: Pair) -> str:
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", script, pair.url, repr(pair.options)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr, done.stderr
+    return done.stdout
+
+
+def test_a_forked_child_does_not_hang(pair: Pair) -> None:
+    """obstore's threads are not there in a child; it goes through s3fs."""
+    run_script(FORKED, pair)
+    expected = ["child-anew.json", "child.json", "parent-again.json", "parent.json"]
+    assert pair.run(keys_of(pair.adapter("fsspec"))) == expected
+
+
+def test_a_process_ends_when_its_last_put_has_given_up(pair: Pair) -> None:
+    pair.wire.add(Rule("wait", "PUT", seconds=20.0))
+    assert run_script(HANGING, pair) == "Unavailable\n"
+
+
+def test_a_cancelled_put_leaves_nothing_behind(pair: Pair) -> None:
+    pair.wire.add(Rule("wait", "PUT", seconds=5.0))
+    adapter = pair.adapter()
+
+    async def cancel() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(adapter.put("a.json", b"{}"), 0.3)
+        await adapter.put("b.json", b"{}")
+
+    pair.run(cancel())
+
+
+def test_a_missing_bucket_is_named_by_threads(pair: Pair) -> None:
+    bucket = pair.url.removeprefix("s3://").partition("/")[0]
+    pair.url = pair.url.replace(bucket, bucket + "-none")
+    for only_if in (ABSENT, "0" * 32):
+        with pytest.raises(NotFound) as caught:
+            pair.adapter().put_now("a.json", b"{}", only_if=only_if)
+        assert caught.value.path == ""
