@@ -76,7 +76,7 @@ def count_frames(
     """The frame counts of the videos at `urls` (files, folders, globs), as they are counted.
 
     level: at most this much work (index, scan, decode); default: as much as a proof takes. times: also
-    the presentation time of every frame, where an index tells it.
+    the presentation time of every frame, in seconds.
     storage: fsspec options by URL scheme, as in a job file. deadline: seconds for one video.
     A video whose count nothing proves has `frames` None and says why in `reason`. Everything is
     closed when the iterator ends or is closed.

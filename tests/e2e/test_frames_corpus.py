@@ -10,10 +10,13 @@ import csv
 import os
 from pathlib import Path
 
+import av
 import pytest
+from av.stream import Disposition
 
 from metaferry.media.frames.counting import count_frames
-from metaferry.media.frames.model import DAMAGED, SEVERAL, FrameCount, Level
+from metaferry.media.frames.decode import FORMATS
+from metaferry.media.frames.model import DAMAGED, NO_COUNT, NO_TIMES, SEVERAL, FrameCount, Level
 from metaferry.media.frames.reading import SMALL
 from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
@@ -37,11 +40,15 @@ def counts(truth: dict[str, dict[str, str]]) -> dict[str, FrameCount]:
     return counted(truth, None)
 
 
-def counted(truth: dict[str, dict[str, str]], level: Level | None) -> dict[str, FrameCount]:
+def counted(
+    truth: dict[str, dict[str, str]], level: Level | None, *, times: bool = False
+) -> dict[str, FrameCount]:
     with Portal() as portal:
         storage = open_storage(str(FOLDER))
         videos = [(name, (FOLDER / name).stat().st_size, "") for name in truth]
-        found = {c.path: c for c in count_frames(storage, portal, videos, workers=2, level=level)}
+        found = {
+            c.path: c for c in count_frames(storage, portal, videos, workers=2, level=level, times=times)
+        }
         portal.run(storage.close())
     return found
 
@@ -148,3 +155,26 @@ def test_a_scan_is_never_wrong_either(truth: dict[str, dict[str, str]]) -> None:
     assert {n: c.frames for n, c in found.items() if c.frames is not None} == {
         n: int(truth[n]["decoded_frames"]) for n, c in found.items() if c.frames is not None
     }
+
+
+def test_times_are_those_of_the_decoder(truth: dict[str, dict[str, str]]) -> None:
+    """Every file that decodes and is given a count: each frame's `pts * time_base`, or why there is none."""
+    names = [name for name, row in truth.items() if int(row["decoded_frames"] or 0) > 0]
+    found = {c.path: c for c in counted({name: truth[name] for name in names}, None, times=True).values()}
+    compared = 0
+    for name in names:
+        count = found[name]
+        if count.frames is None:
+            assert count.untimed == NO_COUNT
+            continue
+        with av.open(str(FOLDER / name), options={"format_whitelist": FORMATS}) as container:
+            stream = next(s for s in container.streams.video if not s.disposition & Disposition.attached_pic)
+            stream.thread_type = "AUTO"
+            shown = [None if f.pts is None else f.pts * f.time_base for f in container.decode(stream)]
+        if None in shown:
+            assert (name, count.times, count.untimed) == (name, None, NO_TIMES)
+            continue
+        assert count.times is not None, (name, count.untimed)
+        assert list(count.times) == sorted(time for time in shown if time is not None), name
+        compared += 1
+    assert compared >= 40

@@ -168,7 +168,7 @@ def frames(
     explain: Annotated[bool, typer.Option("--explain", help="How each count was proved.")] = False,
     timestamps: Annotated[
         bool,
-        typer.Option("--timestamps", help="The time of every frame in seconds, where an index tells it."),
+        typer.Option("--timestamps", help="The time of every frame in seconds."),
     ] = False,
     log_format: Logs = LogFormat.TEXT,
 ) -> None:

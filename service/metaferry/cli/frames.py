@@ -17,7 +17,8 @@ FRAME_TITLES: Final = Text("   frames  digits  video", style="bold")
 def frame_json(found: FrameCount, *, explain: bool = False, times: bool = False) -> dict[str, Any]:
     """What a line of JSON holds; `reason` says why `frames` is null, and is "" otherwise.
 
-    explain, times: adds `explain`, a list of lines, and `timestamps`, seconds or null.
+    explain, times: adds `explain`, a list of lines, and `timestamps`, seconds or null, with
+    `no_timestamps`, why they are null.
     """
     line: dict[str, Any] = {
         "path": found.path,
@@ -33,6 +34,7 @@ def frame_json(found: FrameCount, *, explain: bool = False, times: bool = False)
         line["explain"] = list(found.explain)
     if times:
         line["timestamps"] = None if found.times is None else [float(time) for time in found.times]
+        line["no_timestamps"] = found.untimed
     return line
 
 
@@ -40,7 +42,7 @@ def frame_details(found: FrameCount, *, explain: bool, times: bool) -> list[Text
     """The lines below a video: how it was counted, and when its frames are shown."""
     lines = [f"{'':18}{safe(line)}" for line in found.explain] if explain else []
     if times and found.times is None:
-        lines.append(f"{'':18}no timestamps: no index tells them")
+        lines.append(f"{'':18}no timestamps: {found.untimed}")
     elif times and found.times is not None:
         lines.extend(f"{'':18}{index}  {float(time):.6f} s" for index, time in enumerate(found.times))
     return [Text(line, style="dim") for line in lines]

@@ -78,7 +78,7 @@ X264 = {"codec": "libx264", "options": {"bf": "3"}}
         lambda: synthetic.video(60, movflags="faststart", **X264),
         lambda: synthetic.video(6, pts=[0, 3, 50, 51, 900, 4000]),
         lambda: synthetic.video(25, format="mov"),
-        lambda: synthetic.video(99, format="avi"),
+        lambda: synthetic.video(99, format="avi", codec="msmpeg4v2"),
     ],
 )
 def test_times_are_those_of_the_decoder(make: Callable[[], bytes]) -> None:
@@ -189,7 +189,7 @@ def test_millions_of_empty_boxes_cost_little() -> None:
 
 
 def test_dropped_frames_of_an_avi_are_not_counted() -> None:
-    data = synthetic.video(6, format="avi", pts=[0, 1, 2, 5, 6, 9])
+    data = synthetic.video(6, format="avi", codec="msmpeg4v2", pts=[0, 1, 2, 5, 6, 9])
     found, _ = counted(data, times=True)
     assert found.explain[-1] == "idx1: 49 entries, 43 without bytes"
     assert found.frames == 6
@@ -245,7 +245,7 @@ def test_an_opendml_index_is_followed() -> None:
     data = opendml([b"one", b"", b"three!", b"four"])
     found, reads = counted(data, times=True)
     assert (found.frames, found.explain[-1]) == (3, "OpenDML: 4 entries, 1 without bytes")
-    assert found.times == (Fraction(0), Fraction(2, 25), Fraction(3, 25))
+    assert list(found.times or ()) == [Fraction(0), Fraction(2, 25), Fraction(3, 25)]
     assert reads.trips <= 4
     assert refused(opendml([b"one", b"two"], first_is_key=False)) == "the first chunk is no key frame"
     assert "cut" in refused(data[:-30])

@@ -38,9 +38,9 @@ import _socket
 from metaferry.media.frames import decode, worker
 from metaferry.media.frames.decode import Found
 honest = decode.count
-def count(file, *, extension, size, threads):
+def count(file, *, extension, size, threads, times):
     {instead}
-    return honest(file, extension=extension, size=size, threads=threads)
+    return honest(file, extension=extension, size=size, threads=threads, times=times)
 decode.count = count
 os._exit(worker.main())
 """
@@ -55,7 +55,15 @@ def instead(statement: str) -> tuple[str, ...]:
 
 
 def job(size: int) -> dict[str, Any]:
-    return {"size": size, "extension": "mp4", "threads": 1, "cpu_seconds": 60, "level": "decode"}
+    return {
+        "size": size,
+        "extension": "mp4",
+        "threads": 1,
+        "cpu_seconds": 60,
+        "level": "decode",
+        "times": False,
+        "proved": None,
+    }
 
 
 def serve(data: bytes) -> process.Serve:

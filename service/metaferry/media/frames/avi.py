@@ -9,10 +9,12 @@ the OpenDML AVI file format extensions 1.02.
 from __future__ import annotations
 
 import struct
+from array import array
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from metaferry.media.frames.model import Times
 from metaferry.media.frames.reading import Asking, Indexed, NoProof, Source
 
 #: Codecs of which one chunk is one frame, in upper case. MPEG-4 may be packed (two frames in one
@@ -98,9 +100,9 @@ def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
         f"{how}: {len(lengths)} entries, {len(lengths) - len(filled)} without bytes",
     )
     stamps = None
-    if times and video.rate:
+    if times and video.codec in _PLAIN:  # MPEG-4 may have B-frames, which are stored in another order
         unit = Fraction(video.scale, video.rate)
-        stamps = tuple((video.start + place) * unit for place in filled)
+        stamps = Times(unit, array("q", filled))
     return Indexed(len(filled), len(videos) > 1, explain, stamps)
 
 

@@ -14,18 +14,24 @@ import os
 import queue
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from metaferry.errors import Changed, Corrupt, Denied, NotFound, Unsupported
 from metaferry.media.frames import index
 from metaferry.media.frames.model import (
     CHANGED,
+    LEVEL_TIMES,
+    NO_COUNT,
+    NO_TIMES,
     NOT_PROVED,
     SEVERAL,
+    SOME_TIMES,
     UNKNOWN_SIZE,
     FrameCount,
     Level,
+    Times,
     digits_of,
 )
 from metaferry.media.frames.process import DeadlinePassed, Worker, WorkerFailed
@@ -44,13 +50,20 @@ BYTES_A_SECOND: Final = 250_000
 #: Videos whose index is asked for at a time: they wait for the store.
 INDICES_AT_ONCE: Final = 32
 
-#: frames, basis, reason, flags, explain, times.
-_Answer: TypeAlias = tuple[
-    int | None, str, str, tuple[str, ...], tuple[str, ...], tuple[Fraction, ...] | None
-]
-
 #: What S3 answers for one object in cold storage: denied, yet about this object alone.
 ARCHIVED: Final = "InvalidObjectState"
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one level says of a video; the fields are those of `FrameCount`."""
+
+    frames: int | None
+    basis: str = ""
+    reason: str = ""
+    flags: tuple[str, ...] = ()
+    times: Times | None = None
+    untimed: str = ""
 
 
 class Counter:
@@ -101,7 +114,11 @@ class Counter:
             reason = f"storage: {error}"
         except (Corrupt, Unsupported) as error:
             reason = f"storage: {error}"
-        return size, token, FrameCount(path, None, None, reason=reason)
+        return (
+            size,
+            token,
+            FrameCount(path, None, None, reason=reason, untimed=NO_COUNT if self.times else ""),
+        )
 
     def _ask_and_probe(self, path: str, *flags: str) -> tuple[int, str, FrameCount]:
         """Counts the version that is there now."""
@@ -128,86 +145,121 @@ class Counter:
 
     def _probe(self, path: str, size: int, token: str) -> FrameCount:
         if size == 0:
-            return FrameCount(path, None, None, reason="empty")
+            return FrameCount(path, None, None, reason="empty", untimed=NO_COUNT if self.times else "")
         allowed = self._deadline + size / BYTES_A_SECOND
         with contextlib.ExitStack() as held:
             ranges = Ranges(self._reads, path, size, token or None, time.monotonic() + allowed, held)
-            frames, basis, reason, flags, explain, times = self._levels(path, size, allowed, ranges)
+            explain: list[str] = []
+            answer = self._answer(path, size, allowed, ranges, explain)
         return FrameCount(
             path=path,
-            frames=frames,
-            digits=digits_of(frames),
-            basis="" if frames is None else basis,
-            flags=flags,
+            frames=answer.frames,
+            digits=digits_of(answer.frames),
+            basis="" if answer.frames is None else answer.basis,
+            flags=answer.flags,
             requests=ranges.requests,
             bytes=ranges.received,
-            reason=reason,
-            explain=explain,
-            times=times,
+            reason=answer.reason,
+            explain=tuple(explain),
+            times=answer.times,
+            untimed=self._untimed(answer),
         )
 
-    def _levels(self, path: str, size: int, allowed: float, ranges: Ranges) -> _Answer:
-        """What the levels that are allowed say, the cheapest that proves anything first."""
-        explain: list[str] = []
-        flags: tuple[str, ...]
+    def _untimed(self, answer: _Answer) -> str:
+        if not self.times or answer.times is not None:
+            return ""
+        return NO_COUNT if answer.frames is None else answer.untimed or LEVEL_TIMES
+
+    def _answer(self, path: str, size: int, allowed: float, ranges: Ranges, explain: list[str]) -> _Answer:
+        """What the levels say; `explain` gets a line for each thing that was looked at."""
         try:
-            container = None
-            if self._level != "decode":
-                source, container = index.open_source(size, ranges.fetch)
-                ranges.source = source
-                try:
-                    found = index.count(source, container, ranges.fetch, times=self.times)
-                    flags = (SEVERAL,) if found.several else ()
-                    return found.frames, "index", "", flags, found.explain, found.times
-                except NoProof as error:
-                    explain.append(f"index: {error}")
-                    if self._level == "index":
-                        return None, "", f"not proved: {error}", (), tuple(explain), None
-            job = {
-                "size": size,
-                "extension": _extension(path),
-                "threads": self._threads,
-                "cpu_seconds": allowed * self._threads,
-            }
-            # The packets of MP4 and AVI tell no more than their index does.
-            if self._level == "scan" or (self._level is None and container not in ("mp4", "avi")):
-                ranges.begin_again()
-                frames, reason, flags = self._ask_worker({**job, "level": "scan"}, ranges, allowed)
-                if frames is not None or self._level == "scan" or not reason.startswith(NOT_PROVED):
-                    return frames, "scan", reason, flags, tuple(explain), None
-                explain.append(f"scan: {reason.removeprefix(NOT_PROVED)}")
-            ranges.begin_again()
-            frames, reason, flags = self._ask_worker({**job, "level": "decode"}, ranges, allowed)
-            return frames, "decoded", reason, flags, tuple(explain), None
+            return self._levels(path, size, allowed, ranges, explain)
         except (DeadlinePassed, TimeoutError):
-            return None, "", f"deadline: not counted within {allowed:.0f} s", (), tuple(explain), None
+            return _Answer(None, reason=f"deadline: not counted within {allowed:.0f} s")
         except WorkerFailed as error:
             if self._stopping:
                 raise
-            return None, "", f"crashed: {error}", (), tuple(explain), None
+            return _Answer(None, reason=f"crashed: {error}")
 
-    def _ask_worker(
-        self, job: dict[str, Any], ranges: Ranges, seconds: float
-    ) -> tuple[int | None, str, tuple[str, ...]]:
+    def _levels(self, path: str, size: int, allowed: float, ranges: Ranges, explain: list[str]) -> _Answer:
+        """What the levels that are allowed say, the cheapest that proves anything first."""
+        container = known = None
+        if self._level != "decode":
+            source, container = index.open_source(size, ranges.fetch)
+            ranges.source = source
+            try:
+                found = index.count(source, container, ranges.fetch, times=self.times)
+            except NoProof as error:
+                explain.append(f"index: {error}")
+                if self._level == "index":
+                    return _Answer(None, reason=f"{NOT_PROVED}{error}")
+            else:
+                explain.extend(found.explain)
+                flags = (SEVERAL,) if found.several else ()
+                known = _Answer(found.frames, "index", "", flags, found.times)
+                if not self.times or found.times is not None or self._level == "index":
+                    return known
+                explain.append("index: it tells no times")
+        job = {
+            "size": size,
+            "extension": _extension(path),
+            "threads": self._threads,
+            "cpu_seconds": allowed * self._threads,
+            "times": self.times,
+            "proved": None if known is None else known.frames,
+        }
+        # The packets of MP4 and AVI tell no more than their index does, but for the times of MP4.
+        packets = container != "avi" and (known is not None or container != "mp4")
+        if self._level == "scan" or (self._level is None and packets):
+            ranges.begin_again()
+            answer = self._ask_worker("scan", job, ranges, allowed)
+            if known is not None:
+                answer = dataclasses.replace(known, times=answer.times, untimed=answer.untimed)
+            settled = answer.frames is not None and (not self.times or answer.untimed == NO_TIMES)
+            unreadable = answer.frames is None and not answer.reason.startswith(NOT_PROVED)
+            if self._level == "scan" or settled or unreadable or answer.times is not None:
+                return answer
+            explain.append(f"scan: {answer.reason.removeprefix(NOT_PROVED) or answer.untimed or LEVEL_TIMES}")
+        ranges.begin_again()
+        answer = self._ask_worker("decoded", job, ranges, allowed)
+        if known is not None and answer.frames in (None, known.frames):
+            # The same count with and without times; what does not decode has no times.
+            return dataclasses.replace(known, times=answer.times, untimed=answer.untimed or SOME_TIMES)
+        return answer
+
+    def _ask_worker(self, basis: str, job: dict[str, Any], ranges: Ranges, seconds: float) -> _Answer:
         worker = self._idle.get()
         try:
-            return _checked(worker.run(job, ranges.serve, seconds=seconds))
+            level = "scan" if basis == "scan" else "decode"
+            return _checked(basis, worker.run({**job, "level": level}, ranges.serve, seconds=seconds))
         finally:
             self._idle.put(worker)
 
 
-def _checked(answer: dict[str, Any]) -> tuple[int | None, str, tuple[str, ...]]:
-    """(frames, reason, flags) of a DONE message, which comes from where hostile files are parsed."""
+def _checked(basis: str, answer: dict[str, Any]) -> _Answer:
+    """What a DONE message says, which comes from where hostile files are parsed."""
     frames, reason, flags = answer.get("frames"), answer.get("reason"), answer.get("flags")
+    unit, untimed, ticks = answer.get("unit"), answer.get("untimed", ""), answer["ticks"]
     if (
         not (frames is None or (type(frames) is int and 0 <= frames < 1 << 53))
         or not isinstance(reason, str)
         or (frames is None) != bool(reason)
         or not isinstance(flags, list)
         or not all(isinstance(flag, str) for flag in flags)
+        or untimed not in ("", NO_TIMES, SOME_TIMES)
+        or not (unit is None or (_is_unit(unit) and len(ticks) == frames))
     ):
         raise WorkerFailed("the decoder process gave an answer that is none")
-    return frames, reason, tuple(flags)
+    times = None if unit is None else Times(Fraction(*unit), ticks)
+    return _Answer(frames, basis, reason, tuple(flags), times, untimed)
+
+
+def _is_unit(unit: object) -> bool:
+    return (
+        isinstance(unit, list)
+        and len(unit) == 2
+        and all(type(number) is int and 0 < number < 1 << 62 for number in unit)
+    )
 
 
 def _extension(path: str) -> str:

@@ -39,7 +39,8 @@ def count_frames(
         version that is there.
     level: at most this much work; "decode" decodes whatever an index says. Default: the index,
         then a scan where it proves nothing, then decoding where that proves nothing either.
-    times: also the presentation times, where the index tells them; the cache is not asked then.
+    times: also the presentation times, from the index, or else from the packets or from decoding;
+        the cache is not asked then.
     cache: asked first, and given every settled answer; saved now and then, and at the end.
     workers: processes at a time; default: one a core.
     deadline: seconds a video may take, to which its size adds (`BYTES_A_SECOND`).

@@ -10,15 +10,18 @@ storage or a file system, and raises nothing about the content: every file ends 
 from __future__ import annotations
 
 import errno
+from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, Final, NoReturn, Protocol
 
 import av
 from av.stream import Discard, Disposition
 
+from metaferry.media.frames import protocol
 from metaferry.media.frames.headers import ends_early
-from metaferry.media.frames.model import CORRUPT, DAMAGED, SEVERAL, TRUNCATED
+from metaferry.media.frames.model import CORRUPT, DAMAGED, NO_TIMES, SEVERAL, SOME_TIMES, TRUNCATED
 
 #: Demuxers of the consumer's extensions (docs/format.md); no playlist and no script among them.
 FORMATS: Final = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,hevc,m4v"
@@ -29,11 +32,18 @@ BUFFER: Final = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one decode gave: exact `frames`, or None and the `reason`; `flags` as in `model`."""
+    """What one decode gave: exact `frames`, or None and the `reason`; `flags` as in `model`.
+
+    ticks: when each frame is shown, in `unit` seconds, ascending, where that was asked for;
+    `untimed` (as in `model`) where they were and are not known.
+    """
 
     frames: int | None
     reason: str = ""
     flags: tuple[str, ...] = ()
+    ticks: array[int] | None = None
+    unit: Fraction = Fraction(1)
+    untimed: str = ""
 
 
 class Readable(Protocol):
@@ -46,18 +56,41 @@ class Readable(Protocol):
     def tell(self) -> int: ...
 
 
+class Stamps:
+    """Collects when frames are shown, in whatever order."""
+
+    def __init__(self) -> None:
+        self._ticks = array("q")
+        self._unit: Fraction | None = None
+        self._missing = 0
+
+    def add(self, pts: int | None, unit: Fraction | None) -> None:
+        """A frame that is shown at `pts * unit` seconds; None: it does not say when."""
+        if pts is None or not unit or (self._unit or unit) != unit or len(self._ticks) >= protocol.MAX_TICKS:
+            self._missing += 1
+        else:
+            self._unit = unit
+            self._ticks.append(pts)
+
+    def added_to(self, found: Found) -> Found:
+        """`found`, with the times of its frames or with why there are none."""
+        if self._missing or len(self._ticks) != found.frames:
+            return replace(found, untimed=SOME_TIMES if self._ticks else NO_TIMES)
+        return replace(found, ticks=array("q", sorted(self._ticks)), unit=self._unit or Fraction(1))
+
+
 class OutOfMemory(Exception):
     """The decoder met the memory limit of its process; the process should not be used again."""
 
 
-def count(file: Readable, *, extension: str, size: int, threads: int) -> Found:
+def count(file: Readable, *, extension: str, size: int, threads: int, times: bool = False) -> Found:
     """Counts the frames of the video in `file`, of `size` bytes.
 
     extension: of the media's name, "" for none; FFmpeg weighs it when it guesses the format.
     threads: decoding threads. The number of frames does not depend on it.
     Raises `OutOfMemory`, and what `file` itself raises where it is no error of the content.
     """
-    return opened(file, extension, lambda container, head: _count(container, head, size, threads))
+    return opened(file, extension, lambda container, head: _count(container, head, size, threads, times))
 
 
 def opened(file: Readable, extension: str, use: Callable[[Any, bytes], Found]) -> Found:
@@ -99,7 +132,7 @@ def only(container: Any, stream: Any) -> None:
             other.discard = Discard.all
 
 
-def _count(container: Any, head: bytes, size: int, threads: int) -> Found:
+def _count(container: Any, head: bytes, size: int, threads: int, times: bool) -> Found:
     videos = videos_of(container)
     if not videos:
         return Found(None, "no video stream")
@@ -111,7 +144,8 @@ def _count(container: Any, head: bytes, size: int, threads: int) -> Found:
     stream.codec_context.thread_type = "AUTO"
     stream.codec_context.thread_count = threads
 
-    frames, corrupt, fault = _decode(container, stream)
+    stamps = Stamps() if times else None
+    frames, corrupt, fault = _decode(container, stream, stamps)
     fault = fault or _contradiction(container, stream, frames, size)
     if fault:
         return Found(None, f"decode errors: {fault}", (*flags, DAMAGED))
@@ -119,10 +153,11 @@ def _count(container: Any, head: bytes, size: int, threads: int) -> Found:
         flags.append(CORRUPT)
     if ends_early(head, size):
         flags.append(TRUNCATED)
-    return Found(frames, flags=tuple(flags))
+    found = Found(frames, flags=tuple(flags))
+    return found if stamps is None else stamps.added_to(found)
 
 
-def _decode(container: Any, stream: Any) -> tuple[int, bool, str]:
+def _decode(container: Any, stream: Any, stamps: Stamps | None) -> tuple[int, bool, str]:
     """(frames, whether some are visibly damaged, the first error in words and how much decoded)."""
     frames = errors = 0
     corrupt = False
@@ -147,6 +182,8 @@ def _decode(container: Any, stream: Any) -> tuple[int, bool, str]:
             continue
         for frame in decoded:
             frames += 1
+            if stamps is not None:
+                stamps.add(frame.pts, frame.time_base)
             corrupt = corrupt or frame.is_corrupt
     if errors:
         return frames, corrupt, f"{first} ({frames} frames decode, {errors} errors)"

@@ -7,10 +7,11 @@ either exact or it is not given: `frames` is None, and `reason` says why in one 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, overload
 
 #: How much work a count may cost: ranged reads of the container's index; or reading all packets
 #: where the index proves nothing; or decoding, and nothing else, as the ground truth. Every level
@@ -40,7 +41,33 @@ TRUNCATED: Final = "truncated"  # shorter than its header says, yet everything t
 #: How a reason begins where the level that was asked for proves nothing.
 NOT_PROVED: Final = "not proved: "
 
+# Why there are no times where they were asked for: closed, documented in docs/frames.md.
+NO_TIMES: Final = "the stream carries no times"  # raw HEVC and raw MPEG video
+SOME_TIMES: Final = "some frames carry no time"
+LEVEL_TIMES: Final = "the level that was asked for tells no times"
+NO_COUNT: Final = "not counted"
+
 _ABOUT_THE_CONTENT: Final = ("empty", "unreadable: ", "no video stream", "decode errors: ")
+
+
+@dataclass(frozen=True, slots=True)
+class Times(Sequence[Fraction]):
+    """When each frame is shown: `ticks[i] * unit` seconds, ascending; 8 bytes a frame."""
+
+    unit: Fraction
+    ticks: array[int]
+
+    def __len__(self) -> int:
+        return len(self.ticks)
+
+    @overload
+    def __getitem__(self, index: int) -> Fraction: ...
+    @overload
+    def __getitem__(self, index: slice) -> Times: ...
+    def __getitem__(self, index: int | slice) -> Fraction | Times:
+        if isinstance(index, slice):
+            return Times(self.unit, self.ticks[index])
+        return self.ticks[index] * self.unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +86,9 @@ class FrameCount:
     cached: whether the answer came from the cache.
     explain: how the count was proved, or why a cheaper level did not prove it, a line each; never
         cached.
-    times: presentation time of every frame in seconds, ascending, where they were asked for and
-        the index tells them; never cached.
+    times: presentation time of every frame in seconds, ascending, where they were asked for; never
+        cached.
+    untimed: why `times` is None where they were asked for: one of the constants above; else "".
     """
 
     path: str
@@ -73,7 +101,8 @@ class FrameCount:
     reason: str = ""
     cached: bool = False
     explain: tuple[str, ...] = ()
-    times: tuple[Fraction, ...] | None = None
+    times: Times | None = None
+    untimed: str = ""
 
     @property
     def settled(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Final
 from metaferry.media.frames import codecs
 from metaferry.media.frames import mp4_tables as tables
 from metaferry.media.frames.mp4_boxes import Box, Budget, box_at, children, find_moov, only
-from metaferry.media.frames.mp4_edits import shown
+from metaferry.media.frames.mp4_edits import offset, shown
 from metaferry.media.frames.mp4_fragments import Defaults, Fragments, defaults_of
 from metaferry.media.frames.mp4_hints import MOOF, hints, merged
 from metaferry.media.frames.mp4_tracks import MAX_TRACKS, first_video
@@ -60,7 +60,8 @@ def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
         if len(mvex) != 1:
             raise NoProof("fragments without an mvex box, or several of them")
         defaults = yield from _defaults(source, mvex[0], track.number, budget)
-        return (yield from _fragmented(source, moov, track, defaults, several, budget, explain, times))
+        moved = offset(track, movie_scale) if times else None
+        return (yield from _fragmented(source, moov, track, defaults, several, budget, explain, moved))
     places = tables.check_places(track, source.size)
     frames, stamps = shown(track, movie_scale, times=times)
     yield from _look_at_samples(source, track, places)
@@ -85,13 +86,14 @@ def _fragmented(
     several: bool,
     budget: Budget,
     explain: list[str],
-    times: bool,
+    moved: int | None,
 ) -> Asking[Indexed]:
     """Sums the trun boxes of every moof, over the whole chain of top-level boxes.
 
     FFmpeg ignores the edit list of such a file (measured), so nothing is left out.
+    moved: by how much the times are earlier than the boxes say; None where times are not asked for.
     """
-    sums = Fragments(track, defaults, source.size)
+    sums = Fragments(track, defaults, source.size, offset=moved)
     if source.size <= WHOLE_FILE:
         yield from source.fetch([(0, source.size)])
     known = [] if source.size <= WHOLE_FILE else (yield from hints(source, moov, budget))
@@ -122,7 +124,7 @@ def _fragmented(
         if sums.first is None:
             raise NoProof("a fragment that does not tell where its samples are")
         yield from _look_at_samples(source, track, iter([sums.first]))
-    return Indexed(sums.frames, several, tuple(explain))
+    return Indexed(sums.frames, several, tuple(explain), sums.times)
 
 
 def _look_at_samples(source: Source, track: tables.Track, places: Iterator[tables.Span]) -> Asking[None]:

@@ -14,17 +14,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
 
+from metaferry.media.frames.model import Times
 from metaferry.media.frames.mp4_numbers import LONGEST, expand, numbers, rescale, runs, u32
 from metaferry.media.frames.mp4_tables import Track
 from metaferry.media.frames.reading import NoProof
 
 
-def shown(track: Track, movie_scale: int, *, times: bool) -> tuple[int, tuple[Fraction, ...] | None]:
+def shown(track: Track, movie_scale: int, *, times: bool) -> tuple[int, Times | None]:
     """How many samples FFmpeg shows, and their presentation times in seconds when asked for."""
     count = track.samples.count
     if not count:
         track.notes.append("no samples")
-        return 0, () if times else None
+        return 0, Times(Fraction(1, track.scale), array("q")) if times else None
     if not track.first_is_sync:
         raise NoProof("the first sample is no sync sample")
     edits = _edits(track, movie_scale)
@@ -56,7 +57,25 @@ def shown(track: Track, movie_scale: int, *, times: bool) -> tuple[int, tuple[Fr
         raise NoProof("samples before the first sync sample are shown")
     if not times:
         return len(keep), None
-    return len(keep), tuple(Fraction(stamp, track.scale) for stamp in sorted(stamps))
+    return len(keep), Times(Fraction(1, track.scale), array("q", sorted(stamps)))
+
+
+def offset(track: Track, movie_scale: int) -> int | None:
+    """How much earlier the samples of a fragmented file are shown, in ticks of the track.
+
+    FFmpeg (`mov_build_index`) leaves no sample out there, and only moves their times. None for an
+    edit list of several pieces.
+    """
+    empty = 0
+    begins: int | None = None
+    for index, (duration, start, _) in enumerate(_entries(track.edits)):
+        if start == -1 and not index:
+            empty = rescale(duration, track.scale, movie_scale)
+        elif start < 0 or begins is not None:
+            return None
+        else:
+            begins = start
+    return (begins or 0) - empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +92,9 @@ class _Edits:
 
 
 def _edits(track: Track, scale: int) -> _Edits | None:
-    data = track.edits
-    if not data:
-        return None
-    wide, count = data[0] == 1, u32(data, 4)
-    width = 20 if wide else 12
-    if count > 64 or 8 + count * width > len(data):
-        raise NoProof("an edit list that is cut, or longer than 64 entries")
+    entries = _entries(track.edits)
     empty, found = 0, None
-    for index in range(count):
-        duration, start, rate = struct.unpack_from(">Qqi" if wide else ">Iii", data, 8 + index * width)
+    for duration, start, rate in entries:
         if start == -1 and found is None:
             empty += rescale(duration, track.scale, scale)
         elif start < 0 or found is not None:
@@ -92,12 +104,23 @@ def _edits(track: Track, scale: int) -> _Edits | None:
         else:
             found = _Edits(empty, start, rescale(duration, track.scale, scale), track.scale)
     if found is None:
-        if count:
+        if entries:
             raise NoProof("an edit list that shows nothing")
         return None
     if not found.duration:
         raise NoProof("an edit list without a duration")
     return found
+
+
+def _entries(data: bytes) -> list[tuple[int, int, int]]:
+    """(duration in ticks of the movie, start in ticks of the track, rate) of an elst box, or of none."""
+    if not data:
+        return []
+    wide, count = data[0] == 1, u32(data, 4)
+    width = 20 if wide else 12
+    if count > 64 or 8 + count * width > len(data):
+        raise NoProof("an edit list that is cut, or longer than 64 entries")
+    return list(struct.iter_unpack(">Qqi" if wide else ">Iii", data[8 : 8 + count * width]))
 
 
 def _covers(edits: _Edits, stts: list[tuple[int, int]], count: int) -> bool:

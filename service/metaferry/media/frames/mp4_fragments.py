@@ -7,10 +7,13 @@ before it. FFmpeg ignores the edit list of such a file (measured), and so does t
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
+from metaferry.media.frames.model import Times
 from metaferry.media.frames.mp4_numbers import LONGEST, numbers, runs, u32
 from metaferry.media.frames.mp4_tables import MAX_SAMPLES, Span, Track, check_places
 from metaferry.media.frames.reading import NoProof
@@ -38,7 +41,8 @@ def defaults_of(trex: bytes) -> Defaults:
 class Fragments:
     """Sums the trun boxes of one track, fragment by fragment."""
 
-    def __init__(self, track: Track, defaults: Defaults, size: int) -> None:
+    def __init__(self, track: Track, defaults: Defaults, size: int, *, offset: int | None = None) -> None:
+        """offset: how much earlier samples are shown than their boxes say; None: times are not asked for."""
         self.frames = track.samples.count  # a hybrid file has its first samples in moov
         self.fragments = 0
         self.first: Span | None = None
@@ -47,12 +51,23 @@ class Fragments:
         self._size = size
         self._at = 0  # where the next run lies that does not say it
         self._next = 0  # decode time before which no other fragment may begin
+        self._offset = offset or 0
+        self._moof = -1
+        # What FFmpeg makes of samples both in moov and in fragments is left to it.
+        self._ticks = array("q") if offset is not None and not self.frames else None
         if self.frames:
             if not track.first_is_sync:
                 raise NoProof("the first sample is no sync sample")
             self.first = next(iter(check_places(track, size)))
             stts = runs(track.parts.get(b"stts", b""), "stts", signed=False)
             self._next = sum(number * delta for number, delta in stts)
+
+    @property
+    def times(self) -> Times | None:
+        """When the samples are shown; None where that was not asked for, or is not certain."""
+        if self._ticks is None:
+            return None
+        return Times(Fraction(1, self._track.scale), array("q", sorted(self._ticks)))
 
     def add(self, boxes: list[tuple[bytes, bytes]], moof: int) -> None:
         """The traf box of a moof that begins at `moof`; those of other tracks are passed over."""
@@ -86,6 +101,9 @@ class Fragments:
             if begins < self._next:
                 raise NoProof("fragments that overlap in time")
             self._next = begins
+        if not times or moof == self._moof:
+            self._ticks = None  # FFmpeg takes the time from sidx, or from the run before
+        self._moof = moof
         if any(kind in (b"senc", b"saiz") for kind, _ in boxes):
             raise NoProof("encrypted")
         self._at = base
@@ -129,8 +147,22 @@ class Fragments:
         if self._at < 0 or self._at + length > self._size:
             raise NoProof("samples behind the end of the file: it is cut")
         self._at += length
+        self._note_times(count, columns.get(0x100), duration, columns.get(0x800))
         self._next += sum(columns[0x100]) if 0x100 in columns else count * duration
         self.frames += count
+
+    def _note_times(
+        self, count: int, durations: Sequence[int] | None, duration: int, offsets: Sequence[int] | None
+    ) -> None:
+        if self._ticks is None:
+            return
+        if offsets is not None and any(offset >= LONGEST for offset in offsets):
+            self._ticks = None  # negative: FFmpeg moves all times by the greatest it has seen so far
+            return
+        at = self._next - self._offset
+        for index in range(count):
+            self._ticks.append(at if offsets is None else at + offsets[index])
+            at += duration if durations is None else durations[index]
 
     def _check_leading(self, offsets: Sequence[int], durations: Sequence[int] | None, duration: int) -> None:
         at = 0

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -66,7 +67,7 @@ class Worker:
         return None if self._process is None else self._process.pid
 
     def run(self, job: dict[str, Any], serve: Serve, *, seconds: float) -> dict[str, Any]:
-        """Has one video counted within `seconds`; the content of its DONE message.
+        """Has one video counted within `seconds`; the content of its DONE message, and its "ticks".
 
         Raises `DeadlinePassed` and `WorkerFailed`, after which the process is gone and the next
         call starts another; `MetaferryError` when no worker can be started at all; and what
@@ -75,12 +76,18 @@ class Worker:
         if self._process is None:
             self._start()
         deadline = self._clock() + seconds
+        ticks = array("q")
         try:
             self._send(protocol.json_message(protocol.JOB, job), deadline)
             while True:
                 kind, payload = self._receive(deadline)
                 if kind == protocol.DONE:
-                    return protocol.content(payload)
+                    return {**protocol.content(payload), "ticks": ticks}
+                if kind == protocol.TICKS and not len(payload) % 8:
+                    ticks.frombytes(payload)
+                    if len(ticks) > protocol.MAX_TICKS:
+                        raise protocol.ProtocolError(f"more than {protocol.MAX_TICKS} ticks")
+                    continue
                 if kind != protocol.READ:
                     raise protocol.ProtocolError(f"a message of kind {kind!r}")
                 start, length = protocol.RANGE.unpack(payload)

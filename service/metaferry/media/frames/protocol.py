@@ -5,10 +5,12 @@ bytes; the worker ends with what it found. It knows no path, no URL and no crede
 refuse a message that is longer than its kind may be: what a worker says after a hostile file is
 as little to be trusted as the file.
 
-    run -> worker    JOB json      {"size", "extension", "threads", "cpu_seconds", "level"}
+    run -> worker    JOB json      {"size", "extension", "threads", "cpu_seconds", "level", "times",
+                                   "proved"}
                      DATA bytes    the answer to the READ before it
     worker -> run    HELLO json    {"pid", "av"}: once, when it is ready
                      READ          offset and length, two 8-byte integers
+                     TICKS         8-byte integers: when frames are shown, ascending; any number
                      DONE json     what `decode.Found` holds
 """
 
@@ -23,6 +25,7 @@ JOB: Final = b"J"
 DATA: Final = b"D"
 HELLO: Final = b"H"
 READ: Final = b"R"
+TICKS: Final = b"T"
 DONE: Final = b"E"
 
 #: A kind (one byte) and the length of what follows.
@@ -32,12 +35,17 @@ RANGE: Final = struct.Struct("<QQ")
 #: The longest range one READ may ask for, in bytes.
 MAX_READ: Final = 8 << 20
 
+#: Most ticks in one message, and of one video: ten days at 25 frames a second.
+TICKS_A_MESSAGE: Final = 1 << 16
+MAX_TICKS: Final = 25_000_000
+
 #: Longest payload of each kind, in bytes.
 LONGEST: Final = {
     JOB: 64 << 10,
     DATA: MAX_READ,
     HELLO: 64 << 10,
     READ: RANGE.size,
+    TICKS: 8 * TICKS_A_MESSAGE,
     DONE: 64 << 10,
 }
 

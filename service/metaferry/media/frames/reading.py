@@ -12,8 +12,9 @@ from __future__ import annotations
 import bisect
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Final, TypeAlias, TypeVar
+
+from metaferry.media.frames.model import Times
 
 T = TypeVar("T")
 
@@ -50,14 +51,13 @@ class Indexed:
     """What an index proves.
 
     frames: N. several: whether there is more than one video stream. explain: how it was proved,
-    a line each. times: presentation time of every frame in seconds, ascending, when asked for and
-    known; None otherwise.
+    a line each. times: when every frame is shown, when asked for and known; None otherwise.
     """
 
     frames: int
     several: bool = False
     explain: tuple[str, ...] = ()
-    times: tuple[Fraction, ...] | None = None
+    times: Times | None = None
 
 
 class Source:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import av
 
 from metaferry.media.frames import codecs
-from metaferry.media.frames.decode import Found, Readable, only, opened, raise_if_memory, videos_of
+from metaferry.media.frames.decode import Found, Readable, Stamps, only, opened, raise_if_memory, videos_of
 from metaferry.media.frames.headers import ends_early
 from metaferry.media.frames.model import NOT_PROVED, SEVERAL, TRUNCATED
 from metaferry.media.frames.reading import NoProof
@@ -25,33 +25,60 @@ Shows = Callable[[bytes, int], int]
 _FORMATS: Final = ("matroska", "mpeg", "hevc")
 
 
-def count(file: Readable, *, extension: str, size: int, threads: int) -> Found:
-    """As `decode.count`; a `reason` that begins with `not proved: ` leaves it to decoding."""
-    return opened(file, extension, lambda container, head: _count(container, head, size))
+def count(file: Readable, *, extension: str, size: int, times: bool, proved: int | None) -> Found:
+    """As `decode.count`; a `reason` that begins with `not proved: ` leaves it to decoding.
+
+    proved: how many frames an index has proved to have a packet each, so that only their times
+    are asked for here; another number of packets is no proof.
+    """
+    stamps = Stamps() if times else None
+    return opened(file, extension, lambda container, head: _count(container, head, size, stamps, proved))
 
 
-def _count(container: Any, head: bytes, size: int) -> Found:
+def _count(container: Any, head: bytes, size: int, stamps: Stamps | None, proved: int | None) -> Found:
     videos = videos_of(container)
     if not videos:
         return Found(None, "no video stream")
     stream = videos[0]
     flags = [SEVERAL] if len(videos) > 1 else []
     format = container.format.name.partition(",")[0]
-    if format not in _FORMATS or stream.codec_context is None:
+    if (format not in _FORMATS and proved is None) or stream.codec_context is None:
         return Found(None, f"{NOT_PROVED}packets of {format} are no proof")
     try:
-        frames = _packets(container, stream, format)
+        only(container, stream)
+        frames = (
+            _packets(container, stream, format, stamps)
+            if proved is None
+            else _times(container, stream, stamps, proved)
+        )
     except NoProof as error:
         return Found(None, f"{NOT_PROVED}{error}", tuple(flags))
     if ends_early(head, size):
         flags.append(TRUNCATED)
-    return Found(frames, flags=tuple(flags))
+    found = Found(frames, flags=tuple(flags))
+    return found if stamps is None else stamps.added_to(found)
 
 
-def _packets(container: Any, stream: Any, format: str) -> int:
+def _times(container: Any, stream: Any, stamps: Stamps | None, proved: int) -> int:
+    """The times of the packets of a stream that has `proved` frames, a packet each."""
+    packets = 0
+    try:
+        for packet in container.demux(stream):
+            if packet.size and not packet.is_discard:
+                packets += 1
+                if stamps is not None:
+                    stamps.add(packet.pts, packet.time_base)
+    except av.FFmpegError as error:
+        raise_if_memory(error)
+        raise NoProof("reading stopped in the middle") from error
+    if packets != proved:
+        raise NoProof(f"{packets} packets, where the index has {proved}")
+    return packets
+
+
+def _packets(container: Any, stream: Any, format: str, stamps: Stamps | None) -> int:
     name = stream.codec_context.name
     extradata = stream.codec_context.extradata or b""
-    only(container, stream)
     shows = _rule(name, format, extradata)
     frames = number = 0
     first: int | None = None
@@ -65,7 +92,10 @@ def _packets(container: Any, stream: Any, format: str) -> int:
                 first = packet.pts
             elif first is not None and packet.pts is not None and packet.pts < first:
                 raise NoProof("pictures before the first key picture are shown")
-            frames += shows(bytes(packet), number)
+            shown = shows(bytes(packet), number)
+            frames += shown
+            if stamps is not None and shown:
+                stamps.add(packet.pts if shown == 1 else None, packet.time_base)
             number += 1
     except av.FFmpegError as error:
         raise_if_memory(error)

@@ -15,7 +15,6 @@ import os
 import pkgutil
 import resource
 import sys
-from dataclasses import asdict
 from typing import Any, Final
 
 import av
@@ -48,11 +47,15 @@ def main() -> int:
         size = int(job["size"])
         file = RemoteFile(channel, size)
         try:
-            work = scan.count if job["level"] == "scan" else decode.count
-            found = work(file, extension=str(job["extension"]), size=size, threads=int(job["threads"]))
+            name, times = str(job["extension"]), bool(job["times"])
+            if job["level"] == "scan":
+                found = scan.count(file, extension=name, size=size, times=times, proved=job["proved"])
+            else:
+                threads = int(job["threads"])
+                found = decode.count(file, extension=name, size=size, threads=threads, times=times)
         except (MemoryError, decode.OutOfMemory):
             return 70  # a process that ran out of memory is not trusted with the next file
-        channel.send(protocol.json_message(protocol.DONE, asdict(found)))
+        channel.answer(found)
     return 0
 
 
@@ -117,6 +120,25 @@ class Channel:
         view = memoryview(data)
         while view:
             view = view[os.write(self._sink, view) :]
+
+    def answer(self, found: decode.Found) -> None:
+        """Ends the job with what was found."""
+        if found.ticks is not None:
+            for start in range(0, len(found.ticks), protocol.TICKS_A_MESSAGE):
+                part = found.ticks[start : start + protocol.TICKS_A_MESSAGE]
+                self.send(protocol.message(protocol.TICKS, part.tobytes()))
+        self.send(
+            protocol.json_message(
+                protocol.DONE,
+                {
+                    "frames": found.frames,
+                    "reason": found.reason,
+                    "flags": found.flags,
+                    "unit": None if found.ticks is None else [found.unit.numerator, found.unit.denominator],
+                    "untimed": found.untimed,
+                },
+            )
+        )
 
     def _exactly(self, length: int) -> bytes:
         data = bytearray()
