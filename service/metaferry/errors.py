@@ -8,6 +8,7 @@ A caller who catches :class:`MetaferryError` catches all of them. The tree::
     ├── SchemaError                    1    a schema.json that is not one, with line and column
     ├── SafetyStop                     5    a limit of the policy stopped the run before its first write
     ├── LeaseHeld                      11   another run is writing to this datasource
+    ├── LeaseLost                      11   another run may write to it by now; this one stopped
     ├── Interrupted                    130 or 143, after a drain; the next run goes on
     └── StorageError                   1    one of the closed list below; `retryable` says what to do
         ├── Throttled                  the store asks for less (429, 503 SlowDown); retryable
@@ -70,6 +71,12 @@ class SafetyStop(MetaferryError):
 
 class LeaseHeld(MetaferryError):
     """Another run holds the lease of this datasource."""
+
+    exit_code = 11
+
+
+class LeaseLost(MetaferryError):
+    """This run's lease ended while it was under way. It has written nothing since it noticed."""
 
     exit_code = 11
 

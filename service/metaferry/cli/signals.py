@@ -19,7 +19,7 @@ def stopping(say: Callable[[str], None]) -> Iterator[Stop]:
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.requested:
+        if stop.signal is not None:
             # As if there were no handler: the parent sees which signal it was.
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
