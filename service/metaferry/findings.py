@@ -48,6 +48,7 @@ class Code(StrEnum):
     SCHEMA_CHANGED = "schema.changed"  # schema.json gains or changes entries
     SCHEMA_UNCOVERED = "schema.uncovered"  # a key that no schema entry describes
     STORAGE_NOT_ATOMIC = "storage.not_atomic"  # this file system cannot rename
+    STORAGE_NO_CONDITIONS = "storage.no_conditions"  # this store has no conditional writes
 
 
 @dataclass(frozen=True, slots=True)

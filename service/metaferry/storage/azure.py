@@ -59,7 +59,7 @@ class AzureAdapter:
         self._url = url
         self._concurrency = concurrency
         self._page_size = page_size if page_size is not None else 5000
-        self._traits = Traits(listing_md5=True, conditional=True, one_loop=True)
+        self._traits = Traits(listing_md5=True, conditional=True, one_loop=True, own_clock=True)
         self._fs: Any = None
         self._client: Any = None
         self._opening = asyncio.Lock()

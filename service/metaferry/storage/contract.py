@@ -93,6 +93,10 @@ class Traits:
     remote: what one process writes, another one sees. False for memory.
     one_loop: the client is a pure Python one on an event loop, which one core keeps busy: several
         processes write faster.
+    own_clock: `Entry.mtime` is when the store got the put, by the store's clock, whoever sent it. On a
+        mounted file system it can be the clock of the machine that wrote.
+    conditions_vary: some stores behind this protocol take a condition and ignore it, without a word;
+        `Retrying.probe_conditions` finds out.
     """
 
     listing_md5: bool
@@ -100,6 +104,8 @@ class Traits:
     atomic: bool = True
     remote: bool = True
     one_loop: bool = False
+    own_clock: bool = False
+    conditions_vary: bool = False
 
 
 @runtime_checkable

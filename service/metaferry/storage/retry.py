@@ -248,6 +248,10 @@ class Retrying:
             await self.delete(path)
         return self.traits.conditional
 
+    def without_conditions(self) -> None:
+        """What `probe_conditions` found out earlier: this store ignores conditions."""
+        self._honours_conditions = False
+
     async def close(self) -> None:
         await self._adapter.close()
 

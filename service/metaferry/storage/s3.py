@@ -66,7 +66,10 @@ class S3Adapter:
         self._url = url
         self._concurrency = concurrency
         self._page_size = page_size if page_size is not None else 1000
-        self._learned = learned or Learned(url, Traits(listing_md5=True, conditional=True, one_loop=True))
+        traits = Traits(
+            listing_md5=True, conditional=True, one_loop=True, own_clock=True, conditions_vary=True
+        )
+        self._learned = learned or Learned(url, traits)
         self._fs: Any = None
         self._retired: list[Any] = []
 

@@ -1,0 +1,111 @@
+"""Whether a store honours conditions: asked once in thirty days, and believed in between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from metaferry.runs.conditions import learn_conditions
+from metaferry.storage.contract import ANYTHING, Precondition, Stamp, Traits
+from metaferry.storage.memory import MemoryAdapter
+from metaferry.storage.retry import Policy, Retrying
+
+NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
+KEY = "state/traits.json"
+
+
+class Server(MemoryAdapter):
+    """Speaks a protocol that not every server keeps to; this one does, or does not."""
+
+    def __init__(self, *, honours: bool, vary: bool = True) -> None:
+        super().__init__(f"conditions-{uuid.uuid4().hex}")
+        self.honours = honours
+        self.probes = 0
+        self._own = Traits(listing_md5=True, conditional=True, conditions_vary=vary)
+
+    @property
+    def traits(self) -> Traits:
+        return self._own
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        self.probes += "probe" in path
+        return await super().put(path, data, only_if=only_if if self.honours else ANYTHING)
+
+
+def learn(server: Server, *, now: datetime = NOW) -> Retrying:
+    storage = Retrying(server, Policy(retry_for=0))
+    asyncio.run(learn_conditions([(storage, "state/probe")], storage, KEY, now))
+    return storage
+
+
+def remembered(storage: Retrying) -> dict[str, object]:
+    value = json.loads(asyncio.run(storage.read(KEY)).data)
+    assert value["version"] == 1
+    found = value["stores"][storage.url]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("honours", [True, False])
+def test_it_is_found_out_once_and_remembered(honours: bool) -> None:
+    server = Server(honours=honours)
+    first = learn(server)
+    assert first.traits.conditional is honours
+    assert remembered(first) == {"conditional": honours, "asked": NOW.isoformat()}
+    assert server.probes == 2
+    again = learn(server, now=NOW + timedelta(days=30))
+    assert again.traits.conditional is honours
+    assert (server.probes, again.requests.put, again.requests.get) == (2, 0, 1), "one read a run"
+
+
+@pytest.mark.parametrize("later", [timedelta(days=31), timedelta(seconds=-1)])
+def test_it_is_asked_again_after_thirty_days_and_when_the_date_cannot_be(later: timedelta) -> None:
+    server = Server(honours=False)
+    learn(server)
+    server.honours = True
+    assert learn(server, now=NOW + later).traits.conditional
+    assert server.probes == 4
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b'{"version": 2, "stores": {}}',
+        b'{"version": 1, "stores": []}',
+        b'{"version": 1}',
+        b'{"version": 1, "stores": {"URL": {"conditional": "no", "asked": "2026-11-22T00:00:00+00:00"}}}',
+        b'{"version": 1, "stores": {"URL": {"conditional": false, "asked": "2026-11-22T00:00:00"}}}',
+        b'{"version": 1, "stores": {"URL": 7}}',
+    ],
+)
+def test_what_is_damaged_is_asked_again(data: bytes) -> None:
+    server = Server(honours=True)
+    asyncio.run(server.put(KEY, data.replace(b"URL", server.url.encode())))
+    storage = learn(server)
+    assert storage.traits.conditional
+    assert server.probes == 2
+    assert remembered(storage)["conditional"] is True
+
+
+def test_stores_beside_it_are_kept() -> None:
+    server = Server(honours=True)
+    other = {"conditional": False, "asked": NOW.isoformat()}
+    text = json.dumps({"version": 1, "stores": {"s3://elsewhere/": other}})
+    asyncio.run(server.put(KEY, text.encode()))
+    storage = learn(server)
+    stores = json.loads(asyncio.run(storage.read(KEY)).data)["stores"]
+    assert stores["s3://elsewhere/"] == other
+    assert set(stores) == {"s3://elsewhere/", storage.url}
+
+
+def test_where_the_protocol_leaves_no_doubt_nothing_is_asked() -> None:
+    server = Server(honours=True, vary=False)
+    storage = learn(server)
+    assert (storage.requests.put, storage.requests.get) == (0, 0)
