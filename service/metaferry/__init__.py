@@ -19,6 +19,7 @@ from metaferry.errors import (
     Interrupted,
     JobError,
     LeaseHeld,
+    LeaseLost,
     MetaferryError,
     SafetyStop,
     SchemaError,
@@ -29,10 +30,11 @@ from metaferry.findings import Code, Finding, Severity
 from metaferry.progress import Progress, Stop
 
 if TYPE_CHECKING:
-    from metaferry.api import count_frames, plan, sync
+    from metaferry.api import count_frames, plan, sync, unlock
     from metaferry.job import Job
     from metaferry.media.frames.model import FrameCount
     from metaferry.planning.formats import PlanReport, RunReport
+    from metaferry.runs.leased import Unlocked
 
 __all__ = [
     "Code",
@@ -42,6 +44,7 @@ __all__ = [
     "Job",
     "JobError",
     "LeaseHeld",
+    "LeaseLost",
     "MetaferryError",
     "PlanReport",
     "Progress",
@@ -51,11 +54,13 @@ __all__ = [
     "Severity",
     "Stop",
     "StorageError",
+    "Unlocked",
     "UsageError",
     "__version__",
     "count_frames",
     "plan",
     "sync",
+    "unlock",
 ]
 
 __version__: Final = "0.1.0"
@@ -66,9 +71,11 @@ _LAZY: Final = {
     "Job": "metaferry.job",
     "PlanReport": "metaferry.planning.formats",
     "RunReport": "metaferry.planning.formats",
+    "Unlocked": "metaferry.runs.leased",
     "count_frames": "metaferry.api",
     "plan": "metaferry.api",
     "sync": "metaferry.api",
+    "unlock": "metaferry.api",
 }
 
 

@@ -1,4 +1,4 @@
-"""The calls of the library: what `metaferry.plan`, `metaferry.sync` and `metaferry.count_frames` are.
+"""The calls of the library: what `metaferry.plan`, `sync`, `unlock` and `count_frames` are.
 
 Each takes what a user has at hand (the path of a job file, a `Job`, a URL), opens what it needs,
 closes it again, prints nothing and raises `MetaferryError` subclasses only. All of them are
@@ -18,6 +18,7 @@ from metaferry.progress import Progress, Stop
 if TYPE_CHECKING:
     from metaferry.media.frames.model import FrameCount, Level
     from metaferry.planning.formats import PlanReport, RunReport
+    from metaferry.runs.leased import Unlocked
     from metaferry.storage.contract import Storage
 
 #: A job, or the path of its file.
@@ -61,6 +62,16 @@ def sync(
     from metaferry.runs import run
 
     return run.sync(_job(job), prefix=prefix, limit=_positive(limit), progress=progress, stop=stop)
+
+
+def unlock(job: AnyJob) -> Unlocked:
+    """Takes away the lease of the job's datasource, whoever holds it; tells who that was.
+
+    For a lease that is stuck. A run that is still there notices at its next renewal, and stops writing.
+    """
+    from metaferry.runs import leased
+
+    return leased.unlock(_job(job))
 
 
 def count_frames(

@@ -19,6 +19,7 @@ NAMES = [
     "Job",
     "JobError",
     "LeaseHeld",
+    "LeaseLost",
     "MetaferryError",
     "PlanReport",
     "Progress",
@@ -28,11 +29,13 @@ NAMES = [
     "Severity",
     "Stop",
     "StorageError",
+    "Unlocked",
     "UsageError",
     "__version__",
     "count_frames",
     "plan",
     "sync",
+    "unlock",
 ]
 #: Libraries that take time to load, or that speak to a store.
 HEAVY = {

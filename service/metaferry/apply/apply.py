@@ -167,7 +167,7 @@ class _Phase:
         if self._ended():
             return  # left for the next run, which sees in its listing what is in place
         try:
-            applied = await apply_step(step, self._storage, failed)
+            applied = await apply_step(step, self._storage, failed, stop=self._stop)
         except FATAL as error:
             self._fatal = self._fatal or error
             return

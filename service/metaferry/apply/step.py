@@ -6,6 +6,7 @@ from metaferry.apply.outcome import Applied
 from metaferry.apply.shards import Step
 from metaferry.errors import Conflict, Denied, Expired, NotFound, StorageError
 from metaferry.planning.formats import Action, Outcome
+from metaferry.progress import Stop
 from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Storage
 
 #: Errors that are the same for every document: the run ends with the first of them.
@@ -25,7 +26,9 @@ def done(step: Step, token: str | None, *, foreign: bool = False) -> Applied:
     return Applied(step.target, step.action, Outcome.DONE, token, md5, "", foreign, len(step.body))
 
 
-async def apply_step(step: Step, storage: Storage, failed: StorageError | None = None) -> Applied:
+async def apply_step(
+    step: Step, storage: Storage, failed: StorageError | None = None, *, stop: Stop | None = None
+) -> Applied:
     """Writes or deletes. `failed` is what a first attempt elsewhere met.
 
     Raises one of `FATAL`; every other error is the step's own outcome.
@@ -39,6 +42,8 @@ async def apply_step(step: Step, storage: Storage, failed: StorageError | None =
                 step.target, step.body, only_if=precondition(step, storage), failed=failed
             )
         except Conflict:
+            if stop is not None and stop.requested:
+                raise  # it may be the run that took over from this one who wrote it
             return await _replace(step, storage)
         return done(step, stamp.token)
     except FATAL:

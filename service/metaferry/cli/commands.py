@@ -128,6 +128,28 @@ def sync(
     raise typer.Exit(report.exit_code)
 
 
+def unlock(
+    job: JobFile,
+    sets: Sets = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    format: OutputFormat = Format.TABLE,
+    log_format: Logs = LogFormat.TEXT,
+) -> None:
+    """Takes a stuck lease away, naming its holder. A run that still holds it stops writing."""
+    from metaferry import Job
+    from metaferry import unlock as take_away
+    from metaferry.cli.render import unlock_lines
+    from metaferry.cli.session import Session
+
+    session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
+    unlocked = take_away(Job.load(job, sets or ()))
+    if session.as_json:
+        session.show_json(unlocked.to_dict())
+    else:
+        session.show(unlock_lines(unlocked))
+
+
 def frames(
     urls: Annotated[
         list[str],

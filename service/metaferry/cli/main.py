@@ -17,7 +17,7 @@ from metaferry.cli.failures import close_quietly, report_failure
 EXIT_CODES = """\
 Exit codes: 0 done; 1 failed; 2 usage or job file; 3 done, but rows were rejected or documents
 failed; 4 changes pending (plan --exit-code); 5 a safety limit stopped it before the first write;
-11 another run holds the lease; 130 and 143 interrupted and drained, run it again.\
+11 another run holds the lease, or took it; 130 and 143 interrupted and drained, run it again.\
 """
 
 app = typer.Typer(
@@ -30,7 +30,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (commands.init, commands.demo, commands.plan, commands.sync, commands.frames):
+for _command in (
+    commands.init,
+    commands.demo,
+    commands.plan,
+    commands.sync,
+    commands.unlock,
+    commands.frames,
+):
     app.command()(_command)
 
 

@@ -16,6 +16,7 @@ from metaferry.findings import Code, Finding
 
 if TYPE_CHECKING:
     from metaferry.planning.formats import Example, PlanReport, Report, RunReport
+    from metaferry.runs.leased import Unlocked
 
 Line = str | Text
 
@@ -74,6 +75,19 @@ def run_lines(report: RunReport) -> Iterator[Line]:
     yield from findings_lines(report)
     yield ""
     yield from _verdict(report, planned=False)
+
+
+def unlock_lines(unlocked: Unlocked) -> Iterator[Line]:
+    """What `metaferry unlock` prints."""
+    url = safe(unlocked.url)
+    if unlocked.holder is None:
+        yield f"{url}: nobody holds the lease; nothing to take away"
+        return
+    yield f"{url}: took the lease away from {safe(unlocked.holder.name)}, {unlocked.held}"
+    if unlocked.gone:
+        yield "  its process had ended"
+    else:
+        yield "  if that run is still there it stops at its next renewal, and writes nothing more"
 
 
 def findings_lines(report: Report) -> Iterator[Line]:

@@ -6,6 +6,7 @@ bucket. Where media and documents share a datasource, one listing serves both.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -44,9 +45,18 @@ class Gathered:
 
 
 def gather(
-    job: Job, database: Database, storages: Storages, portal: Portal, *, prefix: str, progress: Progress
+    job: Job,
+    database: Database,
+    storages: Storages,
+    portal: Portal,
+    *,
+    prefix: str,
+    progress: Progress,
+    before_listing: Callable[[], None] | None = None,
 ) -> Gathered:
     """Reads everything a plan needs to know but frame counts and the ledger.
+
+    `before_listing` is called when the tables have been read and nothing else has.
 
     Raises JobError for a table or mapping that cannot be read as asked, SchemaError for a
     schema.json that is not one, StorageError for a store that does not answer.
@@ -55,6 +65,8 @@ def gather(
     if isinstance(job.schema_, str):
         given = _schema_file(job, storages, portal)
     sources = load_sources(job, database, storages, portal, progress)
+    if before_listing is not None:
+        before_listing()
     listings = Listings(database)
     _list(job, storages, portal, listings, prefix, progress)
     media = listings.finish()

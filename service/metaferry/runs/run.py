@@ -7,6 +7,7 @@ that it may be called from inside a running loop as well.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from dataclasses import asdict, fields
@@ -14,7 +15,7 @@ from typing import Any
 
 from metaferry.errors import MetaferryError, StorageError, exit_code
 from metaferry.findings import Code
-from metaferry.job import STATE, Job, Location
+from metaferry.job import Job, Location
 from metaferry.media.frames.cache import FrameCache
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import FrameCount
@@ -34,6 +35,7 @@ from metaferry.planning.formats import (
 from metaferry.planning.match import Video
 from metaferry.progress import Progress, Silent, Stop, Stopping
 from metaferry.runs.gather import gather
+from metaferry.runs.leased import RunLease
 from metaferry.runs.ledger import Ledger, export_parquet
 from metaferry.runs.state import State
 from metaferry.runs.storages import Storages
@@ -107,13 +109,14 @@ def _run(
     ):
         run = _Run(job, report, database, storages, portal, progress, world, stop)
         try:
-            run.decide(prefix, limit)
-            if out is not None:
-                run.keep_plan(out)
-            if stop is None:
-                run.count_requests()
-            else:
-                run.apply(stop)
+            with run.lease or contextlib.nullcontext():
+                run.decide(prefix, limit)
+                if out is not None:
+                    run.keep_plan(out)
+                if stop is None:
+                    run.count_requests()
+                else:
+                    run.apply(stop)
         except MetaferryError as error:
             report.exit_code = exit_code(error)
             raise
@@ -144,10 +147,20 @@ class _Run:
         self.world = world
         self.input = storages.at(job.input)
         self.lightly = storages.at(job.lightly_location)
-        self.state = (
-            State(self.lightly, portal, STATE)
-            if job.state is None
-            else State(storages.writable(job.state), portal)
+        self.state = State.of(job, storages, portal)
+        self.lease = (
+            None
+            if stop is None
+            else RunLease(
+                job,
+                self.lightly,
+                self.state,
+                portal,
+                world,
+                run_id=report.run_id,
+                stop=stop,
+                progress=progress,
+            )
         )
         self.ledger = Ledger(database, self.state)
         database.run(ddl("outcomes", OUTCOME_COLUMNS))
@@ -160,7 +173,14 @@ class _Run:
         report = self.report
         with _timed(self, "gather"):
             self.gathered = gather(
-                self.job, self.database, self.storages, self.portal, prefix=prefix, progress=self.progress
+                self.job,
+                self.database,
+                self.storages,
+                self.portal,
+                prefix=prefix,
+                progress=self.progress,
+                # Who lists without it may plan on what another run is about to change.
+                before_listing=self.lease.take if self.lease else None,
             )
             self.past = self.state.past()
         report.media = self.gathered.media
@@ -227,6 +247,13 @@ class _Run:
                 f"{self.lightly.url}: this file system cannot rename: a reader may see part of a document",
                 advice="keep the documents on a store that writes atomically",
             )
+        for url in sorted({s.url for s in (self.lightly, self.state.storage) if not s.traits.conditional}):
+            self.database.finding(
+                Code.STORAGE_NO_CONDITIONS,
+                "warning",
+                f"{url}: without conditional writes, what others write during a run can be overwritten",
+                advice="let one run at a time, and nobody else, write there",
+            )
 
     def keep_plan(self, out: str) -> None:
         """Writes the plan to a folder, `plan.json` last: a plan without it is not one."""
@@ -278,10 +305,14 @@ class _Run:
                         crew=self.storages.crew(),
                     )
         except MetaferryError as error:
+            if stop.abandoned is not None:  # this datasource is somebody else's by now
+                raise stop.abandoned from (None if error is stop.abandoned else error)
             report.exit_code = exit_code(error)
             report.stopped = error.message
             self._leave_report_after(error)
             raise
+        if stop.abandoned is not None:
+            raise stop.abandoned
         self._leave_report()
 
     def _nothing_done(self) -> None:
@@ -309,7 +340,9 @@ class _Run:
         report.report_url = state.url_of(key)
         report.finished = self.world.now().isoformat(timespec="seconds")
         self.count_requests()
-        report.requests.put += 1  # its own, so that the file and what a caller gets are the same
+        # Its own, and that of giving back the lease: the file and what a caller gets are the same.
+        report.requests.put += 1
+        report.requests.delete += 1
         state.write(key, report.to_json())
 
     def _leave_report_after(self, error: MetaferryError) -> None:

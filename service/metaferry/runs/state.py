@@ -9,6 +9,8 @@ Layout below the folder::
     ledger/<run id>.parquet     what each run left behind; the newest row of a document counts
     runs/<run id>/started.json  a run that has this and no run.json was cut off
     runs/<run id>/run.json      its report; rejects.parquet and findings.parquet beside it
+    lease.json                  who writes to this datasource now (runs/lease)
+    traits.json                 what its stores were found to do (runs/conditions)
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 from metaferry.errors import NotFound
+from metaferry.job import STATE, Job
+from metaferry.runs.storages import Storages
 from metaferry.storage.contract import Entry, Storage
 from metaferry.storage.portal import Portal
 
@@ -45,9 +50,18 @@ class State:
     def __init__(self, storage: Storage, portal: Portal, prefix: str = "") -> None:
         self.storage = storage
         self.frame_cache_key = f"{prefix}frames.parquet"
+        self.lease_key = f"{prefix}lease.json"
+        self.traits_key = f"{prefix}traits.json"
         self._portal = portal
         self._ledger = prefix + _LEDGER
         self._runs = prefix + _RUNS
+
+    @classmethod
+    def of(cls, job: Job, storages: Storages, portal: Portal) -> Self:
+        """The state folder of a job: its own location, or a folder beside the documents."""
+        if job.state is None:
+            return cls(storages.at(job.lightly_location), portal, STATE)
+        return cls(storages.writable(job.state), portal)
 
     def past(self) -> Past:
         """Reads the list of past runs; an empty or missing folder is no runs."""

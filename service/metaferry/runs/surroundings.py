@@ -25,11 +25,16 @@ class Surroundings:
     """`clock` is monotonic seconds; `sleep` is awaited on the event loop of the storages.
 
     `wrap` is given every adapter that the run opens and returns the one that is used.
+
+    `lease_clock` and `lease_sleep` are the same for what goes on *beside* the work, the renewal of
+    the lease: where a sleep of the work turns the clock, as in tests, that would run away with it.
     """
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    lease_clock: Callable[[], float] = time.monotonic
+    lease_sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: random.Random = field(default_factory=random.SystemRandom)
     wrap: Callable[[Adapter], Adapter] = _as_it_is
 

@@ -46,12 +46,14 @@ def write(
 
     `report` comes with the planned counts and leaves with those of what was done; its exit code is
     3 when a document failed, and the signal's when `stop` was set. Raises the StorageError that
-    ended the run, with the report as far as it got.
+    ended the run, with the report as far as it got; and why, where `stop` was abandoned.
     """
     tally = _write_documents(database, job, lightly, portal, report, stop, progress, crew)
     if job.verified_share and not stop.requested:
         progress.phase("Reading back", None)
         verify(database, lightly, portal, report, job.verified_share, random, progress)
+    if stop.abandoned is not None:
+        raise stop.abandoned
     if stop.requested:
         report.exit_code = 128 + (stop.signal or 2)
         report.stopped = "interrupted: what was under way is finished, the rest is left for the next run"

@@ -1,0 +1,190 @@
+"""Who holds a lease: the record in `lease.json`, and whether that process is still there.
+
+A process number means something only among processes that number each other: on one machine, since
+its last start, in one namespace (each container counts from 1). `machine` names that; where it
+cannot be known it is "", which equals nobody's, and only time ends such a lease. Times of
+different machines are never compared here: `held` is the holder's own stopwatch.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import logging
+import math
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+log = logging.getLogger(__name__)
+
+VERSION: Final = 1
+
+#: Most characters of a name in a record that are shown: the file is other people's data.
+_SHOWN: Final = 80
+_STATE: Final = 0  # fields of /proc/PID/stat after the name of the command
+_THREADS: Final = 17
+_STARTED: Final = 19
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """One lease as it is written down. Of a record that cannot be read, what is unknown is empty.
+
+    `holder` is random, so that no two leases are the same. `started` is when the process began, in
+    the kernel's ticks since the machine started, 0 where nobody can tell. `acquired` is the
+    holder's time of day, for people only. `held` is how many seconds it had held the lease when it wrote
+    this; `renewed` counts the renewals, so that no two versions have the same bytes.
+    """
+
+    holder: str = ""
+    run_id: str = ""
+    user: str = ""
+    host: str = ""
+    pid: int = 0
+    machine: str = ""
+    started: int = 0
+    acquired: str = ""
+    held: float = 0.0
+    renewed: int = 0
+    lease_for: float = 0.0
+    version: int = VERSION
+
+    @property
+    def name(self) -> str:
+        """The holder for people: `anna@node-7 (process 4711, run 20261123T040000Z-0a1b2c)`."""
+        if not self.holder:
+            return "somebody whose lease.json cannot be read"
+        return f"{self.user}@{self.host} (process {self.pid}, run {self.run_id})"
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), indent=2).encode() + b"\n"
+
+
+def this_process(holder: str, run_id: str, *, acquired: str, lease_for: float) -> Holder:
+    """The record of a lease that this process takes."""
+    return Holder(
+        holder=holder,
+        run_id=run_id,
+        user=_user(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        machine=machine(),
+        started=_started(os.getpid()) or 0,
+        acquired=acquired,
+        lease_for=lease_for,
+    )
+
+
+def read_holder(data: bytes, *, lease_for: float) -> Holder:
+    """The record of these bytes. What is damaged is a lease all the same, for `lease_for` seconds."""
+    try:
+        value = json.loads(data)
+        if not isinstance(value, dict) or not isinstance(value.get("holder"), str) or not value["holder"]:
+            raise ValueError("this is no lease")
+    except ValueError as error:  # not UTF-8 and not JSON are ValueErrors as well
+        log.warning("a lease.json that cannot be read, taken for a lease of somebody unknown: %s", error)
+        return Holder(lease_for=lease_for)
+    stated = _number(value.get("lease_for"))
+    return Holder(
+        holder=value["holder"],
+        run_id=_text(value.get("run_id")),
+        user=_text(value.get("user")),
+        host=_text(value.get("host")),
+        pid=int(_number(value.get("pid"))),
+        machine=_text(value.get("machine")),
+        started=int(_number(value.get("started"))),
+        acquired=_text(value.get("acquired")),
+        held=_number(value.get("held")),
+        renewed=int(_number(value.get("renewed"))),
+        lease_for=stated if stated > 0 else lease_for,
+    )
+
+
+def is_gone(holder: Holder, *, living: Iterable[str] = ()) -> bool:
+    """Whether the process that holds it is known to have ended; False where that cannot be known.
+
+    `living` are the leases that this process itself holds: any other lease in its name was left by
+    a run that ended without giving it back.
+    """
+    if not holder.machine or holder.machine != machine() or holder.pid <= 0 or not holder.started:
+        return False
+    if holder.pid == os.getpid() and holder.started == _started(os.getpid()):
+        return holder.holder not in living
+    started = _started(holder.pid)
+    if started is not None:
+        return started != holder.started  # else another process by now
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):  # somebody else's process; or no number of one
+        return False
+    return False  # there, but hidden in /proc
+
+
+def in_words(seconds: float) -> str:
+    """A time for a sentence: `12 s`, `3 min`, `2 h`."""
+    whole = int(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    return f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h"
+
+
+@cache
+def machine() -> str:
+    """What processes have in common whose numbers may be compared; "" where the system does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        numbers = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+    try:
+        times = os.readlink("/proc/self/ns/time")  # what `started` counts from
+    except OSError:
+        times = ""
+    return hashlib.sha256("\n".join((socket.gethostname(), boot, numbers, times)).encode()).hexdigest()[:16]
+
+
+def _started(pid: int) -> int | None:
+    """When a process began, in ticks; None where the system does not tell.
+
+    0 when it has ended, and only waits for its parent to ask for the exit code.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the command's name may hold anything
+    if len(fields) <= _STARTED:
+        return None
+    if fields[_STATE] in "ZX" and int(fields[_THREADS]) <= 1:
+        return 0
+    return int(fields[_STARTED])
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container whose user has no name
+        return str(os.getuid())
+
+
+def _text(value: Any) -> str:
+    """A name on one line, without what could move a cursor."""
+    return "".join(c for c in value if c.isprintable())[:_SHOWN] if isinstance(value, str) else ""
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    try:
+        number = float(value)
+    except OverflowError:
+        return 0.0
+    return number if math.isfinite(number) and number >= 0 else 0.0
