@@ -16,7 +16,7 @@ import pytest
 
 from metaferry.apply.apply import apply_plan
 from metaferry.apply.outcome import Applied, Tally
-from metaferry.errors import Denied, Throttled, Unavailable
+from metaferry.errors import Denied, LeaseLost, Throttled, Unavailable
 from metaferry.lightly.document import md5_hex
 from metaferry.planning.formats import Action, Outcome
 from metaferry.progress import Stop
@@ -354,3 +354,22 @@ def test_nothing_to_do(tmp_path: Path) -> None:
     run = Run(Store())
     tally = run(plan)
     assert (tally.create, run.rows, run.store.calls) == (0, [], 0)
+
+
+@pytest.mark.parametrize("kind", [Store, Looped])
+def test_who_lost_the_lease_replaces_nothing_of_the_next_one(tmp_path: Path, kind: type[Store]) -> None:
+    """A put was under way when the lease was lost, and the next run has written that document already."""
+    store, stop = kind(), Stop()
+
+    def before(path: str, call: int) -> None:
+        if call == 5:
+            stop.abandon(LeaseLost("another run has it"))
+            MemoryAdapter.put_now(store, path, b"theirs")
+
+    store.before = before
+    run = Run(store)
+    tally = run(write_plan(tmp_path, creates(200)), stop=stop)
+    assert tally.stopped
+    assert (tally.foreign, tally.replaced) == (0, [])
+    assert list(run.in_place().values()).count(b"theirs") == 1
+    assert store.calls < 200
