@@ -59,7 +59,9 @@ class Crew:
     def store(self) -> Path:
         return self.root / "store"
 
-    def write(self, plan: Path, *, grace: float = 20.0, url: str | None = None) -> None:
+    def write(
+        self, plan: Path, *, grace: float = 20.0, silence: float = 30.0, url: str | None = None
+    ) -> None:
         self.store.mkdir(exist_ok=True)
         write_in_processes(
             plan,
@@ -70,6 +72,7 @@ class Crew:
             tally=self.tally,
             stop=self.stop,
             grace=grace,
+            silence=silence,
             advance=lambda count: None,
             absorb=self._absorb,
         )
@@ -129,6 +132,23 @@ def test_a_stop_drains_all_of_them(crew: Crew, started: list[int]) -> None:
     crew.write(plan)
     assert crew.tally.stopped
     assert 0 < crew.tally.create < 20_000
+    assert {row.target for row in crew.rows} == crew.in_place()
+
+
+def test_workers_of_a_run_that_is_suspended_stop_by_themselves(crew: Crew, started: list[int]) -> None:
+    """The run says nothing while it is kept busy in `record`, as one that is suspended would."""
+    plan = crew.plan(60_000)
+    record, never = crew._record, threading.Event()
+
+    def busy(outcomes: Sequence[Applied]) -> None:
+        record(outcomes)
+        if len(crew.rows) == len(outcomes):
+            never.wait(3.0)
+
+    crew._record = busy  # type: ignore[method-assign]
+    with pytest.raises(MetaferryError, match="heard nothing of its run"):
+        crew.write(plan, silence=1.0)
+    assert 0 < crew.tally.create < 60_000
     assert {row.target for row in crew.rows} == crew.in_place()
 
 

@@ -29,6 +29,9 @@ from metaferry.storage.rates import RateHistory
 #: Seconds beyond the grace of an interrupt that a worker gets to say its last word.
 _LAST_WORD: Final = 5.0
 
+#: What a worker hears again and again while the run is there.
+GO_ON: Final = "go on"
+
 
 @dataclass(frozen=True, slots=True)
 class Opening:
@@ -51,6 +54,7 @@ class Order:
     shards: tuple[int, ...]
     concurrency: int
     grace: float
+    silence: float  # seconds without a word of the run after which the work is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +76,17 @@ def write_in_processes(
     tally: Tally,
     stop: Stop,
     grace: float,
+    silence: float = 30.0,
     advance: Callable[[int], None],
     absorb: Callable[[Requests, RateHistory], None],
 ) -> None:
     """Writes the documents of a plan (not its deletes), `concurrency` requests under way in each worker.
 
     `record`, `advance` and, with the requests of a worker that has ended, `absorb` are called from
-    this thread alone. When `stop` is set the workers drain. Raises the StorageError that ended one
-    of them, after the others have drained too, and MetaferryError when a worker died.
+    this thread alone. When `stop` is set the workers drain; when they hear nothing of this process
+    for `silence` seconds too, since one that is suspended keeps no lease. Raises the StorageError that
+    ended one of them, after the others have drained too, and MetaferryError when a worker died or
+    heard nothing.
     """
     shards = shard_numbers(plan)
     book = Book(record, tally, advance)
@@ -89,12 +96,15 @@ def write_in_processes(
         for n in range(min(workers, len(shards))):
             pipe, process = _start()
             crew[pipe] = process
-            pipe.send(Order(opening, plan, tuple(shards[n::workers]), concurrency, grace))
+            pipe.send(Order(opening, plan, tuple(shards[n::workers]), concurrency, grace, silence))
         ask = _stop_all(list(crew))
         stop.listen(ask)
         working = dict(crew)
         while working:
-            for ready in wait(list(working)):
+            for pipe in working:
+                with contextlib.suppress(OSError):  # it has ended by itself
+                    pipe.send(GO_ON)
+            for ready in wait(list(working), silence / 8):
                 assert isinstance(ready, Connection)
                 try:
                     said = ready.recv()

@@ -12,13 +12,15 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Final
 
 from metaferry.apply.apply import WRITES, apply_plan
 from metaferry.apply.outcome import Applied, Tally
-from metaferry.engines.processes import LastWord, Order
+from metaferry.engines.processes import GO_ON, LastWord, Order
+from metaferry.errors import MetaferryError
 from metaferry.progress import Stop
 from metaferry.storage.contract import Requests
 from metaferry.storage.open import open_storage
@@ -51,7 +53,9 @@ def work(pipe: Connection) -> None:
     """Does what the first message says; the last message is a `LastWord`."""
     order: Order = pipe.recv()
     stop = Stop()
-    threading.Thread(target=_listen, args=(pipe, stop), daemon=True).start()
+    ear = _Ear(order.silence)
+    stop.guard(ear.check)
+    threading.Thread(target=ear.listen, args=(pipe, stop), daemon=True).start()
     voice = _Voice(pipe)
     last = LastWord(Requests(), RateHistory(1.0, (), ()), None)
     try:
@@ -73,7 +77,7 @@ def work(pipe: Connection) -> None:
                 )
             finally:
                 portal.run(storage.close())
-                last = LastWord(storage.requests, storage.rates, None)
+                last = LastWord(storage.requests, storage.rates, stop.abandoned)
     except BaseException as error:  # noqa: BLE001 - the run raises it
         last = LastWord(last.requests, last.rates, error)
     with contextlib.suppress(OSError):  # nobody listens any more: the run has ended
@@ -81,10 +85,28 @@ def work(pipe: Connection) -> None:
         pipe.send(last)
 
 
-def _listen(pipe: Connection, stop: Stop) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        pipe.recv()
-    stop.request()
+class _Ear:
+    """Hears what the run says; and when it has said nothing for `silence` seconds."""
+
+    def __init__(self, silence: float) -> None:
+        self._silence = silence
+        self._heard = time.monotonic()
+
+    def listen(self, pipe: Connection, stop: Stop) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while pipe.recv() == GO_ON:
+                self._heard = time.monotonic()
+        stop.request()
+
+    def check(self) -> MetaferryError | None:
+        """Why the work is given up: a run that is suspended keeps no lease, and others may have it by now."""
+        silent = time.monotonic() - self._heard
+        if silent < self._silence:
+            return None
+        return MetaferryError(
+            f"a worker process heard nothing of its run for {silent:.0f} s and stopped",
+            advice="run it again: it goes on where this one stopped",
+        )
 
 
 def main() -> None:

@@ -98,6 +98,7 @@ def _write_documents(
                     tally=tally,
                     stop=stop,
                     grace=job.grace,
+                    silence=job.lease_for / 2,
                     advance=progress.advance,
                     absorb=lightly.absorb,
                 )
