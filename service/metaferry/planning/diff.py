@@ -2,6 +2,7 @@
 
 Facts are gathered in SQL, the action is the truth table of `actions.py`. Equality is never a
 guess: the md5 in the listing, or the ledger's md5 under the same token, or it is written again.
+An MD5 that is the token itself may be none; where it differs, the ledger is asked.
 """
 
 from __future__ import annotations
@@ -49,6 +50,12 @@ def build_plan(
     # a run of ours that never wrote its ledger: then, or without any ledger, nothing is claimed.
     known = report_foreign and bool(database.value("SELECT count(*) FROM ledger"))
     changed = "d.target IS NOT NULL AND l.token IS DISTINCT FROM d.token" if known else "false"
+    # A tag that looks like an MD5 is one for most objects of S3, and random digits for those under a
+    # customer's key; a listing cannot tell them apart, but we know what we wrote under this token.
+    ledger_speaks = (
+        "d.md5 IS DISTINCT FROM w.md5 AND (d.md5 IS NULL OR d.md5 = d.token) "
+        "AND coalesce(l.token = d.token, false)"
+    )
     action = action_sql(
         {
             "wanted": "wanted",
@@ -74,11 +81,8 @@ def build_plan(
             SELECT coalesce(w.target, d.target) AS target, w.target IS NOT NULL AS wanted,
                    d.target IS NOT NULL AS present, coalesce(w.kind, u.kind) AS kind,
                    coalesce(w.media, u.media) AS media, w.md5, w.size, d.token, w.rowid AS wid,
-                   CASE WHEN d.md5 IS NOT NULL THEN 'listing'
-                        WHEN l.token IS NOT DISTINCT FROM d.token AND d.token IS NOT NULL THEN 'ledger'
-                   END AS proof,
-                   coalesce(coalesce(d.md5, CASE WHEN l.token = d.token THEN l.md5 END) = w.md5, false)
-                       AS equal,
+                   CASE WHEN {ledger_speaks} THEN 'ledger' WHEN d.md5 IS NOT NULL THEN 'listing' END AS proof,
+                   coalesce(CASE WHEN {ledger_speaks} THEN l.md5 ELSE d.md5 END = w.md5, false) AS equal,
                    coalesce(u.stale, false) AS stale, coalesce(u.orphan, false) AS orphan, u.reason,
                    {changed} AS changed_since
             FROM wanted w

@@ -307,6 +307,18 @@ def test_where_the_listing_proves_nothing_the_ledger_does(
     assert plan.actions == {document("a.json"): action}
 
 
+def test_a_real_md5_in_the_listing_is_believed_before_the_ledger() -> None:
+    target, theirs = document("a.json"), b"theirs"
+    token = f"token-{hashlib.md5(theirs).hexdigest()}"
+    plan = decide(
+        ["a.png"],
+        Table([("a.png", None, 1)]),
+        documents={target: theirs},
+        ledger=ledger_of(target, image("a.png", 1), token=token),
+    )
+    assert plan.actions == {target: "update"}
+
+
 @pytest.mark.parametrize(("report", "found"), [(True, True), (False, False)])
 def test_what_somebody_else_changed_is_reported_unless_a_run_was_cut_off(report: bool, found: bool) -> None:
     target = document("a.json")
