@@ -45,7 +45,7 @@ def steps() -> Iterator[Step]:
 def even(text: str, folder: Path) -> str:
     text = text.replace(str(folder), HOME)
     text = re.sub(r"[0-9.]+ (s|min)\b", "0.0 s", text)
-    return re.sub(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}", "RUN", text)
+    return re.sub(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}", "RUN", text)
 
 
 def matches(shown: tuple[str, ...], output: list[str]) -> bool:

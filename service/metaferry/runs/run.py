@@ -99,7 +99,9 @@ def _run(
 ) -> None:
     """Fills the report. `stop` None is a plan: nothing is applied."""
     started = world.now()
-    report.run_id = f"{started:%Y%m%dT%H%M%SZ}-{world.random.getrandbits(24):06x}"
+    # Microseconds first: ids sort by time, also those of runs that began within one second.
+    unique = f"{started.microsecond:05x}{world.random.getrandbits(12):03x}"
+    report.run_id = f"{started:%Y%m%dT%H%M%SZ}-{unique}"
     report.job_digest = job.digest()
     report.started = started.isoformat(timespec="seconds")
     with (
