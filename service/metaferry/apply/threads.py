@@ -1,14 +1,14 @@
 """The thread lane: writes documents by blocking puts, as many threads as the pace allows.
 
 A put of a few hundred bytes costs half as much here as on an event loop. A thread makes one
-attempt, never waits and never retries: what has no turn now, and whatever an attempt met, is handed
+attempt and never retries: what has to wait for time to pass, and whatever an attempt met, is handed
 to the loop lane, which settles it. Threads come and go with the width of the pace.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -16,12 +16,13 @@ from metaferry.apply.outcome import Applied, Book
 from metaferry.apply.shards import Step
 from metaferry.apply.step import done, precondition
 from metaferry.errors import StorageError
-from metaferry.storage.contract import Storage
+from metaferry.storage.contract import Stamp, Storage
 
-#: Steps that a thread takes at once: few enough that all threads end together.
-CHUNK: Final = 8
-#: Chunks read ahead of the threads; with the batch being cut up, all that is in memory.
-_AHEAD: Final = 64
+#: Steps that a thread takes at once: few enough that all threads end together, and that a stop
+#: does not wait long.
+CHUNK: Final = 16
+#: The reader waits while so many chunks lie ready: with one batch more, all that is in memory.
+_READY: Final = 256
 
 
 class ThreadLane:
@@ -47,34 +48,64 @@ class ThreadLane:
         self._ended = ended
         self._hand_over = hand_over
         self._finished = finished
-        self._chunks: queue.Queue[list[Step] | None] = queue.Queue(maxsize=_AHEAD)
+        self._chunks: deque[list[Step]] = deque()
+        self._moved = threading.Condition()  # chunks were added, or many taken, or none will follow
+        self._waits_for_room = False
+        self._complete = False  # the plan has been read to its end
         self._lock = threading.Lock()
         self._running = 0
-        self._complete = False  # the last chunk has been taken
+        self._over = False
         self.crash: BaseException | None = None
 
     def start(self) -> None:
         # Daemons: an attempt that hangs beyond the grace of an interrupt must not hold the process.
+        self._widen()  # before there is anything to read: somebody has to see that it is over at once
         threading.Thread(target=self._read, name="metaferry-plan", daemon=True).start()
-        self._widen()
 
     def _read(self) -> None:
         try:
             for batch in self._source:
-                for start in range(0, len(batch), CHUNK):
-                    if self._stopping():
-                        return
-                    self._chunks.put(batch[start : start + CHUNK])
+                with self._moved:
+                    self._waits_for_room = True
+                    self._moved.wait_for(lambda: len(self._chunks) < _READY or self._stopping())
+                    self._waits_for_room = False
+                if self._stopping():
+                    return
+                self._chunks.extend(batch[start : start + CHUNK] for start in range(0, len(batch), CHUNK))
+                with self._moved:
+                    self._moved.notify_all()
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for the lane
             self.crash = error
         finally:
-            self._chunks.put(None)
+            with self._moved:
+                self._complete = True
+                self._moved.notify_all()
+
+    def _next(self) -> list[Step] | None:
+        """The next chunk; None when there is none any more. Without a lock while there are many."""
+        while not self._stopping():
+            try:
+                chunk = self._chunks.popleft()
+            except IndexError:
+                with self._moved:
+                    self._moved.wait_for(lambda: self._chunks or self._complete)
+                    if not self._chunks:
+                        return None
+                continue
+            if self._waits_for_room and len(self._chunks) < _READY:
+                self._tell_reader()
+            return chunk
+        return None
+
+    def _tell_reader(self) -> None:
+        with self._moved:
+            self._moved.notify_all()
 
     def _widen(self) -> None:
         """Starts as many threads as the pace has room for."""
         with self._lock:
-            if self._complete:
-                return
+            if self._over or (self._complete and not self._chunks):
+                return  # those that run are enough for what is left
             missing = self._storage.window - self._running
             self._running += max(0, missing)
         for _ in range(missing):
@@ -82,20 +113,19 @@ class ThreadLane:
 
     def _work(self) -> None:
         try:
-            while (chunk := self._chunks.get()) is not None:
+            while (chunk := self._next()) is not None:
                 self._write(chunk)
                 if self._running < self._storage.window:
                     self._widen()
                 elif self._one_too_many():
                     return
-            self._complete = True
-            self._chunks.put(None)  # for the next thread
         except BaseException as error:  # noqa: BLE001 - as above
             self.crash = error
-            self._drain()
+        self._tell_reader()  # it may wait for room, and there may be nobody left to make some
         with self._lock:
             self._running -= 1
             last = self._running == 0
+            self._over = self._over or last
         if last:
             self._finished()
 
@@ -108,30 +138,18 @@ class ThreadLane:
             return True
 
     def _write(self, chunk: list[Step]) -> None:
+        storage = self._storage
+        met = storage.put_now([(step.target, step.body, precondition(step, storage)) for step in chunk])
         outcomes: list[Applied] = []
-        try:
-            for step in chunk:
-                if self._stopping():
-                    return  # what is left of the plan is left for the next run
-                try:
-                    stamp = self._storage.put_now(
-                        step.target, step.body, only_if=precondition(step, self._storage)
-                    )
-                except StorageError as error:
-                    self._hand_over(step, error)
-                    continue
-                if stamp is None:
-                    self._hand_over(step, None)
-                else:
-                    outcomes.append(done(step, stamp.token))
-        finally:
-            self._book.add(outcomes)
+        others: list[tuple[Step, StorageError | None]] = []
+        for step, result in zip(chunk, met, strict=True):
+            if isinstance(result, Stamp):
+                outcomes.append(done(step, result.token))
+            else:
+                others.append((step, result))
+        self._book.add(outcomes)
+        for step, error in others:
+            self._hand_over(step, error)
 
     def _stopping(self) -> bool:
         return self.crash is not None or self._ended()
-
-    def _drain(self) -> None:
-        """Lets the reader go, which may wait for room."""
-        while self._chunks.get() is not None:
-            pass
-        self._chunks.put(None)

@@ -16,7 +16,7 @@ first use on that loop and closed by `close()`. Nothing here creates or deletes 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any, Final, Protocol, runtime_checkable
@@ -37,6 +37,10 @@ ABSENT: Final = OnlyIf.ABSENT
 
 #: What a write may require of what is there now: anything, nothing, or exactly this token.
 Precondition = OnlyIf | str
+
+
+#: Path, data and precondition of a put.
+Put = tuple[str, bytes, Precondition]
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +248,11 @@ class Storage(Protocol):
         `failed` is what the attempt of `put_now` met; this goes on as if it had made that attempt.
         """
 
-    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp | None:
-        """One blocking attempt from a plain thread; None when the pace gives it no turn now.
+    def put_now(self, puts: Sequence[Put]) -> Sequence[Stamp | StorageError | None]:
+        """One blocking attempt at each of a few puts, one after the other, from a plain thread.
 
-        A StorageError of it, retryable or not, is for `put(…, failed=error)` to settle.
+        What became of each, in order: None was not tried, since some time has to pass before. An
+        error, retryable or not, is for `put(…, failed=error)` to settle.
         """
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None: ...

@@ -1,9 +1,9 @@
 """The pace of one datasource: how many requests may be under way, and how many a second.
 
 One limiter is shared by everything that talks to a datasource, coroutines and plain threads alike.
-It starts moderate, doubles while that makes the answers come faster, halves when the store asks for
+It starts moderate, finds out how wide is worth it (`width.py`), halves when the store asks for
 less, and waits as long as the store says. It never drops a request: who comes too many waits in
-order of arrival. Threads do not wait here; they are told that it is not their turn.
+order of arrival. Threads wait for their turn like coroutines, but not for time to pass.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from enum import Enum
 from typing import Final
 
 from metaferry.storage.rates import Rates
+from metaferry.storage.width import Width
 
 #: Requests under way at first: enough for a store nearby, a moderate beginning for any.
-START: Final = 32
+START: Final = 16
 
-#: A trial of a wider window: so many seconds at least, and the gain that makes it stay.
-_TRIAL: Final = 0.25
-_GAIN: Final = 1.10
-#: Seconds until a width that did not pay is tried again, and until a throttled store counts as calm.
-_SETTLED: Final = 15.0
+#: The rate at one width is measured for so many seconds at least.
+_WHILE: Final = 0.25
+#: Seconds until a throttled store counts as calm.
 _CALM: Final = 10.0
 #: First and longest common wait, when even one request at a time is refused.
 _FIRST_PAUSE: Final = 0.2
@@ -39,8 +38,8 @@ class Answer(Enum):
     NONE = "none"  # nothing that tells of its load: a broken connection, a cancelled call
 
 
-class _Waiter:
-    """Somebody in the queue; `granted` says that the turn has been counted as begun."""
+class _Coroutine:
+    """A coroutine in the queue; `granted` says that its turn has been counted as begun."""
 
     __slots__ = ("future", "granted")
 
@@ -48,13 +47,37 @@ class _Waiter:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.granted = False
 
-    def grant(self) -> None:
+    def wake(self) -> bool:
+        """Gives it the turn; False when nobody is there any more to take it."""
+        loop = self.future.get_loop()
+        if self.future.cancelled() or loop.is_closed():
+            return False
+        self.granted = True
+        loop.call_soon_threadsafe(self._take)
+        return True
+
+    def _take(self) -> None:
         if not self.future.done():
             self.future.set_result(None)
 
 
+class _Thread:
+    """A thread in the queue."""
+
+    __slots__ = ("wait", "wake_")
+
+    def __init__(self) -> None:
+        lock = threading.Lock()
+        lock.acquire()
+        self.wait, self.wake_ = lock.acquire, lock.release
+
+    def wake(self) -> bool:
+        self.wake_()
+        return True
+
+
 class Limiter:
-    """`turn = await enter()` or `try_enter()`, the request, `leave(turn, answer)`.
+    """`turn = await enter()` or `enter_now()`, the request, `leave(turn, answer)`.
 
     `most` bounds the requests under way, `max_rate` those begun in a second (None: no bound).
     `clock` is monotonic seconds. Safe from any thread and any event loop.
@@ -74,26 +97,24 @@ class Limiter:
         self._sleep = sleep
         self._spacing = 0.0 if max_rate is None else 1.0 / max_rate
         self._lock = threading.Lock()
-        self._waiting: deque[_Waiter] = deque()
+        self._waiting: deque[_Coroutine | _Thread] = deque()
         self._under_way = 0
-        self._window = float(min(self._most, max(1, start)))
+        self._width = Width(start, self._most)
+        self._cap = float(self._most)  # what refusals have left of it
         self._next_at = float("-inf")  # when `max_rate` allows the next request
         self._held_until = float("-inf")  # when the store allows it
         self._cuts = 0
         self._refused = 0  # refusals with no good answer between them
         self._slowed_at = float("-inf")
         self._rates = Rates(clock)
-        # A trial compares the rate at one width with the rate at the width before.
         self._since = clock()
         self._answers = 0
         self._peak = 0
-        self._before: tuple[float, float] | None = None  # width and rate before the trial
-        self._settled_until = float("-inf")
 
     @property
     def allowed(self) -> int:
         """Requests that may be under way now."""
-        return max(1, int(self._window))
+        return max(1, int(min(self._width.now, self._cap)))
 
     @property
     def rates(self) -> Rates:
@@ -103,11 +124,11 @@ class Limiter:
     async def enter(self) -> int:
         """Waits for a turn and then for the moment that the pace allows; what `leave` takes."""
         with self._lock:
-            waiter: _Waiter | None = None
+            waiter: _Coroutine | None = None
             if self._under_way < self.allowed and not self._waiting:
                 self._begin()
             else:
-                waiter = _Waiter()
+                waiter = _Coroutine()
                 self._waiting.append(waiter)
         if waiter is not None:
             await self._wait_for(waiter)
@@ -118,68 +139,75 @@ class Limiter:
             raise
         return self._cuts
 
-    def try_enter(self) -> int | None:
-        """The same without waiting; None when there is no turn now."""
+    def enter_now(self) -> int | None:
+        """The same from a thread: blocks for a turn, but not for time to pass.
+
+        None where the pace is a matter of time (`max_rate`, Retry-After). A turn may serve several
+        requests, one after the other; `leave` is told of how many good answers there were.
+        """
         with self._lock:
-            now = self._clock()
-            if self._under_way >= self.allowed or self._waiting or now < max(self._held_until, self._next_at):
+            if self._spacing or self._clock() < self._held_until:
                 return None
-            if self._spacing:
-                self._next_at = now + self._spacing
-            self._begin()
+            if self._under_way < self.allowed and not self._waiting:
+                self._begin()
+                return self._cuts
+            waiter = _Thread()
+            self._waiting.append(waiter)
+        waiter.wait()
+        with self._lock:
+            if self._clock() < self._held_until:
+                self._under_way -= 1
+                self._wake()
+                return None
             return self._cuts
 
-    def leave(self, turn: int, answer: Answer, *, retry_after: float | None = None) -> None:
-        """Ends a request. `retry_after` is what a refusal asked for, in seconds."""
+    def leave(self, turn: int, answer: Answer, *, good: int = 0, retry_after: float | None = None) -> None:
+        """Ends a turn with `answer`, after `good` more answers that were good.
+
+        `retry_after` is what a refusal asked for, in seconds.
+        """
         with self._lock:
             now = self._clock()
             busy = self._under_way
             self._under_way -= 1
-            if answer is Answer.GOOD:
-                self._good(now)
-            elif answer is Answer.SLOWER:
+            good += answer is Answer.GOOD
+            if good:
+                self._good(now, good)
+            if answer is Answer.SLOWER:
                 self._slower(turn, busy, now, retry_after)
             self._wake()
 
     # -- what answers teach; called with the lock held
 
-    def _good(self, now: float) -> None:
-        self._rates.answered(now)
+    def _good(self, now: float, count: int) -> None:
+        self._rates.answered(now, count)
         self._refused = 0
-        if now - self._slowed_at < _CALM:
-            self._window = min(float(self._most), self._window + 1.0 / self._window)
+        if self._cap < self._width.now:
+            # One more for each window of answers; after a while without a refusal, no cap at all.
+            calm = now - self._slowed_at >= _CALM
+            self._cap = float(self._most) if calm else self._cap + count / self._cap
             return
-        self._answers += 1
-        if self._answers >= 4 * self._window and now - self._since >= _TRIAL:
-            self._judge(self._answers / (now - self._since), now)
+        self._answers += count
+        if self._answers >= 4 * self.allowed and now - self._since >= _WHILE:
+            if self._peak >= 0.8 * self.allowed:
+                self._width.measured(self._answers / (now - self._since), now)
+            else:
+                self._width.disturbed()  # nobody wanted more, so nothing was learned
             self._measure_anew(now)
-
-    def _judge(self, rate: float, now: float) -> None:
-        """A window of answers is complete: widen, keep, or go back."""
-        if self._peak < 0.8 * self._window:
-            self._before = None  # nobody wanted more, so nothing was learned
-        elif self._before is not None and rate < _GAIN * self._before[1]:
-            self._window, self._before = self._before[0], None
-            self._settled_until = now + _SETTLED
-        elif self._window < self._most and now >= self._settled_until:
-            self._before = (self._window, rate)
-            self._window = min(float(self._most), 2 * self._window)
-        else:
-            self._before = None
 
     def _slower(self, turn: int, busy: int, now: float, retry_after: float | None) -> None:
         self._rates.refused(now)
         self._refused += 1
         self._slowed_at = now
-        self._before = None
+        self._width.disturbed()
         self._measure_anew(now)
         if turn == self._cuts:  # else it began before the last cut and tells nothing new
             self._cuts += 1
             # Half of what was really under way: a wide window that was never filled is no pace.
-            self._window = max(1.0, min(self._window, busy) / 2)
+            self._cap = max(1.0, min(self.allowed, busy) / 2)
         if retry_after is not None:
             self._held_until = max(self._held_until, now + retry_after)
-        elif self._window <= 1.0 and self._refused > 1:
+        elif self._cap <= 1.0 and self._refused > 1:
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._refused - 2, 30))
             self._held_until = max(self._held_until, now + pause)
 
@@ -194,14 +222,10 @@ class Limiter:
 
     def _wake(self) -> None:
         while self._waiting and self._under_way < self.allowed:
-            waiter = self._waiting.popleft()
-            loop = waiter.future.get_loop()
-            if not waiter.future.cancelled() and not loop.is_closed():
-                waiter.granted = True
+            if self._waiting.popleft().wake():
                 self._begin()
-                loop.call_soon_threadsafe(waiter.grant)
 
-    async def _wait_for(self, waiter: _Waiter) -> None:
+    async def _wait_for(self, waiter: _Coroutine) -> None:
         try:
             await waiter.future
         except asyncio.CancelledError:

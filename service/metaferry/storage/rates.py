@@ -51,9 +51,9 @@ class Rates:
         self._answered: list[int] = []
         self._throttled: list[int] = []
 
-    def answered(self, now: float) -> None:
+    def answered(self, now: float, count: int = 1) -> None:
         point = self._point(now)  # first: it may replace the lists
-        self._answered[point] += 1
+        self._answered[point] += count
 
     def refused(self, now: float) -> None:
         point = self._point(now)

@@ -19,7 +19,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -35,6 +35,7 @@ from metaferry.storage.contract import (
     Entry,
     Page,
     Precondition,
+    Put,
     Requests,
     Stamp,
     Traits,
@@ -44,6 +45,9 @@ from metaferry.storage.rates import RateHistory
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+#: What became of a few puts; an alias, since the class below has a method called `list`.
+Met = list[Stamp | StorageError | None]
 
 #: The counter in `Requests` an attempt belongs to.
 _Counter = Literal["list", "get", "put", "delete"]
@@ -192,33 +196,41 @@ class Retrying:
             self._requests.bytes_written += len(data)
         return stamp
 
-    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp | None:
-        if self._direct is None or (only_if is not ANYTHING and not self._honours_conditions):
-            return None
-        turn = self._limiter.try_enter()
-        if turn is None:
-            return None
-        answer, wait, seen, stamp = Answer.NONE, None, self._renewals, None
+    def put_now(self, puts: Sequence[Put]) -> Sequence[Stamp | StorageError | None]:
+        met: Met = [None] * len(puts)
+        turn = None if self._direct is None else self._limiter.enter_now()
+        if turn is None or self._direct is None:
+            return met
+        answer, wait, seen = Answer.NONE, None, self._renewals
+        good = written = asked = 0
         try:
-            stamp = self._direct.put_now(path, data, only_if=only_if)
-            answer = Answer.GOOD
-        except Throttled as error:
-            answer, wait = Answer.SLOWER, error.retry_after
-            raise
-        except Expired as error:
-            error.generation = seen
-            raise
-        except StorageError as error:
-            answer = Answer.NONE if error.retryable else Answer.GOOD
-            raise
+            for n, (path, data, only_if) in enumerate(puts):
+                if only_if is not ANYTHING and not self._honours_conditions:
+                    continue  # what is there has to be looked at first
+                asked += 1
+                try:
+                    met[n] = self._direct.put_now(path, data, only_if=only_if)
+                    written += len(data)
+                    good += 1
+                except Throttled as error:
+                    met[n] = error
+                    answer, wait = Answer.SLOWER, error.retry_after
+                    break  # the others wait for the pause that it wants
+                except Expired as error:
+                    error.generation = seen
+                    met[n] = error
+                    break
+                except StorageError as error:
+                    met[n] = error
+                    good += not error.retryable
         finally:
-            self._limiter.leave(turn, answer, retry_after=wait)
+            self._limiter.leave(turn, answer, good=good, retry_after=wait)
             with self._counting:
-                self._asked += 1
-                self._requests.put += 1
+                self._asked += asked
+                self._requests.put += asked
                 self._requests.throttled += answer is Answer.SLOWER
-                self._requests.bytes_written += len(data) if stamp is not None else 0
-        return stamp
+                self._requests.bytes_written += written
+        return met
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         try:

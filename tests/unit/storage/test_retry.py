@@ -377,10 +377,10 @@ def test_a_put_from_a_thread_is_one_attempt() -> None:
     storage = retrying(adapter, Time())
     assert storage.direct
     assert not retrying(Scripted(), Time()).direct
-    stamp = storage.put_now("a", b"1", only_if=ABSENT)
-    assert stamp is not None
-    with pytest.raises(Throttled):
-        storage.put_now("b", b"1", only_if=ABSENT)
+    met = storage.put_now([("a", b"1", ABSENT), ("b", b"1", ABSENT), ("c", b"1", ABSENT)])
+    assert isinstance(met[0], Stamp)
+    assert isinstance(met[1], Throttled)
+    assert met[2] is None  # not tried: the store wants a pause
     assert (storage.requests.put, storage.requests.throttled, storage.requests.retries) == (2, 1, 0)
     assert storage.requests.bytes_written == 1
     assert sum(storage.rates.answered) == 1
@@ -389,9 +389,9 @@ def test_a_put_from_a_thread_is_one_attempt() -> None:
 
 def test_an_expiry_in_a_thread_says_which_credentials_it_met() -> None:
     storage = retrying(DirectScripted(Expired("old")), Time())
-    with pytest.raises(Expired) as caught:
-        storage.put_now("a", b"1")
-    assert caught.value.generation == 0
+    (met,) = storage.put_now([("a", b"1", ANYTHING)])
+    assert isinstance(met, Expired)
+    assert met.generation == 0
 
 
 def test_no_turn_for_a_thread_while_the_store_wants_a_pause() -> None:
@@ -399,8 +399,9 @@ def test_no_turn_for_a_thread_while_the_store_wants_a_pause() -> None:
     slow.retry_after = 30.0
     time = Time()
     storage = retrying(DirectScripted(slow), time)
-    with pytest.raises(Throttled):
-        storage.put_now("a", b"1")
-    assert storage.put_now("a", b"1") is None
+    put = [("a", b"1", ANYTHING)]
+    assert storage.put_now(put) == [slow]
+    assert storage.put_now(put) == [None]
     time.now += 31.0
-    assert storage.put_now("a", b"1") is not None
+    (met,) = storage.put_now(put)
+    assert isinstance(met, Stamp)
