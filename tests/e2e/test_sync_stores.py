@@ -303,24 +303,18 @@ def test_listings_that_break_off_are_asked_again(store: Store, dataset: DemoData
 # -- somebody else
 
 
-def test_what_somebody_else_wrote_meanwhile_is_not_overwritten(store: Store, dataset: DemoDataset) -> None:
+def test_what_somebody_else_wrote_meanwhile_is_planned_again_and_named(store: Store, dataset: DemoDataset) -> None:
     upload(store, dataset)
     theirs = b'{"by": "somebody else"}'
     target = f".lightly/metadata/{dataset.images[3].rpartition('.')[0]}.json"
     store.spoil(meanwhile(DOCUMENT, lambda: store.put(target, theirs)))
     report = sync(store, dataset)
-    assert report.exit_code == 3
-    assert report.findings["document.conflict"] == 1
-    assert (report.documents.conflict, report.documents.create) == (1, SMALL_DOCUMENTS - 1)
-    [conflict] = [f for f in report.finding_examples if f.code == "document.conflict"]
-    assert conflict.target == target
-    tree = store.documents()
-    assert tree[target] == theirs
-    assert SCHEMA not in tree, "held back until every document is right"
-    assert not report.schema.written
-    report = sync(store, dataset)
-    assert (report.exit_code, report.documents.update) == (0, 1)
+    assert (report.exit_code, report.documents.create) == (0, SMALL_DOCUMENTS)
+    [foreign] = [f for f in report.finding_examples if f.code == "document.foreign"]
+    assert foreign.target == target
+    assert (report.findings["document.foreign"], report.schema.written) == (1, True)
     is_right(store.documents(), expected(dataset))
+    assert sync(store, dataset).changes == 0
 
 
 def test_an_update_and_a_delete_meet_somebody_else(store: Store, dataset: DemoDataset) -> None:
@@ -341,8 +335,11 @@ def test_an_update_and_a_delete_meet_somebody_else(store: Store, dataset: DemoDa
     report = sync(store, dataset, policy={"delete": "orphans"})
     tree = store.documents()
     assert report.exit_code == 3
-    assert (report.documents.conflict, report.documents.delete) == (1, 0)
-    assert (tree[updated], tree[removed]) == (theirs, theirs)
+    assert (report.documents.update, report.documents.conflict, report.documents.delete) == (1, 0, 0)
+    # The update is wanted whatever they wrote; the orphan that somebody writes to is left alone.
+    assert report.findings["document.foreign"] == 2  # once in the plan, and once more in the run
+    assert report.findings["document.conflict"] == 1
+    assert (tree[updated], tree[removed]) == (expected(dataset)[updated], theirs)
     assert sync(store, dataset, policy={"delete": "orphans"}).exit_code == 0
     wanted = expected(dataset)
     del wanted[removed]
