@@ -3,6 +3,7 @@
 SHELL := /bin/sh
 PYTHON ?=
 WORKERS ?= 2
+SECONDS ?= 60
 UV ?= uv
 export PYTHON
 
@@ -62,6 +63,18 @@ bench-put: .venv/ready-dev .cache/peers/ready ## a whole sync against s5cmd, rcl
 
 bench-noop: .venv/ready-dev .cache/peers/ready ## a sync that finds nothing to do, against rclone and s5cmd
 	cd tests && ../$(BIN)/python -m benchmarks.noop
+
+fuzz: .venv/ready-dev ## fuzzes each reader of a video index with atheris (SECONDS=60 each); for the nightly run
+	@mkdir -p .cache/fuzz
+	@PYTHONPATH=.cache/fuzz $(BIN)/python -c "import atheris" 2>/dev/null || \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+	    --upgrade --target .cache/fuzz "atheris>=3,<4" || \
+	    { echo "fuzz: skipped, there is no wheel of atheris for this Python and machine"; exit 0; }; \
+	for reader in mp4 fragments avi matroska; do \
+	    echo "fuzz: $$reader"; \
+	    (cd .cache/fuzz && PYTHONPATH=.:../../service:../../tests \
+	        ../../$(BIN)/python -m fuzz.readers $$reader $(SECONDS)) || exit 1; \
+	done
 
 lock: ## versions and hashes anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "lock: uv is needed; name it with UV=/path/to/uv" >&2; exit 1; }

@@ -245,9 +245,14 @@ def _look_at_chunks(source: Source, video: _Stream, filled: list[tuple[int, int]
     if not filled:
         return
     place, length = filled[0]
-    header = yield from source.get(place - 8, place + min(length, 4096))
-    if header[:2] != b"%02d" % video.number or int.from_bytes(header[4:8], "little") != length:
-        raise NoProof("an index that points to something else")
+    yield from source.fetch([(place - 8, place + min(length, 4096))])
+    tags = (b"%02ddc" % video.number, b"%02ddb" % video.number)
+    for at, size in filled:
+        if not source.known(at - 8, at):
+            continue  # of a large file only the first one is read
+        header = source.peek(at - 8, at)
+        if header[:4] not in tags or int.from_bytes(header[4:8], "little") != size:
+            raise NoProof("an index that points to something else")
     if video.codec not in _MPEG4:
         return
     first = yield from source.get(place, place + min(length, 4096))

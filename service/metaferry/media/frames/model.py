@@ -29,7 +29,7 @@ Progress: TypeAlias = "Callable[[FrameCount], None]"
 
 #: Version of the method; part of the cache's key. Raise it whenever the same bytes may be counted
 #: differently, so that no run ever mixes the results of two methods.
-METHOD: Final = 2
+METHOD: Final = 3
 
 # Flags: closed, documented in docs/frames.md.
 CHANGED: Final = "changed"  # replaced between the listing and the count: the newer one was counted

@@ -26,6 +26,9 @@ WHOLE_MOOV: Final = 8 << 20
 #: What is read of the first sample, which is mostly part of the head.
 FIRST_SAMPLE: Final = 2 << 10
 
+#: Size of the header of a fragment (ISO/IEC 14496-12, 8.8.5).
+_MFHD: Final = 16
+
 #: A fragmented file up to this size is read whole: it is cheaper than one read a fragment.
 WHOLE_FILE: Final = 1 << 20
 
@@ -107,7 +110,11 @@ def _fragmented(
                 raise NoProof("a fragment without its mdat")
             yield from source.fetch([(box.start, box.end)])
             behind = True
-            for traf in (yield from children(source, box.body, box.end, budget)):
+            inside = yield from children(source, box.body, box.end, budget)
+            header = only(inside, b"mfhd")
+            if header.end - header.start != _MFHD or inside[-1].end != box.end:
+                raise NoProof("a fragment that does not fit its box")
+            for traf in inside:
                 if traf.kind == b"traf":
                     parts = yield from children(source, traf.body, traf.end, budget)
                     bodies = []
@@ -115,6 +122,8 @@ def _fragmented(
                         bodies.append((part.kind, (yield from source.get(part.body, part.end))))
                     sums.add(bodies, box.start)
         elif box.kind == b"mdat":
+            if sums.fragments and not behind:
+                raise NoProof("media data that no fragment speaks of")
             behind = False
         at = box.end
     if behind:
@@ -123,7 +132,7 @@ def _fragmented(
     if sums.frames:
         if sums.first is None:
             raise NoProof("a fragment that does not tell where its samples are")
-        yield from _look_at_samples(source, track, iter([sums.first]))
+        yield from _look_at_samples(source, track, iter(sums.spans or [sums.first]))
     return Indexed(sums.frames, several, tuple(explain), sums.times)
 
 

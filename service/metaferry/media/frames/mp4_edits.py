@@ -24,6 +24,8 @@ def shown(track: Track, movie_scale: int, *, times: bool) -> tuple[int, Times | 
     """How many samples FFmpeg shows, and their presentation times in seconds when asked for."""
     count = track.samples.count
     if not count:
+        if runs(track.parts.get(b"stts", b""), "stts", signed=False):
+            raise NoProof("times of samples, and no samples")
         track.notes.append("no samples")
         return 0, Times(Fraction(1, track.scale), array("q")) if times else None
     if not track.first_is_sync:
@@ -118,9 +120,10 @@ def _entries(data: bytes) -> list[tuple[int, int, int]]:
         return []
     wide, count = data[0] == 1, u32(data, 4)
     width = 20 if wide else 12
-    if count > 64 or 8 + count * width > len(data):
-        raise NoProof("an edit list that is cut, or longer than 64 entries")
-    return list(struct.iter_unpack(">Qqi" if wide else ">Iii", data[8 : 8 + count * width]))
+    if count > 64 or 8 + count * width != len(data):
+        # Where the number of entries and the size of the box differ, FFmpeg believes the size.
+        raise NoProof("an edit list that does not fit its box, or is longer than 64 entries")
+    return list(struct.iter_unpack(">Qqi" if wide else ">Iii", data[8:]))
 
 
 def _covers(edits: _Edits, stts: list[tuple[int, int]], count: int) -> bool:

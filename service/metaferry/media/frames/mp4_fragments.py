@@ -11,15 +11,20 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from typing import Final
 
 from metaferry.media.frames.model import Times
 from metaferry.media.frames.mp4_numbers import LONGEST, numbers, runs, u32
 from metaferry.media.frames.mp4_tables import MAX_SAMPLES, Span, Track, check_places
-from metaferry.media.frames.reading import NoProof
+from metaferry.media.frames.reading import SMALL, NoProof
 
 #: Flags of a fragment's sample that is no key frame for FFmpeg: no sync sample, or depends on others.
 _NO_SYNC: Final = 0x0101_0000
+
+
+#: No fragment begins at this tick or later: FFmpeg computes with 63 bits.
+_LATEST: Final = 1 << 61
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Fragments:
         self.frames = track.samples.count  # a hybrid file has its first samples in moov
         self.fragments = 0
         self.first: Span | None = None
+        #: Where the samples of the fragments lie; kept for small files only, of which all is known.
+        self.spans: list[Span] = []
         self._track = track
         self._defaults = defaults
         self._size = size
@@ -53,6 +60,7 @@ class Fragments:
         self._next = 0  # decode time before which no other fragment may begin
         self._offset = offset or 0
         self._moof = -1
+        self._timed: bool | None = None  # whether fragments say when they begin
         # What FFmpeg makes of samples both in moov and in fragments is left to it.
         self._ticks = array("q") if offset is not None and not self.frames else None
         if self.frames:
@@ -98,9 +106,14 @@ class Fragments:
             raise NoProof("a fragment with two times")
         if times:
             begins = int.from_bytes(times[0][4:12], "big") if times[0][:1] == b"\1" else u32(times[0], 4)
+            if begins >= _LATEST:
+                raise NoProof("a fragment at an impossible time")
             if begins < self._next:
                 raise NoProof("fragments that overlap in time")
             self._next = begins
+        if self._timed not in (None, bool(times)):
+            raise NoProof("fragments with a time and fragments without")
+        self._timed = bool(times)
         if not times or moof == self._moof:
             self._ticks = None  # FFmpeg takes the time from sidx, or from the run before
         self._moof = moof
@@ -146,6 +159,9 @@ class Fragments:
             length = count * size
         if self._at < 0 or self._at + length > self._size:
             raise NoProof("samples behind the end of the file: it is cut")
+        if self._size <= SMALL:
+            lengths = columns[0x200] if 0x200 in columns else [size] * count
+            self.spans.extend(zip(accumulate(lengths[:-1], initial=self._at), lengths, strict=False))
         self._at += length
         self._note_times(count, columns.get(0x100), duration, columns.get(0x800))
         self._next += sum(columns[0x100]) if 0x100 in columns else count * duration
