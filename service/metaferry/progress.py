@@ -21,8 +21,11 @@ class Progress(Protocol):
     def phase(self, name: str, total: int | None) -> None:
         """A phase begins, and the one before it has ended. `total` is None where nobody knows it."""
 
-    def advance(self, count: int) -> None:
-        """So many more objects, rows, videos or documents of this phase are done."""
+    def advance(self, count: int, size: int = 0) -> None:
+        """So many more objects, rows, videos or documents of this phase are done.
+
+        size: bytes that were read for them, where reading is what takes the time.
+        """
 
     def note(self, text: str) -> None:
         """One line that the user should see at once, not at the end."""
@@ -34,7 +37,7 @@ class Silent:
     def phase(self, name: str, total: int | None) -> None:
         pass
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int, size: int = 0) -> None:
         pass
 
     def note(self, text: str) -> None:
@@ -56,9 +59,9 @@ class Stopping:
         self._check()
         self._progress.phase(name, total)
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int, size: int = 0) -> None:
         self._check()
-        self._progress.advance(count)
+        self._progress.advance(count, size)
 
     def note(self, text: str) -> None:
         self._progress.note(text)

@@ -202,20 +202,23 @@ def frames(
 
     session = Session(quiet=quiet, verbose=verbose, log_format=log_format)
     lines = format is Format.JSON or (format is None and not session.out.is_terminal)
-    counts = count_frames(
-        urls,
-        storage=storage_of(sets or ()),
-        deadline=deadline,
-        level=cast("Level | None", level),  # what is none of them is refused by the call
-        times=timestamps,
-    )
     if not lines:
         session.show([FRAME_TITLES])
     unproved = 0
-    for found in counts:
-        unproved += found.frames is None
-        if lines:
-            session.show_json(frame_json(found, explain=explain, times=timestamps), line=True)
-        else:
-            session.show([frame_line(found), *frame_details(found, explain=explain, times=timestamps)])
+    with session.progress() as progress:
+        progress.phase("Counting frames", None)
+        counts = count_frames(
+            urls,
+            storage=storage_of(sets or ()),
+            deadline=deadline,
+            level=cast("Level | None", level),  # what is none of them is refused by the call
+            times=timestamps,
+            progress=lambda count: progress.advance(1, count.bytes),
+        )
+        for found in counts:
+            unproved += found.frames is None
+            if lines:
+                session.show_json(frame_json(found, explain=explain, times=timestamps), line=True)
+            else:
+                session.show([frame_line(found), *frame_details(found, explain=explain, times=timestamps)])
     raise typer.Exit(3 if unproved else 0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
+from rich import filesize
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -37,12 +39,16 @@ class Bars:
             BarColumn(bar_width=24),
             _Done(),
             _Rate(),
+            _Size(),
             TimeElapsedColumn(),
             console=console,
             transient=True,
+            # Results on a terminal are drawn above the bars; in a pipe they are left alone.
+            redirect_stdout=sys.stdout.isatty(),
             refresh_per_second=8,
         )
         self._task: TaskID | None = None
+        self._size = 0
 
     def __enter__(self) -> Self:
         self._rich.start()
@@ -59,11 +65,13 @@ class Bars:
     def phase(self, name: str, total: int | None) -> None:
         if self._task is not None:
             self._rich.remove_task(self._task)
-        self._task = self._rich.add_task(safe(name), total=total)
+        self._size = 0
+        self._task = self._rich.add_task(safe(name), total=total, size=0)
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int, size: int = 0) -> None:
         if self._task is not None:
-            self._rich.advance(self._task, count)
+            self._size += size
+            self._rich.update(self._task, advance=count, size=self._size)
 
     def note(self, text: str) -> None:
         self._rich.console.print(Text(safe(text)))
@@ -81,7 +89,7 @@ class Lines:
         self._lock = threading.Lock()
         self._name = ""
         self._total: int | None = None
-        self._count = 0
+        self._count = self._size = 0
         self._since = clock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="metaferry-progress", daemon=True)
@@ -101,11 +109,13 @@ class Lines:
 
     def phase(self, name: str, total: int | None) -> None:
         with self._lock:
-            self._name, self._total, self._count, self._since = safe(name), total, 0, self._clock()
+            self._name, self._total, self._count, self._size = safe(name), total, 0, 0
+            self._since = self._clock()
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int, size: int = 0) -> None:
         with self._lock:
             self._count += count
+            self._size += size
 
     def note(self, text: str) -> None:
         self._say(safe(text))
@@ -118,7 +128,8 @@ class Lines:
             spent = self._clock() - self._since
             done = f"{self._count:,}" + (f" of {self._total:,}" if self._total is not None else "")
             rate = f", {self._count / spent:,.0f}/s" if self._count and spent > 0 else ""
-            counted = f": {done}{rate}" if self._count or self._total is not None else ""
+            read = f", {filesize.decimal(self._size)} read" if self._size else ""
+            counted = f": {done}{rate}{read}" if self._count or self._total is not None else ""
             return f"{self._name}{counted} ({duration(spent)})"
 
     def _watch(self) -> None:
@@ -136,6 +147,14 @@ class _Done(ProgressColumn):
             return Text("")
         of = f" of {int(task.total):,}" if task.total is not None else ""
         return Text(f"{int(task.completed):,}{of}")
+
+
+class _Size(ProgressColumn):
+    """`12.3 MB read`, where bytes are counted."""
+
+    def render(self, task: Task) -> Text:
+        size = int(task.fields.get("size", 0))
+        return Text(f"{filesize.decimal(size)} read" if size else "", style="dim")
 
 
 class _Rate(ProgressColumn):

@@ -232,7 +232,7 @@ class _Run:
                 self.portal,
                 ((video.path, video.size, video.token) for video in videos),
                 cache=cache,
-                progress=lambda count: self.progress.advance(1),
+                progress=lambda count: self.progress.advance(1, count.bytes),
             )
         )
         frames = self.report.frames

@@ -39,6 +39,47 @@ def test_a_line_tells_what_is_being_done() -> None:
     assert lines.line() == "Writing \\x1bdocuments: 100 of 5,000, 50/s (2.0 s)"
 
 
+def test_a_line_tells_how_much_was_read() -> None:
+    now = [0.0]
+    lines = Lines(lambda text: None, clock=lambda: now[0])
+    lines.phase("Counting frames", 80)
+    lines.advance(1, 16_384)
+    lines.advance(1, 3_000_000)
+    now[0] = 1.0
+    assert lines.line() == "Counting frames: 2 of 80, 2/s, 3.0 MB read (1.0 s)"
+    lines.phase("Planning", None)
+    assert lines.line() == "Planning (0.0 s)"
+
+
+def test_bars_tell_how_much_was_read() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with Bars(console) as bars:
+        bars.phase("Counting frames", None)
+        bars.advance(3, 3_000_000)
+        bars.note("shown")
+    assert "3.0 MB read" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_results_in_a_pipe_stay_there_while_bars_are_drawn(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"nothing")
+    master, terminal = os.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "metaferry", "frames", str(tmp_path / "a.mp4")],
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            env={**os.environ, "TERM": "xterm", "PYTHONPATH": str(Path(metaferry.__file__).parents[1])},
+            check=False,
+        )
+    finally:
+        os.close(terminal)
+    drawn = os.read(master, 1 << 16)
+    os.close(master)
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["frames"] is None
+    assert b"Counting frames" in drawn
+
+
 def test_lines_come_by_themselves_and_end_with_the_block() -> None:
     said: list[str] = []
     came = threading.Event()

@@ -136,7 +136,7 @@ class Notes:
     def phase(self, name: str, total: int | None) -> None:
         pass
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int, size: int = 0) -> None:
         pass
 
     def note(self, text: str) -> None:
