@@ -36,6 +36,7 @@ from metaferry.storage.keys import (
     whole_size,
 )
 from metaferry.storage.learned import Learned
+from metaferry.storage.s3_listing import LISTED, Listed, take_keys
 from metaferry.storage.translate import Failure, Operation, storage_error
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
@@ -110,11 +111,11 @@ class S3Adapter:
         elif start_after:
             wanted["StartAfter"] = self._prefix + start_after
         answer = await self._call("list_objects_v2", "list", prefix, wanted)
-        skip = len(self._prefix)
+        skip, proved = len(self._prefix), self.traits.listing_md5
         entries = [
-            self._entry(item["Key"][skip:], item)
-            for item in answer.get("Contents", ())
-            if not is_marker(item["Key"][skip:], item["Size"])
+            Entry(path, size, tag, tag if proved and _MD5.fullmatch(tag) else None, mtime)
+            for key, size, tag, mtime in self._listed(answer, prefix)
+            if not is_marker(path := key[skip:], size)
         ]
         return Page(entries, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None)
 
@@ -243,11 +244,7 @@ class S3Adapter:
             wanted = {**wanted, "Key": self._prefix + wanted["Key"]}
         try:
             fs = await self._client()
-            answer = await fs._call_s3(method, Bucket=self._bucket, **wanted)
-            if "Body" in answer:
-                async with answer["Body"] as stream:
-                    answer["Body"] = await stream.read()
-            return answer
+            return await self._answer(fs, method, wanted)
         except (
             BotoCoreError,
             ClientError,
@@ -257,6 +254,22 @@ class S3Adapter:
             ValueError,  # an endpoint_url that is none
         ) as error:
             raise self._error(s3_failure(error), operation, path) from None
+        except _Garbled:
+            raise self._error(Failure(code="BadAnswer", kind=Corrupt), operation, path) from None
+
+    async def _answer(self, fs: Any, method: str, wanted: Mapping[str, Any]) -> Any:
+        try:
+            answer = await fs._call_s3(method, Bucket=self._bucket, **wanted)
+            if "Body" in answer:
+                async with answer["Body"] as stream:
+                    answer["Body"] = await stream.read()
+        except UnicodeError:  # half a character in a key
+            raise
+        except (ValueError, TypeError, AttributeError):  # a number that is none, a field twice
+            raise _Garbled from None
+        if method == "list_objects_v2" and "IsTruncated" not in answer:
+            raise _Garbled  # nothing, or another page: it must not pass for an empty bucket
+        return answer
 
     async def _client(self) -> Any:
         if self._fs is None:
@@ -264,16 +277,31 @@ class S3Adapter:
                 self._fs = _file_system(self._options, self._concurrency)
             except (TypeError, KeyError):  # an option that neither s3fs nor its session knows
                 raise ValueError("options") from None
-        await self._fs.set_session()
+        try:
+            await self._fs.set_session()
+        except TypeError:  # one that botocore does not know
+            raise ValueError("options") from None
         return self._fs
 
-    def _entry(self, path: str, item: Mapping[str, Any]) -> Entry:
-        tag = _tag(item)
-        proved = self.traits.listing_md5 and _MD5.fullmatch(tag) is not None
-        return Entry(path, item["Size"], tag, tag if proved else None, item["LastModified"].timestamp())
+    def _listed(self, answer: Mapping[str, Any], prefix: str) -> list[Listed]:
+        """The keys of a page, from our own reading of it or from botocore's."""
+        if LISTED in answer:
+            listed: list[Listed] = answer[LISTED]
+            return listed
+        try:
+            return [
+                Listed(item["Key"], item["Size"], _tag(item), item["LastModified"].timestamp())
+                for item in answer.get("Contents", ())
+            ]
+        except KeyError:  # half an entry would hide an object, or show one that is not there
+            raise self._error(Failure(code="Listing", kind=Corrupt), "list", prefix) from None
 
     def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
         return storage_error(failure, store="s3", url=self._url, operation=operation, path=path)
+
+
+class _Garbled(Exception):
+    """An answer that is not what was asked for."""
 
 
 def refuses_conditions(error: StorageError) -> bool:
@@ -358,10 +386,15 @@ def _file_system(options: Mapping[str, Any], concurrency: int) -> Any:
 
 
 def _tune(session: Any) -> None:
-    from botocore.handlers import add_expect_header
+    from botocore.handlers import _handle_200_error, add_expect_header
 
     # aiobotocore waits for `100 Continue` without a limit, and pays a round trip for it.
     session.unregister("before-call.s3", add_expect_header)
+    # Before botocore parses the page to see whether it is an error, as it does with each answer of 200.
+    events = session.get_component("event_emitter")
+    events.unregister("before-parse.s3.*", _handle_200_error)
+    events.register_first("before-parse.s3.*", take_keys)
+    events.register_first("before-parse.s3.*", _handle_200_error)
     factory = session.get_component("response_parser_factory")
     factory.set_parser_defaults(timestamp_parser=_timestamp())
 
