@@ -303,7 +303,9 @@ def test_listings_that_break_off_are_asked_again(store: Store, dataset: DemoData
 # -- somebody else
 
 
-def test_what_somebody_else_wrote_meanwhile_is_planned_again_and_named(store: Store, dataset: DemoDataset) -> None:
+def test_what_somebody_else_wrote_meanwhile_is_planned_again_and_named(
+    store: Store, dataset: DemoDataset
+) -> None:
     upload(store, dataset)
     theirs = b'{"by": "somebody else"}'
     target = f".lightly/metadata/{dataset.images[3].rpartition('.')[0]}.json"

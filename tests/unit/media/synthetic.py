@@ -27,17 +27,18 @@ def video(
     size: int = SIZE,
     noise: bool = False,
     gop: int = 12,
+    pix_fmt: str = "yuv420p",
 ) -> bytes:
     """A video of `frames` frames; `second`: frames of a second video stream; `pts` in 1/1000 s."""
     # A file by name, since the muxer reads it again to move the index to the front.
     with tempfile.NamedTemporaryFile() as file:
         muxer = {"movflags": movflags} if movflags else {}
         with av.open(file.name, "w", format=format, options=muxer) as container:
-            _encode(container, frames, codec, options or {}, pts, second, audio, size, noise, gop)
+            encode(container, frames, codec, options or {}, pts, second, audio, size, noise, gop, pix_fmt)
         return Path(file.name).read_bytes()
 
 
-def _encode(
+def encode(
     container: Any,
     frames: int,
     codec: str,
@@ -48,13 +49,14 @@ def _encode(
     size: int,
     noise: bool,
     gop: int,
+    pix_fmt: str = "yuv420p",
 ) -> None:
     counts = [frames] if second is None else [frames, second]
     streams: list[Any] = []
     for _ in counts:
         stream: Any = container.add_stream(codec, rate=25, options=options)
         stream.width = stream.height = size
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pix_fmt
         stream.gop_size = gop
         if pts is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
