@@ -348,10 +348,11 @@ class FaultyAdapter:
         self._loop = asyncio.get_running_loop()
         if (first := self._before(call)) is not None:
             await first
-        result = await work()
-        if (then := self._after(call)) is not None:
-            await then
-        return result
+        try:
+            return await work()
+        finally:  # an error is an answer too: it can be lost, and its caller can die
+            if (then := self._after(call)) is not None:
+                await then
 
     def _before(self, call: Call) -> Awaitable[None] | None:
         """Raises what the call is to fail with; else what has to be awaited before its work."""
@@ -399,8 +400,10 @@ class DirectFaultyAdapter(FaultyAdapter):
         call = self._faults.begin(self.url, "put", path, True)
         stored = self._stored(call, data)
         self._wait_for(self._before(call))
-        stamp = self._direct.put_now(path, stored, only_if=only_if)
-        self._wait_for(self._after(call))
+        try:
+            stamp = self._direct.put_now(path, stored, only_if=only_if)
+        finally:
+            self._wait_for(self._after(call))
         return self._answered(call, stamp, data)
 
     def _wait_for(self, work: Awaitable[None] | None) -> None:

@@ -404,3 +404,19 @@ def test_threads_and_coroutines_share_one_sequence() -> None:
     assert [call.number for call in calls] == list(range(300))
     assert sum(call.direct for call in calls) == 200
     assert sum(call.fault is not None for call in calls) == 7
+
+
+def test_an_error_of_the_store_is_an_answer_too() -> None:
+    _, wrapped = memory(Faults([Rule(fault=LOST_REPLY, times=2), Rule(fault=Kill("after"), after=1)]))
+
+    async def check() -> None:
+        await wrapped.put("a", b"1")
+
+    with pytest.raises(Unavailable):
+        run(check())
+    with pytest.raises(Unavailable):
+        wrapped.put_now("a", b"2", only_if=ABSENT)
+    with pytest.raises(Conflict):
+        wrapped.put_now("a", b"2", only_if=ABSENT)
+    with pytest.raises(Killed):
+        wrapped.put_now("a", b"2", only_if=ABSENT)
