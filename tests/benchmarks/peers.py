@@ -86,7 +86,7 @@ def s5cmd(target: Target, *arguments: str, workers: int) -> list[str]:
 
 def rclone(target: Target, *arguments: str, transfers: int) -> list[str]:
     """The command line of rclone, without the requests that it makes for safety where it can be told so."""
-    options = ["--config", "/dev/null", "--s3-provider", "Other", "--s3-endpoint", target.endpoint]
+    options = ["--config", "", "--s3-provider", "Other", "--s3-endpoint", target.endpoint]
     options += ["--s3-env-auth", "--s3-region", "us-east-1", "--s3-force-path-style", "--s3-no-check-bucket"]
     options += ["--s3-no-head", "--s3-disable-checksum", "--transfers", str(transfers)]
     options += ["--checkers", str(transfers), "--max-backlog", "-1", "--quiet"]
