@@ -44,6 +44,7 @@ class Database:
             ) from error
         # The order matters: once external access is off, the rest cannot be set any more.
         for statement in (
+            "PRAGMA disable_checkpoint_on_shutdown",  # the file is deleted once it is closed
             "SET TimeZone = 'UTC'",
             "SET preserve_insertion_order = false",
             "SET autoinstall_known_extensions = false",
