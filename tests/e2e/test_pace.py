@@ -81,8 +81,9 @@ def test_no_second_sees_more_than_max_rate(server: FastS3, tmp_path: Path, trans
     begun = sorted(moment for moment, *_ in server.log())
     for n, moment in enumerate(begun):
         within = sum(1 for other in begun[n:] if other < moment + 1.0)
-        # The server's clock sees them a little later or earlier than they were let go.
-        assert within <= 115, f"{within} requests in a second"
+        # The server sees them a little later or earlier than they were let go: never one second's
+        # worth more.
+        assert within <= 150, f"{within} requests in a second"
     fleet.settled()
 
 

@@ -35,6 +35,7 @@ from metaferry.errors import Conflict, LeaseHeld, LeaseLost, NotFound, StorageEr
 from metaferry.progress import Progress, Stop
 from metaferry.runs.holder import Holder, in_words, is_gone, read_holder
 from metaferry.storage.contract import ABSENT, Entry, Precondition, Storage
+from metaferry.storage.limiter import urgent
 
 log = logging.getLogger(__name__)
 
@@ -272,7 +273,10 @@ class Lease:
             if self._next is None:
                 held, renewed = round(sent - self._taken, 1), self._record.renewed + 1
                 self._next = replace(self._record, held=held, renewed=renewed)
-            stamp = await self._storage.put(self._key, self._next.to_json(), only_if=self._token or ABSENT)
+            with urgent():  # not behind thousands of documents, nor behind a pause of theirs
+                stamp = await self._storage.put(
+                    self._key, self._next.to_json(), only_if=self._token or ABSENT
+                )
             self._record, self._next, self._token = self._next, None, stamp.token
             self._is_ours_from(sent)
 

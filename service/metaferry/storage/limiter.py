@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import Enum
 from typing import Final
 
@@ -28,6 +30,22 @@ _CALM: Final = 10.0
 #: First and longest common wait, when even one request at a time is refused.
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 20.0
+
+
+_URGENT: ContextVar[bool] = ContextVar("urgent", default=False)
+
+
+@contextmanager
+def urgent() -> Iterator[None]:
+    """Requests of this block begin at once, however many wait and whatever pause the store wants.
+
+    For the few that all others depend on: a lease that is not renewed in time ends the run.
+    """
+    before = _URGENT.set(True)
+    try:
+        yield
+    finally:
+        _URGENT.reset(before)
 
 
 class Answer(Enum):
@@ -104,7 +122,7 @@ class Limiter:
         self._next_at = float("-inf")  # when `max_rate` allows the next request
         self._held_until = float("-inf")  # when the store allows it
         self._cuts = 0
-        self._refused = 0  # refusals with no good answer between them
+        self._refused = 0  # refusals of a single request at a time, with no good answer between them
         self._slowed_at = float("-inf")
         self._rates = Rates(clock)
         self._since = clock()
@@ -125,6 +143,10 @@ class Limiter:
         """Waits for a turn and then for the moment that the pace allows; what `leave` takes."""
         with self._lock:
             waiter: _Coroutine | None = None
+            if _URGENT.get():
+                self._begin()
+                self._next_at += self._spacing  # whoever comes next makes room in `max_rate`
+                return self._cuts
             if self._under_way < self.allowed and not self._waiting:
                 self._begin()
             else:
@@ -197,18 +219,18 @@ class Limiter:
 
     def _slower(self, turn: int, busy: int, now: float, retry_after: float | None) -> None:
         self._rates.refused(now)
-        self._refused += 1
         self._slowed_at = now
         self._width.disturbed()
         self._measure_anew(now)
         if turn == self._cuts:  # else it began before the last cut and tells nothing new
             self._cuts += 1
+            self._refused += self._cap <= 1.0
             # Half of what was really under way: a wide window that was never filled is no pace.
             self._cap = max(1.0, min(self.allowed, busy) / 2)
         if retry_after is not None:
             self._held_until = max(self._held_until, now + retry_after)
-        elif self._cap <= 1.0 and self._refused > 1:
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._refused - 2, 30))
+        elif self._refused:
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._refused - 1, 30))
             self._held_until = max(self._held_until, now + pause)
 
     def _measure_anew(self, now: float) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaferry.storage.limiter import START, Answer, Limiter
+from metaferry.storage.limiter import START, Answer, Limiter, urgent
 from metaferry.storage.rates import Rates
 
 T = TypeVar("T")
@@ -320,6 +320,46 @@ def test_threads_and_a_loop_share_it() -> None:
         assert [result.result() for result in results] == [200] * 6
     assert most <= 8
     assert pace._under_way == 0
+
+
+def test_what_is_urgent_waits_for_nobody() -> None:
+    async def work() -> int | None:
+        pace = limiter(1)
+        (turn,) = turns(pace, 1)
+        with urgent():
+            first = await pace.enter()
+        pace.leave(turn, Answer.SLOWER, retry_after=1000.0)
+        with urgent():
+            second = await pace.enter()
+        for each in (first, second):
+            pace.leave(each, Answer.GOOD)
+        return pace.enter_now()
+
+    assert run(work()) is None  # the others still wait
+
+
+def test_only_the_requests_of_the_block_are_urgent() -> None:
+    async def work() -> bool:
+        pace = limiter(1)
+        turns(pace, 1)
+        with urgent():
+            pass
+        task = asyncio.create_task(pace.enter())
+        await asyncio.sleep(0)
+        waits = not task.done()
+        task.cancel()
+        return waits
+
+    assert run(work())
+
+
+def test_a_burst_of_refusals_is_one_refusal() -> None:
+    time = Time()
+    pace = limiter(256, time)
+    under_way = turns(pace, 16)
+    for turn in under_way:
+        pace.leave(turn, Answer.SLOWER)
+    assert pace.enter_now() is not None  # half as many, and no pause yet
 
 
 def test_rates_keep_every_count_in_sixty_points() -> None:
