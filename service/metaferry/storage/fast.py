@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import threading
 from collections.abc import Generator, Mapping
@@ -21,11 +20,10 @@ from typing import Any, Final, Protocol
 
 from metaferry.errors import Conflict, NotFound, StorageError, Unavailable, UsageError
 from metaferry.storage.contract import ABSENT, ANYTHING, Adapter, Blob, Page, Precondition, Stamp, Traits
+from metaferry.storage.fast_bridge import Bridge, Slow, process
 from metaferry.storage.fast_errors import NO_TAG, WHOLE, fast_failure
 from metaferry.storage.fast_network import LONGEST, PATIENCE, Untranslatable
 from metaferry.storage.keys import content_type, is_complete, md5_hex
-from metaferry.storage.learned import Learned
-from metaferry.storage.portal import Portal
 from metaferry.storage.translate import Failure, Operation, Store, storage_error
 
 log = logging.getLogger(__name__)
@@ -37,28 +35,6 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 #: The process that first used obstore. Its threads do not survive a fork: in a child it would hang.
 _first_user: int | None = None
-#: This process; what was opened in another one is of no use here.
-_process = os.getpid()
-
-
-def _forked() -> None:
-    global _process
-    _process = os.getpid()
-
-
-os.register_at_fork(after_in_child=_forked)
-
-
-class Slow(Adapter, Protocol):
-    """The fsspec adapter beside it."""
-
-    @property
-    def learned(self) -> Learned: ...
-
-    def sibling(self) -> Slow:
-        """Another client of the same datasource, for another event loop."""
-
-    async def renew(self) -> None: ...
 
 
 class Dialect(Protocol):
@@ -125,7 +101,7 @@ class FastAdapter:
         self._lock = threading.Lock()
         self._stores: dict[tuple[float, int], Any] = {}
         self._given_up = False
-        self._bridge = _Bridge(slow)
+        self._bridge = Bridge(slow)
 
     def __repr__(self) -> str:
         return f"FastAdapter({self._slow!r})"
@@ -174,7 +150,7 @@ class FastAdapter:
         patience = PATIENCE if len(data) <= SMALL else LONGEST
         store = None
         if self._is_safe(path):
-            store = self._stores.get((patience, _process)) or self._store(patience)
+            store = self._stores.get((patience, process())) or self._store(patience)
         if store is not None:
             try:
                 return self._drive_now(store, path, data, only_if)
@@ -217,7 +193,7 @@ class FastAdapter:
         """obstore's store for a request about `path`, or None where the other adapter makes it."""
         if not self._is_safe(path):
             return None
-        store = self._stores.get((LONGEST, _process))
+        store = self._stores.get((LONGEST, process()))
         # The first time reads files and may parse megabytes.
         return store if store is not None else await asyncio.to_thread(self._store, LONGEST)
 
@@ -233,9 +209,9 @@ class FastAdapter:
 
     def _connected(self, patience: float) -> Any:
         global _first_user
-        if _first_user not in (None, _process):
+        if _first_user not in (None, process()):
             raise Untranslatable("a fork: this process was forked from one that used obstore")
-        store = self._stores.get((patience, _process))
+        store = self._stores.get((patience, process()))
         if store is None:
             from obstore.exceptions import BaseError
 
@@ -243,8 +219,8 @@ class FastAdapter:
                 store = self._dialect.connect(patience=patience)
             except (BaseError, ValueError, TypeError):
                 raise Untranslatable("a setting that obstore refuses") from None
-            self._stores[patience, _process] = store
-            _first_user = _process
+            self._stores[patience, process()] = store
+            _first_user = process()
         return store
 
     def _give_up(self, reason: str) -> None:
@@ -387,49 +363,6 @@ class FastAdapter:
 
 class _Elsewhere(Exception):
     """The other adapter is to make this request."""
-
-
-class _Bridge:
-    """Puts from threads that go through the fsspec adapter after all: a client on a loop of its own."""
-
-    def __init__(self, slow: Slow) -> None:
-        self._slow = slow
-        self._lock = threading.Lock()
-        self._open: tuple[Portal, Slow] | None = None
-        self._process = _process
-
-    def put(self, path: str, data: bytes, only_if: Precondition, patience: float) -> Stamp:
-        with self._lock:
-            if self._open is None or self._process != _process:
-                self._process = _process
-                self._open = (Portal().__enter__(), self._slow.sibling())
-            portal, adapter = self._open
-        return portal.run(_within(patience, adapter, path, data, only_if))
-
-    async def renew(self) -> None:
-        if self._open is not None and self._process == _process:
-            portal, adapter = self._open
-            await asyncio.to_thread(portal.run, adapter.renew())
-
-    def close(self) -> None:
-        with self._lock:
-            opened, self._open = self._open, None
-        if opened is not None and self._process == _process:
-            portal, adapter = opened
-            portal.run(adapter.close())
-            portal.__exit__(None, None, None)
-
-
-async def _within(patience: float, adapter: Slow, path: str, data: bytes, only_if: Precondition) -> Stamp:
-    deadline = asyncio.timeout(patience)
-    try:
-        async with deadline:
-            return await adapter.put(path, data, only_if=only_if)
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        message = f'{adapter.url}: no answer within {patience:.0f} s for "{path}"'
-        raise Unavailable(message, url=adapter.url, path=path, code="Deadline") from None
 
 
 #: What `_put_steps` asks for next, or what it ended with.

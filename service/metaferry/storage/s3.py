@@ -11,8 +11,7 @@ from __future__ import annotations
 import base64
 import re
 import zlib
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any, Final
 
 from metaferry.errors import (
@@ -36,7 +35,8 @@ from metaferry.storage.keys import (
     whole_size,
 )
 from metaferry.storage.learned import Learned
-from metaferry.storage.s3_listing import LISTED, Listed, take_keys
+from metaferry.storage.s3_client import file_system
+from metaferry.storage.s3_listing import LISTED, Listed
 from metaferry.storage.translate import Failure, Operation, storage_error
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
@@ -274,7 +274,7 @@ class S3Adapter:
     async def _client(self) -> Any:
         if self._fs is None:
             try:
-                self._fs = _file_system(self._options, self._concurrency)
+                self._fs = file_system(self._options, self._concurrency)
             except (TypeError, KeyError):  # an option that neither s3fs nor its session knows
                 raise ValueError("options") from None
         try:
@@ -356,58 +356,3 @@ def _response_failure(response: Mapping[str, Any]) -> Failure:
 
 def _tag(answer: Mapping[str, Any]) -> str:
     return str(answer.get("ETag", "")).strip('"')
-
-
-def _file_system(options: Mapping[str, Any], concurrency: int) -> Any:
-    """An s3fs of our own: on this loop, shared with nobody, and silent about failures."""
-    import aiobotocore.session
-    import s3fs
-
-    given = dict(options)
-    config = dict(given.pop("config_kwargs", None) or {})
-    config["retries"] = {"total_max_attempts": 1}
-    config["max_pool_connections"] = max(concurrency, int(config.get("max_pool_connections", 0)))
-    config.setdefault("connect_timeout", 10)
-    config.setdefault("read_timeout", 60)
-    given |= {
-        "config_kwargs": config,
-        "asynchronous": True,
-        "skip_instance_cache": True,
-        "use_listings_cache": False,
-        "version_aware": False,
-    }
-    fs = s3fs.S3FileSystem(**given)
-    fs.retries = 1  # its loop runs once; 0 would raise None
-    if fs.session is None:
-        fs.session = aiobotocore.session.AioSession(**fs.kwargs)
-        fs._session_is_owned = False  # or s3fs makes another one when it thinks this one is closed
-        _tune(fs.session)
-    return fs
-
-
-def _tune(session: Any) -> None:
-    from botocore.handlers import _handle_200_error, add_expect_header
-
-    # aiobotocore waits for `100 Continue` without a limit, and pays a round trip for it.
-    session.unregister("before-call.s3", add_expect_header)
-    # Before botocore parses the page to see whether it is an error, as it does with each answer of 200.
-    events = session.get_component("event_emitter")
-    events.unregister("before-parse.s3.*", _handle_200_error)
-    events.register_first("before-parse.s3.*", take_keys)
-    events.register_first("before-parse.s3.*", _handle_200_error)
-    factory = session.get_component("response_parser_factory")
-    factory.set_parser_defaults(timestamp_parser=_timestamp())
-
-
-def _timestamp() -> Callable[[Any], datetime]:
-    """A parser for listings (ISO 8601, half of their cost otherwise) that still reads headers."""
-    from botocore.utils import parse_timestamp
-
-    def parse(value: Any) -> datetime:
-        try:
-            return datetime.fromisoformat(value)
-        except (TypeError, ValueError):
-            parsed: datetime = parse_timestamp(value)
-            return parsed
-
-    return parse

@@ -12,7 +12,8 @@ import pytest
 from metaferry.errors import UsageError
 from metaferry.storage.fast import FastAdapter
 from metaferry.storage.fast_network import Untranslatable, client_options
-from metaferry.storage.fast_s3 import Credentials, S3Dialect, s3_dialect
+from metaferry.storage.fast_s3 import S3Dialect, s3_dialect
+from metaferry.storage.fast_s3_boto import Credentials
 from metaferry.storage.open import open_adapter
 from metaferry.storage.s3 import S3Adapter
 

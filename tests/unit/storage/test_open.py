@@ -19,7 +19,8 @@ from metaferry.storage.local import LocalAdapter
 from metaferry.storage.memory import MemoryAdapter
 from metaferry.storage.open import SCHEMES, open_adapter, open_storage, redact, split_bucket, split_scheme
 from metaferry.storage.portal import Portal
-from metaferry.storage.s3 import S3Adapter, _file_system
+from metaferry.storage.s3 import S3Adapter
+from metaferry.storage.s3_client import file_system
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_the_users_options_reach_the_library_and_ours_win() -> None:
         "use_listings_cache": True,
     }
     before = repr(options)
-    fs = _file_system(options, 50)
+    fs = file_system(options, 50)
     assert repr(options) == before
     assert (fs.key, fs.endpoint_url, fs.client_kwargs) == (
         "k",
@@ -208,7 +209,7 @@ def test_the_users_options_reach_the_library_and_ours_win() -> None:
     }
     assert fs.retries == 1
     assert fs.dircache.use_listings_cache is False
-    assert _file_system(options, 50) is not fs
+    assert file_system(options, 50) is not fs
 
 
 @pytest.mark.parametrize(
