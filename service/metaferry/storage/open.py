@@ -114,17 +114,29 @@ def open_adapter(
         from metaferry.storage.gcs import GcsAdapter
 
         bucket, prefix = split_bucket(rest, shown)
-        return GcsAdapter(bucket, prefix, given, url=shown, concurrency=concurrency, page_size=page_size)
+        gcs = GcsAdapter(bucket, prefix, given, url=shown, concurrency=concurrency, page_size=page_size)
+        return _without_obstore(gcs, transport)
     if kind == "azure":
         from metaferry.storage.azure import AzureAdapter, azure_location
 
         container, prefix, more = azure_location(rest, shown)
-        return AzureAdapter(
+        azure = AzureAdapter(
             container, prefix, {**more, **given}, url=shown, concurrency=concurrency, page_size=page_size
         )
+        return _without_obstore(azure, transport)
     from metaferry.storage.generic import GenericAdapter
 
     return GenericAdapter(url, given, shown=shown, concurrency=concurrency, page_size=page_size)
+
+
+def _without_obstore(adapter: Adapter, transport: Transport) -> Adapter:
+    """GCS and Azure: obstore's puts to them carry no checksum, and its answers no hash."""
+    if transport == "obstore":
+        raise UsageError(
+            f"{adapter.url}: `transport: obstore` cannot be had, since the store could not check what it got",
+            advice="write `transport: auto`: obstore's puts carry a checksum to S3 only",
+        )
+    return adapter
 
 
 def split_scheme(url: str) -> tuple[str, str]:

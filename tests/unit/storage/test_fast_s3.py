@@ -219,6 +219,13 @@ def test_buckets_of_another_kind_are_left_to_s3fs(bucket: str) -> None:
     assert isinstance(s3_dialect(bucket, "", KEYS, concurrency=1), Untranslatable)
 
 
+@pytest.mark.parametrize("url", ["gs://fleet/x", "az://fleet/x"])
+def test_a_store_that_could_not_check_a_put_is_never_written_through_obstore(url: str) -> None:
+    assert not isinstance(open_adapter(url), FastAdapter)
+    with pytest.raises(UsageError, match="could not check"):
+        open_adapter(url, transport="obstore")
+
+
 def test_another_scheme_has_one_way_only() -> None:
     assert type(open_adapter("memory://x/y", transport="obstore")).__name__ == "MemoryAdapter"
 
