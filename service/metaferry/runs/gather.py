@@ -1,13 +1,16 @@
 """Gather: the job's tables, media, documents and schema, read into the planning engine.
 
 Tables come first: a wrong mapping should show after seconds, not after the listing of a large
-bucket. Where media and documents share a datasource, one listing serves both.
+bucket. Where media and documents share a datasource, one listing serves both; else both are listed
+at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -26,6 +29,8 @@ from metaferry.storage.contract import Entry
 from metaferry.storage.portal import Portal
 from metaferry.tables.load import load_source
 from metaferry.tables.model import Loaded
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +117,34 @@ def _list(
             listings.add_documents(documents)
             progress.advance(len(page))
         return
-    progress.phase("Listing media", None)
-    for page in portal.iterate(source.list(media_prefix)):
-        media, _ = split_page(page)
-        listings.add_media(rules_.page(media))
-        progress.advance(len(page))
-    progress.phase("Listing documents", None)
-    for page in portal.iterate(lightly.list(document_prefix)):
-        listings.add_documents(page)
+    progress.phase("Listing media and documents", None)
+    media_pages = portal.iterate(source.list(media_prefix))
+    document_pages = portal.iterate(lightly.list(document_prefix))
+    for is_document, page in _in_turn(media_pages, document_pages):
+        if is_document:
+            listings.add_documents(page)
+        else:
+            media, _ = split_page(page)
+            listings.add_media(rules_.page(media))
         progress.advance(len(page))
     if media_prefix:
         # schema.json lies at the root, outside the narrowed listing.
         for page in portal.iterate(lightly.list(SCHEMA)):
             listings.add_documents([entry for entry in page if entry.path == SCHEMA])
+
+
+def _in_turn(*streams: Iterator[T]) -> Iterator[tuple[int, T]]:
+    """The items of several iterators, one of each in turn, with the number of their iterator.
+
+    Each reads ahead by itself, so one waits for the store while what another brought is taken in.
+    """
+    left = deque(enumerate(streams))
+    while left:
+        number, stream = left.popleft()
+        for item in stream:
+            yield number, item
+            left.append((number, stream))
+            break
 
 
 def _schema_file(job: Job, storages: Storages, portal: Portal) -> tuple[rules.Entry, ...]:
