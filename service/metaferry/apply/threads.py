@@ -139,7 +139,9 @@ class ThreadLane:
 
     def _write(self, chunk: list[Step]) -> None:
         storage = self._storage
-        met = storage.put_now([(step.target, step.body, precondition(step, storage)) for step in chunk])
+        puts = [(step.target, step.body, precondition(step, storage)) for step in chunk]
+        # Asked before each: a process that was suspended in the middle may have lost its lease.
+        met = storage.put_now(puts, ended=self._stopping)
         outcomes: list[Applied] = []
         others: list[tuple[Step, StorageError | None]] = []
         for step, result in zip(chunk, met, strict=True):
@@ -149,7 +151,8 @@ class ThreadLane:
                 others.append((step, result))
         self._book.add(outcomes)
         for step, error in others:
-            self._hand_over(step, error)
+            if not self._stopping():  # else left for the next run, as the loop lane would leave it
+                self._hand_over(step, error)
 
     def _stopping(self) -> bool:
         return self.crash is not None or self._ended()

@@ -16,7 +16,7 @@ first use on that loop and closed by `close()`. Nothing here creates or deletes 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any, Final, Protocol, runtime_checkable
@@ -248,10 +248,13 @@ class Storage(Protocol):
         `failed` is what the attempt of `put_now` met; this goes on as if it had made that attempt.
         """
 
-    def put_now(self, puts: Sequence[Put]) -> Sequence[Stamp | StorageError | None]:
+    def put_now(
+        self, puts: Sequence[Put], *, ended: Callable[[], bool] = lambda: False
+    ) -> Sequence[Stamp | StorageError | None]:
         """One blocking attempt at each of a few puts, one after the other, from a plain thread.
 
-        What became of each, in order: None was not tried, since some time has to pass before. An
+        What became of each, in order: None was not tried, since some time has to pass before, or
+        since `ended`, which is asked before each, says that no further one may be made. An
         error, retryable or not, is for `put(…, failed=error)` to settle.
         """
 

@@ -196,7 +196,9 @@ class Retrying:
             self._requests.bytes_written += len(data)
         return stamp
 
-    def put_now(self, puts: Sequence[Put]) -> Sequence[Stamp | StorageError | None]:
+    def put_now(
+        self, puts: Sequence[Put], *, ended: Callable[[], bool] = lambda: False
+    ) -> Sequence[Stamp | StorageError | None]:
         met: Met = [None] * len(puts)
         turn = None if self._direct is None else self._limiter.enter_now()
         if turn is None or self._direct is None:
@@ -205,6 +207,8 @@ class Retrying:
         good = written = asked = 0
         try:
             for n, (path, data, only_if) in enumerate(puts):
+                if ended():
+                    break
                 if only_if is not ANYTHING and not self._honours_conditions:
                     continue  # what is there has to be looked at first
                 asked += 1
