@@ -238,8 +238,11 @@ class Site:
             }
         )
 
-    def sync(self, rules: Iterable[Rule] = (), *, seed: int = 0) -> Ran:
-        """One run in this weather. Anything but a report, one of our errors, or a kill is raised."""
+    def sync(self, rules: Iterable[Rule] = (), *, seed: int = 0, **world: Any) -> Ran:
+        """One run in this weather; `world` goes to its surroundings.
+
+        Anything but a report, one of our errors, or a kill is raised.
+        """
         self.time.seconds += 60.0
         faults = Faults(rules, seed=seed, clock=self.time.clock, sleep=self.time.sleep)
         surroundings = Surroundings(
@@ -248,6 +251,7 @@ class Site:
             sleep=self.time.sleep,
             random=random.Random(f"{seed} {next(_runs)}"),
             wrap=faults.wrap,
+            **world,
         )
         ran = Ran(faults)
         try:

@@ -134,9 +134,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of an adapter. `path` is the key, or the prefix of a listing; `fault` is what struck."""
+    """One call of an adapter. `path` is the key, or the prefix of a listing; `fault` is what struck.
+
+    `age` is when it began, in seconds since the `Faults` were made.
+    """
 
     number: int
+    age: float
     url: str
     operation: Operation
     path: str
@@ -218,7 +222,7 @@ class Faults:
         with self._lock:
             if self._killed:
                 raise Killed
-            call = Call(len(self._calls), url, operation, path, direct)
+            call = Call(len(self._calls), self._clock() - self._began, url, operation, path, direct)
             call = replace(call, fault=self._strike(call))
             self._calls.append(call)
             if isinstance(call.fault, Kill) and call.fault.moment == "before":
@@ -250,9 +254,8 @@ class Faults:
         return bytes(spoiled)
 
     def _strike(self, call: Call) -> Fault | None:
-        age = self._clock() - self._began
         for index, rule in enumerate(self._rules):
-            if not _speaks_of(rule, call, age):
+            if not _speaks_of(rule, call):
                 continue
             if isinstance(rule.fault, Refusal) and rule.fault.until_renewed and self._renewals:
                 continue
@@ -276,10 +279,10 @@ class Faults:
         raise Killed
 
 
-def _speaks_of(rule: Rule, call: Call, age: float) -> bool:
+def _speaks_of(rule: Rule, call: Call) -> bool:
     return (
         call.operation in rule.operations
-        and rule.begin <= age < rule.end
+        and rule.begin <= call.age < rule.end
         and (rule.number is None or rule.number == call.number)
         and (not rule.path or search(rule.path, call.path) is not None)
         and not (isinstance(rule.fault, Flip) and call.operation not in READS | PUTS)

@@ -222,11 +222,13 @@ def test_the_seed_decides() -> None:
 
 def test_slow_sleeps_as_it_is_told() -> None:
     time = Time()
-    _, wrapped = memory(Faults([Rule(fault=Slow(12.5))], clock=time.clock, sleep=time.sleep))
+    faults = Faults([Rule(fault=Slow(12.5))], clock=time.clock, sleep=time.sleep)
+    _, wrapped = memory(faults)
     run(outcomes(wrapped, 2))
     assert time.now == 5025.0
     wrapped.put_now("a", b"1")
     assert time.now == 5037.5
+    assert [call.age for call in faults.calls] == [0.0, 12.5, 25.0]
 
 
 def test_a_flipped_bit_in_a_read_and_in_a_put() -> None:
