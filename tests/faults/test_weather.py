@@ -305,7 +305,7 @@ def test_no_frame_document_without_a_proof() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_mixtures(disk: Disk, seed: int) -> None:
     site: Site = furnished(disk, rejects=seed % 2 == 0)
     before = look(site)
