@@ -9,7 +9,7 @@ import pytest
 
 from contract.subjects import BYTE_ORDER, CONDITIONAL, PROVES_CONTENT, Subject, keys_of, pages_of
 from metaferry.errors import Changed, Conflict, NotFound, Unsupported
-from metaferry.storage.contract import ABSENT, Adapter
+from metaferry.storage.contract import ABSENT, Adapter, Levelled
 
 NFC, NFD = "caf\u00e9.json", "cafe\u0301.json"
 
@@ -153,6 +153,27 @@ def test_a_prefix_is_any_string(subject: Subject, prefix: str, expected: list[st
     keys = ["day/a.json", "day/b.json", "day2/a.json", "daz.json", "e/f/g.json"]
     subject.run(write_all(adapter, keys))
     assert sorted(subject.run(keys_of(adapter, prefix))) == expected
+
+
+def test_the_folders_of_a_level_hold_all_that_is_not_directly_below_it(subject: Subject) -> None:
+    adapter = subject.adapter()
+    if not isinstance(adapter, Levelled):
+        pytest.skip("this adapter lists in one chain")
+    keys = ["a.png", "a/b.png", "a/c/d.png", "a b%/é.json", ".lightly/x.json", "z#/?.png"]
+    subject.run(write_all(adapter, keys))
+    level = subject.run(adapter.list_level(""))
+    assert level is not None
+    assert [entry.path for entry in level.entries] == ["a.png"]
+    assert sorted(level.folders) == sorted({f"{key.partition('/')[0]}/" for key in keys[1:]})
+    below = subject.run(adapter.list_level("a/"))
+    assert below is not None
+    assert ([entry.path for entry in below.entries], below.folders) == (["a/b.png"], ["a/c/"])
+    empty = subject.run(adapter.list_level("nothing/"))
+    assert empty is not None
+    assert (empty.entries, empty.folders) == ([], [])
+    small = subject.adapter(page_size=2)
+    assert isinstance(small, Levelled)
+    assert subject.run(small.list_level("")) is None  # more than a page: one chain is as good
 
 
 def test_a_listing_starts_after_a_key(subject: Subject) -> None:

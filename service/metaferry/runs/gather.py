@@ -25,6 +25,7 @@ from metaferry.planning.formats import MediaCounts
 from metaferry.planning.listings import Listings, listing_prefixes
 from metaferry.progress import Progress
 from metaferry.runs.storages import Storages
+from metaferry.storage.at_once import list_at_once
 from metaferry.storage.contract import Entry
 from metaferry.storage.portal import Portal
 from metaferry.tables.load import load_source
@@ -111,15 +112,15 @@ def _list(
     media_prefix, document_prefix = listing_prefixes(prefix)
     if source is lightly and not media_prefix:
         progress.phase("Listing media and documents", None)
-        for page in portal.iterate(source.list("")):
+        for page in portal.iterate(list_at_once(source)):
             media, documents = split_page(page)
             listings.add_media(rules_.page(media))
             listings.add_documents(documents)
             progress.advance(len(page))
         return
     progress.phase("Listing media and documents", None)
-    media_pages = portal.iterate(source.list(media_prefix))
-    document_pages = portal.iterate(lightly.list(document_prefix))
+    media_pages = portal.iterate(list_at_once(source, media_prefix))
+    document_pages = portal.iterate(list_at_once(lightly, document_prefix))
     for is_document, page in _in_turn(media_pages, document_pages):
         if is_document:
             listings.add_documents(page)

@@ -166,6 +166,25 @@ class Adapter(Protocol):
         """Lets go of connections; safe to call twice."""
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What lies directly below a prefix: keys, and the folders (whole, with a `/` at the end)."""
+
+    entries: list[Entry]
+    folders: list[str]
+
+
+@runtime_checkable
+class Levelled(Protocol):
+    """An adapter that can say what folders there are, so that they can be listed at once."""
+
+    async def list_level(self, prefix: str) -> Level | None:
+        """One request. None where the level does not fit into one page.
+
+        Every key below `prefix` is one of the entries, or begins with one of the folders.
+        """
+
+
 @runtime_checkable
 class Direct(Protocol):
     """An adapter whose puts can also be made from plain threads, without an event loop.
@@ -229,6 +248,9 @@ class Storage(Protocol):
 
     def list(self, prefix: str = "", *, start_after: str | None = None) -> AsyncIterator[list[Entry]]:
         """Every key below `prefix`, a page at a time; a page that fails is retried, none is skipped."""
+
+    async def list_level(self, prefix: str) -> Level | None:
+        """As the adapter's, retried; None too where the adapter cannot."""
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None

@@ -19,7 +19,17 @@ from collections.abc import Generator, Mapping
 from typing import Any, Final, Protocol
 
 from metaferry.errors import Conflict, NotFound, StorageError, Unavailable, UsageError
-from metaferry.storage.contract import ABSENT, ANYTHING, Adapter, Blob, Page, Precondition, Stamp, Traits
+from metaferry.storage.contract import (
+    ABSENT,
+    ANYTHING,
+    Adapter,
+    Blob,
+    Level,
+    Page,
+    Precondition,
+    Stamp,
+    Traits,
+)
 from metaferry.storage.fast_bridge import Bridge, Slow, process
 from metaferry.storage.fast_errors import NO_TAG, WHOLE, fast_failure
 from metaferry.storage.fast_network import LONGEST, PATIENCE, Untranslatable
@@ -123,6 +133,9 @@ class FastAdapter:
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
     ) -> Page:
         return await self._slow.list_page(prefix, start_after=start_after, cursor=cursor)
+
+    async def list_level(self, prefix: str) -> Level | None:
+        return await self._slow.list_level(prefix)
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None

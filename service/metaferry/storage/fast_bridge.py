@@ -12,7 +12,7 @@ import threading
 from typing import Protocol
 
 from metaferry.errors import Unavailable
-from metaferry.storage.contract import Adapter, Precondition, Stamp
+from metaferry.storage.contract import Adapter, Levelled, Precondition, Stamp
 from metaferry.storage.learned import Learned
 from metaferry.storage.portal import Portal
 
@@ -33,7 +33,7 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 
-class Slow(Adapter, Protocol):
+class Slow(Adapter, Levelled, Protocol):
     """The fsspec adapter beside it."""
 
     @property

@@ -33,6 +33,8 @@ from metaferry.storage.contract import (
     Blob,
     Direct,
     Entry,
+    Level,
+    Levelled,
     Page,
     Precondition,
     Put,
@@ -157,6 +159,12 @@ class Retrying:
             if page.cursor is None:
                 return
             cursor = page.cursor
+
+    async def list_level(self, prefix: str) -> Level | None:
+        adapter = self._adapter
+        if not isinstance(adapter, Levelled):
+            return None
+        return await self._attempts("list", 0, lambda: adapter.list_level(prefix), prefix)
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None

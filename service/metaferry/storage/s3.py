@@ -24,7 +24,7 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
-from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
+from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Level, Page, Precondition, Stamp, Traits
 from metaferry.storage.keys import (
     byte_range,
     content_type,
@@ -111,13 +111,27 @@ class S3Adapter:
         elif start_after:
             wanted["StartAfter"] = self._prefix + start_after
         answer = await self._call("list_objects_v2", "list", prefix, wanted)
+        return Page(
+            self._entries(answer, prefix),
+            answer.get("NextContinuationToken") if answer.get("IsTruncated") else None,
+        )
+
+    async def list_level(self, prefix: str) -> Level | None:
+        wanted = {"Prefix": self._prefix + prefix, "MaxKeys": self._page_size, "Delimiter": "/"}
+        answer = await self._call("list_objects_v2", "list", prefix, wanted)
+        if answer.get("IsTruncated"):
+            return None
+        skip = len(self._prefix)
+        folders = [each["Prefix"][skip:] for each in answer.get("CommonPrefixes", ())]
+        return Level(self._entries(answer, prefix), folders)
+
+    def _entries(self, answer: Mapping[str, Any], prefix: str) -> list[Entry]:
         skip, proved = len(self._prefix), self.traits.listing_md5
-        entries = [
+        return [
             Entry(path, size, tag, tag if proved and _MD5.fullmatch(tag) else None, mtime)
             for key, size, tag, mtime in self._listed(answer, prefix)
             if not is_marker(path := key[skip:], size)
         ]
-        return Page(entries, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None)
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
