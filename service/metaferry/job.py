@@ -343,7 +343,7 @@ class Job(_Model):
         default=300.0, ge=0, allow_inf_nan=False, description="Seconds one request is retried for."
     )
     memory_limit: str = Field(
-        default="768MB",
+        default="384MB",
         pattern=r"^[0-9]+(\.[0-9]+)? ?([KMGT]i?)?B$",
         description="Memory of the planning engine; beyond, it spills.",
     )

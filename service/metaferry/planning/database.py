@@ -7,6 +7,8 @@ scratch folder, where it spills and where the plan is written. Nothing here know
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +27,9 @@ from metaferry.planning.sql import quote_ident, quote_text
 #: Rows gathered before they are handed to DuckDB: an insert costs about as much for 50,000 as for one.
 BATCH_ROWS = 50_000
 
+#: Bytes that a thread of the engine should have: below, joins of many threads run out of memory.
+_THREAD_MEMORY = 96_000_000
+
 
 class Database:
     """A thin hand on a DuckDB connection: `run`, `rows`, `value`, `insert`. Close with the scratch."""
@@ -36,7 +41,11 @@ class Database:
         try:
             self.connection = duckdb.connect(
                 str(scratch / "plan.duckdb"),
-                config={"memory_limit": memory_limit, "temp_directory": str(spill)},
+                config={
+                    "memory_limit": memory_limit,
+                    "temp_directory": str(spill),
+                    "threads": _threads(memory_limit),
+                },
             )
         except duckdb.Error as error:
             raise UsageError(
@@ -163,6 +172,19 @@ def _scratch_full(scratch: Path) -> MetaferryError:
         f"the disk of the scratch folder {scratch.parent} is full; nothing was written to the bucket",
         advice="free space there, or name another folder in the job file: scratch: /path",
     )
+
+
+def _threads(memory_limit: str) -> int:
+    """As many threads as there are cores, but each of them with enough memory to work in.
+
+    What is no size counts as none here; the engine itself refuses it.
+    """
+    size = re.fullmatch(r"([0-9.]+) ?([KMGT]?)(i?)B", memory_limit)
+    if size is None:
+        return 1
+    number, unit, binary = size.groups()
+    limit = float(number) * (1024 if binary else 1000) ** " KMGT".index(unit or " ")
+    return max(1, min(os.cpu_count() or 1, int(limit // _THREAD_MEMORY)))
 
 
 def _chunks(rows: Iterable[Sequence[Any]], size: int) -> Iterator[list[Sequence[Any]]]:

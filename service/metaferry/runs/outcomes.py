@@ -9,10 +9,13 @@ from typing import Final, Self
 import pyarrow as pa
 
 from metaferry.apply.outcome import Applied
-from metaferry.planning.database import BATCH_ROWS, Database
+from metaferry.planning.database import Database
 from metaferry.planning.formats import OUTCOME_COLUMNS
 
 _SCHEMA: Final = pa.schema([(name, pa.string()) for name in OUTCOME_COLUMNS])
+
+#: Outcomes held as Python objects, some hundreds of bytes each.
+_BATCH_ROWS: Final = 8_192
 
 
 class Outcomes:
@@ -35,7 +38,7 @@ class Outcomes:
 
     def add(self, applied: Sequence[Applied]) -> None:
         self._rows.extend(applied)
-        if len(self._rows) >= BATCH_ROWS:
+        if len(self._rows) >= _BATCH_ROWS:
             self._flush()
 
     def _flush(self) -> None:

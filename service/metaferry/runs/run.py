@@ -150,6 +150,9 @@ class _Run:
         self.input = storages.at(job.input)
         self.lightly = storages.at(job.lightly_location)
         self.state = State.of(job, storages, portal)
+        if stop is not None:
+            for storage in (self.lightly, self.state.storage):
+                storage.writes_while(lambda: stop.abandoned is None)
         self.lease = (
             None
             if stop is None

@@ -235,6 +235,10 @@ class Storage(Protocol):
     def rates(self) -> RateHistory:
         """Answers and refusals over time."""
 
+    def writes_while(self, ours: Callable[[], bool]) -> None:
+        """No put or delete is tried again once `ours` is false: a retry whose wait spans the loss of
+        a lease would write into another run's work. `Unsupported` is raised instead."""
+
     def absorb(self, requests: Requests, rates: RateHistory) -> None:
         """Counts what other processes asked of the same datasource as if it had gone through here."""
 

@@ -25,7 +25,7 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from metaferry.errors import Conflict, Expired, NotFound, StorageError, Throttled, Unavailable
+from metaferry.errors import Conflict, Expired, NotFound, StorageError, Throttled, Unavailable, Unsupported
 from metaferry.storage.contract import (
     ABSENT,
     ANYTHING,
@@ -108,6 +108,7 @@ class Retrying:
         self._asked = 0  # requests without their retries
         self._last_spare = float("-inf")
         self._honours_conditions = True
+        self._may_write: Callable[[], bool] = lambda: True
         self._renewals = 0
         self._renewing = asyncio.Lock()
 
@@ -276,6 +277,9 @@ class Retrying:
         """What `probe_conditions` found out earlier: this store ignores conditions."""
         self._honours_conditions = False
 
+    def writes_while(self, ours: Callable[[], bool]) -> None:
+        self._may_write = ours
+
     async def close(self) -> None:
         await self._adapter.close()
 
@@ -314,6 +318,12 @@ class Retrying:
             if first is not None:  # tenacity sees the attempt that was made outside of it
                 failed, first = first, None
                 raise failed
+            if counter in ("put", "delete") and not self._may_write():
+                raise Unsupported(
+                    f'{self.url}: "{path}" is not tried again: this run may not write any more',
+                    url=self.url,
+                    path=path,
+                )
             with self._counting:
                 self._requests.retries += 1
             return await self._renewed(counter, size, work, path)

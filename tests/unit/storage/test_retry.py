@@ -405,3 +405,22 @@ def test_no_turn_for_a_thread_while_the_store_wants_a_pause() -> None:
     time.now += 31.0
     (met,) = storage.put_now(put)
     assert isinstance(met, Stamp)
+
+
+@pytest.mark.parametrize("error", [Unavailable("x"), Throttled("x")])
+def test_who_may_not_write_any_more_does_not_try_again(error: StorageError) -> None:
+    """A wait that spans the loss of a lease: the next run may have kept what would be overwritten."""
+    adapter, time = Scripted(error, None), Time()
+    storage = retrying(adapter, time)
+    ours = True
+
+    async def lose(seconds: float) -> None:
+        nonlocal ours
+        ours = False
+        await time.sleep(seconds)
+
+    storage._sleep = lose
+    storage.writes_while(lambda: ours)
+    with pytest.raises(Unsupported, match="not tried again"):
+        run(storage.put("a", b"1"))
+    assert adapter.calls == ["put"]
