@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
@@ -137,12 +138,7 @@ def _frame(index: int, size: int, pts: int | None, noise: bool) -> av.VideoFrame
     for number, plane in enumerate(frame.planes):
         length = plane.line_size * plane.height
         if noise:
-            state = (index * 7919 + number * 104729 + 1) % (1 << 31)
-            values = bytearray()
-            while len(values) < length:
-                state = (state * 1103515245 + 12345) % (1 << 31)
-                values += state.to_bytes(4, "big")
-            plane.update(bytes(values[:length]))
+            plane.update(random.Random(index * 7919 + number).randbytes(length))
         else:
             plane.update(bytes([(index * 3 + number * 40) % 256]) * length)
     frame.pts = index if pts is None else pts

@@ -107,7 +107,7 @@ def test_the_whitelist_alone_stops_it(
     for extension in EXTENSIONS:
         file = io.BytesIO(body)
         if level == "scan":
-            found = scan.count(file, extension=extension, size=len(body), times=False, proved=None)
+            found = scan.count(file, extension=extension, size=len(body), times=False)
         else:
             found = decode.count(file, extension=extension, size=len(body), threads=1)
         assert found.frames is None

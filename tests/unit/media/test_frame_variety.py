@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 from collections.abc import Callable
@@ -11,11 +12,12 @@ import av
 import pytest
 
 from metaferry.media.frames.counting import count_frames
-from metaferry.media.frames.reading import NoProof
+from metaferry.media.frames.model import DAMAGED
+from metaferry.media.frames.reading import LeftToPackets
 from metaferry.storage.portal import Portal
 from metaferry.storage.retry import Retrying
 from unit.media import synthetic
-from unit.media.test_frame_index import counted
+from unit.media.test_frame_index import counted, decoded_times
 
 X264 = {"codec": "libx264", "options": {"bf": "3"}}
 
@@ -149,16 +151,64 @@ def test_the_count_is_what_decodes(name: str, tmp_path: Path, folder: Retrying, 
         assert found.basis == "index"
 
 
-def test_a_fragment_for_each_frame_stays_within_the_budget_of_reads(
-    tmp_path: Path, folder: Retrying, portal: Portal
-) -> None:
-    """Nothing says where the fragments are: the index gives up in time, and the default level decodes."""
+QUICK = {
+    "libx264": {"bf": "2", "preset": "superfast", "crf": "18"},
+    "libx265": {"preset": "ultrafast", "crf": "18", "x265-params": "log-level=none"},
+    "mpeg4": {"bf": "2"},
+}
+
+
+@functools.cache
+def fragment_a_frame(codec: str = "libx264", *, frames: int = 150, size: int = 128) -> bytes:
+    """Nothing says where the fragments are, and there are more of them than reads may be made."""
     data = synthetic.video(
-        900, movflags="frag_every_frame+empty_moov+skip_trailer", codec="libx264", size=128, noise=True
+        frames,
+        movflags="frag_every_frame+empty_moov+skip_trailer",
+        codec=codec,
+        size=size,
+        noise=True,
+        options=QUICK[codec],
     )
     assert len(data) > 1 << 20
-    with pytest.raises(NoProof, match="takes too many reads"):
+    with pytest.raises(LeftToPackets, match="takes too many reads"):
         counted(data)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("codec", "frames", "size"), [("libx264", 150, 128), ("mpeg4", 150, 128), ("libx265", 150, 128)]
+)
+def test_more_fragments_than_reads_are_scanned(
+    codec: str, frames: int, size: int, tmp_path: Path, folder: Retrying, portal: Portal
+) -> None:
+    data = fragment_a_frame(codec, frames=frames, size=size)
+    (tmp_path / "a.mp4").write_bytes(data)
+    video = ("a.mp4", len(data), "")
+    for level in (None, "scan"):
+        [found] = count_frames(folder, portal, [video], workers=1, level=level, times=True)
+        assert (found.frames, found.basis) == (frames, "scan"), found
+        assert list(found.times or ()) == decoded_times(data)
+    [found] = count_frames(folder, portal, [video], workers=1, level="index")
+    assert found.reason == "not proved: fragments: its structure takes too many reads"
+
+
+def test_more_fragments_than_reads_of_a_cut_file_are_not_scanned(
+    tmp_path: Path, folder: Retrying, portal: Portal
+) -> None:
+    """The last sample is cut: its packets are no proof, decoding tells what is wrong."""
+    data = fragment_a_frame()[:-40]
     (tmp_path / "a.mp4").write_bytes(data)
     [found] = count_frames(folder, portal, [("a.mp4", len(data), "")], workers=1)
-    assert (found.frames, found.basis) == (900, "decoded")
+    assert (found.frames, found.flags) == (None, (DAMAGED,))
+    [found] = count_frames(folder, portal, [("a.mp4", len(data), "")], workers=1, level="scan")
+    assert found.reason == "not proved: packet 149 is damaged or not to be shown"
+
+
+def test_more_fragments_than_reads_of_an_encrypted_file_are_not_scanned(
+    tmp_path: Path, folder: Retrying, portal: Portal
+) -> None:
+    """What the index refuses for another reason than its budget is not left to packets."""
+    data = fragment_a_frame().replace(b"avc1\0", b"encv\0")
+    (tmp_path / "a.mp4").write_bytes(data)
+    [found] = count_frames(folder, portal, [("a.mp4", len(data), "")], workers=1, level="scan")
+    assert found.reason == "not proved: packets of mov are no proof"

@@ -63,6 +63,7 @@ def job(size: int) -> dict[str, Any]:
         "level": "decode",
         "times": False,
         "proved": None,
+        "fragments": False,
     }
 
 

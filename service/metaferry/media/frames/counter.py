@@ -36,7 +36,7 @@ from metaferry.media.frames.model import (
 )
 from metaferry.media.frames.process import DeadlinePassed, Worker, WorkerFailed
 from metaferry.media.frames.ranges import Ranges, Reads
-from metaferry.media.frames.reading import NoProof
+from metaferry.media.frames.reading import LeftToPackets, NoProof
 from metaferry.storage.contract import Storage
 from metaferry.storage.portal import Portal
 
@@ -184,6 +184,7 @@ class Counter:
     def _levels(self, path: str, size: int, allowed: float, ranges: Ranges, explain: list[str]) -> _Answer:
         """What the levels that are allowed say, the cheapest that proves anything first."""
         container = known = None
+        fragments = False  # whether there are too many of them for the index, and nothing else is amiss
         if self._level != "decode":
             source, container = index.open_source(size, ranges.fetch)
             ranges.source = source
@@ -191,6 +192,7 @@ class Counter:
                 found = index.count(source, container, ranges.fetch, times=self.times)
             except NoProof as error:
                 explain.append(f"index: {error}")
+                fragments = isinstance(error, LeftToPackets)
                 if self._level == "index":
                     return _Answer(None, reason=f"{NOT_PROVED}{error}")
             else:
@@ -207,9 +209,11 @@ class Counter:
             "cpu_seconds": allowed * self._threads,
             "times": self.times,
             "proved": None if known is None else known.frames,
+            "fragments": fragments,
         }
-        # The packets of MP4 and AVI tell no more than their index does, but for the times of MP4.
-        packets = container != "avi" and (known is not None or container != "mp4")
+        # The packets of MP4 and AVI tell no more than their index does, but for the times of MP4, and
+        # for fragments, of which the index may take too many reads.
+        packets = container != "avi" and (known is not None or fragments or container != "mp4")
         if self._level == "scan" or (self._level is None and packets):
             ranges.begin_again()
             answer = self._ask_worker("scan", job, ranges, allowed)

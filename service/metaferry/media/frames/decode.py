@@ -132,6 +132,21 @@ def only(container: Any, stream: Any) -> None:
             other.discard = Discard.all
 
 
+def contradiction(container: Any, stream: Any, frames: int, size: int) -> str:
+    """What is missing by the file's own index, although FFmpeg saw no error; "" where nothing is.
+
+    A file cut exactly between two samples ends without an error, whatever its index promises; a
+    complete initialisation segment promises nothing, and has zero frames.
+    """
+    if not frames and stream.frames:
+        return f"nothing decodes of {stream.frames} frames that its header names"
+    if container.format.name.startswith("mov"):
+        end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
+        if end > size:
+            return f"its index reaches to byte {end}, the file ends at {size} ({frames} frames decode)"
+    return ""
+
+
 def _count(container: Any, head: bytes, size: int, threads: int, times: bool) -> Found:
     videos = videos_of(container)
     if not videos:
@@ -146,7 +161,7 @@ def _count(container: Any, head: bytes, size: int, threads: int, times: bool) ->
 
     stamps = Stamps() if times else None
     frames, corrupt, fault = _decode(container, stream, stamps)
-    fault = fault or _contradiction(container, stream, frames, size)
+    fault = fault or contradiction(container, stream, frames, size)
     if fault:
         return Found(None, f"decode errors: {fault}", (*flags, DAMAGED))
     if corrupt:
@@ -188,21 +203,6 @@ def _decode(container: Any, stream: Any, stamps: Stamps | None) -> tuple[int, bo
     if errors:
         return frames, corrupt, f"{first} ({frames} frames decode, {errors} errors)"
     return frames, corrupt, ""
-
-
-def _contradiction(container: Any, stream: Any, frames: int, size: int) -> str:
-    """Where FFmpeg saw no error, but the file's own index says that something is missing.
-
-    A file cut exactly between two samples ends without an error, whatever its index promises; a
-    complete initialisation segment promises nothing, and has zero frames.
-    """
-    if not frames and stream.frames:
-        return f"nothing decodes of {stream.frames} frames that its header names"
-    if container.format.name.startswith("mov"):
-        end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
-        if end > size:
-            return f"its index reaches to byte {end}, the file ends at {size} ({frames} frames decode)"
-    return ""
 
 
 def _words(error: av.FFmpegError) -> str:

@@ -18,7 +18,7 @@ from metaferry.media.frames.mp4_edits import offset, shown
 from metaferry.media.frames.mp4_fragments import Defaults, Fragments, defaults_of
 from metaferry.media.frames.mp4_hints import MOOF, hints, merged
 from metaferry.media.frames.mp4_tracks import MAX_TRACKS, first_video
-from metaferry.media.frames.reading import Asking, Indexed, NoProof, Source
+from metaferry.media.frames.reading import Asking, Indexed, LeftToPackets, NoProof, OverBudget, Source
 
 #: A moov box up to this size is read whole; of a larger one only what is needed.
 WHOLE_MOOV: Final = 8 << 20
@@ -36,7 +36,8 @@ WHOLE_FILE: Final = 1 << 20
 def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
     """N of the first video track that is no cover picture, from the index alone.
 
-    times: also the presentation time of every frame. Raises `NoProof`.
+    times: also the presentation time of every frame. Raises `NoProof`; `LeftToPackets` where the
+    fragments are too many to be read one by one, and nothing was found amiss so far.
     """
     budget = Budget()
     explain: list[str] = []
@@ -64,7 +65,10 @@ def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
             raise NoProof("fragments without an mvex box, or several of them")
         defaults = yield from _defaults(source, mvex[0], track.number, budget)
         moved = offset(track, movie_scale) if times else None
-        return (yield from _fragmented(source, moov, track, defaults, several, budget, explain, moved))
+        try:
+            return (yield from _fragmented(source, moov, track, defaults, several, budget, explain, moved))
+        except OverBudget as error:
+            raise LeftToPackets(f"fragments: {error}") from error
     places = tables.check_places(track, source.size)
     frames, stamps = shown(track, movie_scale, times=times)
     yield from _look_at_samples(source, track, places)

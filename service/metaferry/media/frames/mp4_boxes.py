@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from metaferry.media.frames.reading import Asking, NoProof, Source
+from metaferry.media.frames.reading import Asking, NoProof, OverBudget, Source
 
 #: What is read beyond the end of the mdat box, in the hope to have all of moov with it.
 TAIL: Final = 256 << 10
@@ -37,7 +37,7 @@ class Budget:
     def spend(self) -> None:
         self.boxes += 1
         if self.boxes > MAX_BOXES:
-            raise NoProof(f"more than {MAX_BOXES} boxes")
+            raise OverBudget(f"more than {MAX_BOXES} boxes")
 
 
 def find_moov(source: Source, budget: Budget) -> Asking[tuple[Box | None, bool]]:

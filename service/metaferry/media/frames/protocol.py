@@ -6,7 +6,7 @@ refuse a message that is longer than its kind may be: what a worker says after a
 as little to be trusted as the file.
 
     run -> worker    JOB json      {"size", "extension", "threads", "cpu_seconds", "level", "times",
-                                   "proved"}
+                                   "proved", "fragments"}
                      DATA bytes    the answer to the READ before it
     worker -> run    HELLO json    {"pid", "av"}: once, when it is ready
                      READ          offset and length, two 8-byte integers

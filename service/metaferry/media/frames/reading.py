@@ -46,6 +46,17 @@ class NoProof(Exception):
     """The index does not prove a count; `str` says why, in one line."""
 
 
+class OverBudget(NoProof):
+    """A reader met one of its budgets: reads, bytes or boxes."""
+
+
+class LeftToPackets(NoProof):
+    """Everything that was read proves what it holds, and only the budget stopped the reader.
+
+    The packets that FFmpeg makes of such a file may be counted in the place of its index.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Indexed:
     """What an index proves.
@@ -113,9 +124,9 @@ class Source:
         self._trips += 1
         self._bytes += sum(end - start for start, end in wanted)
         if self._trips > ROUND_TRIPS + self.size // BYTES_A_TRIP:
-            raise NoProof("its structure takes too many reads")
+            raise OverBudget("its structure takes too many reads")
         if self._bytes > MAX_BYTES:
-            raise NoProof(f"its index is longer than {MAX_BYTES} bytes")
+            raise OverBudget(f"its index is longer than {MAX_BYTES} bytes")
         parts = yield wanted
         for (start, end), prefix, data in zip(wanted, prefixes, parts, strict=True):
             if len(data) != end - start:

@@ -49,7 +49,14 @@ def main() -> int:
         try:
             name, times = str(job["extension"]), bool(job["times"])
             if job["level"] == "scan":
-                found = scan.count(file, extension=name, size=size, times=times, proved=job["proved"])
+                found = scan.count(
+                    file,
+                    extension=name,
+                    size=size,
+                    times=times,
+                    proved=job["proved"],
+                    fragments=bool(job["fragments"]),
+                )
             else:
                 threads = int(job["threads"])
                 found = decode.count(file, extension=name, size=size, threads=threads, times=times)
