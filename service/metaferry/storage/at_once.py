@@ -16,17 +16,28 @@ from metaferry.storage.contract import Entry, Storage
 #: Listings under way at once, and the folders of a level that are worth a chain of their own.
 _AT_ONCE: Final = 8
 _MOST_FOLDERS: Final = 200
+#: Pages after which a listing is not small.
+_FIRST: Final = 3
 
 
 async def list_at_once(storage: Storage, prefix: str = "") -> AsyncIterator[list[Entry]]:
     """Every key below `prefix`, a page at a time, in no particular order; memory holds a few pages.
 
-    Costs one request more than `storage.list`, and up to one more for each folder. Where the first
-    level has one folder, or too many, it is that plain listing. Raises what a listing raises.
+    A small listing is the plain one and costs no request more. After its first pages, which are then
+    in vain, the first level is looked at: one request, and up to one more for each folder. Where
+    there is one folder, or too many, the plain listing goes on. Raises what a listing raises.
     """
-    level = await storage.list_level(prefix)
+    plain = storage.list(prefix)
+    first: list[list[Entry]] = []
+    async for page in plain:
+        first.append(page)
+        if len(first) == _FIRST:
+            break
+    level = await storage.list_level(prefix) if len(first) == _FIRST else None
     if level is None or not 2 <= len(level.folders) <= _MOST_FOLDERS:
-        async for page in storage.list(prefix):
+        for page in first:
+            yield page
+        async for page in plain:
             yield page
         return
     if level.entries:

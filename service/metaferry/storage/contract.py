@@ -49,7 +49,8 @@ class Entry:
 
     `token` changes whenever the content is replaced: ETag (S3, Azure), generation (GCS),
     `size-mtime_ns-inode` on a local file system. It is opaque, and what `Precondition` takes.
-    `md5` is the hex MD5 of the content where the listing *proves* it, else None.
+    `md5` is the hex MD5 of the content where the listing *proves* it, else None. Where it is the
+    token as well (S3), only equality proves anything: some tags look like an MD5 and are none.
     `mtime` is seconds since 1970, UTC, as the store tells it.
     """
 

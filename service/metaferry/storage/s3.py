@@ -126,9 +126,11 @@ class S3Adapter:
         return Level(self._entries(answer, prefix), folders)
 
     def _entries(self, answer: Mapping[str, Any], prefix: str) -> list[Entry]:
-        skip, proved = len(self._prefix), self.traits.listing_md5
+        # With keys of a customer's a tag may look like an MD5 and be none. That it equals the MD5 of
+        # what is wanted proves that this is in place all the same; that it differs proves nothing.
+        skip = len(self._prefix)
         return [
-            Entry(path, size, tag, tag if proved and _MD5.fullmatch(tag) else None, mtime)
+            Entry(path, size, tag, tag if _MD5.fullmatch(tag) else None, mtime)
             for key, size, tag, mtime in self._listed(answer, prefix)
             if not is_marker(path := key[skip:], size)
         ]

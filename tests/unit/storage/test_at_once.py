@@ -7,10 +7,11 @@ import uuid
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metaferry.errors import Denied, Unavailable
+from metaferry.storage import at_once
 from metaferry.storage.at_once import list_at_once
 from metaferry.storage.contract import Level, Page
 from metaferry.storage.memory import MemoryAdapter
@@ -68,6 +69,12 @@ class Folders(MemoryAdapter):
         return await super().list_page(prefix, start_after=start_after, cursor=cursor)
 
 
+@pytest.fixture(autouse=True)
+def small_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One page is not small, so that small listings show what large ones do."""
+    monkeypatch.setattr(at_once, "_FIRST", 1)
+
+
 def keys_of(adapter: Folders, prefix: str = "") -> list[str]:
     async def collect() -> list[str]:
         storage = Retrying(adapter, Policy(first=0.0))
@@ -76,11 +83,13 @@ def keys_of(adapter: Folders, prefix: str = "") -> list[str]:
     return asyncio.run(collect())
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(KEYS, st.integers(1, 7))
 def test_every_key_comes_once(keys: list[str], page_size: int) -> None:
     assert sorted(keys_of(Folders(keys, page_size))) == sorted(keys)
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(KEYS)
 def test_below_a_prefix_too(keys: list[str]) -> None:
     assert sorted(keys_of(Folders(keys), "a/")) == sorted(key for key in keys if key.startswith("a/"))
@@ -104,6 +113,13 @@ def test_several_folders_are_under_way_at_once() -> None:
 def test_where_it_is_not_worth_it_there_is_one_chain(adapter: Folders) -> None:
     keys_of(adapter)
     assert set(adapter.prefixes) == {""}
+
+
+def test_a_small_listing_costs_its_pages_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_once, "_FIRST", 3)
+    adapter = Folders([f"{folder}/{n}.png" for folder in "abc" for n in range(9)], page_size=14)
+    assert len(keys_of(adapter)) == 27
+    assert adapter.prefixes == ["", ""]
 
 
 def test_a_page_that_fails_is_asked_again() -> None:
