@@ -11,6 +11,7 @@ from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import CHANGED, FrameCount, Video
 from metaferry.media.frames.urls import count_urls
 from metaferry.media.listing import MediaFilter, media_pages
+from metaferry.storage.contract import Blob
 from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
 from metaferry.storage.retry import Retrying
@@ -104,3 +105,39 @@ def test_urls_of_a_bucket(bucket: Retrying, portal: Portal, server: S3Server) ->
         ("day/c.webm", 101),
     ]
     assert [(c.path, c.reason) for c in counts if c.frames is None] == [(f"{root}/gone.mp4", "gone")]
+
+
+class Replacing(Retrying):
+    """Somebody uploads another video right behind the first read of an index, once."""
+
+    def __init__(self, inner: Retrying, name: str, newer: bytes) -> None:
+        super().__init__(inner)
+        self.name = name
+        self.newer: bytes | None = newer
+        self.versions: list[str | None] = []
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        self.versions.append(version)
+        blob = await super().read(path, start, end, version=version)
+        newer, self.newer = self.newer, None
+        if newer is not None:
+            await super().put(path, newer)
+        return blob
+
+
+def test_a_video_replaced_between_two_reads_is_never_a_mixture(bucket: Retrying, portal: Portal) -> None:
+    """Both are as long as each other, so that nothing but the version tells them apart."""
+    older = synthetic.video(300, size=64, noise=True)
+    newer = synthetic.video(299, size=64, noise=True)
+    newer = newer.ljust(len(older), b"\0")
+    at = len(synthetic.video(299, size=64, noise=True))
+    newer = newer[:at] + (len(older) - at).to_bytes(4, "big") + b"free" + newer[at + 8 :]
+    assert len(newer) == len(older) > 256 << 10
+    portal.run(bucket.put("replaced.mp4", older))
+    [video] = [video for video in listed(bucket, portal) if video[0] == "replaced.mp4"]
+    storage = Replacing(bucket, "replaced.mp4", newer)
+    [count] = count_frames(storage, portal, [video], workers=1)
+    assert (count.frames, count.flags) == (299, (CHANGED,))
+    assert storage.versions[:2] == [video[2], video[2]]
