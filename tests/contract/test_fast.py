@@ -7,7 +7,7 @@ import hashlib
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,18 @@ import pytest
 
 from conftest import FreshDatasource
 from contract.subjects import keys_of, pages_of
-from metaferry.errors import Conflict, Denied, NotFound, StorageError, Unavailable, Unsupported
+from metaferry.errors import (
+    Conflict,
+    Denied,
+    Expired,
+    NotFound,
+    StorageError,
+    Throttled,
+    Unavailable,
+    Unsupported,
+)
 from metaferry.storage import fast
-from metaferry.storage.contract import ABSENT, Adapter, Direct
+from metaferry.storage.contract import ABSENT, Adapter, Direct, Stamp
 from metaferry.storage.open import Transport, open_adapter
 from metaferry.storage.portal import Portal
 from servers.ministack import S3Server
@@ -226,6 +235,62 @@ def test_a_host_that_is_not_there_is_passing(pair: Pair) -> None:
     with pytest.raises(Unavailable) as caught:
         adapter.put_now("a.json", b"{}")
     assert caught.value.status is None
+
+
+def batch(adapter: Any, keys: Sequence[str], *, after: int = 1000) -> list[Any]:
+    """A batch of creates, ended after so many."""
+    asked = iter(range(1000))
+    puts = [(key, b"{}", ABSENT) for key in keys]
+    return adapter.put_all_now(puts, ended=lambda: next(asked) >= after)
+
+
+def test_a_batch_is_each_put_of_it(pair: Pair) -> None:
+    adapter = pair.adapter()
+    adapter.put_now("there.json", b"theirs")
+    keys = ["a.json", "a//b.json", "there.json", "d/e.json", "dots/../x.json"]
+    met = batch(adapter, keys)
+    alone = pair.adapter()
+    for n, key in enumerate(keys):
+        if isinstance(met[n], Stamp):
+            assert pair.run(alone.read(key)).token == met[n].token
+            assert met[n].md5 == hashlib.md5(b"{}").hexdigest()
+    assert [type(each) for each in met[:4]] == [Stamp, Stamp, Conflict, Stamp]
+    with pytest.raises(StorageError) as caught:
+        alone.put_now(keys[4], b"{}", only_if=ABSENT)
+    assert (type(met[4]), str(met[4])) == (type(caught.value), str(caught.value))
+
+
+@pytest.mark.parametrize("action", ["status", "drop", "lose"])
+def test_one_of_a_batch_that_fails_is_told_and_the_others_are_put(pair: Pair, action: str) -> None:
+    adapter = pair.adapter()
+    adapter.put_now("warm.json", b"{}")
+    pair.wire.add(Rule(action, "PUT", key="b.json", status=500))
+    met = batch(adapter, ["a.json", "b.json", "c.json"])
+    assert [type(each) for each in met] == [Stamp, Unavailable, Stamp]
+
+
+@pytest.mark.parametrize(("status", "error"), [(429, Throttled), (401, Expired)])
+def test_a_batch_ends_where_the_others_had_to_wait(
+    pair: Pair, status: int, error: type[StorageError]
+) -> None:
+    adapter = pair.adapter()
+    adapter.put_now("warm.json", b"{}")
+    pair.wire.add(Rule("status", "PUT", key="b.json", status=status))
+    met = batch(adapter, ["a.json", "b.json", "c.json"])
+    assert isinstance(met[0], Stamp)
+    assert isinstance(met[1], error)
+    assert met[2] is None
+    assert [entry.path for (*page,) in pair.run(pages_of(adapter)) for entry in page] == [
+        "a.json",
+        "warm.json",
+    ]
+
+
+def test_a_batch_ends_when_it_is_told_to(pair: Pair) -> None:
+    adapter = pair.adapter()
+    adapter.put_now("warm.json", b"{}")
+    met = batch(adapter, ["a.json", "b.json", "c.json"], after=2)
+    assert [type(each) for each in met] == [Stamp, Stamp, type(None)]
 
 
 def test_tags_that_are_no_md5_are_found_out_by_threads(pair: Pair) -> None:

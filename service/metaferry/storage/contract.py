@@ -202,6 +202,24 @@ class Direct(Protocol):
         """
 
 
+@runtime_checkable
+class Batched(Direct, Protocol):
+    """A direct adapter that makes a few puts with as little as can be between two requests.
+
+    Every microsecond that a thread holds the interpreter lock between two requests is waited for by
+    all other threads.
+    """
+
+    def put_all_now(
+        self, puts: Sequence[Put], *, ended: Callable[[], bool]
+    ) -> list[Stamp | StorageError | None]:
+        """`put_now` of each, one after the other: what became of it.
+
+        None was not tried: `ended`, which is asked before each, said that no further one may be
+        made, or a put before it met Throttled or Expired.
+        """
+
+
 @dataclass(slots=True)
 class Requests:
     """Requests as the retry layer counted them, attempts included. Feeds `run.json`."""

@@ -15,10 +15,10 @@ import asyncio
 import logging
 import re
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from metaferry.errors import Conflict, NotFound, StorageError, Unavailable, UsageError
+from metaferry.errors import Conflict, Expired, NotFound, StorageError, Throttled, Unavailable, UsageError
 from metaferry.storage.contract import (
     ABSENT,
     ANYTHING,
@@ -27,6 +27,7 @@ from metaferry.storage.contract import (
     Level,
     Page,
     Precondition,
+    Put,
     Stamp,
     Traits,
 )
@@ -41,7 +42,8 @@ log = logging.getLogger(__name__)
 #: Bytes up to which a put from a thread can be expected to end within `PATIENCE`.
 SMALL: Final = 4 << 20
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+#: Keys that obstore does not name exactly: it drops slashes at the ends and refuses the others.
+_UNSAFE: Final = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|[\x00-\x1f\x7f\ud800-\udfff]")
 
 #: The process that first used obstore. Its threads do not survive a fork: in a child it would hang.
 _first_user: int | None = None
@@ -171,6 +173,35 @@ class FastAdapter:
                 pass
         return self._bridge.put(path, data, only_if, patience)
 
+    def put_all_now(
+        self, puts: Sequence[Put], *, ended: Callable[[], bool]
+    ) -> list[Stamp | StorageError | None]:
+        import obstore
+
+        send, token = obstore.put, self._dialect.token
+        store: Any = self._stores.get((PATIENCE, process()))
+        prepared = [None if store is None else self._prepared(*put) for put in puts]
+        answers: list[Any] = [None] * len(puts)
+        met: list[Stamp | StorageError | None] = [None] * len(puts)
+        for n, arguments in enumerate(prepared):
+            if ended():
+                break
+            try:
+                if arguments is None:
+                    path, data, only_if = puts[n]
+                    met[n] = self.put_now(path, data, only_if=only_if)
+                else:
+                    key, data, kind, mode = arguments
+                    answers[n] = send(store, key, data, attributes=kind, mode=mode, use_multipart=False)
+            except Exception as error:  # noqa: BLE001 - becomes one of ours, or is raised again
+                met[n] = self._met(store, puts[n], error)
+                if isinstance(met[n], (Throttled, Expired)):
+                    break
+        for n, answer in enumerate(answers):
+            if answer is not None:
+                met[n] = self._stamp(token(answer), puts[n][1])
+        return met
+
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         if only_if is ANYTHING:
             store = await self._ready(path)
@@ -198,9 +229,7 @@ class FastAdapter:
     # -- which of the two
 
     def _is_safe(self, path: str) -> bool:
-        """Whether obstore names exactly this key: it drops slashes at the ends and refuses the others."""
-        segments = self._dialect.key(path).split("/")
-        return not (_CONTROL.search(path) or {"", ".", ".."} & set(segments))
+        return _UNSAFE.search(self._dialect.key(path)) is None
 
     async def _ready(self, path: str) -> Any | None:
         """obstore's store for a request about `path`, or None where the other adapter makes it."""
@@ -271,16 +300,51 @@ class FastAdapter:
             yield from self._require(path, only_if)
             answer = yield ANYTHING  # raises again where that was not the reason
             learned.without_conditions()
-        token = self._dialect.token(answer)
+        return self._stamp(self._dialect.token(answer), data)
+
+    def _stamp(self, token: str, data: bytes) -> Stamp:
         md5 = md5_hex(data)
-        return learned.stamp(token, md5) if self._dialect.store == "s3" else Stamp(token, md5)
+        return self._slow.learned.stamp(token, md5) if self._dialect.store == "s3" else Stamp(token, md5)
+
+    def _prepared(
+        self, path: str, data: bytes, only_if: Precondition
+    ) -> tuple[str, bytes, dict[str, str], Any] | None:
+        """The arguments of the one request that a put is as a rule; None where it may be another."""
+        plain = only_if is ANYTHING or self._slow.learned.traits.conditional
+        if not plain or len(data) > SMALL or not self._is_safe(path):
+            return None
+        return (
+            self._dialect.key(path),
+            data,
+            {"Content-Type": content_type(path)},
+            self._dialect.mode(only_if),
+        )
+
+    def _met(self, store: Any, put: Put, error: Exception) -> Stamp | StorageError:
+        """What a put came to whose first request met `error`."""
+        if isinstance(error, StorageError):
+            return error
+        path, data, only_if = put
+        try:
+            return self._drive_now(store, path, data, only_if, first=error)
+        except _Elsewhere:
+            pass
+        except StorageError as ours:
+            return ours
+        try:
+            return self._bridge.put(path, data, only_if, PATIENCE)
+        except StorageError as ours:
+            return ours
 
     def _require(self, path: str, only_if: Precondition) -> Generator[None, Any, None]:
         found = yield None
         if found != (only_if if isinstance(only_if, str) else None):
             raise self._error(Failure(kind=Conflict), "put", path)
 
-    def _drive_now(self, store: Any, path: str, data: bytes, only_if: Precondition) -> Stamp:
+    def _drive_now(
+        self, store: Any, path: str, data: bytes, only_if: Precondition, *, first: Exception | None = None
+    ) -> Stamp:
+        """All requests of a put; `first` is what the first of them met that was made elsewhere."""
         import obstore
 
         steps = self._put_steps(path, data, only_if)
@@ -290,6 +354,9 @@ class FastAdapter:
             answer: Any = None
             failed: StorageError | None = None
             try:
+                if first is not None:
+                    met, first = first, None
+                    raise met
                 if step is None:
                     answer = self._dialect.token(obstore.head(store, key))
                 else:

@@ -30,6 +30,7 @@ from metaferry.storage.contract import (
     ABSENT,
     ANYTHING,
     Adapter,
+    Batched,
     Blob,
     Direct,
     Entry,
@@ -97,6 +98,7 @@ class Retrying:
     ) -> None:
         self._adapter = adapter
         self._direct = adapter if isinstance(adapter, Direct) else None
+        self._batched = adapter if isinstance(adapter, Batched) else None
         self._policy = policy if policy is not None else Policy()
         self._clock = clock
         self._sleep = sleep
@@ -212,32 +214,29 @@ class Retrying:
         turn = None if self._direct is None else self._limiter.enter_now()
         if turn is None or self._direct is None:
             return met
-        answer, wait, seen = Answer.NONE, None, self._renewals
-        good = written = asked = 0
+        seen = self._renewals
+        answer, wait, good, written = Answer.NONE, None, 0, 0
         try:
-            for n, (path, data, only_if) in enumerate(puts):
-                if ended():
-                    break
-                if only_if is not ANYTHING and not self._honours_conditions:
-                    continue  # what is there has to be looked at first
-                asked += 1
-                try:
-                    met[n] = self._direct.put_now(path, data, only_if=only_if)
-                    written += len(data)
+            if not self._honours_conditions and any(only_if is not ANYTHING for *_, only_if in puts):
+                return met  # what is there has to be looked at first
+            met = (
+                _one_by_one(self._direct, puts, ended)
+                if self._batched is None
+                else self._batched.put_all_now(puts, ended=ended)
+            )
+            for (_, data, _), result in zip(puts, met, strict=True):
+                if isinstance(result, Stamp):
                     good += 1
-                except Throttled as error:
-                    met[n] = error
-                    answer, wait = Answer.SLOWER, error.retry_after
-                    break  # the others wait for the pause that it wants
-                except Expired as error:
-                    error.generation = seen
-                    met[n] = error
-                    break
-                except StorageError as error:
-                    met[n] = error
-                    good += not error.retryable
+                    written += len(data)
+                elif isinstance(result, Throttled):
+                    answer, wait = Answer.SLOWER, result.retry_after
+                elif result is not None:
+                    good += not result.retryable
+                    if isinstance(result, Expired):
+                        result.generation = seen
         finally:
             self._limiter.leave(turn, answer, good=good, retry_after=wait)
+            asked = sum(result is not None for result in met)
             with self._counting:
                 self._asked += asked
                 self._requests.put += asked
@@ -461,3 +460,19 @@ class Retrying:
         except StorageError:
             return False
         return False
+
+
+def _one_by_one(direct: Direct, puts: Sequence[Put], ended: Callable[[], bool]) -> Met:
+    """What `Batched.put_all_now` does, for an adapter that has only `put_now`."""
+    met: Met = [None] * len(puts)
+    for n, (path, data, only_if) in enumerate(puts):
+        if ended():
+            break
+        try:
+            met[n] = direct.put_now(path, data, only_if=only_if)
+        except (Throttled, Expired) as error:
+            met[n] = error
+            break  # the others wait for the pause that it wants, or for credentials
+        except StorageError as error:
+            met[n] = error
+    return met
