@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from metaferry.planning.formats import Action, Outcome
 
@@ -12,8 +14,7 @@ from metaferry.planning.formats import Action, Outcome
 _NAMED = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(NamedTuple):
     """What became of one step. `token` and `md5` are what is in place now, null after a delete.
 
     `foreign` says that somebody else wrote the document during the run, and that it was planned
@@ -71,7 +72,11 @@ class Tally:
 
 
 class Book:
-    """Takes outcomes from all lanes, one batch at a time; after `close` it takes none."""
+    """Takes outcomes from all lanes and hands them on, one batch at a time; after `close` it takes none.
+
+    Nobody waits for anybody: who finds another thread at it leaves its outcomes to that one, or to
+    the next.
+    """
 
     def __init__(
         self,
@@ -82,20 +87,30 @@ class Book:
         self._record = record
         self._tally = tally
         self._advance = advance
+        self._came: deque[Sequence[Applied]] = deque()
         self._lock = threading.Lock()
         self._open = True
 
     def add(self, outcomes: Sequence[Applied]) -> None:
         """Each step is added exactly once."""
-        with self._lock:
-            if not self._open or not outcomes:
-                return
-            self._record(outcomes)
-            for applied in outcomes:
-                self._tally.add(applied)
-            self._advance(len(outcomes))
+        if self._open and outcomes:
+            self._came.append(outcomes)
+            if self._lock.acquire(blocking=False):
+                try:
+                    self._enter()
+                finally:
+                    self._lock.release()
 
     def close(self) -> None:
         """What ends after this was given up: nobody knows what became of it, so nothing is said."""
         with self._lock:
+            self._enter()
             self._open = False
+
+    def _enter(self) -> None:
+        while self._open and self._came:
+            outcomes = self._came.popleft()
+            self._record(outcomes)
+            for applied in outcomes:
+                self._tally.add(applied)
+            self._advance(len(outcomes))

@@ -7,15 +7,15 @@ from metaferry.apply.shards import Step
 from metaferry.errors import Conflict, Denied, Expired, NotFound, StorageError
 from metaferry.planning.formats import Action, Outcome
 from metaferry.progress import Stop
-from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Storage
+from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Storage, Traits
 
 #: Errors that are the same for every document: the run ends with the first of them.
 FATAL = (Denied, Expired, NotFound)
 
 
-def precondition(step: Step, storage: Storage) -> Precondition:
+def precondition(step: Step, traits: Traits) -> Precondition:
     """What the store has to find in place: what the plan saw there, where the store can check it."""
-    if not storage.traits.conditional:
+    if not traits.conditional:
         return ANYTHING
     return ABSENT if step.expect is None else step.expect
 
@@ -35,11 +35,11 @@ async def apply_step(
     """
     try:
         if step.action is Action.DELETE:
-            await storage.delete(step.target, only_if=precondition(step, storage))
+            await storage.delete(step.target, only_if=precondition(step, storage.traits))
             return done(step, None)
         try:
             stamp = await storage.put(
-                step.target, step.body, only_if=precondition(step, storage), failed=failed
+                step.target, step.body, only_if=precondition(step, storage.traits), failed=failed
             )
         except Conflict:
             if stop is not None and stop.requested:

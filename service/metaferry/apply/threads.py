@@ -8,6 +8,7 @@ to the loop lane, which settles it. Threads come and go with the width of the pa
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -18,11 +19,13 @@ from metaferry.apply.step import done, precondition
 from metaferry.errors import StorageError
 from metaferry.storage.contract import Stamp, Storage
 
-#: Steps that a thread takes at once: few enough that all threads end together, and that a stop
-#: does not wait long.
-CHUNK: Final = 16
+#: Steps that a thread takes at once, at most; and the seconds that they should take together. Few
+#: enough that all threads end together, that a stop does not wait long, and that the pace soon
+#: learns how a distant store answers.
+CHUNK: Final = 64
+_SPELL: Final = 0.05
 #: The reader waits while so many chunks lie ready: with one batch more, all that is in memory.
-_READY: Final = 256
+_READY: Final = 64
 
 
 class ThreadLane:
@@ -41,6 +44,7 @@ class ThreadLane:
         ended: Callable[[], bool],
         hand_over: Callable[[Step, StorageError | None], None],
         finished: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._storage = storage
@@ -48,6 +52,7 @@ class ThreadLane:
         self._ended = ended
         self._hand_over = hand_over
         self._finished = finished
+        self._clock = clock
         self._chunks: deque[list[Step]] = deque()
         self._moved = threading.Condition()  # chunks were added, or many taken, or none will follow
         self._waits_for_room = False
@@ -81,8 +86,8 @@ class ThreadLane:
                 self._complete = True
                 self._moved.notify_all()
 
-    def _next(self) -> list[Step] | None:
-        """The next chunk; None when there is none any more. Without a lock while there are many."""
+    def _next(self, most: int) -> list[Step] | None:
+        """The next steps; None when there are none any more. Without a lock while there are many."""
         while not self._stopping():
             try:
                 chunk = self._chunks.popleft()
@@ -92,6 +97,9 @@ class ThreadLane:
                     if not self._chunks:
                         return None
                 continue
+            if len(chunk) > most:
+                self._chunks.appendleft(chunk[most:])
+                chunk = chunk[:most]
             if self._waits_for_room and len(self._chunks) < _READY:
                 self._tell_reader()
             return chunk
@@ -113,8 +121,12 @@ class ThreadLane:
 
     def _work(self) -> None:
         try:
-            while (chunk := self._next()) is not None:
+            most = 1
+            while (chunk := self._next(most)) is not None:
+                began = self._clock()
                 self._write(chunk)
+                spent = max(self._clock() - began, 1e-6)
+                most = max(1, min(CHUNK, int(_SPELL * len(chunk) / spent)))
                 if self._running < self._storage.window:
                     self._widen()
                 elif self._one_too_many():
@@ -138,10 +150,10 @@ class ThreadLane:
             return True
 
     def _write(self, chunk: list[Step]) -> None:
-        storage = self._storage
-        puts = [(step.target, step.body, precondition(step, storage)) for step in chunk]
+        traits = self._storage.traits
+        puts = [(step.target, step.body, precondition(step, traits)) for step in chunk]
         # Asked before each: a process that was suspended in the middle may have lost its lease.
-        met = storage.put_now(puts, ended=self._stopping)
+        met = self._storage.put_now(puts, ended=self._stopping)
         outcomes: list[Applied] = []
         others: list[tuple[Step, StorageError | None]] = []
         for step, result in zip(chunk, met, strict=True):

@@ -8,6 +8,7 @@ terminal sends Ctrl-C to everybody.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -114,6 +115,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     # Warnings and errors go to the stderr that the run has; what a run says at length it says itself.
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    gc.set_threshold(50_000, 20, 100)  # as the command line does
     work(Connection(int(sys.argv[1])))
 
 

@@ -12,8 +12,6 @@ from metaferry.apply.outcome import Applied
 from metaferry.planning.database import Database
 from metaferry.planning.formats import OUTCOME_COLUMNS
 
-_SCHEMA: Final = pa.schema([(name, pa.string()) for name in OUTCOME_COLUMNS])
-
 #: Outcomes held as Python objects, some hundreds of bytes each.
 _BATCH_ROWS: Final = 8_192
 
@@ -43,8 +41,8 @@ class Outcomes:
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
-        self._database.insert_rows(
-            "outcomes",
-            _SCHEMA,
-            ((r.target, str(r.action), str(r.outcome), r.token, r.md5, r.message) for r in rows),
-        )
+        if rows:
+            # Column by column and in one go: all threads that write documents wait for it.
+            columns = dict(zip(Applied._fields, zip(*rows, strict=True), strict=True))
+            arrays = [pa.array(columns[name], pa.string()) for name in OUTCOME_COLUMNS]
+            self._database.insert("outcomes", pa.Table.from_arrays(arrays, names=list(OUTCOME_COLUMNS)))

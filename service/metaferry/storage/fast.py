@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 #: Bytes up to which a put from a thread can be expected to end within `PATIENCE`.
 SMALL: Final = 4 << 20
 
-#: Keys that obstore does not name exactly: it drops slashes at the ends and refuses the others.
-_UNSAFE: Final = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|[\x00-\x1f\x7f\ud800-\udfff]")
+#: What obstore refuses in a key.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 #: The process that first used obstore. Its threads do not survive a fork: in a child it would hang.
 _first_user: int | None = None
@@ -180,7 +180,7 @@ class FastAdapter:
 
         send, token = obstore.put, self._dialect.token
         store: Any = self._stores.get((PATIENCE, process()))
-        prepared = [None if store is None else self._prepared(*put) for put in puts]
+        prepared = self._prepared(puts) if store is not None else [None] * len(puts)
         answers: list[Any] = [None] * len(puts)
         met: list[Stamp | StorageError | None] = [None] * len(puts)
         for n, arguments in enumerate(prepared):
@@ -229,7 +229,7 @@ class FastAdapter:
     # -- which of the two
 
     def _is_safe(self, path: str) -> bool:
-        return _UNSAFE.search(self._dialect.key(path)) is None
+        return _is_exact(self._dialect.key(path))
 
     async def _ready(self, path: str) -> Any | None:
         """obstore's store for a request about `path`, or None where the other adapter makes it."""
@@ -306,19 +306,15 @@ class FastAdapter:
         md5 = md5_hex(data)
         return self._slow.learned.stamp(token, md5) if self._dialect.store == "s3" else Stamp(token, md5)
 
-    def _prepared(
-        self, path: str, data: bytes, only_if: Precondition
-    ) -> tuple[str, bytes, dict[str, str], Any] | None:
-        """The arguments of the one request that a put is as a rule; None where it may be another."""
-        plain = only_if is ANYTHING or self._slow.learned.traits.conditional
-        if not plain or len(data) > SMALL or not self._is_safe(path):
-            return None
-        return (
-            self._dialect.key(path),
-            data,
-            {"Content-Type": content_type(path)},
-            self._dialect.mode(only_if),
-        )
+    def _prepared(self, puts: Sequence[Put]) -> list[tuple[str, bytes, dict[str, str], Any] | None]:
+        """For each the arguments of the one request that it is as a rule; None where it may be another."""
+        key_of, mode, conditional = self._dialect.key, self._dialect.mode, self.traits.conditional
+        return [
+            (key, data, {"Content-Type": content_type(path)}, mode(only_if))
+            if (conditional or only_if is ANYTHING) and len(data) <= SMALL and _is_exact(key := key_of(path))
+            else None
+            for path, data, only_if in puts
+        ]
 
     def _met(self, store: Any, put: Put, error: Exception) -> Stamp | StorageError:
         """What a put came to whose first request met `error`."""
@@ -472,4 +468,15 @@ def _refusal(url: str, reason: Untranslatable) -> UsageError:
     return UsageError(
         f"{url}: `transport: obstore` cannot be had, on account of {reason}",
         advice="write `transport: auto`, or leave the option out",
+    )
+
+
+def _is_exact(key: str) -> bool:
+    """Whether obstore names exactly this key: it drops slashes at the ends and refuses some others."""
+    segments = f"/{key}/"
+    return (
+        "//" not in segments
+        and "/./" not in segments
+        and "/../" not in segments
+        and (key.isprintable() or _CONTROL.search(key) is None)
     )

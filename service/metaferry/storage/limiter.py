@@ -21,10 +21,12 @@ from metaferry.storage.rates import Rates
 from metaferry.storage.width import Width
 
 #: Requests under way at first: enough for a store nearby, a moderate beginning for any.
-START: Final = 16
+START: Final = 8
 
-#: The rate at one width is measured for so many seconds at least.
+#: The rate at one width is measured for so many seconds at least; while it still grows, where a
+#: wider window shows at once, for less.
 _WHILE: Final = 0.25
+_WHILE_CLIMBING: Final = 0.1
 #: Seconds until a throttled store counts as calm.
 _CALM: Final = 10.0
 #: First and longest common wait, when even one request at a time is refused.
@@ -210,7 +212,8 @@ class Limiter:
             self._cap = float(self._most) if calm else self._cap + count / self._cap
             return
         self._answers += count
-        if self._answers >= 4 * self.allowed and now - self._since >= _WHILE:
+        while_ = _WHILE_CLIMBING if self._width.climbing else _WHILE
+        if self._answers >= 4 * self.allowed and now - self._since >= while_:
             if self._peak >= 0.8 * self.allowed:
                 self._width.measured(self._answers / (now - self._since), now)
             else:

@@ -25,7 +25,7 @@ class Width:
         self._base: tuple[int, float] | None = None  # the width before the trial under way, and its rate
         self._next_trial = float("-inf")
         self._up = True  # which way the next trial goes
-        self._climbing = True  # no trial has failed yet: the next one follows at once
+        self.climbing = True  # no trial has failed yet: the next one follows at once
 
     def measured(self, rate: float, when: float) -> None:
         """A while at the present width, all of it in use, had so many answers a second."""
@@ -37,12 +37,12 @@ class Width:
         wider = self.now > width
         if rate >= before * (GAIN if wider else AS_GOOD):
             self._up = wider  # it went well this way: go on
-            if self._climbing:
+            if self.climbing:
                 self._try(rate, when)
                 return
         else:
             self.now = width
-            self._climbing = False
+            self.climbing = False
             self._up = not self._up
         self._next_trial = when + PAUSE
 

@@ -96,13 +96,13 @@ def test_it_grows_while_that_pays() -> None:
     time = Time()
     pace = limiter(256, time)
     widths = serve(pace, time, lambda width: width * 100.0, 4.0)
-    assert widths == [16, 32, 64, 128, 256]
+    assert widths == [8, 16, 32, 64, 128, 256]
 
 
 def test_it_goes_back_where_more_at_once_is_no_faster() -> None:
     time = Time()
     pace = limiter(256, time)
-    assert serve(pace, time, lambda width: 4000.0, 4.0) == [16, 32, 16]
+    assert serve(pace, time, lambda width: 4000.0, 4.0) == [8, 16, 8]
 
 
 def test_it_becomes_narrow_where_many_are_in_each_others_way() -> None:
@@ -356,7 +356,7 @@ def test_only_the_requests_of_the_block_are_urgent() -> None:
 def test_a_burst_of_refusals_is_one_refusal() -> None:
     time = Time()
     pace = limiter(256, time)
-    under_way = turns(pace, 16)
+    under_way = turns(pace, START)
     for turn in under_way:
         pace.leave(turn, Answer.SLOWER)
     assert pace.enter_now() is not None  # half as many, and no pause yet

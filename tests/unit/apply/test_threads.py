@@ -1,0 +1,88 @@
+"""How many steps a thread takes at once, and that no outcome is lost between threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import pytest
+
+from metaferry.apply.outcome import Applied, Book, Tally
+from metaferry.apply.shards import Step
+from metaferry.apply.threads import CHUNK, ThreadLane
+from metaferry.planning.formats import Action, Outcome
+from metaferry.storage.contract import Put, Stamp, Storage, Traits
+
+
+class OneAtATime:
+    """A store with room for one thread, each of whose puts takes so long on a clock of its own."""
+
+    window = 1
+    traits = Traits(listing_md5=True, conditional=True)
+
+    def __init__(self, seconds: float) -> None:
+        self.now = 0.0
+        self._seconds = seconds
+        self.taken: list[int] = []
+
+    def put_now(self, puts: Sequence[Put], *, ended: Callable[[], bool]) -> list[Stamp]:
+        self.taken.append(len(puts))
+        self.now += self._seconds * len(puts)
+        return [Stamp("token", "md5") for _ in puts]
+
+
+def steps(count: int) -> list[Step]:
+    return [Step(f"{n}.json", Action.CREATE, b"{}", "md5", None) for n in range(count)]
+
+
+def run(store: OneAtATime, count: int) -> list[Applied]:
+    came: list[Applied] = []
+    over = threading.Event()
+    book = Book(came.extend, Tally(), lambda done: None)
+    lane = ThreadLane(
+        iter([steps(count)]),
+        cast(Storage, store),
+        book,
+        ended=lambda: False,
+        hand_over=lambda step, error: pytest.fail(f"{step.target} was handed over"),
+        finished=over.set,
+        clock=lambda: store.now,
+    )
+    lane.start()
+    assert over.wait(30)
+    assert lane.crash is None
+    book.close()
+    return came
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.0001, CHUNK), (0.005, 10), (0.03, 1), (2.0, 1)])
+def test_a_turn_is_a_moment_however_far_the_store_is(seconds: float, most: int) -> None:
+    store = OneAtATime(seconds)
+    came = run(store, 500)
+    assert sorted(applied.target for applied in came) == sorted(step.target for step in steps(500))
+    assert store.taken[0] == 1  # nobody knows yet
+    assert max(store.taken) == most
+
+
+def test_no_outcome_is_lost_between_threads() -> None:
+    came: list[Applied] = []
+    tally, seen = Tally(), []
+    book = Book(came.extend, tally, seen.append)
+    together = threading.Barrier(8)
+
+    def add(number: int) -> None:
+        together.wait()
+        for n in range(200):
+            target = f"{number}/{n}"
+            book.add([Applied(target, Action.CREATE, Outcome.DONE, "token", "md5")])
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    book.close()
+    assert len(came) == len({applied.target for applied in came}) == tally.create == sum(seen) == 1600
+    book.add([Applied("late", Action.CREATE, Outcome.DONE, "token", "md5")])
+    assert len(came) == tally.create == 1600
