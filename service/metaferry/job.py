@@ -17,6 +17,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -27,6 +28,7 @@ from pydantic import (
     Discriminator,
     Field,
     GetJsonSchemaHandler,
+    PrivateAttr,
     Tag,
     field_validator,
     model_validator,
@@ -312,6 +314,13 @@ class Policy(_Model):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What a job was read from. No two of them differ: it is no part of what a job says."""
+
+    mapping: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+
+
 class Job(_Model):
     """Everything one run needs to know."""
 
@@ -389,6 +398,8 @@ class Job(_Model):
         description="Seconds an interrupted run may finish what is under way.",
     )
     keep_runs: Annotated[int, Number] = Field(default=20, ge=1, description="Runs whose reports are kept.")
+
+    _origin: _Origin = PrivateAttr(default_factory=_Origin)
 
     @field_validator("verify")
     @classmethod
@@ -472,6 +483,19 @@ class Job(_Model):
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "metaferry job", **schema}
 
     # -- what it means
+
+    @property
+    def origin(self) -> Mapping[str, Any] | None:
+        """What it was read from, paths absolute, `${VAR}` as written; None for one made of values.
+
+        A copy with other values keeps it: compare before use (`jobkept.py`).
+        """
+        return self._origin.mapping
+
+    def read_from(self, origin: Mapping[str, Any]) -> Self:
+        """This job, which remembers what it was read from."""
+        self._origin = _Origin(origin)
+        return self
 
     @property
     def lightly_location(self) -> Location:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -80,6 +80,7 @@ def _job(kind: type[J], tree: Tree, name: str, base: Path, overrides: Sequence[s
     for override in overrides:
         _override(tree, override)
     if not tree.faults or isinstance(tree.value, dict):
+        origin = _plain(tree.value)
         _expand(tree)
         if not isinstance(tree.value, dict):
             tree.fault((), "is empty" if tree.value is None else "should be a mapping of keys")
@@ -87,7 +88,8 @@ def _job(kind: type[J], tree: Tree, name: str, base: Path, overrides: Sequence[s
             _make_absolute(tree.value, base)
             job = _validate(kind, tree)
             if job is not None and not tree.faults:
-                return job
+                _make_absolute(origin, base, as_written=True)
+                return job.read_from(origin)
     raise _error(tree, name)
 
 
@@ -198,25 +200,32 @@ def _variable(tree: Tree, path: tuple[Key, ...], match: re.Match[str]) -> str:
     return value
 
 
-def _make_absolute(mapping: dict[str, Any], base: Path) -> None:
-    """Relative paths become absolute against the job file's folder; URLs stay as they are."""
+def _make_absolute(mapping: dict[str, Any], base: Path, *, as_written: bool = False) -> None:
+    """Relative paths become absolute against the job file's folder; URLs stay as they are.
+
+    `as_written`: before variables were put in, so that what begins with one stays as well.
+    """
+
+    def absolute(url: str) -> str:
+        return url if as_written and url.startswith("${") else _absolute(url, base)
+
     for key in _LOCATIONS:
-        _absolute_location(mapping, key, base)
+        _absolute_location(mapping, key, absolute)
     sources = mapping.get("sources")
     for source in sources if isinstance(sources, list) else ():
         if isinstance(source, dict):
-            _absolute_location(source, "table", base)
+            _absolute_location(source, "table", absolute)
     for key in ("schema", "scratch"):
         if isinstance(mapping.get(key), str) and (key, mapping[key]) != ("schema", "infer"):
-            mapping[key] = _absolute(mapping[key], base)
+            mapping[key] = absolute(mapping[key])
 
 
-def _absolute_location(holder: dict[str, Any], key: str, base: Path) -> None:
+def _absolute_location(holder: dict[str, Any], key: str, absolute: Callable[[str], str]) -> None:
     value = holder.get(key)
     if isinstance(value, str):
-        holder[key] = _absolute(value, base)
+        holder[key] = absolute(value)
     elif isinstance(value, dict) and isinstance(value.get("url"), str):
-        holder[key] = {**value, "url": _absolute(value["url"], base)}
+        holder[key] = {**value, "url": absolute(value["url"])}
 
 
 def _absolute(url: str, base: Path) -> str:
