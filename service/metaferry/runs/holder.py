@@ -15,8 +15,8 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +33,19 @@ _STARTED: Final = 19
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """One process among those that hold a lease together, in the name of their plan.
+
+    `name` is random; the rest tells whether the process is still there, as in `Holder`.
+    """
+
+    name: str
+    machine: str = ""
+    pid: int = 0
+    started: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """One lease as it is written down. Of a record that cannot be read, what is unknown is empty.
 
@@ -40,6 +53,9 @@ class Holder:
     the kernel's ticks since the machine started, 0 where nobody can tell. `acquired` is the
     holder's time of day, for people only. `held` is how many seconds it had held the lease when it wrote
     this; `renewed` counts the renewals, so that no two versions have the same bytes.
+
+    `members` are those who hold it together, if it is a plan's (`shared_lease.py`); the other fields
+    are then of one of them.
     """
 
     holder: str = ""
@@ -53,6 +69,7 @@ class Holder:
     held: float = 0.0
     renewed: int = 0
     lease_for: float = 0.0
+    members: tuple[Member, ...] = ()
     version: int = VERSION
 
     @property
@@ -60,10 +77,35 @@ class Holder:
         """The holder for people: `anna@node-7 (process 4711, run 20261123T040000Z-0a1b2c)`."""
         if not self.holder:
             return "somebody whose lease.json cannot be read"
-        return f"{self.user}@{self.host} (process {self.pid}, run {self.run_id})"
+        others = len(self.members) - 1
+        more = f" and {others} other{'s' if others > 1 else ''}" if others > 0 else ""
+        return f"{self.user}@{self.host}{more} (process {self.pid}, run {self.run_id})"
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), indent=2).encode() + b"\n"
+
+
+def this_member(name: str) -> Member:
+    """This process as one of those that hold a lease together."""
+    return Member(name, machine(), os.getpid(), _started(os.getpid()) or 0)
+
+
+def joined(holder: Holder, member: Member) -> Holder:
+    """The record with one more member."""
+    others = tuple(m for m in holder.members if m.name != member.name)
+    return replace(holder, members=(*others, member))
+
+
+def left(holder: Holder, member: Member, *, living: Iterable[str]) -> Holder:
+    """The record without a member, and without those whose processes are known to be gone."""
+    rest = (m for m in holder.members if m.name != member.name and not is_member_gone(m, living=living))
+    return replace(holder, members=tuple(rest), renewed=holder.renewed + 1)
+
+
+def is_member_gone(member: Member, *, living: Iterable[str] = ()) -> bool:
+    """As `is_gone`, of one member."""
+    alone = Holder(member.name, machine=member.machine, pid=member.pid, started=member.started)
+    return is_gone(alone, living=living)
 
 
 def this_process(holder: str, run_id: str, *, acquired: str, lease_for: float) -> Holder:
@@ -103,6 +145,7 @@ def read_holder(data: bytes, *, lease_for: float) -> Holder:
         held=_number(value.get("held")),
         renewed=int(_number(value.get("renewed"))),
         lease_for=stated if stated > 0 else lease_for,
+        members=tuple(_members(value.get("members"))),
     )
 
 
@@ -112,6 +155,8 @@ def is_gone(holder: Holder, *, living: Iterable[str] = ()) -> bool:
     `living` are the leases that this process itself holds: any other lease in its name was left by
     a run that ended without giving it back.
     """
+    if holder.members:
+        return all(is_member_gone(member, living=living) for member in holder.members)
     if not holder.machine or holder.machine != machine() or holder.pid <= 0 or not holder.started:
         return False
     if holder.pid == os.getpid() and holder.started == _started(os.getpid()):
@@ -173,6 +218,18 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container whose user has no name
         return str(os.getuid())
+
+
+def _members(value: Any) -> Iterator[Member]:
+    """Those that can be read; one that cannot is a member all the same, of nobody knows where."""
+    for member in value if isinstance(value, list) else ():
+        known = member if isinstance(member, dict) else {}
+        yield Member(
+            _text(known.get("name")),
+            _text(known.get("machine")),
+            int(_number(known.get("pid"))),
+            int(_number(known.get("started"))),
+        )
 
 
 def _text(value: Any) -> str:

@@ -52,7 +52,7 @@ _GIVE_BACK: Final = 10.0
 _LEFT_OVER: Final = 3600.0
 
 #: The leases that this process holds, by their random names.
-_living: set[str] = set()
+living: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ class Lease:
         self._storage = storage
         self._key = key
         self._record = record
+        self._name = record.holder  # what it is called among the leases of this process
         self._stop = stop
         self._progress = progress
         self._clock = clock
@@ -104,11 +105,11 @@ class Lease:
         StorageError.
         """
         # From before it is written: others of this process must not take it for a dead one's.
-        _living.add(self._record.holder)
+        living.add(self._name)
         try:
             await self._take(wait)
         except BaseException:
-            _living.discard(self._record.holder)
+            living.discard(self._name)
             raise
         self._stop.guard(self.check)
         self._keeping = asyncio.create_task(self._keep())
@@ -126,7 +127,7 @@ class Lease:
             await self._stop_keeping()
         finally:
             self._stop.guard(None)
-            _living.discard(self._record.holder)
+            living.discard(self._name)
             token, self._token = self._token, None
         if token is None or self._lost is not None:
             return
@@ -143,9 +144,10 @@ class Lease:
     async def _take(self, wait: float) -> None:
         until = self._clock() + wait
         only_if: Precondition | None = ABSENT
+        found: Found | None = None
         watch: _Watch | None = None
         told = False
-        while only_if is None or not await self._claim(only_if):
+        while only_if is None or not await self._claim(only_if, found):
             self._look_at_stop()
             left = until - self._clock()
             found = await find_lease(self._storage, self._key, self._record.lease_for)
@@ -154,6 +156,9 @@ class Lease:
                     raise self._is_held("others take it again and again", wait)
                 only_if, watch = ABSENT, None
                 await self._pause(_BLINK)
+                continue
+            if self._may_join(found):
+                only_if = found.token
                 continue
             if watch is None or watch.token != found.token:
                 watch = await self._watch(found, first=watch is None)
@@ -170,20 +175,28 @@ class Lease:
             only_if = None  # only looked at until it is free: a look costs less than a try
             await self._pause(min(_LOOK, left, max(_BLINK, watch.free_at - self._clock())))
 
-    async def _claim(self, only_if: Precondition) -> bool:
+    def _may_join(self, found: Found) -> bool:
+        """Whether a lease in place is also for this one; never so for a run's own."""
+        return False
+
+    def _first(self, found: Found | None) -> Holder:
+        """What is written to take the lease; `found` is what it replaces."""
+        return replace(self._record, held=0.0, renewed=0)
+
+    async def _claim(self, only_if: Precondition, found: Found | None) -> bool:
         """Writes our record under the condition; whether the lease is ours now."""
         sent = self._clock()
-        record = replace(self._record, held=0.0, renewed=0)
+        record = self._first(found)
         try:
             stamp = await self._storage.put(self._key, record.to_json(), only_if=only_if)
         except Conflict:
             return False
         if not self._storage.traits.conditional:
             await self._sleep(_SETTLE)
-            found = await find_lease(self._storage, self._key, self._record.lease_for)
-            if found is None or found.holder.holder != record.holder:
+            seen = await find_lease(self._storage, self._key, self._record.lease_for)
+            if seen is None or seen.holder.holder != record.holder:
                 return False
-            stamp = replace(stamp, token=found.token)
+            stamp = replace(stamp, token=seen.token)
         self._record, self._token, self._taken = record, stamp.token, sent
         self._is_ours_from(sent)
         if self._clock() - sent > self._third:
@@ -207,7 +220,7 @@ class Lease:
 
     def _is_free(self, found: Found, watch: _Watch) -> str:
         """Why it may be taken over; "" when it may not."""
-        if is_gone(found.holder, living=_living):
+        if is_gone(found.holder, living=living):
             return "a lease whose process is gone"
         return "a lease that has ended" if self._clock() >= watch.free_at else ""
 
@@ -240,6 +253,11 @@ class Lease:
     def _third(self) -> float:
         return self._record.lease_for / 3
 
+    @property
+    def _due(self) -> float:
+        """When the next renewal is."""
+        return self._sent + self._third
+
     def _is_ours_from(self, sent: float) -> None:
         self._sent = sent
         self._until = sent + self._record.lease_for * 5 / 6
@@ -247,7 +265,7 @@ class Lease:
     async def _keep(self) -> None:
         """Renews it every third of its time, and more often after a failure; ends when it is lost."""
         while True:
-            due = self._sent + self._third
+            due = self._due
             if self._trouble:
                 due = max(due, self._clock() + self._third / 8)
             await self._sleep(max(0.0, due - self._clock()))

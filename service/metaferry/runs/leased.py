@@ -14,8 +14,9 @@ from metaferry.job import Job
 from metaferry.lightly.names import DOCUMENTS
 from metaferry.progress import Progress, Stop
 from metaferry.runs.conditions import learn_conditions
-from metaferry.runs.holder import Holder, is_gone, this_process
+from metaferry.runs.holder import Holder, is_gone, this_member, this_process
 from metaferry.runs.lease import Found, Lease, find_lease, held_for, lease_age
+from metaferry.runs.shared_lease import SharedLease
 from metaferry.runs.state import State
 from metaferry.runs.storages import Storages
 from metaferry.runs.surroundings import Surroundings
@@ -27,7 +28,11 @@ _TRIES = 5
 
 
 class RunLease:
-    """The lease of one run: nothing until `take()`, given back where the block ends."""
+    """The lease of one run: nothing until `take()`, given back where the block ends.
+
+    `shared`: it is held in the name of the plan that `run_id` is the id of, with whoever else applies
+    a part of that plan.
+    """
 
     def __init__(
         self,
@@ -40,32 +45,40 @@ class RunLease:
         run_id: str,
         stop: Stop,
         progress: Progress,
+        shared: bool = False,
     ) -> None:
         self._job = job
         self._lightly = lightly
         self._state = state
         self._portal = portal
         self._world = world
+        self._taken = False
         self._name = f"{world.random.getrandbits(64):016x}"
         record = this_process(
-            self._name,
+            f"plan-{run_id}" if shared else self._name,
             run_id,
             acquired=world.now().isoformat(timespec="seconds"),
             lease_for=job.lease_for,
         )
-        self._lease = Lease(
-            state.storage,
-            state.lease_key,
-            record,
-            stop=stop,
-            progress=progress,
-            clock=world.lease_clock,
-            sleep=world.lease_sleep,
+        settings: dict[str, Any] = {
+            "stop": stop,
+            "progress": progress,
+            "clock": world.lease_clock,
+            "sleep": world.lease_sleep,
+        }
+        storage, key = state.storage, state.lease_key
+        self._lease = (
+            SharedLease(storage, key, record, this_member(self._name), **settings)
+            if shared
+            else Lease(storage, key, record, **settings)
         )
 
     def take(self) -> None:
-        """Finds out what the stores honour, and takes the lease. Raises LeaseHeld and StorageError."""
-        self._portal.run(self._take())
+        """Finds out what the stores honour, and takes the lease, unless it has it. Raises LeaseHeld
+        and StorageError."""
+        if not self._taken:
+            self._portal.run(self._take())
+            self._taken = True
 
     async def _take(self) -> None:
         state = self._state
@@ -140,7 +153,8 @@ async def _unlock(job: Job, state: State, name: str) -> Unlocked:
             found = await find_lease(storage, key, job.lease_for)
     else:
         raise _taken_meanwhile(storage, first)
-    return Unlocked(storage.url, first.holder, age, is_gone(first.holder, living=(first.holder.holder,)))
+    names = (first.holder.holder, *(member.name for member in first.holder.members))
+    return Unlocked(storage.url, first.holder, age, is_gone(first.holder, living=names))
 
 
 def _taken_meanwhile(storage: Storage, found: Found) -> LeaseHeld:

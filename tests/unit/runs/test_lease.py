@@ -21,7 +21,7 @@ from unit.runs.lease_world import KEY, Run, Store, Time, elsewhere, settle
 @pytest.fixture(autouse=True)
 def nobody_lives() -> Iterator[None]:
     yield
-    assert module._living == set()
+    assert module.living == set()
 
 
 async def in_place(store: Store) -> Holder | None:
