@@ -23,6 +23,7 @@ from metaferry.errors import (
     MetaferryError,
     SafetyStop,
     SchemaError,
+    ShardsMissing,
     StorageError,
     UsageError,
 )
@@ -30,7 +31,7 @@ from metaferry.findings import Code, Finding, Severity
 from metaferry.progress import Progress, Stop
 
 if TYPE_CHECKING:
-    from metaferry.api import count_frames, plan, sync, unlock
+    from metaferry.api import count_frames, finish, plan, sync, unlock
     from metaferry.job import Job
     from metaferry.media.frames.model import FrameCount
     from metaferry.planning.formats import PlanReport, RunReport
@@ -52,12 +53,14 @@ __all__ = [
     "SafetyStop",
     "SchemaError",
     "Severity",
+    "ShardsMissing",
     "Stop",
     "StorageError",
     "Unlocked",
     "UsageError",
     "__version__",
     "count_frames",
+    "finish",
     "plan",
     "sync",
     "unlock",
@@ -73,6 +76,7 @@ _LAZY: Final = {
     "RunReport": "metaferry.planning.formats",
     "Unlocked": "metaferry.runs.leased",
     "count_frames": "metaferry.api",
+    "finish": "metaferry.api",
     "plan": "metaferry.api",
     "sync": "metaferry.api",
     "unlock": "metaferry.api",

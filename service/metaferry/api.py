@@ -7,9 +7,10 @@ synchronous and work inside a running event loop, whose thread they then occupy.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from metaferry.errors import UsageError
 from metaferry.job import Job, Location
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from metaferry.runs.leased import Unlocked
     from metaferry.storage.contract import Storage
 
+#: Shards that a plan may be asked to have.
+MOST_SHARDS: Final = 9_999
+
 #: A job, or the path of its file.
 AnyJob: TypeAlias = "Job | str | PathLike[str]"
 
@@ -31,18 +35,29 @@ def plan(
     prefix: str = "",
     limit: int | None = None,
     out: str | PathLike[str] | None = None,
+    shards: int | None = None,
     progress: Progress | None = None,
 ) -> PlanReport:
     """What a `sync` would do, and why. Writes the cache of frame counts, and `out`, nothing else.
 
     prefix: only media whose path begins with it, and their documents. limit: at most so many
     documents are changed. out: a folder, or its URL, that then holds the plan as
-    Parquet. A safety limit that would stop the sync is no error here: `report.stopped` names it.
+    Parquet, in `report.shards` shards (`shards`: at least so many of them). A safety limit that
+    would stop the sync is no error here: `report.stopped` names it.
     """
     from metaferry.runs import run
 
-    folder = None if out is None else fspath(out)
-    return run.plan(_job(job), prefix=prefix, limit=_positive(limit), out=folder, progress=progress)
+    if shards is not None and (out is None or not 1 <= shards <= MOST_SHARDS):
+        what = "says something of a plan that is kept" if out is None else f"should be 1 to {MOST_SHARDS}"
+        raise UsageError(f"shards {what}, and is {shards}")
+    return run.plan(
+        _job(job),
+        prefix=prefix,
+        limit=_positive(limit),
+        out=None if out is None else _folder(out),
+        shards=shards or 1,
+        progress=progress,
+    )
 
 
 def sync(
@@ -50,18 +65,59 @@ def sync(
     *,
     prefix: str = "",
     limit: int | None = None,
+    plan: str | PathLike[str] | None = None,
+    shard_index: int | None = None,
+    num_shards: int | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> RunReport:
     """Makes the documents of the Lightly datasource what the job's tables say.
 
-    `prefix` and `limit` narrow it as they do a plan. `report.exit_code` is what the command would
+    `prefix` and `limit` narrow it as they do a plan. plan: the folder of a plan that was kept, which is
+    applied as it is; with `num_shards` only the documents of the shards `s` for which
+    `s % num_shards == shard_index` (default: JOB_COMPLETION_INDEX of the environment), and `finish`
+    does the rest when all of them are done. `report.exit_code` is what the command would
     exit with: 0 done, 3 rows were rejected or documents failed, 5 a safety limit stopped it before
     the first write, 130 or 143 after `stop` was set. Running it again does what is missing.
     """
-    from metaferry.runs import run
+    from metaferry.runs import divided, run
 
+    share = divided.share_of(shard_index, num_shards)
+    if plan is not None:
+        if prefix or limit is not None:
+            raise UsageError("prefix and limit narrow a plan when it is made, not when it is applied")
+        return divided.sync_plan(_job(job), _folder(plan), share=share, progress=progress, stop=stop)
+    if share is not None:
+        raise UsageError("shards are those of a plan that was kept", advice="name it: --plan DIR")
     return run.sync(_job(job), prefix=prefix, limit=_positive(limit), progress=progress, stop=stop)
+
+
+def finish(
+    plan: str | PathLike[str],
+    *,
+    job: AnyJob | None = None,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> RunReport:
+    """Ends a plan whose shards were applied apart: deletes, schema.json, and the report of it all.
+
+    Raises ShardsMissing, with nothing touched, while a shard is not done. Where documents failed,
+    `report.exit_code` is 3 and schema.json is held back. A second call changes nothing. `job` is
+    needed only where the plan could not keep it, since it holds a secret that is no `${VAR}`.
+    `overrides` are `key=value` over the job that was kept; those of `storage` open the plan as well.
+    """
+    from metaferry.runs import divided
+
+    if job is not None and overrides:
+        raise UsageError("overrides are over the job that the plan kept, and another job is given")
+    return divided.finish(
+        _folder(plan),
+        job=None if job is None else _job(job),
+        overrides=overrides,
+        progress=progress,
+        stop=stop,
+    )
 
 
 def unlock(job: AnyJob) -> Unlocked:
@@ -133,6 +189,12 @@ def _count_frames(
         finally:
             for storage in opened:
                 portal.run(storage.close())
+
+
+def _folder(folder: str | PathLike[str]) -> str:
+    """A folder as everybody sees it: a relative path is one of this process."""
+    given = fspath(folder)
+    return given if "://" in given or "::" in given else os.path.abspath(given)
 
 
 def _job(job: AnyJob) -> Job:

@@ -7,6 +7,7 @@ A caller who catches :class:`MetaferryError` catches all of them. The tree::
     │   └── JobError                   2    the job file, with the place in it
     ├── SchemaError                    1    a schema.json that is not one, with line and column
     ├── SafetyStop                     5    a limit of the policy stopped the run before its first write
+    ├── ShardsMissing                  1    `finish` came before every shard of the plan was done
     ├── LeaseHeld                      11   another run is writing to this datasource
     ├── LeaseLost                      11   another run may write to it by now; this one stopped
     ├── Interrupted                    130 or 143, after a drain; the next run goes on
@@ -67,6 +68,14 @@ class SafetyStop(MetaferryError):
     """`max_rejects` or `max_delete` was passed. Nothing was written or deleted."""
 
     exit_code = 5
+
+
+class ShardsMissing(MetaferryError):
+    """Not every shard of a plan is done. `shards` are the numbers of those that are not."""
+
+    def __init__(self, message: str, *, shards: tuple[int, ...] = (), advice: str = "") -> None:
+        super().__init__(message, advice=advice)
+        self.shards = shards
 
 
 class LeaseHeld(MetaferryError):

@@ -72,10 +72,10 @@ def job_file(folder: Path, mapping: dict[str, Any]) -> Path:
 
 
 @contextlib.contextmanager
-def running(job: Path) -> Iterator[subprocess.Popen[str]]:
-    """`metaferry sync JOB --format json` while the block runs; ended with the block if it still goes."""
+def running(job: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`metaferry sync JOB … --format json` while the block runs; ended with the block if it still goes."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "metaferry", "sync", str(job), "--format", "json"],
+        [sys.executable, "-m", "metaferry", "sync", str(job), *arguments, "--format", "json"],
         env=ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

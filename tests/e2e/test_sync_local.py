@@ -185,7 +185,7 @@ def test_a_plan_that_is_kept_is_a_data_set(dataset: DemoDataset, tmp_path: Path)
     assert {target: body.encode() for target, body in rows} == expected_documents(dataset)
     about = json.loads((tmp_path / "plan/plan.json").read_text())
     assert about["job_digest"] == job.digest()
-    assert about["documents"]["create"] == len(rows)
+    assert about["report"]["documents"]["create"] == len(rows)
 
 
 def test_sync_works_inside_a_running_event_loop(dataset: DemoDataset) -> None:

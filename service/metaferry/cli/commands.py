@@ -73,6 +73,16 @@ def plan(
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Keep the plan there, as Parquet.", show_default=False)
     ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=9_999,
+            help="With --out: at least so many shards, to be applied apart.",
+            show_default=False,
+        ),
+    ] = None,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 4 when a sync would change anything.")
     ] = False,
@@ -92,7 +102,9 @@ def plan(
 
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
     with session.progress() as progress:
-        report = make_plan(Job.load(job, sets or ()), prefix=prefix, limit=limit, out=out, progress=progress)
+        report = make_plan(
+            Job.load(job, sets or ()), prefix=prefix, limit=limit, out=out, shards=shards, progress=progress
+        )
     if session.as_json:
         session.show_json(report.to_dict())
     else:
@@ -103,6 +115,29 @@ def plan(
 
 def sync(
     job: JobFile,
+    plan: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Apply the plan that was kept there.", show_default=False),
+    ] = None,
+    shard_index: Annotated[
+        int | None,
+        typer.Option(
+            metavar="I",
+            min=0,
+            help="With --num-shards: which share of the plan's shards this is, from 0; "
+            "default: JOB_COMPLETION_INDEX.",
+            show_default=False,
+        ),
+    ] = None,
+    num_shards: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Only the documents of every N-th shard of the plan; `finish` does the rest.",
+            show_default=False,
+        ),
+    ] = None,
     prefix: Prefix = "",
     limit: Limit = None,
     sets: Sets = None,
@@ -114,13 +149,55 @@ def sync(
     """Makes the documents what the tables say; writes only what changed, schema.json last."""
     from metaferry import Job
     from metaferry import sync as run_sync
-    from metaferry.cli.render import run_lines
+    from metaferry.cli.render import run_lines, shard_lines
     from metaferry.cli.session import Session
     from metaferry.cli.signals import stopping
 
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
     with stopping(session.say) as stop, session.progress() as progress:
-        report = run_sync(Job.load(job, sets or ()), prefix=prefix, limit=limit, progress=progress, stop=stop)
+        report = run_sync(
+            Job.load(job, sets or ()),
+            prefix=prefix,
+            limit=limit,
+            plan=plan,
+            shard_index=shard_index,
+            num_shards=num_shards,
+            progress=progress,
+            stop=stop,
+        )
+    if session.as_json:
+        session.show_json(report.to_dict())
+    else:
+        session.show(shard_lines(report) if report.shards_here else run_lines(report))
+    raise typer.Exit(report.exit_code)
+
+
+def finish(
+    plan: Annotated[str, typer.Argument(metavar="PLAN", help="The folder of the plan.", show_default=False)],
+    job: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JOB", help="The job file, where the plan could not keep the job.", show_default=False
+        ),
+    ] = None,
+    sets: Sets = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    format: OutputFormat = Format.TABLE,
+    log_format: Logs = LogFormat.TEXT,
+) -> None:
+    """Ends a plan that was applied in shares: deletes, then schema.json, once every shard is done."""
+    from metaferry import Job
+    from metaferry import finish as finish_plan
+    from metaferry.cli.render import run_lines
+    from metaferry.cli.session import Session
+    from metaferry.cli.signals import stopping
+
+    session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
+    given = None if job is None else Job.load(job, sets or ())
+    overrides = sets if sets and job is None else ()
+    with stopping(session.say) as stop, session.progress() as progress:
+        report = finish_plan(plan, job=given, overrides=overrides, progress=progress, stop=stop)
     if session.as_json:
         session.show_json(report.to_dict())
     else:

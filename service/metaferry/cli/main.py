@@ -36,6 +36,7 @@ for _command in (
     commands.demo,
     commands.plan,
     commands.sync,
+    commands.finish,
     commands.unlock,
     commands.frames,
 ):

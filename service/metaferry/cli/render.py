@@ -37,6 +37,19 @@ _ACTIONS: Final = {
     "keep": ("keep", "as it should be"),
     "leave": ("leave", "no row of this run is for it"),
 }
+_DONE: Final = {
+    "create": ("created", "new"),
+    "update": ("updated", "changed, or not known to be the same"),
+    "delete": ("deleted", "stale or orphaned"),
+    "keep": ("kept", "as they should be"),
+    "leave": ("left", "no row of this run is for them"),
+    "failed": ("failed", "could not be written"),
+    "conflict": ("conflict", "changed by somebody else during the run"),
+    "postponed": ("postponed", "for a later run"),
+}
+
+#: Numbers of shards that are listed.
+_SHARDS: Final = 20
 
 
 def plan_lines(report: PlanReport) -> Iterator[Line]:
@@ -59,22 +72,38 @@ def run_lines(report: RunReport) -> Iterator[Line]:
     yield from _found(report)
     yield ""
     yield heading("Documents")
-    done = {
-        "create": ("created", "new"),
-        "update": ("updated", "changed, or not known to be the same"),
-        "delete": ("deleted", "stale or orphaned"),
-        "keep": ("kept", "as they should be"),
-        "leave": ("left", "no row of this run is for them"),
-        "failed": ("failed", "could not be written"),
-        "conflict": ("conflict", "changed by somebody else during the run"),
-        "postponed": ("postponed", "for a later run"),
-    }
-    yield from _documents(report, done.items())
+    yield from _documents(report, _DONE.items())
     yield from _schema(report, "was written")
     yield from _pace(report)
     yield from findings_lines(report)
     yield ""
     yield from _verdict(report, planned=False)
+
+
+def shard_lines(report: RunReport) -> Iterator[Line]:
+    """What `metaferry sync --plan` prints of a share of the shards."""
+    yield Text.assemble(("Shards ", "bold"), safe(report.lightly))
+    yield ""
+    listed = ", ".join(map(str, report.shards_here[:_SHARDS]))
+    more = f" … and {len(report.shards_here) - _SHARDS} more" if len(report.shards_here) > _SHARDS else ""
+    yield Text.assemble(("Shards   ", "bold"), f"{listed}{more} of the {report.shards:,} of this plan")
+    yield ""
+    yield heading("Documents")
+    yield from _documents(report, _DONE.items())
+    yield from _pace(report)
+    yield from findings_lines(report)
+    yield ""
+    if report.stopped:
+        yield Text.assemble(("Stopped: ", "bold red"), safe(report.stopped))
+    elif report.exit_code == 3:
+        yield Text(
+            "Some documents could not be written: run it again, which tries only those.", style="yellow"
+        )
+    else:
+        yield Text("Done, these shards. `metaferry finish` ends the plan when all are.", style="bold green")
+    if report.advice:
+        yield f"  → {safe(report.advice)}"
+    yield Text(_cost(report), style="dim")
 
 
 def unlock_lines(unlocked: Unlocked) -> Iterator[Line]:

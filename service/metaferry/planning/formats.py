@@ -1,21 +1,26 @@
 """What is written to disk or bucket between steps: versioned, typed, and defined here only.
 
-The plan (a Parquet data set with `plan.json`), the findings, the rejects, the ledger and the
-report of a run (`run.json`). Every engine, retry and later version reads these formats and no
-other; a field is added with a default and a new `version`, never renamed.
+The plan (a Parquet data set with `plan.json`), the done-markers of its shards, the findings, the
+rejects, the ledger and the report of a run (`run.json`). Every engine, retry and later version reads
+these formats and no other; a field is added with a default and a new `version`, never renamed.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from metaferry.findings import Finding
 
+T = TypeVar("T")
+
 #: Version of every format below; readers refuse a newer one.
 VERSION: Final = 1
+
+#: Version of `plan.json` and of the done-markers; readers refuse any other.
+PLAN_VERSION: Final = 2
 
 
 class Action(StrEnum):
@@ -149,6 +154,12 @@ class RequestCounts:
     retries: int = 0
     throttled: int = 0
 
+    def __add__(self, other: RequestCounts) -> RequestCounts:
+        return RequestCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __sub__(self, other: RequestCounts) -> RequestCounts:
+        return RequestCounts(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+
 
 @dataclass(slots=True)
 class RateCounts:
@@ -214,6 +225,8 @@ class Report:
     findings: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[Example]] = field(default_factory=dict)
     finding_examples: list[Finding] = field(default_factory=list)
+    shards: int = 0  # of the kept plan that this is about; 0 where none was kept
+    shards_here: tuple[int, ...] = ()  # those of them that this run was about, where it is not all
     rejects_url: str = ""  # where rejects.parquet of this run is
     report_url: str = ""  # where run.json of this run is
     bytes_to_write: int = 0
@@ -247,3 +260,100 @@ class RunReport(Report):
     """What `sync` returns."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFile:
+    """One file of a kept plan, by its name below the plan's folder."""
+
+    name: str
+    size: int
+    md5: str  # hex
+
+
+@dataclass(frozen=True, slots=True)
+class PlanShard:
+    """One shard of a kept plan: how many documents it writes and deletes, and where its rows are."""
+
+    number: int
+    writes: int = 0
+    deletes: int = 0
+    files: tuple[PlanFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPlan:
+    """`plan.json`: everything but the rows that a shard, or `finish`, needs to know of a plan.
+
+    `plan_id` is the id of the run that it becomes when it is applied. `report` is what was planned,
+    `schema` the entries that schema.json is to have, `schema_token` what it replaces (None: there was
+    none). `job` is the job's mapping with every `${VAR}` as it was written; None where that would
+    hold a secret: then `job_left_out` says what.
+    """
+
+    plan_id: str
+    job_digest: str
+    listed: str
+    report: PlanReport
+    schema: tuple[dict[str, Any], ...]
+    schema_token: str | None
+    shards: tuple[PlanShard, ...]
+    rejects: PlanFile
+    findings: PlanFile
+    job: dict[str, Any] | None = None
+    job_left_out: str = ""
+    version: int = PLAN_VERSION
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardMarker:
+    """What became of all writes of one shard: `create + update + failed + conflict` of them.
+
+    Lies in the metadata of a Parquet file with the rows of OUTCOME_COLUMNS, so that both are there
+    or neither is. `findings` are the first hundred of each kind; `requests` those of the attempt
+    that ended the shard.
+    """
+
+    plan_id: str
+    shard: int
+    create: int = 0
+    update: int = 0
+    failed: int = 0
+    conflict: int = 0
+    foreign: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    requests: RequestCounts = field(default_factory=RequestCounts)
+    verified: VerifyCounts = field(default_factory=VerifyCounts)
+    findings: tuple[Finding, ...] = ()
+    version: int = PLAN_VERSION
+
+    @property
+    def writes(self) -> int:
+        return self.create + self.update + self.failed + self.conflict
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every document of the shard is in place."""
+        return not (self.failed or self.conflict)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+
+def read_format(kind: type[T], data: bytes | str, version: int) -> T:
+    """The dataclass of this JSON, every field checked. ValueError says what is wrong with it."""
+    from pydantic import TypeAdapter, ValidationError
+
+    value = json.loads(data)
+    found = value.get("version") if isinstance(value, dict) else None
+    if found != version:
+        raise ValueError(f"it is of version {found!r}, and this is for version {version}")
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

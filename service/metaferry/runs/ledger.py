@@ -7,6 +7,7 @@ witness against writing: a document without a row, or under another token, is wr
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -79,13 +80,17 @@ class Ledger:
         self._database.run(f"INSERT INTO ledger SELECT target, token, md5 FROM {relation}")
 
 
-def export_parquet(database: Database, query: str, name: str) -> bytes:
-    """The rows of a query as one Parquet file of ours (version in its metadata)."""
+def export_parquet(
+    database: Database, query: str, name: str, metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """The rows of a query as one Parquet file of ours (version in its metadata, and `metadata`)."""
     file = database.scratch / f"{name}.parquet"
+    about = {"metaferry_version": str(VERSION), **(metadata or {})}
+    pairs = ", ".join(f"{key}: {quote_text(text)}" for key, text in about.items())
     try:
         database.run(
             f"COPY ({query}) TO {quote_text(str(file))} "
-            f"(FORMAT parquet, COMPRESSION zstd, KV_METADATA {{metaferry_version: '{VERSION}'}})"
+            f"(FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{pairs}}})"
         )
         return file.read_bytes()
     finally:

@@ -8,9 +8,7 @@ that it may be called from inside a running loop as well.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-from dataclasses import asdict, fields
 from typing import Any
 
 from metaferry.errors import MetaferryError, StorageError, exit_code
@@ -19,15 +17,12 @@ from metaferry.job import Job, Location
 from metaferry.media.frames.cache import FrameCache
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import FrameCount
-from metaferry.planning import build, diff
+from metaferry.planning import build
 from metaferry.planning.database import Database, open_database
 from metaferry.planning.formats import (
     OUTCOME_COLUMNS,
-    VERSION,
     PlanReport,
-    RateCounts,
     Report,
-    RequestCounts,
     RunReport,
     SchemaChange,
     ddl,
@@ -35,8 +30,10 @@ from metaferry.planning.formats import (
 from metaferry.planning.match import Video
 from metaferry.progress import Progress, Silent, Stop, Stopping
 from metaferry.runs.gather import gather
+from metaferry.runs.kept_plan import plan_location, write_plan
 from metaferry.runs.leased import RunLease
-from metaferry.runs.ledger import Ledger, export_parquet
+from metaferry.runs.ledger import Ledger
+from metaferry.runs.reporting import leave_report, rates_of, requests_of
 from metaferry.runs.state import State
 from metaferry.runs.storages import Storages
 from metaferry.runs.surroundings import Surroundings
@@ -52,17 +49,20 @@ def plan(
     prefix: str = "",
     limit: int | None = None,
     out: str | None = None,
+    shards: int = 1,
     progress: Progress | None = None,
     surroundings: Surroundings | None = None,
 ) -> PlanReport:
     """What a sync would do and why. Writes nothing but the frame-count cache, and `out` if given.
 
     `out` is a folder (any URL) that then holds `plan.json`, `shard=NNN/*.parquet`,
-    `rejects.parquet` and `findings.parquet`. Raises MetaferryError subclasses only; a passed
-    safety limit is no error but `report.stopped`, with exit code 5.
+    `rejects.parquet` and `findings.parquet`; it has at least `shards` shards. Raises
+    MetaferryError subclasses only; a passed safety limit is no error but `report.stopped`, with
+    exit code 5.
     """
     report = PlanReport(run_id="", job_digest="", started="")
-    _run(job, report, prefix, limit, progress or Silent(), surroundings or Surroundings(), None, out=out)
+    world = surroundings or Surroundings()
+    _run(job, report, prefix, limit, progress or Silent(), world, None, out=out, shards=shards)
     return report
 
 
@@ -96,6 +96,7 @@ def _run(
     world: Surroundings,
     stop: Stop | None,
     out: str | None = None,
+    shards: int = 1,
 ) -> None:
     """Fills the report. `stop` None is a plan: nothing is applied."""
     started = world.now()
@@ -114,7 +115,7 @@ def _run(
             with run.lease or contextlib.nullcontext():
                 run.decide(prefix, limit)
                 if out is not None:
-                    run.keep_plan(out)
+                    run.keep_plan(plan_location(job, out), shards)
                 if stop is None:
                     run.count_requests()
                 else:
@@ -260,31 +261,19 @@ class _Run:
                 advice="let one run at a time, and nobody else, write there",
             )
 
-    def keep_plan(self, out: str) -> None:
-        """Writes the plan to a folder, `plan.json` last: a plan without it is not one."""
-        diff.write_plan(self.database)
-        storage = self.storages.writable(Location(url=out))
-        folder = self.database.scratch / "plan"
-        for file in sorted(folder.rglob("*.parquet")):
-            key = file.relative_to(folder).as_posix()
-            self.portal.run(storage.put(key, file.read_bytes()))
-        for name in ("rejects", "findings"):
-            data = export_parquet(self.database, f"FROM {name}", name)
-            self.portal.run(storage.put(f"{name}.parquet", data))
-        about = {
-            "version": VERSION,
-            "run_id": self.report.run_id,
-            "job_digest": self.report.job_digest,
-            "listed": self.report.started,
-            "schema": [entry.to_json() for entry in self.decided.entries.entries],
-            "documents": self.report.to_dict()["documents"],
-            "sources": self.report.to_dict()["sources"],
-            "stopped": self.report.stopped,
-        }
-        self.portal.run(
-            storage.put("plan.json", json.dumps(about, indent=2, ensure_ascii=False).encode() + b"\n")
+    def keep_plan(self, out: Location, shards: int) -> None:
+        """Writes the plan to a folder; a safety limit that stopped it stands in it."""
+        self.count_requests()
+        write_plan(
+            self.database,
+            self.job,
+            self.report,
+            self.storages.writable(out),
+            self.portal,
+            schema=self.decided.entries.entries,
+            schema_token=self.gathered.schema_token,
+            min_shards=shards,
         )
-        self.report.report_url = f"{storage.url.rstrip('/')}/plan.json"
 
     # -- apply
 
@@ -331,24 +320,16 @@ class _Run:
     # -- the report
 
     def _leave_report(self) -> None:
-        """The ledger, rejects, findings, and run.json as the last word of the run."""
-        report, state = self.report, self.state
-        self.ledger.save(report.run_id)
-        state.forget_old_runs(self.past, self.job.keep_runs)
-        for name in ("rejects", "findings"):
-            if self.database.value(f"SELECT count(*) FROM {name}"):
-                key = state.run_key(report.run_id, f"{name}.parquet")
-                state.write(key, export_parquet(self.database, f"FROM {name}", name))
-                if name == "rejects":
-                    report.rejects_url = state.url_of(key)
-        key = state.run_key(report.run_id, "run.json")
-        report.report_url = state.url_of(key)
-        report.finished = self.world.now().isoformat(timespec="seconds")
-        self.count_requests()
-        # Its own, and that of giving back the lease: the file and what a caller gets are the same.
-        report.requests.put += 1
-        report.requests.delete += 1
-        state.write(key, report.to_json())
+        leave_report(
+            self.report,
+            self.database,
+            self.state,
+            self.ledger,
+            self.past,
+            keep_runs=self.job.keep_runs,
+            finished=self.world.now().isoformat(timespec="seconds"),
+            count=self.count_requests,
+        )
 
     def _leave_report_after(self, error: MetaferryError) -> None:
         """The same after a failure, which stays the error that is raised."""
@@ -359,11 +340,8 @@ class _Run:
 
     def count_requests(self) -> None:
         """Adds up the requests of all storages of the run."""
-        names = [f.name for f in fields(RequestCounts)]
-        self.report.requests = RequestCounts(
-            **{name: sum(getattr(s.requests, name) for s in self.storages.all) for name in names}
-        )
-        self.report.rate = RateCounts(**asdict(self.lightly.rates))
+        self.report.requests = requests_of(self.storages.all)
+        self.report.rate = rates_of(self.lightly)
 
 
 class _timed:

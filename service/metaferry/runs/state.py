@@ -9,6 +9,8 @@ Layout below the folder::
     ledger/<run id>.parquet     what each run left behind; the newest row of a document counts
     runs/<run id>/started.json  a run that has this and no run.json was cut off
     runs/<run id>/run.json      its report; rejects.parquet and findings.parquet beside it
+    runs/<run id>/shard-NNNN.parquet   the done-markers of a run that was divided (runs/markers)
+    runs/<run id>/plan/         its plan, where it was made for workers elsewhere
     lease.json                  who writes to this datasource now (runs/lease)
     traits.json                 what its stores were found to do (runs/conditions)
 """
@@ -18,7 +20,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from metaferry.errors import NotFound
@@ -42,6 +44,10 @@ class Past:
     run_ids: tuple[str, ...]  # oldest first
     interrupted: bool  # the newest of them never wrote its report
     files: tuple[str, ...]  # every key below runs/
+
+    def without(self, run_id: str) -> Past:
+        """The same without a run that has begun in parts, for its own end."""
+        return replace(self, run_ids=tuple(each for each in self.run_ids if each != run_id))
 
 
 class State:
@@ -81,6 +87,9 @@ class State:
     def run_key(self, run_id: str, name: str) -> str:
         return f"{self._runs}{run_id}/{name}"
 
+    def report_key(self, run_id: str) -> str:
+        return self.run_key(run_id, "run.json")
+
     def url_of(self, key: str) -> str:
         """A file of the state folder as a URL for people."""
         return f"{self.storage.url.rstrip('/')}/{key}"
@@ -90,6 +99,28 @@ class State:
         excess = len(past.run_ids) - (keep - 1)
         old = set(past.run_ids[: max(0, excess)])
         self._delete(key for key in past.files if self._run_of(key) in old)
+
+    # -- the shards of a run that several processes share
+
+    def marker_key(self, run_id: str, shard: int) -> str:
+        return self.run_key(run_id, f"shard-{shard:04d}.parquet")
+
+    def marker_keys(self, run_id: str) -> set[str]:
+        """Keys of the done-markers that are there: one listing."""
+        return {entry.path for entry in self._list(self.run_key(run_id, "shard-"))}
+
+    def forget_parts(self, run_id: str) -> None:
+        """Deletes the markers of a run that is at its end, and its plan where that lies here."""
+        parts = [f"{self.run_key(run_id, name)}" for name in ("shard-", "plan/")]
+        self._delete(sorted(entry.path for part in parts for entry in self._list(part)))
+
+    def read(self, key: str) -> bytes | None:
+        """One file of the state folder; None where it is not there."""
+        try:
+            return self._portal.run(self.storage.read(key)).data
+        except NotFound as error:
+            log.debug("%s: %s", key, error)
+            return None
 
     # -- the ledger
 

@@ -7,6 +7,7 @@ succeeded, so that whoever reads it finds every document that it describes.
 from __future__ import annotations
 
 import random as randomness
+from collections.abc import Sequence
 
 from metaferry.apply.apply import DELETES, PHASES, apply_plan
 from metaferry.apply.outcome import Applied, Tally
@@ -62,7 +63,7 @@ def write(
         report.exit_code = 3
         report.schema.written = False
     elif entries.changed:
-        _write_schema(database, lightly, portal, report, entries, schema_token)
+        write_schema(database, lightly, portal, report, entries.entries, schema_token)
     _find(database, report, tally)
 
 
@@ -124,19 +125,21 @@ def _write_documents(
     return tally
 
 
-def _write_schema(
+def write_schema(
     database: Database,
     lightly: Storage,
     portal: Portal,
     report: Report,
-    entries: Entries,
+    entries: Sequence[rules.Entry],
     token: str | None,
 ) -> None:
+    """Puts schema.json in the place of the version with that token (None: of nothing).
+
+    Where somebody else changed it meanwhile it is left, which is a finding and exit code 3.
+    """
     try:
         portal.run(
-            lightly.put(
-                SCHEMA, rules.schema_bytes(entries.entries), only_if=ABSENT if token is None else token
-            )
+            lightly.put(SCHEMA, rules.schema_bytes(entries), only_if=ABSENT if token is None else token)
         )
     except Conflict:
         # What somebody wrote there has to be read and kept in place, which is what a run begins with.
@@ -153,6 +156,19 @@ def _write_schema(
 
 def _find(database: Database, report: Report, tally: Tally) -> None:
     """Adds the findings of what was applied; the counts are whole, the rows the first hundred."""
+    name_failures(database, tally)
+    before = report.findings.get(Code.DOCUMENT_FOREIGN, 0)
+    report.findings, report.finding_examples = build.findings(database)
+    counts = {
+        Code.DOCUMENT_FOREIGN: before + tally.foreign,
+        Code.DOCUMENT_FAILED: tally.failed + tally.not_deleted,
+        Code.DOCUMENT_CONFLICT: max(tally.conflict, report.findings.get(Code.DOCUMENT_CONFLICT, 0)),
+    }
+    report.findings.update({code: count for code, count in counts.items() if count})
+
+
+def name_failures(database: Database, tally: Tally) -> None:
+    """Findings of the first hundred documents that failed, and of those that replaced another's."""
     for applied in tally.failures:
         conflict = applied.outcome is Outcome.CONFLICT
         code = Code.DOCUMENT_CONFLICT if conflict else Code.DOCUMENT_FAILED
@@ -168,14 +184,6 @@ def _find(database: Database, report: Report, tally: Tally) -> None:
             "replaced: somebody else wrote it during this run",
             "keep changes in the tables: documents are made from them",
         )
-    before = report.findings.get(Code.DOCUMENT_FOREIGN, 0)
-    report.findings, report.finding_examples = build.findings(database)
-    counts = {
-        Code.DOCUMENT_FOREIGN: before + tally.foreign,
-        Code.DOCUMENT_FAILED: tally.failed + tally.not_deleted,
-        Code.DOCUMENT_CONFLICT: max(tally.conflict, report.findings.get(Code.DOCUMENT_CONFLICT, 0)),
-    }
-    report.findings.update({code: count for code, count in counts.items() if count})
 
 
 def _finding(

@@ -1,0 +1,286 @@
+"""A kept plan, opened to be applied by this process: its job's storages, its state, its shards.
+
+Writes documents and done-markers, nothing else: deletes and `schema.json` are `finish.py`'s, when
+every shard is there. Nothing is decided here. A shard is written under the conditions that the plan
+has, so writing it twice, or by two processes at once, leaves what writing it once would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from metaferry.apply.apply import WRITES, apply_plan
+from metaferry.apply.outcome import Tally
+from metaferry.errors import UsageError
+from metaferry.findings import Code, Finding, Severity
+from metaferry.job import Job
+from metaferry.planning.database import Database, open_database
+from metaferry.planning.formats import (
+    FINDING_COLUMNS,
+    OUTCOME_COLUMNS,
+    VERSION,
+    Action,
+    KeptPlan,
+    PlanShard,
+    Report,
+    RequestCounts,
+    RunReport,
+    ShardMarker,
+    VerifyCounts,
+    ddl,
+    read_format,
+)
+from metaferry.planning.sql import quote_text
+from metaferry.progress import Progress, Silent, Stop
+from metaferry.runs.kept_plan import PLAN, check_plan, fetch, plan_location, read_plan
+from metaferry.runs.leased import RunLease
+from metaferry.runs.markers import Markers, rows_to_do
+from metaferry.runs.outcomes import Outcomes
+from metaferry.runs.reporting import requests_of
+from metaferry.runs.state import State
+from metaferry.runs.storages import Storages
+from metaferry.runs.surroundings import Surroundings
+from metaferry.runs.verify import verify
+from metaferry.runs.writing import name_failures
+from metaferry.storage.portal import Portal
+
+#: Findings of a report that say that the run of a plan is not at its end.
+UNFINISHED: Final = (Code.DOCUMENT_FAILED, Code.DOCUMENT_CONFLICT)
+
+
+class PlanRun:
+    """Open while the block runs. `plan` is the kept plan, `markers` what is known of its shards.
+
+    Opening it raises UsageError for a folder that holds no plan, or another job's; SafetyStop for a
+    plan that a limit of the policy stopped.
+    """
+
+    def __init__(self, job: Job, location: str, world: Surroundings) -> None:
+        self.job = job
+        self.world = world
+        self._location = location
+        self._open = contextlib.ExitStack()
+        #: Requests of this process that done-markers tell of.
+        self.marked = RequestCounts()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as opening:
+            job = self.job
+            self.portal = opening.enter_context(Portal())
+            self.storages = opening.enter_context(Storages(job, self.portal, self.world))
+            self.folder = self.storages.at(plan_location(job, self._location))
+            self.place = f"{self.folder.url.rstrip('/')}/{PLAN}"
+            self.plan: KeptPlan = read_plan(self.folder, self.portal)
+            check_plan(self.plan, job, self.place)
+            self.lightly = self.storages.at(job.lightly_location)
+            self.state = State.of(job, self.storages, self.portal)
+            self.markers = Markers(self.plan, self.state)
+            self.database: Database = opening.enter_context(
+                open_database(memory_limit=job.memory_limit, scratch=job.scratch)
+            )
+            self.database.run(ddl("outcomes", OUTCOME_COLUMNS))
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    def lease(self, stop: Stop, progress: Progress) -> RunLease:
+        """This process's part in the lease of the plan."""
+        for storage in (self.lightly, self.state.storage):
+            storage.writes_while(lambda: stop.abandoned is None)
+        return RunLease(
+            self.job,
+            self.lightly,
+            self.state,
+            self.portal,
+            self.world,
+            run_id=self.plan.plan_id,
+            stop=stop,
+            progress=progress,
+            shared=True,
+        )
+
+    def must_be_shared(self) -> None:
+        """UsageError where what this process writes cannot be seen by another one."""
+        for storage in (self.lightly, self.state.storage, self.folder):
+            if not storage.traits.remote:
+                raise UsageError(
+                    f"{storage.url}: is in the memory of one process, so a plan cannot be divided for it",
+                    advice="name a folder or a bucket that all of them can reach",
+                )
+
+    def final_report(self) -> RunReport | None:
+        """The report of the plan that has been applied to its end; None before that."""
+        data = self.state.read(self.state.report_key(self.plan.plan_id))
+        if data is None:
+            return None
+        try:
+            report = read_format(RunReport, data, VERSION)
+        except ValueError:
+            return None  # it is written again
+        return None if any(report.findings.get(code) for code in UNFINISHED) else report
+
+    def to_do(self, shards: Iterable[int]) -> list[int]:
+        """Those of the shards that write anything and are not done, after a look at the markers."""
+        asked = [number for number in shards if self.plan.shards[number].writes]
+        found = self.markers.look(asked)
+        return [number for number in asked if number not in found or not found[number].is_good]
+
+    def begin(self) -> None:
+        """Marks the run of this plan as begun; the lease has to be held."""
+        self.state.start(self.plan.plan_id, self.plan.listed)
+
+    # -- one shard
+
+    def write_shard(self, number: int, *, stop: Stop, progress: Progress) -> ShardMarker | None:
+        """Writes the documents of a shard and its done-marker; None where `stop` ended it before.
+
+        Of a shard with a marker only what failed is written again. Raises the StorageError that
+        makes going on pointless.
+        """
+        shard, before = self.plan.shards[number], self.markers.found.get(number)
+        began, asked = self.world.clock(), requests_of(self.storages.all)
+        for table in ("outcomes", "findings"):
+            self.database.run(f"DELETE FROM {table}")
+        folder = self.database.scratch / "plan"
+        try:
+            fetch(self.folder, self.portal, shard.files, folder)
+            report, tally = self._apply(folder, shard, before, stop, progress)
+            if stop.abandoned is not None:
+                raise stop.abandoned
+            if tally.create + tally.update + tally.failed + tally.conflict < shard.writes:
+                return None
+            if self.job.verified_share:
+                verify(
+                    self.database,
+                    self.lightly,
+                    self.portal,
+                    report,
+                    self.job.verified_share,
+                    self.world.random,
+                    Silent(),  # what is counted are the documents that are written
+                )
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        documents, verified = report.documents, report.verified
+        if before is not None:
+            verified = VerifyCounts(
+                before.verified.read + verified.read,
+                before.verified.rewritten + verified.rewritten,
+                verified.wrong,
+            )
+        name_failures(self.database, tally)
+        spent = requests_of(self.storages.all) - asked
+        marker = ShardMarker(
+            self.plan.plan_id,
+            number,
+            create=documents.create,
+            update=documents.update,
+            failed=documents.failed,
+            conflict=documents.conflict,
+            foreign=tally.foreign,
+            bytes=tally.bytes,
+            seconds=round(self.world.clock() - began, 3),
+            requests=spent,
+            verified=verified,
+            findings=(*self._lasting(before), *self._findings()),
+        )
+        if stop.abandoned is not None:
+            raise stop.abandoned
+        self.markers.write(marker, self.database)
+        self.marked += spent
+        return marker
+
+    def _apply(
+        self,
+        folder: Path,
+        shard: PlanShard,
+        before: ShardMarker | None,
+        stop: Stop,
+        progress: Progress,
+    ) -> tuple[Report, Tally]:
+        tally = Tally()
+        if before is not None:
+            tally.foreign, tally.bytes = before.foreign, before.bytes
+            self.markers.load(shard.number, self.database)
+            self.database.run("DELETE FROM outcomes WHERE outcome <> 'done'")
+            done = dict(self.database.rows("SELECT action, count(*) FROM outcomes GROUP BY action"))
+            tally.create, tally.update = done.get(Action.CREATE, 0), done.get(Action.UPDATE, 0)
+            rows_to_do(folder, self.database)
+        with Outcomes(self.database) as outcomes:
+            self.portal.run(
+                apply_plan(
+                    folder,
+                    self.lightly,
+                    concurrency=self.job.concurrency,
+                    record=outcomes.add,
+                    tally=tally,
+                    stop=stop,
+                    grace=self.job.grace,
+                    advance=progress.advance,
+                    phases=(WRITES,),
+                    shards=[shard.number],
+                )
+            )
+        report = RunReport(run_id=self.plan.plan_id, job_digest=self.plan.job_digest, started="")
+        counts = report.documents
+        counts.create, counts.update = tally.create, tally.update
+        counts.failed, counts.conflict = tally.failed, tally.conflict
+        if self.job.verified_share:
+            files = ", ".join(quote_text(str(folder / file.name)) for file in shard.files)
+            self.database.run(
+                f"CREATE OR REPLACE TEMP VIEW wanted AS SELECT target, body FROM read_parquet([{files}])"
+            )
+        return report, tally
+
+    def _findings(self) -> list[Finding]:
+        rows = self.database.rows(f"SELECT {', '.join(FINDING_COLUMNS)} FROM findings")
+        return [Finding(Code(code), Severity(severity), *rest) for code, severity, *rest in rows]
+
+    @staticmethod
+    def _lasting(before: ShardMarker | None) -> Sequence[Finding]:
+        """What an earlier attempt found that this one cannot find again."""
+        lasting = (Code.DOCUMENT_FOREIGN, Code.DOCUMENT_CORRUPT)
+        return [f for f in before.findings if f.code in lasting and f.severity != "error"] if before else []
+
+
+def add_markers(report: Report, markers: Iterable[ShardMarker]) -> None:
+    """Adds what became of shards to the counts of a report: documents, what was read back, seconds."""
+    documents, verified = report.documents, report.verified
+    for marker in markers:
+        documents.create += marker.create
+        documents.update += marker.update
+        documents.failed += marker.failed
+        documents.conflict += marker.conflict
+        verified.read += marker.verified.read
+        verified.rewritten += marker.verified.rewritten
+        verified.wrong += marker.verified.wrong
+        report.seconds["apply"] = round(report.seconds.get("apply", 0.0) + marker.seconds, 3)
+        if not marker.is_good:
+            report.exit_code = 3
+
+
+def count_findings(report: Report, markers: Iterable[ShardMarker]) -> None:
+    """Adds the findings about the documents of shards to those that the report has, by code."""
+    found = report.findings
+    for marker in markers:
+        wrong = marker.verified.wrong
+        for code, count in (
+            (Code.DOCUMENT_FOREIGN, marker.foreign),
+            (Code.DOCUMENT_FAILED, marker.failed - wrong),
+            (Code.DOCUMENT_CONFLICT, marker.conflict),
+            (Code.DOCUMENT_CORRUPT, marker.verified.rewritten + wrong),
+        ):
+            if count:
+                found[code] = found.get(code, 0) + count
