@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from metaferry.errors import Conflict, Expired, NotFound, StorageError, Throttled, Unavailable, UsageError
+from metaferry.errors import Expired, NotFound, StorageError, Throttled, Unavailable, UsageError
 from metaferry.storage.contract import (
-    ABSENT,
     ANYTHING,
     Adapter,
     Blob,
@@ -34,54 +32,14 @@ from metaferry.storage.contract import (
 from metaferry.storage.fast_bridge import Bridge, Slow, process
 from metaferry.storage.fast_errors import NO_TAG, WHOLE, fast_failure
 from metaferry.storage.fast_network import LONGEST, PATIENCE, Untranslatable
-from metaferry.storage.keys import content_type, is_complete, md5_hex
-from metaferry.storage.translate import Failure, Operation, Store, storage_error
+from metaferry.storage.fast_puts import SMALL, Dialect, Puts, is_exact
+from metaferry.storage.keys import is_complete
+from metaferry.storage.translate import Failure, Operation, storage_error
 
 log = logging.getLogger(__name__)
 
-#: Bytes up to which a put from a thread can be expected to end within `PATIENCE`.
-SMALL: Final = 4 << 20
-
-#: What obstore refuses in a key.
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-
 #: The process that first used obstore. Its threads do not survive a fork: in a child it would hang.
 _first_user: int | None = None
-
-
-class Dialect(Protocol):
-    """What differs between the stores."""
-
-    @property
-    def store(self) -> Store: ...
-
-    @property
-    def conditions_optional(self) -> bool:
-        """Whether there are stores of this kind that know no conditions on writes."""
-
-    def key(self, path: str) -> str: ...
-
-    def connect(self, *, patience: float) -> Any:
-        """A store of obstore's; `patience` (seconds) bounds one request. Raises `Untranslatable`."""
-
-    def forget(self) -> None:
-        """Credentials are looked up anew from here on."""
-
-    def mode(self, only_if: Precondition) -> Any:
-        """obstore's word for a precondition of a put."""
-
-    def pin(self, version: str) -> Mapping[str, str]:
-        """obstore's options that read nothing but this version."""
-
-    def token(self, answer: Mapping[str, Any]) -> str:
-        """The token as the fsspec adapter spells it, out of obstore's answer."""
-
-    def refuses_conditions(self, error: StorageError) -> bool: ...
-
-    def refine(self, failure: Failure, error: BaseException) -> Failure: ...
-
-    def is_elsewhere(self, failure: Failure) -> bool:
-        """Whether the answer sends the request to another address, which obstore would not follow."""
 
 
 def with_obstore(slow: Slow, dialect: Dialect | Untranslatable, *, transport: str) -> Adapter:
@@ -114,6 +72,7 @@ class FastAdapter:
         self._stores: dict[tuple[float, int], Any] = {}
         self._given_up = False
         self._bridge = Bridge(slow)
+        self._puts = Puts(dialect, slow.learned, self._failed, self._error)
 
     def __repr__(self) -> str:
         return f"FastAdapter({self._slow!r})"
@@ -155,7 +114,7 @@ class FastAdapter:
         store = await self._ready(path)
         if store is not None:
             try:
-                return await self._drive(store, path, data, only_if)
+                return await self._puts.on_loop(store, path, data, only_if)
             except _Elsewhere:
                 pass
         return await self._slow.put(path, data, only_if=only_if)
@@ -168,7 +127,7 @@ class FastAdapter:
             store = self._stores.get((patience, process())) or self._store(patience)
         if store is not None:
             try:
-                return self._drive_now(store, path, data, only_if)
+                return self._puts.now(store, path, data, only_if)
             except _Elsewhere:
                 pass
         return self._bridge.put(path, data, only_if, patience)
@@ -180,7 +139,7 @@ class FastAdapter:
 
         send, token = obstore.put, self._dialect.token
         store: Any = self._stores.get((PATIENCE, process()))
-        prepared = self._prepared(puts) if store is not None else [None] * len(puts)
+        prepared = self._puts.prepared(puts) if store is not None else [None] * len(puts)
         answers: list[Any] = [None] * len(puts)
         met: list[Stamp | StorageError | None] = [None] * len(puts)
         for n, arguments in enumerate(prepared):
@@ -199,7 +158,7 @@ class FastAdapter:
                     break
         for n, answer in enumerate(answers):
             if answer is not None:
-                met[n] = self._stamp(token(answer), puts[n][1])
+                met[n] = self._puts.stamp(token(answer), puts[n][1])
         return met
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
@@ -229,7 +188,7 @@ class FastAdapter:
     # -- which of the two
 
     def _is_safe(self, path: str) -> bool:
-        return _is_exact(self._dialect.key(path))
+        return is_exact(self._dialect.key(path))
 
     async def _ready(self, path: str) -> Any | None:
         """obstore's store for a request about `path`, or None where the other adapter makes it."""
@@ -273,56 +232,13 @@ class FastAdapter:
 
     # -- requests
 
-    def _put_steps(
-        self, path: str, data: bytes, only_if: Precondition
-    ) -> Generator[Precondition | None, Any, Stamp]:
-        """A put in single requests: yields what a put is to require, or None to ask what is there.
-
-        It is sent obstore's answer, or the error is thrown into it. What is there is sent as its
-        token, None where there is nothing.
-        """
-        learned, plain = self._slow.learned, only_if is ANYTHING
-        wanted: Precondition = only_if
-        if not plain and not learned.traits.conditional:
-            yield from self._require(path, only_if)
-            wanted = ANYTHING
-        try:
-            answer = yield wanted
-        except NotFound as error:
-            missing = isinstance(wanted, str) or (wanted is ABSENT and self._dialect.conditions_optional)
-            if not missing or not error.path:
-                raise
-            raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
-        except StorageError as error:
-            optional = self._dialect.conditions_optional and wanted is not ANYTHING
-            if not optional or not self._dialect.refuses_conditions(error):
-                raise
-            yield from self._require(path, only_if)
-            answer = yield ANYTHING  # raises again where that was not the reason
-            learned.without_conditions()
-        return self._stamp(self._dialect.token(answer), data)
-
-    def _stamp(self, token: str, data: bytes) -> Stamp:
-        md5 = md5_hex(data)
-        return self._slow.learned.stamp(token, md5) if self._dialect.store == "s3" else Stamp(token, md5)
-
-    def _prepared(self, puts: Sequence[Put]) -> list[tuple[str, bytes, dict[str, str], Any] | None]:
-        """For each the arguments of the one request that it is as a rule; None where it may be another."""
-        key_of, mode, conditional = self._dialect.key, self._dialect.mode, self.traits.conditional
-        return [
-            (key, data, {"Content-Type": content_type(path)}, mode(only_if))
-            if (conditional or only_if is ANYTHING) and len(data) <= SMALL and _is_exact(key := key_of(path))
-            else None
-            for path, data, only_if in puts
-        ]
-
     def _met(self, store: Any, put: Put, error: Exception) -> Stamp | StorageError:
         """What a put came to whose first request met `error`."""
         if isinstance(error, StorageError):
             return error
         path, data, only_if = put
         try:
-            return self._drive_now(store, path, data, only_if, first=error)
+            return self._puts.now(store, path, data, only_if, first=error)
         except _Elsewhere:
             pass
         except StorageError as ours:
@@ -331,59 +247,6 @@ class FastAdapter:
             return self._bridge.put(path, data, only_if, PATIENCE)
         except StorageError as ours:
             return ours
-
-    def _require(self, path: str, only_if: Precondition) -> Generator[None, Any, None]:
-        found = yield None
-        if found != (only_if if isinstance(only_if, str) else None):
-            raise self._error(Failure(kind=Conflict), "put", path)
-
-    def _drive_now(
-        self, store: Any, path: str, data: bytes, only_if: Precondition, *, first: Exception | None = None
-    ) -> Stamp:
-        """All requests of a put; `first` is what the first of them met that was made elsewhere."""
-        import obstore
-
-        steps = self._put_steps(path, data, only_if)
-        key, kind = self._dialect.key(path), {"Content-Type": content_type(path)}
-        step = _start(steps)
-        while not isinstance(step, Stamp):
-            answer: Any = None
-            failed: StorageError | None = None
-            try:
-                if first is not None:
-                    met, first = first, None
-                    raise met
-                if step is None:
-                    answer = self._dialect.token(obstore.head(store, key))
-                else:
-                    mode = self._dialect.mode(step)
-                    answer = obstore.put(store, key, data, attributes=kind, mode=mode, use_multipart=False)
-            except Exception as error:  # noqa: BLE001 - becomes one of ours, or is raised again
-                failed = self._failed(error, "read" if step is None else "put", path)
-            step = _go_on(steps, step, answer, failed)
-        return step
-
-    async def _drive(self, store: Any, path: str, data: bytes, only_if: Precondition) -> Stamp:
-        import obstore
-
-        steps = self._put_steps(path, data, only_if)
-        key, kind = self._dialect.key(path), {"Content-Type": content_type(path)}
-        step = _start(steps)
-        while not isinstance(step, Stamp):
-            answer: Any = None
-            failed: StorageError | None = None
-            try:
-                if step is None:
-                    answer = self._dialect.token(await obstore.head_async(store, key))
-                else:
-                    mode = self._dialect.mode(step)
-                    answer = await obstore.put_async(
-                        store, key, data, attributes=kind, mode=mode, use_multipart=False
-                    )
-            except Exception as error:  # noqa: BLE001 - becomes one of ours, or is raised again
-                failed = self._failed(error, "read" if step is None else "put", path)
-            step = _go_on(steps, step, answer, failed)
-        return step
 
     async def _read(self, store: Any, path: str, start: int, end: int | None, version: str | None) -> Blob:
         import obstore
@@ -441,42 +304,8 @@ class _Elsewhere(Exception):
     """The other adapter is to make this request."""
 
 
-#: What `_put_steps` asks for next, or what it ended with.
-_Step = Precondition | Stamp | None
-
-
-def _start(steps: Generator[Precondition | None, Any, Stamp]) -> _Step:
-    return next(steps)
-
-
-def _go_on(
-    steps: Generator[Precondition | None, Any, Stamp], step: _Step, answer: Any, failed: StorageError | None
-) -> _Step:
-    """Tells `steps` what became of `step`; what it wants next, or its result."""
-    try:
-        if failed is None:
-            return steps.send(answer)
-        if step is None and isinstance(failed, NotFound):
-            return steps.send(None)
-        return steps.throw(failed)
-    except StopIteration as end:
-        stamp: Stamp = end.value
-        return stamp
-
-
 def _refusal(url: str, reason: Untranslatable) -> UsageError:
     return UsageError(
         f"{url}: `transport: obstore` cannot be had, on account of {reason}",
         advice="write `transport: auto`, or leave the option out",
-    )
-
-
-def _is_exact(key: str) -> bool:
-    """Whether obstore names exactly this key: it drops slashes at the ends and refuses some others."""
-    segments = f"/{key}/"
-    return (
-        "//" not in segments
-        and "/./" not in segments
-        and "/../" not in segments
-        and (key.isprintable() or _CONTROL.search(key) is None)
     )

@@ -1,0 +1,209 @@
+"""A put through obstore: the requests that it takes, from a thread or on an event loop, and their stamp.
+
+As a rule it is one request. Where the store knows no conditions, or refuses one that it should know,
+what is there is looked at first. The same steps serve both ways of calling; nothing here retries, and
+nothing chooses between the libraries.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from metaferry.errors import Conflict, NotFound, StorageError
+from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Put, Stamp
+from metaferry.storage.keys import content_type, md5_hex
+from metaferry.storage.learned import Learned
+from metaferry.storage.translate import Failure, Operation, Store
+
+#: Bytes up to which a put from a thread can be expected to end within `PATIENCE`.
+SMALL: Final = 4 << 20
+
+#: What obstore refuses in a key.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+class Dialect(Protocol):
+    """What differs between the stores."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def conditions_optional(self) -> bool:
+        """Whether there are stores of this kind that know no conditions on writes."""
+
+    def key(self, path: str) -> str: ...
+
+    def connect(self, *, patience: float) -> Any:
+        """A store of obstore's; `patience` (seconds) bounds one request. Raises `Untranslatable`."""
+
+    def forget(self) -> None:
+        """Credentials are looked up anew from here on."""
+
+    def mode(self, only_if: Precondition) -> Any:
+        """obstore's word for a precondition of a put."""
+
+    def pin(self, version: str) -> Mapping[str, str]:
+        """obstore's options that read nothing but this version."""
+
+    def token(self, answer: Mapping[str, Any]) -> str:
+        """The token as the fsspec adapter spells it, out of obstore's answer."""
+
+    def refuses_conditions(self, error: StorageError) -> bool: ...
+
+    def refine(self, failure: Failure, error: BaseException) -> Failure: ...
+
+    def is_elsewhere(self, failure: Failure) -> bool:
+        """Whether the answer sends the request to another address, which obstore would not follow."""
+
+
+class Puts:
+    """The puts of one datasource.
+
+    `failed` makes one of our errors of one of obstore's, and raises what is none; `error` makes one of
+    what is known about a failure.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        learned: Learned,
+        failed: Callable[[Exception, Operation, str], StorageError],
+        error: Callable[[Failure, Operation, str], StorageError],
+    ) -> None:
+        self._dialect = dialect
+        self._learned = learned
+        self._failed = failed
+        self._error = error
+
+    def prepared(self, puts: Sequence[Put]) -> list[tuple[str, bytes, dict[str, str], Any] | None]:
+        """For each the arguments of the one request that it is as a rule; None where it may be another."""
+        key_of, mode, conditional = self._dialect.key, self._dialect.mode, self._learned.traits.conditional
+        return [
+            (key, data, {"Content-Type": content_type(path)}, mode(only_if))
+            if (conditional or only_if is ANYTHING) and len(data) <= SMALL and is_exact(key := key_of(path))
+            else None
+            for path, data, only_if in puts
+        ]
+
+    def stamp(self, token: str, data: bytes) -> Stamp:
+        md5 = md5_hex(data)
+        return self._learned.stamp(token, md5) if self._dialect.store == "s3" else Stamp(token, md5)
+
+    def now(
+        self, store: Any, path: str, data: bytes, only_if: Precondition, *, first: Exception | None = None
+    ) -> Stamp:
+        """All requests of a put; `first` is what the first of them met that was made elsewhere."""
+        import obstore
+
+        steps = self._steps(path, data, only_if)
+        key, kind = self._dialect.key(path), {"Content-Type": content_type(path)}
+        step = _start(steps)
+        while not isinstance(step, Stamp):
+            answer: Any = None
+            failed: StorageError | None = None
+            try:
+                if first is not None:
+                    met, first = first, None
+                    raise met
+                if step is None:
+                    answer = self._dialect.token(obstore.head(store, key))
+                else:
+                    mode = self._dialect.mode(step)
+                    answer = obstore.put(store, key, data, attributes=kind, mode=mode, use_multipart=False)
+            except Exception as error:  # noqa: BLE001 - becomes one of ours, or is raised again
+                failed = self._failed(error, "read" if step is None else "put", path)
+            step = _go_on(steps, step, answer, failed)
+        return step
+
+    async def on_loop(self, store: Any, path: str, data: bytes, only_if: Precondition) -> Stamp:
+        import obstore
+
+        steps = self._steps(path, data, only_if)
+        key, kind = self._dialect.key(path), {"Content-Type": content_type(path)}
+        step = _start(steps)
+        while not isinstance(step, Stamp):
+            answer: Any = None
+            failed: StorageError | None = None
+            try:
+                if step is None:
+                    answer = self._dialect.token(await obstore.head_async(store, key))
+                else:
+                    mode = self._dialect.mode(step)
+                    answer = await obstore.put_async(
+                        store, key, data, attributes=kind, mode=mode, use_multipart=False
+                    )
+            except Exception as error:  # noqa: BLE001 - becomes one of ours, or is raised again
+                failed = self._failed(error, "read" if step is None else "put", path)
+            step = _go_on(steps, step, answer, failed)
+        return step
+
+    def _steps(
+        self, path: str, data: bytes, only_if: Precondition
+    ) -> Generator[Precondition | None, Any, Stamp]:
+        """A put in single requests: yields what a put is to require, or None to ask what is there.
+
+        It is sent obstore's answer, or the error is thrown into it. What is there is sent as its
+        token, None where there is nothing.
+        """
+        learned, plain = self._learned, only_if is ANYTHING
+        wanted: Precondition = only_if
+        if not plain and not learned.traits.conditional:
+            yield from self._require(path, only_if)
+            wanted = ANYTHING
+        try:
+            answer = yield wanted
+        except NotFound as error:
+            missing = isinstance(wanted, str) or (wanted is ABSENT and self._dialect.conditions_optional)
+            if not missing or not error.path:
+                raise
+            raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
+        except StorageError as error:
+            optional = self._dialect.conditions_optional and wanted is not ANYTHING
+            if not optional or not self._dialect.refuses_conditions(error):
+                raise
+            yield from self._require(path, only_if)
+            answer = yield ANYTHING  # raises again where that was not the reason
+            learned.without_conditions()
+        return self.stamp(self._dialect.token(answer), data)
+
+    def _require(self, path: str, only_if: Precondition) -> Generator[None, Any, None]:
+        found = yield None
+        if found != (only_if if isinstance(only_if, str) else None):
+            raise self._error(Failure(kind=Conflict), "put", path)
+
+
+def is_exact(key: str) -> bool:
+    """Whether obstore names exactly this key: it drops slashes at the ends and refuses some others."""
+    segments = f"/{key}/"
+    return (
+        "//" not in segments
+        and "/./" not in segments
+        and "/../" not in segments
+        and (key.isprintable() or _CONTROL.search(key) is None)
+    )
+
+
+#: What a put asks for next, or what it ended with.
+_Step = Precondition | Stamp | None
+
+
+def _start(steps: Generator[Precondition | None, Any, Stamp]) -> _Step:
+    return next(steps)
+
+
+def _go_on(
+    steps: Generator[Precondition | None, Any, Stamp], step: _Step, answer: Any, failed: StorageError | None
+) -> _Step:
+    """Tells `steps` what became of `step`; what it wants next, or its result."""
+    try:
+        if failed is None:
+            return steps.send(answer)
+        if step is None and isinstance(failed, NotFound):
+            return steps.send(None)
+        return steps.throw(failed)
+    except StopIteration as end:
+        stamp: Stamp = end.value
+        return stamp
