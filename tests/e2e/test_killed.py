@@ -10,12 +10,10 @@ import contextlib
 import json
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from metaferry.job import Job
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning.formats import RunReport
 from metaferry.storage.portal import Portal
+from servers.process import wait_until
 from servers.proxy import proxy
 
 #: 12 images and two videos of 200 and 9 frames.
@@ -87,19 +86,6 @@ def running(job: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.communicate()
-
-
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Returns as soon as the condition holds; fails when the process ends before, or in a minute."""
-    until = time.monotonic() + 60
-    descriptor = os.pidfd_open(process.pid)
-    try:
-        while not condition():
-            assert process.poll() is None, f"it ended first, with {process.returncode}"
-            assert time.monotonic() < until
-            select.select([descriptor], [], [], 0.002)
-    finally:
-        os.close(descriptor)
 
 
 def documents_below(folder: Path) -> int:

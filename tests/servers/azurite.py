@@ -31,8 +31,11 @@ class AzureServer:
     def new_container(self) -> str:
         """Makes an empty container and returns its name."""
         name = f"metaferry-{uuid.uuid4().hex[:12]}"
-        asyncio.run(_make(self.endpoint, name))
+        self.make_container(name)
         return name
+
+    def make_container(self, name: str) -> None:
+        asyncio.run(_make(self.endpoint, name))
 
 
 def options_for(endpoint: str, key: str = KEY) -> dict[str, Any]:

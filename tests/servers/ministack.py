@@ -63,11 +63,16 @@ def make_bucket(endpoint: str, key: str, secret: str, name: str) -> None:
 
 
 @contextlib.contextmanager
-def ministack() -> Iterator[S3Server]:
+def ministack(*, auth: bool = False) -> Iterator[S3Server]:
+    """With `auth` signatures and IAM policies are enforced; the server's own key may do everything."""
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
     environment = {"SERVICES": "s3", "LOG_LEVEL": "WARNING", "MINISTACK_TELEMETRY": "0"}
+    found = S3Server(endpoint)
+    if auth:
+        environment |= {"SERVICES": "s3,iam,sts", "AUTH": "true"}
+        environment |= {"AWS_ACCESS_KEY_ID": found.key, "AWS_SECRET_ACCESS_KEY": found.secret}
     with server([*command, "ministack.app:app"], ready=lambda: answers(endpoint), env=environment):
-        yield S3Server(endpoint)
+        yield found

@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class ServerFailed(RuntimeError):
@@ -43,6 +44,19 @@ def answers(url: str, *, statuses: range = range(200, 500)) -> bool:
             return error.code in statuses
     except (OSError, TimeoutError):
         return False
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[Any]) -> None:
+    """Returns as soon as the condition holds; fails when the process ends before, or in a minute."""
+    until = time.monotonic() + 60
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        while not condition():
+            assert process.poll() is None, f"it ended first, with {process.returncode}"
+            assert time.monotonic() < until
+            select.select([descriptor], [], [], 0.002)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
