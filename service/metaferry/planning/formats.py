@@ -153,6 +153,14 @@ class RequestCounts:
     delete: int = 0
     retries: int = 0
     throttled: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    # Requests of each kind that the store failed or refused; that something is not there, or is not
+    # as a condition wanted it, is an answer like any other.
+    list_failed: int = 0
+    get_failed: int = 0
+    put_failed: int = 0
+    delete_failed: int = 0
 
     def __add__(self, other: RequestCounts) -> RequestCounts:
         return RequestCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -223,6 +231,7 @@ class Report:
     verified: VerifyCounts = field(default_factory=VerifyCounts)
     schema: SchemaChange = field(default_factory=SchemaChange)
     findings: dict[str, int] = field(default_factory=dict)
+    rejects: dict[str, int] = field(default_factory=dict)  # rows of rejects.parquet by code
     examples: dict[str, list[Example]] = field(default_factory=dict)
     finding_examples: list[Finding] = field(default_factory=list)
     shards: int = 0  # of the kept plan that this is about; 0 where none was kept

@@ -141,6 +141,11 @@ def count_rows(
     return counts
 
 
+def count_rejects(database: Database) -> dict[str, int]:
+    """How many faults of each code kept rows from being used: the rows of `rejects.parquet`."""
+    return dict(database.rows("SELECT code, count(*) FROM rejects GROUP BY code ORDER BY code"))
+
+
 def findings_of_rejects(database: Database, *, reject_unmatched: bool) -> None:
     """One finding a reject, with the advice of its code."""
     advice = " ".join(f"WHEN '{code}' THEN {sql.quote_text(text)}" for code, text in _ADVICE.items())

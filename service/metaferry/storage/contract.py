@@ -232,6 +232,12 @@ class Requests:
     throttled: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
+    # Of each kind, those that the store failed or refused; an answer that something is not there, or
+    # is not as a condition wanted it, is none of them.
+    list_failed: int = 0
+    get_failed: int = 0
+    put_failed: int = 0
+    delete_failed: int = 0
 
     def __add__(self, other: Requests) -> Requests:
         names = [field.name for field in fields(self)]

@@ -169,6 +169,8 @@ def redact(url: str) -> str:
         return url
     scheme, rest = match[1].lower(), match[2]
     authority, slash, path = rest.partition("/")
+    if scheme in ("http", "https"):
+        authority = re.split("[?#]", authority)[0]  # a query may stand right behind the host
     user, at, host = authority.rpartition("@")
     if at and not (scheme in ("abfs", "abfss", "az") and ":" not in user):
         authority = host  # container@account is a name, user:password@host is not

@@ -25,7 +25,16 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from metaferry.errors import Conflict, Expired, NotFound, StorageError, Throttled, Unavailable, Unsupported
+from metaferry.errors import (
+    Changed,
+    Conflict,
+    Expired,
+    NotFound,
+    StorageError,
+    Throttled,
+    Unavailable,
+    Unsupported,
+)
 from metaferry.storage.contract import (
     ABSENT,
     ANYTHING,
@@ -51,6 +60,9 @@ log = logging.getLogger(__name__)
 
 #: What became of a few puts; an alias, since the class below has a method called `list`.
 Met = list[Stamp | StorageError | None]
+
+#: What a store says of its objects, where a request as such went well.
+_ANSWERS = (NotFound, Conflict, Changed)
 
 #: The counter in `Requests` an attempt belongs to.
 _Counter = Literal["list", "get", "put", "delete"]
@@ -237,9 +249,13 @@ class Retrying:
         finally:
             self._limiter.leave(turn, answer, good=good, retry_after=wait)
             asked = sum(result is not None for result in met)
+            failed = sum(
+                isinstance(result, StorageError) and not isinstance(result, _ANSWERS) for result in met
+            )
             with self._counting:
                 self._asked += asked
                 self._requests.put += asked
+                self._requests.put_failed += failed
                 self._requests.throttled += answer is Answer.SLOWER
                 self._requests.bytes_written += written
         return met
@@ -416,12 +432,20 @@ class Retrying:
             answer, wait = Answer.SLOWER, error.retry_after
             with self._counting:
                 self._requests.throttled += 1
+                self._count_failure(counter)
             raise
         except StorageError as error:
             answer = Answer.NONE if error.retryable else Answer.GOOD
+            if not isinstance(error, _ANSWERS):
+                with self._counting:
+                    self._count_failure(counter)
             raise
         finally:
             self._limiter.leave(turn, answer, retry_after=wait)
+
+    def _count_failure(self, counter: _Counter) -> None:
+        name = f"{counter}_failed"
+        setattr(self._requests, name, getattr(self._requests, name) + 1)
 
     # -- without conditions
 
