@@ -73,6 +73,7 @@ SECTIONS = (
     ("Source", "`sources[]`", ""),
     ("FrameColumn", "`sources[].frame`", ""),
     ("Policy", "`policy`", "policy."),
+    ("Metrics", "`metrics`", "metrics."),
     ("Infer", "`schema: {infer: …}`", ""),
     ("SchemaEntry", "`schema: […]`", ""),
 )

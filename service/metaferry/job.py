@@ -321,6 +321,56 @@ class _Origin:
     mapping: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
+class Metrics(_Model):
+    """Where the figures of each sync are sent at its end. What cannot be reached fails no run."""
+
+    job: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The label `metaferry_job` of every metric; default: the Lightly datasource's URL.",
+    )
+    gateway: str | None = Field(
+        default=None,
+        description="URL of a Prometheus Pushgateway; `user:password@` is sent as basic authentication.",
+    )
+    otlp: str | None = Field(
+        default=None,
+        description="URL of an OpenTelemetry collector that takes OTLP over HTTP; without a path, "
+        "`/v1/metrics` is added. Needs the extra `otlp`.",
+    )
+    timeout: Annotated[float, Number] = Field(
+        default=5.0,
+        gt=0,
+        le=60,
+        allow_inf_nan=False,
+        description="Seconds that both together get at the end of a run.",
+    )
+
+    @field_validator("gateway", "otlp")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        if url is not None and not re.match(r"https?://([^/?#@]*@)?[^/?#@]", url):
+            raise ValueError("should be an http:// or https:// URL")  # never shown: it may hold a password
+        return url
+
+    @field_validator("gateway")
+    @classmethod
+    def _no_query(cls, url: str | None) -> str | None:
+        if url is not None and re.search(r"[?#]", url):
+            raise ValueError("should be a URL without a query: the gateway's paths are put behind it")
+        return url
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        shown = {name: Location(url=url).shown for name, url in self.targets.items()}
+        return [("job", self.job), *shown.items(), ("timeout", self.timeout)]
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """`gateway` and `otlp`, where they are given, with the credentials that they may hold."""
+        given = {"gateway": self.gateway, "otlp": self.otlp}
+        return {name: url for name, url in given.items() if url is not None}
+
+
 class Job(_Model):
     """Everything one run needs to know."""
 
@@ -398,6 +448,7 @@ class Job(_Model):
         description="Seconds an interrupted run may finish what is under way.",
     )
     keep_runs: Annotated[int, Number] = Field(default=20, ge=1, description="Runs whose reports are kept.")
+    metrics: Metrics = Field(default=Metrics(), description="Where the figures of each sync are sent.")
 
     _origin: _Origin = PrivateAttr(default_factory=_Origin)
 
@@ -506,6 +557,11 @@ class Job(_Model):
     def state_location(self) -> Location:
         """Where caches, ledger and reports are."""
         return self.state or self.lightly_location.below(STATE)
+
+    @property
+    def label(self) -> str:
+        """What metrics call this job."""
+        return self.metrics.job or self.lightly_location.shown.rstrip("/") or "/"
 
     def storage_options(self, location: Location) -> dict[str, Any]:
         """The fsspec options of a location: those of its scheme, and its own over them."""

@@ -340,6 +340,7 @@ def _known_keys(kind: type[Job], path: tuple[Key, ...]) -> list[str]:
         ("sources", "table"): job.Location,
         ("sources", "frame"): job.FrameColumn,
         ("policy",): job.Policy,
+        ("metrics",): job.Metrics,
         ("schema", "infer"): job.Infer,
         **{(name,): job.Location for name in _LOCATIONS},
     }

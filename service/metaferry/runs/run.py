@@ -28,11 +28,13 @@ from metaferry.planning.formats import (
     ddl,
 )
 from metaferry.planning.match import Video
+from metaferry.planning.rejects import count_rejects
 from metaferry.progress import Progress, Silent, Stop, Stopping
 from metaferry.runs.gather import gather
 from metaferry.runs.kept_plan import plan_location, write_plan
 from metaferry.runs.leased import RunLease
 from metaferry.runs.ledger import Ledger
+from metaferry.runs.publish import published
 from metaferry.runs.reporting import leave_report, rates_of, requests_of
 from metaferry.runs.state import State
 from metaferry.runs.storages import Storages
@@ -83,7 +85,9 @@ def sync(
     the signal's exit code. Raises MetaferryError subclasses only.
     """
     report = RunReport(run_id="", job_digest="", started="")
-    _run(job, report, prefix, limit, progress or Silent(), surroundings or Surroundings(), stop or Stop())
+    world = surroundings or Surroundings()
+    with published(job, report, world):
+        _run(job, report, prefix, limit, progress or Silent(), world, stop or Stop())
     return report
 
 
@@ -122,6 +126,8 @@ def _run(
                     run.apply(stop)
         except MetaferryError as error:
             report.exit_code = exit_code(error)
+            if not report.finished:  # what it asked of the stores is told of a run that failed, too
+                run.count_requests()
             raise
 
 
@@ -221,6 +227,7 @@ class _Run:
         report.stopped, report.advice = decided.stopped, decided.advice
         report.examples = build.examples(self.database)
         report.findings, report.finding_examples = build.findings(self.database)
+        report.rejects = count_rejects(self.database)
         if decided.stopped:
             report.exit_code = 5
         elif report.rejected:
