@@ -15,7 +15,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 LIGHTLY := .cache/lightly-1.5.26
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick check format docs bench bench-frames bench-put bench-noop lock clean
+.PHONY: help setup demo test quick check format docs test-image bench bench-frames bench-put bench-noop lock clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench-put: .venv/ready-dev .cache/peers/ready ## a whole sync against s5cmd, rcl
 bench-noop: .venv/ready-dev .cache/peers/ready ## a sync that finds nothing to do, against rclone and s5cmd
 	cd tests && ../$(BIN)/python -m benchmarks.noop
 
+test-image: .venv/ready-dev ## builds the container image and tries it, with docker or with no engine at all
+	METAFERRY_IMAGE=1 $(BIN)/python -m pytest -n0 -s -rs tests/image
+
 fuzz: .venv/ready-dev ## fuzzes each reader of a video index with atheris (SECONDS=60 each); for the nightly run
 	@mkdir -p .cache/fuzz
 	@PYTHONPATH=.cache/fuzz $(BIN)/python -c "import atheris" 2>/dev/null || \
@@ -81,6 +84,10 @@ lock: ## versions and hashes anew from pyproject.toml (needs uv)
 	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o tests/requirements.lock
 	$(COMPILE) $(UPGRADE) -c tests/requirements.lock pyproject.toml -o requirements.lock
 	$(COMPILE) $(UPGRADE) -c tests/requirements.lock --group build -o deploy/build.lock
+	for extra in dask otlp; do \
+	    $(COMPILE) $(UPGRADE) -c tests/requirements.lock --extra $$extra pyproject.toml -o deploy/extras-$$extra.lock \
+	        $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) || exit 1; \
+	done
 	$(COMPILE) $(UPGRADE) --group peers -o tests/benchmarks/peers.lock
 
 clean: ## removes .venv, .cache and what tools and runs left behind

@@ -1,0 +1,168 @@
+"""The container image, built and run: as nobody, on a read-only root, with nothing but /tmp to write to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from image.compose import Compose, services
+from image.engine import ROOT, BuildFailed, Container, Engine
+from metaferry.demo import make_dataset
+from servers.process import wait_until
+from servers.s3 import FastS3
+
+pytestmark = [pytest.mark.slow, pytest.mark.servers, pytest.mark.timeout(3600)]
+
+#: What the demonstration's tables make: 12 images, 4 videos, 1,219 frames.
+DOCUMENTS = 1_235
+PROBE = """
+import importlib.util, json, os, pathlib, shutil
+tools = ("pip", "pip3", "gcc", "cc", "make", "git", "curl", "wget")
+modules = ("pip", "ensurepip", "setuptools", "hatchling")
+places = ("/", "/work", "/opt/metaferry", "/usr", "/etc", "/home", "/var/tmp", "/tmp")
+files = [path for path in pathlib.Path("/opt").rglob("*") if path.is_file()]
+print(json.dumps({
+    "uid": os.getuid(),
+    "first": pathlib.Path("/proc/1/comm").read_text().strip(),
+    "tools": [name for name in tools if shutil.which(name)],
+    "modules": [name for name in modules if importlib.util.find_spec(name)],
+    "writable": [name for name in places if os.access(name, os.W_OK)],
+    "setuid": [str(path) for path in files if path.stat().st_mode & 0o6000],
+    "home": os.path.expanduser("~"),
+}))
+"""
+
+
+def run(engine: Engine, container: Container, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    command = engine.command(container)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
+
+
+def report_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The report of a run with `--format json` that went well."""
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_it_holds_python_and_the_packages_and_no_tools(engine: Engine, image: str) -> None:
+    probe = Container(
+        "metaferry-test-probe", image, ["--", "/opt/metaferry/bin/python", "-c", PROBE], entrypoint="tini"
+    )
+    done = run(engine, probe)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["uid"] == 10001
+    assert found["first"] == "tini"
+    assert found["tools"] == found["modules"] == found["setuid"] == []
+    assert found["writable"] == ["/tmp"]
+    assert found["home"] == "/tmp"
+
+
+def test_it_says_what_it_is(engine: Engine, image: str) -> None:
+    command = [*engine.client, "image", "inspect", image]
+    (about,) = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    config = about["Config"]
+    assert config["Entrypoint"] == ["tini", "--", "metaferry"]
+    assert config["User"] == "10001:10001"
+    assert config["Labels"]["org.opencontainers.image.title"] == "metaferry"
+    assert config["Labels"]["org.opencontainers.image.version"] == "0.1.0"
+    assert (
+        run(engine, Container("metaferry-test-version", image, ["--version"])).stdout == "metaferry 0.1.0\n"
+    )
+
+
+def test_the_demonstration(engine: Engine, image: str) -> None:
+    done = run(engine, Container("metaferry-test-demo", image, ["demo", "/tmp/demo", "--format", "json"]))
+    report = report_of(done)
+    assert report["documents"]["create"] == DOCUMENTS
+    assert report["documents"]["failed"] == 0
+
+
+def test_terminated_it_drains_and_the_next_run_goes_on(
+    engine: Engine, image: str, fast_s3_server: FastS3, tmp_path: Path
+) -> None:
+    """As process 1 behind tini: SIGTERM ends the run cleanly, with 143 as the container's code."""
+    server = fast_s3_server
+    server.reset()
+    bucket = server.new_bucket()
+    job = s3_job(server, bucket, tmp_path)
+    server.set(latency_ms=300)
+    container = Container(
+        "metaferry-test-term", image, ["sync", "job.yaml", "--format", "json"], mounts={job: "/work/job.yaml"}
+    )
+    process = subprocess.Popen(
+        engine.command(container), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        wait_until(lambda: server.count(bucket, "data/.lightly/metadata/") >= 20, process)
+        engine.signal(container.name, "TERM")
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    report = json.loads(out)
+    assert 20 <= report["documents"]["create"] < DOCUMENTS
+    assert report["documents"]["create"] + report["documents"]["postponed"] == DOCUMENTS
+    in_place = server.objects(bucket, "data/.lightly/metadata/")
+    assert len(in_place) == report["documents"]["create"]
+    assert all(body.endswith(b"}") for body in in_place.values())
+    assert server.count(bucket, "data/.metaferry/lease.json") == 0
+
+    server.set(latency_ms=0)
+    other = replace(container, name="metaferry-test-again", user="4242:4242")
+    again = report_of(run(engine, other))["documents"]
+    assert (again["create"], again["keep"]) == (DOCUMENTS - len(in_place), len(in_place))
+    assert report_of(run(engine, other))["documents"]["keep"] == DOCUMENTS
+
+
+def test_what_docker_compose_starts(engine: Engine, image: str) -> None:
+    """The emulators, the seed, a run on each of the three stores, and the loop, as the file has them."""
+    engine.build_image(services()["s3"]["image"], target="emulators")
+    compose = Compose(engine)
+    with compose.up("s3"), compose.up("gcs"), compose.up("azure"):
+        seeded = compose.run("seed")
+        assert seeded.returncode == 0, seeded.stderr
+        for name in ("sync-s3", "sync-gcs", "sync-azure"):
+            first, second = (report_of(compose.run(name, "--format", "json"))["documents"] for _ in range(2))
+            assert (first["create"], first["failed"]) == (DOCUMENTS, 0), name
+            assert (second["keep"], second["create"], second["update"]) == (DOCUMENTS, 0, 0), name
+
+
+def test_extras_are_built_in_by_name(engine: Engine, image: str) -> None:
+    tag = f"{image}-extras"
+    engine.build_image(tag, arguments={"EXTRAS": "dask otlp"})
+    imports = "import distributed, opentelemetry.exporter.otlp.proto.http, opentelemetry.sdk; print('both')"
+    words = ["-c", imports]
+    done = run(engine, Container("metaferry-test-extras", tag, words, entrypoint="/opt/metaferry/bin/python"))
+    assert (done.stdout, done.returncode) == ("both\n", 0), done.stderr
+    with pytest.raises(BuildFailed, match=r"there is no extra daskk; there are: .*extras-dask\.lock"):
+        engine.build_image(tag, arguments={"EXTRAS": "daskk"})
+
+
+# -- helpers
+
+
+def s3_job(server: FastS3, bucket: str, folder: Path) -> Path:
+    """The job of docker-compose.yml on a bucket of its own, and the demonstration's files in it."""
+    dataset = make_dataset(folder / "demo")
+    from metaferry.storage.open import open_storage
+    from metaferry.storage.portal import Portal
+
+    with Portal() as portal:
+        storage = open_storage(f"s3://{bucket}", server.options)
+        for path in sorted(path for path in dataset.root.rglob("*") if path.is_file()):
+            portal.run(storage.put(path.relative_to(dataset.root).as_posix(), path.read_bytes()))
+        portal.run(storage.close())
+    job = yaml.safe_load(
+        (ROOT / "deploy/compose/job.yaml").read_text().replace("${BUCKET}", f"s3://{bucket}")
+    )
+    job["storage"] = {"s3": server.options}
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(job))
+    path.chmod(0o644)
+    return path
