@@ -89,7 +89,9 @@ def test_what_an_overlay_builds_is_valid_and_its_parts_fit(overlay: Path) -> Non
     assert len(there) == len(documents)
     for document in documents:
         assert document["kind"] == "Namespace" or document["metadata"]["namespace"] == "metaferry"
+    (policy,) = [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]
     for _, _, template in pods(documents):
+        assert policy["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
         spec = template["spec"]
         assert ("ServiceAccount", spec["serviceAccountName"]) in there
         for volume in spec["volumes"]:
