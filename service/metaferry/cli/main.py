@@ -37,6 +37,7 @@ for _command in (
     commands.plan,
     commands.sync,
     commands.finish,
+    commands.serve,
     commands.unlock,
     commands.frames,
 ):

@@ -20,6 +20,7 @@ from metaferry.progress import Progress, Silent, Stop
 from metaferry.runs.finish import finish_run
 from metaferry.runs.kept_plan import PLAN, read_plan
 from metaferry.runs.plan_run import PlanRun, add_markers, count_findings
+from metaferry.runs.publish import published
 from metaferry.runs.reporting import rates_of, requests_of
 from metaferry.runs.surroundings import Surroundings
 from metaferry.storage.open import open_storage
@@ -78,8 +79,19 @@ def sync_plan(
     A shard that is done is not run again. The report of a share tells of its shards alone, whoever
     wrote them; its exit code is 3 when documents of them failed and the signal's when `stop` ended it.
     """
-    stop, progress = stop or Stop(), progress or Silent()
-    with PlanRun(job, plan, surroundings or Surroundings()) as run:
+    stop, progress, world = stop or Stop(), progress or Silent(), surroundings or Surroundings()
+    if share is None:
+        with published(job, RunReport("", job.digest(), ""), world) as account:
+            account.report = report = _apply(job, plan, None, progress, stop, world)
+        return report
+    # A share has no figures to send: they would take the place of those of another share.
+    return _apply(job, plan, share, progress, stop, world)
+
+
+def _apply(
+    job: Job, plan: str, share: Share | None, progress: Progress, stop: Stop, world: Surroundings
+) -> RunReport:
+    with PlanRun(job, plan, world) as run:
         shards = len(run.plan.shards)
         numbers = list(range(shards)) if share is None else share.numbers(shards)
         if share is not None:
@@ -113,8 +125,10 @@ def finish(
     stop, progress, world = stop or Stop(), progress or Silent(), surroundings or Surroundings()
     if job is None:
         job = _kept_job(plan, overrides, world)
-    with PlanRun(job, plan, world) as run, run.lease(stop, progress) as lease:
-        return finish_run(run, lease, stop, progress)
+    with published(job, RunReport("", job.digest(), ""), world) as account:
+        with PlanRun(job, plan, world) as run, run.lease(stop, progress) as lease:
+            account.report = report = finish_run(run, lease, stop, progress)
+        return report
 
 
 def _write(run: PlanRun, numbers: Sequence[int], stop: Stop, progress: Progress) -> None:

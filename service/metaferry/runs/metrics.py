@@ -45,6 +45,10 @@ class Ended:
 _ACTIONS: Final = ("create", "update", "keep", "delete", "leave", "failed", "conflict", "postponed")
 _RESULTS: Final = ("used", "rejected", "unmatched", "excluded")
 _KINDS: Final = ("list", "get", "put", "delete")
+#: Codes that keep a row from being used.
+_REJECTS: Final = tuple(
+    str(code) for code in Code if code.partition(".")[0] in ("source", "record", "name", "value", "media")
+)
 _PHASES: Final = ("gather", "decide", "apply")
 
 METRICS: Final = (
@@ -117,7 +121,7 @@ def samples(report: Mapping[str, Any], ended: Ended, *, version: str) -> Samples
         "metaferry_last_run_records": {
             (source["name"], result): source[result] for source in report["sources"] for result in _RESULTS
         },
-        "metaferry_last_run_rejects": {(str(one),): report["rejects"].get(one, 0) for one in Code},
+        "metaferry_last_run_rejects": {(one,): report["rejects"].get(one, 0) for one in _REJECTS},
         "metaferry_last_run_findings": {(str(one),): report["findings"].get(one, 0) for one in Code},
         "metaferry_last_run_media": {
             ("image",): report["media"]["images"],

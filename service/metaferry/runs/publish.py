@@ -20,6 +20,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from metaferry.errors import UsageError, exit_code
@@ -37,26 +38,36 @@ _OTLP_PATH: Final = "/v1/metrics"
 _OTLP_HEADERS: Final = ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
 
 
+@dataclass(slots=True)
+class Account:
+    """What is told at the end of a block of `published`: the newest report that is known."""
+
+    report: Report
+
+
 @contextmanager
-def published(job: Job, report: Report, world: Surroundings) -> Iterator[None]:
-    """Sends the report's figures when the block ends, however it ends; the block fills the report.
+def published(job: Job, report: Report, world: Surroundings) -> Iterator[Account]:
+    """Sends the figures of the account's report when the block ends, however it ends.
 
     Raises UsageError at once where a collector is named and the extra `otlp` is not installed.
     """
-    _require_library(job)
+    require_library(job)
     begun = world.clock()
-    # A run that fails before it reads a table has figures of its sources too: zeros.
-    report.sources = [SourceCounts(source.label) for source in job.sources]
+    if not report.sources:
+        # A run that fails before it reads a table has figures of its sources too: zeros.
+        report.sources = [SourceCounts(source.label) for source in job.sources]
+    account = Account(report)
     try:
-        yield
+        yield account
     except BaseException as error:
-        report.exit_code = report.exit_code or exit_code(error)
+        account.report.exit_code = account.report.exit_code or exit_code(error)
         raise
     finally:
         now = world.now()
-        report.finished = report.finished or now.isoformat(timespec="seconds")
+        told = account.report
+        told.finished = told.finished or now.isoformat(timespec="seconds")
         if job.metrics.targets:
-            publish(job, report.to_dict(), Ended(now.timestamp(), world.clock() - begun))
+            publish(job, told.to_dict(), Ended(now.timestamp(), world.clock() - begun))
 
 
 def publish(job: Job, report: Mapping[str, Any], ended: Ended) -> None:
@@ -93,7 +104,8 @@ def publish(job: Job, report: Mapping[str, Any], ended: Ended) -> None:
             log.warning("the metrics of this run were not sent to %s: %s", Location(url=url).shown, why)
 
 
-def _require_library(job: Job) -> None:
+def require_library(job: Job) -> None:
+    """Raises UsageError where the job names a collector and the extra `otlp` is not installed."""
     if job.metrics.otlp is None:
         return
     for module in ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.common"):

@@ -76,15 +76,17 @@ def sync(
     progress: Progress | None = None,
     stop: Stop | None = None,
     surroundings: Surroundings | None = None,
+    report: RunReport | None = None,
 ) -> RunReport:
     """Makes the documents what the tables say; the report says what was done.
 
     Documents first, deletes after them, `schema.json` last and only when all of them succeeded.
     Leaves `run.json`, and `rejects.parquet` and `findings.parquet` where there are any, in the
     state folder. When `stop` is set meanwhile, what is under way is finished and the report has
-    the signal's exit code. Raises MetaferryError subclasses only.
+    the signal's exit code. Raises MetaferryError subclasses only; a `report` that is given then
+    tells how far the run came. Its figures are sent where the job's `metrics` say.
     """
-    report = RunReport(run_id="", job_digest="", started="")
+    report = report or RunReport(run_id="", job_digest="", started="")
     world = surroundings or Surroundings()
     with published(job, report, world):
         _run(job, report, prefix, limit, progress or Silent(), world, stop or Stop())

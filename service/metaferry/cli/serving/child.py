@@ -1,0 +1,116 @@
+"""One run as a process of its own: started, told to stop, and what came of it.
+
+A process a run, so that its memory goes back to the system, and a library that crashes ends one run
+and not the loop. It is in a process group of its own (a terminal's Ctrl-C reaches it once, through
+the loop) and ends when the loop is gone: `worker.py` is the other side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from metaferry.planning.formats import RunReport
+from metaferry.progress import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a run is told; it goes through a pipe, since a `--set` may hold a secret."""
+
+    job: str
+    sets: tuple[str, ...]
+    quiet: bool
+    verbose: int
+    log_format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that ended. `report` is what `run.json` holds; `error` is "" where the run raised none."""
+
+    started: datetime
+    seconds: float
+    report: Mapping[str, Any]
+    error: str = ""
+    advice: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        return int(self.report["exit_code"])
+
+
+class Runner:
+    """Does one run after the other; when `stop` is asked, passes the signal on to the one under way."""
+
+    def __init__(
+        self,
+        order: Order,
+        stop: Stop,
+        *,
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
+        module: str = "metaferry.cli.serving.worker",
+    ) -> None:
+        self._order = order
+        self._stop = stop
+        self._now = now
+        self._clock = clock
+        self._module = module
+        self._process: subprocess.Popen[bytes] | None = None
+        stop.listen(self._pass_on)
+
+    def run(self) -> Finished:
+        """Starts a run and waits for its end, however long that takes."""
+        started, begun = self._now(), self._clock()
+        # Its word is a file and no pipe: a helper of a run that was killed could keep a pipe open.
+        with tempfile.TemporaryFile(prefix="metaferry-") as word:
+            process = subprocess.Popen(
+                (sys.executable, "-P", "-m", self._module),
+                stdin=subprocess.PIPE,
+                stdout=word,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                process_group=0,
+            )
+            with process:
+                assert process.stdin is not None
+                with contextlib.suppress(BrokenPipeError):  # it died at once; its code tells
+                    process.stdin.write(json.dumps(asdict(self._order)).encode() + b"\n")
+                    process.stdin.flush()
+                self._process = process
+                if self._stop.requested:  # since it was started, and before it could be told
+                    self._pass_on()
+                code = process.wait()
+                self._process = None
+            word.seek(0)
+            said = word.read()
+        return _finished(said, code, started, self._clock() - begun)
+
+    def _pass_on(self) -> None:
+        """May run in a signal handler, between any two steps of `run`."""
+        process, number = self._process, self._stop.signal
+        if process is not None and number is not None:
+            process.send_signal(number)
+
+
+def _finished(said: bytes, code: int, started: datetime, seconds: float) -> Finished:
+    try:
+        word = json.loads(said)
+        return Finished(started, seconds, word["report"], word["error"], word["advice"])
+    except (ValueError, KeyError, TypeError):
+        pass
+    # It had no last word: killed from outside, for want of memory, or by a crash of a library.
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    report = RunReport(run_id="", job_digest="", started=started.isoformat(timespec="seconds"))
+    report.exit_code = 128 - code if code < 0 else code or 1
+    advice = "signal 9 is often want of memory: see Sizing in docs/operations.md" if code == -9 else ""
+    return Finished(started, seconds, report.to_dict(), f"the process of the run {how}", advice)

@@ -1,0 +1,351 @@
+"""`metaferry serve` as a process: its runs, its HTTP, signals during a run and between two, a run that
+is killed, a job file that changes. Nothing here waits for a time; everything waits for what it can see."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from e2e.stores import DOCUMENT, Meanwhile
+from e2e.world import ENVIRONMENT, World
+from metaferry.demo import make_dataset
+from servers.collectors import gateway
+from servers.ministack import options_for
+from servers.proxy import Proxy, proxy
+from servers.s3 import FastS3
+
+LONG = ("--every", "1d")
+HERE = ("--host", "127.0.0.1", "--port", "0")
+
+
+class Serving:
+    """The process. `line()` waits for the next line of stdout, `heard` is what stderr said so far."""
+
+    def __init__(self, world: World, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "metaferry", "serve", "job.yaml", *HERE, *arguments],
+            cwd=world.root,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.heard: list[str] = []
+        self._out: queue.Queue[str] = queue.Queue()
+        self._err: queue.Queue[str] = queue.Queue()
+        self._threads = [
+            threading.Thread(target=self._read, args=pair)
+            for pair in ((self.process.stdout, self._out), (self.process.stderr, self._err))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self, stream: Any, to: queue.Queue[str]) -> None:
+        with stream:
+            for line in stream:
+                to.put(line)
+        to.put("")
+
+    def line(self) -> str:
+        return self._out.get(timeout=60)
+
+    def hear(self, words: str) -> str:
+        """Waits until stderr says this."""
+        while words not in (line := self._err.get(timeout=60)):
+            self.heard.append(line)
+            assert line, f"it ended without {words!r}: {''.join(self.heard)}"
+        self.heard.append(line)
+        return line
+
+    def address(self) -> str:
+        """Waits until it listens."""
+        found = re.search(r"(http://\S+)/healthz", self.hear("/healthz"))
+        assert found is not None
+        return found[1]
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        code = self.process.wait(60)
+        for thread in self._threads:
+            thread.join()
+        while not self._err.empty():
+            self.heard.append(self._err.get())
+        assert not re.search("Traceback|Fatal|Warning", "".join(self.heard))
+        return code
+
+
+@contextlib.contextmanager
+def serving(world: World, *arguments: str) -> Iterator[Serving]:
+    made = Serving(world, *arguments)
+    try:
+        yield made
+    finally:
+        if made.process.poll() is None:
+            made.process.kill()
+        made.wait()
+
+
+def get(url: str, **headers: str) -> tuple[int, str, str]:
+    """Status, content type, body."""
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.headers["Content-Type"], answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers["Content-Type"], error.read().decode()
+
+
+def metrics(url: str) -> dict[tuple[str, ...], float]:
+    """Values by name and the values of the labels but that of the job."""
+    return {
+        (
+            sample.name,
+            *(text for name, text in sorted(sample.labels.items()) if name != "metaferry_job"),
+        ): sample.value
+        for family in text_string_to_metric_families(get(f"{url}/metrics")[2])
+        for sample in family.samples
+    }
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    dataset = make_dataset(tmp_path_factory.mktemp("demo"))
+    return (dataset.media / dataset.images[0]).read_bytes()
+
+
+@pytest.fixture
+def world(tmp_path: Path, picture: bytes) -> World:
+    world = World(tmp_path)
+    for name in ("a.png", "b.png"):
+        world.put(f"data/images/{name}", picture)
+    world.put("tables/labels.csv", "file_name,scene\nimages/a.png,city\nimages/b.png,road\n")
+    world.job = {
+        "input": "data",
+        "sources": [{"name": "labels", "table": "tables/labels.csv"}],
+        "metrics": {"job": "fleet"},
+    }
+    world.write_job()
+    return world
+
+
+def test_runs_failures_and_what_it_answers(world: World) -> None:
+    """One process through its life: a good run, a job file that is broken, mended, and changed again."""
+    with serving(world, "--every", "1s", "--jitter", "0", "--format", "json") as it:
+        url = it.address()
+        first = json.loads(it.line())
+        assert (first["exit_code"], first["documents"]["create"], first["error"]) == (0, 2, "")
+        assert (world.run_folders()[-1] / "run.json").exists()
+
+        code, kind, body = get(f"{url}/healthz/ready")
+        account = json.loads(body)
+        assert (code, kind, account["job"], account["ready"]) == (200, "application/json", "fleet", True)
+        assert account["last_good_run"]["exit_code"] == 0
+        assert account["last_good_age_seconds"] >= 0
+        code, kind, _ = get(f"{url}/metrics")
+        assert code == 200
+        assert kind.startswith("text/plain; version=")
+        open_metrics = get(f"{url}/metrics", Accept="application/openmetrics-text; version=1.0.0")
+        assert open_metrics[1].startswith("application/openmetrics-text")
+        assert open_metrics[2].endswith("# EOF\n")
+        assert get(f"{url}/")[0] == 404
+        assert get(f"{url}/healthz/other")[0] == 404
+
+        text = (world.root / "job.yaml").read_text()
+        world.put("job.yaml", "input: data\nsorces: []\n")
+        while (broken := json.loads(it.line()))["exit_code"] == 0:
+            assert broken["documents"]["create"] == 0, "a second run writes nothing"
+        assert broken["exit_code"] == 2
+        assert "sources: is missing" in broken["error"]
+        assert get(f"{url}/healthz/ready")[0] == 503
+        assert get(f"{url}/healthz/live")[0] == get(f"{url}/healthz")[0] == 200
+        values = metrics(url)
+        assert values["metaferry_last_run_exit_code",] in (2, 0)
+        assert values["metaferry_runs_total", "2"] >= 1
+        assert values["metaferry_documents_total", "create"] == 2
+        assert ("metaferry_last_success_timestamp_seconds",) in values
+
+        world.put("tables/labels.csv", "file_name,scene\nimages/a.png,market\nimages/b.png,road\n")
+        world.put("job.yaml", text)
+        while (mended := json.loads(it.line()))["exit_code"] != 0:
+            assert mended["exit_code"] == 2
+        assert mended["documents"]["update"] == 1
+        assert get(f"{url}/healthz/ready")[0] == 200
+        assert it.end() == 143
+
+
+def test_between_runs_a_signal_ends_it_at_once(world: World) -> None:
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        with serving(world, *LONG) as it:
+            line = it.line()
+            assert "done (exit code 0)" in line
+            assert it.end(number) == code
+
+
+class AtTheFirst(Meanwhile):
+    """Acts when the first document arrives at the store."""
+
+    def matches(self, method: str, key: str, headers: Mapping[str, str]) -> bool:
+        if self.used == 0 and method == "PUT" and re.search(DOCUMENT, key):
+            self.used = 1
+            self.act()
+        return False
+
+
+@dataclass
+class Bucket:
+    """Where a job's documents go, with a proxy before it."""
+
+    name: str
+    server: FastS3
+    proxy: Proxy
+
+    def answers_slowly(self) -> None:
+        """So that 300 documents are far from written when a signal has gone its way."""
+        self.server.set(latency_ms=50)
+
+    def at_the_first_document(self, act: Callable[[], None]) -> None:
+        rule = AtTheFirst("status", "PUT", DOCUMENT)
+        rule.act = act
+        self.proxy.add(rule)
+
+    def documents(self) -> int:
+        return sum(not key.endswith("schema.json") for key in self._below(".lightly/metadata/"))
+
+    def reports(self) -> list[Any]:
+        found = self._below(".metaferry/runs/")
+        return [json.loads(found[key]) for key in sorted(found) if key.endswith("/run.json")]
+
+    def _below(self, folder: str) -> dict[str, bytes]:
+        return self.server.objects(self.name, f"fleet/{folder}")
+
+
+@pytest.fixture
+def bucket(world: World, fast_s3_server: FastS3, picture: bytes) -> Iterator[Bucket]:
+    """300 images here, their documents there, two at once."""
+    with proxy(fast_s3_server.endpoint) as before:
+        made = Bucket(fast_s3_server.new_bucket(), fast_s3_server, before)
+        names = [f"images/{number}.png" for number in range(300)]
+        for name in names:
+            world.put(f"data/{name}", picture)
+        world.put("tables/labels.csv", "file_name,scene\n" + "".join(f"{name},city\n" for name in names))
+        options = options_for(before.endpoint, fast_s3_server.key, fast_s3_server.secret)
+        world.job["lightly"] = {"url": f"s3://{made.name}/fleet", "options": options}
+        world.job |= {"concurrency": 2, "workers": 1}
+        world.write_job()
+        try:
+            yield made
+        finally:
+            fast_s3_server.reset()
+
+
+@pytest.mark.servers
+def test_a_signal_during_a_run_is_passed_on_and_the_run_drains(world: World, bucket: Bucket) -> None:
+    with gateway() as at:
+        world.job["metrics"]["gateway"] = at.url
+        world.write_job()
+        with serving(world, *LONG, "--format", "json") as it:
+            seen: list[Any] = []
+            url = it.address()
+
+            def act() -> None:
+                seen.append((get(f"{url}/healthz"), get(f"{url}/healthz/ready")[0], metrics(url)))
+                it.process.send_signal(signal.SIGTERM)
+
+            bucket.answers_slowly()
+            bucket.at_the_first_document(act)
+            report = json.loads(it.line())
+            assert it.wait() == 143
+        (health, ready, values) = seen[0]
+        assert (health[0], json.loads(health[2])["running"], ready) == (200, True, 503)
+        assert values["metaferry_run_active",] == 1
+        assert (report["exit_code"], report["error"]) == (143, "")
+        counts = report["documents"]
+        assert 1 <= counts["create"] == bucket.documents() < 300
+        assert counts["create"] + counts["postponed"] == 300
+        assert [each["exit_code"] for each in bucket.reports()] == [143]
+        (group,) = at.groups.values()
+        assert {n for (name, _), n in group.items() if name == "metaferry_last_run_exit_code"} == {143}
+
+
+@pytest.mark.servers
+def test_a_run_that_is_killed_does_not_end_the_loop(world: World, bucket: Bucket) -> None:
+    with serving(world, "--every", "1s", "--format", "json") as it:
+        it.address()
+
+        def act() -> None:
+            (child,) = Path(f"/proc/{it.process.pid}/task/{it.process.pid}/children").read_text().split()
+            os.kill(int(child), signal.SIGKILL)
+
+        bucket.at_the_first_document(act)
+        killed, mended = json.loads(it.line()), json.loads(it.line())
+        assert (killed["exit_code"], killed["error"]) == (
+            137,
+            "the process of the run was killed by signal 9",
+        )
+        assert "want of memory" in killed["advice"]
+        assert mended["exit_code"] == 0
+        assert bucket.documents() == 300
+        assert it.end() == 143
+
+
+@pytest.mark.servers
+def test_a_run_whose_loop_is_killed_drains_and_ends(world: World, bucket: Bucket) -> None:
+    """Else it would go on beside the one that a new loop begins."""
+    with serving(world, *LONG) as it:
+        it.address()
+        bucket.answers_slowly()
+        bucket.at_the_first_document(it.process.kill)
+        assert it.wait() == -signal.SIGKILL  # its streams too: the run had them, and ended
+        (report,) = bucket.reports()
+        assert report["exit_code"] == 143
+        assert bucket.documents() == report["documents"]["create"] < 300
+
+
+# -- what is wrong from the beginning
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), 2, "when should it run?"),
+        (("--every", "soon"), 2, "--every should be a time such as"),
+        (("--every", "5m", "--jitter", "x"), 2, "--jitter should be a time"),
+        (("--cron", "* * *"), 2, "no cron expression"),
+        (("--every", "5m", "--set", "sources=[]"), 2, "sources: should not be empty"),
+        (("--every", "5m", "--port", "70000"), 2, "65535"),
+        (("--every", "5m", "--host", "192.0.2.1"), 1, "cannot be had"),
+    ],
+)
+def test_wrong_calls(world: World, arguments: tuple[str, ...], code: int, words: str) -> None:
+    ran = world.run("serve", "job.yaml", *arguments)
+    assert (ran.code, ran.out) == (code, "")
+    assert words in ran.err
+
+
+def test_a_port_that_is_taken(world: World) -> None:
+    with gateway() as at:
+        port = at.url.rpartition(":")[2]
+        ran = world.run("serve", "job.yaml", *LONG, "--host", "127.0.0.1", "--port", port)
+    assert (ran.code, ran.out) == (1, "")
+    assert f"port {port} of 127.0.0.1 cannot be had" in ran.err
+    assert "--port 0" in ran.err
