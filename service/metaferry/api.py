@@ -68,6 +68,7 @@ def sync(
     plan: str | PathLike[str] | None = None,
     shard_index: int | None = None,
     num_shards: int | None = None,
+    engine: str = "local",
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> RunReport:
@@ -76,9 +77,12 @@ def sync(
     `prefix` and `limit` narrow it as they do a plan. plan: the folder of a plan that was kept, which is
     applied as it is; with `num_shards` only the documents of the shards `s` for which
     `s % num_shards == shard_index` (default: JOB_COMPLETION_INDEX of the environment), and `finish`
-    does the rest when all of them are done. `report.exit_code` is what the command would
-    exit with: 0 done, 3 rows were rejected or documents failed, 5 a safety limit stopped it before
-    the first write, 130 or 143 after `stop` was set. Running it again does what is missing.
+    does the rest when all of them are done. engine: `local`, `dask` (a cluster of processes of this
+    machine) or `dask=tcp://…` (one that is there), whose workers write the shards.
+
+    `report.exit_code` is what the command would exit with: 0 done, 3 rows were rejected or documents
+    failed, 5 a safety limit stopped it before the first write, 130 or 143 after `stop` was set.
+    Running it again does what is missing.
     """
     from metaferry.runs import divided, run
 
@@ -86,10 +90,16 @@ def sync(
     if plan is not None:
         if prefix or limit is not None:
             raise UsageError("prefix and limit narrow a plan when it is made, not when it is applied")
-        return divided.sync_plan(_job(job), _folder(plan), share=share, progress=progress, stop=stop)
+        if share is not None and engine != "local":
+            raise UsageError("a share of the shards is written by one process: it has no engine")
+        return divided.sync_plan(
+            _job(job), _folder(plan), share=share, engine=engine, progress=progress, stop=stop
+        )
     if share is not None:
         raise UsageError("shards are those of a plan that was kept", advice="name it: --plan DIR")
-    return run.sync(_job(job), prefix=prefix, limit=_positive(limit), progress=progress, stop=stop)
+    return run.sync(
+        _job(job), prefix=prefix, limit=_positive(limit), engine=engine, progress=progress, stop=stop
+    )
 
 
 def finish(

@@ -138,6 +138,13 @@ def sync(
             show_default=False,
         ),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="local|dask|dask=ADDRESS",
+            help="Who writes: this machine, a Dask cluster of processes here, or one that is there.",
+        ),
+    ] = "local",
     prefix: Prefix = "",
     limit: Limit = None,
     sets: Sets = None,
@@ -162,6 +169,7 @@ def sync(
             plan=plan,
             shard_index=shard_index,
             num_shards=num_shards,
+            engine=engine,
             progress=progress,
             stop=stop,
         )

@@ -123,14 +123,18 @@ def write_in_processes(
     finally:
         for pipe, process in crew.items():
             pipe.close()  # a worker that has not ended yet takes it as the word to stop
-            _end(process, grace + _LAST_WORD)
+            end_worker(process, grace + _LAST_WORD)
     tally.stopped = stop.requested
     if errors:
         raise errors[0]
 
 
 def _start() -> tuple[Connection, subprocess.Popen[bytes]]:
-    """A worker and our end of its pipe.
+    return start_worker("metaferry.engines.worker")
+
+
+def start_worker(module: str, *arguments: str) -> tuple[Connection, subprocess.Popen[bytes]]:
+    """A process that runs `python -m module FD arguments…`, and our end of the pipe at FD.
 
     Not `multiprocessing`'s own processes: those run the caller's main module again, which starts a
     second run in a script that has no guard against it.
@@ -138,7 +142,7 @@ def _start() -> tuple[Connection, subprocess.Popen[bytes]]:
     here, there = multiprocessing.Pipe()
     with there:
         process = subprocess.Popen(
-            (sys.executable, "-P", "-m", "metaferry.engines.worker", str(there.fileno())),
+            (sys.executable, "-P", "-m", module, str(there.fileno()), *arguments),
             pass_fds=(there.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -147,7 +151,8 @@ def _start() -> tuple[Connection, subprocess.Popen[bytes]]:
     return here, process
 
 
-def _end(process: subprocess.Popen[bytes], patience: float) -> None:
+def end_worker(process: subprocess.Popen[bytes], patience: float) -> None:
+    """Waits for a worker that has been told to end; kills it after so many seconds."""
     try:
         process.wait(patience)
     except subprocess.TimeoutExpired:

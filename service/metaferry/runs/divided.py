@@ -6,26 +6,32 @@ number of these may run side by side for one plan, and nothing else for its data
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from metaferry.engines.choose import LOCAL, check_engine, open_workers
+from metaferry.engines.shards import run_shards
 from metaferry.errors import JobError, UsageError
 from metaferry.job import Job, Location
 from metaferry.jobfile import storage_of
 from metaferry.jobkept import restore_job
 from metaferry.planning.formats import RunReport
 from metaferry.progress import Progress, Silent, Stop
-from metaferry.runs.finish import finish_run
+from metaferry.runs.finish import finish_run, missing_shards
 from metaferry.runs.kept_plan import PLAN, read_plan
 from metaferry.runs.plan_run import PlanRun, add_markers, count_findings
 from metaferry.runs.publish import published
 from metaferry.runs.reporting import rates_of, requests_of
+from metaferry.runs.shard_task import order_for, write_shard
 from metaferry.runs.surroundings import Surroundings
 from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
 
+#: Seconds beyond the grace of an interrupt that workers get to say what they did.
+_LAST_WORD: Final = 5.0
 #: Findings that the report of a share shows.
 _EXAMPLES: Final = 100
 
@@ -70,38 +76,57 @@ def sync_plan(
     plan: str,
     *,
     share: Share | None = None,
+    engine: str = LOCAL,
+    leased: bool = False,
     progress: Progress | None = None,
     stop: Stop | None = None,
     surroundings: Surroundings | None = None,
 ) -> RunReport:
     """Applies a kept plan: everything, its end included, or the documents of a share of its shards.
 
+    `engine` says who writes the shards: this process and, where the job has `workers`, processes of
+    its own, or the workers of Dask. `leased`: the caller holds the plan's lease already.
+
     A shard that is done is not run again. The report of a share tells of its shards alone, whoever
     wrote them; its exit code is 3 when documents of them failed and the signal's when `stop` ended it.
     """
     stop, progress, world = stop or Stop(), progress or Silent(), surroundings or Surroundings()
-    if share is None:
-        with published(job, RunReport("", job.digest(), ""), world) as account:
-            account.report = report = _apply(job, plan, None, progress, stop, world)
-        return report
-    # A share has no figures to send: they would take the place of those of another share.
-    return _apply(job, plan, share, progress, stop, world)
+    check_engine(engine)
+
+    def apply() -> RunReport:
+        return _apply(job, plan, share, engine, leased, progress, stop, world)
+
+    if share is not None or leased:
+        # A share has no figures to send: they would take the place of those of another share.
+        return apply()
+    with published(job, RunReport("", job.digest(), ""), world) as account:
+        account.report = report = apply()
+    return report
 
 
 def _apply(
-    job: Job, plan: str, share: Share | None, progress: Progress, stop: Stop, world: Surroundings
+    job: Job,
+    plan: str,
+    share: Share | None,
+    engine: str,
+    leased: bool,
+    progress: Progress,
+    stop: Stop,
+    world: Surroundings,
 ) -> RunReport:
     with PlanRun(job, plan, world) as run:
         shards = len(run.plan.shards)
         numbers = list(range(shards)) if share is None else share.numbers(shards)
-        if share is not None:
+        if share is not None or engine != LOCAL:
             run.must_be_shared()
         began = run.world.clock()
-        with run.lease(stop, progress) as lease:
+        run.writes_while(stop)
+        with contextlib.nullcontext() if leased else run.lease(stop, progress) as lease:
             if run.final_report() is None and (left := run.to_do(numbers)):
-                lease.take()
+                if lease is not None:
+                    lease.take()
                 run.begin()
-                _write(run, left, stop, progress)
+                _write(run, plan, left, engine, stop, progress)
             if share is None and not stop.requested:
                 return finish_run(run, lease, stop, progress)
         if stop.abandoned is not None:
@@ -127,16 +152,60 @@ def finish(
         job = _kept_job(plan, overrides, world)
     with published(job, RunReport("", job.digest(), ""), world) as account:
         with PlanRun(job, plan, world) as run, run.lease(stop, progress) as lease:
+            run.writes_while(stop)
             account.report = report = finish_run(run, lease, stop, progress)
         return report
 
 
-def _write(run: PlanRun, numbers: Sequence[int], stop: Stop, progress: Progress) -> None:
-    progress.phase("Writing documents", sum(run.plan.shards[number].writes for number in numbers))
+def _write(
+    run: PlanRun, plan: str, numbers: Sequence[int], engine: str, stop: Stop, progress: Progress
+) -> None:
+    writes = sum(run.plan.shards[number].writes for number in numbers)
+    progress.phase("Writing documents", writes)
+    crew = run.storages.crew() if engine == LOCAL else None
+    if engine != LOCAL or (crew is not None and writes >= crew.least):
+        workers = crew.workers if crew is not None else _asked_workers(run.job)
+        _write_elsewhere(run, plan, numbers, engine, workers, stop, progress)
+        return
     for number in numbers:
         if stop.requested:
             return
         run.write_shard(number, stop=stop, progress=progress)
+
+
+def _write_elsewhere(
+    run: PlanRun,
+    plan: str,
+    numbers: Sequence[int],
+    engine: str,
+    workers: int | None,
+    stop: Stop,
+    progress: Progress,
+) -> None:
+    """Has the shards written by an engine. Raises ShardsMissing for those that it gave up."""
+    job, bell = run.job, f"{run.plan.plan_id}-{run.world.random.getrandbits(64):016x}"
+    with open_workers(engine, bell=bell, workers=workers, grace=job.grace) as opened:
+        share = max(1, min(opened.width, len(numbers)))
+        orders = {
+            number: order_for(job, plan, number, bell=bell, share=share, alone=engine != LOCAL)
+            for number in numbers
+        }
+        ran = run_shards(
+            opened,
+            write_shard,
+            orders,
+            stop=stop,
+            grace=job.grace + _LAST_WORD,
+            done=lambda shard, answer: progress.advance(answer["writes"]),
+        )
+    run.markers.look(numbers)
+    if ran.given_up and not stop.requested:
+        why = "; ".join(sorted(set(ran.given_up.values())))
+        raise missing_shards(run, sorted(ran.given_up), why)
+
+
+def _asked_workers(job: Job) -> int | None:
+    return None if job.workers == "auto" else job.workers
 
 
 def _report_of(

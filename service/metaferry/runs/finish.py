@@ -40,8 +40,8 @@ from metaferry.runs.writing import name_failures, write_schema
 _NAMED: Final = 20
 
 
-def finish_run(run: PlanRun, lease: RunLease, stop: Stop, progress: Progress) -> RunReport:
-    """Ends an opened plan. `lease` is taken where it is not held yet.
+def finish_run(run: PlanRun, lease: RunLease | None, stop: Stop, progress: Progress) -> RunReport:
+    """Ends an opened plan. `lease` is taken where it is not held yet (None: the caller holds it).
 
     Raises ShardsMissing when a shard has no done-marker, with nothing touched.
     """
@@ -53,7 +53,8 @@ def finish_run(run: PlanRun, lease: RunLease, stop: Stop, progress: Progress) ->
     missing = [shard.number for shard in run.plan.shards if shard.writes and shard.number not in found]
     if missing:
         raise missing_shards(run, missing)
-    lease.take()
+    if lease is not None:
+        lease.take()
     if stop.requested:
         raise stop.error
     run.begin()

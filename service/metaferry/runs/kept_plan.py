@@ -57,7 +57,7 @@ def write_plan(
     schema: Iterable[Entry],
     schema_token: str | None,
     min_shards: int = 1,
-) -> None:
+) -> KeptPlan:
     """Writes what was decided into a folder; `report.shards` then says how many shards there are."""
     folder = database.scratch / "plan"
     report.shards = diff.write_plan(database, min_shards=min_shards)
@@ -90,6 +90,7 @@ def write_plan(
         job_left_out=left_out,
     )
     portal.run(storage.put(PLAN, kept_plan.to_json()))
+    return kept_plan
 
 
 def read_plan(storage: Storage, portal: Portal) -> KeptPlan:

@@ -47,6 +47,7 @@ from metaferry.runs.storages import Storages
 from metaferry.runs.surroundings import Surroundings
 from metaferry.runs.verify import verify
 from metaferry.runs.writing import name_failures
+from metaferry.storage.contract import Storage
 from metaferry.storage.portal import Portal
 
 #: Findings of a report that say that the run of a plan is not at its end.
@@ -97,8 +98,6 @@ class PlanRun:
 
     def lease(self, stop: Stop, progress: Progress) -> RunLease:
         """This process's part in the lease of the plan."""
-        for storage in (self.lightly, self.state.storage):
-            storage.writes_while(lambda: stop.abandoned is None)
         return RunLease(
             self.job,
             self.lightly,
@@ -111,14 +110,14 @@ class PlanRun:
             shared=True,
         )
 
+    def writes_while(self, stop: Stop) -> None:
+        """No request that writes is tried again once the lease is lost."""
+        for storage in (self.lightly, self.state.storage):
+            storage.writes_while(lambda: stop.abandoned is None)
+
     def must_be_shared(self) -> None:
         """UsageError where what this process writes cannot be seen by another one."""
-        for storage in (self.lightly, self.state.storage, self.folder):
-            if not storage.traits.remote:
-                raise UsageError(
-                    f"{storage.url}: is in the memory of one process, so a plan cannot be divided for it",
-                    advice="name a folder or a bucket that all of them can reach",
-                )
+        must_be_shared(self.lightly, self.state.storage, self.folder)
 
     def final_report(self) -> RunReport | None:
         """The report of the plan that has been applied to its end; None before that."""
@@ -129,7 +128,8 @@ class PlanRun:
             report = read_format(RunReport, data, VERSION)
         except ValueError:
             return None  # it is written again
-        return None if any(report.findings.get(code) for code in UNFINISHED) else report
+        unfinished = report.stopped or any(report.findings.get(code) for code in UNFINISHED)
+        return None if unfinished else report
 
     def to_do(self, shards: Iterable[int]) -> list[int]:
         """Those of the shards that write anything and are not done, after a look at the markers."""
@@ -253,6 +253,16 @@ class PlanRun:
         """What an earlier attempt found that this one cannot find again."""
         lasting = (Code.DOCUMENT_FOREIGN, Code.DOCUMENT_CORRUPT)
         return [f for f in before.findings if f.code in lasting and f.severity != "error"] if before else []
+
+
+def must_be_shared(*storages: Storage) -> None:
+    """UsageError where one of them is seen by this process alone."""
+    for storage in storages:
+        if not storage.traits.remote:
+            raise UsageError(
+                f"{storage.url}: is in the memory of one process, so a plan cannot be divided for it",
+                advice="name a folder or a bucket that all of them can reach",
+            )
 
 
 def add_markers(report: Report, markers: Iterable[ShardMarker]) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Any
+from typing import Any, Final
 
+from metaferry.engines.choose import LOCAL, check_engine
 from metaferry.errors import MetaferryError, StorageError, exit_code
 from metaferry.findings import Code
 from metaferry.job import Job, Location
@@ -21,6 +22,7 @@ from metaferry.planning import build
 from metaferry.planning.database import Database, open_database
 from metaferry.planning.formats import (
     OUTCOME_COLUMNS,
+    KeptPlan,
     PlanReport,
     Report,
     RunReport,
@@ -30,10 +32,13 @@ from metaferry.planning.formats import (
 from metaferry.planning.match import Video
 from metaferry.planning.rejects import count_rejects
 from metaferry.progress import Progress, Silent, Stop, Stopping
+from metaferry.runs.divided import sync_plan
 from metaferry.runs.gather import gather
 from metaferry.runs.kept_plan import plan_location, write_plan
 from metaferry.runs.leased import RunLease
 from metaferry.runs.ledger import Ledger
+from metaferry.runs.markers import Markers
+from metaferry.runs.plan_run import add_markers, count_findings, must_be_shared
 from metaferry.runs.publish import published
 from metaferry.runs.reporting import leave_report, rates_of, requests_of
 from metaferry.runs.state import State
@@ -43,6 +48,11 @@ from metaferry.runs.writing import write
 from metaferry.storage.portal import Portal
 
 log = logging.getLogger(__name__)
+
+#: Shards that a plan for an engine has, where they need not be more for its size; and the documents
+#: below which one is not worth a task.
+_MOST_SHARDS: Final = 64
+_LEAST_ROWS: Final = 1_000
 
 
 def plan(
@@ -73,12 +83,16 @@ def sync(
     *,
     prefix: str = "",
     limit: int | None = None,
+    engine: str = LOCAL,
     progress: Progress | None = None,
     stop: Stop | None = None,
     surroundings: Surroundings | None = None,
     report: RunReport | None = None,
 ) -> RunReport:
     """Makes the documents what the tables say; the report says what was done.
+
+    With another engine than the local one the plan is kept in the state folder and applied by the
+    engine's workers, shard by shard (`divided.py`).
 
     Documents first, deletes after them, `schema.json` last and only when all of them succeeded.
     Leaves `run.json`, and `rejects.parquet` and `findings.parquet` where there are any, in the
@@ -88,8 +102,9 @@ def sync(
     """
     report = report or RunReport(run_id="", job_digest="", started="")
     world = surroundings or Surroundings()
+    check_engine(engine)
     with published(job, report, world):
-        _run(job, report, prefix, limit, progress or Silent(), world, stop or Stop())
+        _run(job, report, prefix, limit, progress or Silent(), world, stop or Stop(), engine=engine)
     return report
 
 
@@ -103,6 +118,7 @@ def _run(
     stop: Stop | None,
     out: str | None = None,
     shards: int = 1,
+    engine: str = LOCAL,
 ) -> None:
     """Fills the report. `stop` None is a plan: nothing is applied."""
     started = world.now()
@@ -116,7 +132,7 @@ def _run(
         Storages(job, portal, world) as storages,
         open_database(memory_limit=job.memory_limit, scratch=job.scratch) as database,
     ):
-        run = _Run(job, report, database, storages, portal, progress, world, stop)
+        run = _Run(job, report, database, storages, portal, progress, world, stop, engine)
         try:
             with run.lease or contextlib.nullcontext():
                 run.decide(prefix, limit)
@@ -146,8 +162,10 @@ class _Run:
         progress: Progress,
         world: Surroundings,
         stop: Stop | None,
+        engine: str,
     ) -> None:
         self.job = job
+        self.engine = engine
         self.report = report
         self.database = database
         self.storages = storages
@@ -174,8 +192,11 @@ class _Run:
                 run_id=report.run_id,
                 stop=stop,
                 progress=progress,
+                shared=engine != LOCAL,
             )
         )
+        if engine != LOCAL:
+            must_be_shared(self.lightly, self.state.storage)
         self.ledger = Ledger(database, self.state)
         database.run(ddl("outcomes", OUTCOME_COLUMNS))
         report.input = self.input.url
@@ -270,10 +291,10 @@ class _Run:
                 advice="let one run at a time, and nobody else, write there",
             )
 
-    def keep_plan(self, out: Location, shards: int) -> None:
+    def keep_plan(self, out: Location, shards: int) -> KeptPlan:
         """Writes the plan to a folder; a safety limit that stopped it stands in it."""
         self.count_requests()
-        write_plan(
+        return write_plan(
             self.database,
             self.job,
             self.report,
@@ -291,6 +312,9 @@ class _Run:
         try:
             if self.decided.stopped:
                 self._nothing_done()
+            elif self.engine != LOCAL and report.changes:
+                self._apply_elsewhere(stop)
+                return
             elif report.changes or self.decided.entries.changed:
                 with _timed(self, "apply"):
                     self.state.start(report.run_id, report.started)
@@ -317,6 +341,49 @@ class _Run:
         if stop.abandoned is not None:
             raise stop.abandoned
         self._leave_report()
+
+    def _apply_elsewhere(self, stop: Stop) -> None:
+        """Keeps the plan in the state folder and has it applied: the report becomes that of its end."""
+        report, job = self.report, self.job
+        self.state.start(report.run_id, report.started)
+        folder = job.state_location.below(f"runs/{report.run_id}/plan")
+        kept = self.keep_plan(folder, min(_MOST_SHARDS, -(-report.changes // _LEAST_ROWS)))
+        try:
+            ended = sync_plan(
+                job,
+                folder.url,
+                engine=self.engine,
+                leased=True,
+                progress=self.progress_of_writing,
+                stop=stop,
+                surroundings=self.world,
+            )
+        except MetaferryError:
+            if stop.abandoned is None:
+                self._take_what_is_done(kept)
+            raise
+        if stop.requested and stop.abandoned is None:
+            self._take_what_is_done(kept)
+            report.exit_code, report.stopped = ended.exit_code, ended.stopped
+            self._leave_report()
+            return
+        for name in RunReport.__dataclass_fields__:
+            setattr(report, name, getattr(ended, name))
+
+    def _take_what_is_done(self, kept: KeptPlan) -> None:
+        """The shards that are done, for the report and the ledger: the next run plans anew."""
+        report, documents = self.report, self.report.documents
+        wanted, planned_deletes = documents.create + documents.update, documents.delete
+        markers = Markers(kept, self.state)
+        found = markers.look()
+        for shard in found:
+            markers.load(shard, self.database)
+        documents.create = documents.update = documents.delete = 0
+        add_markers(report, found.values())
+        count_findings(report, found.values())
+        documents.postponed += wanted - sum(marker.writes for marker in found.values())
+        documents.leave += planned_deletes
+        report.schema.written = False
 
     def _nothing_done(self) -> None:
         """The counts of a run that a limit stopped: what was planned waits for a later one."""

@@ -1,0 +1,48 @@
+"""Tasks for workers in other processes, which import them from here."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metaferry.engines.bell import listening
+from metaferry.errors import Denied
+
+
+@dataclass(frozen=True)
+class Order:
+    shard: int
+    folder: Path
+    bell: str = ""
+    what: str = "answer"
+
+
+def work(order: Order) -> dict[str, Any]:
+    """Leaves a file for each attempt, then does what the order says."""
+    attempts = len(list(order.folder.glob(f"{order.shard}-*")))
+    (order.folder / f"{order.shard}-{attempts}").touch()
+    if order.what == "die" or (order.what == "die once" and not attempts):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if order.what == "raise":
+        raise RuntimeError("canary-secret-0815")
+    if order.what == "denied":
+        raise Denied("no right to write", url="s3://b", path="x")
+    if order.what == "unpicklable":
+        return {"shard": lambda: None}
+    if order.what == "wait":
+        with listening(order.bell) as stop:
+            heard = signal_of(stop)
+            return {"shard": order.shard, "heard": heard}
+    return {"shard": order.shard, "pid": os.getpid()}
+
+
+def signal_of(stop: Any) -> bool:
+    """Waits for the bell, half a minute at most."""
+    import threading
+
+    rung = threading.Event()
+    stop.listen(rung.set)
+    return rung.wait(30)
