@@ -15,7 +15,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 LIGHTLY := .cache/lightly-1.5.26
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick check format docs test-image bench bench-frames bench-put bench-noop lock clean
+.PHONY: help setup demo test quick check format docs test-image bench bench-frames bench-put bench-noop bench-scale lock clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-noop: .venv/ready-dev .cache/peers/ready ## a sync that finds nothing to d
 
 test-image: .venv/ready-dev ## builds the container image and tries it, with docker or with no engine at all
 	METAFERRY_IMAGE=1 $(BIN)/python -m pytest -n0 -s -rs tests/image
+
+bench-scale: .venv/ready-dev ## what more than one process brings: a kept plan applied by one and by two
+	cd tests && ../$(BIN)/python -m benchmarks.scale
 
 fuzz: .venv/ready-dev ## fuzzes each reader of a video index with atheris (SECONDS=60 each); for the nightly run
 	@mkdir -p .cache/fuzz

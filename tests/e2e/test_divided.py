@@ -171,16 +171,16 @@ def test_a_share_without_any_shard_is_done(dataset: DemoDataset, tmp_path: Path)
 def test_a_share_that_was_ended_goes_on(
     dataset: DemoDataset, clean: dict[str, bytes], tmp_path: Path, number: signal.Signals
 ) -> None:
-    job = a_job(dataset, concurrency=2)
+    job = a_job(dataset, concurrency=1)
     plan = a_plan(job, tmp_path)
     share = ("--plan", plan, "--num-shards", "2", "--shard-index", "1")
     with running(job, *share) as process:
-        wait_until(lambda: documents_below(dataset.media) >= 300, process)
+        wait_until(lambda: documents_below(dataset.media) >= 230, process)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     there = documents_below(dataset.media)
     done = [name for name in state(dataset) if "shard-" in name]
-    assert len(done) == 1, "one shard was done, the second one was under way"
+    assert 1 <= len(done) < SHARDS // 2, "one shard was done, and it was under way with another"
     if number is signal.SIGTERM:
         report = json.loads(out)
         assert (process.returncode, report["exit_code"]) == (143, 143)
