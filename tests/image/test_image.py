@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,11 @@ def test_what_docker_compose_starts(engine: Engine, image: str) -> None:
             first, second = (report_of(compose.run(name, "--format", "json"))["documents"] for _ in range(2))
             assert (first["create"], first["failed"]) == (DOCUMENTS, 0), name
             assert (second["keep"], second["create"], second["update"]) == (DOCUMENTS, 0, 0), name
+        with compose.up("schedule") as loop:
+            wait_until(lambda: b"\nmetaferry_last_run_exit_code{" in metrics(), loop)
+            assert f'action="keep",metaferry_job="s3://demo/data"}} {DOCUMENTS}.0'.encode() in metrics()
+            engine.signal(compose.container("schedule").name, "TERM")
+            assert loop.wait(60) == 143
 
 
 def test_extras_are_built_in_by_name(engine: Engine, image: str) -> None:
@@ -145,6 +151,14 @@ def test_extras_are_built_in_by_name(engine: Engine, image: str) -> None:
 
 
 # -- helpers
+
+
+def metrics() -> bytes:
+    """What the loop of docker-compose.yml shows on its port."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open("http://127.0.0.1:9464/metrics", timeout=10) as answer:
+        shown: bytes = answer.read()
+    return shown
 
 
 def s3_job(server: FastS3, bucket: str, folder: Path) -> Path:
