@@ -36,6 +36,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from metaferry.masking import remember, remember_url
+
 #: Spellings of one kind of store: options given for one of them hold for all.
 ALIASES: tuple[frozenset[str], ...] = (
     frozenset({"s3", "s3a"}),
@@ -127,6 +129,11 @@ class Location(_Short):
         if url == "~" or url.startswith("~/"):
             raise ValueError("`~` is not expanded; write ${HOME}/… instead")
         return url
+
+    def model_post_init(self, context: Any) -> None:
+        """Makes its secrets known to the log."""
+        remember(self.options)
+        remember_url(self.url)
 
     @property
     def shown(self) -> str:
@@ -498,6 +505,12 @@ class Job(_Model):
             if named.count(name) > 1:
                 raise ValueError(f"two sources are named {name!r}")
         return sources
+
+    def model_post_init(self, context: Any) -> None:
+        """Makes its secrets known to the log, which then shows none of them, whoever says it."""
+        remember(self.storage)
+        for url in self.metrics.targets.values():
+            remember_url(url)
 
     # -- where a job comes from
 

@@ -14,26 +14,8 @@ from typing import Any, Final
 
 from metaferry.errors import JobError
 from metaferry.job import Job
+from metaferry.masking import HARMLESS
 
-#: Options whose text is no secret, by their last key.
-_HARMLESS: Final = frozenset(
-    {
-        "account_host",
-        "account_name",
-        "acl",
-        "addressing_style",
-        "endpoint_url",
-        "host",
-        "location",
-        "profile",
-        "project",
-        "protocol",
-        "region",
-        "region_name",
-        "signature_version",
-        "ServerSideEncryption",
-    }
-)
 #: Values of gcsfs's `token` that are no token; a path is none either.
 _TOKENS: Final = frozenset({"anon", "browser", "cache", "cloud", "google_default"})
 _ONLY_VARIABLES: Final = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
@@ -88,10 +70,12 @@ def _may_be_secret(text: str, path: tuple[str, ...]) -> bool:
     from metaferry.storage.open import redact
 
     if path[0] == "storage" or "options" in path[:-1]:
-        known = path[-1] in _HARMLESS and redact(text) == text
+        known = path[-1] in HARMLESS and redact(text) == text
         known = known or (path[-1] == "token" and (text in _TOKENS or text.startswith("/")))
         return bool(text) and not known and _ONLY_VARIABLES.fullmatch(text) is None
     if "metadata" in path[:-1] or path[-1] in ("file_name", "frame", "value"):
         return False  # an expression
     plain = _ONLY_VARIABLES.sub("", text).rpartition("::")[2]
+    if path[0] == "metrics":
+        plain = re.sub(r"//[^/:?#@]*:?@", "//", plain)  # a name alone; its password was a variable
     return "://" in plain and redact(plain) != plain

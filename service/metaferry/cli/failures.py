@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
+from datetime import UTC, datetime
 
+from metaferry.cli.traces import trace
 from metaferry.errors import MetaferryError, exit_code
+from metaferry.masking import mask
+from metaferry.runid import current
+
+#: The logger that a command speaks as.
+TALK = "metaferry.cli"
 
 
 def report_failure(error: BaseException, arguments: list[str]) -> int:
@@ -17,18 +23,21 @@ def report_failure(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, KeyboardInterrupt):
         message, advice = "interrupted", ""
     elif isinstance(error, MetaferryError):
-        message, advice = error.message, error.advice
+        message, advice = mask(error.message), mask(error.advice)
     else:
         message = f"this is a bug in metaferry: {type(error).__name__}"
         advice = "" if traces else "run it again with -vv for the traceback, and report that"
     if "json" in _value(arguments, "--log-format"):
-        line = {"level": "error", "logger": "metaferry.cli", "message": message, "advice": advice}
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"time": now, "level": "error", "logger": TALK, "message": message, "advice": advice}
+        if run_id := current():
+            line["run_id"] = run_id
         if traces:
-            line["exception"] = "".join(traceback.format_exception(error))
+            line["exception"] = trace(error)
         sys.stderr.write(f"{json.dumps(line, ensure_ascii=False)}\n")
         return code
     if traces and not isinstance(error, KeyboardInterrupt):
-        sys.stderr.write("".join(traceback.format_exception(error)))
+        sys.stderr.write(trace(error))
     _write(message, advice)
     return code
 

@@ -1,7 +1,8 @@
 """The process's log on stderr: one line a record, as text or as JSON.
 
 Only metaferry's own loggers are turned up by -v: what the storage libraries say in their debug
-log may hold signed URLs and headers, so they stay at warnings whatever is asked for.
+log may hold signed URLs and headers, so they stay at warnings whatever is asked for, and what they
+say there loses the secrets of the job. Every line of JSON names its run.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.text import Text
 
+from metaferry.cli.failures import TALK
 from metaferry.cli.text import safe
+from metaferry.cli.traces import trace
+from metaferry.masking import mask, mask_foreign
+from metaferry.runid import current
 
 
 def start_logging(console: Console, *, quiet: bool, verbose: int, as_json: bool) -> None:
@@ -25,6 +30,8 @@ def start_logging(console: Console, *, quiet: bool, verbose: int, as_json: bool)
     root.addHandler(_Handler(console, as_json=as_json, traces=verbose >= 2))
     root.setLevel(logging.ERROR if quiet else logging.WARNING)
     logging.getLogger("metaferry").setLevel(level)
+    # What the user is told while it goes on, where that is a log: not for -v to turn up.
+    logging.getLogger(TALK).setLevel(logging.ERROR if quiet else min(level, logging.INFO))
     logging.captureWarnings(True)
 
 
@@ -48,19 +55,30 @@ class _Handler(logging.Handler):
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
         }
-        if record.exc_info and self._traces:
-            line["exception"] = logging.Formatter().formatException(record.exc_info)
+        if run_id := current():
+            line["run_id"] = run_id
+        if self._traces and (error := _error(record)) is not None:
+            line["exception"] = trace(error)
         return json.dumps(line, ensure_ascii=False)
 
     def _as_text(self, record: logging.LogRecord) -> str:
-        message = safe(record.getMessage())
-        if record.exc_info and self._traces:
-            message += "\n" + logging.Formatter().formatException(record.exc_info)
+        message = safe(_message(record))
+        if self._traces and (error := _error(record)) is not None:
+            message += "\n" + trace(error).rstrip()
         if self._console.is_terminal:
             return f"{record.levelname.lower()}: {message}"
         return f"{_time(record)} {record.levelname.lower()} {record.name}: {message}"
+
+
+def _message(record: logging.LogRecord) -> str:
+    ours = record.name.partition(".")[0] == "metaferry"
+    return mask(record.getMessage()) if ours else mask_foreign(record.getMessage())
+
+
+def _error(record: logging.LogRecord) -> BaseException | None:
+    return record.exc_info[1] if record.exc_info else None
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from metaferry.cli.failures import TALK
 from metaferry.cli.logs import start_logging
 from metaferry.cli.options import Format, LogFormat
 from metaferry.cli.progress import Bars, Lines
@@ -58,7 +59,7 @@ class Session:
         if self.quiet:
             return
         if self._json_logs:
-            logging.getLogger("metaferry.cli").warning("%s", text)
+            logging.getLogger(TALK).info("%s", text)
         else:
             self.err.print(text)
 

@@ -9,6 +9,7 @@ outlives the run, however that ended. Nothing is decided here.
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import subprocess
@@ -55,6 +56,15 @@ class Order:
     concurrency: int
     grace: float
     silence: float  # seconds without a word of the run after which the work is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A line of a worker's log: the run's own log says it, in its form and with its name."""
+
+    logger: str
+    level: int
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +128,8 @@ def write_in_processes(
                     if said.error is not None:
                         errors.append(said.error)
                         ask()  # what ended one will end the others
+                elif isinstance(said, Said):
+                    logging.getLogger(said.logger).log(said.level, "%s", said.message)
                 else:
                     book.add(said)
     finally:

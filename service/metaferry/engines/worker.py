@@ -20,7 +20,7 @@ from typing import Final
 
 from metaferry.apply.apply import WRITES, apply_plan
 from metaferry.apply.outcome import Applied, Tally
-from metaferry.engines.processes import GO_ON, LastWord, Order
+from metaferry.engines.processes import GO_ON, LastWord, Order, Said
 from metaferry.errors import MetaferryError
 from metaferry.progress import Stop
 from metaferry.storage.contract import Requests
@@ -32,22 +32,32 @@ from metaferry.storage.rates import RateHistory
 _BATCH: Final = 256
 
 
-class _Voice:
-    """Sends outcomes in batches. Its methods are called from one thread at a time."""
+class _Voice(logging.Handler):
+    """Sends outcomes in batches, and what is logged. `record` and `flush_outcomes` are for one thread."""
 
     def __init__(self, pipe: Connection) -> None:
+        super().__init__(logging.WARNING)  # what a run says at length it says itself
         self._pipe = pipe
+        self._sending = threading.Lock()
         self._waiting: list[Applied] = []
 
     def record(self, outcomes: Sequence[Applied]) -> None:
         self._waiting.extend(outcomes)
         if len(self._waiting) >= _BATCH:
-            self.flush()
+            self.flush_outcomes()
 
-    def flush(self) -> None:
+    def flush_outcomes(self) -> None:
         outcomes, self._waiting = self._waiting, []
         if outcomes:
-            self._pipe.send(outcomes)
+            self.send(outcomes)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # nobody listens any more: the run has ended
+            self.send(Said(record.name, record.levelno, record.getMessage()))
+
+    def send(self, message: object) -> None:
+        with self._sending:
+            self._pipe.send(message)
 
 
 def work(pipe: Connection) -> None:
@@ -58,6 +68,7 @@ def work(pipe: Connection) -> None:
     stop.guard(ear.check)
     threading.Thread(target=ear.listen, args=(pipe, stop), daemon=True).start()
     voice = _Voice(pipe)
+    logging.getLogger().addHandler(voice)
     last = LastWord(Requests(), RateHistory(1.0, (), ()), None)
     try:
         with Portal() as portal:
@@ -82,8 +93,8 @@ def work(pipe: Connection) -> None:
     except BaseException as error:  # noqa: BLE001 - the run raises it
         last = LastWord(last.requests, last.rates, error)
     with contextlib.suppress(OSError):  # nobody listens any more: the run has ended
-        voice.flush()
-        pipe.send(last)
+        voice.flush_outcomes()
+        voice.send(last)
 
 
 class _Ear:
@@ -113,8 +124,6 @@ class _Ear:
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    # Warnings and errors go to the stderr that the run has; what a run says at length it says itself.
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     gc.set_threshold(50_000, 20, 100)  # as the command line does
     work(Connection(int(sys.argv[1])))
 

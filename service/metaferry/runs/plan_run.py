@@ -37,6 +37,7 @@ from metaferry.planning.formats import (
 )
 from metaferry.planning.sql import quote_text
 from metaferry.progress import Progress, Silent, Stop
+from metaferry.runid import during
 from metaferry.runs.kept_plan import PLAN, check_plan, fetch, plan_location, read_plan
 from metaferry.runs.leased import RunLease
 from metaferry.runs.markers import Markers, rows_to_do
@@ -78,6 +79,7 @@ class PlanRun:
             self.place = f"{self.folder.url.rstrip('/')}/{PLAN}"
             self.plan: KeptPlan = read_plan(self.folder, self.portal)
             check_plan(self.plan, job, self.place)
+            opening.enter_context(during(self.plan.plan_id))
             self.lightly = self.storages.at(job.lightly_location)
             self.state = State.of(job, self.storages, self.portal)
             self.markers = Markers(self.plan, self.state)

@@ -32,6 +32,7 @@ from metaferry.planning.formats import (
 from metaferry.planning.match import Video
 from metaferry.planning.rejects import count_rejects
 from metaferry.progress import Progress, Silent, Stop, Stopping
+from metaferry.runid import during
 from metaferry.runs.divided import sync_plan
 from metaferry.runs.gather import gather
 from metaferry.runs.kept_plan import plan_location, write_plan
@@ -128,6 +129,7 @@ def _run(
     report.job_digest = job.digest()
     report.started = started.isoformat(timespec="seconds")
     with (
+        during(report.run_id),
         Portal() as portal,
         Storages(job, portal, world) as storages,
         open_database(memory_limit=job.memory_limit, scratch=job.scratch) as database,

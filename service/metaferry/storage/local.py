@@ -176,6 +176,7 @@ class LocalAdapter:
     def _names(self, folder: str, start: str) -> Iterator[str]:
         """The names of one folder that begin with `start`; a folder's name ends with a slash."""
         names: list[str] = []
+        left_out = 0
         try:
             with os.scandir(folder) as found:
                 for item in found:
@@ -183,13 +184,16 @@ class LocalAdapter:
                         self._left_behind.add(item.path)
                         continue
                     if not _is_utf8(item.name):
-                        log.warning("%s: a file whose name is not UTF-8 is left out", self._url)
+                        left_out += 1
                         continue
                     name = item.name + "/" if _is_folder(item) else item.name
                     if name.startswith(start):
                         names.append(name)
         except FileNotFoundError:  # deleted since its parent was read: it is not there
             return iter(())
+        if left_out:
+            at = os.path.relpath(folder, self._root)
+            log.warning("%s: left out in %r: names that are not UTF-8, %d of them", self._url, at, left_out)
         names.sort()
         return iter(names)
 
@@ -308,15 +312,18 @@ class LocalAdapter:
             return  # gone is gone, whatever it was
 
     def _remove_left_behind(self) -> None:
+        removed = 0
         while self._left_behind:
             try:
                 name = self._left_behind.pop()
             except KeyError:  # another thread was faster
-                return
+                break
             with contextlib.suppress(FileNotFoundError):
                 if is_stale(name, os.lstat(name).st_mtime, self._clock()):
                     os.unlink(name)
-                    log.info("%s: removed a temporary file that an earlier run left behind", self._url)
+                    removed += 1
+        if removed:
+            log.info("%s: removed %d temporary files that an earlier run left behind", self._url, removed)
 
 
 def _time_of_day() -> float:

@@ -213,7 +213,7 @@ class Retrying:
             settled = await self._settled(path, data)
             if settled is None:
                 raise
-            log.info("%s: the answer to a put of %r was lost; it is in place", self.url, path)
+            log.debug("%s: the answer to a put of %r was lost; it is in place", self.url, path)
             stamp = settled
         with self._counting:
             self._requests.bytes_written += len(data)

@@ -292,7 +292,7 @@ def _delimiter(header: bytes, url: str) -> str:
     best = max(";\t|", key=lambda mark: header.count(mark.encode()))
     if best.encode() not in header:
         return ","  # a table of one column
-    log.info("%s: cells are separated by %r, as in the header line", url, best)
+    log.debug("%s: cells are separated by %r, as in the header line", url, best)
     return best
 
 

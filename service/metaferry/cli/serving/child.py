@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,7 @@ class Order:
     """What a run is told; it goes through a pipe, since a `--set` may hold a secret."""
 
     job: str
-    sets: tuple[str, ...]
+    sets: tuple[str, ...] = field(repr=False)
     quiet: bool
     verbose: int
     log_format: str

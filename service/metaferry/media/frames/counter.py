@@ -100,7 +100,7 @@ class Counter:
             try:
                 return size, token, self._probe(path, size, token)
             except Changed:
-                log.info("%s was replaced since it was listed; the newer version is counted", path)
+                log.debug("%s was replaced since it was listed; the newer version is counted", path)
                 return self._ask_and_probe(path, CHANGED)
         except Changed:
             reason = "changed: it is replaced again and again"
