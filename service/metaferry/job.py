@@ -585,6 +585,15 @@ class Job(_Model):
             options |= self.storage.get(name, {})
         return options | self.storage.get(scheme, {}) | location.options
 
+    def with_storage(self, options: Mapping[str, Mapping[str, Any]]) -> Self:
+        """The same job with fsspec options, by scheme, over those that it has; mappings are merged."""
+        storage = dict(self.storage)
+        for scheme, given in options.items():
+            family = next((names for names in ALIASES if scheme in names), frozenset({scheme}))
+            for name in {scheme} | (family & storage.keys()):
+                storage[name] = _merged(storage.get(name, {}), given)
+        return self.model_copy(update={"storage": storage})
+
     def digest(self) -> str:
         """SHA-256 (hex) over what decides the documents: where, which tables, which mapping, schema, policy.
 
@@ -614,3 +623,12 @@ class Job(_Model):
             options = {**client, **options}
         named = {name: str(options[name]) for name in _ADDRESSING if options.get(name) is not None}
         return {"url": location.shown.rstrip("/"), **named}
+
+
+def _merged(first: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merged(first[key], over[key])
+        for key in first.keys() & over.keys()
+        if isinstance(first[key], Mapping) and isinstance(over[key], Mapping)
+    }
+    return {**first, **over, **both}

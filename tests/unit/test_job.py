@@ -242,3 +242,23 @@ def test_relative_paths_are_below_the_base(tmp_path: Path) -> None:
         "file:///abs/t.csv",
     ]
     assert (made.schema_, made.scratch) == (f"{here}/schema.json", f"{here}/tmp")
+
+
+def test_options_of_a_caller_lie_over_those_of_the_job() -> None:
+    job = Job.from_mapping(
+        {
+            "input": "s3a://bucket/data",
+            "sources": [{"table": "/t.parquet"}],
+            "storage": {
+                "s3a": {"key": "old", "anon": False, "client_kwargs": {"region_name": "r", "verify": True}}
+            },
+        }
+    )
+    more = job.with_storage({"s3": {"key": "new", "client_kwargs": {"verify": False}}})
+    assert more.storage_options(more.input) == {
+        "key": "new",
+        "anon": False,
+        "client_kwargs": {"region_name": "r", "verify": False},
+    }
+    assert job.storage_options(job.input)["key"] == "old"
+    assert more.digest() == job.digest()

@@ -1,0 +1,37 @@
+"""Operators for Airflow 2.11 and 3: a sync, and a backfill divided among mapped tasks.
+
+    from metaferry.airflow import MetaferrySyncOperator
+
+    MetaferrySyncOperator(task_id="sync", job="/opt/airflow/jobs/fleet.yaml", aws_conn_id="aws_fleet")
+
+Importing this loads Airflow and nothing heavy of metaferry's: tables, media and buckets are touched
+when a task runs, never when a DAG is parsed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from metaferry.airflow.operators import (
+        MetaferryFinishOperator,
+        MetaferryPlanOperator,
+        MetaferryShardOperator,
+        MetaferrySyncOperator,
+    )
+
+__all__ = [
+    "MetaferryFinishOperator",
+    "MetaferryPlanOperator",
+    "MetaferryShardOperator",
+    "MetaferrySyncOperator",
+]
+
+_OPERATORS: Final = "metaferry.airflow.operators"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_OPERATORS), name)

@@ -1,0 +1,265 @@
+"""The operators: a sync, and the three parts of a backfill that is divided among mapped tasks.
+
+Thin: each makes the job, calls one function of the library and turns its report into XCom, asset
+events and, where something is wrong, Airflow's exceptions. A fault that another attempt cannot mend
+(job file, safety limit) fails the task for good; anything else may be retried, and a retry does
+what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from metaferry.airflow.running import Task, counts, in_a_task, summary
+from metaferry.airflow.versions import (
+    AirflowException,
+    AirflowFailException,
+    Asset,
+    AssetAlias,
+    BaseHook,
+    BaseOperator,
+)
+from metaferry.errors import MetaferryError, SafetyStop, UsageError
+from metaferry.progress import Stop
+
+if TYPE_CHECKING:
+    from metaferry.job import Job
+    from metaferry.planning.formats import Report
+
+#: Airflow's `max_map_length`: tasks that one `expand` may make, unless it is configured otherwise.
+MOST_GROUPS: Final = 1024
+
+
+class _Operator(BaseOperator):
+    """What all of them have in common.
+
+    job: the path of a job file as the worker sees it, or its mapping (relative paths: to the worker's
+    working directory). overrides: `key=value` over it, as `--set`. aws_conn_id, gcp_conn_id,
+    azure_conn_id: connections whose credentials become the job's options for `s3`, `gs` and `az`, over
+    those that it has; one that does not exist, or has a field that cannot be translated, fails the task.
+    """
+
+    template_fields: Sequence[str] = (
+        "job",
+        "overrides",
+        "aws_conn_id",
+        "gcp_conn_id",
+        "azure_conn_id",
+    )
+    template_fields_renderers = {"job": "yaml", "overrides": "json"}  # noqa: RUF012 - Airflow's own shape
+    ui_color = "#d5e8d4"
+
+    def __init__(
+        self,
+        *,
+        job: str | Mapping[str, Any],
+        overrides: Sequence[str] = (),
+        aws_conn_id: str | None = None,
+        gcp_conn_id: str | None = None,
+        azure_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self.overrides = overrides
+        self.aws_conn_id = aws_conn_id
+        self.gcp_conn_id = gcp_conn_id
+        self.azure_conn_id = azure_conn_id
+        self._task: Task[Report] | None = None
+
+    def on_kill(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _run(self, call: Callable[[Job, Stop], Report]) -> Report:
+        """One call of the library; the report of a task that may go on."""
+        try:
+            job = self._read_job()
+            self._task = Task(lambda stop: call(job, stop))
+            report = self._task.run()
+        except (UsageError, SafetyStop) as error:
+            raise AirflowFailException(_said(error)) from None
+        except MetaferryError as error:
+            raise AirflowException(_said(error)) from None
+        finally:
+            self._task = None
+        self._check(report)
+        return report
+
+    def _check(self, report: Report) -> None:
+        documents = report.documents
+        self.log.info(
+            "metaferry %s: %d created, %d updated, %d kept, %d deleted; %d rows rejected; report: %s",
+            report.run_id,
+            documents.create,
+            documents.update,
+            documents.keep,
+            documents.delete,
+            report.rejected,
+            report.report_url or "none",
+        )
+        for code, count in sorted(report.findings.items()):
+            self.log.info("metaferry finding %s: %d", code, count)
+        if report.exit_code == SafetyStop.exit_code:
+            raise AirflowFailException(f"nothing was written: {report.stopped}. {report.advice}")
+        if report.exit_code >= 128:
+            raise AirflowException(report.stopped or "interrupted")
+        not_written = documents.failed + documents.conflict
+        if report.exit_code != 0 and (not_written or report.exit_code != 3 or not report.rejected):
+            raise AirflowException(
+                f"{not_written} documents could not be written; schema.json is held back. "
+                f"A retry does exactly those. Report: {report.report_url or report.run_id}"
+            )
+
+    def _read_job(self) -> Job:
+        from metaferry.job import Job
+
+        overrides = [self.overrides] if isinstance(self.overrides, str) else list(self.overrides)
+        if isinstance(self.job, Mapping):
+            job = Job.from_mapping(self.job, overrides=overrides)
+        else:
+            job = Job.load(self.job, overrides)
+        return in_a_task(self._with_connections(job))
+
+    def _with_connections(self, job: Job) -> Job:
+        from metaferry.airflow.connections import storage_options
+
+        names = {"s3": self.aws_conn_id, "gs": self.gcp_conn_id, "az": self.azure_conn_id}
+        given = {
+            scheme: storage_options(BaseHook.get_connection(name), scheme)
+            for scheme, name in names.items()
+            if name
+        }
+        return job.with_storage(given) if given else job
+
+    def _tell_assets(self, context: Any, report: Report) -> None:
+        """Counts for the events of this task's outlets."""
+        for outlet in self.outlets or ():
+            if isinstance(outlet, AssetAlias):
+                context["outlet_events"][outlet].add(Asset(report.lightly), extra=counts(report))
+            elif isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra.update(counts(report))
+
+
+class MetaferrySyncOperator(_Operator):
+    """Makes the documents what the tables say; the report, without its examples, is its XCom.
+
+    prefix, limit: as of `metaferry.sync`. fail_on_rejects: rows that were rejected within
+    `policy.max_rejects` fail the task; the documents of the others are written all the same. Outlets
+    get the counts of the run in `extra`; an AssetAlias becomes the URL of the Lightly datasource.
+    """
+
+    template_fields: Sequence[str] = (*_Operator.template_fields, "prefix")
+
+    def __init__(
+        self,
+        *,
+        prefix: str = "",
+        limit: int | None = None,
+        fail_on_rejects: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.prefix = prefix
+        self.limit = limit
+        self.fail_on_rejects = fail_on_rejects
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        from metaferry import sync
+
+        report = self._run(lambda job, stop: sync(job, prefix=self.prefix, limit=self.limit, stop=stop))
+        self._tell_assets(context, report)
+        if self.fail_on_rejects and report.rejected:
+            raise AirflowFailException(f"{report.rejected} rows were rejected: {report.rejects_url}")
+        return summary(report)
+
+
+class MetaferryPlanOperator(_Operator):
+    """Keeps the plan of a backfill at `out`, and divides it: one mapping for each mapped task.
+
+    out: a folder or its URL; use `{{ run_id }}` or the like, so that each DAG run has its own. groups:
+    mapped tasks at most, each with its shards. shards: at least so many, default one for 50,000
+    documents. The XCom is for `MetaferryShardOperator.partial(…).expand_kwargs(…)`; the report is the
+    XCom `report`. A plan that a safety limit stopped fails the task for good.
+    """
+
+    template_fields: Sequence[str] = (*_Operator.template_fields, "out", "prefix")
+
+    def __init__(
+        self,
+        *,
+        out: str,
+        groups: int = 16,
+        shards: int | None = None,
+        prefix: str = "",
+        limit: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not 1 <= groups <= MOST_GROUPS:
+            raise ValueError(f"groups should be 1 to {MOST_GROUPS}, is {groups}")
+        self.out = out
+        self.groups = groups
+        self.shards = shards
+        self.prefix = prefix
+        self.limit = limit
+
+    def execute(self, context: Any) -> list[dict[str, Any]]:
+        from metaferry import plan
+
+        report = self._run(
+            lambda job, stop: plan(
+                job, prefix=self.prefix, limit=self.limit, out=self.out, shards=self.shards or self.groups
+            )
+        )
+        context["ti"].xcom_push(key="report", value=summary(report))
+        groups = max(1, min(self.groups, report.shards))
+        return [{"plan": self.out, "shard_index": index, "num_shards": groups} for index in range(groups)]
+
+
+class MetaferryShardOperator(_Operator):
+    """Writes the shards `s` of a kept plan for which `s % num_shards == shard_index`."""
+
+    template_fields: Sequence[str] = (*_Operator.template_fields, "plan")
+
+    def __init__(self, *, plan: str, shard_index: int, num_shards: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+        self.shard_index = shard_index
+        self.num_shards = num_shards
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        from metaferry import sync
+
+        report = self._run(
+            lambda job, stop: sync(
+                job, plan=self.plan, shard_index=self.shard_index, num_shards=self.num_shards, stop=stop
+            )
+        )
+        return summary(report)
+
+
+class MetaferryFinishOperator(_Operator):
+    """Ends a backfill: fails, naming them, while shards of the plan are missing; then schema.json.
+
+    What is there is compared with the plan, never with the tasks that succeeded: Airflow leaves failed
+    ones out of a reduction without a word. Outlets as of `MetaferrySyncOperator`.
+    """
+
+    template_fields: Sequence[str] = (*_Operator.template_fields, "plan")
+
+    def __init__(self, *, plan: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        from metaferry import finish
+
+        report = self._run(lambda job, stop: finish(self.plan, job=job, stop=stop))
+        self._tell_assets(context, report)
+        return summary(report)
+
+
+def _said(error: MetaferryError) -> str:
+    return f"{error.message}. {error.advice}" if error.advice else error.message

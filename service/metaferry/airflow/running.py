@@ -1,0 +1,92 @@
+"""A call of the library inside an Airflow task: cancelled by a signal, drained in time, told as a dict.
+
+Airflow 3 sends SIGTERM, which calls `on_kill` in the main thread, and SIGKILL five seconds later;
+Airflow 2 raises an error out of the signal handler, wherever the main thread is. So the work goes on
+in a thread of its own, and the main thread does nothing but wait, drain and pass the outcome on.
+Nothing here imports Airflow.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from metaferry.progress import Stop
+
+if TYPE_CHECKING:
+    from metaferry.job import Job
+    from metaferry.planning.formats import Report
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: Seconds that what is under way gets after a signal, and until nobody waits for it any more. Airflow 3
+#: kills five seconds after its SIGTERM.
+GRACE: Final = 3.5
+_PATIENCE: Final = 4.5
+
+
+class Task(Generic[T]):
+    """One call of `work`, which looks at `stop`. `run` in the main thread; `cancel` from anywhere."""
+
+    def __init__(self, work: Callable[[Stop], T]) -> None:
+        self._work = work
+        self.stop = Stop()
+        self._done = threading.Event()
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+
+    def run(self) -> T:
+        """What `work` returns or raises. When the wait itself ends by an error, drains and raises that."""
+        # A daemon: what does not end in time must not hold the process, which is killed anyway.
+        threading.Thread(target=self._serve, name="metaferry-task", daemon=True).start()
+        try:
+            self._done.wait()
+        except BaseException:
+            self.cancel()
+            if not self._done.wait(_PATIENCE):
+                log.warning("what was under way did not end within %.1f s and is given up", _PATIENCE)
+            raise
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+    def cancel(self) -> None:
+        """Nothing new is begun from here on; what is under way ends within `GRACE`."""
+        self.stop.request(signal.SIGTERM)
+
+    def _serve(self) -> None:
+        try:
+            self._result.append(self._work(self.stop))
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            self._error = error
+        finally:
+            self._done.set()
+
+
+def in_a_task(job: Job) -> Job:
+    """The same job, with no longer a grace than Airflow gives a task that it ends."""
+    return job.model_copy(update={"grace": min(job.grace, GRACE)})
+
+
+def summary(report: Report) -> dict[str, Any]:
+    """The report without examples and rates: small, plain values for XCom, and nothing secret."""
+    shown = report.to_dict()
+    for name in ("examples", "finding_examples", "rate"):
+        del shown[name]
+    return shown
+
+
+def counts(report: Report) -> dict[str, Any]:
+    """What an asset's event says of the run that made it."""
+    documents = report.to_dict()["documents"]
+    return {
+        "run_id": report.run_id,
+        "report": report.report_url,
+        "documents": documents,
+        "media": report.to_dict()["media"],
+        "rejected": report.rejected,
+    }

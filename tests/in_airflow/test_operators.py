@@ -1,0 +1,199 @@
+"""The operators one by one: what fails for good, what may be retried, and what never gets out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaferry.airflow import (
+    MetaferryFinishOperator,
+    MetaferryPlanOperator,
+    MetaferryShardOperator,
+    MetaferrySyncOperator,
+)
+from metaferry.airflow.versions import AirflowException, AirflowFailException
+
+HEAVY = {"duckdb", "pyarrow", "s3fs", "gcsfs", "adlfs", "obstore", "av", "aiobotocore", "metaferry.job"}
+
+
+class Pushed:
+    """What an operator needs of its task instance."""
+
+    def __init__(self) -> None:
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+
+def context() -> dict[str, Any]:
+    return {"ti": Pushed(), "outlet_events": {}}
+
+
+def sync(site: Any, **more: Any) -> MetaferrySyncOperator:
+    given = {"job": str(site.job), "aws_conn_id": "aws_fleet", **more}
+    return MetaferrySyncOperator(task_id="sync", **given)
+
+
+def test_the_report_is_plain_and_holds_no_secret(site: Any, secret: str) -> None:
+    report = sync(site).execute(context())
+    text = json.dumps(report)
+    assert report["documents"]["create"] == site.count
+    assert secret not in text
+    assert json.loads(text) == report or json.loads(text)["documents"] == report["documents"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_connection_that_is_missing_ends_it_before_anything(
+    site: Any, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    operator = sync(site, aws_conn_id="aws_fleet" if known else "aws_nobody")
+    if known:
+        monkeypatch.delenv("AIRFLOW_CONN_AWS_FLEET")
+    site.s3.clear()
+    with pytest.raises(Exception, match=operator.aws_conn_id) as caught:
+        operator.execute(context())
+    assert "NotFound" in type(caught.value).__name__
+    assert site.s3.log() == []
+
+
+def test_a_field_that_cannot_be_translated_is_named(
+    site: Any, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    given = json.loads(site.connection)
+    given["extra"]["role_arn"] = f"arn:{secret}"
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_FLEET", json.dumps(given))
+    with pytest.raises(AirflowFailException, match="role_arn") as caught:
+        sync(site).execute(context())
+    assert secret not in str(caught.value)
+
+
+def test_a_job_as_a_mapping_and_its_overrides(site: Any) -> None:
+    job = json.loads(site.job.read_text())
+    report = sync(site, job=job, overrides=["policy.max_rejects=7"], prefix="day-1/").execute(context())
+    assert 0 < report["documents"]["create"] < site.count
+
+
+def test_a_wrong_job_fails_for_good(site: Any) -> None:
+    with pytest.raises(AirflowFailException, match="sauces"):
+        sync(site, job={"input": "s3://x", "sauces": []}).execute(context())
+
+
+def test_a_safety_limit_fails_for_good(site: Any) -> None:
+    spoil(site)
+    with pytest.raises(AirflowFailException, match="nothing was written"):
+        sync(site).execute(context())
+    assert site.written() == 0
+
+
+def test_rejected_rows_are_a_failure_only_where_that_is_asked_for(site: Any) -> None:
+    spoil(site)
+    allowed = {"overrides": ["policy.max_rejects=10"]}
+    assert sync(site, **allowed).execute(context())["exit_code"] == 3
+    with pytest.raises(AirflowFailException, match=r"rejects\.parquet"):
+        sync(site, fail_on_rejects=True, **allowed).execute(context())
+
+
+def spoil(site: Any) -> None:
+    """One row of the table names a frame of an image, which has none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(site.table)
+    names = table["file_name"].to_pylist()
+    double = pa.table({"file_name": [names[0]], "scene": ["twice"], "speed": [0]}).cast(table.schema)
+    pq.write_table(pa.concat_tables([table, double]), site.table)
+
+
+def test_another_run_holds_the_lease(site: Any) -> None:
+    from metaferry import Job, Stop
+    from metaferry import sync as plain_sync
+
+    site.s3.set(latency_ms=100)
+    stop = Stop()
+    job = Job.load(site.job, ["concurrency=4"]).with_storage({"s3": site.s3.options})
+    other = threading.Thread(target=plain_sync, args=(job,), kwargs={"stop": stop})
+    other.start()
+    try:
+        until(lambda: site.written() >= 20)
+        with pytest.raises(AirflowException, match="lease") as caught:
+            sync(site, overrides=["lease_wait=0"]).execute(context())
+        assert not isinstance(caught.value, AirflowFailException)  # a retry may find it free
+    finally:
+        stop.request()
+        other.join(60)
+
+
+def test_a_task_that_is_killed_drains_and_its_retry_does_the_rest(site: Any) -> None:
+    site.s3.set(latency_ms=100)
+    operator = sync(site, overrides=["concurrency=4"])
+
+    def kill() -> None:
+        until(lambda: site.written() >= 20)
+        operator.on_kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(AirflowException, match="interrupted"):
+        operator.execute(context())
+    killer.join(60)
+    assert 20 <= site.written() < site.count
+    site.s3.set(latency_ms=0)
+    assert sync(site).execute(context())["documents"]["keep"] >= 20
+    assert site.written() == site.count + 1  # and schema.json
+    assert sync(site).execute(context())["documents"]["keep"] == site.count
+
+
+def until(condition: Any) -> None:
+    moment = threading.Event()
+    for _ in range(6000):
+        if condition():
+            return
+        moment.wait(0.01)
+    raise AssertionError("it never came to that")
+
+
+def test_finish_names_the_shards_that_are_missing(site: Any) -> None:
+    given = {"job": str(site.job), "aws_conn_id": "aws_fleet"}
+    out = f"s3://{site.bucket}/plans/one"
+    here = context()
+    groups = MetaferryPlanOperator(task_id="plan", out=out, groups=3, **given).execute(here)
+    assert groups == [{"plan": out, "shard_index": n, "num_shards": 3} for n in range(3)]
+    assert here["ti"].xcoms["report"]["documents"]["create"] == site.count
+    for group in groups[:2]:
+        MetaferryShardOperator(task_id="write", **given, **group).execute(context())
+    finish = MetaferryFinishOperator(task_id="finish", plan=out, **given)
+    with pytest.raises(AirflowException, match=r"\b2\b"):
+        finish.execute(context())
+    assert "data/.lightly/metadata/schema.json" not in site.tree()
+    MetaferryShardOperator(task_id="write", **given, **groups[2]).execute(context())
+    assert finish.execute(context())["documents"]["create"] == site.count
+    assert site.tree().keys() >= {"data/.lightly/metadata/schema.json"}
+
+
+def test_more_groups_than_a_map_may_have() -> None:
+    with pytest.raises(ValueError, match="1024"):
+        MetaferryPlanOperator(task_id="plan", job="x", out="y", groups=1025)
+
+
+@pytest.mark.parametrize("name", ["metaferry_sync", "metaferry_backfill"])
+def test_parsing_a_dag_loads_nothing_heavy(examples: Path, name: str) -> None:
+    file = str(examples / f"{name}.py")
+    code = f"import runpy, sys, json; runpy.run_path({file!r}); print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert HEAVY & set(json.loads(done.stdout.splitlines()[-1])) == set()
+
+
+def test_airflow_knows_the_provider() -> None:
+    code = (
+        "from airflow.providers_manager import ProvidersManager as P; "
+        "print('found', P().providers['metaferry'].version)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "found 0.1.0" in done.stdout, done.stderr[-2000:]

@@ -1,0 +1,84 @@
+"""A call inside a task: what it returns and raises, and how it ends when the task is ended."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from metaferry.airflow import running
+from metaferry.airflow.running import Task
+from metaferry.progress import Stop
+
+
+def test_it_returns_what_the_work_returns() -> None:
+    assert Task(lambda stop: 7).run() == 7
+
+
+def test_it_raises_what_the_work_raises() -> None:
+    def work(stop: Stop) -> None:
+        raise LookupError("gone")
+
+    with pytest.raises(LookupError, match="gone"):
+        Task(work).run()
+
+
+def test_cancelled_from_elsewhere_it_drains_and_returns() -> None:
+    begun = threading.Event()
+
+    def work(stop: Stop) -> int | None:
+        ended = threading.Event()
+        stop.listen(ended.set)
+        begun.set()
+        assert ended.wait(30)
+        return stop.signal
+
+    task = Task(work)
+    killer = threading.Thread(target=lambda: (begun.wait(30), task.cancel()))
+    killer.start()
+    assert task.run() == 15
+    killer.join()
+
+
+class _Interrupting(threading.Event):
+    """Airflow 2 raises out of its signal handler, wherever the main thread is: here, in the first wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        if len(self.waits) == 1:
+            raise KeyboardInterrupt
+        return super().wait(timeout)
+
+
+def test_an_error_out_of_the_wait_drains_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    drained = threading.Event()
+
+    def work(stop: Stop) -> None:
+        ended = threading.Event()
+        stop.listen(ended.set)
+        assert ended.wait(30)
+        drained.set()
+
+    task = Task(work)
+    monkeypatch.setattr(task, "_done", interrupting := _Interrupting())
+    with pytest.raises(KeyboardInterrupt):
+        task.run()
+    assert drained.is_set()
+    assert interrupting.waits == [None, running._PATIENCE]
+
+
+def test_what_does_not_end_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    free = threading.Event()
+    task = Task(lambda stop: free.wait(30))
+    monkeypatch.setattr(task, "_done", _Interrupting())
+    monkeypatch.setattr(running, "_PATIENCE", 0.01)
+    with pytest.raises(KeyboardInterrupt):
+        task.run()
+    assert "given up" in caplog.text
+    free.set()
