@@ -13,7 +13,8 @@ import base64
 import binascii
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -94,14 +95,16 @@ class GcsAdapter:
             wanted["startOffset"] = self._prefix + start_after + "\0"
         if cursor is not None:
             wanted["pageToken"] = cursor
-        answer = json.loads((await self._call("GET", "b/{}/o", "list", prefix, params=wanted)).body)
+        answer = await self._call("GET", "b/{}/o", "list", prefix, params=wanted)
         skip = len(self._prefix)
-        entries = [
-            _entry(item["name"][skip:], item)
-            for item in answer.get("items", ())
-            if not is_marker(item["name"][skip:], int(item["size"]))
-        ]
-        return Page(entries, answer.get("nextPageToken") or None)
+        with self._understood("list", prefix):
+            page = json.loads(answer.body)
+            entries = [
+                _entry(item["name"][skip:], item)
+                for item in page.get("items", ())
+                if not is_marker(item["name"][skip:], int(item["size"]))
+            ]
+            return Page(entries, page.get("nextPageToken") or None)
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
@@ -148,10 +151,13 @@ class GcsAdapter:
             if isinstance(error, NotFound) and error.path and isinstance(only_if, str):
                 raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
             raise
-        stored = json.loads(answer.body)
-        if "md5Hash" in stored and _hex(stored["md5Hash"]) != md5:
+        with self._understood("put", path):
+            stored = json.loads(answer.body)
+            found, token = stored.get("md5Hash"), str(stored["generation"])
+            same = found is None or _hex(found) == md5
+        if not same:
             raise self._error(Failure(kind=Corrupt, code="md5Hash"), "put", path)
-        return Stamp(str(stored["generation"]), md5)
+        return Stamp(token, md5)
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         if only_if is ABSENT:
@@ -185,8 +191,18 @@ class GcsAdapter:
     async def _nothing(self, path: str, version: str | None) -> Blob:
         """The answer to an empty range: no bytes, but which version and how large it is."""
         params = {"fields": "size,generation"} | ({} if version is None else {"ifGenerationMatch": version})
-        found = json.loads((await self._call("GET", "b/{}/o/{}", "read", path, params=params)).body)
-        return Blob(b"", str(found["generation"]), int(found["size"]))
+        answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params)
+        with self._understood("read", path):
+            found = json.loads(answer.body)
+            return Blob(b"", str(found["generation"]), int(found["size"]))
+
+    @contextmanager
+    def _understood(self, operation: Operation, path: str) -> Iterator[None]:
+        """What somebody in between answers, a proxy or a login page, is no answer of the store."""
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise self._error(Failure(code="BadAnswer", kind=Corrupt), operation, path) from None
 
     def _verify(self, path: str, data: bytes, headers: Mapping[str, str]) -> None:
         """The whole object against the store's own MD5: nothing else would notice a flipped byte."""
