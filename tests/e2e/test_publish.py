@@ -225,3 +225,27 @@ def test_the_job_shows_no_credentials_of_its_targets() -> None:
     assert "https://gateway/" in repr(job)
     assert job.label == "s3://bucket/data"
     assert job.digest() == job.model_copy(update={"metrics": type(job.metrics)()}).digest()
+
+
+def test_a_kept_plan_is_told_of_at_its_end(world: World) -> None:
+    """Shares send nothing, since they would take each other's place; whoever ends the plan does."""
+    with gateway() as at:
+        metrics(world, gateway=at.url.replace("//", "//me:${GATEWAY_PASSWORD}@"))
+        secret = {"GATEWAY_PASSWORD": PASSWORD}
+        assert world.run("plan", "job.yaml", "--out", "plan", environment=secret).code == 0
+        share = ("--num-shards", "1", "--shard-index", "0")
+        assert world.run("sync", "job.yaml", "--plan", "plan", *share, environment=secret).code == 0
+        assert at.asked == []
+        finished = world.run("finish", "plan", environment=secret)
+        assert finished.code == 0, finished
+        assert value(pushed(at), "metaferry_last_run_documents", action="create") == 2
+        assert value(pushed(at), "metaferry_last_run_exit_code") == 0
+        assert "Authorization" in at.asked[0][2]
+        assert PASSWORD not in (world.root / "plan/plan.json").read_text()
+        # The same in one go, and one that fails.
+        assert world.run("plan", "job.yaml", "--out", "plan2", environment=secret).code == 0
+        assert world.run("sync", "job.yaml", "--plan", "plan2", environment=secret).code == 0
+        assert value(pushed(at), "metaferry_last_run_documents", action="keep") == 2
+        assert world.run("sync", "job.yaml", "--plan", "nothing", environment=secret).code == 2
+        assert value(pushed(at), "metaferry_last_run_exit_code") == 2
+        assert len(at.asked) == 3

@@ -88,6 +88,12 @@ class World:
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Ran:
         """`metaferry …` in the root, in this process: its `main`, its streams, its exit code."""
+        return Ran(*self.run_roughly(*arguments, environment=environment))
+
+    def run_roughly(
+        self, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> tuple[int, str, str]:
+        """The same where a traceback is what is looked at: code, stdout, stderr."""
         out, err = _stream(), _stream()
         with (
             contextlib.chdir(self.root),
@@ -104,7 +110,7 @@ class World:
             except SystemExit as ended:
                 code = ended.code
         assert isinstance(code, int)
-        return Ran(code, _text(out), _text(err))
+        return code, _text(out), _text(err)
 
     def run_process(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Ran:
         """The same as a process of its own."""
