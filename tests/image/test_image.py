@@ -27,7 +27,7 @@ import importlib.util, json, os, pathlib, shutil
 tools = ("pip", "pip3", "gcc", "cc", "make", "git", "curl", "wget")
 modules = ("pip", "ensurepip", "setuptools", "hatchling")
 places = ("/", "/work", "/opt/metaferry", "/usr", "/etc", "/home", "/var/tmp", "/tmp")
-files = [path for path in pathlib.Path("/opt").rglob("*") if path.is_file()]
+files = [path for top in ("/opt", "/usr") for path in pathlib.Path(top).rglob("*") if path.is_file()]
 print(json.dumps({
     "uid": os.getuid(),
     "first": pathlib.Path("/proc/1/comm").read_text().strip(),
