@@ -139,21 +139,32 @@ class GcsServer:
         if "pageToken" in query:
             start = base64.urlsafe_b64decode(query["pageToken"]) + b"\0"
         end = query.get("endOffset", "").encode()
+        delimiter = query.get("delimiter", "").encode()
+        folders: list[bytes] = []
         keys = sorted(key.encode() for key in objects)
         names: list[bytes] = []
         more = False
         for key in keys[bisect_left(keys, start) :]:
             if not key.startswith(prefix) or (end and key >= end):
                 break
-            if len(names) == int(query.get("maxResults", "1000")):
+            head, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else (b"", b"", b"")
+            if found and folders[-1:] == [prefix + head + found]:
+                continue
+            if len(names) + len(folders) == int(query.get("maxResults", "1000")):
                 more = True
                 break
-            names.append(key)
+            if found:
+                folders.append(prefix + head + found)
+            else:
+                names.append(key)
         content: dict[str, Any] = {"kind": "storage#objects"}
         if names:
             content["items"] = [_resource(name.decode(), objects[name.decode()]) for name in names]
+        if folders:
+            content["prefixes"] = [folder.decode() for folder in folders]
         if more:
-            content["nextPageToken"] = base64.urlsafe_b64encode(names[-1]).decode()
+            last = max([*names[-1:], *(folder + b"\xff" for folder in folders[-1:])])
+            content["nextPageToken"] = base64.urlsafe_b64encode(last).decode()
         return web.json_response(content)
 
     def _download(self, request: web.BaseRequest, found: _Object) -> web.StreamResponse:

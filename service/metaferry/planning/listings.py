@@ -54,8 +54,15 @@ class Listings:
         self._media_rows = 0
         self._documents: list[Entry] = []
         self.schema: Entry | None = None
-        database.create_like("documents", _DOCUMENTS)
-        database.create_like(
+        self.restart()
+
+    def restart(self) -> None:
+        """Drops what was added: it is all added again."""
+        self._media, self._media_rows, self._documents, self.schema = [], 0, [], None
+        for table in ("documents", "media"):
+            self._database.run(f"DROP TABLE IF EXISTS {table}")
+        self._database.create_like("documents", _DOCUMENTS)
+        self._database.create_like(
             "media", _MEDIA.append(pa.field("target", pa.string())).append(pa.field("refused", pa.bool_()))
         )
 

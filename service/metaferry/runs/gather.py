@@ -7,8 +7,9 @@ at once.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,11 +26,13 @@ from metaferry.planning.formats import MediaCounts
 from metaferry.planning.listings import Listings, listing_prefixes
 from metaferry.progress import Progress
 from metaferry.runs.storages import Storages
-from metaferry.storage.at_once import list_at_once
-from metaferry.storage.contract import Entry
+from metaferry.storage.at_once import Disordered, list_at_once
+from metaferry.storage.contract import Entry, Storage
 from metaferry.storage.portal import Portal
 from metaferry.tables.load import load_source
 from metaferry.tables.model import Loaded
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -74,7 +77,12 @@ def gather(
     if before_listing is not None:
         before_listing()
     listings = Listings(database)
-    _list(job, storages, portal, listings, prefix, progress)
+    try:
+        _list(job, storages, portal, listings, prefix, progress, list_at_once)
+    except Disordered:
+        log.info("a store does not list in the order of bytes: everything is listed again, in one chain")
+        listings.restart()
+        _list(job, storages, portal, listings, prefix, progress, lambda storage, prefix: storage.list(prefix))
     media = listings.finish()
     in_place = None
     if listings.schema is not None:
@@ -105,22 +113,28 @@ def load_sources(
 
 
 def _list(
-    job: Job, storages: Storages, portal: Portal, listings: Listings, prefix: str, progress: Progress
+    job: Job,
+    storages: Storages,
+    portal: Portal,
+    listings: Listings,
+    prefix: str,
+    progress: Progress,
+    pages: Callable[[Storage, str], AsyncIterator[list[Entry]]],
 ) -> None:
     source, lightly = storages.at(job.input), storages.at(job.lightly_location)
     rules_ = MediaFilter(job.media.include, job.media.exclude, prefix)
     media_prefix, document_prefix = listing_prefixes(prefix)
     if source is lightly and not media_prefix:
         progress.phase("Listing media and documents", None)
-        for page in portal.iterate(list_at_once(source)):
+        for page in portal.iterate(pages(source, "")):
             media, documents = split_page(page)
             listings.add_media(rules_.page(media))
             listings.add_documents(documents)
             progress.advance(len(page))
         return
     progress.phase("Listing media and documents", None)
-    media_pages = portal.iterate(list_at_once(source, media_prefix))
-    document_pages = portal.iterate(list_at_once(lightly, document_prefix))
+    media_pages = portal.iterate(pages(source, media_prefix))
+    document_pages = portal.iterate(pages(lightly, document_prefix))
     for is_document, page in _in_turn(media_pages, document_pages):
         if is_document:
             listings.add_documents(page)

@@ -22,7 +22,7 @@ from metaferry.errors import (
     Unsupported,
     UsageError,
 )
-from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
+from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Level, Page, Precondition, Stamp, Traits
 from metaferry.storage.keys import (
     content_type,
     is_addressable,
@@ -101,6 +101,28 @@ class AzureAdapter:
                 if blob.name > after and not is_marker(blob.name[skip:], blob.size)
             ]
             return Page(entries, pages.continuation_token or None)
+
+        return await self._call("list", prefix, work)
+
+    async def list_level(self, prefix: str) -> Level | None:
+        skip = len(self._prefix)
+
+        async def work(container: Any) -> Level | None:
+            from azure.storage.blob.aio import BlobPrefix
+
+            pages = container.walk_blobs(
+                name_starts_with=self._prefix + prefix or None,
+                delimiter="/",
+                results_per_page=self._page_size,
+                **_ONCE,
+            ).by_page()
+            level = Level([], [])
+            async for item in await anext(pages):
+                if isinstance(item, BlobPrefix):
+                    level.folders.append(item.name[skip:])
+                elif not is_marker(item.name[skip:], item.size):
+                    level.entries.append(_entry(item.name[skip:], item))
+            return None if pages.continuation_token else level
 
         return await self._call("list", prefix, work)
 

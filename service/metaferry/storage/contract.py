@@ -102,6 +102,8 @@ class Traits:
         mounted file system it can be the clock of the machine that wrote.
     conditions_vary: some stores behind this protocol take a condition and ignore it, without a word;
         `Retrying.probe_conditions` finds out.
+    start_key: a listing may begin after any string for the price of one that begins at the first key,
+        and is then the rest of the whole. What is built on it notices a store that does otherwise.
     """
 
     listing_md5: bool
@@ -111,6 +113,7 @@ class Traits:
     one_loop: bool = False
     own_clock: bool = False
     conditions_vary: bool = False
+    start_key: bool = False
 
 
 @runtime_checkable

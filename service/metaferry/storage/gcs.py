@@ -29,7 +29,7 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
-from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
+from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Level, Page, Precondition, Stamp, Traits
 from metaferry.storage.keys import (
     LARGE,
     byte_range,
@@ -70,7 +70,9 @@ class GcsAdapter:
         self._url = url
         self._concurrency = concurrency
         self._page_size = page_size if page_size is not None else 1000
-        self._traits = Traits(listing_md5=True, conditional=True, one_loop=True, own_clock=True)
+        self._traits = Traits(
+            listing_md5=True, conditional=True, one_loop=True, own_clock=True, start_key=True
+        )
         self._fs: Any = None
         self._opening = asyncio.Lock()
         self._retired: list[Any] = []
@@ -96,15 +98,32 @@ class GcsAdapter:
         if cursor is not None:
             wanted["pageToken"] = cursor
         answer = await self._call("GET", "b/{}/o", "list", prefix, params=wanted)
+        with self._understood("list", prefix):
+            page = json.loads(answer.body)
+            return Page(self._entries(page), page.get("nextPageToken") or None)
+
+    async def list_level(self, prefix: str) -> Level | None:
+        wanted = {
+            "prefix": self._prefix + prefix,
+            "maxResults": str(self._page_size),
+            "fields": _FIELDS + ",prefixes",
+            "delimiter": "/",
+        }
+        answer = await self._call("GET", "b/{}/o", "list", prefix, params=wanted)
         skip = len(self._prefix)
         with self._understood("list", prefix):
             page = json.loads(answer.body)
-            entries = [
-                _entry(item["name"][skip:], item)
-                for item in page.get("items", ())
-                if not is_marker(item["name"][skip:], int(item["size"]))
-            ]
-            return Page(entries, page.get("nextPageToken") or None)
+            if page.get("nextPageToken"):
+                return None
+            return Level(self._entries(page), [name[skip:] for name in page.get("prefixes", ())])
+
+    def _entries(self, page: Mapping[str, Any]) -> list[Entry]:
+        skip = len(self._prefix)
+        return [
+            _entry(item["name"][skip:], item)
+            for item in page.get("items", ())
+            if not is_marker(item["name"][skip:], int(item["size"]))
+        ]
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None

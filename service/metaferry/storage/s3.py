@@ -68,7 +68,13 @@ class S3Adapter:
         self._concurrency = concurrency
         self._page_size = page_size if page_size is not None else 1000
         traits = Traits(
-            listing_md5=True, conditional=True, one_loop=True, own_clock=True, conditions_vary=True
+            listing_md5=True,
+            conditional=True,
+            one_loop=True,
+            own_clock=True,
+            conditions_vary=True,
+            # Directory buckets list in no order and know no start key.
+            start_key=not bucket.endswith("--x-s3"),
         )
         self._learned = learned or Learned(url, traits)
         self._fs: Any = None
