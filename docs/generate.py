@@ -70,6 +70,7 @@ SECTIONS = (
     ("", "All keys", ""),
     ("Location", "A location: `input`, `lightly`, `state`, `sources[].table`", ""),
     ("MediaRules", "`media`", "media."),
+    ("Inventory", "`media.inventory`", ""),
     ("Source", "`sources[]`", ""),
     ("FrameColumn", "`sources[].frame`", ""),
     ("Policy", "`policy`", "policy."),
@@ -95,8 +96,8 @@ def page() -> str:
         text = " ".join(definition.get("description", "").split())
         if name and text:
             parts.append(f"{text}\n\n")
-        if name in ("Location", "FrameColumn"):
-            short = "url" if name == "Location" else "value"
+        if name in ("Location", "Inventory", "FrameColumn"):
+            short = "value" if name == "FrameColumn" else "url"
             parts.append(f"Written as text, it is `{short}` alone.\n\n")
         parts += _table(definition, definitions, prefix)
     return "".join(parts)
@@ -134,6 +135,7 @@ def _kind(value: dict[str, Any], definitions: dict[str, Any]) -> str:
         name = value["$ref"].rpartition("/")[2]
         return {
             "Location": "URL, or {url, options}",
+            "Inventory": "URL, or {url, options, max_age}",
             "FrameColumn": "expression, or {value, base}",
             "Infer": "`infer`",
             "SchemaEntry": "entries",

@@ -6,6 +6,7 @@ A caller who catches :class:`MetaferryError` catches all of them. The tree::
     ├── UsageError                     2    the call itself cannot be understood
     │   └── JobError                   2    the job file, with the place in it
     ├── SchemaError                    1    a schema.json that is not one, with line and column
+    ├── ScratchFull                    1    the disk of the scratch folder has no room left
     ├── SafetyStop                     5    a limit of the policy stopped the run before its first write
     ├── ShardsMissing                  1    `finish` came before every shard of the plan was done
     ├── LeaseHeld                      11   another run is writing to this datasource
@@ -29,6 +30,7 @@ from the text of a foreign exception that may quote a signed URL.
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import ClassVar
 
 
@@ -62,6 +64,16 @@ class JobError(UsageError):
 
 class SchemaError(MetaferryError):
     """A schema.json that the consumer would refuse; the message names line and column, or the entry."""
+
+
+class ScratchFull(MetaferryError):
+    """The disk of the scratch folder has no room left. Nothing was half done for it."""
+
+    def __init__(self, scratch: PathLike[str] | str) -> None:
+        super().__init__(
+            f"the disk of the scratch folder {scratch} is full; nothing was written to the bucket",
+            advice="free space there, or name another folder in the job file: scratch: /path",
+        )
 
 
 class SafetyStop(MetaferryError):

@@ -37,6 +37,7 @@ class Code(StrEnum):
     MEDIA_COLLISION = "media.collision"  # two media that would share one document
     MEDIA_UNREADABLE = "media.unreadable"  # a video that does not decode
     MEDIA_UNPROVED = "media.unproved"  # a video whose frame count nothing proves
+    MEDIA_OLD_LISTING = "media.old_listing"  # the media come from an inventory, or a listing gone on with
     # -- documents
     DOCUMENT_ORPHAN = "document.orphan"  # its media or its records are gone
     DOCUMENT_STALE = "document.stale"  # a frame document with the digits of an older encoding

@@ -159,6 +159,22 @@ class Location(_Short):
         return [("url", self.shown)]
 
 
+class Inventory(Location):
+    """A report of what is in the input's bucket, in place of a listing."""
+
+    url: str = Field(
+        min_length=1,
+        description="The manifest.json of an S3 inventory, a Cloud Storage inventory report or an Azure blob "
+        "inventory; or the folder that reports are delivered to: the newest one is taken.",
+    )
+    max_age: Annotated[float, Number] = Field(
+        default=48.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Hours after which a report is old, which is a finding.",
+    )
+
+
 class MediaRules(_Model):
     """Which files of the input are media of this job. Globs: `**/` matches no folder too."""
 
@@ -166,6 +182,9 @@ class MediaRules(_Model):
         default=(), description="Globs on the path below `input`. Empty: every known media file."
     )
     exclude: tuple[str, ...] = Field(default=(), description="Globs taken out again.")
+    inventory: Inventory | None = Field(
+        default=None, description="An inventory report that tells the media, in place of a listing."
+    )
 
     @field_validator("include", "exclude")
     @classmethod
@@ -602,7 +621,8 @@ class Job(_Model):
         decides = {
             "input": self._address(self.input),
             "lightly": self._address(self.lightly_location),
-            "media": self.media.model_dump(mode="json"),
+            "media": self.media.model_dump(mode="json", exclude={"inventory"})
+            | ({"inventory": self._address(self.media.inventory)} if self.media.inventory else {}),
             "sources": [
                 {
                     **source.model_dump(mode="json", exclude={"table", "name"}),

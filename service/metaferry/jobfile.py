@@ -211,6 +211,8 @@ def _make_absolute(mapping: dict[str, Any], base: Path, *, as_written: bool = Fa
 
     for key in _LOCATIONS:
         _absolute_location(mapping, key, absolute)
+    if isinstance(mapping.get("media"), dict):
+        _absolute_location(mapping["media"], "inventory", absolute)
     sources = mapping.get("sources")
     for source in sources if isinstance(sources, list) else ():
         if isinstance(source, dict):
@@ -336,6 +338,7 @@ def _known_keys(kind: type[Job], path: tuple[Key, ...]) -> list[str]:
     places: dict[tuple[Key, ...], Any] = {
         (): kind,
         ("media",): job.MediaRules,
+        ("media", "inventory"): job.Inventory,
         ("sources",): job.Source,
         ("sources", "table"): job.Location,
         ("sources", "frame"): job.FrameColumn,

@@ -26,7 +26,7 @@ def name(n: int) -> str:
     return f"2026/{n % 400:03d}/image_{n:09d}.png"
 
 
-def make_table(path: Path, rows: int) -> None:
+def make_table(path: Path, rows: int, *, start: int = 0) -> None:
     """Five columns of metadata besides the name: int, float, bool, two strings (one nested)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -43,8 +43,8 @@ def make_table(path: Path, rows: int) -> None:
     )
     scenes, skies = ("city", "highway", "tunnel"), ("clear", "rain", "snow")
     with pq.ParquetWriter(path, schema) as writer:
-        for start in range(0, rows, 100_000):
-            numbers = range(start, min(start + 100_000, rows))
+        for first in range(start, start + rows, 100_000):
+            numbers = range(first, min(first + 100_000, start + rows))
             writer.write_batch(
                 pa.record_batch(
                     [

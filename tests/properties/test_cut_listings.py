@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from metaferry.errors import Denied, Unsupported
 from metaferry.storage import at_once
-from metaferry.storage.at_once import Disordered, list_at_once
+from metaferry.storage.at_once import Disordered, Range, list_at_once
 from metaferry.storage.between import LAST, between, beyond
 from metaferry.storage.contract import Entry, Page, Traits
 from metaferry.storage.memory import MemoryAdapter
@@ -147,6 +147,51 @@ def test_keys_deleted_meanwhile_take_no_other_with_them(keys: list[str], data: s
     found = listed(model, during=delete)
     assert len(found) == len(set(found))
     assert set(keys) - gone <= set(found) <= set(keys)
+
+
+@settings(deadline=None)
+@given(KEYS, st.integers(1, 4), st.integers(0, 1_000), st.data())
+def test_a_listing_that_was_cut_off_goes_on(
+    keys: list[str], page_size: int, seed: int, data: st.DataObject
+) -> None:
+    model = Model(keys, page_size, seed=seed)
+    found: list[str] = []
+    left: list[Range] | None = None
+    for _ in range(5):
+        stop_after = data.draw(st.integers(1, 30))
+        finished, left = asyncio.run(_some(model, found, stop_after, left))
+        if finished:
+            break
+    else:
+        asyncio.run(_some(model, found, 10**9, left))
+    assert sorted(found) == sorted(keys)
+
+
+async def _some(
+    model: Model, found: list[str], pages: int, left: list[Range] | None
+) -> tuple[bool, list[Range] | None]:
+    """Lists so many pages on from `left`, as kept; whether that was all, and what is left now."""
+    kept: list[list[str]] = []
+
+    async def keep(page: list[Entry], rest: Callable[[], list[Range]]) -> None:
+        nonlocal left
+        kept.append([entry.path for entry in page])
+        left = rest()
+
+    seen = 0
+    listing = list_at_once(Retrying(model, Policy(first=0.0)), keep=keep, left=left)
+    everything: list[str] = []
+    async for page in listing:
+        everything += [entry.path for entry in page]
+        seen += 1
+        if seen == pages:
+            await listing.aclose()  # type: ignore[attr-defined]
+            if not kept:  # nothing was kept yet: the next one begins anew
+                return False, None
+            found += [key for each in kept for key in each]
+            return False, left
+    found += everything
+    return True, None
 
 
 @pytest.mark.parametrize(

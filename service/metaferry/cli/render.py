@@ -148,6 +148,23 @@ def findings_lines(report: Report) -> Iterator[Line]:
         yield f"  Every row that was not used: {safe(report.rejects_url)}"
 
 
+def _listed(report: Report) -> Iterator[Line]:
+    """How old the list of media is, where it was not made just now."""
+    listing = report.listing
+    if listing.fresh:
+        return
+    if listing.basis == "inventory":
+        text = (
+            f"from the inventory of {listing.as_of}, {duration(listing.age)} old: {safe(listing.inventory)}"
+        )
+    else:
+        text = (
+            f"{count(listing.resumed, 'object')} by a run that was cut off, {duration(listing.age)} before; "
+            f"the rest now"
+        )
+    yield Text.assemble(("Listed   ", "bold"), text)
+
+
 def _where(what: str, report: Report) -> Iterator[Line]:
     apart = report.lightly and report.lightly.rstrip("/") != report.input.rstrip("/")
     into = f", documents in {safe(report.lightly)}" if apart else ""
@@ -161,6 +178,7 @@ def _found(report: Report) -> Iterator[Line]:
     yield Text.assemble(
         ("Media    ", "bold"), f"{count(media.images, 'image')}, {count(media.videos, 'video')}{left_out}"
     )
+    yield from _listed(report)
     if frames.counted or frames.cached or frames.unproved:
         parts = [f"{count(frames.counted, 'video')} counted", f"{frames.cached:,} known from before"]
         if frames.unproved:

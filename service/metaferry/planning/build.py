@@ -7,7 +7,7 @@ needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from metaferry.errors import UsageError
@@ -45,17 +45,19 @@ def decide(
     *,
     in_place: tuple[Entry, ...] | None,
     given: tuple[Entry, ...] | None,
-    count_frames: Callable[[list[match.Video]], list[FrameCount]],
+    count_frames: Callable[[match.Videos], Iterable[FrameCount]],
     load_ledger: Callable[[], None],
     prefix: str = "",
     limit: int | None = None,
     report_foreign: bool = True,
+    media_current: bool = True,
 ) -> Decided:
     """Decides what becomes of every document.
 
     `count_frames` answers one count for each video it is given. `load_ledger` fills the table
-    `ledger`, called only when a listing does not prove what the plan has to know. Nothing is
-    refused here: limits that were passed are named in `stopped`.
+    `ledger`, called only when a listing does not prove what the plan has to know. Where the media are not
+    `media_current`, that one is not among them does not tell that it is gone. Nothing is refused here:
+    limits that were passed are named in `stopped`.
     """
     for index, source in enumerate(sources):
         match.match_names(database, source, index)
@@ -85,6 +87,7 @@ def decide(
         limit=limit,
         delete_orphans=job.policy.delete == "orphans",
         report_foreign=report_foreign,
+        media_current=media_current,
     )
     if resolved.added:
         database.finding(

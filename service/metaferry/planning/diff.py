@@ -7,6 +7,8 @@ An MD5 that is the token itself may be none; where it differs, the ledger is ask
 
 from __future__ import annotations
 
+from typing import Final
+
 from metaferry.findings import Code
 from metaferry.lightly.names import DOCUMENTS
 from metaferry.planning import sql
@@ -15,6 +17,9 @@ from metaferry.planning.database import Database
 
 #: Rows of a shard, about: minutes of work, so that a lost one costs little.
 _SHARD_ROWS = 50_000
+
+#: Why a document is left whose media is not known, where not all media are.
+NOT_KNOWN_GONE: Final = "left: its media may be newer than the list of media"
 
 
 def needs_ledger(database: Database) -> bool:
@@ -38,14 +43,16 @@ def build_plan(
     limit: int | None,
     delete_orphans: bool,
     report_foreign: bool,
+    media_current: bool,
 ) -> None:
     """Table `decided`: one row a document, with its action, and the findings about documents.
 
     Reads `wanted`, `documents`, `media`, `frames`, `collisions`, `ledger(target, token, md5)` and
     the `match_*` tables. `report_foreign` is false after a run that was cut off: what it wrote
-    would look like somebody else's work.
+    would look like somebody else's work. Unless the media are `media_current`, a document whose media is not
+    among them is left: it may be newer than what is known.
     """
-    _classify_unwanted(database, sources, prefix)
+    _classify_unwanted(database, sources, prefix, media_current)
     # A document that the ledger does not know under this token was changed by somebody else, or by
     # a run of ours that never wrote its ledger: then, or without any ledger, nothing is claimed.
     known = report_foreign and bool(database.value("SELECT count(*) FROM ledger"))
@@ -107,7 +114,7 @@ def build_plan(
     _findings(database)
 
 
-def _classify_unwanted(database: Database, sources: int, prefix: str) -> None:
+def _classify_unwanted(database: Database, sources: int, prefix: str, media_current: bool) -> None:
     """Table `unwanted(target, kind, media, stale, orphan, reason)`: documents that no record wants.
 
     Each gets the one reason why it is there, in this order: it belongs to media of this listing;
@@ -161,6 +168,7 @@ def _classify_unwanted(database: Database, sources: int, prefix: str) -> None:
                            THEN 'left: rejected rows could be for it'
                        WHEN v.path IS NOT NULL THEN 'records gone'
                        WHEN NOT starts_with({stem}, {sql.quote_text(prefix)}) THEN 'left: outside --prefix'
+                       WHEN {str(not media_current).lower()} THEN '{NOT_KNOWN_GONE}'
                        ELSE 'media gone'
                    END AS reason
             FROM (

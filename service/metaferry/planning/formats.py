@@ -122,6 +122,26 @@ class MediaCounts:
 
 
 @dataclass(slots=True)
+class MediaListing:
+    """Where the media were found, and how old that is.
+
+    What changed in the bucket after `as_of` may have been missed, except where the listing is fresh.
+    """
+
+    basis: str = "listing"  # or "inventory"
+    inventory: str = ""  # the manifest's URL
+    as_of: str = ""
+    age: float = 0.0  # seconds, when the tables had been read
+    resumed: int = 0  # objects that an earlier run had listed before it was cut off
+    objects: int = 0  # other than documents, whether media or not
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the bucket itself was listed, just now."""
+        return self.basis == "listing" and not self.resumed
+
+
+@dataclass(slots=True)
 class DocumentCounts:
     """Documents by what was planned (in a plan) or done (in a run).
 
@@ -224,6 +244,7 @@ class Report:
     advice: str = ""  # what to do about `stopped`
     sources: list[SourceCounts] = field(default_factory=list)
     media: MediaCounts = field(default_factory=MediaCounts)
+    listing: MediaListing = field(default_factory=MediaListing)
     documents: DocumentCounts = field(default_factory=DocumentCounts)
     frames: FrameCounts = field(default_factory=FrameCounts)
     requests: RequestCounts = field(default_factory=RequestCounts)

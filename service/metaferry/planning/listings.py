@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from metaferry.errors import JobError
 from metaferry.findings import Code
 from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.media.listing import MediaPage
@@ -81,10 +82,16 @@ class Listings:
         if len(self._documents) >= BATCH_ROWS:
             self._flush_documents()
 
-    def finish(self) -> MediaCounts:
-        """Hands over what is left, names hostile files in the findings, and counts what is included."""
+    def finish(self, *, inventory: str = "") -> MediaCounts:
+        """Hands over what is left, names hostile files in the findings, and counts what is included.
+
+        `inventory` is the report that the media come from, where they do: unlike a listing it may name
+        an object twice, which is a JobError.
+        """
         self._flush_media()
         self._flush_documents()
+        if inventory:
+            self._require_once(inventory)
         self._database.run(
             f"""
             INSERT INTO findings
@@ -103,6 +110,16 @@ class Listings:
             """
         )
         return MediaCounts(images=images, videos=videos, excluded=excluded)
+
+    def _require_once(self, inventory: str) -> None:
+        twice = self._database.rows("SELECT path FROM media GROUP BY path HAVING count(*) > 1 LIMIT 1")
+        if twice:
+            raise JobError(
+                f"{inventory} names {twice[0][0]} more than once, so it cannot be told what is there now",
+                place="media.inventory",
+                advice="let the report list current versions only, or add the fields that tell them apart "
+                "(IsLatest and IsDeleteMarker; timeDeleted; IsCurrentVersion and Snapshot)",
+            )
 
     def _flush_media(self) -> None:
         pages, self._media, self._media_rows = self._media, [], 0

@@ -8,6 +8,7 @@ that applies, in the order of this module). Values are looked at later (`values.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +31,9 @@ _FRAMES: Final = pa.schema(
     ]
 )
 
+#: Videos asked for at once: a query for so many costs about as much as for one.
+_VIDEOS: Final = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Video:
@@ -38,6 +42,25 @@ class Video:
     path: str
     size: int
     token: str
+
+
+class Videos:
+    """The videos of the table `needed`, by path: a few thousand in memory at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._count: int = database.value("SELECT count(*) FROM needed")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Video]:
+        for start in range(0, self._count, _VIDEOS):
+            rows = self._database.rows(
+                "SELECT path, size, token FROM needed WHERE number > ? AND number <= ? ORDER BY number",
+                [start, start + _VIDEOS],
+            )
+            yield from (Video(*row) for row in rows)
 
 
 def match_names(database: Database, source: Loaded, index: int) -> None:
@@ -76,7 +99,7 @@ def match_names(database: Database, source: Loaded, index: int) -> None:
     )
 
 
-def find_collisions(database: Database, sources: int) -> list[Video]:
+def find_collisions(database: Database, sources: int) -> Videos:
     """Tables `shared` and `lookalikes`; answers the videos whose frame counts are needed.
 
     `shared(target, media)`: documents that two media, or a media and schema.json, would share.
@@ -112,13 +135,17 @@ def find_collisions(database: Database, sources: int) -> list[Video]:
         ]
         + ["SELECT video FROM lookalikes"]
     )
-    rows = database.rows(
-        f"SELECT path, size, token FROM media WHERE path IN ({needed}) AND kind = 'video' ORDER BY path"
+    database.run(
+        f"""
+        CREATE TABLE needed AS
+        SELECT row_number() OVER (ORDER BY path) AS number, path, size, token
+        FROM media WHERE path IN ({needed}) AND kind = 'video'
+        """
     )
-    return [Video(*row) for row in rows]
+    return Videos(database)
 
 
-def take_frame_counts(database: Database, counts: list[FrameCount]) -> int:
+def take_frame_counts(database: Database, counts: Iterable[FrameCount]) -> int:
     """Table `frames(media, frames, digits, unreadable)`; findings for videos without a count.
 
     Answers the number of videos whose count is not proved.

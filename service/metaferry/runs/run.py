@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from metaferry.engines.choose import LOCAL, check_engine
@@ -29,15 +30,19 @@ from metaferry.planning.formats import (
     SchemaChange,
     ddl,
 )
-from metaferry.planning.match import Video
+from metaferry.planning.listings import listing_prefixes
+from metaferry.planning.match import Video, Videos
 from metaferry.planning.rejects import count_rejects
 from metaferry.progress import Progress, Silent, Stop, Stopping
 from metaferry.runid import during
+from metaferry.runs.confirm import confirmed
 from metaferry.runs.divided import sync_plan
 from metaferry.runs.gather import gather
+from metaferry.runs.kept_listing import KeptListing
 from metaferry.runs.kept_plan import plan_location, write_plan
 from metaferry.runs.leased import RunLease
 from metaferry.runs.ledger import Ledger
+from metaferry.runs.listing_age import note_age
 from metaferry.runs.markers import Markers
 from metaferry.runs.plan_run import add_markers, count_findings, must_be_shared
 from metaferry.runs.publish import published
@@ -137,9 +142,11 @@ def _run(
         run = _Run(job, report, database, storages, portal, progress, world, stop, engine)
         try:
             with run.lease or contextlib.nullcontext():
-                run.decide(prefix, limit)
+                # A plan alone writes nothing, unless it is to be kept.
+                run.decide(prefix, limit, keep_listing=stop is not None or out is not None)
                 if out is not None:
-                    run.keep_plan(plan_location(job, out), shards)
+                    with _timed(run, "write"):
+                        run.keep_plan(plan_location(job, out), shards)
                 if stop is None:
                     run.count_requests()
                 else:
@@ -206,7 +213,7 @@ class _Run:
 
     # -- gather and decide
 
-    def decide(self, prefix: str, limit: int | None) -> None:
+    def decide(self, prefix: str, limit: int | None, *, keep_listing: bool = False) -> None:
         report = self.report
         with _timed(self, "gather"):
             self.gathered = gather(
@@ -216,11 +223,10 @@ class _Run:
                 self.portal,
                 prefix=prefix,
                 progress=self.progress,
-                # Who lists without it may plan on what another run is about to change.
-                before_listing=self.lease.take if self.lease else None,
+                now=self.world.now(),
+                before_listing=lambda: self._before_listing(prefix, keep=keep_listing),
             )
-            self.past = self.state.past()
-        report.media = self.gathered.media
+        report.media, report.listing = self.gathered.media, self.gathered.listing
         with _timed(self, "decide"):
             self.progress.phase("Planning", None)
             self.decided = build.decide(
@@ -234,9 +240,21 @@ class _Run:
                 prefix=prefix,
                 limit=limit,
                 report_foreign=not self.past.interrupted,
+                media_current=report.listing.fresh,
             )
         self._note_traits()
+        note_age(self.database, self.job, report.listing)
         self._describe()
+
+    def _before_listing(self, prefix: str, *, keep: bool) -> KeptListing | None:
+        if self.lease is not None:
+            # Who lists without it may plan on what another run is about to change.
+            self.lease.take()
+        self.past = self.state.past()
+        if not keep or self.job.media.inventory is not None or not self.input.traits.start_key:
+            return None
+        address = f"{self.input.url} {listing_prefixes(prefix)[0]}"
+        return KeptListing(self.state, self.portal, self.report.run_id, address, self.past, self.world.now())
 
     def _describe(self) -> None:
         report, decided = self.report, self.decided
@@ -258,24 +276,29 @@ class _Run:
         elif report.rejected:
             report.exit_code = 3
 
-    def _count_frames(self, videos: list[Video]) -> list[FrameCount]:
+    def _count_frames(self, videos: Videos) -> Iterator[FrameCount]:
         self.progress.phase("Counting frames", len(videos))
         cache = FrameCache(self.state.storage, self.portal, self.state.frame_cache_key)
         cache.load()
-        counts = list(
-            count_frames(
-                self.input,
-                self.portal,
-                ((video.path, video.size, video.token) for video in videos),
-                cache=cache,
-                progress=lambda count: self.progress.advance(1, count.bytes),
-            )
+        frames, gone = self.report.frames, list[str]()
+        asked: Iterable[Video] = videos
+        if not self.report.listing.fresh:
+            asked = confirmed(videos, self.input, self.portal, gone)
+        counts = count_frames(
+            self.input,
+            self.portal,
+            ((video.path, video.size, video.token) for video in asked),
+            cache=cache,
+            progress=lambda count: self.progress.advance(1, count.bytes),
         )
-        frames = self.report.frames
-        frames.cached = sum(count.cached for count in counts)
-        frames.counted = len(counts) - frames.cached
+        for count in counts:
+            frames.cached += count.cached
+            frames.counted += not count.cached
+            yield count
+        for path in gone:
+            yield FrameCount(path, None, None, reason="gone: it was there when the media were listed")
+        frames.counted += len(gone)
         self.progress.phase("Planning", None)
-        return counts
 
     def _note_traits(self) -> None:
         if not self.lightly.traits.atomic:

@@ -11,6 +11,7 @@ Layout below the folder::
     runs/<run id>/run.json      its report; rejects.parquet and findings.parquet beside it
     runs/<run id>/shard-NNNN.parquet   the done-markers of a run that was divided (runs/markers)
     runs/<run id>/plan/         its plan, where it was made for workers elsewhere
+    runs/<run id>/listing/      pages of a large listing, until it is complete (runs/kept_listing)
     lease.json                  who writes to this datasource now (runs/lease)
     traits.json                 what its stores were found to do (runs/conditions)
 """
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 _LEDGER = "ledger/"
 _RUNS = "runs/"
+#: The folder of a run that holds pages of a listing.
+LISTING = "/listing/"
 #: With more pieces than this the next run that changes something writes one whole ledger again.
 _MOST_LEDGER_PIECES = 8
 
@@ -74,7 +77,9 @@ class State:
         files = sorted(entry.path for entry in self._list(self._runs))
         ids = sorted({self._run_of(key) for key in files})
         done = {self._run_of(key) for key in files if key.endswith("/run.json")}
-        return Past(tuple(ids), bool(ids) and ids[-1] not in done, tuple(files))
+        # One that only kept pages of its listing had not begun to write.
+        begun = sorted({self._run_of(key) for key in files if LISTING not in key})
+        return Past(tuple(ids), bool(begun) and begun[-1] not in done, tuple(files))
 
     def start(self, run_id: str, started: str) -> None:
         """Marks a run as begun. It is the first write of a run: a missing right shows here."""
@@ -93,6 +98,10 @@ class State:
     def url_of(self, key: str) -> str:
         """A file of the state folder as a URL for people."""
         return f"{self.storage.url.rstrip('/')}/{key}"
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Deletes files of the state folder; those that are gone already too."""
+        self._delete(keys)
 
     def forget_old_runs(self, past: Past, keep: int) -> None:
         """Deletes the files of all but the newest `keep - 1` past runs (this one is the `keep`th)."""

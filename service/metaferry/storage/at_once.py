@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from metaferry.errors import Denied, Expired, StorageError
 from metaferry.storage.between import LAST, between, beyond
@@ -44,7 +44,26 @@ class Disordered(Exception):
     """The store does not list as it says: what was given out is to be dropped and listed plainly."""
 
 
-async def list_at_once(storage: Storage, prefix: str = "") -> AsyncIterator[list[Entry]]:
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What is left of a listing: the keys of `prefix` after `after` (None: all), up to the key `until`,
+    which does not belong to it (None: to the end)."""
+
+    prefix: str
+    after: str | None
+    until: str | None
+
+
+class Keep(Protocol):
+    """Somebody who keeps the pages of a large listing, so that it can go on after it was cut off."""
+
+    async def __call__(self, page: list[Entry], left: Callable[[], list[Range]]) -> None:
+        """Takes a page before it is given out; with it, `left()` is what the listing still has to give."""
+
+
+async def list_at_once(
+    storage: Storage, prefix: str = "", *, keep: Keep | None = None, left: Sequence[Range] | None = None
+) -> AsyncIterator[list[Entry]]:
     """Every key below `prefix`, a page at a time, in no particular order; memory holds a few pages.
 
     A small listing is the plain one and costs no request more. After its first pages the first level
@@ -52,7 +71,15 @@ async def list_at_once(storage: Storage, prefix: str = "") -> AsyncIterator[list
     Where there is one folder, or too many, the plain listing goes on, and may be cut. That costs one
     request more for two pages at most, in a large listing for sixteen. Raises what a listing raises,
     and `Disordered`, after which nothing that was given out counts.
+
+    keep: told of every page of a large listing, where the store can go on from a key.
+    left: what an earlier listing of this prefix had still to give; nothing else is listed.
     """
+    if left is not None:
+        async with aclosing(_Crew(storage, [_rest(storage, each) for each in left], keep).pages()) as pages:
+            async for page in pages:
+                yield page
+        return
     plain = storage.list(prefix)
     first: list[list[Entry]] = []
     async for page in plain:
@@ -65,15 +92,17 @@ async def list_at_once(storage: Storage, prefix: str = "") -> AsyncIterator[list
         return
     entries, folders = await _folders(storage, prefix)
     if folders:
+        crew = _Crew(storage, [_Chain(folder, storage.list(folder)) for folder in folders], keep)
         if entries:
+            await crew.keep(entries)
             yield entries
-        chains = [_Chain(folder, storage.list(folder)) for folder in folders]
-        crew = _Crew(storage, chains)
     elif storage.traits.start_key:
         chain = _Chain(prefix, plain)
-        crew = _Crew(storage, [chain])
+        crew = _Crew(storage, [chain], keep)
         for page in first:
             crew.note(chain, page)
+            chain.given = page[-1].path
+            await crew.keep(page)
             yield page
     else:
         for page in first:
@@ -84,6 +113,17 @@ async def list_at_once(storage: Storage, prefix: str = "") -> AsyncIterator[list
     async with aclosing(crew.pages()) as pages:
         async for page in pages:
             yield page
+
+
+def _rest(storage: Storage, left: Range) -> _Chain:
+    return _Chain(
+        left.prefix,
+        storage.list(left.prefix, start_after=left.after),
+        position=left.after or "",
+        given=left.after,
+        until=left.until,
+        cut=True,
+    )
 
 
 async def _folders(storage: Storage, prefix: str) -> tuple[list[Entry], list[str]]:
@@ -110,6 +150,7 @@ class _Chain:
     pages: AsyncIterator[list[Entry]]
     first: str = ""  # its first key, and the last one seen
     position: str = ""
+    given: str | None = None  # what was given out begins after it, and ends with it
     until: str | None = None  # a key of the store: another chain begins with it
     ceiling: str | None = None  # no key of this chain is greater
     cut: bool = False  # it has a neighbour that relies on where it ends
@@ -121,11 +162,14 @@ class _Chain:
 class _Crew:
     """So many tasks read the chains; one without a chain cuts somebody else's."""
 
-    def __init__(self, storage: Storage, chains: list[_Chain]) -> None:
+    def __init__(self, storage: Storage, chains: list[_Chain], keep: Keep | None) -> None:
         self._storage = storage
+        self._keep = keep if storage.traits.start_key else None
         self._waiting = deque(chains)
         self._running: list[_Chain] = []
-        self._found: asyncio.Queue[list[Entry] | None] = asyncio.Queue(maxsize=_AT_ONCE)
+        self._not_given = list(chains)  # not all of their pages were given out
+        #: A page of a chain; no page after its last one; nothing after all of them.
+        self._found: asyncio.Queue[tuple[_Chain, list[Entry]] | None] = asyncio.Queue(maxsize=_AT_ONCE)
         self._turned = asyncio.Event()  # a chain went on, began or ended
         self._cuts = storage.traits.start_key
         self._seen: deque[str] = deque(maxlen=_SEEN)
@@ -136,7 +180,13 @@ class _Crew:
     async def pages(self) -> AsyncGenerator[list[Entry], None]:
         task = asyncio.create_task(self._all())
         try:
-            while (page := await self._found.get()) is not None:
+            while (found := await self._found.get()) is not None:
+                chain, page = found
+                if not page:
+                    self._not_given.remove(chain)
+                    continue
+                chain.given = page[-1].path
+                await self.keep(page)
                 yield page
             await task
         except BaseExceptionGroup as group:
@@ -144,6 +194,13 @@ class _Crew:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    async def keep(self, page: list[Entry]) -> None:
+        if self._keep is not None:
+            await self._keep(page, self._left)
+
+    def _left(self) -> list[Range]:
+        return [Range(chain.prefix, chain.given, chain.until) for chain in self._not_given]
 
     def note(self, chain: _Chain, page: list[Entry]) -> bool:
         """Takes notice of a page; whether its keys, and they after those before, are in byte order."""
@@ -166,8 +223,12 @@ class _Crew:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(self._tasks):
                     tasks.create_task(self._work())
-        finally:
+        except asyncio.CancelledError:
+            raise  # nobody reads any more, so nothing may be waited for
+        except BaseException:
             await self._found.put(None)
+            raise
+        await self._found.put(None)
 
     async def _work(self) -> None:
         while True:
@@ -204,12 +265,15 @@ class _Crew:
                 if len(mine) == len(page) or page[len(mine)].path != until:
                     await self._require_gone(until)
                 if mine:
-                    await self._found.put(mine)
-                return
-            await self._found.put(page)
+                    await self._found.put((chain, mine))
+                break
+            await self._found.put((chain, page))
             self._turn()
-        if chain.until is not None:
-            await self._require_gone(chain.until)
+        else:
+            if chain.until is not None:
+                await self._require_gone(chain.until)
+        chain.looked_at = True  # there is nothing left to cut
+        await self._found.put((chain, []))
 
     async def _require_gone(self, key: str) -> None:
         """The key that a chain should have met was deleted meanwhile, or the order is another one."""
@@ -273,7 +337,15 @@ class _Crew:
         start = page[0].path
         if chain not in self._running or start <= chain.position:  # it came there first
             return None, True
-        new = _Chain(chain.prefix, _again(page, pages), until=chain.until, ceiling=chain.ceiling, cut=True)
+        new = _Chain(
+            chain.prefix,
+            _again(page, pages),
+            given=guess,
+            until=chain.until,
+            ceiling=chain.ceiling,
+            cut=True,
+        )
+        self._not_given.append(new)
         chain.until, chain.ceiling, chain.cut = start, guess, True
         return new, False
 

@@ -162,6 +162,28 @@ def split_bucket(rest: str, shown: str) -> tuple[str, str]:
     return bucket, prefix + "/" if prefix else ""
 
 
+def bucket_and_key(url: str) -> tuple[str, str, str] | None:
+    """Of a URL of S3, GCS, Azure or memory: the bucket's URL, its name, and the key or prefix in it.
+
+    None for stores that have no buckets. The key is as it stands, with the `/` at its end or without.
+    """
+    scheme, rest = split_scheme(url)
+    kind = "azure" if _is_blob_url(scheme, rest) else SCHEMES.get(scheme)
+    if kind in ("s3", "gcs", "memory"):
+        bucket, _, key = rest.partition("/")
+        return f"{scheme}://{bucket}", bucket, key
+    if kind != "azure":
+        return None
+    from metaferry.storage.azure import azure_location
+
+    place, mark, query = rest.partition("?")
+    bucket, _, _ = azure_location(rest, redact(url))
+    segments = place.split("/")
+    ours = 1 if segments[0].rpartition("@")[0] or segments[0] == bucket else 2  # or host, then container
+    root = f"{scheme}://{'/'.join(segments[:ours])}{mark}{query}"
+    return root, bucket, "/".join(segments[ours:])
+
+
 def redact(url: str) -> str:
     """The URL for people: no user name, password, token or query that could be a signature."""
     match = _SCHEME.match(url)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -58,7 +58,7 @@ class Portal:
             future.cancel()
             raise
 
-    def iterate(self, items: AsyncIterator[T], *, ahead: int = 2) -> Iterator[T]:
+    def iterate(self, items: AsyncIterator[T], *, ahead: int = 2) -> Generator[T, None, None]:
         """The items of an async iterator, fetched up to `ahead` of the caller."""
         queue: asyncio.Queue[tuple[bool, Any]] = asyncio.Queue(maxsize=max(1, ahead))
 
@@ -72,6 +72,10 @@ class Portal:
                 await queue.put((False, error))
             else:
                 await queue.put((False, None))
+            finally:
+                # Not left to the end of the loop, which closes what is within it at the same time.
+                if isinstance(items, AsyncGenerator):
+                    await items.aclose()
 
         async def start() -> asyncio.Task[None]:
             return asyncio.create_task(pump())

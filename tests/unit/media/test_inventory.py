@@ -1,0 +1,250 @@
+"""Inventory reports of three clouds in each of their formats, whole ones and others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaferry.errors import JobError, ScratchFull
+from metaferry.media.inventory import Inventory, inventory_pages, open_inventory
+from metaferry.storage.contract import Entry
+from metaferry.storage.open import open_storage
+from metaferry.storage.portal import Portal
+from unit.media.inventories import REPORTS, TAKEN, Object, azure, gcs, s3
+
+STRANGE = ["2026/a b+c.png", "2026/é,\"'&日😀.png", "2026/100%25.png", "2026//x.mp4", "2026/line\nend.png"]
+OBJECTS = [
+    *(Object(f"2026/{n:04d}.png", size=n, tag=f"{n:032x}") for n in range(50)),
+    *(Object(key) for key in STRANGE),
+    Object("2026/replaced.png", size=7),
+    Object("2026/replaced.png", size=3, latest=False),
+    Object("2026/deleted.png", latest=False),
+    Object("2026/deleted.png", marker=True),
+    Object("2026/folder/", size=0),
+    Object("2025/elsewhere.png"),
+]
+PATHS = sorted(
+    [f"{n:04d}.png" for n in range(50)] + [key.removeprefix("2026/") for key in STRANGE] + ["replaced.png"]
+)
+
+Read = Callable[..., list[Entry]]
+
+
+@pytest.fixture
+def portal() -> Iterator[Portal]:
+    with Portal() as portal:
+        yield portal
+
+
+@pytest.fixture
+def opened(portal: Portal) -> Callable[..., Inventory]:
+    def open_(path: Path | str) -> Inventory:
+        return open_inventory(
+            str(path), place="media.inventory", storage_for=lambda url: open_storage(url), portal=portal
+        )
+
+    return open_
+
+
+@pytest.fixture
+def read(opened: Callable[..., Inventory], portal: Portal, tmp_path: Path) -> Read:
+    def read_(path: Path | str, source: str = "s3://fleet/2026/", prefix: str = "") -> list[Entry]:
+        scratch = tmp_path / "scratch"
+        scratch.mkdir(exist_ok=True)
+        try:
+            pages = inventory_pages(opened(path), source, prefix, scratch=scratch, portal=portal)
+            return [entry for page in pages for entry in page]
+        finally:
+            assert list(scratch.iterdir()) == []
+
+    return read_
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_the_current_objects_of_the_datasource(report: str, tmp_path: Path, read: Read) -> None:
+    manifest = REPORTS[report](tmp_path / "reports", OBJECTS)
+    found = {entry.path: entry for entry in read(manifest)}
+    assert sorted(found) == PATHS
+    assert (found["0042.png"].size, found["replaced.png"].size) == (42, 7)
+    if not report.startswith("gcs"):
+        assert found["0042.png"].token == f"{42:032x}"
+    else:
+        assert found["0042.png"].token == "43"  # its generation
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_the_newest_report_of_a_folder(report: str, tmp_path: Path, opened: Callable[..., Inventory]) -> None:
+    reports = tmp_path / "reports"
+    manifest = REPORTS[report](reports, OBJECTS)
+    old = manifest.parent.parent / manifest.parent.name.replace("2026-11-22", "2026-11-21")
+    if report.startswith("azure"):
+        old = reports / "2026/11/21/01-00-00/rule"
+    if old != manifest.parent:
+        shutil.copytree(manifest.parent, old)
+    else:
+        shutil.copy(manifest, str(manifest).replace("2026-11-22", "2026-11-21"))
+    newest = opened(reports)
+    assert newest.url == str(manifest)
+    assert newest.manifest.taken.replace(microsecond=0) == datetime.fromisoformat(TAKEN).replace(tzinfo=UTC)
+
+
+def test_below_a_prefix_only(tmp_path: Path, read: Read) -> None:
+    manifest = s3(tmp_path / "reports", OBJECTS, "CSV")
+    assert sorted(entry.path for entry in read(manifest, prefix="004")) == [f"004{n}.png" for n in range(10)]
+    assert [entry.path for entry in read(manifest, "s3://fleet/2025")] == ["elsewhere.png"]
+    assert "2026/0001.png" in [entry.path for entry in read(manifest, "s3://fleet")]
+
+
+def test_in_the_bucket_that_it_was_delivered_to(
+    tmp_path: Path, opened: Callable[..., Inventory], portal: Portal
+) -> None:
+    s3(tmp_path / "reports", OBJECTS, "Parquet")
+    store = open_storage("memory://reports")
+    for file in sorted(tmp_path.rglob("*.*")):
+        key = f"reports/{file.relative_to(tmp_path / 'reports').as_posix()}"
+        portal.run(store.put(key, file.read_bytes()))
+    inventory = opened("memory://reports/reports/fleet")
+    assert inventory.url == "memory://reports/reports/fleet/daily/2026-11-22T01-00Z/manifest.json"
+    pages = inventory_pages(inventory, "memory://fleet/2026", "", scratch=tmp_path, portal=portal)
+    assert sorted(entry.path for page in pages for entry in page) == PATHS
+
+
+def test_without_versions_and_without_size_and_tag(tmp_path: Path, read: Read) -> None:
+    manifest = s3(tmp_path / "reports", [Object("2026/a.png"), Object("2026/b.png")], "CSV", versions=False)
+    content = json.loads(manifest.read_text())
+    content["fileSchema"] = "Bucket, Key, One, Two, Three"
+    _rewrite(manifest, content)
+    assert read(manifest) == [Entry(f"{name}.png", -1, "", None, 0.0) for name in "ab"]
+
+
+def test_an_azure_report_that_is_not_finished_is_passed_over(
+    tmp_path: Path, opened: Callable[..., Inventory]
+) -> None:
+    reports = tmp_path / "reports"
+    manifest = azure(reports, OBJECTS, "CSV")
+    late = azure(tmp_path / "late", OBJECTS, "CSV", status="Pending")
+    target = reports / "2026/11/23/01-00-00"
+    shutil.copytree(late.parent, target / "rule")
+    assert opened(reports).url == str(manifest)
+    with pytest.raises(JobError, match="not finished, its status is Pending"):
+        opened(target)
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _rewrite(manifest: Path, content: dict[str, Any]) -> None:
+    data = json.dumps(content).encode()
+    manifest.write_bytes(data)
+    checksum = manifest.with_suffix(".checksum")
+    if checksum.exists():
+        checksum.write_text(hashlib.md5(data, usedforsecurity=False).hexdigest())
+
+
+@pytest.mark.parametrize("form", ["CSV", "ORC", "Parquet"])
+@pytest.mark.parametrize("harm", [_flip, lambda path: path.write_bytes(path.read_bytes()[:-1]), Path.unlink])
+def test_a_damaged_data_file_stops_the_run(
+    form: str, harm: Callable[[Path], None], tmp_path: Path, read: Read
+) -> None:
+    manifest = s3(tmp_path / "reports", OBJECTS, form)
+    harm(max(manifest.parent.parent.glob("data/*")))
+    with pytest.raises(JobError, match=r"is not the file that|which is not there"):
+        read(manifest)
+
+
+def test_a_manifest_that_is_not_what_its_checksum_says(tmp_path: Path, read: Read) -> None:
+    manifest = s3(tmp_path / "reports", OBJECTS, "CSV")
+    manifest.write_text(manifest.read_text() + " ")
+    with pytest.raises(JobError, match="not what its checksum file says"):
+        read(manifest)
+
+
+def test_a_report_with_fewer_rows_than_it_counts(tmp_path: Path, read: Read) -> None:
+    manifest = gcs(tmp_path / "reports", OBJECTS, "CSV")
+    content = json.loads(manifest.read_text())
+    _rewrite(manifest, {**content, "records_processed": len(OBJECTS) + 1})
+    with pytest.raises(JobError, match=rf"counts {len(OBJECTS) + 1} objects, and its files hold"):
+        read(manifest)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("s3://other/2026", "is the inventory of fleet, and input is in other"),
+        ("/data/2026", "/data/2026 is no bucket"),
+    ],
+)
+def test_the_inventory_of_another_bucket(source: str, message: str, tmp_path: Path, read: Read) -> None:
+    with pytest.raises(JobError, match=message):
+        read(s3(tmp_path / "reports", OBJECTS, "CSV"), source)
+
+
+def test_an_account_without_objects_in_the_container(tmp_path: Path, read: Read) -> None:
+    with pytest.raises(JobError, match="holds no object of empty"):
+        read(azure(tmp_path / "reports", OBJECTS, "CSV"), "az://empty/2026")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is no manifest of an inventory: JSONDecodeError"),
+        ("[]", "is no manifest of an inventory: ValueError"),
+        ("{}", "neither fileSchema"),
+        ('{"fileSchema": "a", "fileFormat": "CSV"}', "KeyError"),
+        ('{"fileSchema": "a", "fileFormat": "Avro"}', "ValueError"),
+        ('{"ruleDefinition": {"objectType": "container"}}', "is an inventory of containers"),
+    ],
+)
+def test_what_is_no_manifest(text: str, message: str, tmp_path: Path, read: Read) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(JobError, match=message):
+        read(tmp_path / "manifest.json")
+
+
+def test_folders_without_a_report_or_with_those_of_several(
+    tmp_path: Path, opened: Callable[..., Inventory]
+) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(JobError, match="no inventory has been delivered"):
+        opened(tmp_path / "none")
+    with pytest.raises(JobError, match="there is no manifest"):
+        opened(tmp_path / "none" / "manifest.json")
+    manifest = s3(tmp_path / "reports", OBJECTS, "CSV")
+    shutil.copytree(manifest.parent.parent, manifest.parent.parent.parent / "weekly")
+    with pytest.raises(JobError, match=r"several inventories, such as fleet/daily/.* and fleet/weekly/"):
+        opened(tmp_path / "reports")
+
+
+def test_a_report_without_names(tmp_path: Path, read: Read) -> None:
+    manifest = gcs(tmp_path / "reports", OBJECTS, "CSV")
+    content = json.loads(manifest.read_text())
+    content["report_config"]["objectMetadataReportOptions"]["metadataFields"][1] = "project"
+    _rewrite(manifest, content)
+    with pytest.raises(JobError, match="no column with the names of the objects"):
+        read(manifest)
+
+
+def test_a_disk_without_room(
+    opened: Callable[..., Inventory], portal: Portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copies go to a device that is always full."""
+    inventory = opened(s3(tmp_path / "reports", OBJECTS, "CSV"))
+    opening = Path.open
+
+    def full(self: Path, mode: str = "r", *given: Any, **more: Any) -> Any:
+        return opening(Path("/dev/full") if "w" in mode else self, mode, *given, **more)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(ScratchFull, match="is full; nothing was written"):
+        list(inventory_pages(inventory, "s3://fleet", "", scratch=tmp_path, portal=portal))
+    assert not (tmp_path / "inventory").exists()
