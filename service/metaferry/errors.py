@@ -67,12 +67,12 @@ class SchemaError(MetaferryError):
 
 
 class ScratchFull(MetaferryError):
-    """The disk of the scratch folder has no room left. Nothing was half done for it."""
+    """The disk of the scratch folder has no room left. What was written by then is whole, and no more is."""
 
     def __init__(self, scratch: PathLike[str] | str) -> None:
         super().__init__(
-            f"the disk of the scratch folder {scratch} is full; nothing was written to the bucket",
-            advice="free space there, or name another folder in the job file: scratch: /path",
+            f"the disk of the scratch folder {scratch} is full",
+            advice="free space there, or name another folder (scratch: /path in the job file), and run again",
         )
 
 

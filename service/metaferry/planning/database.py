@@ -7,6 +7,7 @@ scratch folder, where it spills and where the plan is written. Nothing here know
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from metaferry.errors import MetaferryError, UsageError
+from metaferry.errors import MetaferryError, ScratchFull, UsageError
 from metaferry.findings import Code
 from metaferry.planning.formats import FINDING_COLUMNS, REJECT_COLUMNS, ddl
 from metaferry.planning.sql import quote_ident, quote_text
@@ -29,6 +30,9 @@ BATCH_ROWS = 50_000
 
 #: Bytes that a thread of the engine should have: below, joins of many threads run out of memory.
 _THREAD_MEMORY = 96_000_000
+
+#: What the system says of a disk, a quota or a limit of files that leaves no room; the engine repeats it.
+_NO_ROOM = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 class Database:
@@ -72,7 +76,7 @@ class Database:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query; only for results known to be small."""
-        with _disk_errors(self.scratch):
+        with disk_errors(self.scratch):
             return self.connection.execute(sql, list(parameters)).fetchall()
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
@@ -92,7 +96,7 @@ class Database:
 
     def insert(self, table: str, batch: pa.Table, *, select: str = "*") -> None:
         """Appends an Arrow table: its columns in the table's order, or what `select` makes of them."""
-        with _disk_errors(self.scratch):
+        with disk_errors(self.scratch):
             self.connection.register("incoming_batch", batch)
             try:
                 self.connection.execute(
@@ -131,7 +135,10 @@ class Database:
 
 @contextmanager
 def open_database(*, memory_limit: str, scratch: str | None) -> Iterator[Database]:
-    """A database in a folder of its own below `scratch`; the folder goes when the block ends."""
+    """A database in a folder of its own below `scratch`; the folder goes when the block ends.
+
+    Whatever the block does there, a disk that is full is `ScratchFull`.
+    """
     try:
         folder = Path(tempfile.mkdtemp(prefix="metaferry-", dir=scratch))
     except OSError as error:
@@ -140,38 +147,35 @@ def open_database(*, memory_limit: str, scratch: str | None) -> Iterator[Databas
             advice="name a folder with free space in the job file: scratch: /path",
         ) from error
     try:
-        database = Database(folder, memory_limit=memory_limit)
-        try:
-            yield database
-        finally:
-            database.close()
+        with disk_errors(folder):
+            database = Database(folder, memory_limit=memory_limit)
+            try:
+                yield database
+            finally:
+                database.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _disk_errors(scratch: Path) -> Iterator[None]:
-    """A full disk or too small a memory limit is said as such, not as an engine's fault."""
+def disk_errors(scratch: Path) -> Iterator[None]:
+    """What is done in the scratch folder: a full disk, or too small a memory limit, is said as such."""
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
-        if "temp" in str(error) and "directory" in str(error) and "limit" in str(error):
-            raise _scratch_full(scratch) from error
-        raise MetaferryError(
-            "planning needs more memory than memory_limit allows",
-            advice="raise memory_limit in the job file (1GB serves tens of millions of rows)",
-        ) from error
-    except duckdb.IOException as error:
-        if "No space left" in str(error) or "disk full" in str(error).lower():
-            raise _scratch_full(scratch) from error
+    except duckdb.Error as error:
+        # The engine keeps what it spills below what the disk had free when it began.
+        if any(words in str(error) for words in (*_NO_ROOM, "max_temp_directory_size")):
+            raise ScratchFull(scratch.parent) from error
+        if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in str(error):
+            raise MetaferryError(
+                "this needs more memory than memory_limit allows",
+                advice="raise memory_limit in the job file (1GB serves tens of millions of rows)",
+            ) from error
         raise
-
-
-def _scratch_full(scratch: Path) -> MetaferryError:
-    return MetaferryError(
-        f"the disk of the scratch folder {scratch.parent} is full; nothing was written to the bucket",
-        advice="free space there, or name another folder in the job file: scratch: /path",
-    )
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ScratchFull(scratch.parent) from error
+        raise
 
 
 def _threads(memory_limit: str) -> int:

@@ -16,7 +16,7 @@ from metaferry.errors import NotFound, SchemaError
 from metaferry.job import Job, Location
 from metaferry.lightly import schema as rules
 from metaferry.lightly.names import SCHEMA
-from metaferry.planning.database import Database
+from metaferry.planning.database import Database, disk_errors
 from metaferry.planning.entries import given_entries
 from metaferry.planning.formats import MediaCounts, MediaListing
 from metaferry.planning.listings import Listings
@@ -90,14 +90,15 @@ def load_sources(
     sources = []
     for index, source in enumerate(job.sources):
         progress.phase(f"Reading {source.label}", None)
-        loaded = load_source(
-            database.connection,
-            source,
-            index=index,
-            storage_for=lambda url, options: storages.at(Location(url=url, options=dict(options))),
-            portal=portal,
-            progress=progress.advance,
-        )
+        with disk_errors(database.scratch):
+            loaded = load_source(
+                database.connection,
+                source,
+                index=index,
+                storage_for=lambda url, options: storages.at(Location(url=url, options=dict(options))),
+                portal=portal,
+                progress=progress.advance,
+            )
         _name_files(database, loaded, index)
         sources.append(loaded)
     return sources

@@ -8,11 +8,9 @@ JobError, before the planner sees anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from metaferry.errors import MetaferryError
 from metaferry.job import Source
 from metaferry.storage.open import redact
 from metaferry.storage.portal import Portal
@@ -48,15 +46,14 @@ def load_source(
     format, files = find_files(source, place=f"{place}.table", storage_for=storage_for, portal=portal)
     rejects = Rejects(con, source.label)
     table, staging = f"source_{index}", f"staged_{index}"
-    with _engine_limits():
-        try:
-            staged = _stage(
-                con, files, format, staging, mapping.used, rejects, portal, f"{place}.table", progress
-            )
-            rejects.flush()
-            keys = build_records(con, staged, mapping, table=table, source=redact(source.table.url))
-        finally:
-            con.execute(f"DROP TABLE IF EXISTS {quote_ident(staging)}").fetchall()
+    try:
+        staged = _stage(
+            con, files, format, staging, mapping.used, rejects, portal, f"{place}.table", progress
+        )
+        rejects.flush()
+        keys = build_records(con, staged, mapping, table=table, source=redact(source.table.url))
+    finally:
+        con.execute(f"DROP TABLE IF EXISTS {quote_ident(staging)}").fetchall()
     return Loaded(
         label=source.label,
         table=table,
@@ -112,22 +109,3 @@ def _stage(
         place=place,
         progress=progress,
     )
-
-
-@contextmanager
-def _engine_limits() -> Iterator[None]:
-    """A full disk or too small a memory limit is said as such, not as an engine's fault."""
-    import duckdb
-
-    try:
-        yield
-    except duckdb.OutOfMemoryException as error:
-        raise MetaferryError(
-            "reading the tables needs more memory or scratch space than there is",
-            advice="raise memory_limit in the job file, or name a folder with more space: scratch: /path",
-        ) from error
-    except duckdb.IOException as error:
-        raise MetaferryError(
-            "the scratch folder cannot be written; nothing was written to the bucket",
-            advice="free space there, or name another folder in the job file: scratch: /path",
-        ) from error

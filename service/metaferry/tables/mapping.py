@@ -218,7 +218,7 @@ def _run(
 
     try:
         con.execute(statement).fetchall()
-    except (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.InterruptException):
+    except _of_the_engine():
         raise
     except duckdb.Error as error:
         for expression in expressions:
@@ -226,6 +226,19 @@ def _run(
             if found is not None:
                 raise found from error
         raise
+
+
+def _of_the_engine() -> tuple[type[Exception], ...]:
+    """What is no fault of an expression: memory, the disk, an interrupt; and all after one of these."""
+    import duckdb
+
+    return (
+        duckdb.OutOfMemoryException,
+        duckdb.IOException,
+        duckdb.InterruptException,
+        duckdb.TransactionException,
+        duckdb.FatalException,
+    )
 
 
 def _first_failure(con: duckdb.DuckDBPyConnection, staged: Staged, expression: Expression) -> JobError | None:
@@ -237,7 +250,7 @@ def _first_failure(con: duckdb.DuckDBPyConnection, staged: Staged, expression: E
         try:
             # Through text, so that nothing lets the engine leave the value out.
             con.execute(f"SELECT sum(length(({expression.text})::VARCHAR)) FROM ({rows}) r").fetchall()
-        except (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.InterruptException):
+        except _of_the_engine():
             raise
         except duckdb.Error as error:
             return engine_message(error)

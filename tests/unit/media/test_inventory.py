@@ -245,6 +245,6 @@ def test_a_disk_without_room(
         return opening(Path("/dev/full") if "w" in mode else self, mode, *given, **more)
 
     monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(ScratchFull, match="is full; nothing was written"):
+    with pytest.raises(ScratchFull, match="the disk of the scratch folder"):
         list(inventory_pages(inventory, "s3://fleet", "", scratch=tmp_path, portal=portal))
     assert not (tmp_path / "inventory").exists()
