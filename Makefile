@@ -71,6 +71,9 @@ bench-put: .venv/ready-dev .cache/peers/ready ## a whole sync against s5cmd, rcl
 bench-noop: .venv/ready-dev .cache/peers/ready ## a sync that finds nothing to do, against rclone and s5cmd
 	cd tests && ../$(BIN)/python -m benchmarks.noop
 
+bench-scale: .venv/ready-dev ## plans of 1, 3 and 10 million under 1 GB: seconds, peak memory, scratch
+	cd tests && ../$(BIN)/python -m benchmarks.plan_scale 1 3 10
+
 test-image: .venv/ready-dev ## builds the container image and tries it, with docker or with no engine at all
 	METAFERRY_IMAGE=1 $(BIN)/python -m pytest -n0 -s -rs tests/image
 

@@ -27,6 +27,7 @@ from metaferry.job import Job
 from metaferry.lightly.document import document
 from metaferry.lightly.names import DOCUMENTS, SCHEMA, Kind, document_path
 from metaferry.planning.formats import RunReport
+from metaferry.runs import ledger, state
 from servers.s3 import FastS3
 
 NAMES = [f"2026/{n % 3}/image {n:02d}.png" for n in range(24)]
@@ -282,6 +283,23 @@ def test_many_runs_leave_few_pieces_that_still_prove_everything(datasource: Data
 
 
 # -- S3 alone
+
+
+def test_a_large_ledger_is_in_pieces_that_prove_as_much(
+    datasource: Datasource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "PIECE_ROWS", 6)
+    monkeypatch.setattr(state, "_MOST_LEDGER_PIECES", 3)
+    pieces = []
+    for run in range(5):
+        datasource.rows[NAMES[run]]["cars"] = 1_000 + run
+        datasource.write_table()
+        report = datasource.sync()
+        assert report.documents.create + report.documents.update == (1 if run else len(NAMES))
+        pieces.append(len(datasource.ledger()))
+    assert pieces[0] in range(2, 5)  # of the first run
+    assert pieces[2] == pieces[0] + 2  # and one of each of two others, until all are one ledger again
+    assert pieces[3] in range(2, 5)
 
 
 @pytest.mark.servers

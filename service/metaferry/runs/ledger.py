@@ -20,6 +20,9 @@ from metaferry.runs.state import State
 
 log = logging.getLogger(__name__)
 
+#: Rows of a piece, about: it is in memory as a whole when it is written and read.
+PIECE_ROWS = 1_000_000
+
 
 class Ledger:
     """The ledger of one run: an empty table `ledger` until `load` is called."""
@@ -65,8 +68,13 @@ class Ledger:
                 "SELECT target, token, md5 FROM ledger WHERE token IS NOT NULL "
                 "AND target NOT IN (SELECT target FROM outcomes WHERE outcome = 'done')"
             )
-        data = export_parquet(self._database, ours, "ledger-new")
-        self._state.write_ledger(run_id, data, replaces=replaces)
+        rows: int = self._database.value(f"SELECT count(*) FROM ({ours})")
+        pieces_of_it = max(1, -(-rows // PIECE_ROWS))
+        for part in range(pieces_of_it):
+            mine = f"('0x' || left(md5(target), 8))::UBIGINT % {pieces_of_it} = {part}"
+            some = ours if pieces_of_it == 1 else f"SELECT * FROM ({ours}) WHERE {mine}"
+            self._state.write_ledger(run_id, export_parquet(self._database, some, "ledger-new"), part=part)
+        self._state.delete(replaces)
 
     def _take(self, file: Path) -> None:
         relation = f"read_parquet({quote_text(str(file))})"

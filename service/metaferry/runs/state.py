@@ -6,7 +6,8 @@ or of a newer version is therefore named in the log and treated as lost, never t
 Layout below the folder::
 
     frames.parquet              frame counts by path, size and token (media/frames)
-    ledger/<run id>.parquet     what each run left behind; the newest row of a document counts
+    ledger/<run id>.parquet     what each run left behind; the newest row of a document counts. A large
+                                one is in pieces: <run id>.0001.parquet …
     runs/<run id>/started.json  a run that has this and no run.json was cut off
     runs/<run id>/run.json      its report; rejects.parquet and findings.parquet beside it
     runs/<run id>/shard-NNNN.parquet   the done-markers of a run that was divided (runs/markers)
@@ -36,7 +37,7 @@ _LEDGER = "ledger/"
 _RUNS = "runs/"
 #: The folder of a run that holds pages of a listing.
 LISTING = "/listing/"
-#: With more pieces than this the next run that changes something writes one whole ledger again.
+#: With pieces of so many runs the next one that changes something writes one whole ledger again.
 _MOST_LEDGER_PIECES = 8
 
 
@@ -141,14 +142,14 @@ class State:
         """The bytes of one piece. NotFound when it went meanwhile."""
         return self._portal.run(self.storage.read(key)).data
 
-    def write_ledger(self, run_id: str, data: bytes, *, replaces: Iterable[str] = ()) -> None:
-        """Adds this run's piece; `replaces` are the pieces it already contains."""
-        self.write(f"{self._ledger}{run_id}.parquet", data)
-        self._delete(replaces)
+    def write_ledger(self, run_id: str, data: bytes, *, part: int = 0) -> None:
+        """Adds one of this run's pieces."""
+        self.write(f"{self._ledger}{run_id}{f'.{part:04d}' if part else ''}.parquet", data)
 
     @staticmethod
     def wants_whole(pieces: list[str]) -> bool:
-        return len(pieces) >= _MOST_LEDGER_PIECES
+        runs = {key.rpartition("/")[2].partition(".")[0] for key in pieces}
+        return len(runs) >= _MOST_LEDGER_PIECES
 
     # -- helpers
 
