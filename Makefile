@@ -71,14 +71,11 @@ bench-put: .venv/ready-dev .cache/peers/ready ## a whole sync against s5cmd, rcl
 bench-noop: .venv/ready-dev .cache/peers/ready ## a sync that finds nothing to do, against rclone and s5cmd
 	cd tests && ../$(BIN)/python -m benchmarks.noop
 
-bench-scale: .venv/ready-dev ## plans of 1, 3 and 10 million under 1 GB: seconds, peak memory, scratch
-	cd tests && ../$(BIN)/python -m benchmarks.plan_scale 1 3 10
-
 test-image: .venv/ready-dev ## builds the container image and tries it, with docker or with no engine at all
 	METAFERRY_IMAGE=1 $(BIN)/python -m pytest -n0 -s -rs tests/image
 
-bench-scale: .venv/ready-dev ## what more than one process brings: a kept plan applied by one and by two
-	cd tests && ../$(BIN)/python -m benchmarks.scale
+bench-scale: .venv/ready-dev ## plans of 1, 3 and 10 million under 1 GB; then a kept plan applied by one process and by two
+	cd tests && for name in plan_scale scale; do ../$(BIN)/python -m benchmarks.$$name || exit 1; done
 
 fuzz: .venv/ready-dev ## fuzzes each reader of a video index with atheris (SECONDS=60 each); for the nightly run
 	@mkdir -p .cache/fuzz
