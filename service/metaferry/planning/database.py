@@ -33,6 +33,8 @@ _THREAD_MEMORY = 96_000_000
 
 #: What the system says of a disk, a quota or a limit of files that leaves no room; the engine repeats it.
 _NO_ROOM = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+#: How a commit says that it failed for want of memory.
+_NO_MEMORY = ("could not allocate", "failed to pin", "Out of Memory")
 
 
 class Database:
@@ -166,7 +168,7 @@ def disk_errors(scratch: Path) -> Iterator[None]:
         # The engine keeps what it spills below what the disk had free when it began.
         if any(words in str(error) for words in (*_NO_ROOM, "max_temp_directory_size")):
             raise ScratchFull(scratch.parent) from error
-        if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in str(error):
+        if isinstance(error, duckdb.OutOfMemoryException) or any(words in str(error) for words in _NO_MEMORY):
             raise MetaferryError(
                 "this needs more memory than memory_limit allows",
                 advice="raise memory_limit in the job file (1GB serves tens of millions of rows)",
