@@ -127,7 +127,7 @@ def _without_engine() -> Engine:
     if not _works("buildah", *store, "info"):
         store = _store("vfs")  # a whole copy for each layer: slow and large, and works everywhere
     build = ["buildah", *store, "bud", "--isolation", "chroot", "--network", "host", "--layers"]
-    build += ["--format", "docker"]
+    build += ["--force-rm", "--format", "docker"]
     # What the machine needs to reach a package index holds for the build as well.
     for path in ("/etc/ssl/certs", "/etc/pip.conf"):
         if Path(path).exists():
