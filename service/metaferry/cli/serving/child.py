@@ -67,6 +67,7 @@ class Runner:
         self._clock = clock
         self._module = module
         self._process: subprocess.Popen[bytes] | None = None
+        self._told: subprocess.Popen[bytes] | None = None
         stop.listen(self._pass_on)
 
     def run(self) -> Finished:
@@ -98,7 +99,8 @@ class Runner:
     def _pass_on(self) -> None:
         """May run in a signal handler, between any two steps of `run`."""
         process, number = self._process, self._stop.signal
-        if process is not None and number is not None:
+        if process is not None and number is not None and self._told is not process:
+            self._told = process  # once: a second signal would end the run without a drain
             process.send_signal(number)
 
 
