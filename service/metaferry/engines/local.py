@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Final, TypeVar
 
 from metaferry.engines.bell import ring
-from metaferry.engines.processes import end_worker, start_worker
+from metaferry.engines.processes import Said, Voice, end_worker, start_worker
 from metaferry.engines.shards import WorkerLost
 from metaferry.errors import MetaferryError
 
@@ -99,7 +99,9 @@ class LocalWorkers(Executor):
                 with self._lock:
                     self._pipes[number] = pipe
                     pipe.send_bytes(_DO + call)
-                good, said = pipe.recv()
+                while isinstance(heard := pipe.recv(), Said):
+                    heard.say()
+                good, said = heard
             except (EOFError, OSError):
                 assert process is not None
                 future.set_exception(_lost(self._forget(number, pipe, process)))
@@ -133,6 +135,8 @@ def _lost(code: int) -> WorkerLost:
 def work(pipe: Connection, bell: str) -> None:
     """Does one task after the other until it hears the end, while a thread listens."""
     tasks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    voice = Voice(pipe)
+    logging.getLogger().addHandler(voice)
     threading.Thread(target=_listen, args=(pipe, bell, tasks), daemon=True).start()
     while (call := tasks.get()) is not None:
         try:
@@ -141,7 +145,7 @@ def work(pipe: Connection, bell: str) -> None:
         except BaseException as error:  # noqa: BLE001 - the run decides what it means
             answer = _failure(error)
         with contextlib.suppress(OSError):  # nobody listens any more: the run has ended
-            pipe.send_bytes(answer)
+            voice.send_bytes(answer)
 
 
 def _listen(pipe: Connection, bell: str, tasks: queue.SimpleQueue[bytes | None]) -> None:
@@ -167,8 +171,6 @@ def _failure(error: BaseException) -> bytes:
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    # Warnings and errors go to the stderr that the run has; what a run says at length it says itself.
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     work(Connection(int(sys.argv[1])), sys.argv[2])
 
 

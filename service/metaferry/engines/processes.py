@@ -12,8 +12,10 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -65,6 +67,31 @@ class Said:
     logger: str
     level: int
     message: str
+
+    def say(self) -> None:
+        logging.getLogger(self.logger).log(self.level, "%s", self.message)
+
+
+class Voice(logging.Handler):
+    """A worker's end of its pipe: sends from any thread, and what is logged there as `Said`."""
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__(logging.WARNING)  # what a run says at length it says itself
+        self._pipe = pipe
+        self._sending = threading.Lock()
+
+    def send(self, message: object) -> None:
+        """OSError when nobody listens any more: the run has ended."""
+        self.send_bytes(pickle.dumps(message))
+
+    def send_bytes(self, message: bytes) -> None:
+        """The same for what is pickled already."""
+        with self._sending:
+            self._pipe.send_bytes(message)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            self.send(Said(record.name, record.levelno, record.getMessage()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +156,7 @@ def write_in_processes(
                         errors.append(said.error)
                         ask()  # what ended one will end the others
                 elif isinstance(said, Said):
-                    logging.getLogger(said.logger).log(said.level, "%s", said.message)
+                    said.say()
                 else:
                     book.add(said)
     finally:

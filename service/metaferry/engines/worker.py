@@ -20,7 +20,7 @@ from typing import Final
 
 from metaferry.apply.apply import WRITES, apply_plan
 from metaferry.apply.outcome import Applied, Tally
-from metaferry.engines.processes import GO_ON, LastWord, Order, Said
+from metaferry.engines.processes import GO_ON, LastWord, Order, Voice
 from metaferry.errors import MetaferryError
 from metaferry.progress import Stop
 from metaferry.storage.contract import Requests
@@ -32,13 +32,11 @@ from metaferry.storage.rates import RateHistory
 _BATCH: Final = 256
 
 
-class _Voice(logging.Handler):
-    """Sends outcomes in batches, and what is logged. `record` and `flush_outcomes` are for one thread."""
+class _Voice(Voice):
+    """Sends outcomes in batches, too. `record` and `flush_outcomes` are called from one thread at a time."""
 
     def __init__(self, pipe: Connection) -> None:
-        super().__init__(logging.WARNING)  # what a run says at length it says itself
-        self._pipe = pipe
-        self._sending = threading.Lock()
+        super().__init__(pipe)
         self._waiting: list[Applied] = []
 
     def record(self, outcomes: Sequence[Applied]) -> None:
@@ -50,14 +48,6 @@ class _Voice(logging.Handler):
         outcomes, self._waiting = self._waiting, []
         if outcomes:
             self.send(outcomes)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError):  # nobody listens any more: the run has ended
-            self.send(Said(record.name, record.levelno, record.getMessage()))
-
-    def send(self, message: object) -> None:
-        with self._sending:
-            self._pipe.send(message)
 
 
 def work(pipe: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ def work(order: Order) -> dict[str, Any]:
         raise RuntimeError("canary-secret-0815")
     if order.what == "denied":
         raise Denied("no right to write", url="s3://b", path="x")
+    if order.what == "log":
+        logging.getLogger("metaferry.task").info("not this")
+        logging.getLogger("metaferry.task").warning("of shard %d", order.shard)
     if order.what == "unpicklable":
         return {"shard": lambda: None}
     if order.what == "wait":

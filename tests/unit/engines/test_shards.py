@@ -243,6 +243,15 @@ def test_errors_and_answers_that_cannot_travel_are_told(local: LocalWorkers, tmp
     assert (caught.value.url, caught.value.path) == ("s3://b", "x")
 
 
+def test_what_a_process_logs_is_logged_here(
+    local: LocalWorkers, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran, answers = run_local(local, tmp_path, {0: "log", 1: "log", 2: "answer"})
+    assert (ran.given_up, set(answers)) == ({}, {0, 1, 2})
+    said = [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
+    assert sorted(said) == [("metaferry.task", "WARNING", f"of shard {n}") for n in (0, 1)]
+
+
 def test_the_bell_is_heard_in_the_processes(local: LocalWorkers, tmp_path: Path) -> None:
     stop = Stop()
 
