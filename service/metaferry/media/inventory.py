@@ -67,7 +67,7 @@ def open_inventory(
     there is one. Raises JobError (with `place`) for what is no report, for a folder with none or with
     those of several buckets or rules, and for a damaged manifest; StorageError from the store.
     """
-    if not url.endswith(".json"):
+    if not url.partition("?")[0].endswith(".json"):  # a signature may follow
         return _newest(url, place, storage_for, portal)
     where = bucket_and_key(url)
     root: str
@@ -180,7 +180,7 @@ def _newest(url: str, place: str, storage_for: Callable[[str], Storage], portal:
     for _, _, path in sorted(found, reverse=True):
         try:
             return open_inventory(
-                f"{base.rstrip('/')}/{path}{mark}{query}" if not mark else f"{base}/{path}",
+                f"{base.rstrip('/')}/{path}{mark}{query}",
                 place=place,
                 storage_for=storage_for,
                 portal=portal,

@@ -15,7 +15,7 @@ import pytest
 from metaferry.errors import JobError, ScratchFull
 from metaferry.media.inventory import Inventory, inventory_pages, open_inventory
 from metaferry.storage.contract import Entry
-from metaferry.storage.open import open_storage
+from metaferry.storage.open import bucket_and_key, open_storage
 from metaferry.storage.portal import Portal
 from unit.media.inventories import REPORTS, TAKEN, Object, azure, gcs, s3
 
@@ -114,6 +114,45 @@ def test_in_the_bucket_that_it_was_delivered_to(
     assert inventory.url == "memory://reports/reports/fleet/daily/2026-11-22T01-00Z/manifest.json"
     pages = inventory_pages(inventory, "memory://fleet/2026", "", scratch=tmp_path, portal=portal)
     assert sorted(entry.path for page in pages for entry in page) == PATHS
+
+
+def test_in_a_container_whose_url_is_signed(tmp_path: Path, portal: Portal) -> None:
+    azure(tmp_path, OBJECTS, "CSV")
+    store = open_storage(f"memory://{tmp_path.name}-signed")
+    for file in sorted(tmp_path.rglob("*.*")):
+        portal.run(store.put(file.relative_to(tmp_path).as_posix(), file.read_bytes()))
+    opened: list[str] = []
+
+    def storage_for(url: str) -> Any:
+        opened.append(url)
+        return store
+
+    signed = "https://account.blob.core.windows.net/reports{}?sv=1&sig=secret"
+    for path in ("", "/2026/11/22/01-00-00/rule/rule-manifest.json"):
+        found = open_inventory(signed.format(path), place="x", storage_for=storage_for, portal=portal)
+        assert found.keys == ("2026/11/22/01-00-00/rule/rule_1000000_0.csv",)
+        assert found.url.endswith("windows.net/reports/2026/11/22/01-00-00/rule/rule-manifest.json")
+    assert set(opened) == {signed.format("")}
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("s3://b/a/c d.json", ("s3://b", "b", "a/c d.json")),
+        ("gs://b/", ("gs://b", "b", "")),
+        ("az://c/p/q", ("az://c", "c", "p/q")),
+        ("abfss://c@a.dfs.core.windows.net/p", ("abfss://c@a.dfs.core.windows.net", "c", "p")),
+        (
+            "https://a.blob.core.windows.net/c/p?sig=x",
+            ("https://a.blob.core.windows.net/c?sig=x", "c", "p"),
+        ),
+        ("memory://fleet/2026", ("memory://fleet", "fleet", "2026")),
+        ("/data/2026", None),
+        ("sftp://host/2026", None),
+    ],
+)
+def test_the_bucket_of_a_url(url: str, parts: tuple[str, str, str] | None) -> None:
+    assert bucket_and_key(url) == parts
 
 
 def test_without_versions_and_without_size_and_tag(tmp_path: Path, read: Read) -> None:
