@@ -376,14 +376,27 @@ class ShardMarker:
 
 def read_format(kind: type[T], data: bytes | str, version: int) -> T:
     """The dataclass of this JSON, every field checked. ValueError says what is wrong with it."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     value = json.loads(data)
     found = value.get("version") if isinstance(value, dict) else None
     if found != version:
         raise ValueError(f"it is of version {found!r}, and this is for version {version}")
     try:
-        return TypeAdapter(kind).validate_python(value)
+        checked: T = _adapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return checked
+
+
+_adapters: Final[dict[type[Any], Any]] = {}
+
+
+def _adapter(kind: type[Any]) -> Any:
+    """Made once: that takes longer than reading a hundred markers."""
+    from pydantic import TypeAdapter
+
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
