@@ -12,7 +12,7 @@ import itertools
 import os
 import random
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -238,8 +238,10 @@ class Site:
             }
         )
 
-    def sync(self, rules: Iterable[Rule] = (), *, seed: int = 0, **world: Any) -> Ran:
-        """One run in this weather; `world` goes to its surroundings.
+    def sync(
+        self, rules: Iterable[Rule] = (), *, seed: int = 0, run: Callable[..., RunReport] = sync, **world: Any
+    ) -> Ran:
+        """One run in this weather; `world` goes to its surroundings. `run` is what is run of the job.
 
         Anything but a report, one of our errors, or a kill is raised.
         """
@@ -255,7 +257,7 @@ class Site:
         )
         ran = Ran(faults)
         try:
-            ran.report = sync(self.job, surroundings=surroundings)
+            ran.report = run(self.job, surroundings=surroundings)
         except MetaferryError as error:
             ran.error = error
         except Killed:
