@@ -13,6 +13,9 @@ from urllib.parse import unquote
 
 #: Shorter ones would mask words of every text.
 _SHORTEST: Final = 6
+#: In words of ours, which name paths and packages, only what cannot be one of them: a key of an emulator
+#: is often `minioadmin`, or our own name.
+_STRONG: Final = 12
 #: So many are remembered; a program that runs for months renews its tokens.
 _MOST: Final = 1_000
 
@@ -59,22 +62,22 @@ def remember_url(url: str) -> None:
             _remember(unquote(part))
 
 
-def mask(text: str) -> str:
-    """The text with `***` for every secret that is known."""
+def mask(text: str, *, shortest: int = _STRONG) -> str:
+    """The text with `***` for every secret that is known and has so many characters."""
     for secret in sorted(_known, key=len, reverse=True):
-        if secret in text:
+        if len(secret) >= shortest and secret in text:
             text = text.replace(secret, "***")
     return text
 
 
 def mask_foreign(text: str) -> str:
-    """The same for words that are not ours: URLs lose user and query, known or not."""
+    """The same for words that are not ours: with short secrets, and no user and query in any URL."""
     from metaferry.storage.open import redact
 
     def shown(found: re.Match[str]) -> str:
         return redact(found[0]).partition("?")[0]
 
-    return _URL.sub(shown, mask(text))
+    return _URL.sub(shown, mask(text, shortest=_SHORTEST))
 
 
 def _remember(secret: str) -> None:

@@ -31,7 +31,7 @@ from servers.collectors import gateway
 from servers.s3 import FastS3
 
 #: Every secret holds this word, or the same in base64 (at any of its three beginnings).
-CANARY = "c4n4ry7b1rd"
+CANARY = "c4n4ry7b1rd0"
 SHAPES = (CANARY, *(base64.b64encode((" " * n + CANARY).encode()).decode()[4:-4] for n in range(3)))
 KEY = base64.b64encode(f"{CANARY}-account-key".encode()).decode()
 
@@ -255,8 +255,12 @@ def test_masks() -> None:
     )
     remember({"token": {"client": {"refresh": ["abcdefghij"]}}, "n": 5})
     remember_url("https://h/x?sig=ss%2Bss%3D&v=1")
-    assert mask("abcdefghij abcdefgh abc eu-central-1") == "*** *** abc eu-central-1"
-    assert mask("passw%21rd passw!rd ss+ss= me") == "*** *** *** me"
+    assert mask_foreign("abcdefghij abcdefgh abc eu-central-1") == "*** *** abc eu-central-1"
+    assert mask_foreign("passw%21rd passw!rd ss+ss= me") == "*** *** *** me"
+    # A short one may be a word of ours.
+    assert mask("in abcdefgh/") == "in abcdefgh/"
+    remember({"secret": "a-real-secret"})
+    assert mask("not a-real-secret") == "not ***"
     assert mask_foreign("see s3://u:p@b/k?q=1, or https://h?z") == "see s3://b/k or https://h"
 
 
