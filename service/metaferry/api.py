@@ -13,7 +13,8 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from metaferry.errors import UsageError
-from metaferry.job import Job, Location
+from metaferry.job import Job
+from metaferry.jobparts import Location
 from metaferry.progress import Progress, Stop
 
 if TYPE_CHECKING:

@@ -332,23 +332,23 @@ def _shown(value: Any) -> str:
 
 def _known_keys(kind: type[Job], path: tuple[Key, ...]) -> list[str]:
     """The keys that may stand at a place of the job file."""
-    from metaferry import job
+    from metaferry import jobparts as parts
 
     keys: Sequence[Key] = [step for step in path if not isinstance(step, int)]
     places: dict[tuple[Key, ...], Any] = {
         (): kind,
-        ("media",): job.MediaRules,
-        ("media", "inventory"): job.Inventory,
-        ("sources",): job.Source,
-        ("sources", "table"): job.Location,
-        ("sources", "frame"): job.FrameColumn,
-        ("policy",): job.Policy,
-        ("metrics",): job.Metrics,
-        ("schema", "infer"): job.Infer,
-        **{(name,): job.Location for name in _LOCATIONS},
+        ("media",): parts.MediaRules,
+        ("media", "inventory"): parts.Inventory,
+        ("sources",): parts.Source,
+        ("sources", "table"): parts.Location,
+        ("sources", "frame"): parts.FrameColumn,
+        ("policy",): parts.Policy,
+        ("metrics",): parts.Metrics,
+        ("schema", "infer"): parts.Infer,
+        **{(name,): parts.Location for name in _LOCATIONS},
     }
     if tuple(keys) == ("schema",):
-        return list(_fields(job.SchemaEntry)) if path[-1:] != ("schema",) else ["infer"]
+        return list(_fields(parts.SchemaEntry)) if path[-1:] != ("schema",) else ["infer"]
     model = places.get(tuple(keys))
     return list(_fields(model)) if model is not None else []
 

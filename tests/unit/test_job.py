@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from metaferry.errors import JobError
-from metaferry.job import Infer, Job, Location, SchemaEntry
+from metaferry.job import Job
+from metaferry.jobparts import Infer, Location, SchemaEntry
 
 TABLE = {"table": "/t/labels.csv"}
 

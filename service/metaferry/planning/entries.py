@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from metaferry.errors import JobError
 from metaferry.findings import Code
-from metaferry.job import Infer, Job, SchemaEntry
+from metaferry.job import Job
+from metaferry.jobparts import Infer, SchemaEntry
 from metaferry.lightly import schema as rules
 from metaferry.lightly.schema import Entry, Observed, ValueType
 from metaferry.planning import sql

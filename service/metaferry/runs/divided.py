@@ -15,9 +15,10 @@ from typing import Final
 from metaferry.engines.choose import LOCAL, check_engine, open_workers
 from metaferry.engines.shards import run_shards
 from metaferry.errors import JobError, UsageError
-from metaferry.job import Job, Location
+from metaferry.job import Job
 from metaferry.jobfile import storage_of
 from metaferry.jobkept import restore_job
+from metaferry.jobparts import Location
 from metaferry.planning.formats import RunReport
 from metaferry.progress import Progress, Silent, Stop
 from metaferry.runs.finish import finish_run, missing_shards

@@ -13,7 +13,8 @@ from datetime import datetime
 import pyarrow as pa
 
 from metaferry.errors import NotFound, SchemaError
-from metaferry.job import Job, Location
+from metaferry.job import Job
+from metaferry.jobparts import Location
 from metaferry.lightly import schema as rules
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning.database import Database, disk_errors

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from metaferry.errors import Changed, NotFound, SafetyStop, UsageError
-from metaferry.job import Job, Location
+from metaferry.job import Job
 from metaferry.jobkept import keep_job
+from metaferry.jobparts import Location
 from metaferry.lightly.schema import Entry
 from metaferry.planning import diff
 from metaferry.planning.database import Database

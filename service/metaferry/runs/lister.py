@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from metaferry.job import Inventory, Job
+from metaferry.job import Job
+from metaferry.jobparts import Inventory
 from metaferry.lightly.names import SCHEMA
 from metaferry.media.inventory import inventory_pages, open_inventory
 from metaferry.media.listing import RESERVED, MediaFilter, split_page

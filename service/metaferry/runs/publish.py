@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from metaferry.errors import UsageError, exit_code
-from metaferry.job import Job, Location
+from metaferry.job import Job
+from metaferry.jobparts import Location
 from metaferry.planning.formats import Report, SourceCounts
 from metaferry.runs.exposition import SERVICE, gauges, otlp_request, registry
 from metaferry.runs.metrics import GOOD, JOB_LABEL, Ended, Samples, samples

@@ -15,7 +15,8 @@ from typing import Any, Final
 from metaferry.engines.choose import LOCAL, check_engine
 from metaferry.errors import MetaferryError, StorageError, exit_code
 from metaferry.findings import Code
-from metaferry.job import Job, Location
+from metaferry.job import Job
+from metaferry.jobparts import Location
 from metaferry.media.frames.cache import FrameCache
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import FrameCount

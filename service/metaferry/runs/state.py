@@ -26,7 +26,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from metaferry.errors import NotFound
-from metaferry.job import STATE, Job
+from metaferry.job import Job
+from metaferry.jobparts import STATE
 from metaferry.runs.storages import Storages
 from metaferry.storage.contract import Entry, Storage
 from metaferry.storage.portal import Portal

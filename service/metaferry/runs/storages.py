@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from metaferry.engines.processes import Opening
-from metaferry.job import Job, Location
+from metaferry.job import Job
+from metaferry.jobparts import Location
 from metaferry.runs.surroundings import Surroundings
 from metaferry.storage.contract import Storage
 from metaferry.storage.open import open_storage

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from metaferry.errors import JobError, NotFound
-from metaferry.job import Source
+from metaferry.jobparts import Source
 from metaferry.lightly.globs import glob_regex, is_glob
 from metaferry.storage.contract import Storage
 from metaferry.storage.open import redact, split_scheme

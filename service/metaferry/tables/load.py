@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from metaferry.job import Source
+from metaferry.jobparts import Source
 from metaferry.storage.open import redact
 from metaferry.storage.portal import Portal
 from metaferry.tables.files import Format, StorageFor, TableObject, find_files

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from metaferry.job import Source
+from metaferry.jobparts import Source
 from metaferry.storage.contract import Storage
 from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
