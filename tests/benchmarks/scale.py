@@ -25,7 +25,8 @@ from servers.s3 import FastS3, fast_s3
 
 DELAY_MS: Final = 10
 WORKERS: Final = (1, 2)
-SHARDS: Final = 16
+#: Opening a shard costs a worker about a second; they are meant to last minutes.
+SHARDS: Final = 4
 #: What each client is asked for: one event loop is busy with fewer requests than many threads are.
 CLIENTS: Final[dict[str, dict[str, Any]]] = {
     "obstore": {"concurrency": 64},
