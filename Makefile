@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 PYTHON ?=
-WORKERS ?= 2
+WORKERS ?= 3
 SECONDS ?= 60
 UV ?= uv
 export PYTHON

@@ -62,7 +62,9 @@ def test_killed_at_every_call(disk: Disk) -> None:
     assert writes > 15
 
     proved: set[frozenset[tuple[str, bytes]]] = set()
-    for number, moment in product(range(len(calls)), ("before", "after")):
+    # Where a call is done as a whole or not at all, before it is after the one before it.
+    moments = ("before", "after") if isinstance(disk, LocalDisk) else ("after",)
+    for number, moment in product(range(len(calls)), moments):
         site.reset(start)
         killed = site.sync([Rule(fault=Kill("before" if moment == "before" else "after"), number=number)])
         assert killed.killed

@@ -157,5 +157,5 @@ class SyncMachine(RuleBasedStateMachine):
 
 TestSync = pytest.mark.slow(SyncMachine.TestCase)
 TestSync.settings = settings(
-    max_examples=10, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=7, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )

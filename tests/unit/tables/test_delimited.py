@@ -170,7 +170,7 @@ def test_a_row_may_go_over_a_border_between_pieces(csv: Any) -> None:
 def test_another_delimiter_is_taken_from_the_header_and_said(
     csv: Any, mark: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, logger="metaferry"):
+    with caplog.at_level(logging.DEBUG, logger="metaferry"):
         result = csv(f"file_name{mark}x\na{mark}1,5\n")
     assert result.values("x") == ["1,5"]
     assert repr(mark) in caplog.text
