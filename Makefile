@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 PYTHON ?=
-WORKERS ?= 3
+WORKERS ?= 2
 SECONDS ?= 60
 UV ?= uv
 export PYTHON

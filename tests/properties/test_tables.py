@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from metaferry.tables import delimited
@@ -63,6 +63,7 @@ def as_text(column: str) -> str:
     style=st.sampled_from([(csv.QUOTE_MINIMAL, "\r\n"), (csv.QUOTE_ALL, "\n"), (csv.QUOTE_ALL, "\r\n")]),
     block=st.sampled_from([7, 64, 1 << 22]),
 )
+@example(rows=[["\ufeff", ""]], style=(csv.QUOTE_MINIMAL, "\r\n"), block=7)
 def test_cells_and_lines_of_a_csv_survive(rows: list[list[str]], style: Any, block: int) -> None:
     width = len(rows[0]) if rows else 1
     header = [f"c{n}" for n in range(width)]

@@ -23,7 +23,7 @@ import pyarrow.csv as pacsv
 
 from metaferry.errors import JobError
 from metaferry.storage.portal import Portal
-from metaferry.tables.blocks import LONGEST_LINE, ByteStream
+from metaferry.tables.blocks import LONGEST_LINE, UTF8_BOM, ByteStream
 from metaferry.tables.column_types import find_types
 from metaferry.tables.files import TableObject
 from metaferry.tables.model import FILE, ROW, Staged, TableFile, folded
@@ -181,6 +181,8 @@ class _Reader:
             return None
         if piece.startswith((b"\n", b"\r\n")) or b"\n\n" in piece or b"\n\r\n" in piece:
             return None  # blank lines, which are no rows but count as lines
+        if piece.startswith(UTF8_BOM):
+            return None  # in the middle of a file it is part of a cell; Arrow would drop it
         if b'"' in piece and b'"' in self._quoted.sub(b"", piece):
             return None
         try:
