@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from metaferry.airflow import MetaferrySyncOperator
+
 HERE = Path(__file__).parent
 
 
@@ -72,6 +74,10 @@ def test_a_killed_task_is_made_good_by_the_next(
     # Whoever died on this machine holds no lease: the next one takes it over at once.
     found = run(site, "metaferry_sync")
     assert found["state"] == "success", found["said"][-4000:]
+    assert site.tree() == expected
+    third = MetaferrySyncOperator(task_id="sync", job=str(site.job), aws_conn_id="aws_fleet")
+    documents = third.execute({"outlet_events": {}})["documents"]
+    assert (documents["keep"], documents["create"], documents["update"]) == (site.count, 0, 0)
     assert site.tree() == expected
 
 

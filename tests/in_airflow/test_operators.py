@@ -150,6 +150,52 @@ def test_a_task_that_is_killed_drains_and_its_retry_does_the_rest(site: Any) -> 
     assert sync(site).execute(context())["documents"]["keep"] == site.count
 
 
+def test_a_signal_while_the_job_is_read_is_not_lost(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = sync(site)
+    read = operator._read_job
+
+    def ended_meanwhile() -> Any:
+        operator.on_kill()
+        return read()
+
+    monkeypatch.setattr(type(operator), "_read_job", lambda self: ended_meanwhile())
+    with pytest.raises(AirflowException, match="interrupted"):
+        operator.execute(context())
+    assert site.written() == 0
+
+
+def test_a_plan_that_is_killed_ends_without_being_kept(site: Any) -> None:
+    site.s3.set(latency_ms=1000)
+    out = f"s3://{site.bucket}/plans/killed"
+    given = {"job": str(site.job), "aws_conn_id": "aws_fleet"}
+    operator = MetaferryPlanOperator(task_id="plan", out=out, groups=3, **given)
+
+    def kill() -> None:
+        until(lambda: site.s3.log("GET"))
+        operator.on_kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(AirflowException, match="interrupted"):
+        operator.execute(context())
+    killer.join(60)
+    assert site.s3.count(site.bucket, "plans/killed/plan.json") == 0
+
+
+@pytest.mark.parametrize("part", ["plan", "write", "finish"])
+def test_a_plan_whose_url_opens_it_is_refused(site: Any, part: str) -> None:
+    url = "az://plans/one?sig=canary-of-the-signature"
+    given = {"task_id": part, "job": str(site.job), "aws_conn_id": "aws_fleet"}
+    operator: Any = {
+        "plan": lambda: MetaferryPlanOperator(out=url, **given),
+        "write": lambda: MetaferryShardOperator(plan=url, shard_index=0, num_shards=1, **given),
+        "finish": lambda: MetaferryFinishOperator(plan=url, **given),
+    }[part]()
+    with pytest.raises(AirflowFailException, match="azure_conn_id") as caught:
+        operator.execute(context())
+    assert "canary" not in str(caught.value)
+
+
 def until(condition: Any) -> None:
     moment = threading.Event()
     for _ in range(6000):

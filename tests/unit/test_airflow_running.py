@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -82,3 +84,10 @@ def test_what_does_not_end_is_given_up(
         task.run()
     assert "given up" in caplog.text
     free.set()
+
+
+def test_without_airflow_one_error_says_what_to_install() -> None:
+    code = "import sys; sys.modules['airflow'] = None; from metaferry.airflow import MetaferrySyncOperator"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert 'pip install "metaferry[airflow]"' in done.stderr.splitlines()[-1]

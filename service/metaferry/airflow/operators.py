@@ -21,7 +21,7 @@ from metaferry.airflow.versions import (
     BaseOperator,
 )
 from metaferry.errors import MetaferryError, SafetyStop, UsageError
-from metaferry.progress import Stop
+from metaferry.progress import Silent, Stop, Stopping
 
 if TYPE_CHECKING:
     from metaferry.job import Job
@@ -74,10 +74,12 @@ class _Operator(BaseOperator):
 
     def _run(self, call: Callable[[Job, Stop], Report]) -> Report:
         """One call of the library; the report of a task that may go on."""
+        jobs: list[Job] = []
+        # There before the job is read: a signal that comes meanwhile must not be lost.
+        self._task = task = Task(lambda stop: call(jobs[0], stop))
         try:
-            job = self._read_job()
-            self._task = Task(lambda stop: call(job, stop))
-            report = self._task.run()
+            jobs.append(self._read_job())
+            report = task.run()
         except (UsageError, SafetyStop) as error:
             raise AirflowFailException(_said(error)) from None
         except MetaferryError as error:
@@ -210,7 +212,12 @@ class MetaferryPlanOperator(_Operator):
 
         report = self._run(
             lambda job, stop: plan(
-                job, prefix=self.prefix, limit=self.limit, out=self.out, shards=self.shards or self.groups
+                job,
+                prefix=self.prefix,
+                limit=self.limit,
+                out=_unsigned(self.out),
+                shards=self.shards or self.groups,
+                progress=Stopping(Silent(), stop),
             )
         )
         context["ti"].xcom_push(key="report", value=summary(report))
@@ -234,7 +241,11 @@ class MetaferryShardOperator(_Operator):
 
         report = self._run(
             lambda job, stop: sync(
-                job, plan=self.plan, shard_index=self.shard_index, num_shards=self.num_shards, stop=stop
+                job,
+                plan=_unsigned(self.plan),
+                shard_index=self.shard_index,
+                num_shards=self.num_shards,
+                stop=stop,
             )
         )
         return summary(report)
@@ -256,9 +267,21 @@ class MetaferryFinishOperator(_Operator):
     def execute(self, context: Any) -> dict[str, Any]:
         from metaferry import finish
 
-        report = self._run(lambda job, stop: finish(self.plan, job=job, stop=stop))
+        report = self._run(lambda job, stop: finish(_unsigned(self.plan), job=job, stop=stop))
         self._tell_assets(context, report)
         return summary(report)
+
+
+def _unsigned(url: str) -> str:
+    """The URL of a plan, which Airflow keeps and shows: it must not be what opens the plan."""
+    from metaferry.storage.open import redact
+
+    if redact(url).casefold() != url.casefold():
+        raise UsageError(
+            f"{redact(url)}: the URL of the plan holds credentials, and Airflow shows it to everybody",
+            advice="take them out of the URL, and give them by a connection (`azure_conn_id`)",
+        )
+    return url
 
 
 def _said(error: MetaferryError) -> str:
