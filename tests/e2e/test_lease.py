@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -48,8 +50,29 @@ def slow_job(dataset: DemoDataset, **changes: Any) -> Path:
 
 
 def suspend_in_the_middle(dataset: DemoDataset, process: subprocess.Popen[str]) -> None:
+    """Stops it after some documents, not in a rename: who works on is to find no folder locked."""
     wait_until(lambda: documents_below(dataset.media) >= 100, process)
+    suspend(process)
+    while any(is_locked(folder) for folder in (dataset.media / ".lightly").rglob("*") if folder.is_dir()):
+        process.send_signal(signal.SIGCONT)
+        suspend(process)
+
+
+def suspend(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # until every thread has stopped
+
+
+def is_locked(folder: Path) -> bool:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def files(dataset: DemoDataset) -> dict[str, tuple[bytes, int]]:

@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,13 @@ TEMPORARY: Final = re.compile(r"\.metaferry-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{16}\
 
 #: Seconds after which a temporary file of a process that cannot be asked counts as left behind.
 STALE_AFTER: Final = 3600.0
+
+#: Seconds to wait for a folder's lock. It is held for a rename: only a stopped process holds it longer.
+LOCK_WITHIN: Final = 10.0
+
+#: The threads of a process wait for each other here, and only the first of them for other processes.
+#: Folders share a lock now and then, which costs a moment and saves keeping one for each.
+_THREADS: Final = tuple(threading.Lock() for _ in range(64))
 
 
 def temporary_name() -> str:
@@ -67,19 +75,55 @@ def write_synced(descriptor: int, data: bytes) -> os.stat_result:
 
 @contextlib.contextmanager
 def locked_folder(folder: str) -> Iterator[None]:
-    """Keeps other metaferry processes and threads from changing names here; then makes it last."""
+    """Keeps other metaferry processes and threads from changing names here; then makes it last.
+
+    TimeoutError when somebody else has the folder for `LOCK_WITHIN`, as a process does that was
+    stopped in the middle of a rename: the kernel would have us wait as long as it is.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # Where a file system knows no locks (some network mounts) names are changed without one:
-        # a put is still atomic, only the check before it can race.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # nobody needs to wait for the device
+        until = time.monotonic() + LOCK_WITHIN
+        with _among_threads(folder, until):
+            _lock(descriptor, until)
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)  # nobody needs to wait for the device
         _sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _among_threads(folder: str, until: float) -> Iterator[None]:
+    lock = _THREADS[hash(folder) % len(_THREADS)]
+    if not lock.acquire(timeout=max(0.0, until - time.monotonic())):
+        raise TimeoutError(errno.ETIMEDOUT, "the folder stays locked")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lock(descriptor: int, until: float) -> None:
+    """Locks the folder against other processes. The kernel's own wait has no end, so it is asked again."""
+    asking = threading.Event()
+    pause = 0.000_5
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError(errno.ETIMEDOUT, "the folder stays locked") from None
+            asking.wait(pause)
+            pause = min(2 * pause, 0.05)
+        except OSError:
+            # Where a file system knows no locks (some network mounts) names are changed without one:
+            # a put is still atomic, only the check before it can race.
+            return
+        else:
+            return
 
 
 def make_folders(root: str, folder: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import signal
@@ -12,14 +13,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from metaferry.errors import Conflict, Denied, NotFound, Unsupported
+from metaferry.errors import Conflict, Denied, NotFound, Unavailable, Unsupported
 from metaferry.storage import atomic
-from metaferry.storage.contract import ABSENT
+from metaferry.storage.contract import ABSENT, ANYTHING
 from metaferry.storage.local import LocalAdapter
 
 T = TypeVar("T")
@@ -294,6 +296,34 @@ def test_replacements_by_token_exclude_each_other(tmp_path: Path) -> None:
         run(race())
         assert run(adapter.read("count")).data == b"60"
     assert conflicts > 0
+
+
+def test_a_folder_that_stays_locked_ends_the_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a process that was stopped in the middle of a rename."""
+    monkeypatch.setattr(atomic, "LOCK_WITHIN", 0.1)
+    holder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    with opened(tmp_path) as adapter:
+        for only_if in (ABSENT, ANYTHING):
+            with pytest.raises(Unavailable, match="ETIMEDOUT"):
+                run(adapter.put("x", b"1", only_if=only_if))
+        assert os.listdir(tmp_path) == []
+        os.close(holder)
+        run(adapter.put("x", b"1", only_if=ABSENT))
+        assert run(adapter.read("x")).data == b"1"
+
+
+def test_a_folder_that_is_locked_for_a_while_is_waited_for(tmp_path: Path) -> None:
+    holder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    with opened(tmp_path) as adapter, ThreadPoolExecutor(2) as pool:
+        puts = [pool.submit(adapter.put_now, f"x{n}", b"1") for n in range(2)]
+        done, _ = wait(puts, timeout=0.2)
+        assert not done
+        os.close(holder)
+        for put in puts:
+            put.result(timeout=60)
+    assert sorted(os.listdir(tmp_path)) == ["x0", "x1"]
 
 
 def test_every_version_has_a_token_of_its_own(tmp_path: Path) -> None:
