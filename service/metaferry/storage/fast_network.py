@@ -52,8 +52,9 @@ def client_options(network: Network, *, patience: float) -> dict[str, Any]:
         "connect_timeout": _seconds(network.connect),
         "read_timeout": _seconds(network.read),
         "timeout": _seconds(patience),
-        # As many as are under way; and none so old that the server has closed it meanwhile.
-        "pool_max_idle_per_host": str(network.concurrency),
+        # A connection comes back a moment after its answer, when the next request may have opened
+        # another: room for both, or one is closed each time. None so old that the server closed it.
+        "pool_max_idle_per_host": str(2 * network.concurrency),
         "pool_idle_timeout": _seconds(15.0),
     }
     if network.trusted is not None and host.scheme == "https":

@@ -128,7 +128,7 @@ def test_times_connections_and_certificates(tmp_path: Path) -> None:
         "4500ms",
         "60000ms",
     )
-    assert client["pool_max_idle_per_host"] == "7"
+    assert client["pool_max_idle_per_host"] == "14"
     assert client["http1_only"] is True
     assert client["root_certificate"] == b"-----BEGIN CERTIFICATE-----"
     assert client["allow_invalid_certificates"] is False
