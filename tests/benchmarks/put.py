@@ -57,7 +57,7 @@ class Setting:
 
 SETTINGS: Final = (
     Setting("fast", "uvloop server in memory", 1.0, {}, 64, 64, 32),
-    Setting("delay", f"the same, {DELAY_MS} ms an answer", 0.4, {"concurrency": 256}, 256, 256, 256),
+    Setting("delay", f"the same, {DELAY_MS} ms an answer", 1.0, {"concurrency": 256}, 256, 256, 256),
     Setting("seaweedfs", "SeaweedFS", 0.4, {}, 64, 64, 32),
 )
 

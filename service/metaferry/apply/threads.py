@@ -20,10 +20,12 @@ from metaferry.errors import StorageError
 from metaferry.storage.contract import Stamp, Storage
 
 #: Steps that a thread takes at once, at most; and the seconds that they should take together. Few
-#: enough that all threads end together, that a stop does not wait long, and that the pace soon
-#: learns how a distant store answers.
+#: enough that all threads end together.
 CHUNK: Final = 64
-_SPELL: Final = 0.05
+_SPELL: Final = 0.2
+#: The same for so many seconds after threads were added: the pace has to learn soon what they bring.
+_SPELL_AT_FIRST: Final = 0.05
+_AT_FIRST: Final = 0.5
 #: The reader waits while so many chunks lie ready: with one batch more, all that is in memory.
 _READY: Final = 64
 
@@ -59,6 +61,7 @@ class ThreadLane:
         self._complete = False  # the plan has been read to its end
         self._lock = threading.Lock()
         self._running = 0
+        self._widened = float("-inf")
         self._over = False
         self.crash: BaseException | None = None
 
@@ -115,7 +118,9 @@ class ThreadLane:
             if self._over or (self._complete and not self._chunks):
                 return  # those that run are enough for what is left
             missing = self._storage.window - self._running
-            self._running += max(0, missing)
+            if missing > 0:
+                self._running += missing
+                self._widened = self._clock()
         for _ in range(missing):
             threading.Thread(target=self._work, name="metaferry-put", daemon=True).start()
 
@@ -125,8 +130,9 @@ class ThreadLane:
             while (chunk := self._next(most)) is not None:
                 began = self._clock()
                 self._write(chunk)
-                spent = max(self._clock() - began, 1e-6)
-                most = max(1, min(CHUNK, int(_SPELL * len(chunk) / spent)))
+                now = self._clock()
+                spell = _SPELL if now - self._widened > _AT_FIRST else _SPELL_AT_FIRST
+                most = max(1, min(CHUNK, int(spell * len(chunk) / max(now - began, 1e-6))))
                 if self._running < self._storage.window:
                     self._widen()
                 elif self._one_too_many():

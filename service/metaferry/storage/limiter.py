@@ -129,6 +129,7 @@ class Limiter:
         self._rates = Rates(clock)
         self._since = clock()
         self._answers = 0
+        self._turns = 0
         self._peak = 0
 
     @property
@@ -212,8 +213,10 @@ class Limiter:
             self._cap = float(self._most) if calm else self._cap + count / self._cap
             return
         self._answers += count
+        self._turns += 1
         while_ = _WHILE_CLIMBING if self._width.climbing else _WHILE
-        if self._answers >= 4 * self.allowed and now - self._since >= while_:
+        # By turns: what a turn with many requests brought is counted in one go, at its end.
+        if self._turns >= 4 * self.allowed and now - self._since >= while_:
             if self._peak >= 0.8 * self.allowed:
                 self._width.measured(self._answers / (now - self._since), now)
             else:
@@ -237,7 +240,7 @@ class Limiter:
             self._held_until = max(self._held_until, now + pause)
 
     def _measure_anew(self, now: float) -> None:
-        self._since, self._answers, self._peak = now, 0, self._under_way
+        self._since, self._answers, self._turns, self._peak = now, 0, 0, self._under_way
 
     # -- turns
 

@@ -56,12 +56,16 @@ def run(store: OneAtATime, count: int) -> list[Applied]:
     return came
 
 
-@pytest.mark.parametrize(("seconds", "most"), [(0.0001, CHUNK), (0.005, 10), (0.03, 1), (2.0, 1)])
-def test_a_turn_is_a_moment_however_far_the_store_is(seconds: float, most: int) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "at_first", "most"), [(0.0001, CHUNK, CHUNK), (0.005, 10, 40), (0.03, 1, 6), (2.0, 1, 1)]
+)
+def test_a_turn_is_a_moment_however_far_the_store_is(seconds: float, at_first: int, most: int) -> None:
     store = OneAtATime(seconds)
     came = run(store, 500)
     assert sorted(applied.target for applied in came) == sorted(step.target for step in steps(500))
     assert store.taken[0] == 1  # nobody knows yet
+    early = [taken for n, taken in enumerate(store.taken) if sum(store.taken[:n]) * seconds < 0.4]
+    assert max(early) == at_first, "the pace has to learn what the threads bring"
     assert max(store.taken) == most
 
 

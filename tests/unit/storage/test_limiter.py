@@ -140,6 +140,21 @@ def test_a_turn_may_serve_several_requests() -> None:
     assert (sum(history.answered), sum(history.throttled)) == (7, 1)
 
 
+def test_a_width_is_measured_over_several_turns_however_much_one_brings() -> None:
+    """Answers are counted when a turn ends: over less than some turns of each the rate would be chance."""
+    time = Time()
+    pace = limiter(64, time)
+    under_way = turns(pace, START)
+    for n in range(4 * START - 1):
+        time.now += 0.4 / START
+        pace.leave(under_way[n % START], Answer.NONE, good=6)
+        under_way[n % START] = turns(pace, 1)[0]
+        assert pace.allowed == START
+    time.now += 0.4 / START
+    pace.leave(under_way[0], Answer.NONE, good=6)
+    assert pace.allowed == 2 * START
+
+
 def test_a_refusal_halves_once_for_all_that_were_under_way() -> None:
     pace = limiter(32, start=32)
     for turn in turns(pace, 32):
