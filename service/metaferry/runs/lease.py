@@ -196,7 +196,7 @@ class Lease:
             seen = await find_lease(self._storage, self._key, self._record.lease_for)
             if seen is None or seen.holder.holder != record.holder:
                 return False
-            stamp = replace(stamp, token=seen.token)
+            stamp = stamp._replace(token=seen.token)
         self._record, self._token, self._taken = record, stamp.token, sent
         self._is_ours_from(sent)
         if self._clock() - sent > self._third:

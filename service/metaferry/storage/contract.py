@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from metaferry.errors import StorageError
 from metaferry.storage.rates import RateHistory
@@ -78,8 +78,7 @@ class Blob:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What a put left behind. `md5` (hex) is the store's own word where it gives one, else ours."""
 
     token: str

@@ -150,8 +150,8 @@ class FastAdapter:
                     path, data, only_if = puts[n]
                     met[n] = self.put_now(path, data, only_if=only_if)
                 else:
-                    key, data, kind, mode = arguments
-                    answers[n] = send(store, key, data, attributes=kind, mode=mode, use_multipart=False)
+                    key, data, attributes, mode = arguments
+                    answers[n] = send(store, key, data, attributes=attributes, mode=mode, use_multipart=False)
             except Exception as error:  # noqa: BLE001 - becomes one of ours, or is raised again
                 met[n] = self._met(store, puts[n], error)
                 if isinstance(met[n], (Throttled, Expired)):

@@ -8,7 +8,7 @@ nothing chooses between the libraries.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from metaferry.errors import Conflict, NotFound, StorageError
@@ -75,22 +75,27 @@ class Puts:
     ) -> None:
         self._dialect = dialect
         self._learned = learned
+        self._tags_are_md5 = dialect.store == "s3"
         self._failed = failed
         self._error = error
 
     def prepared(self, puts: Sequence[Put]) -> list[tuple[str, bytes, dict[str, str], Any] | None]:
         """For each the arguments of the one request that it is as a rule; None where it may be another."""
-        key_of, mode, conditional = self._dialect.key, self._dialect.mode, self._learned.traits.conditional
+        mode, conditional = self._dialect.mode, self._learned.traits.conditional
+        keys = list(map(self._dialect.key, (path for path, _, _ in puts)))
+        all_exact = are_exact(keys)  # as a rule; looking at each costs five times as much
         return [
-            (key, data, {"Content-Type": content_type(path)}, mode(only_if))
-            if (conditional or only_if is ANYTHING) and len(data) <= SMALL and is_exact(key := key_of(path))
+            (key, data, _attributes(path), mode(only_if))
+            if (conditional or only_if is ANYTHING) and len(data) <= SMALL and (all_exact or is_exact(key))
             else None
-            for path, data, only_if in puts
+            for (path, data, only_if), key in zip(puts, keys, strict=True)
         ]
 
     def stamp(self, token: str, data: bytes) -> Stamp:
         md5 = md5_hex(data)
-        return self._learned.stamp(token, md5) if self._dialect.store == "s3" else Stamp(token, md5)
+        if token == md5 or not self._tags_are_md5:
+            return Stamp(token, md5)
+        return self._learned.stamp(token, md5)
 
     def now(
         self, store: Any, path: str, data: bytes, only_if: Precondition, *, first: Exception | None = None
@@ -99,7 +104,7 @@ class Puts:
         import obstore
 
         steps = self._steps(path, data, only_if)
-        key, kind = self._dialect.key(path), {"Content-Type": content_type(path)}
+        key, attributes = self._dialect.key(path), _attributes(path)
         step = _start(steps)
         while not isinstance(step, Stamp):
             answer: Any = None
@@ -112,7 +117,9 @@ class Puts:
                     answer = self._dialect.token(obstore.head(store, key))
                 else:
                     mode = self._dialect.mode(step)
-                    answer = obstore.put(store, key, data, attributes=kind, mode=mode, use_multipart=False)
+                    answer = obstore.put(
+                        store, key, data, attributes=attributes, mode=mode, use_multipart=False
+                    )
             except Exception as error:  # noqa: BLE001 - becomes one of ours, or is raised again
                 failed = self._failed(error, "read" if step is None else "put", path)
             step = _go_on(steps, step, answer, failed)
@@ -122,7 +129,7 @@ class Puts:
         import obstore
 
         steps = self._steps(path, data, only_if)
-        key, kind = self._dialect.key(path), {"Content-Type": content_type(path)}
+        key, attributes = self._dialect.key(path), _attributes(path)
         step = _start(steps)
         while not isinstance(step, Stamp):
             answer: Any = None
@@ -133,7 +140,7 @@ class Puts:
                 else:
                     mode = self._dialect.mode(step)
                     answer = await obstore.put_async(
-                        store, key, data, attributes=kind, mode=mode, use_multipart=False
+                        store, key, data, attributes=attributes, mode=mode, use_multipart=False
                     )
             except Exception as error:  # noqa: BLE001 - becomes one of ours, or is raised again
                 failed = self._failed(error, "read" if step is None else "put", path)
@@ -184,6 +191,19 @@ def is_exact(key: str) -> bool:
         and "/../" not in segments
         and (key.isprintable() or _CONTROL.search(key) is None)
     )
+
+
+def are_exact(keys: Iterable[str]) -> bool:
+    """Whether each of them is: between slashes, a blank makes no segment that is refused."""
+    return is_exact("/ /".join(keys))
+
+
+#: Of a document. One object for all of them.
+_DOCUMENT: Final = {"Content-Type": "application/json"}
+
+
+def _attributes(path: str) -> dict[str, str]:
+    return _DOCUMENT if path.endswith(".json") else {"Content-Type": content_type(path)}
 
 
 #: What a put asks for next, or what it ended with.

@@ -387,7 +387,7 @@ class FaultyAdapter:
         return self._faults.flipped(call, data) if isinstance(call.fault, Flip) else data
 
     def _answered(self, call: Call, stamp: Stamp, data: bytes) -> Stamp:
-        return replace(stamp, md5=md5_hex(data)) if isinstance(call.fault, Flip) else stamp
+        return stamp._replace(md5=md5_hex(data)) if isinstance(call.fault, Flip) else stamp
 
 
 class DirectFaultyAdapter(FaultyAdapter):

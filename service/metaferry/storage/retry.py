@@ -248,10 +248,9 @@ class Retrying:
                         result.generation = seen
         finally:
             self._limiter.leave(turn, answer, good=good, retry_after=wait)
-            asked = sum(result is not None for result in met)
-            failed = sum(
-                isinstance(result, StorageError) and not isinstance(result, _ANSWERS) for result in met
-            )
+            asked = len(met) - met.count(None)
+            errors = [result for result in met if isinstance(result, StorageError)]
+            failed = sum(not isinstance(error, _ANSWERS) for error in errors)
             with self._counting:
                 self._asked += asked
                 self._requests.put += asked
