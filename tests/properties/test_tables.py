@@ -56,7 +56,7 @@ def as_text(column: str) -> str:
     return f"CAST({column} AS VARCHAR)"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     rows=ROWS,
     # With LF alone the writer would leave a CR without quotes, which ends a line.
@@ -123,7 +123,7 @@ def same(value: Any, cell: str) -> bool:
     return isinstance(value, int | float) and float(cell) == value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     text=st.lists(
         st.one_of(
@@ -191,7 +191,7 @@ LINES = st.lists(KINDS, min_size=1, max_size=3).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(lines=LINES, ascii=st.booleans(), gaps=st.booleans())
 def test_values_of_json_lines_survive(lines: list[dict[str, Any]], ascii: bool, gaps: bool) -> None:
     parts = []
