@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from metaferry.storage.fast_network import Untranslatable
 from metaferry.storage.s3 import s3_failure
+from metaferry.storage.s3_client import share_descriptions
 from metaferry.storage.translate import Failure
 
 #: Headers of botocore's put that obstore sends in its own way, or has no need of.
@@ -56,6 +57,7 @@ def session_of(options: Mapping[str, Any]) -> Any:
 
     session = botocore.session.Session(profile=options.get("profile"))
     try:
+        share_descriptions(session)
         session.get_scoped_config()
     except BotoCoreError:  # no such profile, no such syntax; s3fs will say so
         raise Untranslatable("profile") from None
