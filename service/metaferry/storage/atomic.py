@@ -29,10 +29,6 @@ STALE_AFTER: Final = 3600.0
 #: Seconds to wait for a folder's lock. It is held for a rename: only a stopped process holds it longer.
 LOCK_WITHIN: Final = 10.0
 
-#: The threads of a process wait for each other here, and only the first of them for other processes.
-#: Folders share a lock now and then, which costs a moment and saves keeping one for each.
-_THREADS: Final = tuple(threading.Lock() for _ in range(64))
-
 
 def temporary_name() -> str:
     """A file name that nobody else uses, and that tells who made it."""
@@ -74,56 +70,48 @@ def write_synced(descriptor: int, data: bytes) -> os.stat_result:
 
 
 @contextlib.contextmanager
-def locked_folder(folder: str) -> Iterator[None]:
-    """Keeps other metaferry processes and threads from changing names here; then makes it last.
-
-    TimeoutError when somebody else has the folder for `LOCK_WITHIN`, as a process does that was
-    stopped in the middle of a rename: the kernel would have us wait as long as it is.
-    """
+def lasting_names(folder: str) -> Iterator[int]:
+    """Makes it last what the block does to the names of this folder, whose descriptor it gets."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        until = time.monotonic() + LOCK_WITHIN
-        with _among_threads(folder, until):
-            _lock(descriptor, until)
-            try:
-                yield
-            finally:
-                with contextlib.suppress(OSError):
-                    fcntl.flock(descriptor, fcntl.LOCK_UN)  # nobody needs to wait for the device
+        yield descriptor
         _sync(descriptor)
     finally:
         os.close(descriptor)
 
 
 @contextlib.contextmanager
-def _among_threads(folder: str, until: float) -> Iterator[None]:
-    lock = _THREADS[hash(folder) % len(_THREADS)]
-    if not lock.acquire(timeout=max(0.0, until - time.monotonic())):
-        raise TimeoutError(errno.ETIMEDOUT, "the folder stays locked")
+def locked(folder: int) -> Iterator[None]:
+    """Keeps other metaferry processes and threads that lock this folder from changing its names.
+
+    TimeoutError when somebody else has the folder for `LOCK_WITHIN`, as a process does that was
+    stopped in the middle of a rename. The kernel's own wait has no end, so it is asked again.
+    """
+    until = time.monotonic() + LOCK_WITHIN
+    asking = threading.Event()
+    pause = 0.000_5
+    while not _try_lock(folder):
+        if time.monotonic() > until:
+            raise TimeoutError(errno.ETIMEDOUT, "the folder stays locked")
+        asking.wait(pause)
+        pause = min(2 * pause, 0.05)
     try:
         yield
     finally:
-        lock.release()
+        with contextlib.suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_UN)  # nobody needs to wait for the device
 
 
-def _lock(descriptor: int, until: float) -> None:
-    """Locks the folder against other processes. The kernel's own wait has no end, so it is asked again."""
-    asking = threading.Event()
-    pause = 0.000_5
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise TimeoutError(errno.ETIMEDOUT, "the folder stays locked") from None
-            asking.wait(pause)
-            pause = min(2 * pause, 0.05)
-        except OSError:
-            # Where a file system knows no locks (some network mounts) names are changed without one:
-            # a put is still atomic, only the check before it can race.
-            return
-        else:
-            return
+def _try_lock(folder: int) -> bool:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # Where a file system knows no locks (some network mounts) names are changed without one:
+        # a put is still atomic, only the check before it can race.
+        pass
+    return True
 
 
 def make_folders(root: str, folder: str) -> None:
@@ -131,13 +119,8 @@ def make_folders(root: str, folder: str) -> None:
     parent = root
     for segment in os.path.relpath(folder, root).split(os.sep):
         child = os.path.join(parent, segment)
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(FileExistsError), lasting_names(parent):
             os.mkdir(child)
-            descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                _sync(descriptor)
-            finally:
-                os.close(descriptor)
         parent = child
 
 

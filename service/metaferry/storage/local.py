@@ -2,9 +2,10 @@
 
 A put writes a temporary file in the folder of its target, syncs it, and renames it over the target;
 a create links it, which fails where something is there already. A crash leaves the temporary file:
-it is never listed, and the first put of a later run removes those that its own listing passed. The
-lock of the target's folder makes `only_if` hold between metaferry processes; a foreign program that
-writes in the microseconds between check and rename is not seen.
+it is never listed, and the first put of a later run removes those that its own listing passed.
+Where something is to be replaced or deleted, the lock of its folder makes `only_if` hold between
+metaferry processes; a foreign program that writes in the microseconds between check and rename is
+not seen.
 
 Symbolic links are followed for reading and listing (a link that leads back to one of its own
 parents is not); a put replaces the link itself and never what it points to. Names that are not
@@ -31,7 +32,8 @@ from metaferry.errors import Changed, Conflict, Corrupt, NotFound, StorageError,
 from metaferry.storage.atomic import (
     TEMPORARY,
     is_stale,
-    locked_folder,
+    lasting_names,
+    locked,
     make_folders,
     temporary_name,
     write_synced,
@@ -253,8 +255,10 @@ class LocalAdapter:
         temporary = os.path.join(folder, temporary_name())
         try:
             token = _token(write_synced(self._create(temporary, folder), data))
-            with locked_folder(folder):
-                self._place(temporary, target, path, only_if)
+            with lasting_names(folder) as names:
+                if only_if is not ABSENT or not _linked(temporary, target):
+                    with locked(names):
+                        self._place(temporary, target, path, only_if)
         except FileNotFoundError:
             # Somebody removed the folder, or took our file for one left behind: the next attempt heals it.
             raise self._error(Failure(code="ENOENT", kind=Unavailable), "put", path) from None
@@ -274,17 +278,8 @@ class LocalAdapter:
             return os.open(temporary, flags, 0o666)
 
     def _place(self, temporary: str, target: str, path: str, only_if: Precondition) -> None:
-        if only_if is ABSENT:
-            try:
-                os.link(temporary, target)
-            except OSError as error:
-                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
-                    raise
-                # No hard links here (FAT, some network mounts): the lock has to do.
-                if os.path.lexists(target):
-                    raise FileExistsError from None
-                os.replace(temporary, target)
-            return
+        if only_if is ABSENT and os.path.lexists(target):
+            raise FileExistsError
         if isinstance(only_if, str):
             self._expect(target, path, only_if, "put")
         os.replace(temporary, target)
@@ -304,7 +299,7 @@ class LocalAdapter:
         if only_if is ABSENT:
             raise self._error(Failure(code="EINVAL", kind=Unsupported), "delete", path)
         try:
-            with locked_folder(os.path.dirname(target)):
+            with lasting_names(os.path.dirname(target)) as names, locked(names):
                 if isinstance(only_if, str):
                     self._expect(target, path, only_if, "delete")
                 os.unlink(target)
@@ -324,6 +319,20 @@ class LocalAdapter:
                     removed += 1
         if removed:
             log.info("%s: removed %d temporary files that an earlier run left behind", self._url, removed)
+
+
+def _linked(temporary: str, target: str) -> bool:
+    """Creates `target` for once and all, needing no lock; False where there are no hard links.
+
+    FileExistsError when something has the name. (FAT and some network mounts know no links.)
+    """
+    try:
+        os.link(temporary, target)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
+            raise
+        return False
+    return True
 
 
 def _time_of_day() -> float:

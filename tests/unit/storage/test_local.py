@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -12,7 +13,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TypeVar
@@ -298,32 +299,72 @@ def test_replacements_by_token_exclude_each_other(tmp_path: Path) -> None:
     assert conflicts > 0
 
 
-def test_a_folder_that_stays_locked_ends_the_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Another process has the lock of the folder, with `x` in it, until this is called."""
+    (tmp_path / "x").write_bytes(b"1")
+    holder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as until:
+        until.callback(os.close, holder)
+        yield until.close
+
+
+def test_a_folder_that_stays_locked_ends_the_attempt(
+    tmp_path: Path, elsewhere: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As by a process that was stopped in the middle of a rename."""
     monkeypatch.setattr(atomic, "LOCK_WITHIN", 0.1)
-    holder = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(holder, fcntl.LOCK_EX)
     with opened(tmp_path) as adapter:
-        for only_if in (ABSENT, ANYTHING):
+        seen = run(adapter.read("x")).token
+        for only_if in (ANYTHING, seen):
             with pytest.raises(Unavailable, match="ETIMEDOUT"):
-                run(adapter.put("x", b"1", only_if=only_if))
-        assert os.listdir(tmp_path) == []
-        os.close(holder)
-        run(adapter.put("x", b"1", only_if=ABSENT))
-        assert run(adapter.read("x")).data == b"1"
+                run(adapter.put("x", b"2", only_if=only_if))
+        with pytest.raises(Unavailable, match="ETIMEDOUT"):
+            run(adapter.delete("x", only_if=seen))
+        assert os.listdir(tmp_path) == ["x"]
+        elsewhere()
+        run(adapter.put("x", b"2", only_if=seen))
+        assert run(adapter.read("x")).data == b"2"
 
 
-def test_a_folder_that_is_locked_for_a_while_is_waited_for(tmp_path: Path) -> None:
-    holder = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(holder, fcntl.LOCK_EX)
+def test_a_folder_that_is_locked_for_a_while_is_waited_for(
+    tmp_path: Path, elsewhere: Callable[[], None]
+) -> None:
     with opened(tmp_path) as adapter, ThreadPoolExecutor(2) as pool:
         puts = [pool.submit(adapter.put_now, f"x{n}", b"1") for n in range(2)]
         done, _ = wait(puts, timeout=0.2)
         assert not done
-        os.close(holder)
+        elsewhere()
         for put in puts:
             put.result(timeout=60)
-    assert sorted(os.listdir(tmp_path)) == ["x0", "x1"]
+    assert sorted(os.listdir(tmp_path)) == ["x", "x0", "x1"]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_create_waits_for_nobody(tmp_path: Path) -> None:
+    """A link is made or refused at once, so a stopped process holds nobody up who only creates."""
+    with opened(tmp_path) as adapter:
+        run(adapter.put("y", b"1", only_if=ABSENT))
+        with pytest.raises(Conflict):
+            run(adapter.put("x", b"2", only_if=ABSENT))
+
+
+def test_without_hard_links_a_create_is_still_a_create(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on FAT and some network mounts."""
+
+    def refuse(source: str, target: str) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with opened(tmp_path) as adapter:
+        run(adapter.put("x", b"1", only_if=ABSENT))
+        with pytest.raises(Conflict):
+            run(adapter.put("x", b"2", only_if=ABSENT))
+        assert run(adapter.read("x")).data == b"1"
+    assert os.listdir(tmp_path) == ["x"]
 
 
 def test_every_version_has_a_token_of_its_own(tmp_path: Path) -> None:
