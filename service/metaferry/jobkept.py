@@ -67,10 +67,10 @@ def _secret(value: Any, path: tuple[str, ...]) -> str:
 
 
 def _may_be_secret(text: str, path: tuple[str, ...]) -> bool:
-    from metaferry.storage.open import redact
+    from metaferry.storage.open import holds_secret
 
     if path[0] == "storage" or "options" in path[:-1]:
-        known = path[-1] in HARMLESS and redact(text) == text
+        known = path[-1] in HARMLESS and not holds_secret(text)
         known = known or (path[-1] == "token" and (text in _TOKENS or text.startswith("/")))
         return bool(text) and not known and _ONLY_VARIABLES.fullmatch(text) is None
     if "metadata" in path[:-1] or path[-1] in ("file_name", "frame", "value"):
@@ -78,4 +78,4 @@ def _may_be_secret(text: str, path: tuple[str, ...]) -> bool:
     plain = _ONLY_VARIABLES.sub("", text).rpartition("::")[2]
     if path[0] == "metrics":
         plain = re.sub(r"//[^/:?#@]*:?@", "//", plain)  # a name alone; its password was a variable
-    return "://" in plain and redact(plain) != plain
+    return holds_secret(plain)

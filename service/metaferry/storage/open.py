@@ -201,6 +201,11 @@ def redact(url: str) -> str:
     return f"{scheme}://{authority}{slash}{path}"
 
 
+def holds_secret(url: str) -> bool:
+    """Whether `redact` leaves something out that may be a credential."""
+    return redact(url).casefold() != url.casefold()  # it spells the scheme in small letters
+
+
 def _is_blob_url(scheme: str, rest: str) -> bool:
     """Whether this is a container as the Azure portal shows it: https://account.blob.core.…/container."""
     return scheme == "https" and ".blob.core." in rest.partition("/")[0]
