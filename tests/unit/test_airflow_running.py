@@ -14,7 +14,7 @@ from metaferry.progress import Stop
 
 
 def test_it_returns_what_the_work_returns() -> None:
-    assert Task(lambda stop: 7).run() == 7
+    assert Task().run(lambda stop: 7) == 7
 
 
 def test_it_raises_what_the_work_raises() -> None:
@@ -22,7 +22,7 @@ def test_it_raises_what_the_work_raises() -> None:
         raise LookupError("gone")
 
     with pytest.raises(LookupError, match="gone"):
-        Task(work).run()
+        Task().run(work)
 
 
 def test_cancelled_from_elsewhere_it_drains_and_returns() -> None:
@@ -35,10 +35,10 @@ def test_cancelled_from_elsewhere_it_drains_and_returns() -> None:
         assert ended.wait(30)
         return stop.signal
 
-    task = Task(work)
+    task = Task()
     killer = threading.Thread(target=lambda: (begun.wait(30), task.cancel()))
     killer.start()
-    assert task.run() == 15
+    assert task.run(work) == 15
     killer.join()
 
 
@@ -65,10 +65,10 @@ def test_an_error_out_of_the_wait_drains_first(monkeypatch: pytest.MonkeyPatch) 
         assert ended.wait(30)
         drained.set()
 
-    task = Task(work)
+    task = Task()
     monkeypatch.setattr(task, "_done", interrupting := _Interrupting())
     with pytest.raises(KeyboardInterrupt):
-        task.run()
+        task.run(work)
     assert drained.is_set()
     assert interrupting.waits == [None, running._PATIENCE]
 
@@ -77,11 +77,11 @@ def test_what_does_not_end_is_given_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     free = threading.Event()
-    task = Task(lambda stop: free.wait(30))
+    task = Task()
     monkeypatch.setattr(task, "_done", _Interrupting())
     monkeypatch.setattr(running, "_PATIENCE", 0.01)
     with pytest.raises(KeyboardInterrupt):
-        task.run()
+        task.run(lambda stop: free.wait(30))
     assert "given up" in caplog.text
     free.set()
 

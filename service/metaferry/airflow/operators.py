@@ -66,7 +66,7 @@ class _Operator(BaseOperator):
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
         self.azure_conn_id = azure_conn_id
-        self._task: Task[Report] | None = None
+        self._task: Task | None = None
 
     def on_kill(self) -> None:
         if self._task is not None:
@@ -74,12 +74,11 @@ class _Operator(BaseOperator):
 
     def _run(self, call: Callable[[Job, Stop], Report]) -> Report:
         """One call of the library; the report of a task that may go on."""
-        jobs: list[Job] = []
         # There before the job is read: a signal that comes meanwhile must not be lost.
-        self._task = task = Task(lambda stop: call(jobs[0], stop))
+        self._task = task = Task()
         try:
-            jobs.append(self._read_job())
-            report = task.run()
+            job = self._read_job()
+            report = task.run(lambda stop: call(job, stop))
         except (UsageError, SafetyStop) as error:
             raise AirflowFailException(_said(error)) from None
         except MetaferryError as error:
@@ -274,9 +273,9 @@ class MetaferryFinishOperator(_Operator):
 
 def _unsigned(url: str) -> str:
     """The URL of a plan, which Airflow keeps and shows: it must not be what opens the plan."""
-    from metaferry.storage.open import redact
+    from metaferry.storage.open import holds_secret, redact
 
-    if redact(url).casefold() != url.casefold():
+    if holds_secret(url):
         raise UsageError(
             f"{redact(url)}: the URL of the plan holds credentials, and Airflow shows it to everybody",
             advice="take them out of the URL, and give them by a connection (`azure_conn_id`)",

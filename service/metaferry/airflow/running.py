@@ -12,7 +12,8 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from metaferry.progress import Stop
 
@@ -29,20 +30,21 @@ GRACE: Final = 3.5
 _PATIENCE: Final = 4.5
 
 
-class Task(Generic[T]):
-    """One call of `work`, which looks at `stop`. `run` in the main thread; `cancel` from anywhere."""
+class Task:
+    """One call, which looks at `stop`. `run` it in the main thread; `cancel` from anywhere, at any time."""
 
-    def __init__(self, work: Callable[[Stop], T]) -> None:
-        self._work = work
+    def __init__(self) -> None:
         self.stop = Stop()
         self._done = threading.Event()
-        self._result: list[T] = []
-        self._error: BaseException | None = None
 
-    def run(self) -> T:
+    def run(self, work: Callable[[Stop], T]) -> T:
         """What `work` returns or raises. When the wait itself ends by an error, drains and raises that."""
+        outcome: Future[T] = Future()
         # A daemon: what does not end in time must not hold the process, which is killed anyway.
-        threading.Thread(target=self._serve, name="metaferry-task", daemon=True).start()
+        serving = threading.Thread(
+            target=self._serve, args=(work, outcome), name="metaferry-task", daemon=True
+        )
+        serving.start()
         try:
             self._done.wait()
         except BaseException:
@@ -50,19 +52,17 @@ class Task(Generic[T]):
             if not self._done.wait(_PATIENCE):
                 log.warning("what was under way did not end within %.1f s and is given up", _PATIENCE)
             raise
-        if self._error is not None:
-            raise self._error
-        return self._result[0]
+        return outcome.result()
 
     def cancel(self) -> None:
         """Nothing new is begun from here on; what is under way ends within `GRACE`."""
         self.stop.request(signal.SIGTERM)
 
-    def _serve(self) -> None:
+    def _serve(self, work: Callable[[Stop], T], outcome: Future[T]) -> None:
         try:
-            self._result.append(self._work(self.stop))
+            outcome.set_result(work(self.stop))
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
-            self._error = error
+            outcome.set_exception(error)
         finally:
             self._done.set()
 
