@@ -7,6 +7,7 @@ nothing chooses between the libraries.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -82,7 +83,7 @@ class Puts:
     def prepared(self, puts: Sequence[Put]) -> list[tuple[str, bytes, dict[str, str], Any] | None]:
         """For each the arguments of the one request that it is as a rule; None where it may be another."""
         mode, conditional = self._dialect.mode, self._learned.traits.conditional
-        keys = list(map(self._dialect.key, (path for path, _, _ in puts)))
+        keys = [self._dialect.key(path) for path, _, _ in puts]
         all_exact = are_exact(keys)  # as a rule; looking at each costs five times as much
         return [
             (key, data, _attributes(path), mode(only_if))
@@ -198,12 +199,14 @@ def are_exact(keys: Iterable[str]) -> bool:
     return is_exact("/ /".join(keys))
 
 
-#: Of a document. One object for all of them.
-_DOCUMENT: Final = {"Content-Type": "application/json"}
-
-
 def _attributes(path: str) -> dict[str, str]:
-    return _DOCUMENT if path.endswith(".json") else {"Content-Type": content_type(path)}
+    return _of_type(content_type(path))
+
+
+@functools.cache
+def _of_type(type_: str) -> dict[str, str]:
+    """One object for all of a type: nearly every put is of the same."""
+    return {"Content-Type": type_}
 
 
 #: What a put asks for next, or what it ended with.
