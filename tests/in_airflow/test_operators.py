@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,20 @@ def context() -> dict[str, Any]:
 def sync(site: Any, **more: Any) -> MetaferrySyncOperator:
     given = {"job": str(site.job), "aws_conn_id": "aws_fleet", **more}
     return MetaferrySyncOperator(task_id="sync", **given)
+
+
+def killed_when(operator: Any, condition: Callable[[], Any]) -> None:
+    """Runs it, and has Airflow kill it as soon as the condition holds."""
+
+    def kill() -> None:
+        until(condition)
+        operator.on_kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(AirflowException, match="interrupted"):
+        operator.execute(context())
+    killer.join(60)
 
 
 def test_the_report_is_plain_and_holds_no_secret(site: Any, secret: str) -> None:
@@ -133,16 +148,7 @@ def test_another_run_holds_the_lease(site: Any) -> None:
 def test_a_task_that_is_killed_drains_and_its_retry_does_the_rest(site: Any) -> None:
     site.s3.set(latency_ms=100)
     operator = sync(site, overrides=["concurrency=4"])
-
-    def kill() -> None:
-        until(lambda: site.written() >= 20)
-        operator.on_kill()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    with pytest.raises(AirflowException, match="interrupted"):
-        operator.execute(context())
-    killer.join(60)
+    killed_when(operator, lambda: site.written() >= 20)
     assert 20 <= site.written() < site.count
     site.s3.set(latency_ms=0)
     assert sync(site).execute(context())["documents"]["keep"] >= 20
@@ -169,16 +175,7 @@ def test_a_plan_that_is_killed_ends_without_being_kept(site: Any) -> None:
     out = f"s3://{site.bucket}/plans/killed"
     given = {"job": str(site.job), "aws_conn_id": "aws_fleet"}
     operator = MetaferryPlanOperator(task_id="plan", out=out, groups=3, **given)
-
-    def kill() -> None:
-        until(lambda: site.s3.log("GET"))
-        operator.on_kill()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    with pytest.raises(AirflowException, match="interrupted"):
-        operator.execute(context())
-    killer.join(60)
+    killed_when(operator, lambda: site.s3.log("GET"))
     assert site.s3.count(site.bucket, "plans/killed/plan.json") == 0
 
 
