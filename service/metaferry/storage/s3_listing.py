@@ -3,14 +3,16 @@
 botocore turns each field of each key into Python through its model of the service, which is nearly
 all a listing costs. Here the four fields that are used are taken out of the text by regular
 expressions, which hold for the plain form that servers send: elements without attributes, texts
-without markup, the known references. botocore gets the page without its keys and does the rest.
-Whatever has any other form is left to botocore untouched, so there is nothing that only this reads.
-Keys are exact: the store sends them URL-encoded, so no character is lost to XML.
+without markup, the known references. As a rule all keys of a page have the same fields in the same
+order, and one expression takes the whole page apart. botocore gets the page without its keys and
+does the rest. Whatever has any other form is left to botocore untouched, so there is nothing that
+only this reads. Keys are exact: the store sends them URL-encoded, so no character is lost to XML.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_plus
@@ -35,13 +37,14 @@ _HEAD: Final = re.compile(
 )
 #: The fields of one key: any elements in any order, with texts, or with such elements one level down.
 _FIELDS: Final = re.compile(
-    r"(?:\s*(?:"
+    r"<Contents>(?:\s*(?:"
     r"<(Size)>\d+</Size>"
     r"|<(\w+)>(?:[^<]*|\s*(?:<(\w+)>[^<]*</\3>\s*|<\w+ ?/>\s*)*)</\2>"
     r"|<\w+ ?/>"
     r"))*\s*</Contents>\s*"
 )
 _TAG: Final = re.compile(r"<[^>]*>")
+_EACH: Final = re.compile("(?=<Contents>)")
 #: What is taken, in this order; the tag may be missing.
 _WANTED: Final = {"Key": "[^<]*", "Size": r"\d+", "LastModified": "[^<]*", "ETag": "[^<]*"}
 _ENCODED: Final = "<EncodingType>url</EncodingType>"
@@ -86,79 +89,98 @@ def read_page(body: bytes) -> tuple[list[Listed], bytes] | None:
         text = body.decode()
     except UnicodeDecodeError:
         return None
-    if "\ufffe" in text or "\uffff" in text or text.count("&") != len(_REFERENCE.findall(text)):
+    if "\ufffe" in text or "\uffff" in text or not _only_known_references(text):
         return None
-    head, *pieces = text.split("<Contents>")
-    if not pieces or _HEAD.fullmatch(head) is None:
+    head, opening, contents = text.partition("<Contents>")
+    contents, closing, tail = contents.rpartition("</Contents>")
+    if not closing or _HEAD.fullmatch(head) is None:
         return None
-    last, end, tail = pieces[-1].rpartition("</Contents>")
-    pieces[-1] = last + end
     rest = head + tail
     encoded = _ENCODED in rest
     if "Contents" in rest or "<?" in rest[1:] or encoded != ("EncodingType" in rest):
         return None
-    # What is there once for each key, and as often as there are keys, is there exactly once for each.
-    if any(text.count(name) != len(pieces) for name in ("<Key>", "<Size>", "<LastModified>")):
+    if any(f"<{name}>" in rest for name in _WANTED):
         return None
     try:
-        listed, tags = _entries(pieces, encoded=encoded)
+        return _entries(opening + contents + closing, encoded=encoded), rest.encode()
     except _NotPlain:
         return None
-    if tags != text.count("<ETag>"):
-        return None
-    return listed, rest.encode()
 
 
 class _NotPlain(Exception):
     """A key with fields of another form."""
 
 
-def _entries(pieces: list[str], *, encoded: bool) -> tuple[list[Listed], int]:
-    """The keys, and how many of them have a tag. Raises `_NotPlain`."""
-    listed, tags = [], 0
-    shape, fields = re.compile("(?!)"), tuple(_WANTED)
-    for piece in pieces:
+def _entries(contents: str, *, encoded: bool) -> list[Listed]:
+    """The keys in order. Raises `_NotPlain`."""
+    keys, sizes, modified, tags = _columns(contents)
+    try:
+        moments = [datetime.fromisoformat(moment) for moment in modified]
+    except ValueError:
+        raise _NotPlain from None
+    if any(moment.tzinfo is None for moment in moments):
+        raise _NotPlain
+    fields = (
+        _changed(keys, _decoded if encoded else _resolved),
+        map(int, sizes),
+        [tag.strip('"') for tag in _changed(tags, _resolved)],
+        [moment.timestamp() for moment in moments],
+    )
+    return list(map(Listed._make, zip(*fields, strict=True)))
+
+
+def _columns(contents: str) -> Sequence[Sequence[str]]:
+    """What is taken, by field, as the page spells it; a tag that is missing is empty."""
+    first, closing, _ = contents.partition("</Contents>")
+    shape = _shape(first + closing)
+    parts = shape.split(contents)
+    group, width = shape.groupindex, shape.groups + 1
+    if not any(parts[::width]):  # nothing is left between them: they all have this shape
+        missing = [""] * (len(parts) // width)
+        return [parts[group[name] :: width] if name in group else missing for name in _WANTED]
+    rows = []
+    for piece in _EACH.split(contents)[1:]:
         found = shape.fullmatch(piece)
-        if found is None:  # other fields than the key before it, or the first one
-            shape, fields = _shape(piece)
+        if found is None:  # other fields than the key before it
+            shape = _shape(piece)
             found = shape.fullmatch(piece)
             if found is None:
                 raise _NotPlain
-        key, size, modified, *more = found.group(*fields)
-        try:
-            moment = datetime.fromisoformat(modified)
-        except ValueError:
-            raise _NotPlain from None
-        if moment.tzinfo is None:
-            raise _NotPlain
-        if "&" in key:
-            key = _REFERENCE.sub(_meaning, key)
-        if encoded and ("%" in key or "+" in key):
-            key = unquote_plus(key)  # as botocore does
-        tag = ""
-        if more:
-            tags += 1
-            tag = more[0].replace("&quot;", '"')
-            if "&" in tag:
-                tag = _REFERENCE.sub(_meaning, tag)
-        listed.append(Listed(key, int(size), tag.strip('"'), moment.timestamp()))
-    return listed, tags
+        fields = found.groupdict("")
+        rows.append([fields.get(name, "") for name in _WANTED])
+    return list(zip(*rows, strict=True))
 
 
-def _shape(piece: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """What matches keys with just these fields in this order, and its groups. Raises `_NotPlain`."""
+def _shape(piece: str) -> re.Pattern[str]:
+    """What matches keys with just these fields in this order. Raises `_NotPlain`."""
     if _FIELDS.fullmatch(piece) is None:
         raise _NotPlain
-    parts, fields = ["[^<]*"], []
+    expression, fields = "", []
     for tag in _TAG.findall(piece):
         name = tag.strip("<>")
-        parts.append(re.escape(tag))
-        parts.append(f"(?P<{name}>{_WANTED[name]})" if name in _WANTED else "[^<]*")
+        expression += re.escape(tag) + (f"(?P<{name}>{_WANTED[name]})" if name in _WANTED else "[^<]*")
         fields += [name] if name in _WANTED else []
     if len(fields) != len(set(fields)) or not {"Key", "Size", "LastModified"} <= set(fields):
         raise _NotPlain
-    return re.compile("".join(parts)), tuple(name for name in _WANTED if name in fields)
+    return re.compile(expression)
 
 
-def _meaning(reference: re.Match[str]) -> str:
-    return _MEANING[reference[0]]
+def _changed(texts: Sequence[str], change: Callable[[str], str]) -> list[str]:
+    """`change` of each text, made of all at once unless one of them has, or gets, a line end."""
+    lines = change("\n".join(texts)).split("\n")
+    return lines if len(lines) == len(texts) else [change(text) for text in texts]
+
+
+def _decoded(text: str) -> str:
+    """What botocore makes of an encoded key. Slashes first: most keys have nothing else to decode."""
+    return unquote_plus(_resolved(text).replace("%2F", "/"))
+
+
+def _only_known_references(text: str) -> bool:
+    marks = text.count("&")
+    return marks == text.count("&quot;") or marks == len(_REFERENCE.findall(text))
+
+
+def _resolved(text: str) -> str:
+    text = text.replace("&quot;", '"')
+    return _REFERENCE.sub(lambda reference: _MEANING[reference[0]], text) if "&" in text else text
