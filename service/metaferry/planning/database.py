@@ -28,6 +28,9 @@ from metaferry.planning.sql import quote_ident, quote_text
 #: Rows gathered before they are handed to DuckDB: an insert costs about as much for 50,000 as for one.
 BATCH_ROWS = 50_000
 
+#: Rows that one thread of the engine takes at a time; 122,880 by default, which leaves most jobs to one.
+_ROW_GROUP = 30_720
+
 #: Bytes that a thread of the engine should have: below, joins of many threads run out of memory.
 _THREAD_MEMORY = 96_000_000
 
@@ -46,7 +49,7 @@ class Database:
         spill.mkdir()
         try:
             self.connection = duckdb.connect(
-                str(scratch / "plan.duckdb"),
+                ":memory:",
                 config={
                     "memory_limit": memory_limit,
                     "temp_directory": str(spill),
@@ -57,8 +60,12 @@ class Database:
             raise UsageError(
                 f"memory_limit: {memory_limit!r} is not a size", advice="write it like 1GB or 512MB"
             ) from error
-        # The order matters: once external access is off, the rest cannot be set any more.
+        # The order matters: once external access is off, the rest cannot be set any more. Nobody ever
+        # recovers this file, so nothing is written to a log that would only be for that.
         for statement in (
+            f"ATTACH {quote_text(str(scratch / 'plan.duckdb'))} AS plan "
+            f"(RECOVERY_MODE no_wal_writes, ROW_GROUP_SIZE {_ROW_GROUP})",
+            "USE plan",
             "PRAGMA disable_checkpoint_on_shutdown",  # the file is deleted once it is closed
             "SET TimeZone = 'UTC'",
             "SET preserve_insertion_order = false",
