@@ -43,9 +43,8 @@ Precondition = OnlyIf | str
 Put = tuple[str, bytes, Precondition]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One object of a listing.
+class Entry(NamedTuple):
+    """One object of a listing. A tuple: there are millions of them.
 
     `token` changes whenever the content is replaced: ETag (S3, Azure), generation (GCS),
     `size-mtime_ns-inode` on a local file system. It is opaque, and what `Precondition` takes.

@@ -84,7 +84,7 @@ class Store(MemoryAdapter):
     ) -> Page:
         self._begin("list")
         page = await super().list_page(prefix, start_after=start_after, cursor=cursor)
-        entries = [replace(entry, mtime=float(int(self.stamps[entry.path]))) for entry in page.entries]
+        entries = [entry._replace(mtime=float(int(self.stamps[entry.path]))) for entry in page.entries]
         return Page(entries, page.cursor)
 
     async def read(
