@@ -27,20 +27,18 @@ def shape() -> Any:
     return botocore.session.Session().get_service_model("s3").operation_model("ListObjectsV2").output_shape
 
 
-def by_botocore(body: bytes) -> tuple[list[Listed], dict[str, Any]]:
+def by_botocore(body: bytes) -> tuple[Listed, dict[str, Any]]:
     """Keys and the rest, as `S3Adapter` would have them from botocore."""
     parser = ResponseParserFactory().create_parser("rest-xml")
     parsed = parser.parse({"status_code": 200, "headers": {}, "body": body}, shape())
     decoded = unquote_str if parsed.get("EncodingType") == "url" else str
-    listed = [
-        Listed(
-            decoded(item["Key"]),
-            item["Size"],
-            item.get("ETag", "").strip('"'),
-            item["LastModified"].timestamp(),
-        )
-        for item in parsed.pop("Contents", ())
-    ]
+    items = parsed.pop("Contents", ())
+    listed = Listed(
+        [decoded(item["Key"]) for item in items],
+        [item["Size"] for item in items],
+        [item.get("ETag", "").strip('"') for item in items],
+        [item["LastModified"].timestamp() for item in items],
+    )
     return listed, parsed
 
 
@@ -52,7 +50,7 @@ def agrees(body: bytes) -> bool:
     listed, rest = page
     keys, others = by_botocore(body)
     assert listed == keys
-    assert by_botocore(rest) == ([], others)
+    assert by_botocore(rest) == (Listed([], [], [], []), others)
     return True
 
 
@@ -140,7 +138,7 @@ def test_encoded_keys_are_exact_and_need_no_help(names: list[str]) -> None:
     assert agrees(body.encode())
     page = read_page(body.encode())
     assert page is not None
-    assert [each.key for each in page[0]] == names
+    assert page[0].keys == names
 
 
 ONE = "<Key>a</Key><LastModified>2026-11-23T03:31:41.000Z</LastModified><ETag>x</ETag><Size>1</Size>"

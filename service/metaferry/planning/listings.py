@@ -6,6 +6,7 @@ Pages arrive as they were listed; rows are handed over in batches. What a name m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -135,16 +136,13 @@ class Listings:
         entries, self._documents = self._documents, []
         if not entries:
             return
-        columns = [
-            _array([entry.path for entry in entries], pa.string()),
-            pa.array([entry.size for entry in entries], type=pa.int64()),
-            pa.array([entry.token for entry in entries], type=pa.string()),
-            pa.array([entry.md5 for entry in entries], type=pa.string()),
-        ]
+        paths, sizes, tokens, md5s, _ = zip(*entries, strict=True)
+        found = (paths, sizes, tokens, md5s)
+        columns = [_array(each, field.type) for each, field in zip(found, _DOCUMENTS, strict=True)]
         self._database.insert("documents", pa.Table.from_arrays(columns, schema=_DOCUMENTS))
 
 
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     try:
         return pa.array(values, type=kind)
     except UnicodeEncodeError:

@@ -107,12 +107,11 @@ class KeptListing:
 
     async def keep(self, page: list[Entry], left: Callable[[], list[Range]]) -> None:
         """Takes a page of media; see `storage.at_once.Keep`."""
-        if not self._keeping:
+        if not self._keeping or not page:
             return
+        found = dict(zip(Entry._fields, zip(*page, strict=True), strict=True))
         try:
-            columns = [
-                pa.array([getattr(entry, field.name) for entry in page], field.type) for field in _COLUMNS
-            ]
+            columns = [pa.array(found[field.name], field.type) for field in _COLUMNS]
         except UnicodeEncodeError:  # a name on a disk that is no UTF-8
             self._keeping = False
             return

@@ -40,6 +40,7 @@ from metaferry.storage.s3_listing import LISTED, Listed
 from metaferry.storage.translate import Failure, Operation, storage_error
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
+_MD5S: Final = re.compile(r"[0-9a-f]*")
 
 #: What servers without conditional writes say to one; a plain put then tells whether that was it.
 _NO_CONDITIONS: Final = frozenset(
@@ -135,11 +136,15 @@ class S3Adapter:
         # With keys of a customer's a tag may look like an MD5 and be none. That it equals the MD5 of
         # what is wanted proves that this is in place all the same; that it differs proves nothing.
         skip = len(self._prefix)
-        return [
-            Entry(path, size, tag, tag if _MD5.fullmatch(tag) else None, mtime)
-            for key, size, tag, mtime in self._listed(answer, prefix)
-            if not is_marker(path := key[skip:], size)
-        ]
+        keys, sizes, tags, mtimes = self._listed(answer, prefix)
+        paths = [key[skip:] for key in keys]
+        # In large steps: this is done 100 million times.
+        alike = _MD5S.fullmatch("".join(tags)) is not None and set(map(len, tags)) == {32}
+        proofs = tags if alike else [tag if _MD5.fullmatch(tag) else None for tag in tags]
+        entries = list(map(Entry._make, zip(paths, sizes, tags, proofs, mtimes, strict=True)))
+        if "" in paths or 0 in sizes:
+            entries = [entry for entry in entries if not is_marker(entry.path, entry.size)]
+        return entries
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
@@ -305,16 +310,19 @@ class S3Adapter:
             raise ValueError("options") from None
         return self._fs
 
-    def _listed(self, answer: Mapping[str, Any], prefix: str) -> list[Listed]:
+    def _listed(self, answer: Mapping[str, Any], prefix: str) -> Listed:
         """The keys of a page, from our own reading of it or from botocore's."""
         if LISTED in answer:
-            listed: list[Listed] = answer[LISTED]
+            listed: Listed = answer[LISTED]
             return listed
+        items = answer.get("Contents", ())
         try:
-            return [
-                Listed(item["Key"], item["Size"], _tag(item), item["LastModified"].timestamp())
-                for item in answer.get("Contents", ())
-            ]
+            return Listed(
+                [item["Key"] for item in items],
+                [item["Size"] for item in items],
+                [_tag(item) for item in items],
+                [item["LastModified"].timestamp() for item in items],
+            )
         except KeyError:  # half an entry would hide an object, or show one that is not there
             raise self._error(Failure(code="Listing", kind=Corrupt), "list", prefix) from None
 

@@ -22,12 +22,13 @@ LISTED: Final = "MetaferryListed"
 
 
 class Listed(NamedTuple):
-    """One key of a page: as the store names it, bytes, the tag without its quotes, seconds since 1970."""
+    """The keys of a page as columns of one length: names as the store has them, bytes, tags without
+    their quotes ("" where there is none), seconds since 1970."""
 
-    key: str
-    size: int
-    tag: str
-    mtime: float
+    keys: list[str]
+    sizes: list[int]
+    tags: list[str]
+    mtimes: list[float]
 
 
 #: What stands before the first key: the root, and elements with nothing but text.
@@ -71,7 +72,7 @@ def take_keys(
 ) -> None:
     """Handles botocore's `before-parse.s3.*`: takes the keys out of the answer to a `ListObjectsV2`.
 
-    They are found as a list of `Listed` under `LISTED` in what botocore returns, unless the page was
+    They are found as a `Listed` under `LISTED` in what botocore returns, unless the page was
     left to it; then there are `Contents` as ever, or an error.
     """
     if operation_model.name != "ListObjectsV2" or response_dict["status_code"] != 200:
@@ -81,7 +82,7 @@ def take_keys(
         customized_response_dict[LISTED], response_dict["body"] = page
 
 
-def read_page(body: bytes) -> tuple[list[Listed], bytes] | None:
+def read_page(body: bytes) -> tuple[Listed, bytes] | None:
     """The keys of a page and the page without them, or None where botocore is to read it."""
     if body.translate(None, _STRANGE) != body or any(mark in body for mark in (b"<!", b"]]>")):
         return None
@@ -111,7 +112,7 @@ class _NotPlain(Exception):
     """A key with fields of another form."""
 
 
-def _entries(contents: str, *, encoded: bool) -> list[Listed]:
+def _entries(contents: str, *, encoded: bool) -> Listed:
     """The keys in order. Raises `_NotPlain`."""
     keys, sizes, modified, tags = _columns(contents)
     try:
@@ -120,13 +121,12 @@ def _entries(contents: str, *, encoded: bool) -> list[Listed]:
         raise _NotPlain from None
     if any(moment.tzinfo is None for moment in moments):
         raise _NotPlain
-    fields = (
+    return Listed(
         _changed(keys, _decoded if encoded else _resolved),
-        map(int, sizes),
+        list(map(int, sizes)),
         [tag.strip('"') for tag in _changed(tags, _resolved)],
         [moment.timestamp() for moment in moments],
     )
-    return list(map(Listed._make, zip(*fields, strict=True)))
 
 
 def _columns(contents: str) -> Sequence[Sequence[str]]:
