@@ -214,17 +214,21 @@ def write_plan(database: Database, *, max_shard_rows: int = _SHARD_ROWS, min_sha
     """
     rows: int = database.value("SELECT count(*) FROM decided WHERE action <> 'postpone'")
     shards = max(min_shards, -(-rows // max_shard_rows))
-    folder = database.scratch / "plan"
+    place = database.scratch / "plan"
+    shard = f"printf('%03d', ('0x' || left(md5(p.target), 8))::UBIGINT % {shards}) AS shard,"
+    partition = ", PARTITION_BY (shard)"
+    if shards == 1 and rows:  # dividing costs as much as all the rest
+        (place / "shard=000").mkdir(parents=True)
+        place, shard, partition = place / "shard=000/data_0.parquet", "", ""
     database.run(
         f"""
         COPY (
-            SELECT printf('%03d', ('0x' || left(md5(p.target), 8))::UBIGINT % {shards}) AS shard,
-                   p.target, p.kind, p.media, p.action,
+            SELECT {shard} p.target, p.kind, p.media, p.action,
                    CASE WHEN p.action IN ('create', 'update') THEN w.body END AS body,
                    p.md5, p.size, p.expect, p.why
             FROM decided p LEFT JOIN wanted w ON w.rowid = p.wid AND p.action IN ('create', 'update')
             WHERE p.action <> 'postpone'
-        ) TO {sql.quote_text(str(folder))} (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (shard))
+        ) TO {sql.quote_text(str(place))} (FORMAT parquet, COMPRESSION zstd{partition})
         """
     )
     return shards
