@@ -9,7 +9,7 @@ from __future__ import annotations
 import random as randomness
 from collections.abc import Sequence
 
-from metaferry.apply.apply import DELETES, PHASES, apply_plan
+from metaferry.apply.apply import DELETES, WRITES, apply_plan
 from metaferry.apply.outcome import Applied, Tally
 from metaferry.engines.processes import write_in_processes
 from metaferry.errors import Conflict
@@ -83,6 +83,8 @@ def _write_documents(
     wanted, planned_deletes = documents.create + documents.update, documents.delete
     if crew is not None and wanted < crew.least:
         crew = None
+    # A plan without deletes is not read again to look for them.
+    phases = [*([WRITES] if crew is None else []), *([DELETES] if planned_deletes else [])]
     # Each process has a shard to itself at least, and the last ones to end are short.
     shards = 1 if crew is None else 4 * crew.workers
     diff.write_plan(database, min_shards=shards)
@@ -113,7 +115,7 @@ def _write_documents(
                     stop=stop,
                     grace=job.grace,
                     advance=progress.advance,
-                    phases=PHASES if crew is None else (DELETES,),
+                    phases=phases,
                 )
             )
     finally:
