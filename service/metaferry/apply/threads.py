@@ -17,7 +17,7 @@ from metaferry.apply.outcome import Applied, Book
 from metaferry.apply.shards import Step
 from metaferry.apply.step import done, precondition
 from metaferry.errors import StorageError
-from metaferry.storage.contract import Stamp, Storage
+from metaferry.storage.contract import Storage
 
 #: Steps that a thread takes at once, at most; and the seconds that they should take together. Few
 #: enough that all threads end together.
@@ -157,14 +157,14 @@ class ThreadLane:
 
     def _write(self, chunk: list[Step]) -> None:
         traits = self._storage.traits
-        puts = [(step.target, step.body, precondition(step, traits)) for step in chunk]
+        puts = [(step.target, step.body, precondition(step, traits), step.md5) for step in chunk]
         # Asked before each: a process that was suspended in the middle may have lost its lease.
         met = self._storage.put_now(puts, ended=self._stopping)
         outcomes: list[Applied] = []
         others: list[tuple[Step, StorageError | None]] = []
         for step, result in zip(chunk, met, strict=True):
-            if isinstance(result, Stamp):
-                outcomes.append(done(step, result.token))
+            if isinstance(result, str):
+                outcomes.append(done(step, result))
             else:
                 others.append((step, result))
         self._book.add(outcomes)

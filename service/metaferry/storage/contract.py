@@ -39,8 +39,8 @@ ABSENT: Final = OnlyIf.ABSENT
 Precondition = OnlyIf | str
 
 
-#: Path, data and precondition of a put.
-Put = tuple[str, bytes, Precondition]
+#: Path, data, precondition, and the hex MD5 of the data, of a put.
+Put = tuple[str, bytes, Precondition, str]
 
 
 class Entry(NamedTuple):
@@ -213,8 +213,8 @@ class Batched(Direct, Protocol):
 
     def put_all_now(
         self, puts: Sequence[Put], *, ended: Callable[[], bool]
-    ) -> list[Stamp | StorageError | None]:
-        """`put_now` of each, one after the other: what became of it.
+    ) -> Sequence[str | StorageError | None]:
+        """`put_now` of each, one after the other: what became of it, its token where it went well.
 
         None was not tried: `ended`, which is asked before each, said that no further one may be
         made, or a put before it met Throttled or Expired.
@@ -302,12 +302,12 @@ class Storage(Protocol):
 
     def put_now(
         self, puts: Sequence[Put], *, ended: Callable[[], bool] = lambda: False
-    ) -> Sequence[Stamp | StorageError | None]:
+    ) -> Sequence[str | StorageError | None]:
         """One blocking attempt at each of a few puts, one after the other, from a plain thread.
 
-        What became of each, in order: None was not tried, since some time has to pass before, or
-        since `ended`, which is asked before each, says that no further one may be made. An
-        error, retryable or not, is for `put(…, failed=error)` to settle.
+        What became of each, in order: its token where it went well. None was not tried, since some
+        time has to pass before, or since `ended`, which is asked before each, says that no further
+        one may be made. An error, retryable or not, is for `put(…, failed=error)` to settle.
         """
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None: ...

@@ -134,21 +134,21 @@ class FastAdapter:
 
     def put_all_now(
         self, puts: Sequence[Put], *, ended: Callable[[], bool]
-    ) -> list[Stamp | StorageError | None]:
+    ) -> Sequence[str | StorageError | None]:
         import obstore
 
-        send, token = obstore.put, self._dialect.token
+        send = obstore.put
         store: Any = self._stores.get((PATIENCE, process()))
         prepared = self._puts.prepared(puts) if store is not None else [None] * len(puts)
         answers: list[Any] = [None] * len(puts)
-        met: list[Stamp | StorageError | None] = [None] * len(puts)
+        met: list[str | StorageError | None] = [None] * len(puts)
         for n, arguments in enumerate(prepared):
             if ended():
                 break
             try:
                 if arguments is None:
-                    path, data, only_if = puts[n]
-                    met[n] = self.put_now(path, data, only_if=only_if)
+                    path, data, only_if, _ = puts[n]
+                    met[n] = self.put_now(path, data, only_if=only_if).token
                 else:
                     key, data, attributes, mode = arguments
                     answers[n] = send(store, key, data, attributes=attributes, mode=mode, use_multipart=False)
@@ -156,9 +156,12 @@ class FastAdapter:
                 met[n] = self._met(store, puts[n], error)
                 if isinstance(met[n], (Throttled, Expired)):
                     break
-        for n, answer in enumerate(answers):
-            if answer is not None:
-                met[n] = self._puts.stamp(token(answer), puts[n][1])
+        answered = [n for n, answer in enumerate(answers) if answer is not None]
+        tokens = self._puts.tokens([answers[n] for n in answered], [puts[n][3] for n in answered])
+        if len(answered) == len(puts):
+            return tokens
+        for n, token in zip(answered, tokens, strict=True):
+            met[n] = token
         return met
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
@@ -232,19 +235,19 @@ class FastAdapter:
 
     # -- requests
 
-    def _met(self, store: Any, put: Put, error: Exception) -> Stamp | StorageError:
+    def _met(self, store: Any, put: Put, error: Exception) -> str | StorageError:
         """What a put came to whose first request met `error`."""
         if isinstance(error, StorageError):
             return error
-        path, data, only_if = put
+        path, data, only_if, _ = put
         try:
-            return self._puts.now(store, path, data, only_if, first=error)
+            return self._puts.now(store, path, data, only_if, first=error).token
         except _Elsewhere:
             pass
         except StorageError as ours:
             return ours
         try:
-            return self._bridge.put(path, data, only_if, PATIENCE)
+            return self._bridge.put(path, data, only_if, PATIENCE).token
         except StorageError as ours:
             return ours
 

@@ -83,14 +83,22 @@ class Puts:
     def prepared(self, puts: Sequence[Put]) -> list[tuple[str, bytes, dict[str, str], Any] | None]:
         """For each the arguments of the one request that it is as a rule; None where it may be another."""
         mode, conditional = self._dialect.mode, self._learned.traits.conditional
-        keys = [self._dialect.key(path) for path, _, _ in puts]
+        keys = [self._dialect.key(put[0]) for put in puts]
         all_exact = are_exact(keys)  # as a rule; looking at each costs five times as much
         return [
             (key, data, _attributes(path), mode(only_if))
             if (conditional or only_if is ANYTHING) and len(data) <= SMALL and (all_exact or is_exact(key))
             else None
-            for (path, data, only_if), key in zip(puts, keys, strict=True)
+            for (path, data, only_if, _), key in zip(puts, keys, strict=True)
         ]
+
+    def tokens(self, answers: Sequence[Mapping[str, Any]], md5s: Sequence[str]) -> list[str]:
+        """Out of the answers to puts of data with these MD5s."""
+        tokens = [self._dialect.token(answer) for answer in answers]
+        if self._tags_are_md5 and tokens != md5s:
+            for token, md5 in zip(tokens, md5s, strict=True):
+                self._learned.stamp(token, md5)
+        return tokens
 
     def stamp(self, token: str, data: bytes) -> Stamp:
         md5 = md5_hex(data)

@@ -59,7 +59,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 #: What became of a few puts; an alias, since the class below has a method called `list`.
-Met = list[Stamp | StorageError | None]
+Met = Sequence[str | StorageError | None]
 
 #: What a store says of its objects, where a request as such went well.
 _ANSWERS = (NotFound, Conflict, Changed)
@@ -219,9 +219,7 @@ class Retrying:
             self._requests.bytes_written += len(data)
         return stamp
 
-    def put_now(
-        self, puts: Sequence[Put], *, ended: Callable[[], bool] = lambda: False
-    ) -> Sequence[Stamp | StorageError | None]:
+    def put_now(self, puts: Sequence[Put], *, ended: Callable[[], bool] = lambda: False) -> Met:
         met: Met = [None] * len(puts)
         turn = None if self._direct is None else self._limiter.enter_now()
         if turn is None or self._direct is None:
@@ -229,17 +227,17 @@ class Retrying:
         seen = self._renewals
         answer, wait, good, written = Answer.NONE, None, 0, 0
         try:
-            if not self._honours_conditions and any(only_if is not ANYTHING for *_, only_if in puts):
+            if not self._honours_conditions and any(put[2] is not ANYTHING for put in puts):
                 return met  # what is there has to be looked at first
             met = (
                 _one_by_one(self._direct, puts, ended)
                 if self._batched is None
                 else self._batched.put_all_now(puts, ended=ended)
             )
-            for (_, data, _), result in zip(puts, met, strict=True):
-                if isinstance(result, Stamp):
+            for put, result in zip(puts, met, strict=True):
+                if isinstance(result, str):
                     good += 1
-                    written += len(data)
+                    written += len(put[1])
                 elif isinstance(result, Throttled):
                     answer, wait = Answer.SLOWER, result.retry_after
                 elif result is not None:
@@ -487,12 +485,12 @@ class Retrying:
 
 def _one_by_one(direct: Direct, puts: Sequence[Put], ended: Callable[[], bool]) -> Met:
     """What `Batched.put_all_now` does, for an adapter that has only `put_now`."""
-    met: Met = [None] * len(puts)
-    for n, (path, data, only_if) in enumerate(puts):
+    met: list[str | StorageError | None] = [None] * len(puts)
+    for n, (path, data, only_if, _) in enumerate(puts):
         if ended():
             break
         try:
-            met[n] = direct.put_now(path, data, only_if=only_if)
+            met[n] = direct.put_now(path, data, only_if=only_if).token
         except (Throttled, Expired) as error:
             met[n] = error
             break  # the others wait for the pause that it wants, or for credentials

@@ -12,7 +12,7 @@ from metaferry.apply.outcome import Applied, Book, Tally
 from metaferry.apply.shards import Step
 from metaferry.apply.threads import CHUNK, ThreadLane
 from metaferry.planning.formats import Action, Outcome
-from metaferry.storage.contract import Put, Stamp, Storage, Traits
+from metaferry.storage.contract import Put, Storage, Traits
 
 
 class OneAtATime:
@@ -26,10 +26,10 @@ class OneAtATime:
         self._seconds = seconds
         self.taken: list[int] = []
 
-    def put_now(self, puts: Sequence[Put], *, ended: Callable[[], bool]) -> list[Stamp]:
+    def put_now(self, puts: Sequence[Put], *, ended: Callable[[], bool]) -> list[str]:
         self.taken.append(len(puts))
         self.now += self._seconds * len(puts)
-        return [Stamp("token", "md5") for _ in puts]
+        return ["token" for _ in puts]
 
 
 def steps(count: int) -> list[Step]:

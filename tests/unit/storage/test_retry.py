@@ -377,8 +377,8 @@ def test_a_put_from_a_thread_is_one_attempt() -> None:
     storage = retrying(adapter, Time())
     assert storage.direct
     assert not retrying(Scripted(), Time()).direct
-    met = storage.put_now([("a", b"1", ABSENT), ("b", b"1", ABSENT), ("c", b"1", ABSENT)])
-    assert isinstance(met[0], Stamp)
+    met = storage.put_now([(name, b"1", ABSENT, "") for name in "abc"])
+    assert isinstance(met[0], str)
     assert isinstance(met[1], Throttled)
     assert met[2] is None  # not tried: the store wants a pause
     assert (storage.requests.put, storage.requests.throttled, storage.requests.retries) == (2, 1, 0)
@@ -389,7 +389,7 @@ def test_a_put_from_a_thread_is_one_attempt() -> None:
 
 def test_an_expiry_in_a_thread_says_which_credentials_it_met() -> None:
     storage = retrying(DirectScripted(Expired("old")), Time())
-    (met,) = storage.put_now([("a", b"1", ANYTHING)])
+    (met,) = storage.put_now([("a", b"1", ANYTHING, "")])
     assert isinstance(met, Expired)
     assert met.generation == 0
 
@@ -399,12 +399,12 @@ def test_no_turn_for_a_thread_while_the_store_wants_a_pause() -> None:
     slow.retry_after = 30.0
     time = Time()
     storage = retrying(DirectScripted(slow), time)
-    put = [("a", b"1", ANYTHING)]
+    put = [("a", b"1", ANYTHING, "")]
     assert storage.put_now(put) == [slow]
     assert storage.put_now(put) == [None]
     time.now += 31.0
     (met,) = storage.put_now(put)
-    assert isinstance(met, Stamp)
+    assert isinstance(met, str)
 
 
 @pytest.mark.parametrize("error", [Unavailable("x"), Throttled("x")])
