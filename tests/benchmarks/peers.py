@@ -222,8 +222,18 @@ def count_objects(endpoint: str, key: str, secret: str, bucket: str) -> int:
     return sum(len(page) for page in pages)
 
 
-def bare(endpoint: str, key: str, secret: str, bucket: str, folder: str, threads: str) -> dict[str, float]:
-    """The plain loop at its best: threads around obstore's blocking put, the bytes in memory already."""
+#: What a put of metaferry's says beside the bytes: create only, what they are, and their SHA-256.
+_SAME: Final[dict[str, Any]] = {"attributes": {"Content-Type": "application/json"}, "mode": "create"}
+_SAME_STORE: Final[dict[str, Any]] = {"conditional_put": "etag", "checksum_algorithm": "SHA256"}
+
+
+def bare(
+    endpoint: str, key: str, secret: str, bucket: str, folder: str, threads: str, same: str = ""
+) -> dict[str, float]:
+    """The plain loop at its best: threads around obstore's blocking put, the bytes in memory already.
+
+    With `same` the requests are those that metaferry makes, not the shortest there are.
+    """
     import resource
 
     base = Path(folder)
@@ -231,13 +241,14 @@ def bare(endpoint: str, key: str, secret: str, bucket: str, folder: str, threads
         (path.relative_to(base).as_posix(), path.read_bytes()) for path in base.rglob("*") if path.is_file()
     ]
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    _put_all(_store(Target(endpoint, key, secret), bucket), iter(objects), int(threads))
+    store = _store(Target(endpoint, key, secret), bucket, **(_SAME_STORE if same else {}))
+    _put_all(store, iter(objects), int(threads), **(_SAME if same else {}))
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"seconds": seconds, "cpu": cpu, "peak": round(after.ru_maxrss / 1024)}
 
 
-def _store(target: Target, bucket: str) -> Any:
+def _store(target: Target, bucket: str, **config: Any) -> Any:
     from obstore.store import S3Store
 
     return S3Store(
@@ -247,10 +258,11 @@ def _store(target: Target, bucket: str) -> Any:
         secret_access_key=target.secret,
         region="us-east-1",
         client_options={"allow_http": True},
+        config=config,
     )
 
 
-def _put_all(store: Any, objects: Iterator[tuple[str, bytes]], threads: int) -> None:
+def _put_all(store: Any, objects: Iterator[tuple[str, bytes]], threads: int, **more: Any) -> None:
     import obstore
 
     lock, failed = threading.Lock(), []
@@ -260,7 +272,7 @@ def _put_all(store: Any, objects: Iterator[tuple[str, bytes]], threads: int) -> 
             while not failed:
                 with lock:
                     key, data = next(objects)
-                obstore.put(store, key, data, use_multipart=False)
+                obstore.put(store, key, data, use_multipart=False, **more)
         except StopIteration:
             return
         except Exception as error:

@@ -5,9 +5,10 @@
 All write the same bytes to one local server, in turn, in one sitting. metaferry starts from a Parquet
 table and a bucket of media: its seconds hold start-up, listing, joining, planning, conditional puts,
 ledger and report. s5cmd and rclone find the documents as ready files; "bare" is obstore's blocking put
-from threads, the bytes in memory, nothing but the loop counted. Three settings: `fast` is a server
-in memory (`tests/servers/s3.py`) that is not the limit; `delay` the same with 30 ms added to each
-answer; `seaweedfs` a real object store. `--large` adds the peak memory at 50,000 and at 500,000.
+from threads, the bytes in memory, nothing but the loop counted: once with the shortest requests there
+are, once with those that metaferry makes (create only, content type, SHA-256). Three settings: `fast`
+is a server in memory (`tests/servers/s3.py`) that is not the limit; `delay` the same with 30 ms added to
+each answer; `seaweedfs` a real object store. `--large` adds the peak memory at 50,000 and at 500,000.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def measure(setting: Setting, count: int, rounds: int, say: Callable[[str], None
             """One run into a bucket of its own, looked at afterwards."""
             bucket = server.new_bucket()
             measured = peers.run(command(bucket), target.environment)
-            if name == "bare obstore":
+            if name.startswith("bare"):
                 said = json.loads(measured.out)
                 measured = Measured(said["seconds"], said["cpu"], said["peak"], "")
             there = peers.step("count_objects", *where, bucket)
@@ -125,13 +126,14 @@ def measure(setting: Setting, count: int, rounds: int, say: Callable[[str], None
                     transfers=setting.rclone,
                 ),
             )  # fmt: skip
-            contend(
-                "bare obstore",
-                lambda bucket: [
-                    sys.executable, "-m", "benchmarks.peers",
-                    "bare", *where, bucket, str(files), str(setting.bare),
-                ],
-            )  # fmt: skip
+            for name, same in (("bare obstore", ""), ("bare, same puts", "same")):
+                contend(
+                    name,
+                    lambda bucket, same=same: [
+                        sys.executable, "-m", "benchmarks.peers",
+                        "bare", *where, bucket, str(files), str(setting.bare), same,
+                    ],
+                )  # fmt: skip
     return {
         "setting": setting.name,
         "server": setting.server,
@@ -144,6 +146,7 @@ def measure(setting: Setting, count: int, rounds: int, say: Callable[[str], None
         "metaferry / s5cmd": _ratios(runs["s5cmd cp"], runs["metaferry sync"]),
         "metaferry / rclone": _ratios(runs["rclone copy"], runs["metaferry sync"]),
         "apply / bare": _ratios(runs["bare obstore"], runs["  its apply step"]),
+        "apply / bare, same puts": _ratios(runs["bare, same puts"], runs["  its apply step"]),
     }
 
 
@@ -194,7 +197,7 @@ def show(result: dict[str, Any]) -> None:
         if each["cpu"]:
             line += f"{each['cpu_per_1000']:>13.2f}{each['peak']:>10,}  {each['asked']}"
         print(line)
-    for name in ("metaferry / s5cmd", "metaferry / rclone", "apply / bare"):
+    for name in ("metaferry / s5cmd", "metaferry / rclone", "apply / bare", "apply / bare, same puts"):
         print(f"{name}: {peers.spread(result[name])}")
 
 
