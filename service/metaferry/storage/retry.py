@@ -54,6 +54,7 @@ from metaferry.storage.contract import (
 )
 from metaferry.storage.limiter import Answer, Limiter
 from metaferry.storage.rates import RateHistory
+from metaferry.storage.translate import UNREACHED
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -421,7 +422,7 @@ class Retrying:
                     url=self.url,
                     path=path,
                     code="Deadline",
-                    advice="run again later; `metaferry doctor` shows whether the endpoint can be reached",
+                    advice=UNREACHED,
                 ) from None
             answer = Answer.GOOD
             return result

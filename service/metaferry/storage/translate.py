@@ -259,6 +259,9 @@ RIGHTS: dict[tuple[Store, Operation], str] = {
     ("local", "delete"): "to write to the folder",
 }
 
+#: Advice where a store cannot be reached, or does not answer in time.
+UNREACHED = "run again later; if it stays so, check the address and that this machine may reach it"
+
 #: Advice for a code that says more than its class.
 _BY_CODE: dict[str, str] = {
     "RequestTimeTooSkewed": "the clock of this machine is wrong: set it (NTP), the credentials may be fine",
@@ -297,7 +300,7 @@ def _advice(
     if kind is Throttled:
         return "lower `concurrency`, or run again later"
     if kind is Unavailable:
-        return "run again later; `metaferry doctor` shows whether the endpoint can be reached"
+        return UNREACHED
     if kind is Changed:
         return "run again when nobody is replacing the files"
     return ""
