@@ -215,20 +215,24 @@ def write_plan(database: Database, *, max_shard_rows: int = _SHARD_ROWS, min_sha
     rows: int = database.value("SELECT count(*) FROM decided WHERE action <> 'postpone'")
     shards = max(min_shards, -(-rows // max_shard_rows))
     place = database.scratch / "plan"
-    shard = f"printf('%03d', ('0x' || left(md5(p.target), 8))::UBIGINT % {shards}) AS shard,"
-    partition = ", PARTITION_BY (shard)"
+    select = """
+        SELECT p.target, p.kind, p.media, p.action,
+               CASE WHEN p.action IN ('create', 'update') THEN w.body END AS body,
+               p.md5, p.size, p.expect, p.why
+        FROM decided p LEFT JOIN wanted w ON w.rowid = p.wid AND p.action IN ('create', 'update')
+        WHERE p.action <> 'postpone'
+    """
+    partition = ""
     if shards == 1 and rows:  # dividing costs as much as all the rest
         (place / "shard=000").mkdir(parents=True)
-        place, shard, partition = place / "shard=000/data_0.parquet", "", ""
+        place /= "shard=000/data_0.parquet"
+    else:
+        # A table between: a join that just fits into memory leaves none to divide its rows in.
+        database.run(f"CREATE TABLE joined AS {select}")
+        shard = f"printf('%03d', ('0x' || left(md5(target), 8))::UBIGINT % {shards}) AS shard"
+        select, partition = f"SELECT {shard}, * FROM joined", ", PARTITION_BY (shard)"
     database.run(
-        f"""
-        COPY (
-            SELECT {shard} p.target, p.kind, p.media, p.action,
-                   CASE WHEN p.action IN ('create', 'update') THEN w.body END AS body,
-                   p.md5, p.size, p.expect, p.why
-            FROM decided p LEFT JOIN wanted w ON w.rowid = p.wid AND p.action IN ('create', 'update')
-            WHERE p.action <> 'postpone'
-        ) TO {sql.quote_text(str(place))} (FORMAT parquet, COMPRESSION zstd{partition})
-        """
+        f"COPY ({select}) TO {sql.quote_text(str(place))} (FORMAT parquet, COMPRESSION zstd{partition})"
     )
+    database.run("DROP TABLE IF EXISTS joined")
     return shards
