@@ -130,7 +130,7 @@ class Limiter:
         self._since = clock()
         self._answers = 0
         self._turns = 0
-        self._peak = 0
+        self._full = False  # most of what is allowed was under way since `_since`, for a moment at least
 
     @property
     def allowed(self) -> int:
@@ -217,7 +217,7 @@ class Limiter:
         while_ = _WHILE_CLIMBING if self._width.climbing else _WHILE
         # By turns: what a turn with many requests brought is counted in one go, at its end.
         if self._turns >= 4 * self.allowed and now - self._since >= while_:
-            if self._peak >= 0.8 * self.allowed:
+            if self._full:
                 self._width.measured(self._answers / (now - self._since), now)
             else:
                 self._width.disturbed()  # nobody wanted more, so nothing was learned
@@ -240,13 +240,15 @@ class Limiter:
             self._held_until = max(self._held_until, now + pause)
 
     def _measure_anew(self, now: float) -> None:
-        self._since, self._answers, self._turns, self._peak = now, 0, 0, self._under_way
+        self._since, self._answers, self._turns = now, 0, 0
+        self._full = self._under_way >= 0.8 * self.allowed
 
     # -- turns
 
     def _begin(self) -> None:
         self._under_way += 1
-        self._peak = max(self._peak, self._under_way)
+        if not self._full and self._under_way >= 0.8 * self.allowed:
+            self._measure_anew(self._clock())  # what came before tells of who asked, not of the store
 
     def _wake(self) -> None:
         while self._waiting and self._under_way < self.allowed:

@@ -105,6 +105,17 @@ def test_it_goes_back_where_more_at_once_is_no_faster() -> None:
     assert serve(pace, time, lambda width: 4000.0, 4.0) == [8, 16, 8]
 
 
+def test_the_time_before_anybody_asked_for_much_is_no_measure() -> None:
+    """A run plans for a while before it writes: its few requests then are not the rate of a width."""
+    time = Time()
+    pace = limiter(256, time)
+    for _ in range(5):
+        time.now += 10.0
+        (turn,) = turns(pace, 1)
+        pace.leave(turn, Answer.GOOD)
+    assert serve(pace, time, lambda width: 4000.0, 4.0) == [8, 16, 8]
+
+
 def test_it_becomes_narrow_where_many_are_in_each_others_way() -> None:
     time = Time()
     pace = limiter(256, time)
