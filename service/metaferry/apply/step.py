@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from metaferry.apply.outcome import Applied
 from metaferry.apply.shards import Step
 from metaferry.errors import Conflict, Denied, Expired, NotFound, StorageError
 from metaferry.planning.formats import Action, Outcome
 from metaferry.progress import Stop
-from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Storage, Traits
+from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Put, Storage, Traits
 
 #: Errors that are the same for every document: the run ends with the first of them.
 FATAL = (Denied, Expired, NotFound)
@@ -20,10 +22,20 @@ def precondition(step: Step, traits: Traits) -> Precondition:
     return ABSENT if step.expect is None else step.expect
 
 
+def to_put(steps: Sequence[Step], traits: Traits) -> list[Put]:
+    """What `Storage.put_now` takes for writes."""
+    if not traits.conditional:
+        return [(target, body, ANYTHING, md5) for target, _, body, md5, _ in steps]
+    return [
+        (target, body, ABSENT if expect is None else expect, md5) for target, _, body, md5, expect in steps
+    ]
+
+
 def done(step: Step, token: str | None, *, foreign: bool = False) -> Applied:
     """The outcome of a step that went well."""
-    md5 = None if step.action is Action.DELETE else step.md5
-    return Applied(step.target, step.action, Outcome.DONE, token, md5, "", foreign, len(step.body))
+    target, action, body, md5, _ = step
+    written = None if action is Action.DELETE else md5
+    return Applied(target, action, Outcome.DONE, token, written, "", foreign, len(body))
 
 
 async def apply_step(

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from metaferry.apply.outcome import Applied, Book
+from metaferry.apply.outcome import Book
 from metaferry.apply.shards import Step
-from metaferry.apply.step import done, precondition
+from metaferry.apply.step import done, to_put
 from metaferry.errors import StorageError
 from metaferry.storage.contract import Storage
 
@@ -156,20 +156,15 @@ class ThreadLane:
             return True
 
     def _write(self, chunk: list[Step]) -> None:
-        traits = self._storage.traits
-        puts = [(step.target, step.body, precondition(step, traits), step.md5) for step in chunk]
+        puts = to_put(chunk, self._storage.traits)
         # Asked before each: a process that was suspended in the middle may have lost its lease.
         met = self._storage.put_now(puts, ended=self._stopping)
-        outcomes: list[Applied] = []
-        others: list[tuple[Step, StorageError | None]] = []
-        for step, result in zip(chunk, met, strict=True):
-            if isinstance(result, str):
-                outcomes.append(done(step, result))
-            else:
-                others.append((step, result))
-        self._book.add(outcomes)
-        for step, error in others:
-            if not self._stopping():  # else left for the next run, as the loop lane would leave it
+        self._book.add(
+            [done(step, token) for step, token in zip(chunk, met, strict=True) if isinstance(token, str)]
+        )
+        for step, error in zip(chunk, met, strict=True):
+            # Where it is stopping, left for the next run, as the loop lane would leave it.
+            if not isinstance(error, str) and not self._stopping():
                 self._hand_over(step, error)
 
     def _stopping(self) -> bool:
