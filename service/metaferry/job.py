@@ -91,8 +91,9 @@ class Job(Model):
     scratch: str | None = Field(default=None, description="Folder for spilling; default: the system's.")
     transport: Literal["auto", "fsspec", "obstore"] = Field(
         default="auto",
-        description="How S3, GCS and Azure are spoken to: `auto` writes and reads through obstore where "
-        "it does exactly what fsspec would; `obstore` fails where it cannot; `fsspec` never uses it.",
+        description="How S3 is spoken to: `auto` writes over connections of metaferry's own and reads "
+        "through obstore, where they do exactly what fsspec would; `obstore` does both through obstore and "
+        "fails where it cannot; `fsspec` leaves both out.",
     )
     workers: Annotated[int | Literal["auto"], Number] = Field(
         default="auto",

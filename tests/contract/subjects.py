@@ -31,13 +31,21 @@ LOCAL: Final = ("local", "memory", "generic-file", "generic-memory")
 SERVERS: Final = ("s3", "fast_s3", "seaweedfs", "gcs", "azure")
 KINDS: Final = (*LOCAL, *SERVERS)
 
-#: How a store is spoken to. "threads": through obstore, and every put as a blocking call.
-Lane = Literal["fsspec", "obstore", "threads"]
+#: How a store is spoken to. "threads": through obstore, and every put as a blocking call; "sockets":
+#: the same over connections of our own.
+Lane = Literal["fsspec", "obstore", "threads", "sockets"]
+TRANSPORTS: Final[dict[Lane, Transport]] = {
+    "fsspec": "fsspec",
+    "obstore": "obstore",
+    "threads": "obstore",
+    "sockets": "auto",
+}
 FAST: Final = ("s3", "seaweedfs")
 LANES: Final[tuple[tuple[str, Lane], ...]] = (
     *((kind, "fsspec") for kind in KINDS),
     *((kind, "obstore") for kind in FAST),
     ("s3", "threads"),
+    *((kind, "sockets") for kind in ("fast_s3", *FAST)),
 )
 
 #: SeaweedFS lists folder by folder: `a/b` before `a.b`.
@@ -70,9 +78,8 @@ class Subject:
         elif self.kind == "generic-memory":
             adapter = GenericAdapter(self.url, self.options, **more)
         else:
-            transport: Transport = "fsspec" if self.lane == "fsspec" else "obstore"
-            adapter = open_adapter(self.url, self.options, transport=transport, **more)
-            if self.lane == "threads":
+            adapter = open_adapter(self.url, self.options, transport=TRANSPORTS[self.lane], **more)
+            if self.lane in ("threads", "sockets"):
                 adapter = ByThreads(adapter)
         self._opened.append(adapter)
         return adapter

@@ -1,4 +1,7 @@
-"""Two libraries on one datasource: what obstore writes and meets is what s3fs would have written and met."""
+"""Three ways to one datasource: what obstore and connections of our own write and meet, s3fs would have.
+
+Every test runs twice: puts from threads through obstore, and over sockets.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +48,10 @@ class Pair:
     wire: Proxy
     portal: Portal
     opened: list[Adapter]
+    transport: Transport
 
-    def adapter(self, transport: Transport = "obstore", **more: Any) -> Any:
-        adapter = open_adapter(self.url, {**self.options, **more}, transport=transport)
+    def adapter(self, transport: Transport | None = None, **more: Any) -> Any:
+        adapter = open_adapter(self.url, {**self.options, **more}, transport=transport or self.transport)
         self.opened.append(adapter)
         return adapter
 
@@ -55,11 +59,13 @@ class Pair:
         return self.portal.run(work)
 
 
-@pytest.fixture
-def pair(fresh_datasource: FreshDatasource, s3_server: S3Server, portal: Portal) -> Iterator[Pair]:
+@pytest.fixture(params=["obstore", "auto"], ids=["obstore", "sockets"])
+def pair(
+    request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, s3_server: S3Server, portal: Portal
+) -> Iterator[Pair]:
     url, options = fresh_datasource("s3")
     with proxy(s3_server.endpoint) as control:
-        pair = Pair(url, {**options, "endpoint_url": control.endpoint}, control, portal, [])
+        pair = Pair(url, {**options, "endpoint_url": control.endpoint}, control, portal, [], request.param)
         yield pair
         for adapter in pair.opened:
             portal.run(adapter.close())
@@ -371,7 +377,7 @@ def test_credentials_are_looked_up_again(pair: Pair, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "first")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "first-secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "first-token")
-    adapter: Any = open_adapter(pair.url, options, transport="obstore")
+    adapter: Any = open_adapter(pair.url, options, transport=pair.transport)
     pair.opened.append(adapter)
     used: list[tuple[str, str | None]] = []
     handle = pair.wire._forward
@@ -401,13 +407,16 @@ def test_missing_credentials_are_named(pair: Pair, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     options = {name: value for name, value in pair.options.items() if name not in ("key", "secret")}
     met = []
-    for transport in ("fsspec", "obstore"):
-        adapter: Any = open_adapter(pair.url, options, transport=transport)  # type: ignore[arg-type]
+    transports: tuple[Transport, ...] = ("fsspec", pair.transport)
+    for transport in transports:
+        adapter: Any = open_adapter(pair.url, options, transport=transport)
         pair.opened.append(adapter)
         with pytest.raises(Denied) as caught:
             pair.run(adapter.put("a.json", b"{}"))
         met.append(describe(caught.value))
-    assert met[0] == met[1]
+    with pytest.raises(Denied) as caught:
+        adapter.put_now("a.json", b"{}")
+    assert met[0] == met[1] == describe(caught.value)
     assert met[0][2] == "NoCredentials"
 
 
@@ -461,10 +470,10 @@ def test_a_proxy_is_used_where_boto_uses_one(pair: Pair, monkeypatch: pytest.Mon
 
 
 FORKED = """
-import os, sys
+import asyncio, os, sys
 from metaferry.storage.open import open_adapter
 url, options = sys.argv[1], eval(sys.argv[2])
-parent = open_adapter(url, options, transport="obstore")
+parent = open_adapter(url, options, transport=sys.argv[3])
 parent.put_now("parent.json", b"1")
 child = os.fork()
 if child == 0:
@@ -473,6 +482,7 @@ if child == 0:
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 parent.put_now("parent-again.json", b"4")
+asyncio.run(parent.close())
 """
 
 HANGING = """
@@ -480,7 +490,7 @@ import sys, threading
 from metaferry.storage import fast
 from metaferry.storage.open import open_adapter
 fast.PATIENCE = 1.0
-adapter = open_adapter(sys.argv[1], eval(sys.argv[2]), transport="obstore")
+adapter = open_adapter(sys.argv[1], eval(sys.argv[2]), transport=sys.argv[3])
 def hang():
     try:
         adapter.put_now("hang.json", b"1")
@@ -492,7 +502,18 @@ thread.start()
 
 
 def run_script(script: str, pair: Pair) -> str:
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", script, pair.url, repr(pair.options)]
+    command = [
+        sys.executable,
+        "-X",
+        "dev",
+        "-W",
+        "error",
+        "-c",
+        script,
+        pair.url,
+        repr(pair.options),
+        pair.transport,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr, done.stderr
@@ -500,7 +521,7 @@ def run_script(script: str, pair: Pair) -> str:
 
 
 def test_a_forked_child_does_not_hang(pair: Pair) -> None:
-    """obstore's threads are not there in a child; it goes through s3fs."""
+    """obstore's threads are not there in a child, so it goes through s3fs; sockets are not shared with it."""
     run_script(FORKED, pair)
     expected = ["child-anew.json", "child.json", "parent-again.json", "parent.json"]
     assert pair.run(keys_of(pair.adapter("fsspec"))) == expected

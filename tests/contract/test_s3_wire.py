@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from conftest import FreshDatasource
-from contract.subjects import keys_of, pages_of
+from contract.subjects import TRANSPORTS, ByThreads, Lane, keys_of, pages_of
 from metaferry.errors import Corrupt, StorageError, Unavailable
-from metaferry.storage.open import Transport, open_adapter
+from metaferry.storage.open import open_adapter
 from metaferry.storage.portal import Portal
 from servers.proxy import Proxy, Rule, proxy
 
@@ -40,30 +40,31 @@ class Tap:
         control._forward = watching  # type: ignore[method-assign]
 
 
-@pytest.fixture(params=["fsspec", "obstore"])
-def transport(request: pytest.FixtureRequest) -> Transport:
-    chosen: Transport = request.param
+@pytest.fixture(params=["fsspec", "obstore", "sockets"])
+def lane(request: pytest.FixtureRequest) -> Lane:
+    chosen: Lane = request.param
     return chosen
+
+
+def opened(url: str, options: dict[str, Any], lane: Lane) -> Any:
+    adapter = open_adapter(url, options, transport=TRANSPORTS[lane], concurrency=8)
+    return ByThreads(adapter) if lane == "sockets" else adapter
 
 
 @pytest.fixture(params=["s3", "seaweedfs"])
 def store(
-    request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, transport: Transport, portal: Portal
+    request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, lane: Lane, portal: Portal
 ) -> Iterator[tuple[Any, Tap]]:
     url, options = fresh_datasource(request.param)
     upstream = request.getfixturevalue(f"{request.param}_server").endpoint
     with proxy(upstream) as control:
         tap = Tap(control)
-        adapter = open_adapter(
-            url, {**options, "endpoint_url": control.endpoint}, transport=transport, concurrency=8
-        )
+        adapter = opened(url, {**options, "endpoint_url": control.endpoint}, lane)
         yield adapter, tap
         portal.run(adapter.close())
 
 
-def test_a_put_is_one_plain_signed_request(
-    store: tuple[Any, Tap], portal: Portal, transport: Transport
-) -> None:
+def test_a_put_is_one_plain_signed_request(store: tuple[Any, Tap], portal: Portal, lane: Lane) -> None:
     adapter, tap = store
     data = b'{"scene": "day"}'
     portal.run(adapter.put("a.json", data))
@@ -74,18 +75,18 @@ def test_a_put_is_one_plain_signed_request(
     assert sent.headers["Content-Length"] == str(len(data))
     assert sent.headers["Content-Type"] == "application/json"
     assert sent.headers["x-amz-content-sha256"] == hashlib.sha256(data).hexdigest()
-    checksum = "x-amz-checksum-crc32" if transport == "fsspec" else "x-amz-checksum-sha256"
+    checksum = "x-amz-checksum-crc32" if lane == "fsspec" else "x-amz-checksum-sha256"
     assert checksum in sent.headers
     assert checksum in sent.headers["Authorization"]  # signed with the rest
 
 
 def test_a_body_that_changed_on_its_way_is_refused(
-    fresh_datasource: FreshDatasource, seaweedfs_server: Any, portal: Portal, transport: Transport
+    fresh_datasource: FreshDatasource, seaweedfs_server: Any, portal: Portal, lane: Lane
 ) -> None:
     url, options = fresh_datasource("seaweedfs")
     with proxy(seaweedfs_server.endpoint) as control:
         tap = Tap(control)
-        adapter: Any = open_adapter(url, {**options, "endpoint_url": control.endpoint}, transport=transport)
+        adapter = opened(url, {**options, "endpoint_url": control.endpoint}, lane)
         tap.flip = True
         with pytest.raises(StorageError) as caught:
             portal.run(adapter.put("a.json", b'{"scene": "day"}'))
@@ -96,7 +97,7 @@ def test_a_body_that_changed_on_its_way_is_refused(
 
 
 def test_connections_are_as_many_as_the_concurrency_and_kept(
-    store: tuple[Any, Tap], portal: Portal, transport: Transport
+    store: tuple[Any, Tap], portal: Portal, lane: Lane
 ) -> None:
     adapter, tap = store
 

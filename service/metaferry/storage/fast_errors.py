@@ -43,8 +43,7 @@ def fast_failure(error: BaseException) -> Failure:
     dump = str(error).rpartition("\n\nDebug source:\n")[2]
     answer = _STATUS.search(dump)
     if answer is not None:
-        found = _CODE.search(answer[2] or "")
-        return Failure(int(answer[1]), found[1] if found is not None else "")
+        return Failure(int(answer[1]), error_code(answer[2] or ""))
     if _CERTIFICATE.search(dump):
         return Failure(code="CertificateError", kind=Denied)
     transport = _KIND.search(dump)
@@ -59,3 +58,9 @@ def fast_failure(error: BaseException) -> Failure:
         return Failure(code=NOWHERE, kind=Unavailable)
     source = _SOURCE.search(dump)
     return Failure(code=source[1] if source is not None else type(error).__name__, kind=Unavailable)
+
+
+def error_code(body: str) -> str:
+    """The store's own word for an error, out of the XML of its answer; "" where there is none."""
+    found = _CODE.search(body)
+    return found[1] if found is not None else ""

@@ -14,6 +14,8 @@ from typing import Any, Final, Protocol
 
 from metaferry.errors import Conflict, NotFound, StorageError
 from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Put, Stamp
+from metaferry.storage.fast_signature import is_plain
+from metaferry.storage.fast_sockets import Sockets
 from metaferry.storage.keys import content_type, md5_hex
 from metaferry.storage.learned import Learned
 from metaferry.storage.translate import Failure, Operation, Store
@@ -23,6 +25,10 @@ SMALL: Final = 4 << 20
 
 #: What obstore refuses in a key.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+#: One request: key in the bucket, data, content type, precondition; gives the token, or raises.
+Send = Callable[[str, bytes, str, Precondition], str]
 
 
 class Dialect(Protocol):
@@ -39,6 +45,10 @@ class Dialect(Protocol):
 
     def connect(self, *, patience: float) -> Any:
         """A store of obstore's; `patience` (seconds) bounds one request. Raises `Untranslatable`."""
+
+    def sockets(self, *, patience: float) -> Sockets | None:
+        """The same puts over connections of our own; None where obstore has to make them. Raises
+        `Untranslatable`."""
 
     def forget(self) -> None:
         """Credentials are looked up anew from here on."""
@@ -80,25 +90,38 @@ class Puts:
         self._failed = failed
         self._error = error
 
-    def prepared(self, puts: Sequence[Put]) -> list[tuple[str, bytes, dict[str, str], Any] | None]:
-        """For each the arguments of the one request that it is as a rule; None where it may be another."""
-        mode, conditional = self._dialect.mode, self._learned.traits.conditional
-        keys = [self._dialect.key(put[0]) for put in puts]
+    def prepared(self, puts: Sequence[Put]) -> list[tuple[str, bytes, str, Precondition] | None]:
+        """For each what a `Send` takes, if it is the one request that it is as a rule; else None."""
+        key, conditional = self._dialect.key, self._learned.traits.conditional
+        keys = [key(put[0]) for put in puts]
         all_exact = are_exact(keys)  # as a rule; looking at each costs five times as much
         return [
-            (key, data, _attributes(path), mode(only_if))
-            if (conditional or only_if is ANYTHING) and len(data) <= SMALL and (all_exact or is_exact(key))
+            (key, data, content_type(path), only_if)
+            if (only_if is ANYTHING or (conditional and is_plain(only_if)))
+            and len(data) <= SMALL
+            and (all_exact or is_exact(key))
             else None
             for (path, data, only_if, _), key in zip(puts, keys, strict=True)
         ]
 
-    def tokens(self, answers: Sequence[Mapping[str, Any]], md5s: Sequence[str]) -> list[str]:
-        """Out of the answers to puts of data with these MD5s."""
-        tokens = [self._dialect.token(answer) for answer in answers]
-        if self._tags_are_md5 and tokens != md5s:
-            for token, md5 in zip(tokens, md5s, strict=True):
-                self._learned.stamp(token, md5)
-        return tokens
+    def sender(self, store: Any) -> Send:
+        """One request each through a store of obstore's."""
+        import obstore
+
+        put, mode, token = obstore.put, self._dialect.mode, self._dialect.token
+
+        def send(key: str, data: bytes, kind: str, only_if: Precondition) -> str:
+            attributes: Any = _of_type(kind)
+            return token(
+                put(store, key, data, attributes=attributes, mode=mode(only_if), use_multipart=False)
+            )
+
+        return send
+
+    def learn(self, token: str, md5: str) -> None:
+        """Takes notice of the token of a put of data with that MD5."""
+        if self._tags_are_md5 and token != md5:
+            self._learned.stamp(token, md5)
 
     def stamp(self, token: str, data: bytes) -> Stamp:
         md5 = md5_hex(data)

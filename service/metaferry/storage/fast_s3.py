@@ -9,6 +9,7 @@ that credentials are looked up when the first request of a store needs them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any, Final
@@ -18,6 +19,8 @@ from metaferry.storage.contract import ABSENT, ANYTHING, Precondition
 from metaferry.storage.fast_errors import NOWHERE
 from metaferry.storage.fast_network import Network, Untranslatable, client_options, proxy_for
 from metaferry.storage.fast_s3_boto import Credentials, probe, session_of
+from metaferry.storage.fast_signature import Place, Signer
+from metaferry.storage.fast_sockets import NOBODY, Sockets
 from metaferry.storage.s3 import refuses_conditions
 from metaferry.storage.translate import Failure
 
@@ -129,6 +132,7 @@ class S3Dialect:
         self._concurrency = concurrency
         self._credentials: Credentials | None = None
         self._settings: tuple[dict[str, Any], Network] | None = None
+        self._place: Place | None = None
 
     def key(self, path: str) -> str:
         return self._prefix + path
@@ -151,9 +155,19 @@ class S3Dialect:
             credential_provider=credentials,
         )
 
+    def sockets(self, *, patience: float) -> Sockets | None:
+        """Puts over connections of our own; None where obstore has to make them: through a proxy,
+        and without a signature. Raises `Untranslatable`."""
+        if self._settings is None:
+            self._settings = self._translate()
+        network = self._settings[1]
+        if self._place is None or self._credentials is None or network.proxy is not None:
+            return None
+        return Sockets(network, Signer(self._place, self._credentials), patience=patience)
+
     def forget(self) -> None:
         """Credentials are looked up anew from here on."""
-        self._settings = self._credentials = None
+        self._settings = self._credentials = self._place = None
 
     def mode(self, only_if: Precondition) -> Any:
         if only_if is ANYTHING:
@@ -170,10 +184,10 @@ class S3Dialect:
         return refuses_conditions(error)
 
     def refine(self, failure: Failure, error: BaseException) -> Failure:
-        """A failure to get credentials by its own name: obstore only knows that there are none."""
+        """A failure to get credentials by its own name: who signs only knows that there are none."""
         from obstore.exceptions import UnauthenticatedError
 
-        if failure.status is None and isinstance(error, UnauthenticatedError):
+        if failure is NOBODY or (failure.status is None and isinstance(error, UnauthenticatedError)):
             why = None if self._credentials is None else self._credentials.failure
             return why or failure
         return failure
@@ -210,6 +224,8 @@ class S3Dialect:
             if os.environ.get(name) and name.removeprefix("AWS_").lower() not in config:
                 raise Untranslatable(f"the environment variable {name}")
         self._credentials = None if anonymous else Credentials(lambda: session_of(self._options), given)
+        with contextlib.suppress(ValueError):  # a header that only obstore can send
+            self._place = Place(seen.endpoint, seen.region, seen.more, "checksum_algorithm" in config)
         client = self._options.get("client_kwargs") or {}
         settings = self._options.get("config_kwargs") or {}
         verify = client.get("verify")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from metaferry.storage.fast_network import Untranslatable
+from metaferry.storage.fast_signature import Unsigned
 from metaferry.storage.s3 import s3_failure
 from metaferry.storage.s3_client import share_descriptions
 from metaferry.storage.translate import Failure
@@ -78,11 +79,14 @@ class Seen:
         self.endpoint = url[: -len(_PROBE) - 1]
         self.pays = False
         self.settings: dict[str, Any] = {}
+        self.more: dict[str, str] = {}  # the headers that became settings
         for name, value in headers.items():
             if name == "x-amz-request-payer":
                 self.pays = True
+                self.more[name] = value
             elif name in _SETTINGS:
                 self.settings[_SETTINGS[name]] = value
+                self.more[name] = value
             elif name not in _USUAL:
                 raise Untranslatable(f"the header {name}")
 
@@ -140,7 +144,7 @@ class _Nothing:
 
 
 class Credentials:
-    """What botocore finds, for obstore, which asks when the first request needs it and before it expires.
+    """What botocore finds, for whoever signs: asked for when the first request needs it, and again in time.
 
     The same chain as s3fs: what is given, else environment, profile, web identity, single sign-on,
     containers, instances. `failure` says why there are none.
@@ -157,7 +161,7 @@ class Credentials:
         return "Credentials(…)"
 
     def __call__(self) -> dict[str, Any]:
-        """What obstore calls an `S3Credential`. Raises `LookupError`, without a word about why."""
+        """What obstore calls an `S3Credential`. Raises `Unsigned`, without a word about why."""
         if self._given:
             return {
                 "access_key_id": self._given["aws_access_key_id"],
@@ -176,7 +180,7 @@ class Credentials:
                 frozen = self._found.get_frozen_credentials()
             except (BotoCoreError, ClientError, OSError, ValueError) as error:
                 self.failure = s3_failure(error)
-                raise LookupError("no credentials") from None
+                raise Unsigned from None
             self.failure = None
             return {
                 "access_key_id": frozen.access_key,

@@ -57,9 +57,9 @@ def open_storage(
 ) -> Retrying:
     """The datasource at `url`, retried. Raises `UsageError` for a URL or a scheme nobody serves.
 
-    `transport` says whether S3, GCS and Azure are spoken to through obstore: "auto" where it does
-    exactly what the fsspec library would do, "fsspec" never; "obstore" is a `UsageError` where it
-    cannot. `wrap` puts something of the caller's between the adapter and the retry layer.
+    `transport` says whether S3 is spoken to over sockets of our own and through obstore: "auto" where
+    they do exactly what the fsspec library would do, "fsspec" never; "obstore" is without the sockets,
+    and a `UsageError` where it cannot. `wrap` puts something of the caller's between the adapter and the retry layer.
     """
     adapter = open_adapter(url, options, concurrency=concurrency, page_size=page_size, transport=transport)
     return Retrying(

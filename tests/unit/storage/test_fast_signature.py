@@ -1,0 +1,162 @@
+"""The signature of a put is the one that botocore itself would have made."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metaferry.storage.contract import ABSENT, ANYTHING, Precondition
+from metaferry.storage.fast_signature import Place, Signer, Unsigned, is_plain
+
+NOW = datetime(2026, 11, 23, 1, 2, 3, 456789, tzinfo=UTC)
+KEYS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "s3cr3t-hunter2", "token": None}
+
+
+def taken_apart(head: bytes) -> tuple[str, dict[str, str]]:
+    """The path of the request line, and the headers."""
+    text = head.decode("ascii")
+    assert text.endswith("\r\n\r\n")
+    first, *lines = text.removesuffix("\r\n\r\n").split("\r\n")
+    method, path, version = first.split(" ")
+    assert (method, version) == ("PUT", "HTTP/1.1")
+    headers = dict(line.split(":", 1) for line in lines)
+    assert len(headers) == len(lines), "no header comes twice"
+    return path, headers
+
+
+def botocores(place: Place, path: str, headers: Mapping[str, str], keys: Mapping[str, Any]) -> str:
+    """The Authorization of a request like this one."""
+    url = place.endpoint.partition("://")
+    request = AWSRequest("PUT", f"{url[0]}://{headers['host']}{path}", headers=dict(headers))
+    credentials = Credentials(keys["access_key_id"], keys["secret_access_key"], keys["token"])
+    signer = S3SigV4Auth(credentials, "s3", place.region)
+    request.context["timestamp"] = headers["x-amz-date"]
+    string = signer.string_to_sign(request, signer.canonical_request(request))
+    scope = f"{keys['access_key_id']}/{signer.credential_scope(request)}"
+    names = signer.signed_headers(signer.headers_to_sign(request))
+    signature = signer.signature(string, request)
+    return f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={signature}"
+
+
+PLACES = [
+    Place("https://fleet.s3.eu-west-1.amazonaws.com", "eu-west-1"),
+    Place("https://fleet.s3.amazonaws.com:443", "us-east-1", checksum=False),
+    Place("http://127.0.0.1:9000/base/fleet", "us-east-1", {"x-amz-request-payer": "requester"}),
+    Place(
+        "http://minio:80/fleet",
+        "x",
+        {
+            "x-amz-server-side-encryption": "aws:kms",
+            "x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:kms:eu-west-1:1:key/a b",
+            "x-amz-server-side-encryption-bucket-key-enabled": "true",
+        },
+    ),
+]
+
+
+@given(
+    place=st.sampled_from(PLACES),
+    key=st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=40),
+    data=st.binary(max_size=40),
+    only_if=st.sampled_from([ANYTHING, ABSENT, "0123456789abcdef0123456789abcdef", "tag-2!#$%&'*+/=?~"]),
+    token=st.sampled_from([None, "FwoGZXIvYXdzE//////////wEaD=="]),
+)
+def test_it_is_botocores(
+    place: Place, key: str, data: bytes, only_if: Precondition, token: str | None
+) -> None:
+    keys = {**KEYS, "token": token}
+    head = Signer(place, lambda: keys, now=lambda: NOW).head(key, data, "application/json", only_if)
+    path, headers = taken_apart(head)
+    sent = headers.pop("authorization")
+    assert headers.pop("user-agent") == "metaferry"
+    assert headers.pop("content-length") == str(len(data))
+    assert sent == botocores(place, path, headers, keys)
+    # What botocore signs of it was looked at; that it is what was meant is looked at here.
+    assert headers["x-amz-content-sha256"] == hashlib.sha256(data).hexdigest()
+    assert ("x-amz-checksum-sha256" in headers) is place.checksum
+    assert headers["x-amz-date"] == "20261123T010203Z"
+    assert headers.get("x-amz-security-token") == token
+    assert headers.get("if-none-match") == ("*" if only_if is ABSENT else None)
+    assert headers.get("if-match") == (f'"{only_if}"' if isinstance(only_if, str) else None)
+    assert place.headers.items() <= headers.items()
+
+
+@given(key=st.text(st.characters(codec="utf-8", exclude_characters="?#"), min_size=1, max_size=40))
+def test_a_key_is_spelled_as_botocore_spells_it(key: str) -> None:
+    from botocore.utils import percent_encode
+
+    head = Signer(PLACES[2], lambda: KEYS, now=lambda: NOW).head(key, b"", "x/y", ANYTHING)
+    assert taken_apart(head)[0] == "/base/fleet/" + percent_encode(key, safe="/~")
+
+
+def test_a_usual_port_is_not_named() -> None:
+    hosts = []
+    for place in PLACES:
+        head = Signer(place, lambda: KEYS).head("a", b"", "x/y", ANYTHING)
+        hosts.append(taken_apart(head)[1]["host"])
+    assert hosts == [
+        "fleet.s3.eu-west-1.amazonaws.com",
+        "fleet.s3.amazonaws.com",
+        "127.0.0.1:9000",
+        "minio",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("x-amz-acl", "private"),  # would not be in its place
+        ("x-amz-server-side-encryption", "a  b"),
+        ("x-amz-server-side-encryption", " a"),
+        ("x-amz-server-side-encryption", "a\r\nb: c"),
+        ("x-amz-server-side-encryption", "schlüssel"),
+        ("x-amz-server-side-encryption", ""),
+    ],
+)
+def test_headers_that_would_not_arrive_as_they_are_signed_are_refused(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Place("https://h", "r", {name: value})
+
+
+def test_tokens_that_no_header_can_hold_are_known() -> None:
+    assert is_plain(ANYTHING)
+    assert is_plain(ABSENT)
+    assert is_plain("0123-4")
+    assert not any(is_plain(token) for token in ("", 'a"b', "a b", "a\r\nx: y", "é", "a\x00"))
+
+
+def test_time_and_credentials_are_looked_at_once_a_second() -> None:
+    clock, asked = [0.0], []
+
+    def credentials() -> dict[str, Any]:
+        asked.append(clock[0])
+        return {**KEYS, "access_key_id": f"key-{clock[0]}"}
+
+    signer = Signer(PLACES[0], credentials, clock=lambda: clock[0])
+    for clock[0] in (0.0, 0.5, 0.9, 1.0, 1.5, 2.5):
+        _, headers = taken_apart(signer.head("a", b"", "x/y", ANYTHING))
+        assert f"Credential=key-{asked[-1]}/" in headers["authorization"]
+    assert asked == [0.0, 1.0, 2.5]
+
+
+def test_without_credentials_nothing_is_signed() -> None:
+    def nobody() -> dict[str, Any]:
+        raise Unsigned
+
+    with pytest.raises(Unsigned):
+        Signer(PLACES[0], nobody).head("a", b"", "x/y", ANYTHING)
+
+
+def test_no_secret_is_shown() -> None:
+    signer = Signer(PLACES[0], lambda: KEYS)
+    signer.head("a", b"", "x/y", ANYTHING)
+    assert "hunter2" not in repr(signer) + repr(signer._moment) + str(vars(signer))
