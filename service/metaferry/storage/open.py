@@ -59,7 +59,8 @@ def open_storage(
 
     `transport` says whether S3 is spoken to over sockets of our own and through obstore: "auto" where
     they do exactly what the fsspec library would do, "fsspec" never; "obstore" is without the sockets,
-    and a `UsageError` where it cannot. `wrap` puts something of the caller's between the adapter and the retry layer.
+    and a `UsageError` where it cannot. `wrap` puts something of the caller's between the adapter and
+    the retry layer.
     """
     adapter = open_adapter(url, options, concurrency=concurrency, page_size=page_size, transport=transport)
     return Retrying(
