@@ -23,8 +23,9 @@ from metaferry.storage.contract import Storage
 #: enough that all threads end together.
 CHUNK: Final = 64
 _SPELL: Final = 0.2
-#: The same for so many seconds after threads were added: the pace has to learn soon what they bring.
-_SPELL_AT_FIRST: Final = 0.05
+#: The same for so many seconds after threads were added: the pace has to learn soon what they bring. Not
+#: shorter: what a turn costs beside its requests would then be what is measured.
+_SPELL_AT_FIRST: Final = 0.1
 _AT_FIRST: Final = 0.5
 #: The reader waits while so many chunks lie ready: with one batch more, all that is in memory.
 _READY: Final = 64
@@ -113,20 +114,24 @@ class ThreadLane:
             self._moved.notify_all()
 
     def _widen(self) -> None:
-        """Starts as many threads as the pace has room for."""
+        """Starts a thread, if the pace has room for one more.
+
+        Each thread that takes steps does so, the new ones as well: were one to start a hundred, it
+        would wait for each of them to come to its turn among all that run.
+        """
         with self._lock:
             if self._over or (self._complete and not self._chunks):
                 return  # those that run are enough for what is left
-            missing = self._storage.window - self._running
-            if missing > 0:
-                self._running += missing
-                self._widened = self._clock()
-        for _ in range(missing):
-            threading.Thread(target=self._work, name="metaferry-put", daemon=True).start()
+            if self._running >= self._storage.window:
+                return
+            self._running += 1
+            self._widened = self._clock()
+        threading.Thread(target=self._work, name="metaferry-put", daemon=True).start()
 
     def _work(self) -> None:
         try:
             most = 1
+            self._widen()
             while (chunk := self._next(most)) is not None:
                 began = self._clock()
                 self._write(chunk)

@@ -27,6 +27,9 @@ START: Final = 8
 #: wider window shows at once, for less.
 _WHILE: Final = 0.25
 _WHILE_CLIMBING: Final = 0.1
+#: Turns of each place in the window that a measure takes. The first is left out: that is how long what
+#: has just begun needs, new threads, new connections, turns that have not ended.
+_ROUNDS: Final = 3
 #: Seconds until a throttled store counts as calm.
 _CALM: Final = 10.0
 #: First and longest common wait, when even one request at a time is refused.
@@ -214,9 +217,11 @@ class Limiter:
             return
         self._answers += count
         self._turns += 1
+        if self._turns == self.allowed and self._full:
+            self._since, self._answers = now, 0
         while_ = _WHILE_CLIMBING if self._width.climbing else _WHILE
         # By turns: what a turn with many requests brought is counted in one go, at its end.
-        if self._turns >= 4 * self.allowed and now - self._since >= while_:
+        if self._turns >= _ROUNDS * self.allowed and now - self._since >= while_:
             if self._full:
                 self._width.measured(self._answers / (now - self._since), now)
             else:

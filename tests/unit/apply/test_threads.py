@@ -57,7 +57,7 @@ def run(store: OneAtATime, count: int) -> list[Applied]:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "at_first", "most"), [(0.0001, CHUNK, CHUNK), (0.005, 10, 40), (0.03, 1, 6), (2.0, 1, 1)]
+    ("seconds", "at_first", "most"), [(0.0001, CHUNK, CHUNK), (0.005, 20, 40), (0.03, 3, 6), (2.0, 1, 1)]
 )
 def test_a_turn_is_a_moment_however_far_the_store_is(seconds: float, at_first: int, most: int) -> None:
     store = OneAtATime(seconds)

@@ -156,7 +156,7 @@ def test_a_width_is_measured_over_several_turns_however_much_one_brings() -> Non
     time = Time()
     pace = limiter(64, time)
     under_way = turns(pace, START)
-    for n in range(4 * START - 1):
+    for n in range(3 * START - 1):
         time.now += 0.4 / START
         pace.leave(under_way[n % START], Answer.NONE, good=6)
         under_way[n % START] = turns(pace, 1)[0]
