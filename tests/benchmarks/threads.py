@@ -3,13 +3,15 @@
     python tests/benchmarks/threads.py [--puts 8000]
 
 In turn, on one local server, without a delay and with 30 ms added to each answer: the bare loop is
-`obstore.put` on a store of the same settings, with nothing around it. What is printed is objects a
-second, client processor seconds per 1,000, and the ratio of the two.
+`obstore.put` on a store of the same settings, with nothing around it; `put_now` goes over sockets
+(`auto`) or through obstore. What is printed is objects a second, client processor seconds per 1,000,
+and the ratio of the two.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import threading
 import time
@@ -21,10 +23,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from metaferry.storage.contract import Direct
 from metaferry.storage.fast import FastAdapter
-from metaferry.storage.open import open_adapter
+from metaferry.storage.open import Transport, open_adapter
 from servers.s3 import fast_s3
 
 BODY = b'{"type": "image", "metadata": {"scene": "highway", "n": 1, "weather": {"temperature": 21.5}}}' * 3
+TRANSPORTS: tuple[Transport, ...] = ("auto", "obstore")
 
 
 def main() -> None:
@@ -36,9 +39,9 @@ def main() -> None:
     with fast_s3() as server:
         for delay in (0.0, 0.03):
             server.set(latency_ms=delay * 1000, log=False)
-            for threads in (16, 32, 64, 256):
+            for threads, transport in itertools.product((16, 32, 64, 256), TRANSPORTS):
                 adapter = open_adapter(
-                    f"s3://{server.new_bucket()}/x", server.options, concurrency=threads, transport="obstore"
+                    f"s3://{server.new_bucket()}/x", server.options, concurrency=threads, transport=transport
                 )
                 assert isinstance(adapter, Direct)
                 assert isinstance(adapter, FastAdapter)
@@ -60,7 +63,7 @@ def main() -> None:
                         best[work] = max(best[work], run(work, threads, count))
                 (loop, loop_cpu), (rate, cpu) = best[alone], best[ours]
                 print(
-                    f"delay {delay * 1000:3.0f} ms  threads {threads:4}  "
+                    f"delay {delay * 1000:3.0f} ms  threads {threads:4}  {transport:7}  "
                     f"bare {loop:7.0f}/s {loop_cpu:.3f}  put_now {rate:7.0f}/s {cpu:.3f}  "
                     f"ratio {rate / loop:.2f}",
                     flush=True,

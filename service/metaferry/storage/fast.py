@@ -1,7 +1,7 @@
 """Three ways to one datasource: sockets and obstore for what they do exactly right, fsspec for the rest.
 
 From plain threads (:class:`contract.Direct`) a small object is put over a connection of our own, in one
-request, for a third of what obstore and a thirtieth of what the fsspec libraries need. obstore makes
+request, for less than half of what obstore and a twentieth of what the fsspec libraries need. obstore makes
 the puts that take more than that, those on an event loop, ranged reads and plain deletes. Listings,
 whole objects (whose checksum the fsspec libraries verify), deletes with a condition, and keys that
 obstore would alter or refuse go through the fsspec adapter beside it. Tokens, hashes and errors are the

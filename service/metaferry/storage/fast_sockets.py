@@ -1,6 +1,6 @@
 """Puts over connections of our own: a blocking request each, from any thread.
 
-A small put costs a third of what it costs through obstore, since nothing stands between the thread and
+A small put costs less than half of what it costs through obstore, since nothing stands between the thread and
 its socket: no second thread, no event loop, no queue. One request is made and one answer read. The
 answer of a put that went well is recognised by its form; any other is read by `http.client`, and told
 as a :class:`Failure`. A connection that anything was wrong with is not used again. Nothing here retries,
