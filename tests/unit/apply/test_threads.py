@@ -36,7 +36,7 @@ def steps(count: int) -> list[Step]:
     return [Step(f"{n}.json", Action.CREATE, b"{}", "md5", None) for n in range(count)]
 
 
-def run(store: OneAtATime, count: int) -> list[Applied]:
+def run(store: OneAtATime | AllTogether, count: int) -> list[Applied]:
     came: list[Applied] = []
     over = threading.Event()
     book = Book(came.extend, Tally(), lambda done: None)
@@ -67,6 +67,26 @@ def test_a_turn_is_a_moment_however_far_the_store_is(seconds: float, at_first: i
     early = [taken for n, taken in enumerate(store.taken) if sum(store.taken[:n]) * seconds < 0.4]
     assert max(early) == at_first, "the pace has to learn what the threads bring"
     assert max(store.taken) == most
+
+
+class AllTogether:
+    """A store that answers nobody until all that it has room for have come."""
+
+    traits = Traits(listing_md5=True, conditional=True)
+    now = 0.0
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self._everybody = threading.Barrier(window)
+
+    def put_now(self, puts: Sequence[Put], *, ended: Callable[[], bool]) -> list[str]:
+        self._everybody.wait(20)
+        return ["token" for _ in puts]
+
+
+def test_there_are_as_many_threads_as_the_pace_has_room_for() -> None:
+    came = run(AllTogether(50), 50)  # each of them takes one: nobody knows yet what a step costs
+    assert len(came) == 50
 
 
 def test_no_outcome_is_lost_between_threads() -> None:
