@@ -29,8 +29,8 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
-from metaferry.storage import fast
 from metaferry.storage.contract import ABSENT, Adapter, Direct
+from metaferry.storage.fast import FastAdapter
 from metaferry.storage.open import Transport, open_adapter
 from metaferry.storage.portal import Portal
 from servers.ministack import S3Server
@@ -228,7 +228,7 @@ def test_a_put_whose_answer_is_lost_may_have_been_done(pair: Pair) -> None:
 
 
 def test_a_put_ends_by_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "PATIENCE", 0.3)
+    monkeypatch.setattr(FastAdapter, "patience", 0.3)
     adapter = pair.adapter()
     pair.wire.add(Rule("wait", "PUT", seconds=15.0, times=2))
     for key in ("a.json", "a//b.json"):  # by obstore, and by the other one
@@ -341,7 +341,7 @@ def test_a_redirection_is_left_to_the_library_that_follows_it(
         adapter.put_now("a.json", b"1")
         adapter.put_now("b.json", b"1")
         pair.run(adapter.put("c.json", b"1"))
-    assert caplog.text.count("not through obstore any more") == 1
+    assert caplog.text.count("through fsspec alone from here on") == 1
     assert pair.run(keys_of(adapter)) == ["a.json", "b.json", "c.json"]
 
 
@@ -489,7 +489,7 @@ HANGING = """
 import sys, threading
 from metaferry.storage import fast
 from metaferry.storage.open import open_adapter
-fast.PATIENCE = 1.0
+fast.FastAdapter.patience = 1.0
 adapter = open_adapter(sys.argv[1], eval(sys.argv[2]), transport=sys.argv[3])
 def hang():
     try:

@@ -15,29 +15,9 @@ from contract.subjects import TRANSPORTS, ByThreads, Lane, keys_of, pages_of
 from metaferry.errors import Corrupt, StorageError, Unavailable
 from metaferry.storage.open import open_adapter
 from metaferry.storage.portal import Portal
-from servers.proxy import Proxy, Rule, proxy
+from servers.proxy import Rule, Tap, proxy
 
 pytestmark = pytest.mark.servers
-
-
-class Tap:
-    """A proxy whose requests can be looked at, and spoiled on their way to the server."""
-
-    def __init__(self, control: Proxy) -> None:
-        self.control = control
-        self.seen: list[Any] = []
-        self.flip = False
-        self.peers: set[Any] = set()
-        forward = control._forward
-
-        async def watching(request: Any, body: bytes, hidden: str) -> Any:
-            self.seen.append(request)
-            self.peers.add(request.transport.get_extra_info("peername"))
-            if self.flip and body:
-                body = bytes([body[0] ^ 1]) + body[1:]
-            return await forward(request, body, hidden)
-
-        control._forward = watching  # type: ignore[method-assign]
 
 
 @pytest.fixture(params=["fsspec", "obstore", "sockets"])
@@ -49,6 +29,10 @@ def lane(request: pytest.FixtureRequest) -> Lane:
 def opened(url: str, options: dict[str, Any], lane: Lane) -> Any:
     adapter = open_adapter(url, options, transport=TRANSPORTS[lane], concurrency=8)
     return ByThreads(adapter) if lane == "sockets" else adapter
+
+
+def flipped(body: bytes) -> bytes:
+    return bytes([body[0] ^ 1]) + body[1:]
 
 
 @pytest.fixture(params=["s3", "seaweedfs"])
@@ -87,11 +71,11 @@ def test_a_body_that_changed_on_its_way_is_refused(
     with proxy(seaweedfs_server.endpoint) as control:
         tap = Tap(control)
         adapter = opened(url, {**options, "endpoint_url": control.endpoint}, lane)
-        tap.flip = True
+        tap.spoil = flipped
         with pytest.raises(StorageError) as caught:
             portal.run(adapter.put("a.json", b'{"scene": "day"}'))
         assert type(caught.value) in (Corrupt, Unavailable) or caught.value.status in (400, 403)
-        tap.flip = False
+        tap.spoil = None
         assert portal.run(keys_of(adapter)) == []
         portal.run(adapter.close())
 

@@ -12,7 +12,7 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote
@@ -180,6 +180,31 @@ class Proxy:
         if request.transport is not None:
             request.transport.abort()
         return web.Response()
+
+
+class Tap:
+    """What goes through `control`: the requests can be looked at, and bodies spoiled on their way."""
+
+    def __init__(self, control: Proxy) -> None:
+        self.control = control
+        self.seen: list[web.BaseRequest] = []
+        self.bodies: list[bytes] = []
+        self.spoil: Callable[[bytes], bytes] | None = None
+        self.peers: set[object] = set()
+        forward = control._forward
+
+        async def watching(
+            request: web.BaseRequest, body: bytes, hidden: str
+        ) -> tuple[int, dict[str, str], bytes]:
+            self.seen.append(request)
+            self.bodies.append(body)
+            if request.transport is not None:
+                self.peers.add(request.transport.get_extra_info("peername"))
+            if self.spoil is not None and body:
+                body = self.spoil(body)
+            return await forward(request, body, hidden)
+
+        control._forward = watching  # type: ignore[method-assign]
 
 
 def _key(raw_path: str, body: bytes) -> str:

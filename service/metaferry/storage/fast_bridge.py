@@ -13,7 +13,6 @@ from typing import Protocol
 
 from metaferry.errors import Unavailable
 from metaferry.storage.contract import Adapter, Levelled, Precondition, Stamp
-from metaferry.storage.learned import Learned
 from metaferry.storage.portal import Portal
 
 #: This process; what was opened in another one is of no use here.
@@ -35,9 +34,6 @@ os.register_at_fork(after_in_child=_forked)
 
 class Slow(Adapter, Levelled, Protocol):
     """The fsspec adapter beside it."""
-
-    @property
-    def learned(self) -> Learned: ...
 
     def sibling(self) -> Slow:
         """Another client of the same datasource, for another event loop."""

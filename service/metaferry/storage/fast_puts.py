@@ -8,50 +8,26 @@ nothing chooses between the libraries.
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Protocol
 
 from metaferry.errors import Conflict, NotFound, StorageError
-from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Put, Stamp
-from metaferry.storage.fast_signature import is_plain
-from metaferry.storage.fast_sockets import Sockets
+from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Stamp
+from metaferry.storage.fast_threads import Send, SocketDialect
 from metaferry.storage.keys import content_type, md5_hex
 from metaferry.storage.learned import Learned
-from metaferry.storage.translate import Failure, Operation, Store
-
-#: Bytes up to which a put from a thread can be expected to end within `PATIENCE`.
-SMALL: Final = 4 << 20
-
-#: What obstore refuses in a key.
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+from metaferry.storage.translate import Failure, Operation
 
 
-#: One request: key in the bucket, data, content type, precondition; gives the token, or raises.
-Send = Callable[[str, bytes, str, Precondition], str]
-
-
-class Dialect(Protocol):
-    """What differs between the stores."""
-
-    @property
-    def store(self) -> Store: ...
+class Dialect(SocketDialect, Protocol):
+    """What differs between the stores, for obstore."""
 
     @property
     def conditions_optional(self) -> bool:
         """Whether there are stores of this kind that know no conditions on writes."""
 
-    def key(self, path: str) -> str: ...
-
     def connect(self, *, patience: float) -> Any:
         """A store of obstore's; `patience` (seconds) bounds one request. Raises `Untranslatable`."""
-
-    def sockets(self, *, patience: float) -> Sockets | None:
-        """The same puts over connections of our own; None where obstore has to make them. Raises
-        `Untranslatable`."""
-
-    def forget(self) -> None:
-        """Credentials are looked up anew from here on."""
 
     def mode(self, only_if: Precondition) -> Any:
         """obstore's word for a precondition of a put."""
@@ -63,11 +39,6 @@ class Dialect(Protocol):
         """The token as the fsspec adapter spells it, out of obstore's answer."""
 
     def refuses_conditions(self, error: StorageError) -> bool: ...
-
-    def refine(self, failure: Failure, error: BaseException) -> Failure: ...
-
-    def is_elsewhere(self, failure: Failure) -> bool:
-        """Whether the answer sends the request to another address, which obstore would not follow."""
 
 
 class Puts:
@@ -90,20 +61,6 @@ class Puts:
         self._failed = failed
         self._error = error
 
-    def prepared(self, puts: Sequence[Put]) -> list[tuple[str, bytes, str, Precondition] | None]:
-        """For each what a `Send` takes, if it is the one request that it is as a rule; else None."""
-        key, conditional = self._dialect.key, self._learned.traits.conditional
-        keys = [key(put[0]) for put in puts]
-        all_exact = are_exact(keys)  # as a rule; looking at each costs five times as much
-        return [
-            (key, data, content_type(path), only_if)
-            if (only_if is ANYTHING or (conditional and is_plain(only_if)))
-            and len(data) <= SMALL
-            and (all_exact or is_exact(key))
-            else None
-            for (path, data, only_if, _), key in zip(puts, keys, strict=True)
-        ]
-
     def sender(self, store: Any) -> Send:
         """One request each through a store of obstore's."""
         import obstore
@@ -118,13 +75,8 @@ class Puts:
 
         return send
 
-    def learn(self, token: str, md5: str) -> None:
+    def stamp(self, token: str, md5: str) -> Stamp:
         """Takes notice of the token of a put of data with that MD5."""
-        if self._tags_are_md5 and token != md5:
-            self._learned.stamp(token, md5)
-
-    def stamp(self, token: str, data: bytes) -> Stamp:
-        md5 = md5_hex(data)
         if token == md5 or not self._tags_are_md5:
             return Stamp(token, md5)
         return self._learned.stamp(token, md5)
@@ -206,28 +158,12 @@ class Puts:
             yield from self._require(path, only_if)
             answer = yield ANYTHING  # raises again where that was not the reason
             learned.without_conditions()
-        return self.stamp(self._dialect.token(answer), data)
+        return self.stamp(self._dialect.token(answer), md5_hex(data))
 
     def _require(self, path: str, only_if: Precondition) -> Generator[None, Any, None]:
         found = yield None
         if found != (only_if if isinstance(only_if, str) else None):
             raise self._error(Failure(kind=Conflict), "put", path)
-
-
-def is_exact(key: str) -> bool:
-    """Whether obstore names exactly this key: it drops slashes at the ends and refuses some others."""
-    segments = f"/{key}/"
-    return (
-        "//" not in segments
-        and "/./" not in segments
-        and "/../" not in segments
-        and (key.isprintable() or _CONTROL.search(key) is None)
-    )
-
-
-def are_exact(keys: Iterable[str]) -> bool:
-    """Whether each of them is: between slashes, a blank makes no segment that is refused."""
-    return is_exact("/ /".join(keys))
 
 
 def _attributes(path: str) -> dict[str, str]:

@@ -19,8 +19,9 @@ from metaferry.storage.contract import ABSENT, ANYTHING, Precondition
 from metaferry.storage.fast_errors import NOWHERE
 from metaferry.storage.fast_network import Network, Untranslatable, client_options, proxy_for
 from metaferry.storage.fast_s3_boto import Credentials, probe, session_of
+from metaferry.storage.fast_s3_put import NOBODY, S3Speech
 from metaferry.storage.fast_signature import Place, Signer
-from metaferry.storage.fast_sockets import NOBODY, Sockets
+from metaferry.storage.fast_sockets import Sockets
 from metaferry.storage.s3 import refuses_conditions
 from metaferry.storage.translate import Failure
 
@@ -163,7 +164,7 @@ class S3Dialect:
         network = self._settings[1]
         if self._place is None or self._credentials is None or network.proxy is not None:
             return None
-        return Sockets(network, Signer(self._place, self._credentials), patience=patience)
+        return Sockets(network, S3Speech(Signer(self._place, self._credentials)), patience=patience)
 
     def forget(self) -> None:
         """Credentials are looked up anew from here on."""
@@ -192,8 +193,10 @@ class S3Dialect:
             return why or failure
         return failure
 
-    def is_elsewhere(self, failure: Failure) -> bool:
-        return failure.code in _ELSEWHERE or failure.status in (301, 302, 303, 307, 308)
+    def elsewhere(self, failure: Failure) -> str | None:
+        if failure.code in _ELSEWHERE or failure.status in (301, 302, 303, 307, 308):
+            return "a redirection: the bucket is in another region"
+        return None
 
     # -- translation
 

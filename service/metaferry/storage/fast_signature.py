@@ -59,6 +59,11 @@ def is_plain(only_if: Precondition) -> bool:
     return not isinstance(only_if, str) or _TOKEN.fullmatch(only_if) is not None
 
 
+def quoted(key: str) -> str:
+    """The key as a path in a URL, as botocore and the Azure SDK spell it."""
+    return key if _AS_IT_IS.fullmatch(key) else quote(key, safe="/~")
+
+
 class Signer:
     """Signs puts to one place; safe from any thread.
 
@@ -128,7 +133,7 @@ class _Moment:
         self._authorization = f"authorization:AWS4-HMAC-SHA256 Credential={who}, SignedHeaders="
 
     def head(self, key: str, data: bytes, kind: str, only_if: Precondition) -> bytes:
-        path = f"{self._base}/{key if _AS_IT_IS.fullmatch(key) else quote(key, safe='/~')}"
+        path = f"{self._base}/{quoted(key)}"
         if only_if is ANYTHING:
             condition, names = "", self._names[()]
         elif only_if is ABSENT:

@@ -4,7 +4,8 @@ A small put costs less than half of what it costs through obstore, since nothing
 its socket: no second thread, no event loop, no queue. One request is made and one answer read. The
 answer of a put that went well is recognised by its form; any other is read by `http.client`, and told
 as a :class:`Failure`. A connection that anything was wrong with is not used again. Nothing here retries,
-follows a redirection or goes through a proxy.
+follows a redirection or goes through a proxy; what a request says and an answer means is the store's
+:class:`Speech`.
 """
 
 from __future__ import annotations
@@ -18,16 +19,14 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from metaferry.errors import Denied, Unavailable
 from metaferry.storage.contract import Precondition
-from metaferry.storage.fast_errors import NO_TAG, error_code
 from metaferry.storage.fast_network import Network, Untranslatable
-from metaferry.storage.fast_signature import Signer, Unsigned
 from metaferry.storage.translate import Failure
 
 #: Bytes read at once; the answer to a put has some hundreds. What is longer than so many is cut off.
@@ -39,9 +38,6 @@ _STALE: Final = 15.0
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _INTERIM: Final = re.compile(rb"HTTP/1\.\d 1\d\d\b")
 
-#: There is nothing to sign with.
-NOBODY: Final = Failure(code="NoCredentials", kind=Denied)
-
 
 class Refused(Exception):
     """A put that did not go well; `failure` is what is known of it."""
@@ -49,6 +45,29 @@ class Refused(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.code or failure.status)
         self.failure = failure
+
+
+class Speech(Protocol):
+    """How one store is told to put something, and what it answers. Safe from any thread.
+
+    Header names of answers are in small letters.
+    """
+
+    def request(self, key: str, data: bytes, kind: str, only_if: Precondition) -> bytes:
+        """A whole request: head and body. `kind` is the content type. Raises `Refused`."""
+
+    def quick(self, answer: bytes, data: bytes) -> str | None:
+        """The token, if these bytes are all of an answer to a put that went well; else None: look closer.
+
+        Raises `Refused`, as `token` does.
+        """
+
+    def token(self, headers: Mapping[str, str], body: bytes, data: bytes) -> str:
+        """The token out of an answer with a status of 2xx. Raises `Refused`, also where it shows that
+        something else than `data` arrived."""
+
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+        """What is known from an answer with any other status."""
 
 
 class Sockets:
@@ -61,13 +80,13 @@ class Sockets:
     def __init__(
         self,
         network: Network,
-        signer: Signer,
+        speech: Speech,
         *,
         patience: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._network = network
-        self._signer = signer
+        self._speech = speech
         self._patience = patience
         self._clock = clock
         self._tls = _tls(network)
@@ -80,7 +99,7 @@ class Sockets:
         with self._lock:
             taken = self._idle.pop() if self._idle else None
         connection = taken or Connection(
-            self._network, self._tls, self._signer, patience=self._patience, clock=self._clock
+            self._network, self._tls, self._speech, patience=self._patience, clock=self._clock
         )
         try:
             yield connection
@@ -107,7 +126,7 @@ class Connection:
         self,
         network: Network,
         tls: ssl.SSLContext | None,
-        signer: Signer,
+        speech: Speech,
         *,
         patience: float,
         clock: Callable[[], float],
@@ -116,25 +135,22 @@ class Connection:
         self._address = (url.hostname or "", url.port or (443 if tls is not None else 80))
         self._network = network
         self._tls = tls
-        self._signer = signer
+        self._speech = speech
         self._patience = patience
         self._clock = clock
         self._socket: socket.socket | None = None
         self._used = 0.0
 
     def put(self, key: str, data: bytes, kind: str, only_if: Precondition) -> str:
-        """The tag of what is now there, without its quotes. Raises `Refused`."""
-        try:
-            request = self._signer.head(key, data, kind, only_if) + data
-        except Unsigned:
-            raise Refused(NOBODY) from None
+        """The token of what is now there. Raises `Refused`."""
+        request = self._speech.request(key, data, kind, only_if)
         opened = self._ready()
         try:
             opened.sendall(request)
             answer = opened.recv(_READ)
             self._used = self._clock()
-            tag = _usual(answer)
-            return self._told(opened, answer) if tag is None else tag
+            token = self._speech.quick(answer, data)
+            return self._told(opened, answer, data) if token is None else token
         except OSError as error:
             self.close()
             raise Refused(_broken(error)) from None
@@ -175,8 +191,8 @@ class Connection:
         self._socket = opened
         return opened
 
-    def _told(self, opened: socket.socket, begin: bytes) -> str:
-        """The tag out of an answer that is not of the usual form. Raises `Refused` and OSError."""
+    def _told(self, opened: socket.socket, begin: bytes, data: bytes) -> str:
+        """The token out of an answer that is not of the usual form. Raises `Refused` and OSError."""
         rest = _Rest(begin, opened, self._clock, self._clock() + self._patience)
         rest.read_head()
         response = http.client.HTTPResponse(rest, method="PUT")  # type: ignore[arg-type] # it asks for makefile
@@ -190,14 +206,10 @@ class Connection:
             raise Refused(Failure(code=code, kind=Unavailable)) from None
         if response.will_close or not response.isclosed():
             self.close()
-        tag = (response.getheader("ETag") or "").strip('"')
+        headers = {name.lower(): value for name, value in response.getheaders()}
         if not 200 <= response.status < 300:
-            wait = response.getheader("Retry-After") or ""
-            code = error_code(body.decode(errors="replace"))
-            raise Refused(Failure(response.status, code, float(wait) if wait.isdigit() else None))
-        if not tag:
-            raise Refused(Failure(code=NO_TAG, kind=Unavailable))
-        return tag
+            raise Refused(self._speech.failure(response.status, headers, body))
+        return self._speech.token(headers, body, data)
 
 
 class _Rest(io.RawIOBase):
@@ -249,18 +261,34 @@ class _Rest(io.RawIOBase):
         return self._socket.recv_into(buffer)
 
 
-def _usual(answer: bytes) -> str | None:
-    """The tag, if this is the whole answer to a put that went well, in the form that servers give it."""
-    if not answer.startswith(b"HTTP/1.1 200 ") or answer.find(b"\r\n\r\n") != len(answer) - 4:
+def plain_answer(answer: bytes) -> tuple[dict[str, str], bytes] | None:
+    """Headers and body, if this is the whole of an answer that went well and leaves the connection open.
+
+    Only the forms that servers give as a rule are known; None says nothing against an answer.
+    """
+    head, end, body = answer.partition(b"\r\n\r\n")
+    if not end or not head.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 201 ")):
         return None
-    head = answer.lower()
-    if b"\r\ncontent-length: 0\r\n" not in head or b"\r\ntransfer-encoding:" in head:
+    headers = {}
+    for line in head.decode("latin-1").split("\r\n")[1:]:
+        name, colon, value = line.partition(":")
+        if not colon or not name.isascii() or name != name.strip():
+            return None  # a header that goes on in the next line, or worse
+        headers[name.lower()] = value.strip()
+    if headers.get("connection", "keep-alive").lower() != "keep-alive":
         return None
-    if b"\r\nconnection:" in head and b"\r\nconnection: keep-alive\r\n" not in head:
-        return None
-    start = head.find(b'\r\netag: "') + 9
-    end = answer.find(b'"\r\n', start)
-    return answer[start:end].decode("latin-1") if 9 <= start < end else None
+    if "transfer-encoding" in headers:
+        empty = headers["transfer-encoding"].lower() == "chunked" and body == b"0\r\n\r\n"
+        return (headers, b"") if empty and "content-length" not in headers else None
+    return (headers, body) if headers.get("content-length") == str(len(body)) else None
+
+
+def header_lines(headers: Mapping[str, str]) -> str:
+    """Headers as they are sent. Raises `Refused` for one that would be read as something else."""
+    for value in headers.values():
+        if not value.isascii() or not value.isprintable():
+            raise Refused(Failure(code="InvalidOptions", kind=Denied))
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 def _bound(opened: socket.socket, seconds: float) -> None:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import re
+from collections.abc import Iterable
 from typing import Final
 
 #: Bytes from which a body is handed to aiohttp as a stream: it writes plain bytes in one go, which
 #: holds up everything else on the loop (and it warns of that).
 LARGE: Final = 1 << 20
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def is_addressable(path: str) -> bool:
@@ -21,6 +25,22 @@ def is_addressable(path: str) -> bool:
     object, or leave the bucket; an empty key is the bucket itself.
     """
     return bool(path) and not any(segment in (".", "..") for segment in path.split("/"))
+
+
+def is_exact(key: str) -> bool:
+    """Whether every client names exactly this key: some drop slashes at the ends and refuse some others."""
+    segments = f"/{key}/"
+    return (
+        "//" not in segments
+        and "/./" not in segments
+        and "/../" not in segments
+        and (key.isprintable() or _CONTROL.search(key) is None)
+    )
+
+
+def are_exact(keys: Iterable[str]) -> bool:
+    """Whether each of them is: between slashes, a blank makes no segment that is refused."""
+    return is_exact("/ /".join(keys))
 
 
 def is_marker(path: str, size: int) -> bool:

@@ -8,6 +8,7 @@ used: it may quote a signed URL, a header or a connection string. Nothing here d
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +43,12 @@ class Failure:
     retry_after: float | None = None
     bucket: bool = False
     kind: type[StorageError] | None = None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that an answer asks to wait. Names in `headers` are in small letters, or any do."""
+    wait = headers.get("retry-after", "")
+    return float(wait) if wait.isdigit() else None
 
 
 #: The stores' own error codes. What is not here is decided by the status.

@@ -28,8 +28,9 @@ from metaferry.errors import Denied, Unavailable
 from metaferry.storage.contract import ABSENT
 from metaferry.storage.fast_errors import NO_TAG
 from metaferry.storage.fast_network import Network, Untranslatable
+from metaferry.storage.fast_s3_put import NOBODY, S3Speech
 from metaferry.storage.fast_signature import Place, Signer, Unsigned
-from metaferry.storage.fast_sockets import NOBODY, Refused, Sockets
+from metaferry.storage.fast_sockets import Refused, Sockets, plain_answer
 from metaferry.storage.translate import Failure
 
 TAG = "0123456789abcdef0123456789abcdef"
@@ -111,7 +112,7 @@ class Client:
         network = Network(endpoint, None, **more)  # type: ignore[arg-type]
         keys = {"access_key_id": "a", "secret_access_key": "b", "token": None}
         self.sockets = Sockets(
-            network, Signer(Place(endpoint, "us-east-1"), lambda: keys), patience=5.0, clock=clock
+            network, S3Speech(Signer(Place(endpoint, "us-east-1"), lambda: keys)), patience=5.0, clock=clock
         )
 
     def put(self, data: bytes = b"{}") -> str:
@@ -267,6 +268,35 @@ def test_an_idle_connection_that_was_closed_is_noticed_before_the_put(
     assert server.connections == 3
 
 
+KEPT = {"content-length": "2", "etag": "1"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (b"HTTP/1.1 200 OK\r\nEtag:1\r\nContent-Length:  2 \r\n\r\n{}", (KEPT, b"{}")),
+        (b"HTTP/1.1 201 \r\nETAG: 1\r\ncontent-length: 2\r\n\r\n{}", (KEPT, b"{}")),
+        (b"HTTP/1.1 200 OK\r\nEtag: 1\r\nContent-Length: 2\r\n\r\n{", None),
+        (b"HTTP/1.1 200 OK\r\nEtag: 1\r\nContent-Length: 2\r\n\r\n{}H", None),
+        (b"HTTP/1.1 200 OK\r\nEtag: 1\r\n\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nEtag: 1\r\n folded\r\nContent-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nEtag : 1\r\nContent-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", None),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.1 412 No\r\nContent-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", None),
+        (b"", None),
+    ],
+)
+def test_what_is_taken_for_a_whole_answer(answer: bytes, found: tuple[dict[str, str], bytes] | None) -> None:
+    assert plain_answer(answer) == found
+
+
 def test_where_nobody_listens_is_passing(now: list[float]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -282,7 +312,10 @@ def test_without_credentials_no_connection_is_made(server: Server, now: list[flo
 
     endpoint = f"http://127.0.0.1:{server.port}/fleet"
     sockets = Sockets(
-        Network(endpoint, None), Signer(Place(endpoint, "r"), nobody), patience=5.0, clock=lambda: now[0]
+        Network(endpoint, None),
+        S3Speech(Signer(Place(endpoint, "r"), nobody)),
+        patience=5.0,
+        clock=lambda: now[0],
     )
     with sockets.connection() as connection, pytest.raises(Refused) as caught:
         connection.put("a.json", b"{}", "application/json", ABSENT)
