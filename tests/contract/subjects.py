@@ -45,7 +45,7 @@ LANES: Final[tuple[tuple[str, Lane], ...]] = (
     *((kind, "fsspec") for kind in KINDS),
     *((kind, "obstore") for kind in FAST),
     ("s3", "threads"),
-    *((kind, "sockets") for kind in ("fast_s3", *FAST)),
+    *((kind, "sockets") for kind in SERVERS),
 )
 
 #: SeaweedFS lists folder by folder: `a/b` before `a.b`.

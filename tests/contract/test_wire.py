@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from conftest import FreshDatasource
+from contract.subjects import TRANSPORTS, ByThreads, Lane
 from metaferry.errors import Conflict, Denied, Throttled, Unavailable
 from metaferry.storage.contract import ABSENT
-from metaferry.storage.open import Transport, open_storage
+from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
 from metaferry.storage.retry import Retrying
 from servers.proxy import Proxy, Rule, proxy
@@ -35,11 +36,13 @@ class Wire:
     proxy: Proxy
     portal: Portal
     opened: list[Retrying]
-    transport: Transport = "auto"
+    lane: Lane
 
     def storage(self, **more: Any) -> Retrying:
+        if self.lane == "sockets":
+            more["wrap"] = ByThreads
         storage = open_storage(
-            self.url, self.options, transport=self.transport, **{"retry_for": 60.0, **more}
+            self.url, self.options, transport=TRANSPORTS[self.lane], **{"retry_for": 60.0, **more}
         )
         self.opened.append(storage)
         return storage
@@ -56,11 +59,17 @@ class Wire:
 
 
 @pytest.fixture(
-    params=[("s3", "fsspec"), ("s3", "obstore"), ("gcs", "fsspec"), ("azure", "fsspec")],
+    params=[
+        ("s3", "fsspec"),
+        ("s3", "obstore"),
+        ("gcs", "fsspec"),
+        ("azure", "fsspec"),
+        *((kind, "sockets") for kind in ("s3", "gcs", "azure")),
+    ],
     ids=lambda param: param[0] if param[1] == "fsspec" else "-".join(param),
 )
 def wire(request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, portal: Portal) -> Iterator[Wire]:
-    kind, transport = request.param
+    kind, lane = request.param
     url, options = fresh_datasource(kind)
     upstream = request.getfixturevalue(f"{kind}_server").endpoint
     with proxy(upstream) as control:
@@ -68,7 +77,7 @@ def wire(request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, port
             options = {"connection_string": options["connection_string"].replace(upstream, control.endpoint)}
         else:
             options = {**options, "endpoint_url": control.endpoint}
-        wire = Wire(kind, url, options, control, portal, [], transport)
+        wire = Wire(kind, url, options, control, portal, [], lane)
         yield wire
         for storage in wire.opened:
             portal.run(storage.close())

@@ -31,7 +31,7 @@ from metaferry.storage.keys import (
     md5_hex,
     whole_size,
 )
-from metaferry.storage.translate import Failure, Operation, storage_error
+from metaferry.storage.translate import Failure, Operation, retry_after, storage_error
 
 T = TypeVar("T")
 
@@ -75,6 +75,17 @@ class AzureAdapter:
     @property
     def traits(self) -> Traits:
         return self._traits
+
+    def sibling(self) -> AzureAdapter:
+        """Another client of the same datasource, for another event loop."""
+        return AzureAdapter(
+            self._container,
+            self._prefix,
+            self._options,
+            url=self._url,
+            concurrency=self._concurrency,
+            page_size=self._page_size,
+        )
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -255,7 +266,7 @@ class AzureAdapter:
 
         try:
             # Looking for credentials may ask the metadata service.
-            fs = await asyncio.to_thread(_file_system, self._options)
+            fs = await asyncio.to_thread(file_system, self._options)
         except (ValueError, TypeError):  # its text quotes connection strings
             raise self._error(Failure(code="InvalidOptions", kind=Unsupported), "list", "") from None
         transport = fs.service_client._pipeline._transport
@@ -313,19 +324,21 @@ def azure_failure(error: BaseException) -> Failure:
     if isinstance(error, azure.HttpResponseError) and error.status_code is not None:
         headers = getattr(error.response, "headers", None) or {}
         code = getattr(error, "error_code", None) or headers.get("x-ms-error-code") or ""
-        wait = headers.get("Retry-After", "")
-        return Failure(
-            error.status_code,
-            str(getattr(code, "value", code)),
-            retry_after=float(wait) if wait.isdigit() else None,
-            kind=Conflict if error.status_code == 409 and code == "BlobAlreadyExists" else None,
-        )
+        return answered(error.status_code, str(getattr(code, "value", code)), headers)
     if isinstance(error, azure.ServiceRequestError) and "certificate" in str(error).lower():
         return Failure(code="CertificateError", kind=Denied)
     return Failure(code=type(error).__name__, kind=Unavailable)
 
 
-def _file_system(options: Mapping[str, Any]) -> Any:
+def answered(status: int, code: str, headers: Mapping[str, str]) -> Failure:
+    """Of an answer with the service's word for what is wrong."""
+    exists = status == 409 and code == "BlobAlreadyExists"
+    return Failure(status, code, retry_after=retry_after(headers), kind=Conflict if exists else None)
+
+
+def file_system(options: Mapping[str, Any]) -> Any:
+    """adlfs's file system; looking for credentials may ask the metadata service. Raises ValueError and
+    TypeError, whose text quotes connection strings."""
     import adlfs
 
     # `asynchronous=True` would leave finalizers that fail at exit, loudly, for want of a loop. Only

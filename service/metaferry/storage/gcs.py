@@ -40,7 +40,7 @@ from metaferry.storage.keys import (
     md5_hex,
     whole_size,
 )
-from metaferry.storage.translate import Failure, Operation, storage_error
+from metaferry.storage.translate import Failure, Operation, retry_after, storage_error
 
 _FIELDS: Final = "nextPageToken,items(name,size,generation,md5Hash,updated)"
 
@@ -87,6 +87,17 @@ class GcsAdapter:
     @property
     def traits(self) -> Traits:
         return self._traits
+
+    def sibling(self) -> GcsAdapter:
+        """Another client of the same datasource, for another event loop."""
+        return GcsAdapter(
+            self._bucket,
+            self._prefix,
+            self._options,
+            url=self._url,
+            concurrency=self._concurrency,
+            page_size=self._page_size,
+        )
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -154,14 +165,9 @@ class GcsAdapter:
         return Blob(data, str(answer.headers.get("x-goog-generation", "")), size)
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
-        params = {"uploadType": "multipart", **_condition(only_if)}
+        params = {"uploadType": "multipart", **condition(only_if)}
         md5 = md5_hex(data)
-        resource = {
-            "name": self._prefix + path,
-            "contentType": content_type(path),
-            "md5Hash": base64.b64encode(bytes.fromhex(md5)).decode(),
-        }
-        headers, body = _multipart(resource, data, md5)
+        headers, body = multipart(self._prefix + path, content_type(path), data, md5)
         try:
             answer = await self._call(
                 "POST", "b/{}/o", "put", path, params=params, headers=headers, data=body, upload=True
@@ -171,9 +177,7 @@ class GcsAdapter:
                 raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
             raise
         with self._understood("put", path):
-            stored = json.loads(answer.body)
-            found, token = stored.get("md5Hash"), str(stored["generation"])
-            same = found is None or _hex(found) == md5
+            token, same = stored(answer.body, md5)
         if not same:
             raise self._error(Failure(kind=Corrupt, code="md5Hash"), "put", path)
         return Stamp(token, md5)
@@ -182,7 +186,7 @@ class GcsAdapter:
         if only_if is ABSENT:
             raise self._error(Failure(kind=Unsupported), "delete", path)
         try:
-            await self._call("DELETE", "b/{}/o/{}", "delete", path, params=_condition(only_if))
+            await self._call("DELETE", "b/{}/o/{}", "delete", path, params=condition(only_if))
         except NotFound as error:
             if not error.path:
                 raise
@@ -252,7 +256,7 @@ class GcsAdapter:
         try:
             fs = await self._client()
             names = [self._bucket, self._prefix + path][: resource.count("{}")]
-            address = fs._format_path((_upload_base(fs) if upload else fs.base) + resource, names)
+            address = fs._format_path((upload_base(fs) if upload else fs.base) + resource, names)
             sent = fs._get_headers({"Accept-Encoding": "identity", **(headers or {})})
             async with fs.session.request(
                 method,
@@ -269,9 +273,7 @@ class GcsAdapter:
         except (aiohttp.ClientError, OSError) as error:
             raise self._error(Failure(code=type(error).__name__, kind=Unavailable), operation, path) from None
         except GoogleAuthError as error:
-            passing = bool(getattr(error, "retryable", False))
-            failure = Failure(code=type(error).__name__, kind=Unavailable if passing else Expired)
-            raise self._error(failure, operation, path) from None
+            raise self._error(auth_failure(error), operation, path) from None
 
     async def _client(self) -> Any:
         if self._fs is None:
@@ -288,15 +290,15 @@ class GcsAdapter:
 
         try:
             credentials.maybe_refresh()
-        except (HttpError, NonRetryableError):
-            raise self._error(Failure(401, "RefreshError"), "read", "") from None
+        except (HttpError, NonRetryableError) as error:
+            raise self._error(auth_failure(error), "read", "") from None
 
     async def _connect(self) -> Any:
         import aiohttp
 
         # Looking for credentials asks the metadata service, and blocks.
         try:
-            fs = await asyncio.to_thread(_file_system, self._options)
+            fs = await asyncio.to_thread(file_system, self._options)
         except Exception:  # noqa: BLE001 - a malformed key file raises anything, and quotes itself
             raise self._error(Failure(code="InvalidOptions", kind=Denied), "list", "") from None
         anonymous = self._options.get("token") == "anon"
@@ -323,18 +325,28 @@ def gcs_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failure
         code = str(error["errors"][0]["reason"])
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         pass  # a media download answers in plain text, a proxy in HTML
-    wait = headers.get("Retry-After", "")
     return Failure(
         status,
         code,
-        retry_after=float(wait) if wait.isdigit() else None,
+        retry_after=retry_after(headers),
         bucket=status == 404 and "bucket" in text and "object" not in text.lower(),
         # The MD5 that went with the content does not match it; the reason is only `invalid`.
         kind=Corrupt if status == 400 and "hash" in text else None,
     )
 
 
-def _file_system(options: Mapping[str, Any]) -> Any:
+def auth_failure(error: Exception) -> Failure:
+    """Of an error of google-auth, or gcsfs's word for it, while an access token was to be got."""
+    from google.auth.exceptions import GoogleAuthError
+
+    if not isinstance(error, GoogleAuthError):
+        return Failure(401, "RefreshError")
+    passing = bool(getattr(error, "retryable", False))
+    return Failure(code=type(error).__name__, kind=Unavailable if passing else Expired)
+
+
+def file_system(options: Mapping[str, Any]) -> Any:
+    """gcsfs's file system; looking for credentials may ask the metadata service. Raises anything."""
     # Not `gcsfs.GCSFileSystem`: the newer class asks for the bucket's type over gRPC first, which
     # took more than a minute a put where that was blocked.
     from gcsfs.core import GCSFileSystem
@@ -343,34 +355,52 @@ def _file_system(options: Mapping[str, Any]) -> Any:
     return GCSFileSystem(**given)
 
 
-def _upload_base(fs: Any) -> str:
+def upload_base(fs: Any) -> str:
+    """Where uploads go, with a `/` at its end."""
     return f"{fs._location}/upload/storage/v1/"
 
 
-def _condition(only_if: Precondition) -> dict[str, str]:
+def condition(only_if: Precondition) -> dict[str, str]:
+    """The parameter of a request that says what has to be there."""
     if only_if is ANYTHING:
         return {}
     return {"ifGenerationMatch": only_if if isinstance(only_if, str) else "0"}
 
 
-def _multipart(resource: Mapping[str, str], data: bytes, boundary: str) -> tuple[dict[str, str], bytes]:
-    """Resource and content in one request, as RFC 2387 has it.
+def multipart(key: str, kind: str, data: bytes, md5: str) -> tuple[dict[str, str], bytes]:
+    """Resource and content of an upload in one request, as RFC 2387 has it: headers and body.
 
-    The content's own MD5 is the boundary: content that holds its own hash is nobody's accident.
+    The content's own MD5 is the boundary: content that holds its own hash is nobody's accident. The
+    store checks the content against it.
     """
-    mark = f"metaferry-{boundary}".encode()
+    resource = {
+        "name": key,
+        "contentType": kind,
+        "md5Hash": base64.b64encode(bytes.fromhex(md5)).decode(),
+    }
+    mark = f"metaferry-{md5}".encode()
     body = b"".join(
         (
             b"--" + mark + b"\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n",
             json.dumps(resource, ensure_ascii=False).encode(),
             b"\r\n--" + mark + b"\r\nContent-Type: ",
-            resource["contentType"].encode(),
+            kind.encode(),
             b"\r\n\r\n",
             data,
             b"\r\n--" + mark + b"--\r\n",
         )
     )
     return {"Content-Type": f"multipart/related; boundary={mark.decode()}"}, body
+
+
+def stored(body: bytes, md5: str) -> tuple[str, bool]:
+    """Generation out of the answer to an upload, and whether it is of content with this MD5.
+
+    Raises AttributeError, KeyError, TypeError or ValueError for what is no such answer.
+    """
+    resource = json.loads(body)
+    found = resource.get("md5Hash")
+    return str(resource["generation"]), found is None or _hex(found) == md5
 
 
 def _entry(path: str, item: Mapping[str, Any]) -> Entry:

@@ -116,28 +116,40 @@ def open_adapter(
 
         bucket, prefix = split_bucket(rest, shown)
         gcs = GcsAdapter(bucket, prefix, given, url=shown, concurrency=concurrency, page_size=page_size)
-        return _without_obstore(gcs, transport)
+        if transport == "fsspec":
+            return gcs
+        _refuse_obstore(shown, transport)
+        from metaferry.storage.fast_gcs import GcsDialect
+        from metaferry.storage.fast_threads import SocketAdapter
+
+        return SocketAdapter(gcs, GcsDialect(bucket, prefix, given))
     if kind == "azure":
         from metaferry.storage.azure import AzureAdapter, azure_location
 
         container, prefix, more = azure_location(rest, shown)
+        given = {**more, **given}
         azure = AzureAdapter(
-            container, prefix, {**more, **given}, url=shown, concurrency=concurrency, page_size=page_size
+            container, prefix, given, url=shown, concurrency=concurrency, page_size=page_size
         )
-        return _without_obstore(azure, transport)
+        if transport == "fsspec":
+            return azure
+        _refuse_obstore(shown, transport)
+        from metaferry.storage.fast_azure import AzureDialect
+        from metaferry.storage.fast_threads import SocketAdapter
+
+        return SocketAdapter(azure, AzureDialect(container, prefix, given))
     from metaferry.storage.generic import GenericAdapter
 
     return GenericAdapter(url, given, shown=shown, concurrency=concurrency, page_size=page_size)
 
 
-def _without_obstore(adapter: Adapter, transport: Transport) -> Adapter:
+def _refuse_obstore(shown: str, transport: Transport) -> None:
     """GCS and Azure: obstore's puts to them carry no checksum, and its answers no hash."""
     if transport == "obstore":
         raise UsageError(
-            f"{adapter.url}: `transport: obstore` cannot be had, since the store could not check what it got",
+            f"{shown}: `transport: obstore` cannot be had, since the store could not check what it got",
             advice="write `transport: auto`: obstore's puts carry a checksum to S3 only",
         )
-    return adapter
 
 
 def split_scheme(url: str) -> tuple[str, str]:

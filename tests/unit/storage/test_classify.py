@@ -163,7 +163,7 @@ def test_what_gcs_answers(status: int, reason: str, message: str, expected: type
     import json
 
     error = {"code": status, "message": message, "errors": [{"reason": reason}]}
-    failure = gcs_failure(status, {"Retry-After": "7"}, json.dumps({"error": error}).encode())
+    failure = gcs_failure(status, {"retry-after": "7"}, json.dumps({"error": error}).encode())
     assert classify(failure) is expected
     assert (failure.status, failure.code, failure.retry_after) == (status, reason, 7.0)
     assert failure.bucket == ("bucket" in message)
@@ -179,7 +179,7 @@ def azure_error(status: int, code: str, kind: str = "HttpResponseError") -> Base
     from azure.core import exceptions
 
     response = SimpleNamespace(
-        status_code=status, reason="", headers={"x-ms-error-code": code, "Retry-After": "3"}
+        status_code=status, reason="", headers={"x-ms-error-code": code, "retry-after": "3"}
     )
     error: Any = getattr(exceptions, kind)(message=f"sig={CANARY}", response=response)
     error.error_code = code

@@ -1,0 +1,247 @@
+"""Puts from threads to Google Cloud Storage and Azure: what arrives there, and who is asked to do it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from conftest import FreshDatasource
+from contract.subjects import pages_of
+from metaferry.errors import Conflict, Corrupt, Denied, NotFound, Unavailable, Unsupported
+from metaferry.storage.contract import ABSENT, Adapter, Batched
+from metaferry.storage.fast_threads import SocketAdapter
+from metaferry.storage.open import Transport, open_adapter
+from metaferry.storage.portal import Portal
+from servers.azurite import ACCOUNT, KEY, options_for
+from servers.proxy import Proxy, Rule, Tap, proxy
+
+pytestmark = pytest.mark.servers
+
+
+@dataclass
+class Pair:
+    """One datasource behind a proxy, spoken to in both ways."""
+
+    kind: str
+    url: str
+    options: dict[str, Any]
+    wire: Proxy
+    tap: Tap
+    portal: Portal
+    opened: list[Adapter]
+
+    def adapter(self, transport: Transport = "auto", **more: Any) -> Any:
+        adapter = open_adapter(self.url, {**self.options, **more}, transport=transport)
+        self.opened.append(adapter)
+        return adapter
+
+    def run(self, work: Any) -> Any:
+        return self.portal.run(work)
+
+    @property
+    def method(self) -> str:
+        return {"gcs": "POST", "azure": "PUT"}[self.kind]
+
+
+@pytest.fixture(params=["gcs", "azure"])
+def pair(request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, portal: Portal) -> Iterator[Pair]:
+    kind = request.param
+    url, options = fresh_datasource(kind)
+    with proxy(request.getfixturevalue(f"{kind}_server").endpoint) as control:
+        if kind == "azure":
+            options = options_for(control.endpoint)
+        else:
+            options = {**options, "endpoint_url": control.endpoint}
+        pair = Pair(kind, url, options, control, Tap(control), portal, [])
+        yield pair
+        for adapter in pair.opened:
+            portal.run(adapter.close())
+
+
+#: Headers of one client or one moment.
+OWN = {
+    "user-agent",
+    "accept",
+    "accept-encoding",
+    "connection",
+    "authorization",
+    "x-ms-date",
+    "x-ms-client-request-id",
+    "x-ms-return-client-request-id",
+}
+
+
+@pytest.mark.parametrize("only_if", [None, "absent", "token"])
+def test_a_thread_says_what_the_library_says(pair: Pair, only_if: str | None) -> None:
+    said = []
+    for transport in ("fsspec", "auto"):
+        adapter = pair.adapter(transport)
+        token = pair.run(adapter.put("a/é b+%.json", b"old")).token if only_if == "token" else None
+        more: dict[str, Any] = {} if only_if is None else {"only_if": token or ABSENT}
+        pair.tap.seen.clear()
+        if transport == "auto":
+            adapter.put_now("a/é b+%.json", b'{"a": 1}', **more)
+        else:
+            pair.run(adapter.put("a/é b+%.json", b'{"a": 1}', **more))
+        (request,) = pair.tap.seen
+        headers = {
+            name.lower(): value.replace(token, "TOKEN") if token else value
+            for name, value in request.headers.items()
+            if name.lower() not in OWN
+        }
+        target = request.raw_path.replace(token, "TOKEN") if token else request.raw_path
+        said.append((request.method, target, headers, pair.tap.bodies[-1]))
+        pair.run(adapter.delete("a/é b+%.json"))
+    assert said[0] == said[1]
+
+
+def test_what_a_thread_wrote_is_listed_and_replaced_by_the_library(pair: Pair) -> None:
+    adapter = pair.adapter()
+    assert isinstance(adapter, SocketAdapter)
+    assert isinstance(adapter, Batched)
+    stamp = adapter.put_now("a/é.json", b'{"a": 1}')
+    ((entry,),) = pair.run(pages_of(pair.adapter("fsspec")))
+    assert (entry.path, entry.token, entry.md5) == ("a/é.json", stamp.token, stamp.md5)
+    assert stamp.md5 == hashlib.md5(b'{"a": 1}').hexdigest()
+    second = pair.run(pair.adapter("fsspec").put("a/é.json", b"2", only_if=entry.token))
+    third = adapter.put_now("a/é.json", b"3", only_if=second.token)
+    with pytest.raises(Conflict):
+        adapter.put_now("a/é.json", b"4", only_if=second.token)
+    assert pair.run(adapter.read("a/é.json", version=third.token)).data == b"3"
+
+
+def test_many_threads_share_few_connections(pair: Pair) -> None:
+    adapter = pair.adapter()
+
+    def batch(number: int) -> dict[str, str]:
+        names = [f"doc-{number:02}-{n:02}.json" for n in range(20)]
+        md5 = hashlib.md5(b"{}").hexdigest()
+        met = adapter.put_all_now([(name, b"{}", ABSENT, md5) for name in names], ended=lambda: False)
+        return dict(zip(names, met, strict=True))
+
+    with ThreadPoolExecutor(8) as threads:
+        written = {name: token for part in threads.map(batch, range(16)) for name, token in part.items()}
+    listed = {entry.path: entry.token for page in pair.run(pages_of(adapter)) for entry in page}
+    assert listed == written
+    assert pair.wire.count(pair.method) == 320  # one request each, and no more
+    # One each, and those of the listing.
+    assert len(pair.tap.peers) <= 8 + 1
+
+
+def test_a_batch_goes_on_after_one_that_failed(pair: Pair) -> None:
+    adapter = pair.adapter()
+    adapter.put_now("there.json", b"theirs")
+    keys = ["a.json", "a//b.json", "there.json", "d/e.json", "dots/../x.json"]
+    md5 = hashlib.md5(b"{}").hexdigest()
+    met = adapter.put_all_now([(key, b"{}", ABSENT, md5) for key in keys], ended=lambda: False)
+    assert [type(each) for each in met] == [str, str, Conflict, str, Unsupported]
+    listed = sorted(entry.path for page in pair.run(pages_of(adapter)) for entry in page)
+    assert listed == ["a.json", "a//b.json", "d/e.json", "there.json"]
+
+
+def test_a_replacement_of_what_is_gone_is_a_conflict(pair: Pair) -> None:
+    adapter = pair.adapter()
+    stamp = adapter.put_now("a.json", b"1")
+    pair.run(adapter.delete("a.json"))
+    with pytest.raises(Conflict) as caught:
+        adapter.put_now("a.json", b"2", only_if=stamp.token)
+    with pytest.raises(Conflict) as by_library:
+        pair.run(pair.adapter("fsspec").put("a.json", b"2", only_if=stamp.token))
+    assert str(caught.value) == str(by_library.value)
+    assert pair.run(pages_of(adapter)) == [[]]
+
+
+def test_a_body_that_changes_on_its_way_is_refused_by_the_store(pair: Pair) -> None:
+    adapter = pair.adapter()
+    pair.tap.spoil = lambda body: body.replace(b'"day"', b'"dax"')
+    with pytest.raises(Corrupt):
+        adapter.put_now("a.json", b'{"scene": "day"}')
+    pair.tap.spoil = None
+    assert pair.run(pages_of(adapter)) == [[]]
+
+
+def test_a_missing_bucket_is_named(pair: Pair) -> None:
+    pair.url = pair.url.replace("metaferry-", "metaferry-none-")
+    for only_if in (ABSENT, "1700"):
+        with pytest.raises(NotFound) as caught:
+            pair.adapter().put_now("a.json", b"{}", only_if=only_if)
+        assert caught.value.path == ""
+
+
+def test_a_put_ends_by_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SocketAdapter, "patience", 0.3)
+    adapter = pair.adapter()
+    pair.wire.add(Rule("wait", pair.method, seconds=15.0, times=2))
+    for key in ("a.json", "a//b.json"):  # over a socket, and by the library
+        with pytest.raises(Unavailable):
+            adapter.put_now(key, b"{}")
+
+
+def test_a_redirection_is_left_to_the_library_that_follows_it(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    adapter = pair.adapter()
+    elsewhere = {"Location": "http://127.0.0.1:1/elsewhere"}
+    pair.wire.add(Rule("status", pair.method, status=307, headers=elsewhere))
+    adapter.put_now("a.json", b"{}")  # the library makes the request anew
+    assert caplog.text.count("through fsspec alone from here on, on account of a redirection") == 1
+    adapter.put_now("b.json", b"{}")
+    assert pair.wire.count(pair.method, done=True) == 2
+
+
+def test_renewed_credentials_and_closed_adapters(pair: Pair) -> None:
+    adapter = pair.adapter()
+    adapter.put_now("a.json", b"1")
+    before = len(pair.tap.peers)
+    pair.run(adapter.renew())
+    adapter.put_now("b.json", b"2")
+    assert len(pair.tap.peers) == before + 1  # a new connection, with new credentials
+    pair.run(adapter.close())
+    pair.run(adapter.close())
+
+
+# -- who may, on Azure
+
+
+@pytest.fixture
+def azure(pair: Pair) -> Pair:
+    if pair.kind != "azure":
+        pytest.skip("of Azure only")
+    return pair
+
+
+def with_sas(pair: Pair, rights: str) -> dict[str, Any]:
+    from azure.storage.blob import generate_container_sas
+
+    container = pair.url.removeprefix("az://").partition("/")[0]
+    sas = generate_container_sas(
+        ACCOUNT, container, KEY, permission=rights, expiry=datetime.now(UTC) + timedelta(hours=1)
+    )
+    endpoint = f"BlobEndpoint={pair.wire.endpoint}/{ACCOUNT}"
+    return {"connection_string": f"{endpoint};SharedAccessSignature={sas}"}
+
+
+def test_a_signature_for_a_container(azure: Pair) -> None:
+    adapter = azure.adapter(**with_sas(azure, "racwdl"))
+    adapter.put_now("a/é b.json", b"1", only_if=ABSENT)
+    azure.run(adapter.put("b.json", b"2"))
+    assert [entry.path for entry in azure.run(pages_of(adapter))[0]] == ["a/é b.json", "b.json"]
+    reader = azure.adapter(**with_sas(azure, "rl"))
+    with pytest.raises(Denied) as caught:
+        reader.put_now("c.json", b"3")
+    assert "sig" not in str(caught.value)
+
+
+def test_a_wrong_key(azure: Pair) -> None:
+    adapter = azure.adapter(**options_for(azure.wire.endpoint, "aHVudGVyMg=="))
+    with pytest.raises(Denied) as caught:
+        adapter.put_now("a.json", b"1")
+    assert caught.value.status == 403
