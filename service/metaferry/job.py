@@ -91,9 +91,9 @@ class Job(Model):
     scratch: str | None = Field(default=None, description="Folder for spilling; default: the system's.")
     transport: Literal["auto", "fsspec", "obstore"] = Field(
         default="auto",
-        description="How S3 is spoken to: `auto` writes over connections of metaferry's own and reads "
-        "through obstore, where they do exactly what fsspec would; `obstore` does both through obstore and "
-        "fails where it cannot; `fsspec` leaves both out.",
+        description="How S3, Google Cloud Storage and Azure are spoken to: `auto` writes over connections "
+        "of metaferry's own, and reads from S3 through obstore, where they do exactly what fsspec would; "
+        "`obstore` does both through obstore and fails where it cannot; `fsspec` leaves both out.",
     )
     workers: Annotated[int | Literal["auto"], Number] = Field(
         default="auto",

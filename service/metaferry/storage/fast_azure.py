@@ -34,7 +34,10 @@ _PROBE: Final = "metaferry-endpoint"
 
 
 class AzureDialect:
-    """A `SocketDialect` for `container`. Options are adlfs's."""
+    """A `SocketDialect` for `container`. Options are adlfs's.
+
+    Raises `Untranslatable` for a proxy, and a credential that there is only for event loops.
+    """
 
     store: Final = "azure"
 
@@ -42,12 +45,20 @@ class AzureDialect:
         self._container = container
         self._prefix = prefix
         self._options = dict(options)
+        if not isinstance(options.get("credential"), (str, type(None))):
+            raise Untranslatable("credential")
+        if getproxies():
+            self._open()
 
     def key(self, path: str) -> str:
         return self._prefix + path
 
     def sockets(self, *, patience: float) -> Sockets:
-        """Raises `Untranslatable` for a proxy, and a credential that there is only for event loops."""
+        """Raises `Untranslatable` for options that adlfs refuses."""
+        place, authority = self._open()
+        return Sockets(Network(place.url, None), AzureSpeech(place, authority), patience=patience)
+
+    def _open(self) -> tuple[AzurePlace, Authority]:
         try:
             fs = file_system(self._options)
         except (ValueError, TypeError):  # the adapter will say what is wrong with them
@@ -57,10 +68,10 @@ class AzureDialect:
             raise Untranslatable("a key and a signature at once")
         if authority.may_be_challenged and not place.url.startswith("https:"):
             raise Untranslatable("an access token without TLS")  # the SDK will refuse
-        host = urlsplit(place.url)
-        if host.scheme in getproxies() and not proxy_bypass(host.hostname or ""):
+        url = urlsplit(place.url)
+        if url.scheme in getproxies() and not proxy_bypass(url.hostname or ""):
             raise Untranslatable("a proxy")
-        return Sockets(Network(place.url, None), AzureSpeech(place, authority), patience=patience)
+        return place, authority
 
     def forget(self) -> None:
         """Nothing is kept: each `sockets` looks for credentials."""
@@ -102,7 +113,7 @@ class Bearer:
 
         try:
             token = self._credential.get_token(_SCOPE)
-        except (AzureError, OSError) as error:
+        except (AzureError, OSError, ValueError) as error:
             raise Refused(azure_failure(error)) from None
         self._lines = header_lines({"Authorization": f"Bearer {token.token}"})
         self._until = datetime.fromtimestamp(token.expires_on - _EARLY, UTC)

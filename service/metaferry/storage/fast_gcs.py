@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from metaferry.errors import Corrupt
+from metaferry.errors import Corrupt, Unavailable
 from metaferry.storage.contract import ANYTHING, Precondition
 from metaferry.storage.fast_network import Network, Untranslatable
 from metaferry.storage.fast_sockets import Refused, Sockets, header_lines, plain_answer
@@ -32,7 +32,10 @@ _MOMENT: Final = 1.0
 
 
 class GcsDialect:
-    """A `SocketDialect` for `bucket`. Options are gcsfs's."""
+    """A `SocketDialect` for `bucket`. Options are gcsfs's.
+
+    Raises `Untranslatable` for settings of aiohttp's.
+    """
 
     store: Final = "gcs"
 
@@ -40,20 +43,20 @@ class GcsDialect:
         self._bucket = bucket
         self._prefix = prefix
         self._options = dict(options)
+        if options.get("session_kwargs"):
+            raise Untranslatable("session_kwargs")
 
     def key(self, path: str) -> str:
         return self._prefix + path
 
     def sockets(self, *, patience: float) -> Sockets:
-        """Raises `Untranslatable` for settings of aiohttp's, and where gcsfs finds no credentials."""
+        """Raises `Untranslatable` where gcsfs finds no credentials, or a client certificate."""
         try:
             fs = file_system(self._options)
         except Exception:  # noqa: BLE001 - a malformed key file raises anything; the adapter will say so
             raise Untranslatable("its options") from None
         if fs.credentials.credentials is None and self._options.get("token") != "anon":
             raise Untranslatable("credentials, of which there are none")
-        if fs.session_kwargs:
-            raise Untranslatable("session_kwargs")
         if fs._use_client_cert:
             raise Untranslatable("a client certificate")
         return Sockets(Network(fs._location, None), GcsSpeech(fs, self._bucket), patience=patience)
@@ -116,5 +119,7 @@ class GcsSpeech:
                 given = self._fs._get_headers({"Host": self._host, "Accept-Encoding": "identity"})
             except (GoogleAuthError, HttpError, NonRetryableError) as error:
                 raise Refused(auth_failure(error)) from None
+            except OSError as error:
+                raise Refused(Failure(code=type(error).__name__, kind=Unavailable)) from None
             self._headers, self._until = header_lines(given), self._clock() + _MOMENT
         return self._headers

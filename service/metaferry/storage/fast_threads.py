@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from metaferry.errors import Conflict, Expired, NotFound, StorageError, Throttled
-from metaferry.storage.contract import ANYTHING, Blob, Level, Page, Precondition, Put, Stamp, Traits
+from metaferry.storage.contract import ANYTHING, Adapter, Blob, Level, Page, Precondition, Put, Stamp, Traits
 from metaferry.storage.fast_bridge import Bridge, Slow, process
 from metaferry.storage.fast_network import LONGEST, PATIENCE, Untranslatable
 from metaferry.storage.fast_signature import is_plain
@@ -53,6 +53,15 @@ class SocketDialect(Protocol):
 
     def elsewhere(self, failure: Failure) -> str | None:
         """On account of what the fsspec library would not leave it at this answer; None where it would."""
+
+
+def with_sockets(slow: Slow, dialect: Callable[[], SocketDialect]) -> Adapter:
+    """`slow` with connections of our own beside it, or alone where they are out of the question."""
+    try:
+        return SocketAdapter(slow, dialect())
+    except Untranslatable as reason:
+        log.info("%s: through fsspec alone, on account of %s", slow.url, reason)
+        return slow
 
 
 class SocketAdapter:

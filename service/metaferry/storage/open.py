@@ -120,9 +120,9 @@ def open_adapter(
             return gcs
         _refuse_obstore(shown, transport)
         from metaferry.storage.fast_gcs import GcsDialect
-        from metaferry.storage.fast_threads import SocketAdapter
+        from metaferry.storage.fast_threads import with_sockets
 
-        return SocketAdapter(gcs, GcsDialect(bucket, prefix, given))
+        return with_sockets(gcs, lambda: GcsDialect(bucket, prefix, given))
     if kind == "azure":
         from metaferry.storage.azure import AzureAdapter, azure_location
 
@@ -135,9 +135,9 @@ def open_adapter(
             return azure
         _refuse_obstore(shown, transport)
         from metaferry.storage.fast_azure import AzureDialect
-        from metaferry.storage.fast_threads import SocketAdapter
+        from metaferry.storage.fast_threads import with_sockets
 
-        return SocketAdapter(azure, AzureDialect(container, prefix, given))
+        return with_sockets(azure, lambda: AzureDialect(container, prefix, given))
     from metaferry.storage.generic import GenericAdapter
 
     return GenericAdapter(url, given, shown=shown, concurrency=concurrency, page_size=page_size)

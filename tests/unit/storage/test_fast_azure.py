@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -18,11 +19,13 @@ from hypothesis import strategies as st
 
 from metaferry.errors import Corrupt, Expired, Unavailable
 from metaferry.storage import fast_azure
+from metaferry.storage.azure import AzureAdapter
 from metaferry.storage.contract import ABSENT, ANYTHING, Precondition
 from metaferry.storage.fast_azure import AzureDialect, Bearer
 from metaferry.storage.fast_azure_put import AzurePlace, AzureSpeech, Nobody, SharedKey
 from metaferry.storage.fast_network import Untranslatable
 from metaferry.storage.fast_sockets import Refused
+from metaferry.storage.open import open_adapter
 from metaferry.storage.translate import Failure, classify
 
 NOW = datetime(2026, 11, 23, 1, 2, 3, 456789, tzinfo=UTC)
@@ -129,7 +132,11 @@ def test_an_access_token_is_renewed_before_it_ends() -> None:
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(ClientAuthenticationError("no hunter2"), Expired), (ServiceRequestError("no net"), Unavailable)],
+    [
+        (ClientAuthenticationError("no hunter2"), Expired),
+        (ServiceRequestError("no net"), Unavailable),
+        (ConnectionError("no net"), Unavailable),
+    ],
 )
 def test_where_no_token_can_be_had(error: Exception, kind: type[Exception]) -> None:
     credential = Credential()
@@ -220,11 +227,19 @@ def test_an_access_token_is_sent_over_tls_only(no_proxy: pytest.MonkeyPatch) -> 
         AzureDialect("fleet", "", options).sockets(patience=1.0)
 
 
-def test_what_the_library_does_otherwise_is_left_to_it(no_proxy: pytest.MonkeyPatch) -> None:
+def test_what_the_library_does_otherwise_is_left_to_it(
+    no_proxy: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with pytest.raises(Untranslatable, match="credential"):
+        AzureDialect("fleet", "", {"account_name": "acc", "credential": Credential()})
     options = string("https://acc.blob.core.windows.net", *ACCOUNT)
     no_proxy.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(Untranslatable, match="proxy"):
-        AzureDialect("fleet", "", options).sockets(patience=1.0)
+        AzureDialect("fleet", "", options)
+    adapter = open_adapter("az://fleet", options)
+    assert isinstance(adapter, AzureAdapter)  # its puts may be divided among processes
+    assert "through fsspec alone, on account of a proxy" in caplog.text
     no_proxy.setenv("no_proxy", "blob.core.windows.net")
     AzureDialect("fleet", "", options).sockets(patience=1.0)
     no_proxy.delenv("https_proxy")

@@ -88,6 +88,7 @@ def test_the_access_token_is_looked_at_once_a_second_and_renewed_in_time() -> No
     [
         (RefreshError("hunter2"), Expired),
         (TransportError("no net", retryable=True), Unavailable),
+        (ConnectionError("no net"), Unavailable),
     ],
 )
 def test_where_no_token_can_be_had(error: Exception, kind: type[Exception]) -> None:
