@@ -67,7 +67,7 @@ def _secret(value: Any, path: tuple[str, ...]) -> str:
 
 
 def _may_be_secret(text: str, path: tuple[str, ...]) -> bool:
-    from metaferry.storage.open import holds_secret
+    from metaferry.storage.urls import holds_secret
 
     if path[0] == "storage" or "options" in path[:-1]:
         known = path[-1] in HARMLESS and not holds_secret(text)

@@ -125,7 +125,7 @@ class Location(_Short):
     @property
     def shown(self) -> str:
         """The URL for people: without user name, password or signature."""
-        from metaferry.storage.open import redact
+        from metaferry.storage.urls import redact
 
         return redact(self.url)
 

@@ -72,7 +72,7 @@ def mask(text: str, *, shortest: int = _STRONG) -> str:
 
 def mask_foreign(text: str) -> str:
     """The same for words that are not ours: with short secrets, and no user and query in any URL."""
-    from metaferry.storage.open import redact
+    from metaferry.storage.urls import redact
 
     def shown(found: re.Match[str]) -> str:
         return redact(found[0]).partition("?")[0]

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import pytest
 
+from metaferry.storage.attempts import Policy
 from metaferry.storage.contract import (
     ANYTHING,
     Adapter,
@@ -23,7 +24,7 @@ from metaferry.storage.contract import (
 from metaferry.storage.generic import GenericAdapter
 from metaferry.storage.open import Transport, open_adapter
 from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Policy, Retrying
+from metaferry.storage.retry import Retrying
 
 T = TypeVar("T")
 

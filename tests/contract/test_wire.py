@@ -200,7 +200,7 @@ def test_a_read_that_breaks_off_is_read_again(wire: Wire) -> None:
 
 
 def test_a_slow_store_is_waited_for_and_a_dead_one_is_not(wire: Wire) -> None:
-    from metaferry.storage.retry import Policy
+    from metaferry.storage.attempts import Policy
 
     inner = wire.storage().adapter
     storage = Retrying(inner, Policy(retry_for=30.0, deadline=0.5))

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from metaferry.storage.contract import Storage
-from metaferry.storage.open import open_storage, split_scheme
+from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
+from metaferry.storage.urls import split_scheme
 from servers.gcs import GcsServer
 from servers.proxy import Proxy, Request, Rule
 

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from metaferry.errors import Denied, Unsupported
 from metaferry.storage import at_once
 from metaferry.storage.at_once import Disordered, Range, list_at_once
+from metaferry.storage.attempts import Policy
 from metaferry.storage.between import LAST, between, beyond
 from metaferry.storage.contract import Entry, Page, Traits
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Policy, Retrying
+from metaferry.storage.retry import Retrying
 
 Order = Callable[[str], Any]
 

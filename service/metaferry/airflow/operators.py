@@ -273,7 +273,7 @@ class MetaferryFinishOperator(_Operator):
 
 def _unsigned(url: str) -> str:
     """The URL of a plan, which Airflow keeps and shows: it must not be what opens the plan."""
-    from metaferry.storage.open import holds_secret, redact
+    from metaferry.storage.urls import holds_secret, redact
 
     if holds_secret(url):
         raise UsageError(

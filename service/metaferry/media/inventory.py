@@ -25,8 +25,8 @@ from urllib.parse import unquote_plus
 from metaferry.errors import Corrupt, JobError, NotFound, ScratchFull
 from metaferry.media.manifest import NAME, DataFile, Manifest, NotReady, parse_manifest, path_time
 from metaferry.storage.contract import Entry, Storage
-from metaferry.storage.open import bucket_and_key, redact
 from metaferry.storage.portal import Portal
+from metaferry.storage.urls import bucket_and_key, redact
 
 if TYPE_CHECKING:
     import pyarrow as pa

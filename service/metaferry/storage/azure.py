@@ -11,17 +11,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from metaferry.errors import (
-    Conflict,
-    Corrupt,
-    Denied,
-    Expired,
-    NotFound,
-    StorageError,
-    Unavailable,
-    Unsupported,
-    UsageError,
-)
+from metaferry.errors import Conflict, Corrupt, NotFound, StorageError, Unsupported
+from metaferry.storage.azure_client import azure_failure, file_system
 from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Level, Page, Precondition, Stamp, Traits
 from metaferry.storage.keys import (
     content_type,
@@ -31,13 +22,12 @@ from metaferry.storage.keys import (
     md5_hex,
     whole_size,
 )
-from metaferry.storage.translate import Failure, Operation, retry_after, storage_error
+from metaferry.storage.translate import Failure, Operation, storage_error
 
 T = TypeVar("T")
 
 #: On every call: one attempt. (A setting of the client, but adlfs makes the client.)
 _ONCE: Final = {"retry_total": 0}
-_HOSTS: Final = (".blob.core.", ".dfs.core.")
 
 
 class AzureAdapter:
@@ -282,69 +272,6 @@ class AzureAdapter:
 
     def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
         return storage_error(failure, store="azure", url=self._url, operation=operation, path=path)
-
-
-def azure_location(rest: str, shown: str) -> tuple[str, str, dict[str, str]]:
-    """Container, prefix and options out of `container/prefix`, `container@account.host/prefix` or
-    `account.blob.core.windows.net/container/prefix`, each with a SAS for a query. Raises `UsageError`."""
-    from metaferry.storage.open import split_bucket
-
-    place, _, query = rest.partition("?")
-    first, _, prefix = place.partition("/")
-    container, at, host = first.rpartition("@")
-    options: dict[str, str] = {}
-    if at:
-        options = _account(host)
-    elif any(part in host for part in _HOSTS):
-        options = _account(host)
-        container, _, prefix = prefix.partition("/")
-    else:
-        container = host
-    if "sig=" in query:  # a container's URL as the portal gives it out, with its signature
-        options["sas_token"] = query
-    if ":" in container:
-        raise UsageError(f"{shown}: credentials do not belong in the URL", advice="give them as options")
-    name, below = split_bucket(f"{container}/{prefix}", shown)
-    return name, below, options
-
-
-def _account(host: str) -> dict[str, str]:
-    account = {"account_name": host.partition(".")[0]}
-    if "." in host and not host.endswith(".windows.net"):  # a sovereign cloud
-        account["account_host"] = host.replace(".dfs.", ".blob.")
-    return account
-
-
-def azure_failure(error: BaseException) -> Failure:
-    """Status and code of what the SDK raised; never its text, which quotes signed URLs."""
-    from azure.core import exceptions as azure
-
-    if isinstance(error, azure.ClientAuthenticationError) and getattr(error, "response", None) is None:
-        return Failure(code=type(error).__name__, kind=Expired)  # no token could be got
-    if isinstance(error, azure.HttpResponseError) and error.status_code is not None:
-        headers = getattr(error.response, "headers", None) or {}
-        code = getattr(error, "error_code", None) or headers.get("x-ms-error-code") or ""
-        return answered(error.status_code, str(getattr(code, "value", code)), headers)
-    if isinstance(error, azure.ServiceRequestError) and "certificate" in str(error).lower():
-        return Failure(code="CertificateError", kind=Denied)
-    return Failure(code=type(error).__name__, kind=Unavailable)
-
-
-def answered(status: int, code: str, headers: Mapping[str, str]) -> Failure:
-    """Of an answer with the service's word for what is wrong."""
-    exists = status == 409 and code == "BlobAlreadyExists"
-    return Failure(status, code, retry_after=retry_after(headers), kind=Conflict if exists else None)
-
-
-def file_system(options: Mapping[str, Any]) -> Any:
-    """adlfs's file system; looking for credentials may ask the metadata service. Raises ValueError and
-    TypeError, whose text quotes connection strings."""
-    import adlfs
-
-    # `asynchronous=True` would leave finalizers that fail at exit, loudly, for want of a loop. Only
-    # the client is used, which belongs to the loop of its first request, ours.
-    given = {**options, "asynchronous": False, "skip_instance_cache": True, "use_listings_cache": False}
-    return adlfs.AzureBlobFileSystem(**given)
 
 
 def _pin(token: str | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from metaferry.storage.azure import azure_failure, file_system
+from metaferry.storage.azure_client import azure_failure, file_system
 from metaferry.storage.fast_azure_put import (
     CHALLENGED,
     Authority,

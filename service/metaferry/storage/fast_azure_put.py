@@ -21,7 +21,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from metaferry.errors import Corrupt
-from metaferry.storage.azure import answered
+from metaferry.storage.azure_client import answered
 from metaferry.storage.contract import ABSENT, ANYTHING, Precondition
 from metaferry.storage.fast_errors import error_code
 from metaferry.storage.fast_signature import quoted

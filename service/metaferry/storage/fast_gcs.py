@@ -1,7 +1,7 @@
 """Puts to Google Cloud Storage over connections of our own: the very request of the gcsfs adapter.
 
 gcsfs gives address, credentials and the headers of a request, and google-auth renews the access token
-in time; what is uploaded and what the answer means is said once, in `gcs.py`.
+in time; what is uploaded and what the answer means is said once, in `gcs_api.py`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,8 @@ from metaferry.errors import Corrupt, Unavailable
 from metaferry.storage.contract import ANYTHING, Precondition
 from metaferry.storage.fast_network import Network, Untranslatable
 from metaferry.storage.fast_sockets import Refused, Sockets, header_lines, plain_answer
-from metaferry.storage.gcs import (
-    auth_failure,
-    condition,
-    file_system,
-    gcs_failure,
-    multipart,
-    stored,
-    upload_base,
-)
+from metaferry.storage.gcs_api import condition, gcs_failure, multipart, stored
+from metaferry.storage.gcs_client import auth_failure, file_system, upload_base
 from metaferry.storage.keys import md5_hex
 from metaferry.storage.translate import Failure
 

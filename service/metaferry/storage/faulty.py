@@ -22,9 +22,9 @@ from re import search
 from typing import Any, Final, Literal, TypeVar
 
 from metaferry.errors import Corrupt, StorageError
+from metaferry.storage.attempts import Renewable
 from metaferry.storage.contract import ANYTHING, Adapter, Blob, Direct, Page, Precondition, Stamp, Traits
 from metaferry.storage.keys import md5_hex
-from metaferry.storage.retry import Renewable
 from metaferry.storage.translate import Failure, Operation, errno_failure, storage_error
 
 T = TypeVar("T")

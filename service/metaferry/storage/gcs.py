@@ -9,27 +9,17 @@ one attempt. A bucket is never created, and anonymous access is used only where 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from metaferry.errors import (
-    Conflict,
-    Corrupt,
-    Denied,
-    Expired,
-    NotFound,
-    StorageError,
-    Unavailable,
-    Unsupported,
-)
+from metaferry.errors import Conflict, Corrupt, Denied, NotFound, StorageError, Unavailable, Unsupported
 from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Level, Page, Precondition, Stamp, Traits
+from metaferry.storage.gcs_api import FIELDS, condition, entry, gcs_failure, md5_of, multipart, stored
+from metaferry.storage.gcs_client import auth_failure, file_system, upload_base
 from metaferry.storage.keys import (
     LARGE,
     byte_range,
@@ -40,9 +30,7 @@ from metaferry.storage.keys import (
     md5_hex,
     whole_size,
 )
-from metaferry.storage.translate import Failure, Operation, retry_after, storage_error
-
-_FIELDS: Final = "nextPageToken,items(name,size,generation,md5Hash,updated)"
+from metaferry.storage.translate import Failure, Operation, storage_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +90,7 @@ class GcsAdapter:
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
     ) -> Page:
-        wanted = {"prefix": self._prefix + prefix, "maxResults": str(self._page_size), "fields": _FIELDS}
+        wanted = {"prefix": self._prefix + prefix, "maxResults": str(self._page_size), "fields": FIELDS}
         if start_after:
             # startOffset includes the key itself; the smallest key after it has a NUL at its end.
             wanted["startOffset"] = self._prefix + start_after + "\0"
@@ -117,7 +105,7 @@ class GcsAdapter:
         wanted = {
             "prefix": self._prefix + prefix,
             "maxResults": str(self._page_size),
-            "fields": _FIELDS + ",prefixes",
+            "fields": FIELDS + ",prefixes",
             "delimiter": "/",
         }
         answer = await self._call("GET", "b/{}/o", "list", prefix, params=wanted)
@@ -131,7 +119,7 @@ class GcsAdapter:
     def _entries(self, page: Mapping[str, Any]) -> list[Entry]:
         skip = len(self._prefix)
         return [
-            _entry(item["name"][skip:], item)
+            entry(item["name"][skip:], item)
             for item in page.get("items", ())
             if not is_marker(item["name"][skip:], int(item["size"]))
         ]
@@ -231,7 +219,7 @@ class GcsAdapter:
         """The whole object against the store's own MD5: nothing else would notice a flipped byte."""
         for part in headers.get("x-goog-hash", "").split(","):
             name, _, value = part.strip().partition("=")
-            if name == "md5" and _hex(value) != md5_hex(data):
+            if name == "md5" and md5_of(value) != md5_hex(data):
                 raise self._error(Failure(kind=Corrupt, code="x-goog-hash"), "read", path)
 
     async def _call(
@@ -314,103 +302,3 @@ class GcsAdapter:
 
     def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
         return storage_error(failure, store="gcs", url=self._url, operation=operation, path=path)
-
-
-def gcs_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-    """Status and reason of an answer of the JSON API; its text only tells what is missing."""
-    code, text = "", body.decode(errors="replace")
-    try:
-        error = json.loads(body)["error"]
-        text = str(error.get("message", ""))
-        code = str(error["errors"][0]["reason"])
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        pass  # a media download answers in plain text, a proxy in HTML
-    return Failure(
-        status,
-        code,
-        retry_after=retry_after(headers),
-        bucket=status == 404 and "bucket" in text and "object" not in text.lower(),
-        # The MD5 that went with the content does not match it; the reason is only `invalid`.
-        kind=Corrupt if status == 400 and "hash" in text else None,
-    )
-
-
-def auth_failure(error: Exception) -> Failure:
-    """Of an error of google-auth, or gcsfs's word for it, while an access token was to be got."""
-    from google.auth.exceptions import GoogleAuthError
-
-    if not isinstance(error, GoogleAuthError):
-        return Failure(401, "RefreshError")
-    passing = bool(getattr(error, "retryable", False))
-    return Failure(code=type(error).__name__, kind=Unavailable if passing else Expired)
-
-
-def file_system(options: Mapping[str, Any]) -> Any:
-    """gcsfs's file system; looking for credentials may ask the metadata service. Raises anything."""
-    # Not `gcsfs.GCSFileSystem`: the newer class asks for the bucket's type over gRPC first, which
-    # took more than a minute a put where that was blocked.
-    from gcsfs.core import GCSFileSystem
-
-    given = {**options, "asynchronous": True, "skip_instance_cache": True, "use_listings_cache": False}
-    return GCSFileSystem(**given)
-
-
-def upload_base(fs: Any) -> str:
-    """Where uploads go, with a `/` at its end."""
-    return f"{fs._location}/upload/storage/v1/"
-
-
-def condition(only_if: Precondition) -> dict[str, str]:
-    """The parameter of a request that says what has to be there."""
-    if only_if is ANYTHING:
-        return {}
-    return {"ifGenerationMatch": only_if if isinstance(only_if, str) else "0"}
-
-
-def multipart(key: str, kind: str, data: bytes, md5: str) -> tuple[dict[str, str], bytes]:
-    """Resource and content of an upload in one request, as RFC 2387 has it: headers and body.
-
-    The content's own MD5 is the boundary: content that holds its own hash is nobody's accident. The
-    store checks the content against it.
-    """
-    resource = {
-        "name": key,
-        "contentType": kind,
-        "md5Hash": base64.b64encode(bytes.fromhex(md5)).decode(),
-    }
-    mark = f"metaferry-{md5}".encode()
-    body = b"".join(
-        (
-            b"--" + mark + b"\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n",
-            json.dumps(resource, ensure_ascii=False).encode(),
-            b"\r\n--" + mark + b"\r\nContent-Type: ",
-            kind.encode(),
-            b"\r\n\r\n",
-            data,
-            b"\r\n--" + mark + b"--\r\n",
-        )
-    )
-    return {"Content-Type": f"multipart/related; boundary={mark.decode()}"}, body
-
-
-def stored(body: bytes, md5: str) -> tuple[str, bool]:
-    """Generation out of the answer to an upload, and whether it is of content with this MD5.
-
-    Raises AttributeError, KeyError, TypeError or ValueError for what is no such answer.
-    """
-    resource = json.loads(body)
-    found = resource.get("md5Hash")
-    return str(resource["generation"]), found is None or _hex(found) == md5
-
-
-def _entry(path: str, item: Mapping[str, Any]) -> Entry:
-    md5 = _hex(item["md5Hash"]) if "md5Hash" in item else None  # composites have none
-    updated = datetime.fromisoformat(item["updated"]).timestamp()
-    return Entry(path, int(item["size"]), str(item["generation"]), md5, updated)
-
-
-def _hex(encoded: str) -> str:
-    try:
-        return base64.b64decode(encoded).hex()
-    except (binascii.Error, ValueError):
-        return ""

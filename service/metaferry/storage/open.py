@@ -11,34 +11,19 @@ import asyncio
 import difflib
 import importlib
 import random
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from metaferry.errors import UsageError
+from metaferry.storage.attempts import Policy
 from metaferry.storage.contract import Adapter
-from metaferry.storage.retry import Policy, Retrying
+from metaferry.storage.retry import Retrying
+from metaferry.storage.urls import SCHEMES, azure_location, is_blob_url, redact, split_bucket, split_scheme
 
 #: Which library speaks to S3, GCS and Azure.
 Transport = Literal["auto", "fsspec", "obstore"]
-
-#: Schemes with an adapter of their own; any other that fsspec knows is served by `generic.py`.
-SCHEMES: Final[dict[str, str]] = {
-    "": "local",
-    "file": "local",
-    "local": "local",
-    "memory": "memory",
-    "s3": "s3",
-    "s3a": "s3",
-    "gs": "gcs",
-    "gcs": "gcs",
-    "az": "azure",
-    "abfs": "azure",
-    "abfss": "azure",
-}
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
 
 
 def open_storage(
@@ -57,10 +42,10 @@ def open_storage(
 ) -> Retrying:
     """The datasource at `url`, retried. Raises `UsageError` for a URL or a scheme nobody serves.
 
-    `transport` says whether S3 is spoken to over sockets of our own and through obstore: "auto" where
-    they do exactly what the fsspec library would do, "fsspec" never; "obstore" is without the sockets,
-    and a `UsageError` where it cannot. `wrap` puts something of the caller's between the adapter and
-    the retry layer.
+    `transport` says how S3, GCS and Azure are spoken to: "auto" puts over sockets of our own, and reads
+    from S3 through obstore, where they do exactly what the fsspec library would; "fsspec" does neither;
+    "obstore" is without the sockets, and a `UsageError` where it cannot. `wrap` puts something of the
+    caller's between the adapter and the retry layer.
     """
     adapter = open_adapter(url, options, concurrency=concurrency, page_size=page_size, transport=transport)
     return Retrying(
@@ -86,7 +71,7 @@ def open_adapter(
     scheme, rest = split_scheme(url)
     given = dict(options or {})
     shown = redact(url)
-    kind = "azure" if _is_blob_url(scheme, rest) else SCHEMES.get(scheme)
+    kind = "azure" if is_blob_url(scheme, rest) else SCHEMES.get(scheme)
     if kind == "local":
         from metaferry.storage.local import LocalAdapter
 
@@ -124,7 +109,7 @@ def open_adapter(
 
         return with_sockets(gcs, lambda: GcsDialect(bucket, prefix, given))
     if kind == "azure":
-        from metaferry.storage.azure import AzureAdapter, azure_location
+        from metaferry.storage.azure import AzureAdapter
 
         container, prefix, more = azure_location(rest, shown)
         given = {**more, **given}
@@ -150,78 +135,6 @@ def _refuse_obstore(shown: str, transport: Transport) -> None:
             f"{shown}: `transport: obstore` cannot be had, since the store could not check what it got",
             advice="write `transport: auto`: obstore's puts carry a checksum to S3 only",
         )
-
-
-def split_scheme(url: str) -> tuple[str, str]:
-    """`("s3", "bucket/prefix")`; the scheme is lower case, and "" for a path."""
-    match = _SCHEME.match(url)
-    if match is None:
-        return ("file", url[5:]) if url.startswith("file:/") else ("", url)
-    scheme = match[1].lower()
-    return scheme, match[2]
-
-
-def split_bucket(rest: str, shown: str) -> tuple[str, str]:
-    """Bucket, and the prefix that all keys of the datasource have: "" or something with a `/` at its end.
-
-    Everything after the bucket is taken as it stands: no quoting, no query, no fragment.
-    """
-    bucket, _, prefix = rest.partition("/")
-    if not bucket or "@" in bucket:
-        raise UsageError(f"{shown}: there is no bucket in this URL", advice="write s3://bucket/prefix/")
-    prefix = prefix.rstrip("/")
-    if any(segment in ("", ".", "..") for segment in prefix.split("/") if prefix):
-        raise UsageError(f"{shown}: the prefix holds an empty, `.` or `..` segment")
-    return bucket, prefix + "/" if prefix else ""
-
-
-def bucket_and_key(url: str) -> tuple[str, str, str] | None:
-    """Of a URL of S3, GCS, Azure or memory: the bucket's URL, its name, and the key or prefix in it.
-
-    None for stores that have no buckets. The key is as it stands, with the `/` at its end or without.
-    """
-    scheme, rest = split_scheme(url)
-    kind = "azure" if _is_blob_url(scheme, rest) else SCHEMES.get(scheme)
-    if kind in ("s3", "gcs", "memory"):
-        bucket, _, key = rest.partition("/")
-        return f"{scheme}://{bucket}", bucket, key
-    if kind != "azure":
-        return None
-    from metaferry.storage.azure import azure_location
-
-    place, mark, query = rest.partition("?")
-    bucket, _, _ = azure_location(rest, redact(url))
-    segments = place.split("/")
-    ours = 1 if segments[0].rpartition("@")[0] or segments[0] == bucket else 2  # or host, then container
-    root = f"{scheme}://{'/'.join(segments[:ours])}{mark}{query}"
-    return root, bucket, "/".join(segments[ours:])
-
-
-def redact(url: str) -> str:
-    """The URL for people: no user name, password, token or query that could be a signature."""
-    match = _SCHEME.match(url)
-    if match is None:
-        return url
-    scheme, rest = match[1].lower(), match[2]
-    authority, slash, path = rest.partition("/")
-    if scheme in ("http", "https"):
-        authority = re.split("[?#]", authority)[0]  # a query may stand right behind the host
-    user, at, host = authority.rpartition("@")
-    if at and not (scheme in ("abfs", "abfss", "az") and ":" not in user):
-        authority = host  # container@account is a name, user:password@host is not
-    if scheme in ("http", "https", "az", "abfs", "abfss") or re.search(r"[?&](sig|X-Amz-\w+|token)=", path):
-        path = path.partition("?")[0]
-    return f"{scheme}://{authority}{slash}{path}"
-
-
-def holds_secret(url: str) -> bool:
-    """Whether `redact` leaves something out that may be a credential."""
-    return redact(url).casefold() != url.casefold()  # it spells the scheme in small letters
-
-
-def _is_blob_url(scheme: str, rest: str) -> bool:
-    """Whether this is a container as the Azure portal shows it: https://account.blob.core.…/container."""
-    return scheme == "https" and ".blob.core." in rest.partition("/")[0]
 
 
 def _local_path(scheme: str, rest: str) -> str:

@@ -16,8 +16,8 @@ from metaferry.errors import JobError, NotFound
 from metaferry.jobparts import Source
 from metaferry.lightly.globs import glob_regex, is_glob
 from metaferry.storage.contract import Storage
-from metaferry.storage.open import redact, split_scheme
 from metaferry.storage.portal import Portal
+from metaferry.storage.urls import redact, split_scheme
 
 Format = Literal["csv", "tsv", "parquet", "jsonl"]
 Compression = Literal["", "gzip", "zstd"]

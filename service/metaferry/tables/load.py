@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from metaferry.jobparts import Source
-from metaferry.storage.open import redact
 from metaferry.storage.portal import Portal
+from metaferry.storage.urls import redact
 from metaferry.tables.files import Format, StorageFor, TableObject, find_files
 from metaferry.tables.mapping import build_records, parse_mapping
 from metaferry.tables.model import KeyColumn, Loaded, Staged, TableFile

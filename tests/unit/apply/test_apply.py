@@ -20,10 +20,11 @@ from metaferry.errors import Denied, LeaseLost, Throttled, Unavailable
 from metaferry.lightly.document import md5_hex
 from metaferry.planning.formats import Action, Outcome
 from metaferry.progress import Stop
+from metaferry.storage.attempts import Policy
 from metaferry.storage.contract import ANYTHING, Precondition, Stamp
 from metaferry.storage.memory import MemoryAdapter
 from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Policy, Retrying
+from metaferry.storage.retry import Retrying
 
 
 class Store(MemoryAdapter):

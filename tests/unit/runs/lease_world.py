@@ -14,9 +14,10 @@ from metaferry.errors import Conflict, NotFound, StorageError
 from metaferry.progress import Stop
 from metaferry.runs.holder import Holder, this_process
 from metaferry.runs.lease import Lease
+from metaferry.storage.attempts import Policy
 from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Page, Precondition, Stamp, Traits
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Policy, Retrying
+from metaferry.storage.retry import Retrying
 
 KEY = "state/lease.json"
 

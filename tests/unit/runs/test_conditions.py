@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from metaferry.runs.conditions import learn_conditions
+from metaferry.storage.attempts import Policy
 from metaferry.storage.contract import ANYTHING, Precondition, Stamp, Traits
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Policy, Retrying
+from metaferry.storage.retry import Retrying
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 KEY = "state/traits.json"

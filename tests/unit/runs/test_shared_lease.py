@@ -14,7 +14,8 @@ from metaferry.progress import Stop
 from metaferry.runs.holder import Member, is_gone, read_holder, this_member, this_process
 from metaferry.runs.lease import find_lease, living
 from metaferry.runs.shared_lease import SharedLease
-from metaferry.storage.retry import Policy, Retrying
+from metaferry.storage.attempts import Policy
+from metaferry.storage.retry import Retrying
 from unit.runs.lease_world import KEY, Notes, Run, Store, Time, elsewhere
 
 

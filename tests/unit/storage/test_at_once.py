@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from metaferry.errors import Denied, Unavailable
 from metaferry.storage import at_once
 from metaferry.storage.at_once import list_at_once
+from metaferry.storage.attempts import Policy
 from metaferry.storage.contract import Level, Page
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Policy, Retrying
+from metaferry.storage.retry import Retrying
 
 KEYS = st.lists(
     st.tuples(st.sampled_from(["", "a/", "b/", "a/c/", "d e/", ".lightly/x/"]), st.integers(0, 30)).map(

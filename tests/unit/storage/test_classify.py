@@ -20,8 +20,8 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
-from metaferry.storage.azure import azure_failure
-from metaferry.storage.gcs import gcs_failure
+from metaferry.storage.azure_client import azure_failure
+from metaferry.storage.gcs_api import gcs_failure
 from metaferry.storage.generic import generic_failure
 from metaferry.storage.s3 import s3_failure
 from metaferry.storage.translate import CODES, RIGHTS, Failure, classify, errno_failure, storage_error

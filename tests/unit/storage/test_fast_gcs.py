@@ -17,7 +17,7 @@ from metaferry.storage.contract import ABSENT, ANYTHING
 from metaferry.storage.fast_gcs import GcsDialect, GcsSpeech
 from metaferry.storage.fast_network import Untranslatable
 from metaferry.storage.fast_sockets import Refused
-from metaferry.storage.gcs import file_system
+from metaferry.storage.gcs_client import file_system
 from metaferry.storage.translate import Failure, classify
 
 ANON = {"token": "anon", "project": "fleet", "endpoint_url": "http://127.0.0.1:1/base"}

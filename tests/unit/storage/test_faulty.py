@@ -22,6 +22,7 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
+from metaferry.storage.attempts import Policy
 from metaferry.storage.contract import ABSENT, Adapter, Direct
 from metaferry.storage.faulty import (
     CORRUPTED,
@@ -52,7 +53,7 @@ from metaferry.storage.faulty import (
 from metaferry.storage.generic import GenericAdapter
 from metaferry.storage.local import LocalAdapter
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Policy, Retrying
+from metaferry.storage.retry import Retrying
 from metaferry.storage.translate import errno_failure
 
 T = TypeVar("T")

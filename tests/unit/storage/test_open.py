@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 from metaferry.errors import StorageError, UsageError
-from metaferry.storage.azure import AzureAdapter, azure_location
+from metaferry.storage.azure import AzureAdapter
 from metaferry.storage.contract import Adapter, Storage
 from metaferry.storage.gcs import GcsAdapter
 from metaferry.storage.generic import GenericAdapter
 from metaferry.storage.local import LocalAdapter
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.open import SCHEMES, open_adapter, open_storage, redact, split_bucket, split_scheme
+from metaferry.storage.open import open_adapter, open_storage
 from metaferry.storage.portal import Portal
 from metaferry.storage.s3 import S3Adapter
 from metaferry.storage.s3_client import file_system
+from metaferry.storage.urls import SCHEMES, azure_location, redact, split_bucket, split_scheme
 
 
 @pytest.mark.parametrize(

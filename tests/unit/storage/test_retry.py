@@ -20,6 +20,7 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
+from metaferry.storage.attempts import Policy
 from metaferry.storage.contract import (
     ABSENT,
     ANYTHING,
@@ -31,7 +32,7 @@ from metaferry.storage.contract import (
     Traits,
 )
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Policy, Retrying
+from metaferry.storage.retry import Retrying
 
 T = TypeVar("T")
 
@@ -411,7 +412,6 @@ def test_no_turn_for_a_thread_while_the_store_wants_a_pause() -> None:
 def test_who_may_not_write_any_more_does_not_try_again(error: StorageError) -> None:
     """A wait that spans the loss of a lease: the next run may have kept what would be overwritten."""
     adapter, time = Scripted(error, None), Time()
-    storage = retrying(adapter, time)
     ours = True
 
     async def lose(seconds: float) -> None:
@@ -419,7 +419,7 @@ def test_who_may_not_write_any_more_does_not_try_again(error: StorageError) -> N
         ours = False
         await time.sleep(seconds)
 
-    storage._sleep = lose
+    storage = Retrying(adapter, clock=time.clock, sleep=lose, rng=random.Random(7))
     storage.writes_while(lambda: ours)
     with pytest.raises(Unsupported, match="not tried again"):
         run(storage.put("a", b"1"))

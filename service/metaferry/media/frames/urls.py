@@ -20,8 +20,8 @@ from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import UNKNOWN_SIZE, FrameCount, Level, Progress, Video
 from metaferry.media.listing import MediaFilter, media_pages
 from metaferry.storage.contract import Storage
-from metaferry.storage.open import redact
 from metaferry.storage.portal import Portal
+from metaferry.storage.urls import redact
 
 #: Opens the datasource at a URL. The caller keeps what it opened, and closes it.
 StorageFor = Callable[[str], Storage]

@@ -1,0 +1,41 @@
+"""What adlfs gives: a client for options, and what failures of Microsoft's library mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from metaferry.errors import Conflict, Denied, Expired, Unavailable
+from metaferry.storage.translate import Failure, retry_after
+
+
+def file_system(options: Mapping[str, Any]) -> Any:
+    """adlfs's file system; looking for credentials may ask the metadata service. Raises ValueError and
+    TypeError, whose text quotes connection strings."""
+    import adlfs
+
+    # `asynchronous=True` would leave finalizers that fail at exit, loudly, for want of a loop. Only
+    # the client is used, which belongs to the loop of its first request, ours.
+    given = {**options, "asynchronous": False, "skip_instance_cache": True, "use_listings_cache": False}
+    return adlfs.AzureBlobFileSystem(**given)
+
+
+def azure_failure(error: BaseException) -> Failure:
+    """Status and code of what the SDK raised; never its text, which quotes signed URLs."""
+    from azure.core import exceptions as azure
+
+    if isinstance(error, azure.ClientAuthenticationError) and getattr(error, "response", None) is None:
+        return Failure(code=type(error).__name__, kind=Expired)  # no token could be got
+    if isinstance(error, azure.HttpResponseError) and error.status_code is not None:
+        headers = getattr(error.response, "headers", None) or {}
+        code = getattr(error, "error_code", None) or headers.get("x-ms-error-code") or ""
+        return answered(error.status_code, str(getattr(code, "value", code)), headers)
+    if isinstance(error, azure.ServiceRequestError) and "certificate" in str(error).lower():
+        return Failure(code="CertificateError", kind=Denied)
+    return Failure(code=type(error).__name__, kind=Unavailable)
+
+
+def answered(status: int, code: str, headers: Mapping[str, str]) -> Failure:
+    """Of an answer with the service's word for what is wrong."""
+    exists = status == 409 and code == "BlobAlreadyExists"
+    return Failure(status, code, retry_after=retry_after(headers), kind=Conflict if exists else None)

@@ -1,0 +1,126 @@
+"""The URLs of datasources, taken apart and made fit to be shown. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from metaferry.errors import UsageError
+
+#: Schemes with an adapter of their own; any other that fsspec knows is served by `generic.py`.
+SCHEMES: Final[dict[str, str]] = {
+    "": "local",
+    "file": "local",
+    "local": "local",
+    "memory": "memory",
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "az": "azure",
+    "abfs": "azure",
+    "abfss": "azure",
+}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
+
+#: In the host of a container's URL as the Azure portal shows it.
+_HOSTS: Final = (".blob.core.", ".dfs.core.")
+
+
+def split_scheme(url: str) -> tuple[str, str]:
+    """`("s3", "bucket/prefix")`; the scheme is lower case, and "" for a path."""
+    match = _SCHEME.match(url)
+    if match is None:
+        return ("file", url[5:]) if url.startswith("file:/") else ("", url)
+    scheme = match[1].lower()
+    return scheme, match[2]
+
+
+def split_bucket(rest: str, shown: str) -> tuple[str, str]:
+    """Bucket, and the prefix that all keys of the datasource have: "" or something with a `/` at its end.
+
+    Everything after the bucket is taken as it stands: no quoting, no query, no fragment.
+    """
+    bucket, _, prefix = rest.partition("/")
+    if not bucket or "@" in bucket:
+        raise UsageError(f"{shown}: there is no bucket in this URL", advice="write s3://bucket/prefix/")
+    prefix = prefix.rstrip("/")
+    if any(segment in ("", ".", "..") for segment in prefix.split("/") if prefix):
+        raise UsageError(f"{shown}: the prefix holds an empty, `.` or `..` segment")
+    return bucket, prefix + "/" if prefix else ""
+
+
+def bucket_and_key(url: str) -> tuple[str, str, str] | None:
+    """Of a URL of S3, GCS, Azure or memory: the bucket's URL, its name, and the key or prefix in it.
+
+    None for stores that have no buckets. The key is as it stands, with the `/` at its end or without.
+    """
+    scheme, rest = split_scheme(url)
+    kind = "azure" if is_blob_url(scheme, rest) else SCHEMES.get(scheme)
+    if kind in ("s3", "gcs", "memory"):
+        bucket, _, key = rest.partition("/")
+        return f"{scheme}://{bucket}", bucket, key
+    if kind != "azure":
+        return None
+    place, mark, query = rest.partition("?")
+    bucket, _, _ = azure_location(rest, redact(url))
+    segments = place.split("/")
+    ours = 1 if segments[0].rpartition("@")[0] or segments[0] == bucket else 2  # or host, then container
+    root = f"{scheme}://{'/'.join(segments[:ours])}{mark}{query}"
+    return root, bucket, "/".join(segments[ours:])
+
+
+def redact(url: str) -> str:
+    """The URL for people: no user name, password, token or query that could be a signature."""
+    match = _SCHEME.match(url)
+    if match is None:
+        return url
+    scheme, rest = match[1].lower(), match[2]
+    authority, slash, path = rest.partition("/")
+    if scheme in ("http", "https"):
+        authority = re.split("[?#]", authority)[0]  # a query may stand right behind the host
+    user, at, host = authority.rpartition("@")
+    if at and not (scheme in ("abfs", "abfss", "az") and ":" not in user):
+        authority = host  # container@account is a name, user:password@host is not
+    if scheme in ("http", "https", "az", "abfs", "abfss") or re.search(r"[?&](sig|X-Amz-\w+|token)=", path):
+        path = path.partition("?")[0]
+    return f"{scheme}://{authority}{slash}{path}"
+
+
+def holds_secret(url: str) -> bool:
+    """Whether `redact` leaves something out that may be a credential."""
+    return redact(url).casefold() != url.casefold()  # it spells the scheme in small letters
+
+
+def azure_location(rest: str, shown: str) -> tuple[str, str, dict[str, str]]:
+    """Container, prefix and options out of `container/prefix`, `container@account.host/prefix` or
+    `account.blob.core.windows.net/container/prefix`, each with a SAS for a query. Raises `UsageError`."""
+    place, _, query = rest.partition("?")
+    first, _, prefix = place.partition("/")
+    container, at, host = first.rpartition("@")
+    options: dict[str, str] = {}
+    if at:
+        options = _account(host)
+    elif any(part in host for part in _HOSTS):
+        options = _account(host)
+        container, _, prefix = prefix.partition("/")
+    else:
+        container = host
+    if "sig=" in query:  # a container's URL as the portal gives it out, with its signature
+        options["sas_token"] = query
+    if ":" in container:
+        raise UsageError(f"{shown}: credentials do not belong in the URL", advice="give them as options")
+    name, below = split_bucket(f"{container}/{prefix}", shown)
+    return name, below, options
+
+
+def _account(host: str) -> dict[str, str]:
+    account = {"account_name": host.partition(".")[0]}
+    if "." in host and not host.endswith(".windows.net"):  # a sovereign cloud
+        account["account_host"] = host.replace(".dfs.", ".blob.")
+    return account
+
+
+def is_blob_url(scheme: str, rest: str) -> bool:
+    """Whether this is a container as the Azure portal shows it: https://account.blob.core.…/container."""
+    return scheme == "https" and ".blob.core." in rest.partition("/")[0]
