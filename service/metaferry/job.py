@@ -41,6 +41,7 @@ from metaferry.jobparts import (
     Source,
 )
 from metaferry.masking import remember, remember_url
+from metaferry.storage.urls import is_served, schemes_like
 
 #: Options that say which store is meant; they are part of the digest, all others are not.
 _ADDRESSING = ("endpoint_url", "account_name", "account_host", "host", "port", "protocol")
@@ -158,6 +159,10 @@ class Job(Model):
         for scheme in storage:
             if not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
                 raise ValueError(f"{scheme!r} is no URL scheme: write s3, gs, az, …")
+            if not is_served(scheme):
+                # Nobody would ever look at these options.
+                near = " or ".join(schemes_like(scheme)) or "s3, gs, az, or another that fsspec knows"
+                raise ValueError(f"there is no file system for {scheme}://: write {near}")
         return storage
 
     @field_validator("schema_")

@@ -125,6 +125,9 @@ def test_options_merge_from_scheme_and_alias_to_location() -> None:
     assert made.storage_options(Location(url="simplecache::gs://b")) == {"token": "anon"}
     assert made.storage_options(Location(url="/local")) == {}
     assert "is no URL scheme" in fault(storage={"s3://": {}})
+    assert "no file system for azure://: write az or abfs or abfss" in fault(storage={"azure": {}})
+    assert "write s3" in fault(storage={"s33": {}})
+    assert "another that fsspec knows" in fault(storage={"qqqqqqqq": {}})
 
 
 SECRET = "hunter2-hunter2"

@@ -8,7 +8,6 @@ except where ours must win (its own retries and caches off, a pool as large as t
 from __future__ import annotations
 
 import asyncio
-import difflib
 import importlib
 import random
 import time
@@ -20,7 +19,15 @@ from metaferry.errors import UsageError
 from metaferry.storage.attempts import Policy
 from metaferry.storage.contract import Adapter
 from metaferry.storage.retry import Retrying
-from metaferry.storage.urls import SCHEMES, azure_location, is_blob_url, redact, split_bucket, split_scheme
+from metaferry.storage.urls import (
+    SCHEMES,
+    azure_location,
+    is_blob_url,
+    redact,
+    schemes_like,
+    split_bucket,
+    split_scheme,
+)
 
 #: Which library speaks to S3, GCS and Azure.
 Transport = Literal["auto", "fsspec", "obstore"]
@@ -159,11 +166,10 @@ def _library(scheme: str) -> None:
     if scheme in registry:
         return
     if scheme not in known_implementations:
-        known = sorted({*filter(None, SCHEMES), *known_implementations, *registry})
-        near = difflib.get_close_matches(scheme, known, 3)
+        near = [f"{name}://" for name in schemes_like(scheme)]
         raise UsageError(
             f"no file system is known for {scheme}://",
-            advice=f"did you mean {' or '.join(name + '://' for name in near)}?"
+            advice=f"did you mean {' or '.join(near)}?"
             if near
             else "use s3://, gs://, az://, a local path, or any scheme of an installed fsspec file system",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Final
 
@@ -34,6 +35,22 @@ def split_scheme(url: str) -> tuple[str, str]:
         return ("file", url[5:]) if url.startswith("file:/") else ("", url)
     scheme = match[1].lower()
     return scheme, match[2]
+
+
+def schemes_like(name: str) -> list[str]:
+    """What may be meant by a scheme that nobody serves; a store's own name is known too."""
+    from fsspec.registry import known_implementations, registry
+
+    stores = [scheme for scheme, store in SCHEMES.items() if store == name]
+    known = sorted({*filter(None, SCHEMES), *known_implementations, *registry})
+    return stores or difflib.get_close_matches(name, known, 3)
+
+
+def is_served(scheme: str) -> bool:
+    """Whether there is a file system for it, ours or one that fsspec knows, installed or not."""
+    from fsspec.registry import known_implementations, registry
+
+    return scheme in SCHEMES or scheme in registry or scheme in known_implementations
 
 
 def split_bucket(rest: str, shown: str) -> tuple[str, str]:
