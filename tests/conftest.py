@@ -16,6 +16,7 @@ import pytest
 from metaferry.storage.portal import Portal
 
 if TYPE_CHECKING:
+    from servers.azure import FastAzure
     from servers.azurite import AzureServer
     from servers.gcs import GcsServer
     from servers.ministack import S3Server
@@ -51,7 +52,17 @@ def fast_s3_server() -> Iterator[FastS3]:
 
 
 @pytest.fixture(scope="session")
+def fast_azure_server() -> Iterator[FastAzure]:
+    """Whoever changes how it behaves puts it back: `FastAzure.reset`."""
+    from servers.azure import fast_azure
+
+    with fast_azure() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def gcs_server() -> Iterator[GcsServer]:
+    """Whoever changes how it behaves puts it back: `GcsServer.reset`."""
     from servers.gcs import gcs
 
     with gcs() as server:
@@ -76,7 +87,7 @@ def azure_server() -> Iterator[AzureServer]:
 def fresh_datasource(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> FreshDatasource:
-    """`fresh_datasource("s3")`; kinds: local, memory, s3, fast_s3, seaweedfs, gcs, azure.
+    """`fresh_datasource("s3")`; kinds: local, memory, s3, fast_s3, seaweedfs, gcs, azure, fast_azure.
 
     Servers start on demand.
     The datasource is below a prefix, so whatever forgets the prefix is found out.
@@ -96,6 +107,9 @@ def fresh_datasource(
         if kind == "azure":
             azure: AzureServer = request.getfixturevalue("azure_server")
             return f"az://{azure.new_container()}/data/2026/", azure.options
+        if kind == "fast_azure":
+            fast: FastAzure = request.getfixturevalue("fast_azure_server")
+            return f"az://{fast.new_bucket()}/data/2026/", fast.options
         raise ValueError(f"no datasource of kind {kind!r}")
 
     return fresh

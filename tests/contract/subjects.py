@@ -29,7 +29,7 @@ from metaferry.storage.retry import Retrying
 T = TypeVar("T")
 
 LOCAL: Final = ("local", "memory", "generic-file", "generic-memory")
-SERVERS: Final = ("s3", "fast_s3", "seaweedfs", "gcs", "azure")
+SERVERS: Final = ("s3", "fast_s3", "seaweedfs", "gcs", "azure", "fast_azure")
 KINDS: Final = (*LOCAL, *SERVERS)
 
 #: How a store is spoken to. "threads": through obstore, and every put as a blocking call; "sockets":
@@ -53,7 +53,7 @@ LANES: Final[tuple[tuple[str, Lane], ...]] = (
 BYTE_ORDER: Final = frozenset(KINDS) - {"seaweedfs"}
 
 #: Whose listings prove the content of what one put wrote.
-PROVES_CONTENT: Final = frozenset({"memory", "s3", "fast_s3", "seaweedfs", "gcs", "azure"})
+PROVES_CONTENT: Final = frozenset({"memory", "s3", "fast_s3", "seaweedfs", "gcs", "azure", "fast_azure"})
 
 #: Stores that check a precondition themselves, against everybody.
 CONDITIONAL: Final = frozenset(KINDS) - {"generic-file", "generic-memory"}

@@ -18,6 +18,7 @@ from servers.azurite import options_for as azure_options
 from servers.gcs import GcsServer
 from servers.ministack import S3Server
 from servers.proxy import Proxy, Rule, proxy
+from servers.s3_rules import Fault
 
 pytestmark = pytest.mark.servers
 
@@ -93,11 +94,12 @@ def test_a_refusal_on_gcs(
     kind: type[StorageError],
 ) -> None:
     url, options = fresh_datasource("gcs")
-    gcs_server.deny = status
+    code = {401: "authError", 403: "forbidden"}[status]
+    gcs_server.add(Fault("status", times=99, status=status, code=code))
     try:
         errors = refused(url, options, portal, kind)
     finally:
-        gcs_server.deny = None
+        gcs_server.reset()
     assert {error.status for error in errors} == {status}
 
 
@@ -125,12 +127,12 @@ def test_a_flipped_byte_from_gcs_is_noticed(
     url, options = fresh_datasource("gcs")
     adapter = open_adapter(url, options)
     portal.run(adapter.put("doc.json", b'{"scene": "day"}'))
-    gcs_server.corrupt = True
+    gcs_server.add(Fault("flip", "GET", times=99))
     try:
         with pytest.raises(Corrupt):
             portal.run(adapter.read("doc.json"))
     finally:
-        gcs_server.corrupt = False
+        gcs_server.reset()
     portal.run(adapter.close())
 
 

@@ -135,8 +135,7 @@ class Store:
 
     def _read_gcs(self, below: str) -> dict[str, bytes]:
         assert isinstance(self.server, GcsServer)
-        objects = self.server.buckets[self.bucket]
-        return {key: found.data for key, found in objects.items() if key.startswith(below)}
+        return self.server.objects(self.bucket, below)
 
     def _read_azure(self, below: str) -> dict[str, bytes]:
         from azure.storage.blob.aio import BlobServiceClient

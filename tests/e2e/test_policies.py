@@ -39,8 +39,7 @@ from metaferry.errors import Denied
 from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
 from servers.azurite import AzureServer
-from servers.background import http_server
-from servers.gcs import GcsServer
+from servers.gcs import gcs
 from servers.ministack import S3Server, make_bucket, ministack
 from servers.proxy import Request, proxy
 
@@ -238,8 +237,9 @@ def asked(request: pytest.FixtureRequest, portal: Portal, tmp_path_factory: pyte
             own, options, grants, needs = s3.keys, s3.server.options, s3_grants(POLICY), s3_needs
             s3.fresh()
         elif request.param == "gcp":
-            store = GcsServer(buckets={bucket: {} for bucket in BUCKETS})
-            store.endpoint = stack.enter_context(http_server(store.handle))
+            store = stack.enter_context(gcs())
+            for bucket in BUCKETS:
+                store.control(bucket=bucket)
             options, grants, needs = store.options, gcs_grants(POLICIES / "gcp"), gcs_needs
             seed("gcp", options, tmp_path_factory.mktemp("gcp"), portal)
         else:

@@ -27,6 +27,7 @@ from metaferry.storage.portal import Portal
 from servers.azurite import options_for
 from servers.gcs import GcsServer
 from servers.proxy import Proxy, Rule, proxy
+from servers.s3_rules import Fault
 
 pytestmark = pytest.mark.servers
 
@@ -211,7 +212,7 @@ def wrong_credentials(store: Store) -> dict[str, Any]:
     if store.kind == "azure":
         return options_for(store.proxy.endpoint, "Y2FuYXJ5LXNlY3JldC0wODE1")
     assert isinstance(store.server, GcsServer)
-    store.server.deny = 403
+    store.server.add(Fault("status", times=99, status=403, code="forbidden"))
     return store.options
 
 
@@ -223,7 +224,7 @@ def test_wrong_credentials(store: Store, dataset: DemoDataset, tmp_path: Path) -
         _, ran = command(store, dataset, tmp_path, input={"url": store.url, "options": options})
     finally:
         if isinstance(store.server, GcsServer):
-            store.server.deny = None
+            store.server.reset()
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.count("error: ") == 1
     assert f"{store.url.rstrip('/')}" in ran.err

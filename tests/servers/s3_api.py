@@ -12,14 +12,14 @@ import hashlib
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from servers.messages import Reply, Request
 from servers.s3_objects import Bucket, Listed, Stored
-from servers.s3_rules import Behaviour
+from servers.s3_rules import Behaviour, tag_as
 
 _XML: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _XMLNS: Final = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -29,25 +29,6 @@ _QUOTE: Final = {'"': "&quot;"} | {chr(n): f"&#{n};" for n in range(32)}
 #: Parts of a query that say nothing about what is wanted: names of operations, presigned signatures.
 _BY_THE_WAY: Final = re.compile(r"x-id|X-Amz-.*", re.IGNORECASE)
 _KEPT: Final = ("content-type", "cache-control", "content-encoding", "content-disposition")
-
-
-@dataclass(slots=True)
-class Request:
-    """`key` of the log is `target` decoded; header names are in lower case."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass(slots=True)
-class Reply:
-    status: int
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    operation: str = "Other"
-    length: int | None = None  # of what a HEAD leaves out
 
 
 class Refused(Exception):
@@ -60,6 +41,9 @@ class Refused(Exception):
 
 class Api:
     """The buckets of one server. `clock` gives the time as listings have it."""
+
+    busy: Final = (503, "SlowDown")
+    common: Final = {"Server": "metaferry-tests", "x-amz-request-id": "0"}
 
     def __init__(self, behaviour: Behaviour, clock: Callable[[], str]) -> None:
         self.buckets: dict[str, Bucket] = {}
@@ -76,6 +60,15 @@ class Api:
             return self._dispatch(request)
         except Refused as refused:
             return error_reply(refused, request)
+
+    def refusal(self, request: Request, status: int, code: str, message: str) -> Reply:
+        return error_reply(Refused(status, code, message), request)
+
+    def key(self, request: Request) -> str:
+        return unquote(request.target) if "%" in request.target else request.target
+
+    def stored(self, data: bytes) -> Stored:
+        return Stored(data, hashlib.md5(data).hexdigest(), self._clock(), {})
 
     def _dispatch(self, request: Request) -> Reply:
         path, _, query = request.target.partition("?")
@@ -167,7 +160,7 @@ class Api:
         after = asked.get("start-after" if second else "marker", "")
         if second and "continuation-token" in asked:
             try:
-                after = base64.urlsafe_b64decode(asked["continuation-token"]).decode()
+                after = self._behaviour.behind(asked["continuation-token"])
             except ValueError:
                 raise Refused(400, "InvalidArgument", "The continuation token is incorrect") from None
         try:
@@ -189,16 +182,17 @@ class Api:
             if "start-after" in asked:
                 head += f"<StartAfter>{encode(asked['start-after'])}</StartAfter>"
             if page.last is not None:
-                token = base64.urlsafe_b64encode(page.last.encode()).decode()
+                token = _text(self._behaviour.page_token(page.last))
                 head += f"<NextContinuationToken>{token}</NextContinuationToken>"
         else:
             head += f"<Marker>{encode(after)}</Marker>"
             if page.last is not None:
                 head += f"<NextMarker>{encode(page.last)}</NextMarker>"
+        form = self._behaviour.tags["listed"]
         contents = "".join(
             [
                 f"<Contents><Key>{encode(key)}</Key><LastModified>{each.modified}</LastModified>"
-                f"<ETag>&quot;{each.tag}&quot;</ETag><Size>{len(each.data)}</Size>"
+                f"{_tag_element(each.tag, form)}<Size>{len(each.data)}</Size>"
                 "<StorageClass>STANDARD</StorageClass></Contents>"
                 for key, each in page.objects
             ]
@@ -248,7 +242,7 @@ class Api:
             # As with a key of the customer's: 32 hex digits, and others for the same bytes again.
             md5.update(b"%d" % self._written)
         tag = md5.hexdigest()
-        answer = {"ETag": f'"{tag}"'} | kept
+        answer = self._behaviour.tag_header(tag) | kept
         for name in _KEPT:
             if name in headers:
                 kept[name] = headers[name]
@@ -273,7 +267,7 @@ class Api:
         if match is not None:
             if found is None:
                 raise Refused(404, "NoSuchKey", "The specified key does not exist.")
-            if match.strip('"') not in ("*", found.tag):
+            if not self._behaviour.same_tag(match, found.tag):
                 raise Refused(412, "PreconditionFailed", message, Condition="If-Match")
 
     def _get(self, request: Request, bucket: Bucket, key: str) -> Reply:
@@ -282,12 +276,12 @@ class Api:
             raise Refused(404, "NoSuchKey", "The specified key does not exist.", Key=key)
         headers, data = request.headers, found.data
         operation = "GetObject" if request.method == "GET" else "HeadObject"
-        answer = {"ETag": f'"{found.tag}"', "Last-Modified": _http_date(found.modified)}
+        answer = self._behaviour.tag_header(found.tag) | {"Last-Modified": _http_date(found.modified)}
         answer |= {"Accept-Ranges": "bytes"} | found.kept
-        if (match := headers.get("if-match")) and match.strip('"') not in ("*", found.tag):
+        if (match := headers.get("if-match")) and not self._behaviour.same_tag(match, found.tag):
             message = "At least one of the pre-conditions you specified did not hold"
             raise Refused(412, "PreconditionFailed", message, Condition="If-Match")
-        if (none := headers.get("if-none-match")) and none.strip('"') in ("*", found.tag):
+        if (none := headers.get("if-none-match")) and self._behaviour.same_tag(none, found.tag):
             return Reply(304, answer, operation=operation)
         status = 200
         if span := re.fullmatch(r"bytes=(\d*)-(\d*)", headers.get("range", "")):
@@ -323,6 +317,11 @@ def error_reply(refused: Refused, request: Request) -> Reply:
 
 def _xml(body: str, operation: str) -> Reply:
     return Reply(200, {"Content-Type": "application/xml"}, (_XML + body).encode(), operation)
+
+
+def _tag_element(tag: str, form: str) -> str:
+    shown = tag_as(tag, form)
+    return f"<ETag>{_text(shown)}</ETag>" if shown else ""
 
 
 def _text(value: str) -> str:

@@ -1,4 +1,4 @@
-"""One HTTP connection of the S3 server of the tests: as little as possible between socket and store.
+"""One HTTP connection of a server in memory: as little as possible between socket and store.
 
 A raw asyncio protocol fed by httptools. Answers leave in the order of the requests, also when they
 are delayed; a delay holds up its own connection and nothing else.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 import traceback
 from collections import deque
@@ -15,11 +16,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, cast
-from urllib.parse import unquote
 
 import httptools
 
-from servers.s3_api import Api, Refused, Reply, Request, error_reply
+from servers.messages import Dialect, Reply, Request
 from servers.s3_rules import Behaviour, Fault
 
 CONTROL = "/_control"
@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
     """Parses requests, and answers them one after the other."""
 
     def __init__(
-        self, api: Api, behaviour: Behaviour, control: Callable[[dict[str, Any]], Any], clock: Clock
+        self, api: Dialect, behaviour: Behaviour, control: Callable[[dict[str, Any]], Any], clock: Clock
     ) -> None:
         self._api = api
         self._behaviour = behaviour
@@ -126,13 +126,13 @@ class Connection(asyncio.Protocol):
             self._write(self._steer(request), "GET", keep)
             return
         behaviour, now = self._behaviour, self._loop.time()
-        key = unquote(request.target) if "%" in request.target else request.target
+        key = self._api.key(request)
         if behaviour.cap is not None and behaviour.cap.refuses(request.method, now, behaviour.under_way):
             wait = behaviour.cap.retry_after
             headers = {} if wait is None else {"Retry-After": f"{wait:g}"}
-            reply = error_reply(Refused(503, "SlowDown", "Please reduce your request rate."), request)
+            reply = self._api.refusal(request, *self._api.busy, "Please reduce your request rate.")
             reply.headers |= headers
-            behaviour.note(now, request.method, "SlowDown", key, 503, False)
+            behaviour.note(now, request.method, "SlowDown", key, reply.status, False)
             self._write(reply, request.method, keep)
             return
         fault = behaviour.take(request.method, key, request.headers) if behaviour.faults else None
@@ -160,6 +160,10 @@ class Connection(asyncio.Protocol):
             reply = self._api.answer(request, ignore=fault.having if fault and action == "ignore" else "")
             if action == "flip" and request.method != "PUT":
                 reply.body = _flipped(reply.body)
+            elif fault is not None and action == "replace":
+                reply = self._refusal(fault, request)
+            elif fault is not None and action == "edit":
+                _edit(reply, fault)
         done = action not in ("status", "drop")
         status = 0 if action == "drop" else reply.status
         self._behaviour.note(self._loop.time(), request.method, reply.operation, key, status, done)
@@ -198,9 +202,11 @@ class Connection(asyncio.Protocol):
 
     def _refusal(self, fault: Fault, request: Request) -> Reply:
         code = fault.code or ("" if fault.body else "InternalError" if fault.status == 500 else "")
-        reply = error_reply(Refused(fault.status, code, "as the test wants it"), request)
-        if not code:
-            reply.body = fault.body if request.method != "HEAD" else b""
+        if code:
+            reply = self._api.refusal(request, fault.status, code, fault.message)
+        else:
+            body = fault.body.replace(b"@@", b"%d" % fault.used)
+            reply = Reply(fault.status, {}, body if request.method != "HEAD" else b"")
         reply.headers |= fault.headers
         if fault.retry_after is not None:
             reply.headers["Retry-After"] = f"{fault.retry_after:g}"
@@ -226,8 +232,19 @@ class Connection(asyncio.Protocol):
             lines.append(f"Content-Length: {len(reply.body) if reply.length is None else reply.length}")
         if not keep:
             lines.append("Connection: close")
-        lines.append(f"Date: {self._clock.date()}\r\nServer: metaferry-tests\r\nx-amz-request-id: 0\r\n\r\n")
+        lines += [f"{name}: {value}" for name, value in self._api.common.items()]
+        lines.append(f"Date: {self._clock.date()}\r\n\r\n")
         return "\r\n".join(lines).encode("latin-1")
+
+
+def _edit(reply: Reply, fault: Fault) -> None:
+    """Changes an answer as the fault says."""
+    put = fault.put.replace("@@", str(fault.used))
+    lines = [f"{name}: {value}" for name, value in reply.headers.items()]
+    edited = [re.sub(fault.find, put, line, count=fault.often) for line in lines]
+    reply.headers = dict(line.split(": ", 1) for line in edited if line)
+    pattern = re.compile(fault.find.encode(), re.DOTALL)
+    reply.body = pattern.sub(put.encode(), reply.body, count=fault.often)
 
 
 def _flipped(data: bytes) -> bytes:

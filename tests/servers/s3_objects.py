@@ -1,4 +1,4 @@
-"""What the S3 server of the tests keeps: buckets in memory, and their keys in byte order.
+"""What the servers in memory keep: buckets in memory, and their keys in byte order.
 
 Python compares text by code points, and that is the order of the bytes of UTF-8, so keys are `str`.
 New keys wait aside until somebody lists; then they are merged in one go, so that writing 500,000
@@ -64,6 +64,13 @@ class Bucket:
             self._new.remove(key)
         else:
             self._gone.add(key)
+
+    def copy(self) -> Bucket:
+        """The same objects in a bucket of its own."""
+        other = Bucket()
+        for key, stored in self._objects.items():
+            other.put(key, stored)
+        return other
 
     def empty(self, prefix: str) -> int:
         """Deletes everything below `prefix`; answers how many objects that were."""

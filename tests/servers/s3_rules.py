@@ -1,4 +1,4 @@
-"""How the S3 server of the tests is spoiled, slowed down and counted.
+"""How the servers in memory are spoiled, slowed down and counted.
 
 The rules speak as those of `servers/proxy.py` do, with some more actions; they are applied inside
 the server, so nothing stands between it and a client that has to be fast.
@@ -6,24 +6,32 @@ the server, so nothing stands between it and a client that has to be fast.
 
 from __future__ import annotations
 
+import base64
 import random
 import re
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+#: What page tokens hold where they are odd: all that has to be quoted in a query, in XML or in JSON.
+_ODD: Final = '+/=&% ;#?<"é>'
 
 
 @dataclass(slots=True)
 class Fault:
     """Spoils the next `times` requests whose method and decoded path match, each with `chance`.
 
-    `status`: answered without doing it, as the S3 error `code` when there is one. `drop`: the
-    connection closed without doing it. `lose`: done, and the connection closed instead of an
-    answer. `wait`: done after `seconds`. `truncate`: half of the answer's body, then the connection
-    closed. `slow`: the answer's body in pieces over `seconds`. `flip`: a bit turned, of what arrives
-    for a PUT, of the answer's body for all else. `ignore`: done as if the header `having` had not
-    been sent.
+    `status`: answered without doing it, as the error `code` of the store when there is one, else
+    with `body`. `drop`: the connection closed without doing it. `lose`: done, and the connection
+    closed instead of an answer. `replace`: done, and answered as for `status`. `edit`: done, and in
+    each header line and in the body of the answer whatever matches the pattern `find` becomes
+    `put`, with its groups, `often` times (0: always); a line that is then empty is left out.
+    `wait`: done after `seconds`. `truncate`: half of the answer's body, then the connection closed.
+    `slow`: the answer's body in pieces over `seconds`. `flip`: a bit turned, of what arrives for a
+    PUT, of the answer's body for all else. `ignore`: done as if the header `having` had not been
+    sent. `@@` in `body` and `put` stands for the number of uses so far. With `once_each` the same
+    method and path is spoiled only once.
     """
 
     action: str
@@ -40,6 +48,11 @@ class Fault:
     retry_after: float | None = None
     chance: float = 1.0
     seed: int = 0
+    message: str = "as the test wants it"
+    find: str = ""
+    put: str = ""
+    often: int = 0
+    once_each: bool = False
 
 
 class ActiveFault:
@@ -51,6 +64,7 @@ class ActiveFault:
         self._key = re.compile(fault.key)
         self._having = fault.having.lower()
         self._dice = random.Random(fault.seed)
+        self._seen: set[tuple[str, str]] = set()
 
     def takes(self, method: str, key: str, headers: Mapping[str, str]) -> bool:
         fault = self.fault
@@ -60,6 +74,11 @@ class ActiveFault:
             return False
         if fault.chance < 1.0 and self._dice.random() >= fault.chance:
             return False
+        if fault.once_each:
+            name = (method, key.partition("?")[0])
+            if name in self._seen:
+                return False
+            self._seen.add(name)
         fault.used += 1
         return True
 
@@ -95,6 +114,9 @@ class Behaviour:
         self.latency = 0.0  # seconds added to each answer
         self.kms = False  # tags that look like an MD5 and are none
         self.conditions = "honour"  # of writes; or "ignore", or "refuse"
+        self.tags = {"listed": "plain", "answered": "plain"}  # see `tag_as`
+        self.odd_pages = False  # page tokens full of special characters
+        self.anonymous = True  # whether requests without an access token of this server are taken
         self.keep_log = True
         self.cap: Cap | None = None
         self.expired: set[str] = set()
@@ -107,7 +129,7 @@ class Behaviour:
         self.most_under_way = 0
 
     def set(self, **settings: Any) -> None:
-        """Sets what is named: latency_ms, kms, conditions, log, cap."""
+        """Sets what is named: latency_ms, kms, conditions, tags, odd_pages, anonymous, log, cap."""
         for name, value in settings.items():
             match name:
                 case "latency_ms":
@@ -116,6 +138,12 @@ class Behaviour:
                     self.kms = bool(value)
                 case "conditions" if value in ("honour", "ignore", "refuse"):
                     self.conditions = value
+                case "tags" if set(value) <= set(self.tags):
+                    self.tags = {"listed": "plain", "answered": "plain"} | value
+                case "odd_pages":
+                    self.odd_pages = bool(value)
+                case "anonymous":
+                    self.anonymous = bool(value)
                 case "log":
                     self.keep_log = bool(value)
                 case "cap":
@@ -142,6 +170,28 @@ class Behaviour:
                 return active.fault
         return None
 
+    # -- tags and tokens as they are shown
+
+    def tag_header(self, tag: str) -> dict[str, str]:
+        shown = tag_as(tag, self.tags["answered"])
+        return {"ETag": shown} if shown else {}
+
+    def same_tag(self, given: str, tag: str) -> bool:
+        """Whether the tag of a condition is this one. In capitals only where the store writes them so."""
+        bare = given.strip('"')
+        return bare in ("*", tag) or ("upper" in self.tags.values() and bare.lower() == tag)
+
+    def page_token(self, last: str) -> str:
+        """Of the page that begins behind `last`."""
+        token = base64.urlsafe_b64encode(last.encode()).decode()
+        return token + _ODD if self.odd_pages else token
+
+    def behind(self, token: str) -> str:
+        """Where a page begins; ValueError for what is no token of this server."""
+        if self.odd_pages and not token.endswith(_ODD):
+            raise ValueError("no page token")
+        return base64.urlsafe_b64decode(token.removesuffix(_ODD)).decode()
+
     def note(self, now: float, method: str, operation: str, key: str, status: int, done: bool) -> None:
         self.counts[operation] += 1
         self.statuses[status] += 1
@@ -158,6 +208,22 @@ class Behaviour:
             "most_under_way": self.most_under_way,
             "used": [active.fault.used for active in self.faults],
         }
+
+
+def tag_as(tag: str, form: str) -> str:
+    """A tag in quotes (plain), in capitals (upper), weak, without its quotes (bare), or not at all (none)."""
+    match form:
+        case "plain":
+            return f'"{tag}"'
+        case "upper":
+            return f'"{tag.upper()}"'
+        case "weak":
+            return f'W/"{tag}"'
+        case "bare":
+            return tag
+        case "none":
+            return ""
+    raise ValueError(f"no form of tags: {form}")
 
 
 def _cap(
