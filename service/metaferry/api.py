@@ -7,7 +7,6 @@ synchronous and work inside a running event loop, whose thread they then occupy.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -16,6 +15,7 @@ from metaferry.errors import UsageError
 from metaferry.job import Job
 from metaferry.jobparts import Location
 from metaferry.progress import Progress, Stop
+from metaferry.storage.disk_names import absolute
 
 if TYPE_CHECKING:
     from metaferry.media.frames.model import FrameCount, Level
@@ -205,7 +205,7 @@ def _count_frames(
 def _folder(folder: str | PathLike[str]) -> str:
     """A folder as everybody sees it: a relative path is one of this process."""
     given = fspath(folder)
-    return given if "://" in given or "::" in given else os.path.abspath(given)
+    return given if "://" in given or "::" in given else absolute(given)
 
 
 def _job(job: AnyJob) -> Job:

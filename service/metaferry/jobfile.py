@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from metaferry.errors import JobError
 from metaferry.jobyaml import Fault, Key, Tree, read_yaml
+from metaferry.storage.disk_names import absolute, from_disk, to_disk
 
 if TYPE_CHECKING:
     from metaferry.job import Job
@@ -35,7 +36,8 @@ def load_job(kind: type[J], path: str | PathLike[str], overrides: Sequence[str] 
     """`Job.load`: reads the file and checks it."""
     name = os.fspath(path)
     try:
-        text = Path(path).read_bytes().decode()
+        with open(to_disk(from_disk(name)), "rb") as file:
+            text = file.read().decode()
     except FileNotFoundError:
         raise JobError(
             "there is no such job file", place=name, advice="`metaferry init` writes one to begin with"
@@ -47,7 +49,7 @@ def load_job(kind: type[J], path: str | PathLike[str], overrides: Sequence[str] 
     except OSError as error:
         raise JobError(f"cannot be read: {error.strerror}", place=name) from None
     tree = read_yaml(text)
-    base = Path(path).absolute().parent
+    base = Path(absolute(path)).parent
     return _job(kind, tree, name, base, overrides)
 
 
@@ -55,7 +57,7 @@ def job_of(
     kind: type[J], mapping: Mapping[str, Any], *, base: str | PathLike[str], overrides: Sequence[str] = ()
 ) -> J:
     """`Job.from_mapping`: the same checks on values that are there already."""
-    return _job(kind, Tree(_plain(mapping)), "", Path(base).absolute(), overrides)
+    return _job(kind, Tree(_plain(mapping)), "", Path(absolute(base)), overrides)
 
 
 def storage_of(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:

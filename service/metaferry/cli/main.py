@@ -6,7 +6,9 @@ one message and an exit code, and nothing heavy is imported to show a help text.
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -14,6 +16,7 @@ import typer
 
 from metaferry.cli import commands
 from metaferry.cli.failures import close_quietly, report_failure
+from metaferry.storage.disk_names import python_agrees
 
 EXIT_CODES = """\
 Exit codes: 0 done; 1 failed; 2 usage or job file; 3 done, but rows were rejected or documents
@@ -64,6 +67,8 @@ def _top(
 
 def main() -> NoReturn:
     """Runs the command of `sys.argv` and exits the process with its code."""
+    if not python_agrees():
+        _start_in_utf8_mode()
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding cannot show must not end the run.
         reconfigure = getattr(stream, "reconfigure", None)
@@ -80,3 +85,15 @@ def main() -> NoReturn:
         code = report_failure(error, sys.argv[1:])
     close_quietly()
     sys.exit(code)
+
+
+def _start_in_utf8_mode() -> None:
+    """Starts the same command in the place of this process, with names and text as UTF-8 in all of Python.
+
+    The locale would decode the names of the command line, and those that libraries open, in another way
+    than tables and job files. Where it cannot be done the command goes on: the files of a datasource are
+    named by bytes in any case.
+    """
+    os.environ["PYTHONUTF8"] = "1"  # for the processes that a run starts
+    with contextlib.suppress(OSError):
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])

@@ -24,6 +24,7 @@ from metaferry.errors import MetaferryError, ScratchFull, UsageError
 from metaferry.findings import Code
 from metaferry.planning.formats import FINDING_COLUMNS, REJECT_COLUMNS, ddl
 from metaferry.planning.sql import quote_ident, quote_text
+from metaferry.storage.disk_names import python_agrees
 
 #: Rows gathered before they are handed to DuckDB: an insert costs about as much for 50,000 as for one.
 BATCH_ROWS = 50_000
@@ -148,6 +149,13 @@ def open_database(*, memory_limit: str, scratch: str | None) -> Iterator[Databas
 
     Whatever the block does there, a disk that is full is `ScratchFull`.
     """
+    parent = scratch or tempfile.gettempdir()
+    if not parent.isascii() and not python_agrees():
+        # The engine reads this path as UTF-8, and Python by the locale.
+        raise UsageError(
+            "scratch: the locale is not a UTF-8 one, and the path of the scratch folder is not ASCII",
+            advice="set PYTHONUTF8=1, or name a folder in the job file: scratch: /tmp",
+        )
     try:
         folder = Path(tempfile.mkdtemp(prefix="metaferry-", dir=scratch))
     except OSError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -14,6 +13,7 @@ from metaferry.job import Job
 from metaferry.jobparts import Location
 from metaferry.runs.surroundings import Surroundings
 from metaferry.storage.contract import Storage
+from metaferry.storage.disk_names import to_disk
 from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
 
@@ -61,7 +61,7 @@ class Storages:
     def writable(self, location: Location) -> Storage:
         """The same for a folder of ours, which is made where a file system needs that."""
         if location.scheme == "file":
-            Path(location.url.removeprefix("file://")).mkdir(parents=True, exist_ok=True)
+            os.makedirs(to_disk(location.url.removeprefix("file://")), exist_ok=True)
         return self.at(location)
 
     def of(self, url: str, options: Mapping[str, Any]) -> Storage:

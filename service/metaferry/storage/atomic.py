@@ -35,12 +35,12 @@ def temporary_name() -> str:
     return f".metaferry-{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.tmp"
 
 
-def is_stale(path: str, modified: float, now: float) -> bool:
+def is_stale(path: bytes, modified: float, now: float) -> bool:
     """Whether the process that made it is gone; where that cannot be asked, whether it is old.
 
     A wrong guess costs that process one retry: its rename fails, and it writes again.
     """
-    match = TEMPORARY.match(os.path.basename(path))
+    match = TEMPORARY.match(os.path.basename(path).decode(errors="replace"))
     if match is None:
         return False
     if match[1] == _machine():
@@ -70,7 +70,7 @@ def write_synced(descriptor: int, data: bytes) -> os.stat_result:
 
 
 @contextlib.contextmanager
-def lasting_names(folder: str) -> Iterator[int]:
+def lasting_names(folder: bytes) -> Iterator[int]:
     """Makes it last what the block does to the names of this folder, whose descriptor it gets."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -114,10 +114,10 @@ def _try_lock(folder: int) -> bool:
     return True
 
 
-def make_folders(root: str, folder: str) -> None:
+def make_folders(root: bytes, folder: bytes) -> None:
     """Makes what is missing between `root` (which exists) and `folder`, and makes it last."""
     parent = root
-    for segment in os.path.relpath(folder, root).split(os.sep):
+    for segment in os.path.relpath(folder, root).split(b"/"):
         child = os.path.join(parent, segment)
         with contextlib.suppress(FileExistsError), lasting_names(parent):
             os.mkdir(child)

@@ -23,14 +23,13 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from os import PathLike
 from typing import Any, TypeVar
 
 from metaferry.errors import Changed, Conflict, Corrupt, NotFound, StorageError, Unavailable, Unsupported
 from metaferry.storage.atomic import (
-    TEMPORARY,
     is_stale,
     lasting_names,
     locked,
@@ -38,15 +37,14 @@ from metaferry.storage.atomic import (
     temporary_name,
     write_synced,
 )
-from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
+from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Page, Precondition, Stamp, Traits
+from metaferry.storage.disk_names import from_disk, to_disk
+from metaferry.storage.local_walk import Walk, token_of
 from metaferry.storage.paging import Cursor, next_page
 from metaferry.storage.translate import Failure, Operation, errno_failure, storage_error
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-#: A folder of a walk: its key, the names to come, and the folders it is in (to stop at loops).
-_Level = tuple[str, Iterator[str], tuple[tuple[int, int] | None, ...]]
 
 
 class LocalAdapter:
@@ -58,7 +56,7 @@ class LocalAdapter:
 
     def __init__(
         self,
-        root: str | Path,
+        root: str | PathLike[str],
         *,
         url: str | None = None,
         threads: int = 16,
@@ -66,13 +64,13 @@ class LocalAdapter:
         clock: Callable[[], float] | None = None,
     ) -> None:
         # Not Path.resolve: a datasource reached through a link keeps the name the user gave it.
-        self._root = os.path.abspath(os.fspath(root))
-        self._url = url if url is not None else self._root
+        self._root = os.path.abspath(to_disk(os.fspath(root)))
+        self._url = url if url is not None else from_disk(self._root)
         self._threads = max(1, min(threads, 64))
         self._page_size = page_size if page_size is not None else 1000
         self._clock = clock if clock is not None else _time_of_day
         self._pool: ThreadPoolExecutor | None = None
-        self._left_behind: set[str] = set()
+        self._walk = Walk(self._root, self._url)
         self._traits = Traits(listing_md5=False, conditional=True)
 
     def __repr__(self) -> str:
@@ -127,90 +125,23 @@ class LocalAdapter:
             raise
         except OSError as error:
             raise self._error(errno_failure(error), operation, path) from None
-        except ValueError:  # a NUL in the name, which no file system holds
+        except ValueError:  # a NUL or a surrogate in the name, which no file system holds as UTF-8
             raise self._error(Failure(code="EINVAL", kind=Unsupported), operation, path) from None
 
     def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
         return storage_error(failure, store="local", url=self._url, operation=operation, path=path)
 
-    def _file(self, path: str, operation: Operation) -> str:
+    def _file(self, path: str, operation: Operation) -> bytes:
         """The file of a key. Segments that the system would resolve are refused: they name others."""
         segments = path.split("/")
         if not path or any(segment in ("", ".", "..") for segment in segments):
             raise self._error(Failure(code="EINVAL", kind=Unsupported), operation, path)
-        return os.path.join(self._root, *segments)
+        return os.path.join(self._root, *(segment.encode() for segment in segments))
 
     def _list_page(self, prefix: str, cursor: Cursor) -> Page:
         if not os.path.isdir(self._root):
             raise self._error(Failure(code="ENOENT", kind=NotFound, bucket=True), "list", "")
-        return next_page(cursor, self._page_size, lambda after: self._walk(prefix, after or ""))
-
-    def _walk(self, prefix: str, after: str) -> Iterator[Entry]:
-        """Entries in byte order of the whole key, which is code point order of the text."""
-        folder, _, start = prefix.rpartition("/")
-        if any(segment in ("", ".", "..") for segment in folder.split("/") if folder):
-            return
-        top = os.path.join(self._root, folder)
-        if not os.path.isdir(top):
-            return
-        base = folder + "/" if folder else ""
-        stack: list[_Level] = [(base, self._names(top, start), (_identity(top),))]
-        while stack:
-            base, names, parents = stack[-1]
-            name = next(names, None)
-            if name is None:
-                stack.pop()
-                continue
-            key = base + name
-            if name.endswith("/"):
-                # Everything below is smaller than `after`, unless `after` itself is below.
-                if key <= after and not after.startswith(key):
-                    continue
-                below = os.path.join(self._root, key[:-1])
-                identity = _identity(below)
-                if identity is not None and identity not in parents:
-                    stack.append((key, self._names(below, ""), (*parents, identity)))
-            elif key > after:
-                entry = self._entry(key)
-                if entry is not None:
-                    yield entry
-
-    def _names(self, folder: str, start: str) -> Iterator[str]:
-        """The names of one folder that begin with `start`; a folder's name ends with a slash."""
-        names: list[str] = []
-        left_out = 0
-        try:
-            with os.scandir(folder) as found:
-                for item in found:
-                    if TEMPORARY.match(item.name):
-                        self._left_behind.add(item.path)
-                        continue
-                    if not _is_utf8(item.name):
-                        left_out += 1
-                        continue
-                    name = item.name + "/" if _is_folder(item) else item.name
-                    if name.startswith(start):
-                        names.append(name)
-        except FileNotFoundError:  # deleted since its parent was read: it is not there
-            return iter(())
-        if left_out:
-            at = os.path.relpath(folder, self._root)
-            log.warning("%s: left out in %r: names that are not UTF-8, %d of them", self._url, at, left_out)
-        names.sort()
-        return iter(names)
-
-    def _entry(self, key: str) -> Entry | None:
-        try:
-            status = os.stat(os.path.join(self._root, key))
-        except FileNotFoundError:  # deleted since, or a link to nothing
-            return None
-        except OSError as error:
-            if error.errno == errno.ELOOP:  # a link to itself
-                return None
-            raise
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        return Entry(key, status.st_size, _token(status), None, status.st_mtime_ns / 1e9)
+        return next_page(cursor, self._page_size, lambda after: self._walk.entries(prefix, after or ""))
 
     def _read(self, path: str, start: int, end: int | None, version: str | None) -> Blob:
         descriptor = self._open(path)
@@ -218,7 +149,7 @@ class LocalAdapter:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise self._error(Failure(code="ENOENT", kind=NotFound), "read", path)
-            token = _token(status)
+            token = token_of(status)
             if version is not None and version != token:
                 raise self._error(Failure(kind=Changed), "read", path)
             stop = status.st_size if end is None else min(end, status.st_size)
@@ -231,7 +162,7 @@ class LocalAdapter:
                 parts.append(part)
                 at += len(part)
             # A rename leaves this file alone; a program that writes in place does not.
-            if at < stop or _token(os.fstat(descriptor)) != token:
+            if at < stop or token_of(os.fstat(descriptor)) != token:
                 raise self._error(Failure(kind=Changed if version is not None else Corrupt), "read", path)
             return Blob(b"".join(parts), token, status.st_size)
         finally:
@@ -252,9 +183,9 @@ class LocalAdapter:
         target = self._file(path, "put")
         folder = os.path.dirname(target)
         self._remove_left_behind()
-        temporary = os.path.join(folder, temporary_name())
+        temporary = os.path.join(folder, temporary_name().encode())
         try:
-            token = _token(write_synced(self._create(temporary, folder), data))
+            token = token_of(write_synced(self._create(temporary, folder), data))
             with lasting_names(folder) as names:
                 if only_if is not ABSENT or not _linked(temporary, target):
                     with locked(names):
@@ -267,7 +198,7 @@ class LocalAdapter:
                 os.unlink(temporary)
         return Stamp(token, hashlib.md5(data, usedforsecurity=False).hexdigest())
 
-    def _create(self, temporary: str, folder: str) -> int:
+    def _create(self, temporary: bytes, folder: bytes) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             return os.open(temporary, flags, 0o666)
@@ -277,16 +208,16 @@ class LocalAdapter:
             make_folders(self._root, folder)
             return os.open(temporary, flags, 0o666)
 
-    def _place(self, temporary: str, target: str, path: str, only_if: Precondition) -> None:
+    def _place(self, temporary: bytes, target: bytes, path: str, only_if: Precondition) -> None:
         if only_if is ABSENT and os.path.lexists(target):
             raise FileExistsError
         if isinstance(only_if, str):
             self._expect(target, path, only_if, "put")
         os.replace(temporary, target)
 
-    def _expect(self, target: str, path: str, token: str, operation: Operation) -> None:
+    def _expect(self, target: bytes, path: str, token: str, operation: Operation) -> None:
         try:
-            found = _token(os.stat(target))
+            found = token_of(os.stat(target))
         except FileNotFoundError:
             if operation == "delete":
                 raise
@@ -308,9 +239,9 @@ class LocalAdapter:
 
     def _remove_left_behind(self) -> None:
         removed = 0
-        while self._left_behind:
+        while self._walk.left_behind:
             try:
-                name = self._left_behind.pop()
+                name = self._walk.left_behind.pop()
             except KeyError:  # another thread was faster
                 break
             with contextlib.suppress(FileNotFoundError):
@@ -321,7 +252,7 @@ class LocalAdapter:
             log.info("%s: removed %d temporary files that an earlier run left behind", self._url, removed)
 
 
-def _linked(temporary: str, target: str) -> bool:
+def _linked(temporary: bytes, target: bytes) -> bool:
     """Creates `target` for once and all, needing no lock; False where there are no hard links.
 
     FileExistsError when something has the name. (FAT and some network mounts know no links.)
@@ -337,32 +268,3 @@ def _linked(temporary: str, target: str) -> bool:
 
 def _time_of_day() -> float:
     return time.time()  # noqa: TID251 - the default of an injected clock
-
-
-def _token(status: os.stat_result) -> str:
-    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
-
-
-def _identity(folder: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(folder)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _is_folder(item: os.DirEntry[str]) -> bool:
-    try:
-        return item.is_dir()
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # a link to itself is neither
-            return False
-        raise
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

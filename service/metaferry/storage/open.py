@@ -147,10 +147,12 @@ def _refuse_obstore(shown: str, transport: Transport) -> None:
 def _local_path(scheme: str, rest: str) -> str:
     import os
 
+    from metaferry.storage.disk_names import to_disk
+
     if not scheme:
         return os.path.expanduser(rest)
     path = rest.removeprefix("localhost") if rest.startswith("localhost/") else rest
-    return unquote(path) if "%" in path and not os.path.exists(path) else path
+    return unquote(path) if "%" in path and not os.path.exists(to_disk(path)) else path
 
 
 def _no_options(scheme: str, options: Mapping[str, Any]) -> None:

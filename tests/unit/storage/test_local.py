@@ -240,8 +240,8 @@ def test_a_listing_that_cannot_go_on_says_so(tmp_path: Path, monkeypatch: pytest
         (tmp_path / name / "x").write_bytes(b"")
     scandir = os.scandir
 
-    def broken(path: str) -> Any:
-        if str(path).endswith("/b"):
+    def broken(path: bytes) -> Any:
+        if path.endswith(b"/b"):
             monkeypatch.setattr(os, "scandir", scandir)
             raise PermissionError(13, "denied", path)
         return scandir(path)
@@ -382,4 +382,4 @@ def test_only_these_names_are_temporary() -> None:
     assert atomic.TEMPORARY.match(atomic.temporary_name())
     for name in (".metaferry", ".metaferry-x.tmp", "a.tmp", atomic.temporary_name() + "x", "x.json"):
         assert not atomic.TEMPORARY.match(name)
-        assert not atomic.is_stale(f"/x/{name}", 0.0, 1e12)
+        assert not atomic.is_stale(f"/x/{name}".encode(), 0.0, 1e12)

@@ -1,0 +1,37 @@
+"""Names on disk are bytes. Here they become text, and text becomes them: as UTF-8, whatever the locale.
+
+Python decodes names by the locale, so that under ISO-8859-1 the file `Brücke.png` would be another
+one than the `Brücke.png` of a table, and its document an orphan. Every path of a datasource, and
+every path that a job file gives, goes through here instead. Bytes that are no UTF-8 become lone
+surrogates, and those become the bytes again. Pure functions.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from os import PathLike
+
+
+def to_disk(path: str) -> bytes:
+    """The bytes of a path given as text. ValueError where it holds a surrogate that stands for no byte."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def from_disk(path: str | bytes | PathLike[str]) -> str:
+    """The text of a path as Python has it: bytes, or what it decoded by the locale."""
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError:  # it did not decode this one: it is text already
+        return os.fsdecode(path)
+    return name.decode("utf-8", "surrogateescape")
+
+
+def absolute(path: str | PathLike[str]) -> str:
+    """The text of a path as Python has it, seen from the working directory where it is relative."""
+    return from_disk(os.path.abspath(to_disk(from_disk(path))))
+
+
+def python_agrees() -> bool:
+    """Whether Python decodes names as is done here, so that these functions only change the type."""
+    return sys.getfilesystemencoding().lower() in ("utf-8", "utf8")
