@@ -26,8 +26,14 @@ def split_path(path: str) -> tuple[str, ...]:
         if match is None:
             raise ValueError(f"{path!r} is not a path like weather.temperature or myArray[0].field")
         steps.append(match.group(1))
-        steps.extend(_POSITION.findall(match.group(2)))
+        # `[00]` is `[0]`: one place has one spelling here. Not int(): thousands of digits are too many.
+        steps.extend(f"[{digits.lstrip('0') or '0'}]" for digits in _POSITION.findall(match.group(2)))
     return tuple(steps)
+
+
+def join_path(steps: Iterable[str]) -> str:
+    """The inverse of :func:`split_path`."""
+    return "".join(step if step.startswith("[") else f".{step}" for step in steps).removeprefix(".")
 
 
 def column_is_ambiguous(name: str) -> bool:
@@ -53,4 +59,4 @@ def one_starts_the_other(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 
 _PART: Final = re.compile(r"([^\[\]]+)((?:\[[0-9]+\])*)", re.DOTALL)
-_POSITION: Final = re.compile(r"\[[0-9]+\]")
+_POSITION: Final = re.compile(r"\[([0-9]+)\]")

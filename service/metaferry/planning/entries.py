@@ -6,17 +6,17 @@ looks at the loaded tables and at the schema.json in place and asks those rules.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from metaferry.errors import JobError
-from metaferry.findings import Code
 from metaferry.job import Job
 from metaferry.jobparts import Infer, SchemaEntry
 from metaferry.lightly import schema as rules
 from metaferry.lightly.schema import Entry, Observed, ValueType
 from metaferry.planning import sql
 from metaferry.planning.database import Database
+from metaferry.planning.uncovered import report_uncovered
 from metaferry.tables.model import Loaded
 
 KeyPath = tuple[str, ...]
@@ -34,6 +34,31 @@ class Entries:
         """The type that the entry of a key path demands; None where no entry has that path."""
         dotted = ".".join(path)
         return next((entry.type for entry in self.entries if entry.path == dotted), None)
+
+    def below(self, path: KeyPath) -> dict[KeyPath, ValueType]:
+        """The types of the entries that point into the value of a key path, by the steps below it."""
+        return {
+            steps[len(path) :]: entry.type
+            for entry, steps in self._split(path[0])
+            if len(steps) > len(path) and steps[: len(path)] == path
+        }
+
+    def above(self, path: KeyPath) -> Entry | None:
+        """The entry that reads what a key path is only a part of, if any."""
+        return next(
+            (
+                entry
+                for entry, steps in self._split(path[0])
+                if len(steps) < len(path) and path[: len(steps)] == steps
+            ),
+            None,
+        )
+
+    def _split(self, first: str) -> Iterator[tuple[Entry, KeyPath]]:
+        """The entries whose paths begin with that step (and, at most, some that do not)."""
+        for entry in self.entries:
+            if entry.path.startswith(first):
+                yield entry, rules.split_path(entry.path)
 
 
 def resolve_entries(
@@ -53,13 +78,13 @@ def resolve_entries(
     if given is not None:
         known = {entry.path for entry in in_place or ()}
         added = tuple(entry.path for entry in given if entry.path not in known)
-        _report_uncovered(database, sources, given)
+        report_uncovered(database, sources, given)
         return Entries(given, added, changed=in_place is None or given != in_place)
     infer = job.schema_ if isinstance(job.schema_, Infer) else Infer()
     existing = in_place or ()
     observed = _observe(database, sources, infer, {entry.path for entry in existing})
     merged = rules.merge(existing, observed)
-    _report_uncovered(database, sources, merged.entries)
+    report_uncovered(database, sources, merged.entries)
     # An empty list is not written over nothing: a consumer without schema.json has no entries either.
     return Entries(merged.entries, merged.added, changed=not merged.unchanged)
 
@@ -115,28 +140,3 @@ def _observe(
                 inferred = ValueType.CATEGORICAL_INT
         types[".".join(path)] = inferred
     return types
-
-
-def _report_uncovered(database: Database, sources: Sequence[Loaded], entries: Sequence[Entry]) -> None:
-    """Keys that are written but that no entry reads: right by the format, worth knowing."""
-    covered = {entry.path for entry in entries}
-    inside = {entry.path.split("[", 1)[0] for entry in entries if "[" in entry.path}
-    missing: dict[str, str] = {}
-    for source in sources:
-        keys = [key for key in source.keys if ".".join(key.path) not in covered | inside]
-        if keys:
-            counts = ", ".join(f"count({sql.quote_ident(key.column)})" for key in keys)
-            filled = database.row(f"SELECT {counts} FROM {source.table}")
-            missing |= {
-                ".".join(key.path): source.label
-                for key, values in zip(keys, filled, strict=True)
-                if values  # a column without a value writes nothing
-            }
-    for path, label in sorted(missing.items()):
-        database.finding(
-            Code.SCHEMA_UNCOVERED,
-            "info",
-            f"{path} is written, but no schema entry shows it",
-            advice="add an entry to the schema if it should be shown; lists need one for each position",
-            source=label,
-        )

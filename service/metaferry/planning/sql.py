@@ -25,12 +25,14 @@ from metaferry.lightly.names import (
 )
 from metaferry.planning.sql_casts import Cast, cast_value
 from metaferry.planning.sql_json import json_value, not_finite, observed, storable
+from metaferry.planning.sql_nested import cast_within
 from metaferry.planning.sql_text import escape_json, members, quote_ident, quote_text
 
 __all__ = [
     "Cast",
     "body",
     "cast_value",
+    "cast_within",
     "clean_name",
     "document_path",
     "escape_json",

@@ -82,6 +82,11 @@ def json_value(expr: str, duckdb_type: str) -> str:
     return _json(expr, column_type(duckdb_type), 0)
 
 
+def json_of(expr: str, kind: ColumnType, *, element: bool = False) -> str:
+    """`json_value` of a type that is taken apart already; `element`: as it stands inside a list."""
+    return _json(expr, kind, 0, element=element)
+
+
 def storable(duckdb_type: str) -> bool:
     """Whether documents can hold values of a type. Not: BLOB, BIT, INTERVAL, JSON, UNION, VARIANT …
 
@@ -113,6 +118,16 @@ def observed(duckdb_type: str) -> Observed:
     if kind.id == "boolean":
         return Observed.BOOLEAN
     return Observed.STRING if kind.is_text or kind.id in WRITTEN_OUT else Observed.OTHER
+
+
+def field(expr: str, name: str) -> str:
+    """A field of a STRUCT."""
+    return f"struct_extract({expr}, {quote_text(name)})"
+
+
+def as_list(expr: str, kind: ColumnType) -> str:
+    """A LIST, or an ARRAY as one."""
+    return f"{expr}::{kind.part('child').text}[]" if kind.id == "array" else expr
 
 
 def written_out(expr: str, kind: ColumnType) -> str:
@@ -163,7 +178,7 @@ def _json(expr: str, kind: ColumnType, depth: int, *, element: bool = False) -> 
     if kind.id in ("list", "array"):
         item = f"x{depth}"
         inner = _json(item, kind.part("child"), depth + 1, element=True)
-        items = f"list_transform({_as_list(expr, kind)}, lambda {item}: coalesce({inner}, 'null'))"
+        items = f"list_transform({as_list(expr, kind)}, lambda {item}: coalesce({inner}, 'null'))"
         # coalesce: to DuckDB 1.4 the joined items of an empty list are NULL.
         return (
             f"CASE WHEN {expr} IS NOT NULL THEN '[' || coalesce(array_to_string({items}, ','), '') || ']' END"
@@ -171,7 +186,7 @@ def _json(expr: str, kind: ColumnType, depth: int, *, element: bool = False) -> 
     if kind.id == "struct":
         fields = sorted((name, child) for name, child in kind.fields)
         inner = members(
-            f"{quote_text(json_string(name) + ':')} || {_json(_field(expr, name), child, depth)}"
+            f"{quote_text(json_string(name) + ':')} || {_json(field(expr, name), child, depth)}"
             for name, child in fields
         )
     elif kind.id == "map" and kind.part("key").is_text:
@@ -197,10 +212,10 @@ def _not_finite(expr: str, kind: ColumnType, depth: int) -> str | None:
         return f"NOT {_in_calendar(expr, kind)}"
     if kind.id in ("list", "array"):
         inner = _not_finite(f"x{depth}", kind.part("child"), depth + 1)
-        items = _as_list(expr, kind)
+        items = as_list(expr, kind)
         return f"len(list_filter({items}, lambda x{depth}: {inner})) > 0" if inner else None
     if kind.id == "struct":
-        tests = [_not_finite(_field(expr, name), child, depth) for name, child in kind.fields]
+        tests = [_not_finite(field(expr, name), child, depth) for name, child in kind.fields]
         return "(" + " OR ".join(test for test in tests if test) + ")" if any(tests) else None
     if kind.id == "map":
         inner = _not_finite(f"x{depth}", kind.part("value"), depth + 1)
@@ -222,11 +237,3 @@ def _in_calendar(expr: str, kind: ColumnType) -> str:
 
 #: The years 1 to 9999 in microseconds since 1970.
 _YEARS_IN_US: Final = (-62_135_596_800_000_000, 253_402_300_799_999_999)
-
-
-def _field(expr: str, name: str) -> str:
-    return f"struct_extract({expr}, {quote_text(name)})"
-
-
-def _as_list(expr: str, kind: ColumnType) -> str:
-    return f"{expr}::{kind.part('child').text}[]" if kind.id == "array" else expr

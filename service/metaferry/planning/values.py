@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from metaferry.errors import JobError
 from metaferry.findings import Code
+from metaferry.lightly.key_paths import join_path
 from metaferry.lightly.schema import expected, overlapping
 from metaferry.planning import sql
 from metaferry.planning.database import Database
@@ -20,9 +21,11 @@ from metaferry.tables.model import KeyColumn, Loaded
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
-    key: KeyColumn
-    json: str  # SQL: canonical JSON text, or NULL
+class _Check:
+    """One thing that is asked of the values of a column. `path` is the entry's, or the column's key."""
+
+    path: str
+    value: str  # SQL: what is looked at
     misfit: str  # SQL: NULL, 'type', 'range' or 'not_finite'
     expected: str
 
@@ -31,6 +34,13 @@ class _Column:
         """SQL: whether the value rejects its row."""
         # Not `CASE … END IN (…)`: DuckDB 2.0.0 keeps rows whose CASE is NULL when it filters by that.
         return f"coalesce({self.misfit}, '') IN ('type', 'range')"
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    key: KeyColumn
+    json: str  # SQL: canonical JSON text, or NULL
+    checks: tuple[_Check, ...]
 
 
 def all_keys(sources: Sequence[Loaded]) -> list[KeyPath]:
@@ -74,56 +84,70 @@ def take_values(
 
 
 def _column(key: KeyColumn, entries: Entries) -> _Column:
-    name = "s." + sql.quote_ident(key.column)
+    name, dotted = "s." + sql.quote_ident(key.column), ".".join(key.path)
     value_type = entries.type_of(key.path)
-    if value_type is None:
-        json = sql.json_value(name, key.type)
-        return _Column(key, json, sql.not_finite(name, key.type), "")
-    cast = sql.cast_value(name, key.type, value_type)
-    return _Column(key, sql.json_value(cast.value_sql, cast.type), cast.misfit_sql, expected(value_type))
+    if value_type is not None:
+        cast = sql.cast_value(name, key.type, value_type)
+        return _Column(
+            key,
+            sql.json_value(cast.value_sql, cast.type),
+            (_Check(dotted, name, cast.misfit_sql, expected(value_type)),),
+        )
+    json, places = sql.cast_within(name, key.type, entries.below(key.path))
+    checks = [_Check(dotted, name, sql.not_finite(name, key.type), "")]
+    for steps, place in places.items():
+        # What is not finite is left out wherever it stands, and named once, for the whole column.
+        misfit = f"nullif({place.misfit_sql}, 'not_finite')"
+        checks.append(_Check(join_path((*key.path, *steps)), place.value_sql, misfit, place.expected))
+    above = entries.above(key.path)
+    if above is not None:
+        # An entry reads the object that this value makes of its parent.
+        misfit = f"CASE WHEN {json} IS NOT NULL THEN 'type' END"
+        checks.append(_Check(above.path, name, misfit, f"{expected(above.type)}, and no object"))
+    return _Column(key, json, tuple(checks))
 
 
 def _reject_misfits(database: Database, source: Loaded, index: int, columns: Sequence[_Column]) -> None:
-    """One scan that counts; only columns with a misfit are looked at row by row."""
-    if not columns:
+    """One scan that counts; only checks with a misfit are looked at row by row."""
+    checks = [check for column in columns for check in column.checks]
+    if not checks:
         return
     usable = f"{source.table} s JOIN match_{index} m ON m.rid = s.rowid WHERE m.code IS NULL"
-    counts = database.row("SELECT " + ", ".join(f"count({c.misfit})" for c in columns) + f" FROM {usable}")
-    bad = [column for column, count in zip(columns, counts, strict=True) if count]
-    for column in bad:
-        value = f"s.{sql.quote_ident(column.key.column)}"
-        key = ".".join(column.key.path)
+    counts = database.row("SELECT " + ", ".join(f"count({c.misfit})" for c in checks) + f" FROM {usable}")
+    bad = [check for check, count in zip(checks, counts, strict=True) if count]
+    for check in bad:
         # A value that is not finite has no JSON: its key is left out, its row is used.
         database.run(
             f"""
             INSERT INTO findings
             SELECT '{Code.VALUE_NOT_FINITE}', 'warning',
-                   {sql.quote_text(key)} || ' is ' || {value}::VARCHAR
+                   {sql.quote_text(check.path)} || ' is ' || {check.value}::VARCHAR
                    || ', which JSON cannot hold: left out',
                    'the schema''s default is shown instead', {sql.quote_text(source.label)}, f.url,
                    m.row, m.media, m.target
             FROM {source.table} s JOIN match_{index} m ON m.rid = s.rowid
             JOIN files_{index} f ON f.file = m.file
-            WHERE m.code IS NULL AND coalesce({column.misfit}, '') = 'not_finite'
+            WHERE m.code IS NULL AND coalesce({check.misfit}, '') = 'not_finite'
             """
         )
         database.run(
             f"""
             INSERT INTO rejects
             SELECT {sql.quote_text(source.label)}, f.url, m.row,
-                   CASE {column.misfit} WHEN 'range' THEN '{Code.VALUE_RANGE}'
+                   CASE {check.misfit} WHEN 'range' THEN '{Code.VALUE_RANGE}'
                         ELSE '{Code.VALUE_TYPE}' END,
-                   {sql.quote_text(key)}, left({value}::VARCHAR, 200), {sql.quote_text(column.expected)},
-                   {sql.quote_text(key)} || ' is ' || left({value}::VARCHAR, 80)
-                   || {sql.quote_text(", expected " + column.expected)}
+                   {sql.quote_text(check.path)}, left({check.value}::VARCHAR, 200),
+                   {sql.quote_text(check.expected)},
+                   {sql.quote_text(check.path)} || ' is ' || left({check.value}::VARCHAR, 80)
+                   || {sql.quote_text(", expected " + check.expected)}
             FROM {source.table} s JOIN match_{index} m ON m.rid = s.rowid
             JOIN files_{index} f ON f.file = m.file
-            WHERE m.code IS NULL AND {column.rejects}
+            WHERE m.code IS NULL AND {check.rejects}
             """
         )
     if bad:
         # Only now, so that a row with two bad values is named for both.
-        any_bad = " OR ".join(column.rejects for column in bad)
+        any_bad = " OR ".join(check.rejects for check in bad)
         database.run(
             f"""
             UPDATE match_{index} SET code = '{Code.VALUE_TYPE}'
