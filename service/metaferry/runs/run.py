@@ -43,6 +43,7 @@ from metaferry.runs.kept_listing import KeptListing
 from metaferry.runs.kept_plan import plan_location, write_plan
 from metaferry.runs.leased import RunLease
 from metaferry.runs.ledger import Ledger
+from metaferry.runs.links import refuse_links
 from metaferry.runs.listing_age import note_age
 from metaferry.runs.markers import Markers
 from metaferry.runs.plan_run import add_markers, count_findings, must_be_shared
@@ -243,6 +244,7 @@ class _Run:
                 report_foreign=not self.past.interrupted,
                 media_current=report.listing.fresh,
             )
+        refuse_links(self.database, self.lightly)
         self._note_traits()
         note_age(self.database, self.job, report.listing)
         self._describe()

@@ -1,4 +1,4 @@
-"""The pieces of an atomic write on a local file system: temporary names, syncing, the folder's lock.
+"""The pieces of an atomic write on a local file system: temporary names, syncing, making folders.
 
 Nothing here decides what is written where; `local.py` does.
 """
@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import functools
 import hashlib
 import os
 import re
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +23,6 @@ TEMPORARY: Final = re.compile(r"\.metaferry-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{16}\
 
 #: Seconds after which a temporary file of a process that cannot be asked counts as left behind.
 STALE_AFTER: Final = 3600.0
-
-#: Seconds to wait for a folder's lock. It is held for a rename: only a stopped process holds it longer.
-LOCK_WITHIN: Final = 10.0
 
 
 def temporary_name() -> str:
@@ -78,40 +73,6 @@ def lasting_names(folder: bytes) -> Iterator[int]:
         _sync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def locked(folder: int) -> Iterator[None]:
-    """Keeps other metaferry processes and threads that lock this folder from changing its names.
-
-    TimeoutError when somebody else has the folder for `LOCK_WITHIN`, as a process does that was
-    stopped in the middle of a rename. The kernel's own wait has no end, so it is asked again.
-    """
-    until = time.monotonic() + LOCK_WITHIN
-    asking = threading.Event()
-    pause = 0.000_5
-    while not _try_lock(folder):
-        if time.monotonic() > until:
-            raise TimeoutError(errno.ETIMEDOUT, "the folder stays locked")
-        asking.wait(pause)
-        pause = min(2 * pause, 0.05)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            fcntl.flock(folder, fcntl.LOCK_UN)  # nobody needs to wait for the device
-
-
-def _try_lock(folder: int) -> bool:
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        # Where a file system knows no locks (some network mounts) names are changed without one:
-        # a put is still atomic, only the check before it can race.
-        pass
-    return True
 
 
 def make_folders(root: bytes, folder: bytes) -> None:

@@ -3,14 +3,14 @@
 A put writes a temporary file in the folder of its target, syncs it, and renames it over the target;
 a create links it, which fails where something is there already. A crash leaves the temporary file:
 it is never listed, and the first put of a later run removes those that its own listing passed.
-Where something is to be replaced or deleted, the lock of its folder makes `only_if` hold between
-metaferry processes; a foreign program that writes in the microseconds between check and rename is
-not seen.
+Where something is to be replaced or deleted, a lock of the file in place makes `only_if` hold between
+metaferry processes (`local_locks.py`); a foreign program that writes in the microseconds between check
+and rename is not seen.
 
 Symbolic links are followed for reading and listing (a link that leads back to one of its own
-parents is not); a put replaces the link itself and never what it points to. Names that are not
-UTF-8 cannot stand in a table and are left out, with a warning. Empty folders are left behind by
-deletes: another writer may be about to use them.
+parents is not). Nothing is written through a link to a folder (`local_links.py`), and a put replaces the
+link itself and never what it points to. Empty folders are left behind by deletes: another writer may be
+about to use them.
 """
 
 from __future__ import annotations
@@ -23,35 +23,49 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from metaferry.errors import Changed, Conflict, Corrupt, NotFound, StorageError, Unavailable, Unsupported
+from metaferry.errors import (
+    Changed,
+    Conflict,
+    Corrupt,
+    Denied,
+    NotFound,
+    StorageError,
+    Unavailable,
+    Unsupported,
+)
 from metaferry.storage.atomic import (
     is_stale,
     lasting_names,
-    locked,
     make_folders,
     temporary_name,
     write_synced,
 )
 from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Page, Precondition, Stamp, Traits
 from metaferry.storage.disk_names import from_disk, to_disk
+from metaferry.storage.local_links import ADVICE, OPTION, link_out
+from metaferry.storage.local_locks import StillLocked, in_place, locked
 from metaferry.storage.local_walk import Walk, token_of
 from metaferry.storage.paging import Cursor, next_page
 from metaferry.storage.translate import Failure, Operation, errno_failure, storage_error
 
 T = TypeVar("T")
+#: How a file system says that it has no hard links, or no more for this file.
+_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
+
 log = logging.getLogger(__name__)
 
 
 class LocalAdapter:
     """The folder `root` as a datasource. `url` is what messages call it.
 
-    `threads` bounds the blocking calls under way, `page_size` the entries of a page. `clock` tells
-    the time of day in seconds since 1970 (for the age of files left behind).
+    `threads` bounds the blocking calls under way, `page_size` the entries of a page. `linked_folders`
+    are places that symbolic links below `root` may lead writes to. `clock` tells the time of day in
+    seconds since 1970 (for the age of files left behind).
     """
 
     def __init__(
@@ -61,6 +75,7 @@ class LocalAdapter:
         url: str | None = None,
         threads: int = 16,
         page_size: int | None = None,
+        linked_folders: Sequence[str] = (),
         clock: Callable[[], float] | None = None,
     ) -> None:
         # Not Path.resolve: a datasource reached through a link keeps the name the user gave it.
@@ -68,6 +83,7 @@ class LocalAdapter:
         self._url = url if url is not None else from_disk(self._root)
         self._threads = max(1, min(threads, 64))
         self._page_size = page_size if page_size is not None else 1000
+        self._linked_folders = [to_disk(folder) for folder in linked_folders]
         self._clock = clock if clock is not None else _time_of_day
         self._pool: ThreadPoolExecutor | None = None
         self._walk = Walk(self._root, self._url)
@@ -123,6 +139,14 @@ class LocalAdapter:
             return work()
         except StorageError:
             raise
+        except StillLocked as error:
+            raise Unavailable(
+                f'{self._url}: "{path}" stays locked by {error.holder}',
+                url=self._url,
+                path=path,
+                code="ETIMEDOUT",
+                advice="end that process, or let it go on",
+            ) from None
         except OSError as error:
             raise self._error(errno_failure(error), operation, path) from None
         except ValueError:  # a NUL or a surrogate in the name, which no file system holds as UTF-8
@@ -137,6 +161,28 @@ class LocalAdapter:
         if not path or any(segment in ("", ".", "..") for segment in segments):
             raise self._error(Failure(code="EINVAL", kind=Unsupported), operation, path)
         return os.path.join(self._root, *(segment.encode() for segment in segments))
+
+    def link_out(self, folder: str) -> StorageError | None:
+        """Why nothing may be written into a folder below the root: a symbolic link leads elsewhere."""
+        segments = [segment.encode() for segment in folder.split("/") if segment]
+        found = link_out(self._root, segments, self._linked_folders)
+        if found is None:
+            return None
+        link, place = found
+        return Denied(
+            f'{self._url}: "{link}" is a symbolic link to {place}: nothing is written through it',
+            url=self._url,
+            path=link,
+            code="SymbolicLink",
+            advice=ADVICE % (OPTION, place),
+        )
+
+    def _file_to_write(self, path: str, operation: Operation) -> bytes:
+        target = self._file(path, operation)
+        refused = self.link_out(path.rpartition("/")[0])
+        if refused is not None:
+            raise refused
+        return target
 
     def _list_page(self, prefix: str, cursor: Cursor) -> Page:
         if not os.path.isdir(self._root):
@@ -180,16 +226,14 @@ class LocalAdapter:
             raise self._error(failure, "read", path) from None
 
     def _put(self, path: str, data: bytes, only_if: Precondition) -> Stamp:
-        target = self._file(path, "put")
+        target = self._file_to_write(path, "put")
         folder = os.path.dirname(target)
         self._remove_left_behind()
         temporary = os.path.join(folder, temporary_name().encode())
         try:
             token = token_of(write_synced(self._create(temporary, folder), data))
             with lasting_names(folder) as names:
-                if only_if is not ABSENT or not _linked(temporary, target):
-                    with locked(names):
-                        self._place(temporary, target, path, only_if)
+                self._place(temporary, target, path, only_if, names)
         except FileNotFoundError:
             # Somebody removed the folder, or took our file for one left behind: the next attempt heals it.
             raise self._error(Failure(code="ENOENT", kind=Unavailable), "put", path) from None
@@ -208,32 +252,41 @@ class LocalAdapter:
             make_folders(self._root, folder)
             return os.open(temporary, flags, 0o666)
 
-    def _place(self, temporary: bytes, target: bytes, path: str, only_if: Precondition) -> None:
-        if only_if is ABSENT and os.path.lexists(target):
-            raise FileExistsError
-        if isinstance(only_if, str):
-            self._expect(target, path, only_if, "put")
-        os.replace(temporary, target)
-
-    def _expect(self, target: bytes, path: str, token: str, operation: Operation) -> None:
+    def _place(self, temporary: bytes, target: bytes, path: str, only_if: Precondition, folder: int) -> None:
+        """Gives the temporary file its name, where what has the name is what `only_if` wants."""
+        while only_if is not ABSENT:
+            with in_place(target, folder) as found:
+                self._expect(found, path, only_if, "put")
+                if found is not None:
+                    os.replace(temporary, target)
+                    return
+            with contextlib.suppress(FileExistsError):  # since we looked: then it is to be replaced
+                _create_name(temporary, target, folder)
+                return
         try:
-            found = token_of(os.stat(target))
-        except FileNotFoundError:
-            if operation == "delete":
-                raise
-            found = None
-        if found != token:
+            _create_name(temporary, target, folder)
+        except FileExistsError:
+            if os.path.isdir(target):
+                raise IsADirectoryError(errno.EISDIR, "a folder") from None
+            raise
+
+    def _expect(
+        self, found: os.stat_result | None, path: str, only_if: Precondition, operation: Operation
+    ) -> None:
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "a folder")
+        if isinstance(only_if, str) and (found is None or token_of(found) != only_if):
             raise self._error(Failure(kind=Conflict), operation, path)
 
     def _delete(self, path: str, only_if: Precondition) -> None:
-        target = self._file(path, "delete")
+        target = self._file_to_write(path, "delete")
         if only_if is ABSENT:
             raise self._error(Failure(code="EINVAL", kind=Unsupported), "delete", path)
         try:
-            with lasting_names(os.path.dirname(target)) as names, locked(names):
-                if isinstance(only_if, str):
-                    self._expect(target, path, only_if, "delete")
-                os.unlink(target)
+            with lasting_names(os.path.dirname(target)) as names, in_place(target, names) as found:
+                if found is not None:
+                    self._expect(found, path, only_if, "delete")
+                    os.unlink(target)
         except (FileNotFoundError, NotADirectoryError):
             return  # gone is gone, whatever it was
 
@@ -252,18 +305,21 @@ class LocalAdapter:
             log.info("%s: removed %d temporary files that an earlier run left behind", self._url, removed)
 
 
-def _linked(temporary: bytes, target: bytes) -> bool:
-    """Creates `target` for once and all, needing no lock; False where there are no hard links.
+def _create_name(temporary: bytes, target: bytes, folder: int) -> None:
+    """Gives a file a name that nothing has, once and for all. FileExistsError when something has it.
 
-    FileExistsError when something has the name. (FAT and some network mounts know no links.)
+    A hard link needs no lock. FAT and some network mounts know none, and some kernels have no call for it:
+    there the folder is locked.
     """
     try:
         os.link(temporary, target)
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
+        if error.errno not in _NO_LINKS:
             raise
-        return False
-    return True
+        with locked(folder):
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, "exists") from None
+            os.replace(temporary, target)
 
 
 def _time_of_day() -> float:

@@ -81,9 +81,17 @@ def open_adapter(
     kind = "azure" if is_blob_url(scheme, rest) else SCHEMES.get(scheme)
     if kind == "local":
         from metaferry.storage.local import LocalAdapter
+        from metaferry.storage.local_links import OPTION
 
+        linked = _linked_folders(given.pop(OPTION, []))
         _no_options(scheme or "a local path", given)
-        return LocalAdapter(_local_path(scheme, rest), url=shown, threads=concurrency, page_size=page_size)
+        return LocalAdapter(
+            _local_path(scheme, rest),
+            url=shown,
+            threads=concurrency,
+            page_size=page_size,
+            linked_folders=linked,
+        )
     if kind == "memory":
         from metaferry.storage.memory import MemoryAdapter
 
@@ -155,10 +163,20 @@ def _local_path(scheme: str, rest: str) -> str:
     return unquote(path) if "%" in path and not os.path.exists(to_disk(path)) else path
 
 
+def _linked_folders(value: Any) -> list[str]:
+    folders = value if isinstance(value, list) else [value]
+    if not all(isinstance(folder, str) and folder.startswith("/") for folder in folders):
+        raise UsageError(
+            "linked_folders should be a list of absolute paths",
+            advice="name the places that symbolic links below the datasource may lead writes to",
+        )
+    return folders
+
+
 def _no_options(scheme: str, options: Mapping[str, Any]) -> None:
     unknown = sorted(set(options) - {"auto_mkdir", "use_listings_cache", "skip_instance_cache"})
     if unknown:
-        raise UsageError(f"{scheme} takes no options, but was given {', '.join(unknown)}")
+        raise UsageError(f"{scheme} does not take the options that were given: {', '.join(unknown)}")
 
 
 def _library(scheme: str) -> None:

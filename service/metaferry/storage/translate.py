@@ -198,6 +198,7 @@ def storage_error(
     bucket = failure.bucket or failure.code in BUCKET_CODES
     detail = " ".join(str(part) for part in (failure.status, failure.code) if part)
     what = "there is no such " + _BUCKET[store] if kind is NotFound and bucket else _WHAT[kind]
+    what = _WHAT_BY_CODE.get(failure.code, what)
     error = kind(
         f"{url}: {what}{f' ({detail})' if detail else ''}{_when(kind, operation, path)}",
         url=url,
@@ -230,6 +231,12 @@ _WHAT: dict[type[StorageError], str] = {
     Changed: "the object was replaced while it was being read",
     Corrupt: "the bytes that arrived are not the bytes that were sent",
     Unsupported: "the store cannot do this",
+}
+#: What is in the way of one file, and never passes by itself.
+_WHAT_BY_CODE: dict[str, str] = {
+    "ENAMETOOLONG": "this file system cannot hold a name that long",
+    "ENOTDIR": "a file stands where a folder is needed",
+    "EISDIR": "a folder stands where the file is to be",
 }
 _DOING: dict[Operation, str] = {
     "list": "listing",
@@ -285,9 +292,9 @@ _BY_CODE: dict[str, str] = {
     "CertificateError": "the endpoint's certificate is not trusted: check endpoint_url and the CA bundle",
     "ENOSPC": "free some space on the device and run again",
     "EDQUOT": "the quota is used up: free some space and run again",
-    "ENAMETOOLONG": "this file system cannot hold a name that long",
-    "ENOTDIR": "a file stands where a folder is needed",
-    "EISDIR": "a folder stands where the file is to be",
+    "ENAMETOOLONG": "give the media a shorter name",
+    "ENOTDIR": "move that file away, or rename the media",
+    "EISDIR": "move that folder away, or rename the media",
 }
 
 

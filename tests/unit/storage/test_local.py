@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import signal
@@ -13,7 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +20,7 @@ from typing import Any, TypeVar
 import pytest
 
 from metaferry.errors import Conflict, Denied, NotFound, Unavailable, Unsupported
-from metaferry.storage import atomic
+from metaferry.storage import atomic, local_locks
 from metaferry.storage.contract import ABSENT, ANYTHING
 from metaferry.storage.local import LocalAdapter
 
@@ -151,15 +150,15 @@ def test_a_writer_whose_temporary_file_was_taken_tries_again(
 ) -> None:
     from metaferry.errors import Unavailable
 
-    replace = os.replace
+    link = os.link
 
-    def taken(source: str, target: str) -> None:
-        monkeypatch.setattr(os, "replace", replace)
+    def taken(source: bytes, target: bytes) -> None:
+        monkeypatch.setattr(os, "link", link)
         os.unlink(source)
-        replace(source, target)
+        link(source, target)
 
     with opened(tmp_path) as adapter:
-        monkeypatch.setattr(os, "replace", taken)
+        monkeypatch.setattr(os, "link", taken)
         with pytest.raises(Unavailable):
             run(adapter.put("a.json", b"{}"))
         run(adapter.put("a.json", b"{}"))
@@ -182,6 +181,43 @@ def test_links_are_followed_but_never_in_circles(tmp_path: Path) -> None:
         run(adapter.put("link.png", b"ours"))
     assert (outside / "image.png").read_bytes() == b"png"  # the link was replaced, not its target
     assert not (root / "link.png").is_symlink()
+
+
+def test_nothing_is_written_through_a_link_to_a_folder(tmp_path: Path) -> None:
+    """Not out of the datasource, and not to another folder of it; the root itself may be a link."""
+    root, outside = tmp_path / "data", tmp_path / "outside"
+    (root / "images").mkdir(parents=True)
+    (outside / "deep").mkdir(parents=True)
+    (outside / "deep" / "a.json").write_bytes(b"theirs")
+    (root / ".lightly").symlink_to(outside)
+    (root / "docs").symlink_to("images")
+    (tmp_path / "link").symlink_to(root)
+    before = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    with opened(tmp_path / "link") as adapter:
+        for path in (".lightly/x.json", ".lightly/deep/a.json", ".lightly/new/a.json", "docs/a.json"):
+            with pytest.raises(Denied, match="is a symbolic link to") as caught:
+                run(adapter.put(path, b"ours"))
+            assert "linked_folders" in caught.value.advice
+        with pytest.raises(Denied, match="is a symbolic link to"):
+            run(adapter.delete(".lightly/deep/a.json"))
+        assert run(adapter.read(".lightly/deep/a.json")).data == b"theirs"
+        assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == before
+        run(adapter.put("images/a.json", b"{}"))
+
+
+def test_a_place_that_the_job_names_is_written_through_a_link(tmp_path: Path) -> None:
+    root, outside = tmp_path / "data", tmp_path / "outside"
+    root.mkdir()
+    (outside / "deep").mkdir(parents=True)
+    (tmp_path / "further").mkdir()
+    (root / ".lightly").symlink_to(outside / "deep")
+    (outside / "deep" / "on").symlink_to(tmp_path / "further")
+    with opened(root, linked_folders=[str(outside)]) as adapter:
+        run(adapter.put(".lightly/a.json", b"{}"))
+        with pytest.raises(Denied, match="further"):  # a second link leads out of the named place
+            run(adapter.put(".lightly/on/a.json", b"{}"))
+    assert (outside / "deep" / "a.json").read_bytes() == b"{}"
+    assert list((tmp_path / "further").iterdir()) == []
 
 
 def test_what_is_no_file_is_not_listed_and_not_read(tmp_path: Path) -> None:
@@ -207,12 +243,11 @@ def test_a_folder_in_the_way_is_explained(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"")
     with opened(tmp_path) as adapter:
-        with pytest.raises(Unsupported) as caught:
-            run(adapter.put("folder", b""))
-        assert "a folder stands where" in caught.value.advice
-        with pytest.raises(Unsupported) as caught:
+        for only_if in (ANYTHING, ABSENT, "1-1-1"):
+            with pytest.raises(Unsupported, match="a folder stands where the file is to be"):
+                run(adapter.put("folder", b"", only_if=only_if))
+        with pytest.raises(Unsupported, match="a file stands where a folder is needed"):
             run(adapter.put("file/x", b""))
-        assert "a file stands where" in caught.value.advice
         with pytest.raises(NotFound):
             run(adapter.read("file/x"))
         run(adapter.delete("file/x"))
@@ -299,64 +334,88 @@ def test_replacements_by_token_exclude_each_other(tmp_path: Path) -> None:
     assert conflicts > 0
 
 
+HOLDS = """
+import os, sys
+from metaferry.storage.local_locks import in_place
+
+folder = os.open(sys.argv[1], os.O_RDONLY)
+with in_place(os.fsencode(sys.argv[1]) + b"/x", folder):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
 @pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """Another process has the lock of the folder, with `x` in it, until this is called."""
+def suspended(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A metaferry process that was suspended in the middle of replacing the file `x`."""
     (tmp_path / "x").write_bytes(b"1")
-    holder = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(holder, fcntl.LOCK_EX)
-    with contextlib.ExitStack() as until:
-        until.callback(os.close, holder)
-        yield until.close
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-def test_a_folder_that_stays_locked_ends_the_attempt(
-    tmp_path: Path, elsewhere: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+def test_a_suspended_process_holds_up_the_one_file_that_it_was_at(
+    tmp_path: Path, suspended: subprocess.Popen[str]
 ) -> None:
-    """As by a process that was stopped in the middle of a rename."""
-    monkeypatch.setattr(atomic, "LOCK_WITHIN", 0.1)
+    """Everything else in the folder is created, replaced and deleted meanwhile."""
     with opened(tmp_path) as adapter:
         seen = run(adapter.read("x")).token
         for only_if in (ANYTHING, seen):
-            with pytest.raises(Unavailable, match="ETIMEDOUT"):
+            with pytest.raises(Unavailable, match="stays locked by process") as caught:
                 run(adapter.put("x", b"2", only_if=only_if))
-        with pytest.raises(Unavailable, match="ETIMEDOUT"):
+            assert f"process {suspended.pid} (" in caught.value.message
+            assert "suspended)" in caught.value.message
+        with pytest.raises(Unavailable, match="stays locked"):
             run(adapter.delete("x", only_if=seen))
+        made = run(adapter.put("y", b"1", only_if=ABSENT)).token
+        made = run(adapter.put("y", b"2", only_if=made)).token
+        run(adapter.put("y", b"3"))
+        run(adapter.delete("y"))
+        with pytest.raises(Conflict):
+            run(adapter.put("x", b"2", only_if=ABSENT))
         assert os.listdir(tmp_path) == ["x"]
-        elsewhere()
+        suspended.kill()
+        suspended.wait()
         run(adapter.put("x", b"2", only_if=seen))
         assert run(adapter.read("x")).data == b"2"
 
 
-def test_a_folder_that_is_locked_for_a_while_is_waited_for(
-    tmp_path: Path, elsewhere: Callable[[], None]
+def test_a_file_that_is_locked_for_a_while_is_waited_for(
+    tmp_path: Path, suspended: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whoever waited finds another file in place: of two that replace one version, one does."""
+    monkeypatch.setattr(local_locks, "LOCK_WITHIN", 60.0)
     with opened(tmp_path) as adapter, ThreadPoolExecutor(2) as pool:
-        puts = [pool.submit(adapter.put_now, f"x{n}", b"1") for n in range(2)]
+        seen = run(adapter.read("x")).token
+        puts = [pool.submit(adapter.put_now, "x", b"%d" % n, only_if=seen) for n in range(2)]
         done, _ = wait(puts, timeout=0.2)
         assert not done
-        elsewhere()
-        for put in puts:
-            put.result(timeout=60)
-    assert sorted(os.listdir(tmp_path)) == ["x", "x0", "x1"]
+        suspended.kill()
+        failures = [put.exception(timeout=60) for put in puts]
+    assert sorted(isinstance(failure, Conflict) for failure in failures) == [False, True]
+    assert None in failures
 
 
-@pytest.mark.usefixtures("elsewhere")
-def test_a_create_waits_for_nobody(tmp_path: Path) -> None:
-    """A link is made or refused at once, so a stopped process holds nobody up who only creates."""
-    with opened(tmp_path) as adapter:
-        run(adapter.put("y", b"1", only_if=ABSENT))
-        with pytest.raises(Conflict):
-            run(adapter.put("x", b"2", only_if=ABSENT))
-
-
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS])
 def test_without_hard_links_a_create_is_still_a_create(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """As on FAT and some network mounts."""
+    """As on FAT, some network mounts, and kernels and FUSE file systems without the call."""
 
-    def refuse(source: str, target: str) -> None:
-        raise PermissionError(errno.EPERM, "no links here")
+    def refuse(source: bytes, target: bytes) -> None:
+        raise OSError(number, "no links here")
 
     monkeypatch.setattr(os, "link", refuse)
     with opened(tmp_path) as adapter:
