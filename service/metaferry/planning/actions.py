@@ -18,32 +18,36 @@ class Facts:
 
     wanted: the records ask for it. exists: it is in the listing. equal: its content is proved to
     be the planned bytes. stale: it is named like a frame of a planned video, but with the digits
-    of another encoding. orphan: its media or its records are gone, and this job is the one to say
-    so (its media is not excluded, none of its rows was rejected). delete_orphans: the policy.
+    of another encoding. replaced: the document of that frame under the right digits is written by
+    this plan, or is in place and stays. orphan: its media or its records are gone, and this job is
+    the one to say so (its media is not excluded, none of its rows was rejected). delete_orphans:
+    the policy.
     """
 
     wanted: bool
     exists: bool
     equal: bool = False
     stale: bool = False
+    replaced: bool = False
     orphan: bool = False
     delete_orphans: bool = False
 
 
-#: (wanted, exists, equal, stale, orphan, delete_orphans) -> action; None is "whatever". The first
-#: row that fits decides. What no row names (neither wanted nor there) cannot come up.
+#: (wanted, exists, equal, stale, replaced, orphan, delete_orphans) -> action; None is "whatever". The
+#: first row that fits decides. What no row names (neither wanted nor there) cannot come up.
 TABLE: Final[tuple[tuple[tuple[bool | None, ...], Action], ...]] = (
-    ((True, False, None, None, None, None), Action.CREATE),
-    ((True, True, True, None, None, None), Action.KEEP),
-    ((True, True, False, None, None, None), Action.UPDATE),
-    # A stale name is one half of a rename whose other half are the wanted documents.
-    ((False, True, None, True, None, None), Action.DELETE),
-    ((False, True, None, False, True, True), Action.DELETE),
-    ((False, True, None, False, True, False), Action.LEAVE),
-    ((False, True, None, False, False, None), Action.LEAVE),
+    ((True, False, None, None, None, None, None), Action.CREATE),
+    ((True, True, True, None, None, None, None), Action.KEEP),
+    ((True, True, False, None, None, None, None), Action.UPDATE),
+    # A stale name is one half of a rename, if there is the other half. Else it is all that is left of
+    # its frame, and goes as any document does whose records are gone.
+    ((False, True, None, True, True, None, None), Action.DELETE),
+    ((False, True, None, None, None, True, True), Action.DELETE),
+    ((False, True, None, None, None, True, False), Action.LEAVE),
+    ((False, True, None, None, None, False, None), Action.LEAVE),
 )
 
-_FACTS: Final = ("wanted", "exists", "equal", "stale", "orphan", "delete_orphans")
+_FACTS: Final = ("wanted", "exists", "equal", "stale", "replaced", "orphan", "delete_orphans")
 
 
 def decide(facts: Facts) -> Action:

@@ -52,7 +52,7 @@ def build_plan(
     would look like somebody else's work. Unless the media are `media_current`, a document whose media is not
     among them is left: it may be newer than what is known.
     """
-    _classify_unwanted(database, sources, prefix, media_current)
+    _classify_unwanted(database, sources, prefix, media_current, delete_orphans=delete_orphans)
     # A document that the ledger does not know under this token was changed by somebody else, or by
     # a run of ours that never wrote its ledger: then, or without any ledger, nothing is claimed.
     known = report_foreign and bool(database.value("SELECT count(*) FROM ledger"))
@@ -69,6 +69,7 @@ def build_plan(
             "exists": "present",
             "equal": "equal",
             "stale": "stale",
+            "replaced": "replaced",
             "orphan": "orphan",
             "delete_orphans": str(delete_orphans).lower(),
         }
@@ -77,7 +78,7 @@ def build_plan(
         f"""
         CREATE TABLE decided AS
         SELECT target, kind, media, {action} AS action, md5, size, token AS expect, orphan,
-               changed_since, wid,
+               changed_since, wid, CASE WHEN replaced THEN replacement END AS replacement,
                CASE WHEN wanted AND NOT present THEN 'new'
                     WHEN wanted AND proof = 'listing' AND equal THEN 'unchanged: md5 in the listing'
                     WHEN wanted AND equal THEN 'unchanged: as our last run left it'
@@ -90,7 +91,8 @@ def build_plan(
                    coalesce(w.media, u.media) AS media, w.md5, w.size, d.token, w.rowid AS wid,
                    CASE WHEN {ledger_speaks} THEN 'ledger' WHEN d.md5 IS NOT NULL THEN 'listing' END AS proof,
                    coalesce(CASE WHEN {ledger_speaks} THEN l.md5 ELSE d.md5 END = w.md5, false) AS equal,
-                   coalesce(u.stale, false) AS stale, coalesce(u.orphan, false) AS orphan, u.reason,
+                   coalesce(u.stale, false) AS stale, coalesce(u.replaced, false) AS replaced,
+                   u.replacement, coalesce(u.orphan, false) AS orphan, u.reason,
                    {changed} AS changed_since
             FROM wanted w
             FULL JOIN documents d ON d.target = w.target
@@ -100,13 +102,14 @@ def build_plan(
         """
     )
     if limit is not None:
+        # Writes first: a stale document may not go while the one in its place waits for another run.
         database.run(
             """
             UPDATE decided SET action = CASE WHEN action = 'delete' THEN 'leave' ELSE 'postpone' END,
                                why = 'beyond --limit (' || action || ')'
             WHERE action IN ('create', 'update', 'delete') AND target NOT IN (
                 SELECT target FROM decided WHERE action IN ('create', 'update', 'delete')
-                ORDER BY target LIMIT ?
+                ORDER BY action = 'delete', target LIMIT ?
             )
             """,
             [limit],
@@ -114,11 +117,15 @@ def build_plan(
     _findings(database)
 
 
-def _classify_unwanted(database: Database, sources: int, prefix: str, media_current: bool) -> None:
-    """Table `unwanted(target, kind, media, stale, orphan, reason)`: documents that no record wants.
+def _classify_unwanted(
+    database: Database, sources: int, prefix: str, media_current: bool, *, delete_orphans: bool
+) -> None:
+    """Table `unwanted(target, kind, media, stale, replacement, replaced, orphan, reason)`: documents in
+    place that no record wants.
 
     Each gets the one reason why it is there, in this order: it belongs to media of this listing;
-    it is named like a frame of a video of this listing; its media is gone.
+    it is named like a frame of a video of this listing; its media is gone. `replacement` is the name
+    that the frame of a stale document has now, `replaced` whether there is, or will be, such a document.
     """
     # Documents of rejected rows stay: their row is at fault, not they.
     held = " UNION ALL ".join(
@@ -142,16 +149,21 @@ def _classify_unwanted(database: Database, sources: int, prefix: str, media_curr
     database.run(
         f"""
         CREATE TABLE unwanted AS
-        SELECT target, kind, media,
-               reason = 'stale' AS stale,
-               reason IN ('media gone', 'records gone', 'frame gone') AS orphan,
-               CASE reason WHEN 'stale'
-                           THEN 'digits of the frame number: ' || written || ' in its name, now ' || digits
-                    ELSE reason END AS reason
+        SELECT u.target, u.kind, u.media, u.stale, u.replacement, false AS replaced, u.digits,
+               reason IN ('media gone', 'records gone', 'frame gone') AND r.target IS NULL AS orphan,
+               CASE WHEN r.target IS NOT NULL THEN 'left: its row was rejected'
+                    WHEN u.stale THEN u.reason || '; ' || u.digits ELSE u.reason END AS reason
         FROM (
             SELECT d.target,
                    CASE WHEN m.path IS NOT NULL THEN m.kind WHEN v.path IS NOT NULL THEN 'frame' END AS kind,
-                   coalesce(m.path, v.path) AS media, d.written, f.digits,
+                   coalesce(m.path, v.path) AS media,
+                   'digits of the frame number: ' || d.written || ' in its name, now ' || f.digits AS digits,
+                   coalesce(
+                       h.target IS NULL AND m.path IS NULL AND v.included AND f.frames IS NOT NULL
+                       AND d.written <> f.digits, false
+                   ) AS stale,
+                   CASE WHEN stale THEN {sql.frame_document_path("v.path", "d.frame", "f.digits")} END
+                       AS replacement,
                    CASE
                        WHEN h.target IS NOT NULL THEN 'left: its row was rejected'
                        WHEN NOT ends_with(d.target, '.json') THEN 'left: not a document'
@@ -162,7 +174,6 @@ def _classify_unwanted(database: Database, sources: int, prefix: str, media_curr
                        WHEN v.path IS NOT NULL AND NOT v.included THEN 'left: its media is excluded'
                        WHEN v.path IS NOT NULL AND f.media IS NOT NULL AND f.frames IS NULL
                            THEN 'left: the number of frames is not proved'
-                       WHEN v.path IS NOT NULL AND d.written <> f.digits THEN 'stale'
                        WHEN v.path IS NOT NULL AND d.frame >= f.frames THEN 'frame gone'
                        WHEN v.path IS NOT NULL AND {str(unplaced).lower()}
                            THEN 'left: rejected rows could be for it'
@@ -180,6 +191,20 @@ def _classify_unwanted(database: Database, sources: int, prefix: str, media_curr
             LEFT JOIN media v ON v.path = d.video AND v.kind = 'video'
             LEFT JOIN frames f ON f.media = v.path
             LEFT JOIN held h ON h.target = d.target
+        ) u
+        LEFT JOIN held r ON r.target = u.replacement
+        """
+    )
+    # Only now it is known which of the documents in place stay. None of them is stale itself.
+    database.run(
+        f"""
+        UPDATE unwanted SET replaced = true, orphan = false, reason = digits
+        WHERE stale AND (
+            replacement IN (SELECT target FROM wanted) OR (
+                replacement IN (SELECT target FROM documents) AND replacement NOT IN (
+                    SELECT target FROM unwanted WHERE orphan AND {str(delete_orphans).lower()}
+                )
+            )
         )
         """
     )
@@ -218,7 +243,7 @@ def write_plan(database: Database, *, max_shard_rows: int = _SHARD_ROWS, min_sha
     select = """
         SELECT p.target, p.kind, p.media, p.action,
                CASE WHEN p.action IN ('create', 'update') THEN w.body END AS body,
-               p.md5, p.size, p.expect, p.why
+               p.md5, p.size, p.expect, p.replacement, p.why
         FROM decided p LEFT JOIN wanted w ON w.rowid = p.wid AND p.action IN ('create', 'update')
         WHERE p.action <> 'postpone'
     """

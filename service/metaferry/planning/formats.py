@@ -20,7 +20,7 @@ T = TypeVar("T")
 VERSION: Final = 1
 
 #: Version of `plan.json` and of the done-markers; readers refuse any other.
-PLAN_VERSION: Final = 2
+PLAN_VERSION: Final = 3
 
 
 class Action(StrEnum):
@@ -42,6 +42,7 @@ class Outcome(StrEnum):
 
 
 # Columns as DuckDB types, in order. `body` is null where nothing is written (keep, leave, delete).
+# `replacement` is the document that a stale one gives way to: it is deleted only where that one stands.
 PLAN_COLUMNS: Final = {
     "shard": "INTEGER",
     "target": "VARCHAR",
@@ -52,6 +53,7 @@ PLAN_COLUMNS: Final = {
     "md5": "VARCHAR",
     "size": "BIGINT",
     "expect": "VARCHAR",
+    "replacement": "VARCHAR",
     "why": "VARCHAR",
 }
 

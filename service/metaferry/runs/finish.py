@@ -2,8 +2,9 @@
 
 What was written is taken from the done-markers, never from the memory of whoever wrote it. Deletes
 wait for the end because a stale document may go only when the one that takes its place stands, and
-that one can be another machine's. When a shard is missing nothing is touched; when documents
-failed, nothing is deleted and `schema.json` is held back. Finishing twice changes nothing.
+that one can be another machine's; one that was in place already is looked for once more. When a shard
+is missing nothing is touched; when documents failed, nothing is deleted and `schema.json` is held back.
+Finishing twice changes nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from metaferry.planning.formats import (
 )
 from metaferry.planning.sql import quote_text
 from metaferry.progress import Progress, Stop
+from metaferry.runs.deleting import keep_back_missing
 from metaferry.runs.kept_plan import fetch
 from metaferry.runs.leased import RunLease
 from metaferry.runs.ledger import Ledger
@@ -140,6 +142,7 @@ class _Finish:
                 if self.stop.requested:
                     break
                 fetch(run.folder, run.portal, shard.files, folder)
+                keep_back_missing(run.database, folder, run.lightly, run.portal)
                 run.portal.run(
                     apply_plan(
                         folder,

@@ -1,4 +1,4 @@
-"""The writing half of a run: documents, a look at a sample of them, and `schema.json` last.
+"""The writing half of a run: documents, a look at a sample of them, deletes, and `schema.json` last.
 
 Fills the counts and findings of the report. `schema.json` is written only when every document
 succeeded, so that whoever reads it finds every document that it describes.
@@ -22,6 +22,7 @@ from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries
 from metaferry.planning.formats import Outcome, Report
 from metaferry.progress import Progress, Stop
+from metaferry.runs.deleting import keep_back_unwritten
 from metaferry.runs.outcomes import Outcomes
 from metaferry.runs.storages import Crew
 from metaferry.runs.verify import verify
@@ -49,10 +50,16 @@ def write(
     3 when a document failed, and the signal's when `stop` was set. Raises the StorageError that
     ended the run, with the report as far as it got; and why, where `stop` was abandoned.
     """
-    tally = _write_documents(database, job, lightly, portal, report, stop, progress, crew)
+    tally, deletes = Tally(), report.documents.delete
+    report.documents.leave += deletes
+    report.documents.delete = 0
+    _write_documents(database, job, lightly, portal, report, tally, stop, progress, crew, bool(deletes))
     if job.verified_share and not stop.requested:
         progress.phase("Reading back", None)
         verify(database, lightly, portal, report, job.verified_share, random, progress)
+    if deletes and not stop.requested:
+        progress.phase("Deleting documents", deletes)
+        _delete_documents(database, job, lightly, portal, report, tally, stop, progress)
     if stop.abandoned is not None:
         raise stop.abandoned
     if stop.requested:
@@ -73,22 +80,25 @@ def _write_documents(
     lightly: Storage,
     portal: Portal,
     report: Report,
+    tally: Tally,
     stop: Stop,
     progress: Progress,
     crew: Crew | None,
-) -> Tally:
-    documents, tally = report.documents, Tally()
-    if not report.changes:
-        return tally
-    wanted, planned_deletes = documents.create + documents.update, documents.delete
+    deletes: bool,
+) -> None:
+    """Writes the plan's files, also where there are only `deletes`, and applies its writes."""
+    documents = report.documents
+    wanted = documents.create + documents.update
+    if not wanted and not deletes:
+        return
     if crew is not None and wanted < crew.least:
         crew = None
-    # A plan without deletes is not read again to look for them.
-    phases = [*([WRITES] if crew is None else []), *([DELETES] if planned_deletes else [])]
     # Each process has a shard to itself at least, and the last ones to end are short.
     shards = 1 if crew is None else 4 * crew.workers
     diff.write_plan(database, min_shards=shards)
-    progress.phase("Writing documents", report.changes)
+    if not wanted:
+        return
+    progress.phase("Writing documents", wanted)
     try:
         with Outcomes(database) as outcomes:
             if crew is not None:
@@ -105,6 +115,42 @@ def _write_documents(
                     advance=progress.advance,
                     absorb=lightly.absorb,
                 )
+            else:
+                portal.run(
+                    apply_plan(
+                        database.scratch / "plan",
+                        lightly,
+                        concurrency=job.concurrency,
+                        record=outcomes.add,
+                        tally=tally,
+                        stop=stop,
+                        grace=job.grace,
+                        advance=progress.advance,
+                        phases=(WRITES,),
+                    )
+                )
+    finally:
+        documents.create, documents.update = tally.create, tally.update
+        documents.failed, documents.conflict = tally.failed, tally.conflict
+        done = tally.create + tally.update + tally.failed + tally.conflict
+        documents.postponed += wanted - done
+
+
+def _delete_documents(
+    database: Database,
+    job: Job,
+    lightly: Storage,
+    portal: Portal,
+    report: Report,
+    tally: Tally,
+    stop: Stop,
+    progress: Progress,
+) -> None:
+    documents = report.documents
+    if documents.failed or documents.conflict:
+        keep_back_unwritten(database, database.scratch / "plan")
+    try:
+        with Outcomes(database) as outcomes:
             portal.run(
                 apply_plan(
                     database.scratch / "plan",
@@ -115,16 +161,12 @@ def _write_documents(
                     stop=stop,
                     grace=job.grace,
                     advance=progress.advance,
-                    phases=phases,
+                    phases=(DELETES,),
                 )
             )
     finally:
-        documents.create, documents.update, documents.delete = tally.create, tally.update, tally.delete
-        documents.failed, documents.conflict = tally.failed, tally.conflict
-        done = tally.create + tally.update + tally.failed + tally.conflict
-        documents.postponed += wanted - done
-        documents.leave += planned_deletes - tally.delete
-    return tally
+        documents.delete += tally.delete
+        documents.leave -= tally.delete
 
 
 def write_schema(

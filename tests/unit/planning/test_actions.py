@@ -10,7 +10,7 @@ import pytest
 from metaferry.planning.actions import Facts, action_sql, decide
 from metaferry.planning.formats import Action
 
-NAMES = ("wanted", "exists", "equal", "stale", "orphan", "delete_orphans")
+NAMES = ("wanted", "exists", "equal", "stale", "replaced", "orphan", "delete_orphans")
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,12 @@ NAMES = ("wanted", "exists", "equal", "stale", "orphan", "delete_orphans")
         (Facts(wanted=True, exists=False), Action.CREATE),
         (Facts(wanted=True, exists=True, equal=True), Action.KEEP),
         (Facts(wanted=True, exists=True, equal=False), Action.UPDATE),
-        (Facts(wanted=False, exists=True, stale=True), Action.DELETE),
-        (Facts(wanted=False, exists=True, stale=True, delete_orphans=False), Action.DELETE),
+        (Facts(wanted=False, exists=True, stale=True, replaced=True), Action.DELETE),
+        (Facts(wanted=False, exists=True, stale=True, replaced=True, delete_orphans=True), Action.DELETE),
+        (Facts(wanted=False, exists=True, stale=True, orphan=True, delete_orphans=True), Action.DELETE),
+        (Facts(wanted=False, exists=True, stale=True, orphan=True, delete_orphans=False), Action.LEAVE),
+        (Facts(wanted=False, exists=True, stale=True, orphan=False, delete_orphans=True), Action.LEAVE),
+        (Facts(wanted=False, exists=True, stale=True, orphan=False, delete_orphans=False), Action.LEAVE),
         (Facts(wanted=False, exists=True, orphan=True, delete_orphans=True), Action.DELETE),
         (Facts(wanted=False, exists=True, orphan=True, delete_orphans=False), Action.LEAVE),
         (Facts(wanted=False, exists=True, orphan=False, delete_orphans=True), Action.LEAVE),
@@ -37,15 +41,17 @@ def test_a_document_neither_wanted_nor_there_is_no_question() -> None:
 
 
 def test_a_wanted_document_is_never_deleted_or_left() -> None:
-    for values in itertools.product((False, True), repeat=5):
+    for values in itertools.product((False, True), repeat=6):
         assert decide(Facts(True, *values)) in {Action.CREATE, Action.KEEP, Action.UPDATE}
 
 
-def test_nothing_but_orphans_and_stale_names_is_deleted() -> None:
+def test_nothing_but_orphans_and_stale_names_that_are_replaced_is_deleted() -> None:
     for values in itertools.product((False, True), repeat=5):
-        facts = Facts(False, True, *values[:4])
+        facts = Facts(False, True, *values)
         if decide(facts) is Action.DELETE:
-            assert facts.stale or (facts.orphan and facts.delete_orphans)
+            assert (facts.stale and facts.replaced) or (facts.orphan and facts.delete_orphans)
+        else:
+            assert not (facts.stale and facts.replaced)
 
 
 def test_sql_decides_as_python_does() -> None:

@@ -333,14 +333,100 @@ def test_what_somebody_else_changed_is_reported_unless_a_run_was_cut_off(report:
     assert ("document.foreign" in {code for code, *_ in plan.findings}) is found
 
 
-def test_other_digits_are_stale_and_deleted_whatever_the_policy() -> None:
+ORPHANS = {"max_rejects": "100%", "delete": "orphans", "max_delete": "100%"}
+
+
+@pytest.mark.parametrize("policy", [{"max_rejects": "100%"}, ORPHANS])
+def test_other_digits_are_stale_and_deleted_whatever_the_policy(policy: dict[str, Any]) -> None:
     plan = decide(
         ["v.mp4"],
         Table([("v.mp4", 3, 1)]),
-        documents={document("v-3-mp4.json"): b"{}"},
+        documents={document("v-3-mp4.json"): b"{}", document("v-003-mp4.json"): b"{}"},
         frames={"v.mp4": 10},
+        policy=policy | {"max_delete": 0},
     )
-    assert plan.actions == {document("v-03-mp4.json"): "create", document("v-3-mp4.json"): "delete"}
+    assert plan.actions == {
+        document("v-03-mp4.json"): "create",
+        document("v-3-mp4.json"): "delete",
+        document("v-003-mp4.json"): "delete",
+    }
+    assert not plan.decided.stopped, "what has a new name is not lost, so it does not count"
+
+
+def wrong_digits(**changes: Any) -> Plan:
+    """Ten documents with one digit too many, and a row for the first frame alone."""
+    world: dict[str, Any] = {
+        "documents": {document(f"v-{n:02d}-mp4.json"): b"{}" for n in range(10)},
+        "frames": {"v.mp4": 9},
+    }
+    return decide(["v.mp4"], Table([("v.mp4", 0, 1)]), **(world | changes))
+
+
+def test_a_stale_document_that_nothing_replaces_is_an_orphan() -> None:
+    plan = wrong_digits()
+    assert plan.actions.pop(document("v-0-mp4.json")) == "create"
+    assert [t for t, action in plan.actions.items() if action == "delete"] == [document("v-00-mp4.json")]
+    assert [code for code, *_ in plan.findings].count("document.orphan") == 9
+    assert plan.why[document("v-01-mp4.json")] == (
+        "records gone; digits of the frame number: 2 in its name, now 1"
+    )
+    assert plan.why[document("v-09-mp4.json")].startswith("frame gone; ")
+
+
+@pytest.mark.parametrize(("most", "stopped"), [(8, True), (9, False)])
+def test_a_stale_document_that_nothing_replaces_counts_as_deleted(most: int, stopped: bool) -> None:
+    plan = wrong_digits(policy=ORPHANS | {"max_delete": most})
+    assert list(plan.actions.values()).count("delete") == 10
+    assert bool(plan.decided.stopped) is stopped
+
+
+def test_a_stale_document_whose_row_may_be_a_rejected_one_stays() -> None:
+    bad = {"n": "VARCHAR"}
+    entry = (Entry("n", "n", 0, ValueType.NUMERIC_INT),)
+    rejected = Table([("v.mp4", 0, "1"), ("v.mp4", 1, "x")], bad)
+    malformed = Table([("v.mp4", 0, "1")], bad, malformed=1)
+    for table, left in (
+        (rejected, ["v-01-mp4.json"]),
+        (malformed, [f"v-{n:02d}-mp4.json" for n in range(1, 9)]),
+    ):
+        plan = decide(
+            ["v.mp4"],
+            table,
+            documents={document(f"v-{n:02d}-mp4.json"): b"{}" for n in range(9)},
+            frames={"v.mp4": 9},
+            in_place=entry,
+            policy=ORPHANS,
+        )
+        assert [t for t, a in sorted(plan.actions.items()) if a == "leave"] == [document(t) for t in left]
+        assert plan.actions[document("v-00-mp4.json")] == "delete"
+
+
+@pytest.mark.parametrize(("policy", "counted"), [({"max_rejects": "100%"}, 0), (ORPHANS, 2)])
+def test_a_document_that_goes_itself_replaces_nothing(policy: dict[str, Any], counted: int) -> None:
+    """Of a frame without a record both names are in place: the right one replaces where it stays."""
+    plan = decide(
+        ["v.mp4"],
+        Table([("v.mp4", 0, 1)]),
+        documents={document("v-1-mp4.json"): b"{}", document("v-01-mp4.json"): b"{}"},
+        frames={"v.mp4": 9},
+        policy=policy | {"max_delete": 1},
+    )
+    assert plan.actions[document("v-01-mp4.json")] == "delete"
+    assert plan.actions[document("v-1-mp4.json")] == ("delete" if counted else "leave")
+    assert bool(plan.decided.stopped) is bool(counted), "two orphans, or none"
+
+
+def test_a_limit_postpones_the_delete_of_a_stale_document_with_its_replacement() -> None:
+    """Also where the name that goes is the first of them by name."""
+    world: dict[str, Any] = {
+        "documents": {document(f"v-0{n}-mp4.json"): b"{}" for n in range(2)},
+        "frames": {"v.mp4": 9},
+    }
+    rows = Table([("v.mp4", n, 1) for n in range(2)])
+    plan = decide(["v.mp4"], rows, limit=1, **world)
+    assert [t for t, a in plan.actions.items() if a in ("create", "delete")] == [document("v-0-mp4.json")]
+    plan = decide(["v.mp4"], rows, limit=3, **world)
+    assert sorted(plan.actions.values()) == ["create", "create", "delete", "leave"]
 
 
 def test_a_stale_looking_document_of_an_image_is_the_images() -> None:
