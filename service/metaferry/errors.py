@@ -15,7 +15,9 @@ A caller who catches :class:`MetaferryError` catches all of them. The tree::
     └── StorageError                   1    one of the closed list below; `retryable` says what to do
         ├── Throttled                  the store asks for less (429, 503 SlowDown); retryable
         ├── Unavailable                5xx, time-outs, broken connections; retryable
-        ├── Denied                     the credentials are known and may not do this; stops the run
+        ├── Denied                     the credentials are known and may not do this; stops the run, unless
+        │                              others are written meanwhile: then it is this one object's
+        ├── Protected                  this one object is held, retained, leased or archived
         ├── Expired                    the credentials are no longer valid; refreshed once, then stops the run
         ├── NotFound                   no such object, bucket or container
         ├── Conflict                   a precondition on a write failed: somebody else wrote
@@ -30,6 +32,7 @@ from the text of a foreign exception that may quote a signed URL.
 
 from __future__ import annotations
 
+from enum import Enum
 from os import PathLike
 from typing import ClassVar
 
@@ -113,6 +116,18 @@ class Interrupted(MetaferryError):
         self.signal = signal
 
 
+class Scope(Enum):
+    """Whom an error of a store concerns.
+
+    OBJECT: the one object of the request. ALL: whoever asks, whatever for. EITHER: the answer does not
+    tell: a policy on a prefix and a right that is missing altogether have the same words.
+    """
+
+    OBJECT = "object"
+    EITHER = "either"
+    ALL = "all"
+
+
 class StorageError(MetaferryError):
     """Something a store answered, or failed to answer.
 
@@ -121,6 +136,8 @@ class StorageError(MetaferryError):
     """
 
     retryable: ClassVar[bool] = False
+    #: Whom it concerns; as a rule the kind tells.
+    scope: Scope = Scope.OBJECT
 
     def __init__(
         self,
@@ -155,6 +172,12 @@ class Unavailable(StorageError):
 class Denied(StorageError):
     """The store knows who asks and refuses; or the credentials themselves are refused."""
 
+    scope = Scope.ALL
+
+
+class Protected(StorageError):
+    """This one object may not be read or changed as it is: it is held, retained, leased or archived."""
+
 
 class Expired(StorageError):
     """The credentials have run out (or the clock of this machine is wrong: `code` tells).
@@ -163,11 +186,14 @@ class Expired(StorageError):
     requests that were refused together.
     """
 
+    scope = Scope.ALL
     generation: int | None = None
 
 
 class NotFound(StorageError):
     """There is no such object, bucket or container. `path` is "" when it is the bucket."""
+
+    scope = Scope.ALL
 
 
 class Conflict(StorageError):

@@ -35,6 +35,9 @@ from metaferry.storage.faulty import (
     Slow,
     storm,
 )
+from metaferry.storage.translate import Failure
+
+HELD = Refusal(Failure(403, "objectUnderActiveHold"))
 
 DOCUMENT = r"^\.lightly/metadata/.*[^a]\.json$"  # not schema.json
 
@@ -85,6 +88,10 @@ def test_what_passes(disk: Disk, story: Story) -> None:
     converges(site)
 
 
+#: Denied for everybody: nobody knows the key any more.
+UNKNOWN = Refusal(Failure(403, "InvalidAccessKeyId"))
+
+
 @dataclass(frozen=True)
 class Ending:
     """A fault that ends the run with this error."""
@@ -100,7 +107,7 @@ class Ending:
 ENDINGS = [
     Ending("denied-from-call-6", Rule(fault=DENIED, after=6), Denied),
     Ending("denied-to-write", Rule(fault=DENIED, operations=PUTS), Denied),
-    Ending("denied-in-the-middle", Rule(fault=DENIED, path=DOCUMENT, operations=PUTS, after=4), Denied),
+    Ending("unknown-in-the-middle", Rule(fault=UNKNOWN, path=DOCUMENT, operations=PUTS, after=4), Denied),
     Ending("denied-to-delete", Rule(fault=DENIED, path=DOCUMENT, operations=DELETES), Denied),
     Ending("expired-for-ever", Rule(fault=FOR_EVER, path=DOCUMENT, operations=PUTS, after=4), Expired),
     Ending("a-page-fails-for-ever", Rule(fault=UNAVAILABLE, operations=LISTS), Unavailable),
@@ -123,11 +130,11 @@ def test_what_ends_a_run(disk: Disk, ending: Ending) -> None:
     converges(site)
 
 
-def test_denied_in_the_middle_stops_at_once() -> None:
+def test_unknown_credentials_in_the_middle_stop_at_once() -> None:
     site = furnished(MemoryDisk())
-    ran = site.sync([Rule(fault=DENIED, path=DOCUMENT, operations=PUTS, after=4)])
+    ran = site.sync([Rule(fault=UNKNOWN, path=DOCUMENT, operations=PUTS, after=4)])
     assert isinstance(ran.error, Denied)
-    refused = [call for call in ran.writes if call.fault is DENIED]
+    refused = [call for call in ran.writes if call.fault is UNKNOWN]
     # Those that were under way with the first one may meet the same answer; nothing is retried.
     assert 1 <= len(refused) <= site.job.concurrency
     assert len({call.path for call in refused}) == len(refused)
@@ -142,7 +149,11 @@ def test_expired_in_the_middle_is_renewed_once() -> None:
     assert ran.faults.renewals == 1
 
 
-@pytest.mark.parametrize("fault", [NO_SPACE, UNAVAILABLE, CORRUPTED], ids=["full", "unavailable", "corrupt"])
+@pytest.mark.parametrize(
+    "fault",
+    [NO_SPACE, UNAVAILABLE, CORRUPTED, DENIED, HELD],
+    ids=["full", "unavailable", "corrupt", "denied", "held"],
+)
 def test_documents_that_fail_alone(disk: Disk, fault: Refusal) -> None:
     """The others are written, `schema.json` waits, and the next run does exactly what is missing."""
     site = furnished(disk, rejects=False)

@@ -4,8 +4,9 @@ Two lanes. Documents go through plain threads where the store takes blocking put
 everything else, and whatever a thread's one attempt met, goes through coroutines on the event
 loop, where the storage waits, retries and settles. Both are fed from a bounded queue: as much
 memory for a hundred million documents as for a thousand. A document that fails alone is recorded
-and the others go on; an error that will be the same for every document (denied, expired, no such
-bucket) stops the run at once. Nothing here decides anything, and nothing retries.
+and the others go on; an error that will be the same for every document (expired, unknown
+credentials, no such bucket) stops the run at once, and one that may be either waits for what
+becomes of the others (`refusals.py`). Nothing here decides anything, and nothing retries.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from metaferry.apply.outcome import Applied, Book, Tally
+from metaferry.apply.refusals import FEW, Refusals
 from metaferry.apply.shards import Step, batches
-from metaferry.apply.step import FATAL, apply_step
+from metaferry.apply.step import apply_step
 from metaferry.apply.threads import ThreadLane
-from metaferry.errors import MetaferryError, StorageError
+from metaferry.errors import MetaferryError, Scope, StorageError
 from metaferry.planning.formats import Action
 from metaferry.progress import Stop
 from metaferry.storage.contract import Storage
@@ -46,6 +48,7 @@ async def apply_plan(
     advance: Callable[[int], None] = lambda done: None,
     phases: Sequence[frozenset[Action]] = PHASES,
     shards: Collection[int] | None = None,
+    written: bool = False,
 ) -> None:
     """Writes and deletes what the plan says; every step is handed to `record` exactly once.
 
@@ -55,15 +58,18 @@ async def apply_plan(
     Creates go out under "if absent", updates under the token that the plan expects, so that what
     somebody else wrote since the listing is looked at again and not overwritten blindly. When
     `stop` is set, no further step is taken, those under way have `grace` seconds to finish, and
-    `Tally.stopped` is true. `phases` and `shards` narrow it to a part of the plan. Raises the
-    `StorageError` that makes going on pointless, after the steps under way have ended.
+    `Tally.stopped` is true. `phases` and `shards` narrow it to a part of the plan; `written` says that
+    documents of another part were written. Raises the `StorageError` that makes going on pointless,
+    after the steps under way have ended.
     """
     book = Book(record, tally, advance)
     stop = stop or Stop()
     try:
         for actions in phases:
             if not stop.requested:
-                phase = _Phase(batches(plan, actions, shards), storage, book, stop, concurrency)
+                done = tally.delete if actions is DELETES else tally.create + tally.update
+                refusals = Refusals(book, written=done > 0 or (written and actions is WRITES))
+                phase = _Phase(batches(plan, actions, shards), storage, refusals, stop, concurrency)
                 await _within_grace(phase.run(direct=storage.direct and actions is WRITES), stop, grace)
     finally:
         book.close()
@@ -95,7 +101,7 @@ class _Phase:
     """All writes of a plan, or all deletes."""
 
     def __init__(
-        self, source: Iterator[list[Step]], storage: Storage, book: Book, stop: Stop, concurrency: int
+        self, source: Iterator[list[Step]], storage: Storage, book: Refusals, stop: Stop, concurrency: int
     ) -> None:
         self._source = source
         self._storage = storage
@@ -115,22 +121,34 @@ class _Phase:
                     tasks.create_task(self._work())
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None  # the first is what ended the others
+        if self._fatal is None and not (self._stop.requested and self._book.undecided):
+            self._fatal = self._book.settle()
         if self._fatal is not None:
             raise self._fatal
 
     async def _feed(self, direct: bool) -> None:
         batch = await asyncio.to_thread(_next, self._source)
         if batch is not None:
-            # A right that is missing shows at the first document, not at a queue full of them.
-            first, *rest = batch
-            await self._take(first, None)
-            source = _with_first(rest, self._source)
+            source = _with_first(await self._first_of(batch), self._source)
             if direct:
                 await self._through_threads(source)
             else:
                 await self._through_loop(source)
         for _ in range(self._concurrency):
             await self._queue.put(None)
+
+    async def _first_of(self, batch: list[Step]) -> list[Step]:
+        """Takes the first step alone, and gives those that are left: what stops every document shows at
+        the first, not at a queue full of them. Where that cannot be told from what stops one, a few more,
+        from all over the batch: those beside the first have its folder, and what is forbidden there."""
+        some = range(0, len(batch), max(1, len(batch) // FEW))
+        for n, at in enumerate(some[:FEW]):
+            if n and not self._book.undecided:
+                some = some[:n]
+                break
+            await self._take(batch[at], None)
+        taken = frozenset(some[:FEW])
+        return [step for at, step in enumerate(batch) if at not in taken]
 
     async def _through_loop(self, source: Iterator[list[Step]]) -> None:
         while not self._ended() and (batch := await asyncio.to_thread(_next, source)) is not None:
@@ -168,8 +186,9 @@ class _Phase:
             return  # left for the next run, which sees in its listing what is in place
         try:
             applied = await apply_step(step, self._storage, failed, stop=self._stop)
-        except FATAL as error:
-            self._fatal = self._fatal or error
+        except StorageError as error:
+            fatal = self._book.hold(step, error) if error.scope is Scope.EITHER else error
+            self._fatal = self._fatal or fatal
             return
         self._book.add([applied])
 

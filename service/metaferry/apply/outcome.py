@@ -29,6 +29,7 @@ class Applied(NamedTuple):
     message: str = ""
     foreign: bool = False
     size: int = 0  # bytes of the body
+    advice: str = ""  # beside `message`, where running it again is not all there is to do
 
 
 @dataclass(slots=True)

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 
 from metaferry.apply.outcome import Applied
 from metaferry.apply.shards import Step
-from metaferry.errors import Conflict, Denied, Expired, NotFound, StorageError
+from metaferry.errors import Conflict, NotFound, Scope, StorageError
 from metaferry.planning.formats import Action, Outcome
 from metaferry.progress import Stop
 from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Put, Storage, Traits
-
-#: Errors that are the same for every document: the run ends with the first of them.
-FATAL = (Denied, Expired, NotFound)
 
 
 def precondition(step: Step, traits: Traits) -> Precondition:
@@ -43,7 +40,8 @@ async def apply_step(
 ) -> Applied:
     """Writes or deletes. `failed` is what a first attempt elsewhere met.
 
-    Raises one of `FATAL`; every other error is the step's own outcome.
+    Raises the StorageError that concerns every document, or may do so; every other one is the step's
+    own outcome.
     """
     try:
         if step.action is Action.DELETE:
@@ -58,13 +56,14 @@ async def apply_step(
                 raise  # it may be the run that took over from this one who wrote it
             return await _replace(step, storage)
         return done(step, stamp.token)
-    except FATAL:
-        raise
-    except Conflict:
-        what = "left as they wrote it" if step.action is Action.DELETE else "twice; left as they wrote it"
-        return _not_done(step, Outcome.CONFLICT, f"changed by somebody else since it was listed, {what}")
     except StorageError as error:
-        return _not_done(step, Outcome.FAILED, error.message)
+        if error.scope is not Scope.OBJECT:
+            raise
+        if not isinstance(error, Conflict):
+            return not_done(step, Outcome.FAILED, error)
+    what = "left as they wrote it" if step.action is Action.DELETE else "twice; left as they wrote it"
+    message = f"changed by somebody else since it was listed, {what}"
+    return not_done(step, Outcome.CONFLICT, Conflict(message))
 
 
 async def _replace(step: Step, storage: Storage) -> Applied:
@@ -83,5 +82,7 @@ async def _replace(step: Step, storage: Storage) -> Applied:
     return done(step, stamp.token, foreign=True)
 
 
-def _not_done(step: Step, outcome: Outcome, message: str) -> Applied:
-    return Applied(step.target, step.action, outcome, None, None, message)
+def not_done(step: Step, outcome: Outcome, error: StorageError) -> Applied:
+    """The outcome of a step that met `error`; its advice only where trying again is of no use."""
+    advice = "" if error.retryable else error.advice
+    return Applied(step.target, step.action, outcome, None, None, error.message, advice=advice)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from metaferry.apply.outcome import Book
+from metaferry.apply.refusals import Outcomes
 from metaferry.apply.shards import Step
 from metaferry.apply.step import done, to_put
 from metaferry.errors import StorageError
@@ -42,7 +42,7 @@ class ThreadLane:
         self,
         source: Iterator[list[Step]],
         storage: Storage,
-        book: Book,
+        book: Outcomes,
         *,
         ended: Callable[[], bool],
         hand_over: Callable[[Step, StorageError | None], None],

@@ -24,6 +24,8 @@ from metaferry.errors import (
     MetaferryError,
     NotFound,
     SafetyStop,
+    Scope,
+    StorageError,
     UsageError,
 )
 from metaferry.progress import Stop
@@ -91,6 +93,7 @@ def run_shards(
     failures: dict[int, int] = {}
     ran = Ran()
     fatal: BaseException | None = None
+    written = False  # some shard wrote something
     try:
         while (waiting or running) and fatal is None and not stop.requested:
             while waiting and len(running) < workers.window:
@@ -101,8 +104,10 @@ def run_shards(
                 shard = running.pop(future)
                 error = _error_of(future)
                 if error is None:
-                    done(shard, future.result())
-                elif isinstance(error, _FOR_ALL):
+                    answer = future.result()
+                    written = written or bool(answer.get("writes"))
+                    done(shard, answer)
+                elif _is_for_all(error, written=written):
                     fatal = fatal or error
                 else:
                     _note(shard, error, failures)
@@ -145,6 +150,13 @@ def _error_of(future: Future[Mapping[str, Any]]) -> BaseException | None:
         return future.exception()
     except CancelledError as error:
         return error
+
+
+def _is_for_all(error: BaseException, *, written: bool) -> bool:
+    """Whether every shard would meet it. A refusal that may be one document's is, where others wrote."""
+    if isinstance(error, StorageError) and error.scope is Scope.EITHER:
+        return not written
+    return isinstance(error, _FOR_ALL)
 
 
 def _note(shard: int, error: BaseException, failures: dict[int, int]) -> None:

@@ -233,6 +233,7 @@ class PlanRun:
                     advance=progress.advance,
                     phases=(WRITES,),
                     shards=[shard.number],
+                    written=any(each.create + each.update for each in self.markers.found.values()),
                 )
             )
         report = RunReport(run_id=self.plan.plan_id, job_digest=self.plan.job_digest, started="")

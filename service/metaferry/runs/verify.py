@@ -12,7 +12,7 @@ import asyncio
 import random as randomness
 from typing import Final
 
-from metaferry.errors import Denied, Expired, NotFound, StorageError
+from metaferry.errors import NotFound, Scope, StorageError
 from metaferry.findings import Code
 from metaferry.lightly.document import md5_hex
 from metaferry.planning.database import Database
@@ -86,13 +86,13 @@ async def _read_back(storage: Storage, documents: list[tuple[str, str]]) -> list
 async def _problem(storage: Storage, target: str, md5: str) -> str | None:
     try:
         blob = await storage.read(target)
-    except (Denied, Expired):
-        raise  # the same for every document
     except NotFound as error:
         if not error.path:
             raise
         return "written, but not there when it was read back"
     except StorageError as error:
+        if error.scope is not Scope.OBJECT:
+            raise  # the same for every document
         return f"written, but could not be read back: {error.message}"
     return None if md5_hex(blob.data) == md5 else "reads back as other bytes than were written"
 

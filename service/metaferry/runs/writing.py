@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from metaferry.apply.apply import DELETES, WRITES, apply_plan
 from metaferry.apply.outcome import Applied, Tally
 from metaferry.engines.processes import write_in_processes
-from metaferry.errors import Conflict
+from metaferry.errors import Conflict, Scope, StorageError
 from metaferry.findings import Code
 from metaferry.job import Job
 from metaferry.lightly import schema as rules
@@ -179,7 +179,8 @@ def write_schema(
 ) -> None:
     """Puts schema.json in the place of the version with that token (None: of nothing).
 
-    Where somebody else changed it meanwhile it is left, which is a finding and exit code 3.
+    Where somebody else changed it meanwhile it is left, and where it is protected; each is a finding
+    and exit code 3. Raises every other StorageError.
     """
     try:
         portal.run(
@@ -196,6 +197,14 @@ def write_schema(
             advice="run it again: it keeps their entries and adds what is new",
             target=SCHEMA,
         )
+    except StorageError as error:
+        ours_alone = error.scope is Scope.OBJECT and not error.retryable
+        others_written = report.documents.create + report.documents.update > 0
+        if not ours_alone and not (error.scope is Scope.EITHER and others_written):
+            raise
+        report.exit_code = 3
+        report.schema.written = False
+        database.finding(Code.DOCUMENT_FAILED, "error", error.message, advice=error.advice, target=SCHEMA)
 
 
 def _find(database: Database, report: Report, tally: Tally) -> None:
@@ -205,7 +214,9 @@ def _find(database: Database, report: Report, tally: Tally) -> None:
     report.findings, report.finding_examples = build.findings(database)
     counts = {
         Code.DOCUMENT_FOREIGN: before + tally.foreign,
-        Code.DOCUMENT_FAILED: tally.failed + tally.not_deleted,
+        Code.DOCUMENT_FAILED: max(
+            tally.failed + tally.not_deleted, report.findings.get(Code.DOCUMENT_FAILED, 0)
+        ),
         Code.DOCUMENT_CONFLICT: max(tally.conflict, report.findings.get(Code.DOCUMENT_CONFLICT, 0)),
     }
     report.findings.update({code: count for code, count in counts.items() if count})
@@ -216,9 +227,8 @@ def name_failures(database: Database, tally: Tally) -> None:
     for applied in tally.failures:
         conflict = applied.outcome is Outcome.CONFLICT
         code = Code.DOCUMENT_CONFLICT if conflict else Code.DOCUMENT_FAILED
-        _finding(
-            database, code, "error", applied, applied.message, "run it again: it does exactly what is missing"
-        )
+        advice = applied.advice or "run it again: it does exactly what is missing"
+        _finding(database, code, "error", applied, applied.message, advice)
     for applied in tally.replaced:
         _finding(
             database,

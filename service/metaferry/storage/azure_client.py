@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metaferry.errors import Conflict, Denied, Expired, Unavailable
+from metaferry.errors import Denied, Expired, Unavailable
 from metaferry.storage.translate import Failure, retry_after
 
 
@@ -37,5 +37,4 @@ def azure_failure(error: BaseException) -> Failure:
 
 def answered(status: int, code: str, headers: Mapping[str, str]) -> Failure:
     """Of an answer with the service's word for what is wrong."""
-    exists = status == 409 and code == "BlobAlreadyExists"
-    return Failure(status, code, retry_after=retry_after(headers), kind=Conflict if exists else None)
+    return Failure(status, code, retry_after=retry_after(headers))

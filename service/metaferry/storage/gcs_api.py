@@ -5,13 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from metaferry.errors import Corrupt
 from metaferry.storage.contract import ANYTHING, Entry, Precondition
+from metaferry.storage.gcs_codes import HELD
 from metaferry.storage.translate import Failure, retry_after
+
+#: How the store words a hold, and a hash that does not match. Both hold what the request said, a name or
+#: a hash, so each is known by how it begins and how it goes on.
+_HELD: Final = re.compile(r"Object '.*' is under active (?:temporary|event-based) hold\b", re.I | re.S)
+_DIFFERENT: Final = re.compile(r"Provided (?:MD5 hash|CRC32C) .*doesn't match calculated", re.I | re.S)
 
 #: What a listing is asked for.
 FIELDS: Final = "nextPageToken,items(name,size,generation,md5Hash,updated)"
@@ -84,11 +91,13 @@ def gcs_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failure
         code = str(error["errors"][0]["reason"])
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         pass  # a media download answers in plain text, a proxy in HTML
+    if status == 403 and _HELD.match(text):
+        code = HELD  # the reason is only `forbidden`
     return Failure(
         status,
         code,
         retry_after=retry_after(headers),
         bucket=status == 404 and "bucket" in text and "object" not in text.lower(),
-        # The MD5 that went with the content does not match it; the reason is only `invalid`.
-        kind=Corrupt if status == 400 and "hash" in text else None,
+        # The hash that went with the content does not match it; the reason is only `invalid`.
+        kind=Corrupt if status == 400 and _DIFFERENT.match(text) else None,
     )

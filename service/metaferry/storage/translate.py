@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from metaferry.errors import (
     Changed,
@@ -19,11 +19,17 @@ from metaferry.errors import (
     Denied,
     Expired,
     NotFound,
+    Protected,
+    Scope,
     StorageError,
     Throttled,
     Unavailable,
     Unsupported,
 )
+from metaferry.storage.azure_codes import AZURE, CONTAINER_CODES
+from metaferry.storage.gcs_codes import GCS
+from metaferry.storage.meaning import COMMON, Meaning
+from metaferry.storage.s3_codes import S3
 
 Operation = Literal["list", "read", "put", "delete"]
 Store = Literal["s3", "gcs", "azure", "local", "memory", "generic"]
@@ -51,78 +57,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return float(wait) if wait.isdigit() else None
 
 
-#: The stores' own error codes. What is not here is decided by the status.
-CODES: dict[str, type[StorageError]] = {
-    # -- ask for less
-    "SlowDown": Throttled,
-    "Throttling": Throttled,
-    "ThrottlingException": Throttled,
-    "RequestLimitExceeded": Throttled,
-    "BandwidthLimitExceeded": Throttled,
-    "TooManyRequests": Throttled,
-    "ServerBusy": Throttled,
-    "rateLimitExceeded": Throttled,
-    "userRateLimitExceeded": Throttled,
-    # -- passing
-    "RequestTimeout": Unavailable,
-    "RequestTimeoutException": Unavailable,
-    "PriorRequestNotComplete": Unavailable,
-    "ConditionalRequestConflict": Unavailable,
-    "OperationAborted": Unavailable,
-    "OperationTimedOut": Unavailable,
-    "InternalError": Unavailable,
-    "ServiceUnavailable": Unavailable,
-    # -- what arrived there is not what left here
-    "BadDigest": Corrupt,
-    "IncompleteBody": Corrupt,
-    "XAmzContentSHA256Mismatch": Corrupt,
-    "XAmzContentChecksumMismatch": Corrupt,
-    "Md5Mismatch": Corrupt,
-    "Crc64Mismatch": Corrupt,
-    # -- who asks
-    "ExpiredToken": Expired,
-    "ExpiredTokenException": Expired,
-    "TokenRefreshRequired": Expired,
-    "RequestExpired": Expired,
-    "RequestTimeTooSkewed": Expired,
-    "AccessDenied": Denied,
-    "AllAccessDisabled": Denied,
-    "AccountProblem": Denied,
-    "InvalidAccessKeyId": Denied,
-    "InvalidObjectState": Denied,
-    "InvalidToken": Denied,
-    "SignatureDoesNotMatch": Denied,
-    "NotSignedUp": Denied,
-    "AuthenticationFailed": Denied,
-    "AuthorizationFailure": Denied,
-    "AuthorizationPermissionMismatch": Denied,
-    "InsufficientAccountPermissions": Denied,
-    "AccountIsDisabled": Denied,
-    "LeaseIdMissing": Denied,
-    "NoAuthenticationInformation": Denied,
-    "NoCredentials": Denied,
-    "PublicAccessNotPermitted": Denied,
-    # -- what is there
-    "NoSuchBucket": NotFound,
-    "NoSuchKey": NotFound,
-    "NoSuchVersion": NotFound,
-    "ContainerNotFound": NotFound,
-    "ContainerBeingDeleted": NotFound,
-    "ContainerDisabled": NotFound,
-    "BlobNotFound": NotFound,
-    "ResourceNotFound": NotFound,
-    "PreconditionFailed": Conflict,
-    "ConditionNotMet": Conflict,
-    "conditionNotMet": Conflict,
-    "TargetConditionNotMet": Conflict,
-    "BlobAlreadyExists": Conflict,
-    # -- not here, not ever
-    "NotImplemented": Unsupported,
-    "MethodNotAllowed": Unsupported,
-}
+#: Every code that is known, of whatever store: no two of them mean different things by one word (a test
+#: holds them against each other). What is not here is decided by the status.
+CODES: Final[Mapping[str, Meaning]] = {**COMMON, **S3, **GCS, **AZURE}
 
 #: Codes that speak of the bucket or container, not of one object.
-BUCKET_CODES = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"})
+BUCKET_CODES: Final = CONTAINER_CODES | {"NoSuchBucket"}
 
 #: What the operating system calls it. What is not here is Unsupported: never retried blindly.
 ERRNOS: dict[int, type[StorageError]] = {
@@ -152,14 +92,14 @@ ERRNOS: dict[int, type[StorageError]] = {
 def classify(failure: Failure) -> type[StorageError]:
     """Which of our errors this is. The code is asked first, then the status; no answer is passing.
 
-    The order matters: Azure says 403 for a wrong key and S3 says 400 for an expired token, while
-    409 is a lost race (retry) on S3 and "exists already" on Azure.
+    The order matters: Azure says 403 for a wrong key and S3 says 400 for an expired token. A 409 passes
+    only where its code says so: a lost race on S3 does, a lock or an archive tier never.
     """
     if failure.kind is not None:
         return failure.kind
     known = CODES.get(failure.code)
     if known is not None:
-        return known
+        return known.kind
     status = failure.status
     if status is None:
         return Unavailable
@@ -173,7 +113,7 @@ def classify(failure: Failure) -> type[StorageError]:
         return Conflict
     if status == 429:
         return Throttled
-    if status in (408, 409, 425) or (status >= 500 and status not in (501, 505)):
+    if status in (408, 425) or (status >= 500 and status not in (501, 505)):
         return Unavailable
     return Unsupported
 
@@ -197,8 +137,10 @@ def storage_error(
         kind = Changed
     bucket = failure.bucket or failure.code in BUCKET_CODES
     detail = " ".join(str(part) for part in (failure.status, failure.code) if part)
-    what = "there is no such " + _BUCKET[store] if kind is NotFound and bucket else _WHAT[kind]
-    what = _WHAT_BY_CODE.get(failure.code, what)
+    known = CODES.get(failure.code)
+    what = (known and known.what) or _WHAT[kind]
+    if kind is NotFound and bucket:
+        what = "there is no such " + _BUCKET[store]
     error = kind(
         f"{url}: {what}{f' ({detail})' if detail else ''}{_when(kind, operation, path)}",
         url=url,
@@ -209,7 +151,20 @@ def storage_error(
     )
     if isinstance(error, Throttled):
         error.retry_after = failure.retry_after
+    error.scope = _scope(kind, failure, operation, path)
     return error
+
+
+def _scope(kind: type[StorageError], failure: Failure, operation: Operation, path: str) -> Scope:
+    """Whom it concerns. What no table says of a 403 may be either; a listing is everybody's."""
+    known = CODES.get(failure.code)
+    scope = known.scope if known is not None else None
+    if scope is None:
+        unknown = known is None and kind is Denied and failure.status == 403
+        scope = Scope.EITHER if unknown else kind.scope
+    if scope is Scope.EITHER and (operation == "list" or not path):
+        return Scope.ALL
+    return scope
 
 
 #: What libraries raise without a number.
@@ -225,18 +180,13 @@ _WHAT: dict[type[StorageError], str] = {
     Throttled: "the store asks for fewer requests",
     Unavailable: "the store did not answer as it should",
     Denied: "access denied",
+    Protected: "the object is protected",
     Expired: "the credentials have expired",
     NotFound: "not found",
     Conflict: "somebody else wrote this object",
     Changed: "the object was replaced while it was being read",
     Corrupt: "the bytes that arrived are not the bytes that were sent",
     Unsupported: "the store cannot do this",
-}
-#: What is in the way of one file, and never passes by itself.
-_WHAT_BY_CODE: dict[str, str] = {
-    "ENAMETOOLONG": "this file system cannot hold a name that long",
-    "ENOTDIR": "a file stands where a folder is needed",
-    "EISDIR": "a folder stands where the file is to be",
 }
 _DOING: dict[Operation, str] = {
     "list": "listing",
@@ -276,34 +226,13 @@ RIGHTS: dict[tuple[Store, Operation], str] = {
 #: Advice where a store cannot be reached, or does not answer in time.
 UNREACHED = "run again later; if it stays so, check the address and that this machine may reach it"
 
-#: Advice for a code that says more than its class.
-_BY_CODE: dict[str, str] = {
-    "RequestTimeTooSkewed": "the clock of this machine is wrong: set it (NTP), the credentials may be fine",
-    "InvalidAccessKeyId": "this access key does not exist at this endpoint: check key and endpoint_url",
-    "SignatureDoesNotMatch": "the secret does not belong to the access key",
-    "AuthenticationFailed": "the account key or SAS is wrong or has expired",
-    "NoCredentials": "no credentials were found: set them in `storage:`, the environment or a profile, "
-    "or `anon: true` for a public bucket",
-    "InvalidOptions": "check the names and values of the options for this location: its library refuses them",
-    "InvalidObjectState": "the object is archived: restore it first, or exclude it",
-    "LeaseIdMissing": "a blob lease protects this object: whoever holds it has to end it",
-    "AuthorizationHeaderMalformed": "the bucket is in another region: set client_kwargs.region_name",
-    "PermanentRedirect": "the bucket is in another region: set client_kwargs.region_name",
-    "CertificateError": "the endpoint's certificate is not trusted: check endpoint_url and the CA bundle",
-    "ENOSPC": "free some space on the device and run again",
-    "EDQUOT": "the quota is used up: free some space and run again",
-    "ENAMETOOLONG": "give the media a shorter name",
-    "ENOTDIR": "move that file away, or rename the media",
-    "EISDIR": "move that folder away, or rename the media",
-}
-
 
 def _advice(
     kind: type[StorageError], failure: Failure, store: Store, operation: Operation, bucket: bool
 ) -> str:
-    by_code = _BY_CODE.get(failure.code)
-    if by_code is not None:
-        return by_code
+    known = CODES.get(failure.code)
+    if known is not None and known.advice:
+        return known.advice
     if kind is Denied:
         right = RIGHTS.get((store, operation))
         return f"the credentials need {right}" if right else "check the credentials in `storage:`"

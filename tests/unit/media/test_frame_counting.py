@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metaferry.errors import Changed, Denied, NotFound, UsageError
+from metaferry.errors import Changed, Denied, NotFound, Protected, UsageError
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import (
     CHANGED,
@@ -281,7 +281,7 @@ def test_denied_access_stops_the_run(tmp_path: Path, folder: Retrying, portal: P
 class Archived(Retrying):
     async def read(self, path: str, start: int = 0, end: int | None = None, **pinned: object) -> Blob:
         if path == "cold.mp4":
-            raise Denied("the object is archived", path=path, code="InvalidObjectState")
+            raise Protected("the object is archived", path=path, code="InvalidObjectState")
         return await super().read(path, start, end)
 
 

@@ -15,16 +15,30 @@ from metaferry.errors import (
     Denied,
     Expired,
     NotFound,
+    Protected,
+    Scope,
     StorageError,
     Throttled,
     Unavailable,
     Unsupported,
 )
 from metaferry.storage.azure_client import azure_failure
+from metaferry.storage.azure_codes import AZURE
 from metaferry.storage.gcs_api import gcs_failure
+from metaferry.storage.gcs_codes import GCS
 from metaferry.storage.generic import generic_failure
+from metaferry.storage.meaning import COMMON
 from metaferry.storage.s3 import s3_failure
-from metaferry.storage.translate import CODES, RIGHTS, Failure, classify, errno_failure, storage_error
+from metaferry.storage.s3_codes import S3
+from metaferry.storage.translate import (
+    CODES,
+    RIGHTS,
+    Failure,
+    Operation,
+    classify,
+    errno_failure,
+    storage_error,
+)
 
 CANARY = "AKIACANARY7SECRET"
 
@@ -66,7 +80,11 @@ def s3_error(status: int, code: str, **headers: str) -> BaseException:
         (403, "403", Denied),
         (403, "InvalidAccessKeyId", Denied),
         (403, "SignatureDoesNotMatch", Denied),
-        (403, "InvalidObjectState", Denied),
+        (403, "InvalidObjectState", Protected),
+        (400, "ObjectLocked", Protected),
+        (403, "QuotaExceeded", Unsupported),
+        (409, "BucketAlreadyExists", Unsupported),
+        (409, "409", Unsupported),
         (404, "NoSuchKey", NotFound),
         (404, "NoSuchBucket", NotFound),
         (404, "404", NotFound),
@@ -153,8 +171,16 @@ def test_what_botocore_raises_without_an_answer(
         (404, "notFound", "The specified bucket does not exist.", NotFound),
         (412, "conditionNotMet", "", Conflict),
         (408, "", "", Unavailable),
-        (409, "conflict", "", Unavailable),
-        (400, "invalid", "Provided MD5 hash doesn't match calculated MD5 hash", Corrupt),
+        (409, "conflict", "", Unsupported),
+        (400, "invalid", 'Provided MD5 hash "a" doesn\'t match calculated MD5 hash "b".', Corrupt),
+        (400, "invalid", 'Provided CRC32C "a" doesn\'t match calculated CRC32C "b".', Corrupt),
+        (400, "invalid", "Invalid value for name: hash.json", Unsupported),
+        (400, "invalid", "no hash", Unsupported),
+        (403, "forbidden", "Object 'b/k' is under active Temporary hold and cannot be deleted", Protected),
+        (403, "forbidden", "Object 'b/k' is under active Event-Based hold and cannot", Protected),
+        (403, "objectUnderActiveHold", "", Protected),
+        (403, "forbidden", "no access to 'b/is under active Temporary hold'", Denied),
+        (403, "retentionPolicyNotMet", "Object 'b/k' is subject to retention policy", Protected),
         (400, "invalid", "Invalid argument", Unsupported),
         (501, "notImplemented", "", Unsupported),
     ],
@@ -165,7 +191,9 @@ def test_what_gcs_answers(status: int, reason: str, message: str, expected: type
     error = {"code": status, "message": message, "errors": [{"reason": reason}]}
     failure = gcs_failure(status, {"retry-after": "7"}, json.dumps({"error": error}).encode())
     assert classify(failure) is expected
-    assert (failure.status, failure.code, failure.retry_after) == (status, reason, 7.0)
+    held = reason == "forbidden" and expected is Protected
+    code = "objectUnderActiveHold" if held else reason
+    assert (failure.status, failure.code, failure.retry_after) == (status, code, 7.0)
     assert failure.bucket == ("bucket" in message)
 
 
@@ -202,7 +230,15 @@ def azure_error(status: int, code: str, kind: str = "HttpResponseError") -> Base
         (409, "ContainerBeingDeleted", "ResourceExistsError", NotFound),
         (409, "BlobAlreadyExists", "ResourceExistsError", Conflict),
         (412, "ConditionNotMet", "ResourceModifiedError", Conflict),
-        (412, "LeaseIdMissing", "HttpResponseError", Denied),
+        (412, "LeaseIdMissing", "HttpResponseError", Protected),
+        (409, "LeaseIdMismatchWithBlobOperation", "ResourceExistsError", Protected),
+        (409, "BlobImmutableDueToPolicy", "ResourceExistsError", Protected),
+        (409, "BlobArchived", "ResourceExistsError", Protected),
+        (409, "BlobBeingRehydrated", "ResourceExistsError", Protected),
+        (409, "SnapshotsPresent", "ResourceExistsError", Protected),
+        (409, "InvalidBlobType", "ResourceExistsError", Unsupported),
+        (409, "PendingCopyOperation", "ResourceExistsError", Unavailable),
+        (409, "SomethingNew", "ResourceExistsError", Unsupported),
         (400, "InvalidResourceName", "HttpResponseError", Unsupported),
     ],
 )
@@ -281,9 +317,66 @@ def test_a_failed_condition_on_a_read_means_that_it_was_replaced() -> None:
 
 def test_every_code_names_a_class_of_the_closed_list() -> None:
     closed = {Throttled, Unavailable, Denied, Expired, NotFound, Conflict, Changed, Corrupt, Unsupported}
-    assert set(CODES.values()) <= closed
+    closed.add(Protected)
+    assert {meaning.kind for meaning in CODES.values()} <= closed
     assert {classify(Failure(status)) for status in range(300, 600)} <= closed
     assert classify(Failure()) is Unavailable
+
+
+def test_no_word_means_different_things_in_two_stores() -> None:
+    tables = (COMMON, S3, GCS, AZURE)
+    assert sum(map(len, tables)) == len(CODES)
+
+
+def scope_of(failure: Failure, operation: Operation = "put", path: str = "a.json") -> Scope:
+    return storage_error(failure, store="s3", url="x://y", operation=operation, path=path).scope
+
+
+@pytest.mark.parametrize(
+    ("failure", "scope"),
+    [
+        (Failure(403, "AccessDenied"), Scope.EITHER),
+        (Failure(403, "forbidden"), Scope.EITHER),
+        (Failure(403, "AuthorizationPermissionMismatch"), Scope.EITHER),
+        (Failure(403), Scope.EITHER),
+        (Failure(403, "SomethingNew"), Scope.EITHER),
+        (errno_failure(OSError(errno.EACCES, "")), Scope.EITHER),
+        (errno_failure(OSError(errno.EPERM, "")), Scope.EITHER),
+        (errno_failure(OSError(errno.EROFS, "")), Scope.ALL),
+        (Failure(403, "InvalidAccessKeyId"), Scope.ALL),
+        (Failure(403, "SignatureDoesNotMatch"), Scope.ALL),
+        (Failure(403, "RequestTimeTooSkewed"), Scope.ALL),
+        (Failure(403, "AuthenticationFailed"), Scope.ALL),
+        (Failure(400, "ExpiredToken"), Scope.ALL),
+        (Failure(401), Scope.ALL),
+        (Failure(404, "NoSuchBucket"), Scope.ALL),
+        (Failure(409, "ContainerBeingDeleted"), Scope.ALL),
+        (Failure(code="NoCredentials", kind=Denied), Scope.ALL),
+        (Failure(403, "objectUnderActiveHold"), Scope.OBJECT),
+        (Failure(403, "retentionPolicyNotMet"), Scope.OBJECT),
+        (Failure(412, "LeaseIdMissing"), Scope.OBJECT),
+        (Failure(409, "BlobImmutableDueToPolicy"), Scope.OBJECT),
+        (Failure(403, "InvalidObjectState"), Scope.OBJECT),
+        (Failure(503), Scope.OBJECT),
+    ],
+)
+def test_whom_a_refusal_concerns(failure: Failure, scope: Scope) -> None:
+    assert scope_of(failure) is scope
+
+
+def test_a_refusal_of_a_listing_is_everybodys() -> None:
+    assert scope_of(Failure(403, "AccessDenied"), "list", "a/") is Scope.ALL
+    assert scope_of(Failure(403, "AccessDenied"), "put", "") is Scope.ALL
+
+
+def test_a_protected_object_is_said_in_its_own_words() -> None:
+    lease = Failure(412, "LeaseIdMissing")
+    error = storage_error(lease, store="azure", url="az://c", operation="put", path="a.json")
+    assert str(error) == 'az://c: the object is protected (412 LeaseIdMissing) when writing "a.json"'
+    assert "whoever holds it has to end it" in error.advice
+    archived = Failure(403, "InvalidObjectState")
+    error = storage_error(archived, store="s3", url="s3://b", operation="read", path="a.mp4")
+    assert str(error) == 's3://b: the object is archived (403 InvalidObjectState) when reading "a.mp4"'
 
 
 @pytest.mark.parametrize("store", ["s3", "gcs", "azure", "local"])

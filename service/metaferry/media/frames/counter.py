@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from metaferry.errors import Changed, Corrupt, Denied, NotFound, Unsupported
+from metaferry.errors import Changed, Corrupt, NotFound, Protected, Unsupported
 from metaferry.media.frames import index
 from metaferry.media.frames.model import (
     CHANGED,
@@ -49,9 +49,6 @@ BYTES_A_SECOND: Final = 250_000
 
 #: Videos whose index is asked for at a time: they wait for the store.
 INDICES_AT_ONCE: Final = 32
-
-#: What S3 answers for one object in cold storage: denied, yet about this object alone.
-ARCHIVED: Final = "InvalidObjectState"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +105,7 @@ class Counter:
             if not error.path:  # the whole datasource, not one video
                 raise
             reason = "gone"
-        except Denied as error:
-            if error.code != ARCHIVED:
-                raise
-            reason = f"storage: {error}"
-        except (Corrupt, Unsupported) as error:
+        except (Corrupt, Protected, Unsupported) as error:
             reason = f"storage: {error}"
         return (
             size,

@@ -1,0 +1,72 @@
+"""What a store's error code means here: the row type of the tables in `s3_codes.py`, `gcs_codes.py`
+and `azure_codes.py`, and the codes that stores share or that adapters make up themselves."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from metaferry.errors import Denied, Protected, Scope, StorageError, Throttled, Unavailable, Unsupported
+
+
+class Meaning(NamedTuple):
+    """`kind` is our error for it. The others are empty where the kind says enough.
+
+    scope: whom it concerns, where that is not what the kind has by itself.
+    what: what happened, for a sentence: `the object is archived`.
+    advice: what to do about it.
+    """
+
+    kind: type[StorageError]
+    scope: Scope | None = None
+    what: str = ""
+    advice: str = ""
+
+
+#: An object in a tier that cannot be read at once, on any store.
+ARCHIVED: Final = Meaning(Protected, what="the object is archived", advice="restore it first, or exclude it")
+
+#: What several stores say with one word, and the words of our own for what was no answer.
+COMMON: Final[dict[str, Meaning]] = {
+    "InternalError": Meaning(Unavailable),
+    "ServiceUnavailable": Meaning(Unavailable),
+    "RequestTimeout": Meaning(Unavailable),
+    "TooManyRequests": Meaning(Throttled),
+    "NotImplemented": Meaning(Unsupported),
+    "MethodNotAllowed": Meaning(Unsupported),
+    # -- who asks, before anything was asked
+    "NoCredentials": Meaning(
+        Denied,
+        advice="no credentials were found: set them in `storage:`, the environment or a profile, "
+        "or `anon: true` for a public bucket",
+    ),
+    "CertificateError": Meaning(
+        Denied, advice="the endpoint's certificate is not trusted: check endpoint_url and the CA bundle"
+    ),
+    "InvalidOptions": Meaning(
+        Unsupported,
+        Scope.ALL,
+        advice="check the names and values of the options for this location: its library refuses them",
+    ),
+    # -- an operating system's
+    "EACCES": Meaning(Denied, Scope.EITHER),
+    "EPERM": Meaning(Denied, Scope.EITHER),
+    "PermissionError": Meaning(Denied, Scope.EITHER),
+    "EROFS": Meaning(Denied),
+    "ENOSPC": Meaning(Unsupported, advice="free some space on the device and run again"),
+    "EDQUOT": Meaning(Unsupported, advice="the quota is used up: free some space and run again"),
+    "ENAMETOOLONG": Meaning(
+        Unsupported,
+        what="this file system cannot hold a name that long",
+        advice="give the media a shorter name",
+    ),
+    "ENOTDIR": Meaning(
+        Unsupported,
+        what="a file stands where a folder is needed",
+        advice="move that file away, or rename the media",
+    ),
+    "EISDIR": Meaning(
+        Unsupported,
+        what="a folder stands where the file is to be",
+        advice="move that folder away, or rename the media",
+    ),
+}

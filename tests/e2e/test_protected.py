@@ -1,0 +1,252 @@
+"""A document that may not be touched fails alone; what would meet every document ends the run at once."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import metaferry
+from conftest import FreshDatasource
+from metaferry.errors import Denied, Expired, NotFound, StorageError
+from metaferry.job import Job
+from metaferry.lightly.names import DOCUMENTS, SCHEMA, document_path
+from metaferry.planning.formats import RunReport
+from metaferry.storage.open import open_storage
+from metaferry.storage.portal import Portal
+from servers.azurite import AzureServer
+from servers.s3_rules import Fault
+from servers.steering import Steered
+
+pytestmark = pytest.mark.servers
+
+COUNT = 60
+NAMES = [f"shots/{n:03d}.png" for n in range(COUNT)]
+WRITES = "PUT|POST"
+
+
+class World:
+    """Images on one of the servers in memory, with a table beside the job."""
+
+    def __init__(self, kind: str, url: str, options: dict[str, Any], server: Steered, folder: Path) -> None:
+        self.kind, self.url, self.options, self.server = kind, url, options, server
+        self.bucket, _, self.prefix = url.partition("://")[2].partition("/")
+        self.table = folder / "rows.csv"
+        self.names = list(NAMES)
+        self.value = 1
+        server.seed(self.bucket, [self.prefix + name for name in NAMES])
+
+    def sync(self, **changes: Any) -> RunReport:
+        with self.table.open("w") as file:
+            csv.writer(file).writerows([("file_name", "n"), *((name, self.value) for name in self.names)])
+        return self.sync_of({"table": str(self.table), "file_name": "file_name"}, **changes)
+
+    def sync_of(self, source: dict[str, Any], **changes: Any) -> RunReport:
+        storage = {self.url.partition(":")[0]: self.options}
+        mapping = {"input": self.url, "storage": storage, "sources": [source], "retry_for": 20, **changes}
+        return metaferry.sync(Job.from_mapping(mapping))
+
+    def refuse(self, key: str, status: int, code: str, message: str = "no", method: str = WRITES) -> int:
+        return self.server.add(
+            Fault("status", method, key, times=10_000, status=status, code=code, message=message)
+        )
+
+    def documents(self) -> set[str]:
+        found = self.server.objects(self.bucket, self.prefix + DOCUMENTS)
+        return {key.removeprefix(self.prefix) for key in found}
+
+
+SERVERS = {"fast_s3": "fast_s3_server", "gcs": "gcs_server", "fast_azure": "fast_azure_server"}
+
+
+@pytest.fixture(params=list(SERVERS))
+def world(
+    request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, tmp_path: Path
+) -> Iterator[World]:
+    url, options = fresh_datasource(request.param)
+    server: Steered = request.getfixturevalue(SERVERS[request.param])
+    yield World(request.param, url, options, server, tmp_path)
+    server.reset()
+
+
+def only(*kinds: str) -> Any:
+    return pytest.mark.parametrize("world", kinds, indirect=True)
+
+
+HELD = "Object 'b/shots/007.json' is under active %s hold and cannot be deleted, overwritten or archived"
+#: By store: what it answers for a document that is protected, and a word of the advice.
+PROTECTED = [
+    ("fast_s3", 400, "ObjectLocked", "no", "lock"),
+    ("gcs", 403, "forbidden", HELD % "Temporary", "hold"),
+    ("gcs", 403, "forbidden", HELD % "Event-Based", "hold"),
+    ("gcs", 403, "retentionPolicyNotMet", "is subject to retention", "retention"),
+    ("fast_azure", 412, "LeaseIdMissing", "no", "lease"),
+    ("fast_azure", 409, "BlobImmutableDueToPolicy", "no", "immutability"),
+    ("fast_azure", 409, "BlobArchived", "no", "restore"),
+    ("fast_azure", 409, "InvalidBlobType", "no", "page blob"),
+    # What could also be everybody's.
+    ("fast_s3", 403, "AccessDenied", "no", "s3:PutObject"),
+    ("gcs", 403, "forbidden", "no access", "storage.objects.create"),
+    ("fast_azure", 403, "AuthorizationPermissionMismatch", "no", "blobs/write"),
+    # What nobody knows yet is not tried for minutes.
+    ("fast_s3", 409, "SomethingNew", "no", ""),
+    ("gcs", 409, "conflict", "no", ""),
+    ("fast_azure", 409, "SomethingNew", "no", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("world", "status", "code", "message", "advice"),
+    PROTECTED,
+    indirect=["world"],
+    ids=[f"{kind}-{code}-{advice}" for kind, _, code, _, advice in PROTECTED],
+)
+@pytest.mark.parametrize("transport", ["auto", "fsspec"])
+def test_a_protected_document_fails_alone(
+    world: World, status: int, code: str, message: str, advice: str, transport: str
+) -> None:
+    target = document_path(NAMES[7])
+    rule = world.refuse(target, status, code, message)
+    report = world.sync(transport=transport)
+    assert (report.exit_code, report.documents.create, report.documents.failed) == (3, COUNT - 1, 1)
+    [failed] = [each for each in report.finding_examples if each.code == "document.failed"]
+    assert failed.target == target
+    assert advice in failed.advice
+    assert world.server.used(rule) == 1, "it is not tried again"
+    assert world.documents() == {document_path(name) for name in NAMES} - {target}
+    world.server.clear()
+    report = world.sync()
+    assert (report.exit_code, report.documents.create, report.documents.keep) == (0, 1, COUNT - 1)
+    assert SCHEMA in world.documents()
+
+
+def test_a_protected_orphan_stays_alone(world: World) -> None:
+    status, code, message = {
+        "fast_s3": (403, "AccessDenied", "no"),
+        "gcs": (403, "retentionPolicyNotMet", "no"),
+        "fast_azure": (412, "LeaseIdMissing", "no"),
+    }[world.kind]
+    assert world.sync().exit_code == 0
+    gone = NAMES[:4]
+    world.names = NAMES[4:]
+    world.refuse(document_path(NAMES[2]), status, code, message, method="DELETE")
+    report = world.sync(policy={"delete": "orphans"})
+    assert (report.exit_code, report.documents.delete, report.findings["document.failed"]) == (3, 3, 1)
+    left = {document_path(name) for name in gone} & world.documents()
+    assert left == {document_path(NAMES[2])}
+
+
+def test_a_protected_schema_fails_alone(world: World) -> None:
+    status, code, message = {
+        "fast_s3": (403, "AccessDenied", "no"),
+        "gcs": (403, "forbidden", HELD % "Temporary"),
+        "fast_azure": (409, "BlobImmutableDueToPolicy", "no"),
+    }[world.kind]
+    world.refuse(SCHEMA, status, code, message)
+    report = world.sync()
+    assert (report.exit_code, report.documents.create, report.schema.written) == (3, COUNT, False)
+    assert report.findings["document.failed"] == 1
+    world.server.clear()
+    assert world.sync().exit_code == 0
+    assert SCHEMA in world.documents()
+
+
+#: By store: what stops everybody, and what it is.
+FOR_ALL: list[tuple[str, int, str, type[StorageError]]] = [
+    ("fast_s3", 403, "InvalidAccessKeyId", Denied),
+    ("fast_s3", 403, "RequestTimeTooSkewed", Expired),
+    ("fast_s3", 400, "ExpiredToken", Expired),
+    ("fast_s3", 404, "NoSuchBucket", NotFound),
+    ("gcs", 401, "authError", Expired),
+    ("fast_azure", 403, "AuthenticationFailed", Denied),
+    ("fast_azure", 404, "ContainerNotFound", NotFound),
+    ("fast_azure", 409, "ContainerBeingDeleted", NotFound),
+]
+
+
+@pytest.mark.parametrize(
+    ("world", "status", "code", "kind"),
+    FOR_ALL,
+    indirect=["world"],
+    ids=[f"{store}-{code}" for store, _, code, _ in FOR_ALL],
+)
+def test_what_concerns_everybody_ends_the_run_at_once(
+    world: World, status: int, code: str, kind: type[StorageError]
+) -> None:
+    rule = world.refuse(r"\.lightly/metadata/shots", status, code)
+    with pytest.raises(kind) as caught:
+        world.sync()
+    assert caught.value.advice
+    assert world.server.used(rule) <= 2, "once more with renewed credentials at most"
+    assert world.documents() == set()
+
+
+@only("fast_s3")
+def test_a_policy_on_a_folder_stops_no_other_folder(world: World) -> None:
+    """The folder is the first of the plan, and holds half of it."""
+    world.names = [f"a/{n:03d}.png" for n in range(300)] + [f"b/{n:03d}.png" for n in range(300)]
+    world.server.seed(world.bucket, [world.prefix + name for name in world.names])
+    world.refuse(r"\.lightly/metadata/a/", 403, "AccessDenied")
+    report = world.sync()
+    assert (report.exit_code, report.documents.create, report.documents.failed) == (3, 300, 300)
+    assert world.documents() == {document_path(name) for name in world.names if name.startswith("b/")}
+
+
+def test_a_missing_right_is_told_after_a_few_documents(world: World) -> None:
+    code = {"fast_s3": "AccessDenied", "gcs": "forbidden", "fast_azure": "AuthorizationFailure"}[world.kind]
+    rule = world.refuse(r"\.lightly/metadata/", 403, code)
+    with pytest.raises(Denied) as caught:
+        world.sync()
+    assert "the credentials need" in caught.value.advice
+    assert world.server.used(rule) <= 20
+    assert world.documents() == set()
+
+
+def test_a_leased_blob_as_the_vendors_own_server_has_it(
+    fresh_datasource: FreshDatasource, azure_server: AzureServer, portal: Portal, tmp_path: Path
+) -> None:
+    from azure.storage.blob.aio import BlobServiceClient
+
+    url, options = fresh_datasource("azure")
+    container, _, prefix = url.partition("://")[2].partition("/")
+    storage = open_storage(url, options)
+    for name in NAMES[:6]:
+        portal.run(storage.put(name, b"media"))
+    portal.run(storage.put(document_path(NAMES[3]), b"{}"))
+    portal.run(storage.close())
+
+    async def lease() -> None:
+        async with BlobServiceClient.from_connection_string(options["connection_string"]) as client:
+            blob = client.get_blob_client(container, prefix + document_path(NAMES[3]))
+            await blob.acquire_lease()
+
+    asyncio.run(lease())
+    table = tmp_path / "rows.csv"
+    table.write_text("file_name,n\n" + "".join(f"{name},1\n" for name in NAMES[:6]))
+    source = {"table": str(table), "file_name": "file_name"}
+    report = metaferry.sync(Job.from_mapping({"input": url, "storage": {"az": options}, "sources": [source]}))
+    assert (report.exit_code, report.documents.create, report.documents.failed) == (3, 5, 1)
+    [failed] = [each for each in report.finding_examples if each.code == "document.failed"]
+    assert failed.target == document_path(NAMES[3])
+    assert "412 LeaseIdMissing" in failed.message
+    assert "whoever holds it" in failed.advice
+
+
+@only("fast_s3", "fast_azure")
+def test_an_archived_video_is_one_finding(world: World) -> None:
+    status, code = {"fast_s3": (403, "InvalidObjectState"), "fast_azure": (409, "BlobArchived")}[world.kind]
+    world.server.seed(world.bucket, [world.prefix + "cold.mp4"])
+    rule = world.refuse(r"/cold\.mp4", status, code, method="GET")
+    with world.table.open("w") as file:
+        csv.writer(file).writerows([("file_name", "frame", "n"), ("cold.mp4", 0, 1), (NAMES[0], None, 1)])
+    source = {"table": str(world.table), "file_name": "file_name", "frame": "frame"}
+    report = world.sync_of(source, policy={"max_rejects": 1})
+    assert (report.exit_code, report.documents.create) == (3, 1)
+    assert report.findings["media.unproved"] == 2, "the video, and its row among the rejects"
+    [unproved] = [each for each in report.finding_examples if each.media == "cold.mp4"]
+    assert "the object is archived" in unproved.message
+    assert world.server.used(rule) == 1
