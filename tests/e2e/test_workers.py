@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -118,6 +119,42 @@ def test_all_that_the_plan_says_is_written_and_reported(crew: Crew, started: lis
     assert len(crew.rows) == 1000
     assert crew.requests.put == 1000
     assert crew.tally.bytes == sum(path.stat().st_size for path in crew.store.iterdir())
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_a_process_that_cannot_be_started_keeps_nobody_waiting(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch, allowed: int
+) -> None:
+    """Those that were started write everything; where none was, the run ends and says why."""
+    start, calls = processes._start, iter(range(10))
+
+    def limited() -> object:
+        if next(calls) >= allowed:
+            raise OSError(errno.ENOMEM, "no memory")
+        return start()
+
+    monkeypatch.setattr(processes, "_start", limited)
+    plan = crew.plan(100)
+    if allowed:
+        crew.write(plan)
+        assert len(crew.in_place()) == 100
+        return
+    with pytest.raises(MetaferryError, match=r"could not be started \(Cannot allocate memory\)"):
+        crew.write(plan)
+
+
+def test_a_process_that_dies_before_its_order_is_told(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = processes._start
+
+    def dead() -> object:
+        pipe, process = start()
+        process.kill()
+        process.wait()
+        return pipe, process
+
+    monkeypatch.setattr(processes, "_start", dead)
+    with pytest.raises(MetaferryError, match="was killed by signal 9"):
+        crew.write(crew.plan(100))
 
 
 def test_a_stop_drains_all_of_them(crew: Crew, started: list[int]) -> None:

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a cluster gets to answer, and to show its first worker.
 PATIENCE: Final = 30.0
+#: Seconds that a worker process of this machine gets to start; Dask itself would wait for ever.
+START: Final = 120.0
 #: Seconds that ringing the bell may take: a worker that does not answer stops with its lease.
 _RINGING: Final = 5.0
 
@@ -76,13 +78,21 @@ def _import() -> Any:
 @contextlib.contextmanager
 def _local_cluster(distributed: Any, workers: int) -> Iterator[Any]:
     # One thread each: a shard is many requests at once already. Any port that is free for the dashboard.
-    with distributed.LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address="127.0.0.1:0",
-        silence_logs=logging.ERROR,
-    ) as cluster:
+    try:
+        cluster = distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
+            death_timeout=START,
+        )
+    except Exception as error:  # an AssertionError where one hangs, a RuntimeError where one ends
+        raise MetaferryError(
+            f"--engine dask: its worker processes cannot be started here ({type(error).__name__})",
+            advice="stderr has what they said; `dask worker --help` shows whether Dask works on this machine",
+        ) from error
+    with cluster:
         yield cluster
 
 

@@ -22,11 +22,13 @@ from multiprocessing.connection import Connection
 from typing import Any, Final, TypeVar
 
 from metaferry.engines.bell import ring
-from metaferry.engines.processes import Said, Voice, end_worker, start_worker
+from metaferry.engines.processes import Said, Voice, end_worker, not_started, start_worker
 from metaferry.engines.shards import WorkerLost
 from metaferry.errors import MetaferryError
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 #: What a worker is told: a task in pickled form, to ring the bell, to end.
 _DO: Final = b"do "
@@ -51,6 +53,7 @@ class LocalWorkers(Executor):
         self._pipes: dict[int, Connection] = {}
         self._lock = threading.Lock()  # of the pipes: two threads may write into one
         self._over = False
+        self._serving = workers
         self._threads = [
             threading.Thread(target=self._serve, args=(n,), name=f"metaferry-worker-{n}", daemon=True)
             for n in range(workers)
@@ -90,21 +93,30 @@ class LocalWorkers(Executor):
         pipe: Connection | None = None
         while (task := self._tasks.get()) is not None:
             future, call = task
-            if self._over or not future.set_running_or_notify_cancel():
+            if self._over or future.cancelled():
                 future.cancel()
                 continue
-            try:
-                if pipe is None:
+            if pipe is None:
+                try:
                     pipe, process = start_worker(_MODULE, self._bell)
+                except OSError as error:
+                    if self._leave_to_others(task, error):
+                        return
+                    future.set_exception(not_started(error))
+                    continue
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
                 with self._lock:
                     self._pipes[number] = pipe
                     pipe.send_bytes(_DO + call)
                 while isinstance(heard := pipe.recv(), Said):
                     heard.say()
                 good, said = heard
-            except (EOFError, OSError):
+            except BaseException as error:  # noqa: BLE001 - whatever it is, somebody waits for the answer
                 assert process is not None
-                future.set_exception(_lost(self._forget(number, pipe, process)))
+                code = self._forget(number, pipe, process)
+                future.set_exception(_lost(code) if isinstance(error, EOFError | OSError) else error)
                 pipe = process = None
             else:
                 if good:
@@ -114,6 +126,17 @@ class LocalWorkers(Executor):
             del future, call, task  # a result is its owner's alone
         if process is not None:
             self._forget(number, pipe, process)
+
+    def _leave_to_others(self, task: tuple[Future[Any], bytes], error: OSError) -> bool:
+        """Gives the task back where another process may do it: that one is fewer is no shard's fault."""
+        with self._lock:
+            if self._serving == 1:
+                return False
+            self._serving -= 1
+            left = self._serving
+        log.warning("%s; %d of them go on", not_started(error).message, left)
+        self._tasks.put(task)
+        return True
 
     def _forget(self, number: int, pipe: Connection | None, process: subprocess.Popen[bytes]) -> int:
         with self._lock:

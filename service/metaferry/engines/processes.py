@@ -29,6 +29,8 @@ from metaferry.progress import Stop
 from metaferry.storage.contract import Requests
 from metaferry.storage.rates import RateHistory
 
+log = logging.getLogger(__name__)
+
 #: Seconds beyond the grace of an interrupt that a worker gets to say its last word.
 _LAST_WORD: Final = 5.0
 
@@ -130,10 +132,19 @@ def write_in_processes(
     crew: dict[Connection, subprocess.Popen[bytes]] = {}
     errors: list[BaseException] = []
     try:
-        for n in range(min(workers, len(shards))):
-            pipe, process = _start()
+        for _ in range(min(workers, len(shards))):
+            try:
+                pipe, process = _start()
+            except OSError as error:
+                if not crew:
+                    raise not_started(error) from error
+                log.warning("%s; %d of them write all", not_started(error).message, len(crew))
+                break
             crew[pipe] = process
-            pipe.send(Order(opening, plan, tuple(shards[n::workers]), concurrency, grace, silence))
+        for n, pipe in enumerate(crew):
+            with contextlib.suppress(OSError):  # it died at once: its pipe says so below
+                order = Order(opening, plan, tuple(shards[n :: len(crew)]), concurrency, grace, silence)
+                pipe.send(order)
         ask = _stop_all(list(crew))
         stop.listen(ask)
         working = dict(crew)
@@ -172,14 +183,25 @@ def _start() -> tuple[Connection, subprocess.Popen[bytes]]:
     return start_worker("metaferry.engines.worker")
 
 
+def not_started(error: OSError) -> MetaferryError:
+    """The error for a process that the system does not start."""
+    return MetaferryError(
+        f"a worker process could not be started ({os.strerror(error.errno) if error.errno else error})",
+        advice="see what this machine allows of processes, open files and memory, or set `workers: 1`",
+    )
+
+
 def start_worker(module: str, *arguments: str) -> tuple[Connection, subprocess.Popen[bytes]]:
     """A process that runs `python -m module FD arguments…`, and our end of the pipe at FD.
+
+    Raises OSError where the system starts no more.
 
     Not `multiprocessing`'s own processes: those run the caller's main module again, which starts a
     second run in a script that has no guard against it.
     """
     here, there = multiprocessing.Pipe()
-    with there:
+    with there, contextlib.ExitStack() as undone:
+        undone.callback(here.close)
         process = subprocess.Popen(
             (sys.executable, "-P", "-m", module, str(there.fileno()), *arguments),
             pass_fds=(there.fileno(),),
@@ -187,6 +209,7 @@ def start_worker(module: str, *arguments: str) -> tuple[Connection, subprocess.P
             stdout=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
+        undone.pop_all()
     return here, process
 
 

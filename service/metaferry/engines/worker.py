@@ -52,7 +52,10 @@ class _Voice(Voice):
 
 def work(pipe: Connection) -> None:
     """Does what the first message says; the last message is a `LastWord`."""
-    order: Order = pipe.recv()
+    try:
+        order: Order = pipe.recv()
+    except (EOFError, OSError):
+        return  # the run ended before it had anything to be done
     stop = Stop()
     ear = _Ear(order.silence)
     stop.guard(ear.check)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import itertools
 import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from metaferry.engines import cluster
+from metaferry.engines import local as engine
 from metaferry.engines.bell import listening, ring
 from metaferry.engines.choose import check_engine, open_workers
 from metaferry.engines.local import LocalWorkers
@@ -234,6 +238,55 @@ def test_a_process_that_dies_is_replaced(local: LocalWorkers, tmp_path: Path) ->
     assert os.getpid() not in {answer["pid"] for answer in answers.values()}
 
 
+def no_process(monkeypatch: pytest.MonkeyPatch, started: int) -> None:
+    """Lets the system start so many more processes, and none after them."""
+    start, count = engine.start_worker, itertools.count()
+    lock = threading.Lock()
+
+    def limited(*arguments: str) -> Any:
+        with lock:
+            if next(count) >= started:
+                raise BlockingIOError(errno.EAGAIN, "no more processes")
+        return start(*arguments)
+
+    monkeypatch.setattr(engine, "start_worker", limited)
+
+
+def test_where_no_process_can_be_started_the_run_ends(
+    local: LocalWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_process(monkeypatch, 0)
+    ran, answers = run_local(local, tmp_path, dict.fromkeys(range(4), "answer"))
+    assert set(ran.given_up) == set(range(4))
+    assert "could not be started (Resource temporarily unavailable)" in ran.given_up[0]
+    assert answers == {}
+
+
+def test_one_process_does_what_another_was_not_started_for(
+    local: LocalWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    no_process(monkeypatch, 1)
+    ran, answers = run_local(local, tmp_path, dict.fromkeys(range(6), "answer"))
+    assert (ran.given_up, set(answers)) == ({}, set(range(6)))
+    assert "could not be started" in caplog.text
+
+
+def test_an_answer_that_cannot_be_read_here_is_told(
+    local: LocalWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anything that ends the wait for an answer ends the shard, and not the thread that waits."""
+
+    def unreadable(connection: object) -> Any:
+        raise ModuleNotFoundError("no such module here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Connection, "recv", unreadable)
+        ran, _ = run_local(local, tmp_path, {0: "answer"})
+    assert ran.given_up == {0: "ModuleNotFoundError"}
+    ran, answers = run_local(local, tmp_path, {1: "answer"})
+    assert (ran.given_up, set(answers)) == ({}, {1})
+
+
 def test_errors_and_answers_that_cannot_travel_are_told(local: LocalWorkers, tmp_path: Path) -> None:
     ran, _ = run_local(local, tmp_path, {0: "raise", 1: "unpicklable", 2: "answer"})
     assert ran.given_up[0] == "RuntimeError"
@@ -310,3 +363,21 @@ def test_without_dask_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) 
     ):
         raise AssertionError
     assert 'pip install "metaferry[dask]"' in caught.value.advice
+
+
+@pytest.mark.parametrize("does", ["import os; os._exit(3)", "import time; time.sleep(300)"])
+def test_a_worker_of_dask_that_cannot_start_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str
+) -> None:
+    """Whether it ends at once, or hangs: Dask itself would wait for ever for the second."""
+    dask = pytest.importorskip("dask")
+    pytest.importorskip("distributed")
+    script = tmp_path / "preload.py"
+    script.write_text(does)
+    monkeypatch.setattr(cluster, "START", 5.0)
+    with (
+        dask.config.set({"distributed.worker.preload": [str(script)]}),
+        pytest.raises(MetaferryError, match="worker processes cannot be started here"),
+        open_workers("dask", bell="b", workers=1, grace=1.0),
+    ):
+        raise AssertionError

@@ -381,3 +381,12 @@ def test_the_end_of_the_file_is_no_request() -> None:
     assert channel.asked == [(0, 3)]
     with pytest.raises(OSError, match="before the start"):
         file.seek(-1)
+
+
+def test_a_system_that_starts_no_process_is_said_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object, **more: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(process.subprocess, "Popen", refused)
+    with pytest.raises(MetaferryError, match="cannot be started: Resource temporarily unavailable"):
+        Worker().run(job(1), lambda start, length, seconds: b"", seconds=5.0)

@@ -119,16 +119,23 @@ class Worker:
             raise WorkerFailed("the decoder process was stopped")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._input.clear()
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=_environment(),
-            cwd="/",
-            start_new_session=True,
-            bufsize=0,
-        )
+        try:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=_environment(),
+                cwd="/",
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as error:
+            self._errors.close()
+            raise MetaferryError(
+                f"the process that decodes videos cannot be started: {error.strerror}",
+                advice="see what this machine allows of processes, open files and memory",
+            ) from error
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
