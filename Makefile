@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 LIGHTLY := .cache/lightly-1.5.26
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick test-airflow check format docs test-image bench bench-frames bench-put bench-noop bench-scale lock clean
+.PHONY: help setup demo test quick test-pythons test-airflow check format docs test-image bench bench-frames bench-put bench-noop bench-scale lock clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,12 +30,12 @@ test: .venv/ready-dev check .cache/azurite.ready $(LIGHTLY)/ready ## all checks 
 	@echo "test: running all tests (servers are started by the tests themselves)"
 	METAFERRY_FULL=1 $(PYTEST)
 
-test-airflow: .cache/airflow2/ready .cache/airflow3/ready ## the operators, in Airflow 2 and in Airflow 3 (environments of their own)
-	@for major in 2 3; do \
-	    [ -e .cache/airflow$$major/ready ] || continue; \
-	    echo "test: in Airflow $$major"; \
-	    .cache/airflow$$major/bin/python -m pytest -c tests/in_airflow/pytest.ini tests/in_airflow || exit 1; \
-	done
+test-pythons: .venv/ready-dev ## demo, frame tests and quick part with each other Python here (environments of their own)
+	@WORKERS=$(WORKERS) .ci/pythons.sh
+
+test-airflow: .venv/ready-dev ## the operators, in Airflow 2 and in Airflow 3, with each Python here (environments of their own)
+	@.ci/airflow.sh 2
+	@.ci/airflow.sh 3
 
 quick: .venv/ready-dev ## the tests that need no server and no patience: under two minutes
 	$(PYTEST) -m "not slow and not servers"
@@ -99,6 +99,8 @@ lock: ## versions and hashes anew from pyproject.toml (needs uv)
 	    $(COMPILE) $(UPGRADE) -c tests/requirements.lock --extra $$extra pyproject.toml -o deploy/extras-$$extra.lock \
 	        $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) || exit 1; \
 	done
+	sed -n 's/^ *"av>=\([0-9.]*\),.*/av==\1/p' pyproject.toml | \
+	    $(COMPILE) $(UPGRADE) - -o tests/oldest-pyav.lock
 	$(COMPILE) $(UPGRADE) --group peers -o tests/benchmarks/peers.lock
 	for major in 2 3; do \
 	    $(COMPILE) $(UPGRADE) tests/in_airflow/airflow$$major.in pyproject.toml \
@@ -125,9 +127,6 @@ clean: ## removes .venv, .cache and what tools and runs left behind
 	@.cache/peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
 	    -r tests/benchmarks/peers.lock
 	@touch $@
-
-.cache/airflow%/ready: tests/in_airflow/airflow%.lock pyproject.toml .ci/airflow.sh .venv/ready-dev
-	@.ci/airflow.sh $*
 
 .cache/azurite.ready: .venv/ready-dev tests/servers/setup_azurite.py
 	@echo "test: fetching Azurite, the emulator of Azure's storage (once)"

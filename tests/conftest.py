@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from metaferry.storage.portal import Portal
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from servers.gcs import GcsServer
     from servers.ministack import S3Server
     from servers.s3 import FastS3
+
+# How long one example takes says more about the machine than about the code.
+settings.register_profile("metaferry", deadline=None)
+settings.load_profile("metaferry")
 
 #: `fresh_datasource(kind)` gives the URL and the options of a new, empty datasource.
 FreshDatasource = Callable[[str], tuple[str, dict[str, Any]]]

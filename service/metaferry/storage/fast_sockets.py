@@ -10,6 +10,7 @@ follows a redirection or goes through a proxy; what a request says and an answer
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import re
@@ -196,16 +197,19 @@ class Connection:
         rest = _Rest(begin, opened, self._clock, self._clock() + self._patience)
         rest.read_head()
         response = http.client.HTTPResponse(rest, method="PUT")  # type: ignore[arg-type] # it asks for makefile
-        try:
-            response.begin()
-            body = response.read(_READ)
-        except (http.client.HTTPException, ValueError) as error:
-            self.close()
-            cut_off = isinstance(error, (OSError, http.client.IncompleteRead))
-            code = "ConnectionBroken" if cut_off else "BadAnswer"
-            raise Refused(Failure(code=code, kind=Unavailable)) from None
-        if response.will_close or not response.isclosed():
-            self.close()
+        with contextlib.closing(
+            response
+        ):  # left to the garbage collector, it may flush a file closed before it
+            try:
+                response.begin()
+                body = response.read(_READ)
+            except (http.client.HTTPException, ValueError) as error:
+                self.close()
+                cut_off = isinstance(error, (OSError, http.client.IncompleteRead))
+                code = "ConnectionBroken" if cut_off else "BadAnswer"
+                raise Refused(Failure(code=code, kind=Unavailable)) from None
+            if response.will_close or not response.isclosed():
+                self.close()
         headers = {name.lower(): value for name, value in response.getheaders()}
         if not 200 <= response.status < 300:
             raise Refused(self._speech.failure(response.status, headers, body))

@@ -233,7 +233,7 @@ class LocalAdapter:
         try:
             token = token_of(write_synced(self._create(temporary, folder), data))
             with lasting_names(folder) as names:
-                self._place(temporary, target, path, only_if, names)
+                token = self._place(temporary, target, path, only_if, names) or token
         except FileNotFoundError:
             # Somebody removed the folder, or took our file for one left behind: the next attempt heals it.
             raise self._error(Failure(code="ENOENT", kind=Unavailable), "put", path) from None
@@ -252,23 +252,30 @@ class LocalAdapter:
             make_folders(self._root, folder)
             return os.open(temporary, flags, 0o666)
 
-    def _place(self, temporary: bytes, target: bytes, path: str, only_if: Precondition, folder: int) -> None:
-        """Gives the temporary file its name, where what has the name is what `only_if` wants."""
+    def _place(
+        self, temporary: bytes, target: bytes, path: str, only_if: Precondition, folder: int
+    ) -> str | None:
+        """Gives the temporary file its name, where what has the name is what `only_if` wants.
+
+        The token of the file where it changed on the way.
+        """
         while only_if is not ABSENT:
             with in_place(target, folder) as found:
                 self._expect(found, path, only_if, "put")
                 if found is not None:
+                    token = _newer_than(found, temporary)
                     os.replace(temporary, target)
-                    return
+                    return token
             with contextlib.suppress(FileExistsError):  # since we looked: then it is to be replaced
                 _create_name(temporary, target, folder)
-                return
+                return None
         try:
             _create_name(temporary, target, folder)
         except FileExistsError:
             if os.path.isdir(target):
                 raise IsADirectoryError(errno.EISDIR, "a folder") from None
             raise
+        return None
 
     def _expect(
         self, found: os.stat_result | None, path: str, only_if: Precondition, operation: Operation
@@ -320,6 +327,19 @@ def _create_name(temporary: bytes, target: bytes, folder: int) -> None:
             if os.path.lexists(target):
                 raise FileExistsError(errno.EEXIST, "exists") from None
             os.replace(temporary, target)
+
+
+def _newer_than(old: os.stat_result, temporary: bytes) -> str | None:
+    """Makes `temporary` newer than the file that it replaces, so that no token ever comes back.
+
+    Clocks of file systems stand still for milliseconds, and a number of an inode is given again as
+    soon as it is free: the second replacement could have the token of the file before the first.
+    """
+    new = os.stat(temporary)
+    if new.st_mtime_ns > old.st_mtime_ns:
+        return None
+    os.utime(temporary, ns=(new.st_atime_ns, old.st_mtime_ns + 1))
+    return token_of(os.stat(temporary))
 
 
 def _time_of_day() -> float:

@@ -45,8 +45,6 @@ class RangeFile(io.RawIOBase):
         block: int = 1 << 20,
     ) -> None:
         super().__init__()
-        if block < 1:
-            raise ValueError("block must be at least 1 byte")
         self.path = path
         self.token: str | None = version
         self.requests = 0
@@ -58,6 +56,8 @@ class RangeFile(io.RawIOBase):
         self._at = 0
         self._windows: list[tuple[int, bytes]] = []  # the most recently used is last
         self._lock = threading.RLock()
+        if block < 1:  # only now: a file that was never made is closed as well
+            raise ValueError("block must be at least 1 byte")
 
     def __repr__(self) -> str:
         return f"RangeFile({self.path!r}, requests={self.requests}, bytes={self.bytes})"

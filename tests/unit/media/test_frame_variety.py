@@ -12,7 +12,7 @@ import av
 import pytest
 
 from metaferry.media.frames.counting import count_frames
-from metaferry.media.frames.model import DAMAGED
+from metaferry.media.frames.model import DAMAGED, Level
 from metaferry.media.frames.reading import LeftToPackets
 from metaferry.storage.portal import Portal
 from metaferry.storage.retry import Retrying
@@ -212,3 +212,19 @@ def test_more_fragments_than_reads_of_an_encrypted_file_are_not_scanned(
     (tmp_path / "a.mp4").write_bytes(data)
     [found] = count_frames(folder, portal, [("a.mp4", len(data), "")], workers=1, level="scan")
     assert found.reason == "not proved: packets of mov are no proof"
+
+
+@pytest.mark.parametrize("level", ["decode", "scan", None])
+def test_metadata_that_is_not_utf_8_is_no_fault_of_the_frames(
+    folder: Retrying, portal: Portal, tmp_path: Path, level: Level | None
+) -> None:
+    sink = io.BytesIO()
+    with av.open(sink, "w", format="matroska") as container:
+        container.metadata["title"] = "Stra\u00dfe"
+        synthetic.encode(container, 5, "libx264", {}, None, None, False, synthetic.SIZE, False, 12)
+    data = sink.getvalue()
+    assert data.count("Stra\u00dfe".encode()) == 1
+    (tmp_path / "a.mkv").write_bytes(data.replace("\u00dfe".encode(), b"\xdf\xffe"))
+    size = (tmp_path / "a.mkv").stat().st_size
+    [count] = count_frames(folder, portal, [("a.mkv", size, "")], workers=1, level=level)
+    assert (count.frames, count.reason) == (5, "")

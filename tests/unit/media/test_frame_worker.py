@@ -16,6 +16,7 @@ import pytest
 
 from metaferry.errors import MetaferryError
 from metaferry.media.frames import counting, process, protocol
+from metaferry.media.frames.decoder_check import DecoderCheck, sample
 from metaferry.media.frames.process import DeadlinePassed, Worker, WorkerFailed, worker_command
 from metaferry.storage.portal import Portal
 from metaferry.storage.retry import Retrying
@@ -160,8 +161,16 @@ def test_what_is_no_answer_ends_the_worker_and_nothing_else(started: Start, says
         "{}",
     ],
 )
-def test_an_answer_that_is_none_is_a_crash(folder: Retrying, portal: Portal, answer: str) -> None:
-    command = speaking(f"os.read(0, 1)\nsend(p.DONE, {answer.encode()!r})\nsys.stdin.buffer.read()\n")
+def test_an_answer_that_is_none_is_a_crash(
+    tmp_path: Path, folder: Retrying, portal: Portal, answer: str
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(bytes(100))
+    done = f"worker.protocol.message(worker.protocol.DONE, {answer.encode()!r})"
+    nonsense = f"(lambda self, found: self.send({done}))"
+    command = instead(
+        "honest_answer = vars(worker).setdefault('honest_answer', worker.Channel.answer)\n"
+        f"    worker.Channel.answer = {nonsense} if size == 100 else honest_answer"
+    )
     [count] = count_frames(folder, portal, [("a.mp4", 100, "")], workers=1, command=command)
     assert count.frames is None
     assert count.reason.startswith("crashed: ")
@@ -233,9 +242,39 @@ def test_memory_is_limited(folder: Retrying, portal: Portal, tmp_path: Path) -> 
         portal,
         [("a.mp4", (tmp_path / "a.mp4").stat().st_size, "")],
         workers=1,
-        command=instead("bytearray(5 << 30)"),
+        command=instead(f"if size != {len(sample())}: bytearray(5 << 30)"),
     )
     assert count.reason == "crashed: the decoder process ran out of memory"
+
+
+@pytest.mark.parametrize(
+    ("fault", "how"),
+    [
+        ("raise TypeError('open() got an unexpected keyword argument')", "TypeError: open() got"),
+        ("os.kill(os.getpid(), signal.SIGILL)", "SIGILL"),
+        ("bytearray(5 << 30)", "ran out of memory"),
+        ("os._exit(9)", "status 9"),
+        (
+            "if size != %d: os._exit(9)\n    return Found(None, 'no decoder for its codec')",
+            "no decoder for its",
+        ),
+    ],
+)
+def test_a_decoder_that_crashes_on_every_video_is_one_error_and_no_reject(
+    folder: Retrying, portal: Portal, tmp_path: Path, fault: str, how: str
+) -> None:
+    for name in "abcdef":
+        (tmp_path / f"{name}.mp4").write_bytes(synthetic.video(5))
+    videos = [(f.name, f.stat().st_size, "") for f in sorted(tmp_path.iterdir())]
+    if "%d" in fault:
+        fault %= len(sample())
+    with pytest.raises(MetaferryError, match=f"the decoder does not work here: .*{re.escape(how)}") as raised:
+        list(count_frames(folder, portal, videos, workers=2, command=instead(fault)))
+    assert "no video is at fault" in raised.value.advice
+
+
+def test_the_sample_is_a_video_that_this_decoder_counts(started: Start) -> None:
+    DecoderCheck().require(started())
 
 
 def test_cpu_time_is_limited_where_nobody_is_left_to_kill() -> None:

@@ -358,11 +358,28 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
             .not_valid_after(then + datetime.timedelta(days=9))
         )
 
-    authority = certificate(name, ca_key.public_key()).add_extension(
-        x509.BasicConstraints(ca=True, path_length=None), critical=True
+    # Since 3.13 Python asks of certificates what RFC 5280 does: key identifiers, and what an authority may.
+    def identified(
+        made: x509.CertificateBuilder, public: ec.EllipticCurvePublicKey
+    ) -> x509.CertificateBuilder:
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+        made = made.add_extension(issuer, critical=False)
+        return made.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+
+    other_uses = (
+        "content_commitment key_encipherment data_encipherment key_agreement encipher_only decipher_only"
+    )
+    signing = x509.KeyUsage(
+        key_cert_sign=True, digital_signature=True, crl_sign=True, **dict.fromkeys(other_uses.split(), False)
+    )
+    authority = (
+        identified(certificate(name, ca_key.public_key()), ca_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(signing, critical=True)
     )
     address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    own = certificate(x509.Name([]), key.public_key()).add_extension(address, critical=True)
+    own = identified(certificate(x509.Name([]), key.public_key()), key.public_key())
+    own = own.add_extension(address, critical=True)
     pem = serialization.Encoding.PEM
     (folder / "ca.pem").write_bytes(authority.sign(ca_key, hashes.SHA256()).public_bytes(pem))
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -21,7 +21,7 @@ import pytest
 
 from metaferry.errors import Conflict, Denied, NotFound, Unavailable, Unsupported
 from metaferry.storage import atomic, local_locks
-from metaferry.storage.contract import ABSENT, ANYTHING
+from metaferry.storage.contract import ABSENT, ANYTHING, Blob
 from metaferry.storage.local import LocalAdapter
 
 T = TypeVar("T")
@@ -314,24 +314,43 @@ def test_replacements_by_token_exclude_each_other(tmp_path: Path) -> None:
         conflicts = 0
         lock = threading.Lock()
 
-        async def add() -> None:
+        async def add(blob: Blob) -> None:
             nonlocal conflicts
             while True:
-                blob = await adapter.read("count")
                 try:
                     await adapter.put("count", b"%d" % (int(blob.data) + 1), only_if=blob.token)
                 except Conflict:
                     with lock:
                         conflicts += 1
+                    blob = await adapter.read("count")
                 else:
                     return
 
         async def race() -> None:
-            await asyncio.gather(*(add() for _ in range(60)))
+            before = await asyncio.gather(*(adapter.read("count") for _ in range(60)))
+            await asyncio.gather(*(add(blob) for blob in before))
 
         run(race())
         assert run(adapter.read("count")).data == b"60"
-    assert conflicts > 0
+    assert conflicts >= 59  # all have read the same version, and one of them can replace it
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_a_token_never_comes_back(tmp_path: Path, conditional: bool) -> None:
+    """A clock that stands still, or is set back, and an inode that is given again change nothing."""
+    with opened(tmp_path) as adapter:
+        token = run(adapter.put("x", b"0")).token
+        later = os.stat(tmp_path / "x").st_mtime_ns + 3600 * 10**9
+        os.utime(tmp_path / "x", ns=(later, later))
+        token = run(adapter.read("x")).token
+        seen = [token]
+        for number in range(1, 6):
+            stamp = run(adapter.put("x", b"%d" % number, only_if=token if conditional else ANYTHING))
+            token = run(adapter.read("x")).token
+            assert stamp.token == token
+            seen.append(token)
+    times = [int(token.split("-")[1]) for token in seen]
+    assert times == sorted(set(times))
 
 
 HOLDS = """

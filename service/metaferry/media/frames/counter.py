@@ -2,7 +2,8 @@
 
 The index of the container is asked first, which takes a few ranged reads; where it proves
 nothing, a worker process scans the packets or decodes. What is wrong with one video is its answer;
-only what concerns every video alike is raised. Decodes nothing in this process.
+only what concerns every video alike is raised, such as a decoder that fails for a good video too.
+Decodes nothing in this process.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Final
 
 from metaferry.errors import Changed, Corrupt, NotFound, Protected, Unsupported
 from metaferry.media.frames import index
+from metaferry.media.frames.decoder_check import DecoderCheck
 from metaferry.media.frames.model import (
     CHANGED,
     LEVEL_TIMES,
@@ -87,6 +89,7 @@ class Counter:
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
         for worker in self._started:
             self._idle.put(worker)
+        self._check = DecoderCheck()
         self._stopping = False
 
     def count(self, path: str, size: int, token: str) -> tuple[int, str, FrameCount]:
@@ -172,7 +175,16 @@ class Counter:
         except WorkerFailed as error:
             if self._stopping:
                 raise
+            self._require_decoder()
             return _Answer(None, reason=f"crashed: {error}")
+
+    def _require_decoder(self) -> None:
+        """Raises `MetaferryError` where the decoder fails for a good video too."""
+        worker = self._idle.get()
+        try:
+            self._check.require(worker)
+        finally:
+            self._idle.put(worker)
 
     def _levels(self, path: str, size: int, allowed: float, ranges: Ranges, explain: list[str]) -> _Answer:
         """What the levels that are allowed say, the cheapest that proves anything first."""

@@ -29,6 +29,13 @@ FORMATS: Final = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,hevc,m4v"
 #: Bytes FFmpeg asks the file object for at a time; larger only means more copying at each seek.
 BUFFER: Final = 64 << 10
 
+#: PyAV before 19 decodes all metadata when it opens a file, and fails for what is not UTF-8 unless
+#: it is told otherwise. Since 19 it decodes what is asked for, which nothing here is, and does not
+#: know the argument.
+_METADATA: Final[dict[str, Any]] = (
+    {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -106,8 +113,8 @@ def opened(file: Readable, extension: str, use: Callable[[Any, bytes], Found]) -
             mode="r",
             options={"format_whitelist": FORMATS},
             buffer_size=BUFFER,
-            metadata_errors="replace",
             io_open=_refuse,
+            **_METADATA,
         ) as container:
             return use(container, head)
     except av.FFmpegError as error:
