@@ -61,6 +61,13 @@ chain when nothing is given. They never appear in messages, logs or reports.
 **Globs** match the path below `input`, with case: `*` and `?` stay within a folder, `**/` matches \
 any number of folders, also none. `.lightly/` and `.metaferry/` are never media.
 
+**Schema**: an entry is known by its path. A list (or a path to a schema.json, which means the same) \
+adds entries to schema.json and changes those of the same path; every change is shown, old and new. \
+Entries in place that it does not name stay, so that jobs over disjoint media can share a datasource; \
+`schema: {entries: […], exact: true}` removes them, which is shown too. A new `valueDataType`, and a new \
+entry, is held to the documents in place that the run does not write: where one does not fit, the run \
+stops with exit code 5 before its first write ([schema.misfit](findings.md)).
+
 **Expressions** are DuckDB SQL over the columns of the table, without subqueries and aggregates; a \
 number or a boolean stands for itself.
 """
@@ -76,7 +83,8 @@ SECTIONS = (
     ("Policy", "`policy`", "policy."),
     ("Metrics", "`metrics`", "metrics."),
     ("Infer", "`schema: {infer: …}`", ""),
-    ("SchemaEntry", "`schema: […]`", ""),
+    ("GivenSchema", "`schema: {entries: …}`", ""),
+    ("SchemaEntry", "`schema: […]`, `schema: {entries: […]}`", ""),
 )
 
 #: What several kinds together mean to a reader.
@@ -138,6 +146,7 @@ def _kind(value: dict[str, Any], definitions: dict[str, Any]) -> str:
             "Inventory": "URL, or {url, options, max_age}",
             "FrameColumn": "expression, or {value, base}",
             "Infer": "`infer`",
+            "GivenSchema": "{entries, exact}",
             "SchemaEntry": "entries",
         }.get(name, "see below")
     if "anyOf" in value or "oneOf" in value:

@@ -48,6 +48,8 @@ class Code(StrEnum):
     # -- the schema and the store
     SCHEMA_CHANGED = "schema.changed"  # schema.json gains or changes entries
     SCHEMA_UNCOVERED = "schema.uncovered"  # a key that no schema entry describes
+    SCHEMA_MISFIT = "schema.misfit"  # a document in place that an entry's type would make invalid
+    SCHEMA_UNPROVED = "schema.unproved"  # not all documents in place were held to an entry's type
     STORAGE_NOT_ATOMIC = "storage.not_atomic"  # this file system cannot rename
     STORAGE_NO_CONDITIONS = "storage.no_conditions"  # this store has no conditional writes
 

@@ -29,6 +29,7 @@ from pydantic import (
 from metaferry.jobparts import (
     ALIASES,
     STATE,
+    GivenSchema,
     Infer,
     Location,
     MediaRules,
@@ -37,7 +38,6 @@ from metaferry.jobparts import (
     Number,
     Policy,
     Schema,
-    SchemaEntry,
     Source,
 )
 from metaferry.masking import remember, remember_url
@@ -72,7 +72,8 @@ class Job(Model):
     schema_: Schema = Field(
         default=Infer(),
         alias="schema",
-        description="`infer`, {infer: {…}}, a list of entries, or the path of a schema.json.",
+        description="`infer`, {infer: {…}}, a list of entries, the path of a schema.json, "
+        "or {entries, exact}. Entries in place stay, unless `exact` removes them.",
     )
     policy: Policy = Field(default=Policy(), description="How careful a run is.")
     concurrency: Annotated[int, Number] = Field(
@@ -167,13 +168,14 @@ class Job(Model):
 
     @field_validator("schema_")
     @classmethod
-    def _entries(cls, value: Infer | tuple[SchemaEntry, ...] | str) -> Infer | tuple[SchemaEntry, ...] | str:
-        if isinstance(value, tuple):
+    def _entries(cls, value: Schema) -> Schema:
+        listed = value.entries if isinstance(value, GivenSchema) else value
+        if isinstance(listed, tuple):
             from metaferry.errors import SchemaError
             from metaferry.lightly.schema import check_entries
 
             try:
-                check_entries([entry.model_dump(by_alias=True) for entry in value], where="")
+                check_entries([entry.model_dump(by_alias=True) for entry in listed], where="")
             except SchemaError as error:
                 raise ValueError(error.message.lstrip(": ")) from None
         return value
@@ -241,6 +243,13 @@ class Job(Model):
         """This job, which remembers what it was read from."""
         self._origin = _Origin(origin)
         return self
+
+    @property
+    def given_schema(self) -> GivenSchema | None:
+        """The entries that the job gives, or names a file of; None where they are inferred."""
+        if isinstance(self.schema_, Infer | GivenSchema):
+            return self.schema_ if isinstance(self.schema_, GivenSchema) else None
+        return GivenSchema(entries=self.schema_)
 
     @property
     def lightly_location(self) -> Location:

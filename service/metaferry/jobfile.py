@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from metaferry.errors import JobError
+from metaferry.jobkeys import LOCATIONS, known_keys
 from metaferry.jobyaml import Fault, Key, Tree, read_yaml
 from metaferry.storage.disk_names import absolute, from_disk, to_disk
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 J = TypeVar("J", bound="Job")
 
 #: Keys of the job file that hold a location: a URL, or {url, options}.
-_LOCATIONS: Final = ("input", "lightly", "state")
 _VARIABLE: Final = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
 _STEP: Final = re.compile(r'"([^"]*)"|([^.\[\]"]+)|\[([0-9]+)\]')
 
@@ -211,7 +211,7 @@ def _make_absolute(mapping: dict[str, Any], base: Path, *, as_written: bool = Fa
     def absolute(url: str) -> str:
         return url if as_written and url.startswith("${") else _absolute(url, base)
 
-    for key in _LOCATIONS:
+    for key in LOCATIONS:
         _absolute_location(mapping, key, absolute)
     if isinstance(mapping.get("media"), dict):
         _absolute_location(mapping["media"], "inventory", absolute)
@@ -222,6 +222,9 @@ def _make_absolute(mapping: dict[str, Any], base: Path, *, as_written: bool = Fa
     for key in ("schema", "scratch"):
         if isinstance(mapping.get(key), str) and (key, mapping[key]) != ("schema", "infer"):
             mapping[key] = absolute(mapping[key])
+    schema = mapping.get("schema")
+    if isinstance(schema, dict) and isinstance(schema.get("entries"), str):
+        mapping["schema"] = {**schema, "entries": absolute(schema["entries"])}
 
 
 def _absolute_location(holder: dict[str, Any], key: str, absolute: Callable[[str], str]) -> None:
@@ -288,7 +291,7 @@ def _message(kind: type[Job], error: Any, path: tuple[Key, ...], missing: bool) 
     if code == "missing" and missing:
         return "is missing"
     if code == "extra_forbidden":
-        known = _known_keys(kind, path[:-1])
+        known = known_keys(kind, path[:-1])
         near = difflib.get_close_matches(str(path[-1]), known, 1, 0.6)
         return "unknown key; " + (f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(known)}")
     if code in ("value_error", "assertion_error"):
@@ -298,6 +301,7 @@ def _message(kind: type[Job], error: Any, path: tuple[Key, ...], missing: bool) 
     if code in ("too_short", "string_too_short"):
         return "should not be empty"
     texts = {
+        "bool_type": "should be true or false",
         "string_type": "should be text",
         "dict_type": "should be a mapping",
         "model_type": "should be a mapping",
@@ -330,33 +334,6 @@ def _shown(value: Any) -> str:
         return "a URL"  # may hold credentials
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _known_keys(kind: type[Job], path: tuple[Key, ...]) -> list[str]:
-    """The keys that may stand at a place of the job file."""
-    from metaferry import jobparts as parts
-
-    keys: Sequence[Key] = [step for step in path if not isinstance(step, int)]
-    places: dict[tuple[Key, ...], Any] = {
-        (): kind,
-        ("media",): parts.MediaRules,
-        ("media", "inventory"): parts.Inventory,
-        ("sources",): parts.Source,
-        ("sources", "table"): parts.Location,
-        ("sources", "frame"): parts.FrameColumn,
-        ("policy",): parts.Policy,
-        ("metrics",): parts.Metrics,
-        ("schema", "infer"): parts.Infer,
-        **{(name,): parts.Location for name in _LOCATIONS},
-    }
-    if tuple(keys) == ("schema",):
-        return list(_fields(parts.SchemaEntry)) if path[-1:] != ("schema",) else ["infer"]
-    model = places.get(tuple(keys))
-    return list(_fields(model)) if model is not None else []
-
-
-def _fields(model: Any) -> Iterable[str]:
-    return (field.alias or name for name, field in model.model_fields.items())
 
 
 # -- the error

@@ -19,6 +19,7 @@ from pydantic import (
     Discriminator,
     Field,
     GetJsonSchemaHandler,
+    StrictBool,
     Tag,
     field_validator,
     model_validator,
@@ -290,7 +291,33 @@ class Infer(Model):
         return {"anyOf": [{"const": "infer"}, wrapped]}
 
 
+def _listed_kind(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "path"
+    return "list" if isinstance(value, list | tuple) else None
+
+
+class GivenSchema(Model):
+    """Entries that are not inferred: added to those in place, or, where `exact`, instead of them."""
+
+    entries: Annotated[
+        Annotated[tuple[SchemaEntry, ...], Tag("list")] | Annotated[str, Tag("path"), Field(min_length=1)],
+        Discriminator(
+            _listed_kind,
+            custom_error_type="schema_kind",
+            custom_error_message="should be a list of entries, or the path of a schema.json",
+        ),
+    ] = Field(description="A list of entries, or the path of a schema.json.")
+    exact: StrictBool = Field(
+        default=False, description="Whether entries in place that are not among them are removed."
+    )
+
+
 def _schema_kind(value: Any) -> str | None:
+    if isinstance(value, GivenSchema):
+        return "given"
+    if isinstance(value, Mapping) and not value.keys().isdisjoint(("entries", "exact")):
+        return None if "infer" in value else "given"
     if isinstance(value, Infer | Mapping) or value == "infer":
         return "infer"
     if isinstance(value, str):
@@ -301,11 +328,13 @@ def _schema_kind(value: Any) -> str | None:
 Schema = Annotated[
     Annotated[Infer, Tag("infer")]
     | Annotated[tuple[SchemaEntry, ...], Tag("entries")]
-    | Annotated[str, Tag("path"), Field(min_length=1)],
+    | Annotated[str, Tag("path"), Field(min_length=1)]
+    | Annotated[GivenSchema, Tag("given")],
     Discriminator(
         _schema_kind,
         custom_error_type="schema_kind",
-        custom_error_message="should be `infer`, a list of entries, or the path of a schema.json",
+        custom_error_message="should be `infer`, a list of entries, the path of a schema.json, "
+        "or {entries, exact}",
     ),
 ]
 

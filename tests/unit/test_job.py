@@ -85,7 +85,25 @@ def test_the_forms_of_schema() -> None:
     assert isinstance(entries, tuple)
     assert isinstance(entries[0], SchemaEntry)
     assert job(schema="s3://b/schema.json").schema_ == "s3://b/schema.json"
-    assert fault(schema=5) == ("schema: should be `infer`, a list of entries, or the path of a schema.json")
+    forms = "schema: should be `infer`, a list of entries, the path of a schema.json, or {entries, exact}"
+    assert fault(schema=5) == forms
+    assert fault(schema={"infer": None, "exact": True}) == forms
+    assert job(schema=[entry]).given_schema == job(schema={"entries": [entry]}).given_schema
+    exact = job(schema={"entries": "s3://b/schema.json", "exact": True}).given_schema
+    assert exact is not None
+    assert (exact.entries, exact.exact) == ("s3://b/schema.json", True)
+    assert job(schema={"entries": [entry], "exact": True}).digest() != job(schema=[entry]).digest()
+    assert fault(schema={"exact": True}) == "schema.entries: is missing"
+    assert fault(schema={"entries": [entry], "exact": "yes"}) == (
+        "schema.exact: should be true or false, is 'yes'"
+    )
+    assert fault(schema={"entries": 5}) == (
+        "schema.entries: should be a list of entries, or the path of a schema.json"
+    )
+    assert 'did you mean "exact"?' in fault(schema={"entries": [entry], "exacte": True})
+    assert "did you mean NUMERIC_INT?" in fault(
+        schema={"entries": [{**entry, "valueDataType": "NUMERICAL_INT"}]}
+    )
     assert 'did you mean "categorical_integers"' in fault(schema={"infer": {"categorical_integer": 5}})
     assert "did you mean NUMERIC_INT?" in fault(schema=[{**entry, "valueDataType": "NUMERICAL_INT"}])
 

@@ -48,6 +48,8 @@ _DONE: Final = {
     "postponed": ("postponed", "for a later run"),
 }
 
+#: Entries that change, or are removed, that are listed.
+_EDITS: Final = 10
 #: Numbers of shards that are listed.
 _SHARDS: Final = 20
 
@@ -212,6 +214,14 @@ def _schema(report: Report, written: str) -> Iterator[Line]:
     new = f", {len(added):,} of them new: {listed}" if added else ""
     state = f"schema.json {written}" if schema.written else "schema.json stays as it is"
     yield Text.assemble(("Schema   ", "bold"), f"{count(schema.entries, 'entry', 'entries')}{new}; {state}")
+    for edit in schema.changed[:_EDITS]:
+        yield f"         changed: {safe(edit.path)}: {safe(', '.join(edit.differences()))}"
+    if len(schema.changed) > _EDITS:
+        yield f"         … and {len(schema.changed) - _EDITS:,} more changed"
+    if schema.removed:
+        removed = [safe(path) for path in schema.removed]
+        more = f" … and {len(removed) - _EDITS:,} more" if len(removed) > _EDITS else ""
+        yield f"         removed: {', '.join(removed[:_EDITS])}{more}"
 
 
 def _pace(report: Report) -> Iterator[Line]:

@@ -37,7 +37,8 @@ sources:
     #   scene: scene
     #   weather.temperature: (temp_f - 32) * 5 / 9
 
-# schema.json: `infer` keeps its entries and adds what is new; or a list of entries, or a file's path.
+# schema.json: `infer` keeps its entries and adds what is new. A list of entries, or a file's path, adds
+# and changes entries; {entries: […], exact: true} removes all others.
 schema: infer
 
 policy:

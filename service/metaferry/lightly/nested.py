@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
-from metaferry.lightly.values import Misfit, ValueType, cast
+from metaferry.lightly.schema_check import is_of_shape
+from metaferry.lightly.values import SHAPES, Misfit, ValueType, cast
 
 T = TypeVar("T")
 
@@ -52,6 +53,42 @@ def cast_within(value: object, types: Mapping[Steps, ValueType]) -> tuple[object
     """
     misfits: dict[Steps, Misfit] = {}
     return _cast(value, types, (), misfits), misfits
+
+
+def unfit_places(metadata: object, types: Mapping[Steps, ValueType]) -> dict[Steps, object]:
+    """Places of a document in place that do not fit these types as they stand, with their values.
+
+    `metadata` is what `json.loads` made of the document's. Nothing is cast: the document stays as it is,
+    and text is no number in it. What is missing fits.
+    """
+    found: dict[Steps, object] = {}
+    for steps, value_type in types.items():
+        value = metadata
+        for step in steps:
+            index = position(step)
+            if value is None:
+                break
+            if index is None and isinstance(value, dict):
+                value = value.get(step)
+            elif index is not None and isinstance(value, list):
+                value = value[index] if index < len(value) else None
+            else:
+                found[steps] = value
+                break
+        else:
+            if value is not None and not _stands(value, value_type):
+                found[steps] = value
+    return found
+
+
+def _stands(value: object, value_type: ValueType) -> bool:
+    if not is_of_shape(value, SHAPES[value_type]):
+        return False
+    try:
+        cast(value, value_type)  # a text that has to be a date
+    except Misfit:
+        return False
+    return True
 
 
 def _cast(value: object, types: Mapping[Steps, ValueType], at: Steps, misfits: dict[Steps, Misfit]) -> object:

@@ -37,6 +37,7 @@ from metaferry.lightly.values import (
 __all__ = [
     "KEYS",
     "RESERVED_PREFIX",
+    "Combined",
     "Entry",
     "Fault",
     "Merged",
@@ -48,6 +49,7 @@ __all__ = [
     "cast",
     "check_entries",
     "column_is_ambiguous",
+    "combine",
     "default_for",
     "expected",
     "infer",
@@ -181,6 +183,62 @@ def merge(existing: Sequence[Entry], observed: Mapping[str, ValueType]) -> Merge
         added.append(path)
         entries.append(Entry(name, path, default_for(observed[path]), observed[path]))
     return Merged(tuple(entries), tuple(added), tuple(left_out))
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """Entries in place with given ones put to them.
+
+    added: the paths of new entries. changed: entries as they are and as they become, by path.
+    removed: entries in place that do not stay. clash: why the result would be no schema, "" if it is one.
+    """
+
+    entries: tuple[Entry, ...]
+    added: tuple[str, ...]
+    changed: tuple[tuple[Entry, Entry], ...]
+    removed: tuple[Entry, ...]
+    clash: str
+
+
+def combine(existing: Sequence[Entry], given: Sequence[Entry], *, exact: bool) -> Combined:
+    """What a job's list of entries makes of the entries in place. An entry is known by its path.
+
+    Entries in place that the list does not name stay where and as they are; those that it names take
+    its form, in their place; new ones follow in the order of the list. `exact`: the list is the result.
+    """
+    by_path = {split_path(entry.path): entry for entry in given}
+    before = {split_path(entry.path): entry for entry in existing}
+    kept = [entry for path, entry in before.items() if path not in by_path]
+    result = (
+        tuple(given)
+        if exact
+        else (
+            *(by_path.get(path, entry) for path, entry in before.items()),
+            *(entry for path, entry in by_path.items() if path not in before),
+        )
+    )
+    return Combined(
+        result,
+        added=tuple(entry.path for path, entry in by_path.items() if path not in before),
+        changed=tuple(
+            (before[path], entry)
+            for path, entry in by_path.items()
+            if path in before and entry != before[path]
+        ),
+        removed=tuple(kept) if exact else (),
+        clash="" if exact else _clash(kept, given),
+    )
+
+
+def _clash(kept: Sequence[Entry], given: Sequence[Entry]) -> str:
+    """The first pair of an entry in place and a given one that cannot stand in one schema.json."""
+    for old in kept:
+        for new in given:
+            if old.name == new.name:
+                return f"the name {new.name!r} of {new.path} is that of {old.path}, which is in place"
+            if one_starts_the_other(split_path(old.path), split_path(new.path)):
+                return f"{new.path} and {old.path}, which is in place, cannot both hold a value"
+    return ""
 
 
 def _steps(path: str) -> tuple[str, ...] | None:

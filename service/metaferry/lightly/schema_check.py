@@ -116,7 +116,7 @@ class _Checker:
             return
         shape = SHAPES[ValueType(node.value)]
         # null is allowed by the consumer's model: no default at all.
-        if default is not None and default.value is not None and not _fits(default.value, shape):
+        if default is not None and default.value is not None and not is_of_shape(default.value, shape):
             self.note(
                 default,
                 f"{label}: the default of {node.value} is {_DEFAULT_MUST_BE[shape]}, not {_what(default)}",
@@ -126,8 +126,8 @@ class _Checker:
         self.faults.append(Fault(node.line, node.column, message))
 
 
-def _fits(value: object, shape: Shape) -> bool:
-    """Whether a default is of its type as it is written: text is not read as a number here."""
+def is_of_shape(value: object, shape: Shape) -> bool:
+    """Whether a value is of its type as it is written in JSON: text is not read as a number here."""
     match shape:
         case Shape.INTEGER:
             return _is_number(value) and value == int(value) and abs(value) <= MAX_INTEGER

@@ -96,6 +96,19 @@ def decide(
             f"schema.json gains {len(resolved.added)} "
             f"entr{'ies' if len(resolved.added) > 1 else 'y'}: {', '.join(resolved.added)}",
         )
+    for edit in resolved.schema_edits():
+        database.finding(
+            Code.SCHEMA_CHANGED,
+            "warning",
+            f"schema.json changes {edit.path}: {', '.join(edit.differences())}",
+        )
+    if resolved.removed:
+        database.finding(
+            Code.SCHEMA_CHANGED,
+            "warning",
+            f"schema.json loses {', '.join(entry.path for entry in resolved.removed)}",
+            advice="without exact: true they would stay",
+        )
     documents, size = _count_documents(database)
     stopped, advice = _safety(database, job, counts)
     return Decided(counts, documents, resolved, unproved, stopped, advice, size)

@@ -16,6 +16,7 @@ from metaferry.lightly import schema as rules
 from metaferry.lightly.schema import Entry, Observed, ValueType
 from metaferry.planning import sql
 from metaferry.planning.database import Database
+from metaferry.planning.formats import SchemaEdit
 from metaferry.planning.uncovered import report_uncovered
 from metaferry.tables.model import Loaded
 
@@ -29,11 +30,18 @@ class Entries:
     entries: tuple[Entry, ...]
     added: tuple[str, ...]
     changed: bool
+    edits: tuple[tuple[Entry, Entry], ...] = ()  # entries in place and what they become
+    removed: tuple[Entry, ...] = ()
+    new_types: tuple[Entry, ...] = ()  # entries whose type documents in place may not know of
 
     def type_of(self, path: KeyPath) -> ValueType | None:
         """The type that the entry of a key path demands; None where no entry has that path."""
         dotted = ".".join(path)
         return next((entry.type for entry in self.entries if entry.path == dotted), None)
+
+    def schema_edits(self) -> tuple[SchemaEdit, ...]:
+        """The entries that change, for the report."""
+        return tuple(SchemaEdit(new.path, old.to_json(), new.to_json()) for old, new in self.edits)
 
     def below(self, path: KeyPath) -> dict[KeyPath, ValueType]:
         """The types of the entries that point into the value of a key path, by the steps below it."""
@@ -76,10 +84,25 @@ def resolve_entries(
     a key is, so that no type would be right.
     """
     if given is not None:
-        known = {entry.path for entry in in_place or ()}
-        added = tuple(entry.path for entry in given if entry.path not in known)
-        report_uncovered(database, sources, given)
-        return Entries(given, added, changed=in_place is None or given != in_place)
+        asked = job.given_schema
+        combined = rules.combine(in_place or (), given, exact=asked is not None and asked.exact)
+        if combined.clash:
+            raise JobError(
+                combined.clash,
+                place="schema",
+                advice="give the entry another name or path; "
+                "schema: {entries: […], exact: true} removes the entries that it does not name",
+            )
+        report_uncovered(database, sources, combined.entries)
+        retyped = {new.path for old, new in combined.changed if new.type is not old.type}
+        return Entries(
+            combined.entries,
+            combined.added,
+            changed=in_place is None or combined.entries != in_place,
+            edits=combined.changed,
+            removed=combined.removed,
+            new_types=tuple(e for e in combined.entries if e.path in {*retyped, *combined.added}),
+        )
     infer = job.schema_ if isinstance(job.schema_, Infer) else Infer()
     existing = in_place or ()
     observed = _observe(database, sources, infer, {entry.path for entry in existing})
@@ -91,9 +114,10 @@ def resolve_entries(
 
 def given_entries(job: Job) -> tuple[Entry, ...] | None:
     """The entries that the job file spells out; None where it names a file or infers."""
-    if isinstance(job.schema_, Infer | str):
+    given = job.given_schema
+    if given is None or isinstance(given.entries, str):
         return None
-    return rules.check_entries([_plain(entry) for entry in job.schema_], where="schema")
+    return rules.check_entries([_plain(entry) for entry in given.entries], where="schema")
 
 
 def _plain(entry: SchemaEntry) -> dict[str, object]:

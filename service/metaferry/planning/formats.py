@@ -209,6 +209,24 @@ class VerifyCounts:
     wrong: int = 0  # still are not; counted as failed
 
 
+@dataclass(frozen=True, slots=True)
+class SchemaEdit:
+    """An entry that changes: its keys as schema.json has them, as they are and as they become."""
+
+    path: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+    def differences(self) -> list[str]:
+        """Each key that changes, with both values as JSON, for people."""
+        return [
+            f"{key} {json.dumps(self.before[key], ensure_ascii=False)} → "
+            f"{json.dumps(self.after[key], ensure_ascii=False)}"
+            for key in self.after
+            if self.before[key] != self.after[key]
+        ]
+
+
 @dataclass(slots=True)
 class SchemaChange:
     """What becomes of schema.json."""
@@ -216,6 +234,8 @@ class SchemaChange:
     entries: int = 0
     added: tuple[str, ...] = ()  # paths of the new entries
     written: bool = False  # in a plan: would be written
+    changed: tuple[SchemaEdit, ...] = ()
+    removed: tuple[str, ...] = ()  # paths of the entries that do not stay
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,10 @@ def gather(
     Raises JobError for a table or mapping that cannot be read as asked, SchemaError for a
     schema.json that is not one, StorageError for a store that does not answer.
     """
+    asked = job.given_schema
     given = given_entries(job)
-    if isinstance(job.schema_, str):
-        given = _schema_file(job, storages, portal)
+    if asked is not None and isinstance(asked.entries, str):
+        given = _schema_file(asked.entries, storages, portal)
     sources = load_sources(job, database, storages, portal, progress)
     kept = before_listing()
     listings = Listings(database)
@@ -105,18 +106,17 @@ def load_sources(
     return sources
 
 
-def _schema_file(job: Job, storages: Storages, portal: Portal) -> tuple[rules.Entry, ...]:
-    assert isinstance(job.schema_, str)
-    folder, _, name = job.schema_.rpartition("/")
+def _schema_file(url: str, storages: Storages, portal: Portal) -> tuple[rules.Entry, ...]:
+    folder, _, name = url.rpartition("/")
     storage = storages.at(Location(url=folder or "."))
     try:
         text = portal.run(storage.read(name)).data
     except NotFound as error:
         raise SchemaError(
-            f"schema: there is no file {job.schema_}",
+            f"schema: there is no file {url}",
             advice="name a schema.json, or write schema: infer",
         ) from error
-    return rules.parse_schema(text, job.schema_)
+    return rules.parse_schema(text, url)
 
 
 def _name_files(database: Database, loaded: Loaded, index: int) -> None:

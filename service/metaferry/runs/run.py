@@ -49,6 +49,7 @@ from metaferry.runs.markers import Markers
 from metaferry.runs.plan_run import add_markers, count_findings, must_be_shared
 from metaferry.runs.publish import published
 from metaferry.runs.reporting import leave_report, rates_of, requests_of
+from metaferry.runs.schema_fit import judge_types
 from metaferry.runs.state import State
 from metaferry.runs.storages import Storages
 from metaferry.runs.surroundings import Surroundings
@@ -245,6 +246,9 @@ class _Run:
                 media_current=report.listing.fresh,
             )
         refuse_links(self.database, self.lightly)
+        self.decided = judge_types(
+            self.decided, self.database, self.lightly, self.portal, prefix, self.progress
+        )
         self._note_traits()
         note_age(self.database, self.job, report.listing)
         self._describe()
@@ -269,6 +273,8 @@ class _Run:
             entries=len(decided.entries.entries),
             added=decided.entries.added,
             written=decided.entries.changed,
+            changed=decided.entries.schema_edits(),
+            removed=tuple(entry.path for entry in decided.entries.removed),
         )
         report.stopped, report.advice = decided.stopped, decided.advice
         report.examples = build.examples(self.database)

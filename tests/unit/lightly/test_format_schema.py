@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from metaferry.errors import SchemaError
+from metaferry.lightly.nested import unfit_places
 from metaferry.lightly.schema import (
     Entry,
     Observed,
     ValueType,
     check_entries,
     column_is_ambiguous,
+    combine,
     default_for,
     expected,
     infer,
@@ -64,6 +67,65 @@ def entry(**changes: object) -> str:
 def only(text: str | bytes) -> str:
     (fault,) = schema_faults(text)
     return fault.message
+
+
+def entries(*texts: str) -> tuple[Entry, ...]:
+    """`path name type` each."""
+    return tuple(Entry(name, path, None, ValueType(kind)) for path, name, kind in map(str.split, texts))
+
+
+def test_given_entries_are_put_to_those_in_place_by_path() -> None:
+    existing = entries("a A NUMERIC_INT", "b B NUMERIC_INT", "l[0] L NUMERIC_INT")
+    given = entries("c C NUMERIC_INT", "b Bee NUMERIC_FLOAT", "l[00] L NUMERIC_INT")
+    made = combine(existing, given, exact=False)
+    assert [entry.path for entry in made.entries] == ["a", "b", "l[00]", "c"]
+    assert made.added == ("c",)
+    assert made.changed == ((existing[1], given[1]), (existing[2], given[2]))
+    assert (made.removed, made.clash) == ((), "")
+    exact = combine(existing, given, exact=True)
+    assert (exact.entries, exact.removed, exact.clash) == (given, (existing[0],), "")
+
+
+def test_given_entries_twice_are_as_once() -> None:
+    existing, given = entries("a A NUMERIC_INT"), entries("b B NUMERIC_INT", "a X NUMERIC_FLOAT")
+    once = combine(existing, given, exact=False).entries
+    twice = combine(once, given, exact=False)
+    assert (twice.entries, twice.added, twice.changed) == (once, (), ())
+
+
+def test_a_given_entry_that_cannot_stand_beside_one_that_stays() -> None:
+    existing = entries("a A NUMERIC_INT")
+    assert combine(existing, entries("b A NUMERIC_INT"), exact=False).clash
+    assert combine(existing, entries("a.b B NUMERIC_INT"), exact=False).clash
+    assert not combine(existing, entries("b A NUMERIC_INT"), exact=True).clash
+    assert not combine(existing, entries("a B NUMERIC_INT", "b A NUMERIC_INT"), exact=False).clash
+
+
+@pytest.mark.parametrize(
+    ("metadata", "path", "kind", "fits"),
+    [
+        ({"n": 1}, "n", "NUMERIC_INT", True),
+        ({"n": "1"}, "n", "NUMERIC_INT", False),
+        ({"n": True}, "n", "NUMERIC_INT", False),
+        ({"n": 1}, "n", "NUMERIC_FLOAT", True),
+        ({"n": 0.5}, "n", "NUMERIC_INT", False),
+        ({"n": float("nan")}, "n", "NUMERIC_FLOAT", False),
+        ({"n": None}, "n", "NUMERIC_INT", True),
+        ({}, "n", "NUMERIC_INT", True),
+        (None, "n", "NUMERIC_INT", True),
+        ({"d": "2026-02-30"}, "d", "CATEGORICAL_DATETIME", False),
+        ({"d": "2026-02-28"}, "d", "CATEGORICAL_DATETIME", True),
+        ({"l": [1, "x"]}, "l[1]", "NUMERIC_INT", False),
+        ({"l": [1]}, "l[1]", "NUMERIC_INT", True),
+        ({"l": {"0": 1}}, "l[0]", "NUMERIC_INT", False),
+        ({"w": 3}, "w.t", "NUMERIC_INT", False),
+        ({"w": {"t": 3}}, "w", "NUMERIC_INT", False),
+        ([], "w", "NUMERIC_INT", False),
+    ],
+)
+def test_what_a_document_in_place_says_of_a_type(metadata: Any, path: str, kind: str, fits: bool) -> None:
+    steps = split_path(path)
+    assert (unfit_places(metadata, {steps: ValueType(kind)}) == {}) is fits
 
 
 def test_a_schema_is_read() -> None:

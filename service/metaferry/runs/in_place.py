@@ -1,0 +1,71 @@
+"""Documents in place, read: those that a run does not write and has to know.
+
+Which ones is the caller's to say, as rows of target and size. They are read side by side, in slices
+whose bytes are bounded, and handed on one by one; nothing is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from metaferry.errors import NotFound
+from metaferry.progress import Progress
+from metaferry.storage.contract import Storage
+from metaferry.storage.portal import Portal
+
+#: Documents that are read to judge all of them: an even sample, where there are more.
+MOST_READ: Final = 10_000
+
+#: A slice: so many documents, and so many bytes, unless one document has more.
+_SLICE: Final = 256
+_SLICE_BYTES: Final = 32_000_000
+
+
+def read_in_place(
+    storage: Storage, portal: Portal, rows: Iterable[tuple[str, int]], progress: Progress
+) -> Iterator[tuple[str, bytes | None]]:
+    """Target and bytes of each document; None for one that is gone by now.
+
+    `rows` are target and size as listed. Raises the StorageError of a document that cannot be read.
+    """
+    for part in _slices(rows):
+        yield from zip(part, portal.run(_read(storage, part)), strict=True)
+        progress.advance(len(part))
+
+
+def metadata_of(data: bytes) -> Any:
+    """What a document has under `metadata`; None where it is no document that can be read."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return document.get("metadata") if isinstance(document, dict) else None
+
+
+def _slices(rows: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
+    part: list[str] = []
+    octets = 0
+    for target, size in rows:
+        if part and (len(part) >= _SLICE or octets + size > _SLICE_BYTES):
+            yield part
+            part, octets = [], 0
+        part.append(target)
+        octets += size
+    if part:
+        yield part
+
+
+async def _read(storage: Storage, targets: Sequence[str]) -> list[bytes | None]:
+    return list(await asyncio.gather(*(_read_one(storage, target) for target in targets)))
+
+
+async def _read_one(storage: Storage, target: str) -> bytes | None:
+    try:
+        return (await storage.read(target)).data
+    except NotFound as error:
+        if not error.path:
+            raise
+        return None
