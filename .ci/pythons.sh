@@ -9,7 +9,7 @@ version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
 
 demo() {
     demo=$(mktemp -d)
-    if ! "$1/bin/metaferry" --quiet demo "$demo/demo" >"$demo/out" 2>&1; then
+    if ! "$1/bin/metaferry" demo "$demo/demo" >"$demo/out" 2>&1; then
         cat "$demo/out" >&2
         echo "python: the demo fails in $1" >&2
         exit 1
