@@ -138,6 +138,8 @@ class StorageError(MetaferryError):
     retryable: ClassVar[bool] = False
     #: Whom it concerns; as a rule the kind tells.
     scope: Scope = Scope.OBJECT
+    #: Whether the same request will meet it again, until somebody does something about this one object.
+    lasting: bool = False
 
     def __init__(
         self,
@@ -177,6 +179,8 @@ class Denied(StorageError):
 
 class Protected(StorageError):
     """This one object may not be read or changed as it is: it is held, retained, leased or archived."""
+
+    lasting = True
 
 
 class Expired(StorageError):

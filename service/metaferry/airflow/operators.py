@@ -109,7 +109,8 @@ class _Operator(BaseOperator):
         not_written = documents.failed + documents.conflict
         if report.exit_code != 0 and (not_written or report.exit_code != 3 or not report.rejected):
             raise AirflowException(
-                f"{not_written} documents could not be written; schema.json is held back. "
+                f"{not_written} documents could not be written"
+                f"{'' if report.schema.written else '; schema.json is held back'}. "
                 f"A retry does exactly those. Report: {report.report_url or report.run_id}"
             )
 

@@ -42,6 +42,7 @@ class Tally:
     failed: int = 0  # writes; a delete that failed is in `not_deleted`
     conflict: int = 0
     not_deleted: int = 0
+    refused: int = 0  # those of `failed` and `not_deleted` that would fail again
     foreign: int = 0  # written although somebody else wrote them during the run
     bytes: int = 0
     stopped: bool = False
@@ -62,6 +63,7 @@ class Tally:
                 if len(self.replaced) < _NAMED:
                     self.replaced.append(applied)
             return
+        self.refused += applied.outcome is Outcome.REFUSED
         if applied.action is Action.DELETE:
             self.not_deleted += 1
         elif applied.outcome is Outcome.CONFLICT:

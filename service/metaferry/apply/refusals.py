@@ -70,4 +70,4 @@ class Refusals:
         with self._lock:
             held, self._held, self._written = self._held, [], True
         if held:
-            self._book.add([not_done(step, Outcome.FAILED, error) for step, error in held])
+            self._book.add([not_done(step, Outcome.REFUSED, error) for step, error in held])

@@ -60,7 +60,7 @@ async def apply_step(
         if error.scope is not Scope.OBJECT:
             raise
         if not isinstance(error, Conflict):
-            return not_done(step, Outcome.FAILED, error)
+            return not_done(step, Outcome.REFUSED if error.lasting else Outcome.FAILED, error)
     what = "left as they wrote it" if step.action is Action.DELETE else "twice; left as they wrote it"
     message = f"changed by somebody else since it was listed, {what}"
     return not_done(step, Outcome.CONFLICT, Conflict(message))

@@ -38,6 +38,7 @@ class Outcome(StrEnum):
 
     DONE = "done"
     FAILED = "failed"
+    REFUSED = "refused"  # failed too, and so it would the next time: protected, or too long a name
     CONFLICT = "conflict"
 
 
@@ -374,6 +375,7 @@ class ShardMarker:
     create: int = 0
     update: int = 0
     failed: int = 0
+    refused: int = 0  # those of `failed` that will fail again
     conflict: int = 0
     foreign: int = 0
     bytes: int = 0
@@ -391,6 +393,11 @@ class ShardMarker:
     def is_good(self) -> bool:
         """Whether every document of the shard is in place."""
         return not (self.failed or self.conflict)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether trying again would change nothing."""
+        return self.failed == self.refused and not self.conflict
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))

@@ -36,6 +36,7 @@ from metaferry.runs.ledger import Ledger
 from metaferry.runs.outcomes import Outcomes
 from metaferry.runs.plan_run import UNFINISHED, PlanRun, add_markers, count_findings
 from metaferry.runs.reporting import leave_report, rates_of, requests_of
+from metaferry.runs.schema_fit import refused_fit
 from metaferry.runs.writing import name_failures, write_schema
 
 #: Shards that a message names.
@@ -95,27 +96,34 @@ class _Finish:
         run, report = self.run, self.report
         began = run.world.clock()
         self._load()
-        bad = [marker.shard for marker in self.markers if not marker.is_good]
+        bad = [marker.shard for marker in self.markers if not marker.is_settled]
         tally = Tally() if bad else self._delete()
         if self.stop.requested:
             raise self.stop.error  # nothing is said of it: the next finish goes on
         self._count(tally)
         report.schema.written = False
+        if tally.not_deleted:
+            report.exit_code = 3
         if bad:
             self._name(bad)
-        elif tally.not_deleted:
-            report.exit_code = 3
-        elif self.planned.schema.written:
-            report.schema.written = True
-            entries = rules.check_entries(run.plan.schema, run.place)
-            token = run.plan.schema_token
-            write_schema(run.database, run.lightly, run.portal, report, entries, token)
+        elif tally.not_deleted == tally.refused and self.planned.schema.written:
+            self._write_schema(tally)
         self._find(tally)
         report.seconds["finish"] = round(run.world.clock() - began, 3)
         self._leave()
         if not any(report.findings.get(code) for code in UNFINISHED):
             run.state.forget_parts(run.plan.plan_id)
         return report
+
+    def _write_schema(self, tally: Tally) -> None:
+        """schema.json, unless a document that can never be written left something there that does not fit."""
+        run, report = self.run, self.report
+        entries = rules.check_entries(run.plan.schema, run.place)
+        refused = tally.refused or any(marker.refused for marker in self.markers)
+        if refused and not refused_fit(run.database, run.lightly, run.portal, entries, self.progress):
+            return
+        report.schema.written = True
+        write_schema(run.database, run.lightly, run.portal, report, entries, run.plan.schema_token)
 
     def _load(self) -> None:
         """What the plan found, and what became of its writes, as a run has them in its tables."""

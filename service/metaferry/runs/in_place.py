@@ -11,10 +11,11 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from metaferry.errors import NotFound
+from metaferry.errors import NotFound, Scope, StorageError
 from metaferry.progress import Progress
 from metaferry.storage.contract import Storage
 from metaferry.storage.portal import Portal
+from metaferry.storage.translate import NOTHING_THERE
 
 #: Documents that are read to judge all of them: an even sample, where there are more.
 MOST_READ: Final = 10_000
@@ -26,10 +27,11 @@ _SLICE_BYTES: Final = 32_000_000
 
 def read_in_place(
     storage: Storage, portal: Portal, rows: Iterable[tuple[str, int]], progress: Progress
-) -> Iterator[tuple[str, bytes | None]]:
-    """Target and bytes of each document; None for one that is gone by now.
+) -> Iterator[tuple[str, bytes | StorageError | None]]:
+    """Target and bytes of each document; None for one that is not there (any more), and the error of one
+    that cannot be read.
 
-    `rows` are target and size as listed. Raises the StorageError of a document that cannot be read.
+    `rows` are target and size as listed. Raises the StorageError that concerns every document.
     """
     for part in _slices(rows):
         yield from zip(part, portal.run(_read(storage, part)), strict=True)
@@ -58,14 +60,18 @@ def _slices(rows: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
         yield part
 
 
-async def _read(storage: Storage, targets: Sequence[str]) -> list[bytes | None]:
+async def _read(storage: Storage, targets: Sequence[str]) -> list[bytes | StorageError | None]:
     return list(await asyncio.gather(*(_read_one(storage, target) for target in targets)))
 
 
-async def _read_one(storage: Storage, target: str) -> bytes | None:
+async def _read_one(storage: Storage, target: str) -> bytes | StorageError | None:
     try:
         return (await storage.read(target)).data
     except NotFound as error:
         if not error.path:
             raise
         return None
+    except StorageError as error:
+        if error.scope is Scope.ALL:
+            raise
+        return None if error.code in NOTHING_THERE else error

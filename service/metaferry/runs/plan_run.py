@@ -190,6 +190,7 @@ class PlanRun:
             create=documents.create,
             update=documents.update,
             failed=documents.failed,
+            refused=tally.refused,
             conflict=documents.conflict,
             foreign=tally.foreign,
             bytes=tally.bytes,

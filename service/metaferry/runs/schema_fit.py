@@ -8,16 +8,18 @@ alone was not, and is read: another job's documents, orphans, and what `--limit`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from metaferry.errors import StorageError
 from metaferry.findings import Code
 from metaferry.lightly.key_paths import join_path, split_path
 from metaferry.lightly.nested import Steps, unfit_places
 from metaferry.lightly.schema import Entry, ValueType
 from metaferry.planning.build import Decided
 from metaferry.planning.database import Database
+from metaferry.planning.formats import Outcome
 from metaferry.planning.listings import listing_prefixes
 from metaferry.progress import Progress
 from metaferry.runs.in_place import MOST_READ, metadata_of, read_in_place
@@ -85,23 +87,49 @@ def find_misfits(
 ) -> int:
     """Reads documents (target, size) and answers how many do not fit; the first few are findings.
 
-    One that is gone fits; so does one that is no document, which no type would mend.
+    One that is not there fits; so does one that is no document, which no type would mend. One that
+    cannot be read does not.
     """
     types: dict[Steps, ValueType] = {split_path(entry.path): entry.type for entry in entries}
     bad = 0
     for target, data in read_in_place(storage, portal, rows, progress):
-        unfit = {} if data is None else unfit_places(metadata_of(data), types)
-        bad += bool(unfit)
-        if unfit and bad <= _NAMED:
-            steps, value = next(iter(unfit.items()))
-            database.finding(
-                Code.SCHEMA_MISFIT,
-                "error",
-                f"{join_path(steps)} is {_shown(value)} in this document, which is no {types[steps]}",
-                advice="keep the type of the entry, or have the document written anew first",
-                target=target,
-            )
+        why = _misfit(data, types)
+        bad += bool(why)
+        if why and bad <= _NAMED:
+            advice = "keep the type of the entry, or have the document written anew first"
+            database.finding(Code.SCHEMA_MISFIT, "error", why, advice=advice, target=target)
     return bad
+
+
+def refused_fit(
+    database: Database, storage: Storage, portal: Portal, entries: Sequence[Entry], progress: Progress
+) -> bool:
+    """Whether what stands in the place of documents that could not be written, and never will be, fits.
+
+    Reads what the table `outcomes` calls refused; with too many of them nothing is said to fit.
+    """
+    refused = f"FROM outcomes WHERE outcome = '{Outcome.REFUSED}'"
+    count: int = database.value(f"SELECT count(*) {refused}")
+    if count > MOST_READ:
+        database.finding(
+            Code.SCHEMA_UNPROVED,
+            "warning",
+            f"schema.json is held back: {count:,} documents could not be written, and so many are not read",
+            advice="see why they are refused",
+        )
+        return False
+    rows = [(target, 0) for (target,) in database.rows(f"SELECT target {refused} ORDER BY target")]
+    return not find_misfits(database, storage, portal, rows, entries, progress)
+
+
+def _misfit(data: bytes | StorageError | None, types: Mapping[Steps, ValueType]) -> str:
+    """Why a document does not fit; "" where it does."""
+    if isinstance(data, StorageError):
+        return f"what is in place cannot be read: {data.message}"
+    unfit = {} if data is None else unfit_places(metadata_of(data), types)
+    for steps, value in unfit.items():
+        return f"{join_path(steps)} is {_shown(value)} in this document, which is no {types[steps]}"
+    return ""
 
 
 def _shown(value: object) -> str:

@@ -1,7 +1,8 @@
 """The writing half of a run: documents, a look at a sample of them, deletes, and `schema.json` last.
 
 Fills the counts and findings of the report. `schema.json` is written only when every document
-succeeded, so that whoever reads it finds every document that it describes.
+succeeded, so that whoever reads it finds every document that it describes. A document that can never be
+written does not hold it back, where what stands in its place fits the entries.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from metaferry.planning.formats import Outcome, Report
 from metaferry.progress import Progress, Stop
 from metaferry.runs.deleting import keep_back_unwritten
 from metaferry.runs.outcomes import Outcomes
+from metaferry.runs.schema_fit import refused_fit
 from metaferry.runs.storages import Crew
 from metaferry.runs.verify import verify
 from metaferry.storage.contract import ABSENT, Storage
@@ -66,11 +68,18 @@ def write(
         report.exit_code = 128 + (stop.signal or 2)
         report.stopped = "interrupted: what was under way is finished, the rest is left for the next run"
         report.schema.written = False
-    elif tally.failed or tally.conflict or tally.not_deleted or report.verified.wrong:
-        report.exit_code = 3
-        report.schema.written = False
-    elif entries.changed:
-        write_schema(database, lightly, portal, report, entries.entries, schema_token)
+    else:
+        lost, wrong = tally.failed + tally.not_deleted, tally.conflict + report.verified.wrong
+        if lost or wrong:
+            report.exit_code = 3
+        report.schema.written = (
+            entries.changed
+            and lost == tally.refused
+            and not wrong
+            and (not lost or refused_fit(database, lightly, portal, entries.entries, progress))
+        )
+        if report.schema.written:
+            write_schema(database, lightly, portal, report, entries.entries, schema_token)
     _find(database, report, tally)
 
 
@@ -228,6 +237,8 @@ def name_failures(database: Database, tally: Tally) -> None:
         conflict = applied.outcome is Outcome.CONFLICT
         code = Code.DOCUMENT_CONFLICT if conflict else Code.DOCUMENT_FAILED
         advice = applied.advice or "run it again: it does exactly what is missing"
+        if applied.outcome is Outcome.REFUSED and not applied.advice:
+            advice = "running it again would not help: see what the store says"
         _finding(database, code, "error", applied, applied.message, advice)
     for applied in tally.replaced:
         _finding(

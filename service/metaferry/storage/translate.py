@@ -152,6 +152,7 @@ def storage_error(
     if isinstance(error, Throttled):
         error.retry_after = failure.retry_after
     error.scope = _scope(kind, failure, operation, path)
+    error.lasting = kind is Protected or failure.code in _LASTING
     return error
 
 
@@ -166,6 +167,10 @@ def _scope(kind: type[StorageError], failure: Failure, operation: Operation, pat
         return Scope.ALL
     return scope
 
+
+#: Codes of names that this store can hold nothing under, and of what stands in the way there.
+NOTHING_THERE: Final = frozenset({"ENAMETOOLONG", "ENOTDIR", "EISDIR", "KeyTooLongError", "PathConflict"})
+_LASTING: Final = NOTHING_THERE | {"InvalidBlobType", "ResourceTypeMismatch"}
 
 #: What libraries raise without a number.
 _OS_ERRORS: tuple[tuple[type[OSError], type[StorageError]], ...] = (

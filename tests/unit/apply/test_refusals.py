@@ -39,7 +39,7 @@ def test_a_refusal_is_the_documents_own_while_others_are_written(
     """Also where the documents that are refused come first, as those of one folder do."""
     run = Run(lane(refusing(**denied)))
     tally = run(write_plan(tmp_path, creates(1400), shards=1))
-    failed = {row.target for row in run.rows if row.outcome is Outcome.FAILED}
+    failed = {row.target for row in run.rows if row.outcome is Outcome.REFUSED}
     refused = [n for n in range(1400) if (n % 7 == 0 if "every" in denied else n < denied["below"])]
     assert failed == {f"doc-{n:06d}.json" for n in refused}
     assert (tally.create, tally.failed) == (1400 - len(refused), len(refused))
