@@ -31,11 +31,8 @@ class FastAzure(Steered):
 
         Access tokens are only sent over TLS.
         """
-        options = {
-            "account_name": ACCOUNT,
-            "account_host": self.endpoint.removeprefix("https://"),
-            "anon": False,
-        }
+        host = f"{self.endpoint.removeprefix('https://')}/{ACCOUNT}"
+        options = {"account_name": ACCOUNT, "account_host": host, "anon": False}
         environment = {"IDENTITY_ENDPOINT": f"{self.endpoint}/msi/token", "IDENTITY_HEADER": "tests"}
         if self.authority is not None:
             trusted = str(self.authority)

@@ -145,7 +145,7 @@ class AzureApi:
             after = self._behaviour.behind(asked["marker"]) if asked.get("marker") else ""
         except ValueError:
             raise Refused(400, "InvalidQueryParameterValue", "marker") from None
-        count = min(5000, int(asked.get("maxresults", "5000")))
+        count = self._behaviour.entries(min(5000, int(asked.get("maxresults", "5000"))))
         page = bucket.page(prefix, delimiter, after, count)
         form = self._behaviour.tags["listed"]
         with_metadata = "metadata" in asked.get("include", "")

@@ -9,10 +9,9 @@ runs it and prints its port. Tests use `gcs()`, which starts that as a process o
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 from servers.s3_rules import Behaviour
@@ -25,17 +24,28 @@ class GcsServer(Steered):
     def options(self) -> dict[str, Any]:
         return {"token": "anon", "project": "tests", "endpoint_url": self.endpoint}
 
-    def options_with_a_refresh_token(self, secret: str = "refresh-secret") -> dict[str, Any]:
-        """Those of a user whose access tokens come from this server's `/token`."""
-        user = {
-            "type": "authorized_user",
-            "client_id": "tests.apps.example.invalid",
-            "client_secret": secret,
-            "refresh_token": secret,
+    def options_of_an_account(self) -> dict[str, Any]:
+        """Those of a service account, whose access tokens come from this server's `/token`."""
+        account = {
+            "type": "service_account",
+            "client_email": "tests@tests.iam.gserviceaccount.com",
+            "private_key_id": "1",
+            "private_key": private_key(),
             "token_uri": f"{self.endpoint}/token",
-            "universe_domain": "googleapis.com",
         }
-        return {**self.options, "token": user}
+        return {**self.options, "token": account}
+
+
+@cache
+def private_key() -> str:
+    """A key of a service account, in PEM: nobody may ever show a line of it."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return made.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
 
 
 @contextlib.contextmanager
@@ -43,12 +53,6 @@ def gcs() -> Iterator[GcsServer]:
     """The server as a process of its own, until the block ends."""
     with started(GcsServer, "servers.gcs") as running:
         yield running
-
-
-def write_credentials(path: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """The same options with their user in a file, as `gcloud auth application-default login` leaves it."""
-    path.write_text(json.dumps(options["token"]))
-    return {**options, "token": str(path)}
 
 
 def _dialect(behaviour: Behaviour, clock: Any) -> Any:

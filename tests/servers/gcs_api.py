@@ -169,7 +169,7 @@ class GcsApi:
                 after = self._behaviour.behind(query["pageToken"])
             except ValueError:
                 raise Refused(400, "invalid", "Invalid page token") from None
-        count = min(1000, int(query.get("maxResults", "1000")))
+        count = self._behaviour.entries(min(1000, int(query.get("maxResults", "1000"))))
         page = bucket.page(prefix, delimiter, after, count)
         if end := query.get("endOffset", ""):
             objects = [each for each in page.objects if each[0] < end]

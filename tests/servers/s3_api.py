@@ -169,6 +169,7 @@ class Api:
             raise Refused(400, "InvalidArgument", "Provided max-keys not an integer") from None
         if count < 0:
             raise Refused(400, "InvalidArgument", "Argument maxKeys must be an integer >= 0")
+        count = self._behaviour.entries(count)
         page = bucket.page(prefix, delimiter, after, count) if count else Listed([], [], None)
         encode: Callable[[str], str] = quote if asked.get("encoding-type") == "url" else _text
         head = f"<Name>{name}</Name><Prefix>{encode(prefix)}</Prefix><MaxKeys>{count}</MaxKeys>"

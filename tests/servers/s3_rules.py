@@ -115,6 +115,7 @@ class Behaviour:
         self.kms = False  # tags that look like an MD5 and are none
         self.conditions = "honour"  # of writes; or "ignore", or "refuse"
         self.tags = {"listed": "plain", "answered": "plain"}  # see `tag_as`
+        self.page_size: int | None = None  # most entries of a page, however many were asked for
         self.odd_pages = False  # page tokens full of special characters
         self.anonymous = True  # whether requests without an access token of this server are taken
         self.keep_log = True
@@ -129,7 +130,7 @@ class Behaviour:
         self.most_under_way = 0
 
     def set(self, **settings: Any) -> None:
-        """Sets what is named: latency_ms, kms, conditions, tags, odd_pages, anonymous, log, cap."""
+        """Sets what is named, as `Steered.set` lists it."""
         for name, value in settings.items():
             match name:
                 case "latency_ms":
@@ -140,6 +141,8 @@ class Behaviour:
                     self.conditions = value
                 case "tags" if set(value) <= set(self.tags):
                     self.tags = {"listed": "plain", "answered": "plain"} | value
+                case "page_size":
+                    self.page_size = value
                 case "odd_pages":
                     self.odd_pages = bool(value)
                 case "anonymous":
@@ -180,6 +183,10 @@ class Behaviour:
         """Whether the tag of a condition is this one. In capitals only where the store writes them so."""
         bare = given.strip('"')
         return bare in ("*", tag) or ("upper" in self.tags.values() and bare.lower() == tag)
+
+    def entries(self, asked: int) -> int:
+        """How many entries a page gets for which so many were asked."""
+        return asked if self.page_size is None else min(asked, self.page_size)
 
     def page_token(self, last: str) -> str:
         """Of the page that begins behind `last`."""

@@ -109,8 +109,8 @@ class Steered:
 
     def set(self, **settings: Any) -> None:
         """latency_ms, kms (bool), conditions (honour, ignore, refuse), tags ({listed, answered}: a form
-        of `tag_as`), odd_pages (bool), anonymous (bool), log (bool), and cap: None or {rate,
-        concurrency, method, retry_after}."""
+        of `tag_as`), page_size (None or a number), odd_pages (bool), anonymous (bool), log (bool), and
+        cap: None or {rate, concurrency, method, retry_after}."""
         self.control(set=settings)
 
     def add(self, rule: Any) -> int:
@@ -137,7 +137,7 @@ class Steered:
 
     def reset(self) -> None:
         """As it was when it started, but for the objects."""
-        self.set(latency_ms=0, kms=False, conditions="honour", tags={}, odd_pages=False)
+        self.set(latency_ms=0, kms=False, conditions="honour", tags={}, page_size=None, odd_pages=False)
         self.set(anonymous=True, log=True, cap=None)
         self.control(renew=None, clear=True)
 

@@ -1,0 +1,197 @@
+"""Every fault over the wire on every store, each under a whole `sync`, and what may be left then.
+
+A datasource as an earlier run left it, since when media went and came and rows changed; one run under the
+fault, one without it, one more. The command is the real one, and so are the clients; only the stores are
+in memory. `pytest tests/faults/test_store_matrix.py --store-matrix` shows the rows as a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import pytest
+from aiohttp import connector
+
+from faults.clouds import Cloud, Ran, furnish, has_canary
+from faults.rows import PASSING, READS, WRITES, Row
+from faults.rows_refusals import REFUSALS, TOKENS
+from servers.azure import FastAzure, fast_azure
+from servers.certificates import write_certificates
+from servers.steering import Steered
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+ROWS = [*PASSING, *READS, *WRITES, *REFUSALS, *TOKENS]
+SERVERS = {
+    "s3": "fast_s3_server",
+    "gcs": "gcs_server",
+    "azure": "fast_azure_server",
+    "azure-identity": "secure_azure_server",
+}
+
+#: Seconds that a run may take, however badly it goes.
+BOUND = 150.0
+
+Tree = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Furnished:
+    """A store as each row finds it; `before`, and what a clean run makes of it under each policy."""
+
+    cloud: Cloud
+    before: Tree
+    clean: Mapping[str, Tree]
+
+
+class _Furnished(dict[str, Furnished]):
+    """By store, furnished when first asked for."""
+
+    def __init__(self, request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self._request, self._folders = request, folders
+
+    def __missing__(self, kind: str) -> Furnished:
+        server: Steered = self._request.getfixturevalue(SERVERS[kind])
+        server.reset()
+        cloud = furnish(kind, server, self._folders.mktemp(kind))
+        before, clean = cloud.objects(), {}
+        for delete in ("never", "orphans"):
+            server.restore(cloud.bucket)
+            ran = sync(cloud, delete)
+            assert ran.code == 0, ran.err
+            clean[delete] = cloud.objects()
+        assert len(clean["never"]) - len(clean["orphans"]) == 4
+        self[kind] = Furnished(cloud, before, clean)
+        return self[kind]
+
+
+@pytest.fixture(scope="module")
+def secure_azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAzure]:
+    """Access tokens are sent over TLS only."""
+    folder = write_certificates(tmp_path_factory.mktemp("certificates"))
+    # Made when aiohttp was imported: the environment, which the others look at, comes too late for it.
+    connector._SSL_CONTEXT_VERIFIED.load_verify_locations(folder / "ca.pem")
+    with fast_azure(tls=folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def furnished(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Furnished]:
+    return _Furnished(request, tmp_path_factory)
+
+
+CELLS = [
+    pytest.param(kind, row, delete, id=f"{row}-{kind}-{delete}")
+    for row in ROWS
+    for kind in SERVERS
+    for delete in row.delete
+    if kind in row.stores
+]
+
+
+@pytest.mark.parametrize(("kind", "row", "delete"), CELLS)
+def test_a_store_that_fails(
+    furnished: dict[str, Furnished],
+    kind: str,
+    row: Row,
+    delete: str,
+    record_property: Callable[[str, object], None],
+) -> None:
+    site = furnished[kind]
+    cloud, before, clean = site.cloud, site.before, site.clean[delete]
+    server = cloud.server
+    server.reset()
+    server.restore(cloud.bucket)
+    # Pages are short, so that there are several of each listing.
+    server.set(page_size=10, **row.settings)
+    faults = [server.add(fault) for fault in row.faults(cloud)]
+    first = sync(cloud, delete, **row.job)
+    used = sum(map(server.used, faults))
+    record_property("cell", [row.name, kind, delete, first.code, round(first.seconds, 1), used])
+    assert used or not row.met, "the fault was not met"
+    _nothing_is_lost(before, clean, cloud.objects())
+    _said_well(cloud, first)
+    assert first.code in row.codes, first.err
+    if first.code == 0:
+        assert cloud.objects() == clean
+    if not row.stays:
+        server.reset()
+    second = sync(cloud, delete, **row.job)
+    assert second.code == 0, second.err
+    assert cloud.objects() == clean
+    _said_well(cloud, second)
+    if row.stays:
+        server.clear()
+        for fault in row.faults(cloud):
+            server.add(fault)
+    else:
+        server.clear()
+    third = sync(cloud, delete, **row.job)
+    assert third.code == 0, third.err
+    assert cloud.objects() == clean
+    if row.settles:
+        assert cloud.writes() == 0
+        assert third.report is not None
+        assert third.report["documents"]["create"] == third.report["documents"]["update"] == 0
+
+
+#: How a run may end on each store, and where all that can be said is looked through for secrets.
+ENDS = {
+    "well": Row("", lambda _: []),
+    "in a storm": PASSING[0],
+    "all is refused": REFUSALS[1],
+    "expired for good": REFUSALS[2],
+}
+
+
+@pytest.mark.parametrize("kind", list(SERVERS))
+@pytest.mark.parametrize("end", list(ENDS))
+def test_no_secret_is_said_however_it_ends(furnished: dict[str, Furnished], kind: str, end: str) -> None:
+    cloud, row = furnished[kind].cloud, ENDS[end]
+    server = cloud.server
+    server.reset()
+    server.restore(cloud.bucket)
+    for fault in row.faults(cloud):
+        server.add(fault)
+    for arguments in (("-vv",), ("-vv", "--log-format", "json")):
+        ran = sync(cloud, "orphans", *arguments, **row.job)
+        assert ran.code in row.codes, ran.err
+        assert has_canary(ran.out + ran.err + cloud.everything_kept()) == []
+
+
+def sync(cloud: Cloud, delete: str, *arguments: str, **job: object) -> Ran:
+    """The command, with its report as JSON."""
+    policy = {"delete": delete, "max_delete": "100%"}
+    return cloud.sync("--format", "json", *arguments, **{"policy": policy, **job})
+
+
+def _nothing_is_lost(before: Tree, clean: Tree, after: Tree) -> None:
+    """Whatever became of the run: each document is as it was or as it has to be, and none is gone that
+    has to be there."""
+    for key, data in after.items():
+        assert data in (before.get(key), clean.get(key)), f"{key} is {data!r}"
+    lost = {key for key in before.keys() - after.keys() if key in clean}
+    assert lost == set()
+
+
+def _said_well(cloud: Cloud, ran: Ran) -> None:
+    """No traceback, no secret; in time; and the report adds up."""
+    assert "Traceback" not in ran.err, ran.err
+    assert "this is a bug" not in ran.err, ran.err
+    assert has_canary(ran.out + ran.err + cloud.everything_kept()) == []
+    assert ran.seconds < BOUND
+    if ran.report is None:
+        assert ran.code in (1, 5, 11, 143), ran.err
+        return
+    documents = ran.report["documents"]
+    done = ("create", "update", "keep", "failed", "conflict", "postponed")
+    assert sum(documents[name] for name in done) == 44
+    for source in ran.report["sources"]:
+        parts = ("used", "rejected", "unmatched", "excluded")
+        assert source["read"] == sum(source[name] for name in parts) == 45
+    if documents["failed"] or documents["conflict"] or documents["postponed"]:
+        assert ran.code != 0
