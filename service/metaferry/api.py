@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from metaferry.errors import UsageError
 from metaferry.job import Job
 from metaferry.jobparts import Location
+from metaferry.maskedlogs import masked_logs
 from metaferry.progress import Progress, Stop
 from metaferry.storage.disk_names import absolute
 
@@ -30,6 +31,7 @@ MOST_SHARDS: Final = 9_999
 AnyJob: TypeAlias = "Job | str | PathLike[str]"
 
 
+@masked_logs()
 def plan(
     job: AnyJob,
     *,
@@ -61,6 +63,7 @@ def plan(
     )
 
 
+@masked_logs()
 def sync(
     job: AnyJob,
     *,
@@ -103,6 +106,7 @@ def sync(
     )
 
 
+@masked_logs()
 def finish(
     plan: str | PathLike[str],
     *,
@@ -131,6 +135,7 @@ def finish(
     )
 
 
+@masked_logs()
 def unlock(job: AnyJob) -> Unlocked:
     """Takes away the lease of the job's datasource, whoever holds it; tells who that was.
 
@@ -185,7 +190,7 @@ def _count_frames(
         opened.append(open_storage(url, given, transport=options.transport))
         return opened[-1]
 
-    with Portal() as portal:
+    with masked_logs(), Portal() as portal:
         try:
             yield from count_urls(
                 urls,

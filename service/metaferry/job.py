@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Annotated, Any, Literal, Self
@@ -26,6 +26,7 @@ from pydantic import (
     field_validator,
 )
 
+from metaferry.jobmetrics import Metrics
 from metaferry.jobparts import (
     ALIASES,
     STATE,
@@ -33,15 +34,14 @@ from metaferry.jobparts import (
     Infer,
     Location,
     MediaRules,
-    Metrics,
     Model,
     Number,
     Policy,
     Schema,
     Source,
 )
-from metaferry.masking import remember, remember_url
-from metaferry.storage.urls import is_served, schemes_like
+from metaferry.masking import remember, remember_url, showable
+from metaferry.storage.urls import is_served, redact, schemes_like
 
 #: Options that say which store is meant; they are part of the digest, all others are not.
 _ADDRESSING = ("endpoint_url", "account_name", "account_host", "host", "port", "protocol")
@@ -192,8 +192,10 @@ class Job(Model):
     def model_post_init(self, context: Any) -> None:
         """Makes its secrets known to the log, which then shows none of them, whoever says it."""
         remember(self.storage)
-        for url in self.metrics.targets.values():
-            remember_url(url)
+        schema = self.given_schema
+        for url in (*self.metrics.targets.values(), schema.entries if schema is not None else None):
+            if isinstance(url, str):
+                remember_url(url)
 
     # -- where a job comes from
 
@@ -301,11 +303,22 @@ class Job(Model):
                 }
                 for source in self.sources
             ],
-            "schema": self.model_dump(mode="json", include={"schema_"}),
+            "schema": self._schema_for_digest(),
             "policy": {"unmatched": self.policy.unmatched, "delete": self.policy.delete},
         }
         text = json.dumps(decides, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def _schema_for_digest(self) -> Any:
+        schema = self.given_schema
+        if schema is None or not isinstance(schema.entries, str):
+            return self.model_dump(mode="json", include={"schema_"})
+        url = redact(schema.entries)
+        return {"schema_": url if isinstance(self.schema_, str) else {"entries": url, "exact": schema.exact}}
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, showable(value) if name == "schema_" and isinstance(value, str) else value
 
     def _address(self, location: Location) -> dict[str, str]:
         options = self.storage_options(location)
@@ -313,7 +326,7 @@ class Job(Model):
         if isinstance(client, Mapping):
             options = {**client, **options}
         named = {name: str(options[name]) for name in _ADDRESSING if options.get(name) is not None}
-        return {"url": location.shown.rstrip("/"), **named}
+        return {"url": redact(location.url).rstrip("/"), **named}
 
 
 def _merged(first: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

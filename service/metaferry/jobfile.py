@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from metaferry.errors import JobError
 from metaferry.jobkeys import LOCATIONS, known_keys
+from metaferry.jobvariables import as_written, expand, remember_secrets
 from metaferry.jobyaml import Fault, Key, Tree, read_yaml
+from metaferry.masking import mask
 from metaferry.storage.disk_names import absolute, from_disk, to_disk
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 J = TypeVar("J", bound="Job")
 
 #: Keys of the job file that hold a location: a URL, or {url, options}.
-_VARIABLE: Final = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
 _STEP: Final = re.compile(r'"([^"]*)"|([^.\[\]"]+)|\[([0-9]+)\]')
 
 
@@ -65,7 +66,7 @@ def storage_of(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
     tree = Tree({})
     for override in overrides:
         _override(tree, override)
-    _expand(tree)
+    expand(tree)
     storage = tree.value.get("storage", {})
     for path in tree.flags:
         if path[0] != "storage":
@@ -83,7 +84,8 @@ def _job(kind: type[J], tree: Tree, name: str, base: Path, overrides: Sequence[s
         _override(tree, override)
     if not tree.faults or isinstance(tree.value, dict):
         origin = _plain(tree.value)
-        _expand(tree)
+        expand(tree)
+        remember_secrets(tree.value)
         if not isinstance(tree.value, dict):
             tree.fault((), "is empty" if tree.value is None else "should be a mapping of keys")
         else:
@@ -170,36 +172,7 @@ def _steps(dotted: str) -> tuple[Key, ...] | None:
     return tuple(steps) or None
 
 
-# -- variables and paths
-
-
-def _expand(tree: Tree) -> None:
-    """Puts environment variables in the place of `${NAME}` in every text value; `$${` stays `${`."""
-
-    def walk(value: Any, path: tuple[Key, ...]) -> Any:
-        if isinstance(value, dict):
-            return {key: walk(item, (*path, key)) for key, item in value.items()}
-        if isinstance(value, list):
-            return [walk(item, (*path, at)) for at, item in enumerate(value)]
-        if isinstance(value, str) and "${" in value:
-            return _VARIABLE.sub(lambda match: _variable(tree, path, match), value)
-        return value
-
-    tree.value = walk(tree.value, ())
-
-
-def _variable(tree: Tree, path: tuple[Key, ...], match: re.Match[str]) -> str:
-    if match[0] == "$${":
-        return "${"
-    name = match[1]
-    if not match[0].endswith("}") or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        tree.fault(path, f"{match[0]} names no environment variable; a literal ${{ is written $${{")
-        return ""
-    value = os.environ.get(name)
-    if value is None:
-        tree.fault(path, f"the environment variable {name} is not set")
-        return ""
-    return value
+# -- paths
 
 
 def _make_absolute(mapping: dict[str, Any], base: Path, *, as_written: bool = False) -> None:
@@ -257,7 +230,7 @@ def _validate(kind: type[J], tree: Tree) -> J | None:
             # A list whose items are all at fault counts as empty there; the items say enough.
             hollow = one["type"] == "too_short" and one["input"]
             if path not in known and not hollow:
-                tree.fault(path, _message(kind, one, path, missing))
+                tree.fault(path, as_written(tree, path, _message(kind, one, path, missing, tree)))
     return None
 
 
@@ -284,10 +257,11 @@ def _path(value: Any, loc: Iterable[int | str]) -> tuple[tuple[Key, ...], bool]:
     return tuple(path), False
 
 
-def _message(kind: type[Job], error: Any, path: tuple[Key, ...], missing: bool) -> str:
+def _message(kind: type[Job], error: Any, path: tuple[Key, ...], missing: bool, tree: Tree) -> str:
     secret = "options" in path or path[:1] == ("storage",)
     code, context, value = error["type"], error.get("ctx", {}), error["input"]
-    is_ = "" if secret or isinstance(value, dict | list) else f", is {_shown(value)}"
+    echoed = tree.written[path][0] if path in tree.written else value
+    is_ = "" if secret or isinstance(value, dict | list) else f", is {_shown(echoed)}"
     if code == "missing" and missing:
         return "is missing"
     if code == "extra_forbidden":
@@ -332,7 +306,7 @@ def _shown(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str) and "://" in value:
         return "a URL"  # may hold credentials
-    text = repr(value)
+    text = mask(repr(value), shortest=1)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 

@@ -17,6 +17,7 @@ LOCATIONS: Final = ("input", "lightly", "state")
 def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
     """The keys that may stand at a place of the job file."""
     from metaferry import jobparts as parts  # with pydantic, which only a fault needs here
+    from metaferry.jobmetrics import Metrics
 
     keys: Sequence[Key] = [step for step in path if not isinstance(step, int)]
     places: dict[tuple[Key, ...], Any] = {
@@ -27,7 +28,7 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
         ("sources", "table"): parts.Location,
         ("sources", "frame"): parts.FrameColumn,
         ("policy",): parts.Policy,
-        ("metrics",): parts.Metrics,
+        ("metrics",): Metrics,
         ("schema",): parts.SchemaEntry,
         ("schema", "infer"): parts.Infer,
         ("schema", "entries"): parts.SchemaEntry,

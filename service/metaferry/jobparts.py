@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from metaferry.masking import remember, remember_url
+from metaferry.masking import remember, remember_url, showable
 
 #: Spellings of one kind of store: options given for one of them hold for all.
 ALIASES: tuple[frozenset[str], ...] = (
@@ -88,6 +88,18 @@ def _limit(value: Any) -> Any:
     raise ValueError(f"should be a number from 0 or a share from 0% to 100%, is {text!r}")
 
 
+def with_a_host(url: str) -> str:
+    """The URL, where its host can be told. ValueError, which shows nothing of it, for one without."""
+    from metaferry.storage.urls import faulty_authority
+
+    if faulty_authority(url):
+        raise ValueError(
+            "the port in this URL is no number; in a user name or a password `/` is written %2F, `?` %3F, "
+            "`#` %23, `@` %40 and `:` %3A"
+        )
+    return url
+
+
 Expression = Annotated[
     str, BeforeValidator(_expression, json_schema_input_type=str | int | float | bool), Field(min_length=1)
 ]
@@ -116,7 +128,7 @@ class Location(_Short):
     def _no_home(cls, url: str) -> str:
         if url == "~" or url.startswith("~/"):
             raise ValueError("`~` is not expanded; write ${HOME}/… instead")
-        return url
+        return with_a_host(url)
 
     def model_post_init(self, context: Any) -> None:
         """Makes its secrets known to the log."""
@@ -126,9 +138,7 @@ class Location(_Short):
     @property
     def shown(self) -> str:
         """The URL for people: without user name, password or signature."""
-        from metaferry.storage.urls import redact
-
-        return redact(self.url)
+        return showable(self.url)
 
     @property
     def scheme(self) -> str:
@@ -312,6 +322,10 @@ class GivenSchema(Model):
         default=False, description="Whether entries in place that are not among them are removed."
     )
 
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        entries = showable(self.entries) if isinstance(self.entries, str) else self.entries
+        return [("entries", entries), ("exact", self.exact)]
+
 
 def _schema_kind(value: Any) -> str | None:
     if isinstance(value, GivenSchema):
@@ -354,53 +368,3 @@ class Policy(Model):
     max_delete: Limit = Field(
         default="10%", description="Orphans a run may delete: a number, or a share of the documents."
     )
-
-
-class Metrics(Model):
-    """Where the figures of each sync are sent at its end. What cannot be reached fails no run."""
-
-    job: str | None = Field(
-        default=None,
-        min_length=1,
-        description="The label `metaferry_job` of every metric; default: the Lightly datasource's URL.",
-    )
-    gateway: str | None = Field(
-        default=None,
-        description="URL of a Prometheus Pushgateway; `user:password@` is sent as basic authentication.",
-    )
-    otlp: str | None = Field(
-        default=None,
-        description="URL of an OpenTelemetry collector that takes OTLP over HTTP; without a path, "
-        "`/v1/metrics` is added. Needs the extra `otlp`.",
-    )
-    timeout: Annotated[float, Number] = Field(
-        default=5.0,
-        gt=0,
-        le=60,
-        allow_inf_nan=False,
-        description="Seconds that both together get at the end of a run.",
-    )
-
-    @field_validator("gateway", "otlp")
-    @classmethod
-    def _http(cls, url: str | None) -> str | None:
-        if url is not None and not re.match(r"https?://([^/?#@]*@)?[^/?#@]", url):
-            raise ValueError("should be an http:// or https:// URL")  # never shown: it may hold a password
-        return url
-
-    @field_validator("gateway")
-    @classmethod
-    def _no_query(cls, url: str | None) -> str | None:
-        if url is not None and re.search(r"[?#]", url):
-            raise ValueError("should be a URL without a query: the gateway's paths are put behind it")
-        return url
-
-    def __repr_args__(self) -> list[tuple[str | None, Any]]:
-        shown = {name: Location(url=url).shown for name, url in self.targets.items()}
-        return [("job", self.job), *shown.items(), ("timeout", self.timeout)]
-
-    @property
-    def targets(self) -> dict[str, str]:
-        """`gateway` and `otlp`, where they are given, with the credentials that they may hold."""
-        given = {"gateway": self.gateway, "otlp": self.otlp}
-        return {name: url for name, url in given.items() if url is not None}

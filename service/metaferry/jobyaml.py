@@ -38,6 +38,8 @@ class Tree:
     lines: dict[tuple[Key, ...], int] = field(default_factory=dict)
     flags: dict[tuple[Key, ...], str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    #: Texts that hold environment variables, by their path: as written, and name and value of each.
+    written: dict[tuple[Key, ...], tuple[str, list[tuple[str, str]]]] = field(default_factory=dict)
 
     def fault(self, path: tuple[Key, ...], message: str) -> None:
         self.faults.append(Fault(path, message))

@@ -39,9 +39,27 @@ HARMLESS: Final = frozenset(
     }
 )
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
-_IN_URL: Final = re.compile(r"//(?P<user>[^/?#@]*)@|[?&][^=&#]*=(?P<value>[^&#]*)")
+#: Variables of the environment that the clouds' libraries, fsspec and HTTP clients read secrets from.
+_VARIABLES: Final = re.compile(
+    r"(?:AWS|AZURE|ARM|MSI|IDENTITY|GOOGLE|GCS|GCLOUD|CLOUDSDK|FSSPEC|OTEL|S3|MINIO)_\w*"
+    r"(?:SECRET|PASSWORD|PASSWD|TOKEN|KEY|HEADERS?|CREDENTIALS?|CONNECTION_STRING|SAS)\w*",
+    re.IGNORECASE,
+)
+_PROXIES: Final = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
+#: What tokens and secrets look like in the words of a library, whoever gave them out.
+_SHAPES: Final = (
+    re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]+){1,4}"),  # a JSON Web Token
+    re.compile(r"(?i)(?<=\bbearer )[^\s'\",]+"),
+    re.compile(
+        r"(?i)(?<![a-z])(?:(?:access|refresh|id|session|security)_?token|client_(?:secret|assertion)|assertion"
+        r"|password|passwd|secret_?(?:access_?)?key|account_?key|shared_?access_?signature|sig(?:nature)?)"
+        r"[\"']?\s*[:=]\s*[\"']?([^\s\"'&,;}]+)"
+    ),
+)
 
 _known: dict[str, None] = {}
+#: Of them those that stand in the path of a URL, where nothing else tells them from a name.
+_in_paths: dict[str, None] = {}
 
 
 def remember(options: Mapping[str, Any]) -> None:
@@ -54,30 +72,65 @@ def remember(options: Mapping[str, Any]) -> None:
 
 
 def remember_url(url: str) -> None:
-    """The password, the token and whatever the query of a URL holds."""
-    for found in _IN_URL.finditer(url):
-        parts = (found["user"].partition(":")[2] or found["user"],) if found["user"] else (found["value"],)
-        for part in filter(None, parts):
-            _remember(part)
-            _remember(unquote(part))
+    """The passwords, the tokens and whatever the queries of a URL hold."""
+    from metaferry.storage.urls import hidden_in
+
+    for part in hidden_in(url):
+        _remember(part)
+        _remember(unquote(part))
+
+
+def remember_path(text: str) -> None:
+    """What stands in the path of a URL and is a secret, as far as anybody knows."""
+    _remember(text)
+    if len(text) >= _SHORTEST:
+        _in_paths[text] = None
+
+
+def remember_environment(environment: Mapping[str, str]) -> None:
+    """The secrets that the credential chains of the stores' libraries read from the environment."""
+    for name, value in environment.items():
+        if name.upper() in _PROXIES:
+            remember_url(value)
+        elif _VARIABLES.fullmatch(name) and not value.startswith(("/", "~", "./")):
+            _remember(value)
+            if ";" in value or "=" in value:  # a connection string, or headers
+                for part in re.split("[;,&]", value):
+                    _remember(part.partition("=")[2].strip())
+
+
+def showable(url: str) -> str:
+    """The URL as any message, log, report or metric may hold it: every place that shows one asks here."""
+    from metaferry.storage.urls import redact
+
+    shown = redact(url)
+    for secret in sorted(_in_paths, key=len, reverse=True):
+        shown = shown.replace(secret, "***")
+    return shown
 
 
 def mask(text: str, *, shortest: int = _STRONG) -> str:
     """The text with `***` for every secret that is known and has so many characters."""
     for secret in sorted(_known, key=len, reverse=True):
-        if len(secret) >= shortest and secret in text:
+        if (len(secret) >= shortest or secret in _in_paths) and secret in text:
             text = text.replace(secret, "***")
     return text
 
 
 def mask_foreign(text: str) -> str:
-    """The same for words that are not ours: with short secrets, and no user and query in any URL."""
-    from metaferry.storage.urls import redact
+    """The same for words that are not ours: with short secrets, what looks like a token, and no user and
+    query in any URL."""
+    masked = _URL.sub(lambda found: showable(found[0]).partition("?")[0], mask(text, shortest=_SHORTEST))
+    for shape in _SHAPES:
+        masked = shape.sub(_without_last, masked)
+    return masked
 
-    def shown(found: re.Match[str]) -> str:
-        return redact(found[0]).partition("?")[0]
 
-    return _URL.sub(shown, mask(text, shortest=_SHORTEST))
+def _without_last(found: re.Match[str]) -> str:
+    """What was found without its last group, or without all of it."""
+    if not found.re.groups:
+        return "***"
+    return found[0][: found.start(1) - found.start()] + "***"
 
 
 def _remember(secret: str) -> None:
@@ -85,7 +138,9 @@ def _remember(secret: str) -> None:
         _known.pop(secret, None)
         _known[secret] = None
         if len(_known) > _MOST:
-            del _known[next(iter(_known))]
+            oldest = next(iter(_known))
+            del _known[oldest]
+            _in_paths.pop(oldest, None)
 
 
 def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:

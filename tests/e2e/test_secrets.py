@@ -24,7 +24,7 @@ from e2e.test_serve import get, serving
 from e2e.world import World
 from metaferry.cli.serving.child import Order
 from metaferry.demo import make_dataset
-from metaferry.masking import mask, mask_foreign, remember, remember_url
+from metaferry.masking import mask, mask_foreign, remember, remember_environment, remember_url
 from metaferry.runs import run as runs
 from servers.background import http_server
 from servers.collectors import gateway
@@ -162,16 +162,58 @@ def test_frames_of_urls_with_secrets(world: World, parrot: str) -> None:
         {"sources": [{"table": f"https://u:{CANARY}@127.0.0.1:1/*.xlsx?sig={CANARY}"}]},
         {"lightly": {"url": "memory://x", "options": {"secret": CANARY}}},
         {"lightly": {"url": "s3://b", "options": {"sekret": CANARY, "key": CANARY}}},
+        {"metrics": {"gateway": f"http://u:{CANARY}/{CANARY}@127.0.0.1:1"}},
+        {"metrics": {"gateway": f"http://u:12/{CANARY}@127.0.0.1:1"}, "input": "nowhere"},
+        {"sources": [{"table": f"http://u:{CANARY}/{CANARY}@127.0.0.1:1/t.csv"}]},
+        {"sources": [{"table": f"http://u:12/{CANARY}@127.0.0.1:1/t.csv"}]},
+        {"sources": [{"table": f"http:/u:{CANARY}/{CANARY}@127.0.0.1:1/t.csv"}]},
+        {"sources": [{"table": f"zip://t.csv::http://u:{CANARY}@127.0.0.1:1/t.zip?sig={CANARY}"}]},
+        {"sources": [{"table": f"simplecache::http://u:{CANARY}@127.0.0.1:1/t.csv?sig={CANARY}"}]},
+        {"schema": f"http://127.0.0.1:1/schema.json?sig={CANARY}/{CANARY}"},
+        {"schema": {"entries": f"http://u:{CANARY}@127.0.0.1:1/schema.json?sig={CANARY}"}},
+        {"storage": {"s3": {"secret": CANARY}}, "retry_for": CANARY},
+        {"storage": {"s3": {"secret": CANARY}}, "policy": {"max_rejects": CANARY, "delete": CANARY}},
+        {"storage": {"s3": {"secret": "${SOME_SECRET}"}}, "memory_limit": "${SOME_SECRET}"},
+        {"retry_for": "${SOME_SECRET}", "concurrency": "x${SOME_SECRET}", "memory_limit": "${SHORT_SECRET}"},
+        {"policy": {"max_delete": "${SOME_SECRET}"}, "metrics": {"timeout": "${SOME_SECRET}"}},
+        {"sources": [{"table": "http://127.0.0.1:1/${SOME_SECRET}/t.csv"}]},
+        {"sources": [{"table": "zip://t.csv::http://127.0.0.1:1/in/${SOME_SECRET}.zip"}]},
+        {"schema": "http://127.0.0.1:1/${SOME_SECRET}/schema.json"},
     ],
-    ids=range(15),
+    ids=range(32),
 )
 def test_wrong_jobs(world: World, wrong: dict[str, Any]) -> None:
     world.job |= wrong
     world.write_job()
     for arguments in (("sync", "job.yaml", "-vv"), ("plan", "job.yaml", "-vv", "--log-format", "json")):
-        code, said = said_by(world, *arguments, environment={"AWS_EC2_METADATA_DISABLED": "true"})
+        environment = {"AWS_EC2_METADATA_DISABLED": "true", "SOME_SECRET": CANARY, "SHORT_SECRET": "c4n"}
+        code, said = said_by(world, *arguments, environment=environment)
         assert code != 0
         assert has_canary(said) == []
+        assert "c4n" not in said
+
+
+def test_a_table_behind_a_path_that_is_a_secret(world: World) -> None:
+    """Of a run that writes: its label is in the report, the rejects, the state and the plan."""
+    table = b"file_name,scene\nimages/a.png,city\nimages/none.png,road\n"
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=table, headers={"Accept-Ranges": "none"})
+
+    with http_server(answer) as url:
+        world.job["sources"] = [{"table": f"{url}/${{SOME_SECRET}}/t.csv"}]
+        world.job["policy"] = {"unmatched": "reject", "max_rejects": 1}
+        world.write_job()
+        environment = {"SOME_SECRET": f"{CANARY}-in-the-path"}
+        code, said = said_by(world, "sync", "job.yaml", "-vv", "--format", "json", environment=environment)
+    assert code == 3, said
+    for path in (world.root / "data").rglob("*"):
+        if path.suffix == ".parquet":
+            said += repr(pq.read_table(path).to_pylist())
+        elif path.is_file():
+            said += path.read_bytes().decode("latin-1")
+    assert json.loads(said[: said.index("\n}\n") + 2])["sources"][0]["name"].endswith("/***/t.csv"), said
+    assert has_canary(said) == []
 
 
 def test_flags_and_variables(world: World) -> None:
@@ -232,7 +274,7 @@ def test_what_libraries_log(world: World, monkeypatch: pytest.MonkeyPatch) -> No
     def gather(*given: Any, **more: Any) -> Any:
         log = logging.getLogger("botocore.auth")
         log.debug("Authorization: %s", CANARY)
-        log.warning("signed with %s for https://x/?X-Amz-Signature=0123abcd&y=1", CANARY)
+        log.error("signed with %s for https://x/?X-Amz-Signature=0123abcd&y=1", CANARY)
         log.error("and it failed", exc_info=ForeignError(UNKNOWN))
         raise metaferry.StorageError(f"quoted: {CANARY}", advice=f"not {CANARY}")
 
@@ -247,6 +289,94 @@ def test_what_libraries_log(world: World, monkeypatch: pytest.MonkeyPatch) -> No
         assert "ForeignError" in err
         assert UNKNOWN not in err
         assert has_canary(out + err) == []
+
+
+def test_foreign_loggers_are_off_below_errors(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever level they set themselves: a library's may hold a token that nobody else knows."""
+
+    def gather(*given: Any, **more: Any) -> Any:
+        log = logging.getLogger("azure.identity._internal")
+        log.setLevel(logging.DEBUG)
+        try:
+            log.warning("the answer has no expiry: {'access_token': '%s'}", UNKNOWN)
+            log.info("Bearer %s", UNKNOWN)
+            log.error("could not: {'access_token': '%s', 'client_secret': '%s'}", UNKNOWN, CANARY)
+        finally:
+            log.setLevel(logging.NOTSET)
+        raise metaferry.StorageError("it ends")
+
+    monkeypatch.setattr(runs, "gather", gather)
+    world.write_job()
+    environment = {"AZURE_CLIENT_SECRET": f"{CANARY}-of-the-environment"}
+    for arguments in ((), ("-vv",), ("-vv", "--log-format", "json"), ("--log-format", "json")):
+        _, out, err = world.run_roughly("sync", "job.yaml", *arguments, environment=environment)
+        assert "no expiry" not in err
+        assert "could not" in err
+        assert UNKNOWN not in out + err
+        assert has_canary(out + err) == []
+
+
+def test_what_libraries_log_to_the_handlers_of_a_program(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the library and in Airflow levels and handlers stay as they are; what comes to them is masked."""
+    log = logging.getLogger("msal.token_cache")
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", f"{CANARY}-of-the-environment")
+    seen: list[int] = []
+
+    def gather(*given: Any, **more: Any) -> Any:
+        seen.append(log.getEffectiveLevel())
+        log.info("posted %r", {"client_secret": f"{CANARY}-of-the-environment", "access_token": UNKNOWN})
+        try:
+            raise ForeignError(f"refused: {CANARY}-of-the-environment")
+        except ForeignError:
+            log.exception("it failed")
+        raise metaferry.StorageError("it ends")
+
+    monkeypatch.setattr(runs, "gather", gather)
+    world.write_job()
+    factory = logging.getLogRecordFactory()
+    with caplog.at_level(logging.INFO), pytest.raises(metaferry.StorageError):
+        metaferry.sync(str(world.root / "job.yaml"))
+    assert seen == [logging.INFO]
+    assert logging.getLogRecordFactory() is factory
+    assert "posted" in caplog.text
+    assert "ForeignError: refused: ***" in caplog.text
+    assert UNKNOWN not in caplog.text
+    assert has_canary(caplog.text) == []
+    log.warning("after the run: %s", "as it is")
+    assert "as it is" in caplog.text
+
+
+def test_the_secrets_that_the_environment_holds_for_the_clouds_are_known() -> None:
+    remember_environment(
+        {
+            "AWS_SECRET_ACCESS_KEY": "aws-secret-key-1",
+            "AWS_SESSION_TOKEN": "aws-session-tok",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "container-token",
+            "AZURE_CLIENT_SECRET": "azure-secret-01",
+            "AZURE_PASSWORD": "azure-password",
+            "AZURE_STORAGE_KEY": "azure-key-00001",
+            "AZURE_STORAGE_SAS_TOKEN": "sv=1&sig=signature%2Bsas",
+            "AZURE_STORAGE_CONNECTION_STRING": "AccountName=acc;AccountKey=connection-key==;X=1",
+            "IDENTITY_HEADER": "identity-header",
+            "MSI_SECRET": "msi-secret-0001",
+            "FSSPEC_S3_SECRET": "fsspec-secret-1",
+            "OTEL_EXPORTER_OTLP_HEADERS": "api-key=otel-headers-1",
+            "https_proxy": "http://me:proxy-password@proxy",
+            "AZURE_FEDERATED_TOKEN_FILE": "/var/run/token",
+            "AWS_REGION": "eu-central-1-of-nobody",
+        }
+    )
+    secrets = (
+        "aws-secret-key-1 aws-session-tok container-token azure-secret-01 azure-password azure-key-00001"
+    )
+    secrets += (
+        " signature%2Bsas connection-key== identity-header msi-secret-0001 fsspec-secret-1 otel-headers-1"
+    )
+    secrets += " proxy-password"
+    assert set(mask(secrets).split()) == {"***"}
+    assert mask("/var/run/token eu-central-1-of-nobody") == "/var/run/token eu-central-1-of-nobody"
 
 
 def test_masks() -> None:
@@ -316,6 +446,7 @@ def test_reprs() -> None:
             "input": {"url": f"sftp://me:{CANARY}@h/x", "options": {"password": CANARY}},
             "storage": {"s3": {"secret": CANARY}},
             "sources": [{"table": f"https://h/a.csv?sig={CANARY}"}],
+            "schema": f"https://h/schema.json?sig={CANARY}",
             "metrics": {"gateway": f"https://me:{CANARY}@h"},
         }
     )

@@ -1,14 +1,16 @@
 """The process's log on stderr: one line a record, as text or as JSON.
 
-Only metaferry's own loggers are turned up by -v: what the storage libraries say in their debug
-log may hold signed URLs and headers, so they stay at warnings whatever is asked for, and what they
-say there loses the secrets of the job. Every line of JSON names its run.
+Only metaferry's own loggers are heard below errors: what other libraries say may hold tokens, signed
+URLs and headers that nobody else knows, so they are heard from errors on, whatever level they set
+themselves, and what they say then loses the secrets of the job and of the environment. Every line of
+JSON names its run.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -17,18 +19,22 @@ from rich.text import Text
 from metaferry.cli.failures import TALK
 from metaferry.cli.text import safe
 from metaferry.cli.traces import trace
-from metaferry.masking import mask, mask_foreign
+from metaferry.maskedlogs import is_foreign
+from metaferry.masking import mask, mask_foreign, remember_environment
 from metaferry.runid import current
 
 
 def start_logging(console: Console, *, quiet: bool, verbose: int, as_json: bool) -> None:
     """Sets the one handler of the process; a second call replaces it."""
+    remember_environment(os.environ)
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
         root.removeHandler(handler)
-    root.addHandler(_Handler(console, as_json=as_json, traces=verbose >= 2))
-    root.setLevel(logging.ERROR if quiet else logging.WARNING)
+    handler = _Handler(console, as_json=as_json, traces=verbose >= 2)
+    handler.addFilter(lambda record: record.levelno >= logging.ERROR or not is_foreign(record.name))
+    root.addHandler(handler)
+    root.setLevel(logging.ERROR)
     logging.getLogger("metaferry").setLevel(level)
     # What the user is told while it goes on, where that is a log: not for -v to turn up.
     logging.getLogger(TALK).setLevel(logging.ERROR if quiet else min(level, logging.INFO))
@@ -73,8 +79,7 @@ class _Handler(logging.Handler):
 
 
 def _message(record: logging.LogRecord) -> str:
-    ours = record.name.partition(".")[0] == "metaferry"
-    return mask(record.getMessage()) if ours else mask_foreign(record.getMessage())
+    return mask_foreign(record.getMessage()) if is_foreign(record.name) else mask(record.getMessage())
 
 
 def _error(record: logging.LogRecord) -> BaseException | None:

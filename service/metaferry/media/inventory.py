@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 
 from metaferry.errors import Corrupt, JobError, NotFound, ScratchFull
+from metaferry.masking import showable
 from metaferry.media.manifest import NAME, DataFile, Manifest, NotReady, parse_manifest, path_time
 from metaferry.storage.contract import Entry, Storage
 from metaferry.storage.portal import Portal
-from metaferry.storage.urls import bucket_and_key, redact
+from metaferry.storage.urls import bucket_and_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,7 +80,7 @@ def open_inventory(
         above, _, folder = head.rpartition("/")
         root, bucket, key = (above or "/", None, f"{folder}/{name}") if folder else (head or ".", None, name)
     storage = storage_for(root)
-    shown = redact(url)
+    shown = showable(url)
     try:
         data = portal.run(_small(storage, key))
     except NotFound as error:
@@ -106,7 +107,7 @@ def inventory_pages(
     where = bucket_and_key(source)
     if where is None:
         raise JobError(
-            f"{redact(source)} is no bucket, and {inventory.url} is the inventory of one",
+            f"{showable(source)} is no bucket, and {inventory.url} is the inventory of one",
             place=inventory.place,
             advice="leave media.inventory out: the folder is listed",
         )
@@ -154,7 +155,7 @@ def _newest(url: str, place: str, storage_for: Callable[[str], Storage], portal:
     where = bucket_and_key(url)
     root, prefix = (folder, "") if where is None else (where[0], where[2].rstrip("/") + "/")
     prefix = "" if prefix == "/" else prefix
-    shown = redact(url)
+    shown = showable(url)
     found: list[tuple[str, float, str]] = []
     series: set[str] = set()
     for page in portal.iterate(storage_for(root).list(prefix)):

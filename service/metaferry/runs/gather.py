@@ -17,6 +17,7 @@ from metaferry.job import Job
 from metaferry.jobparts import Location
 from metaferry.lightly import schema as rules
 from metaferry.lightly.names import SCHEMA
+from metaferry.masking import showable
 from metaferry.planning.database import Database, disk_errors
 from metaferry.planning.entries import given_entries
 from metaferry.planning.formats import MediaCounts, MediaListing
@@ -107,16 +108,17 @@ def load_sources(
 
 
 def _schema_file(url: str, storages: Storages, portal: Portal) -> tuple[rules.Entry, ...]:
-    folder, _, name = url.rpartition("/")
+    place, mark, query = url.partition("?") if url.startswith(("http://", "https://")) else (url, "", "")
+    folder, _, name = place.rpartition("/")
     storage = storages.at(Location(url=folder or "."))
     try:
-        text = portal.run(storage.read(name)).data
+        text = portal.run(storage.read(name + mark + query)).data
     except NotFound as error:
         raise SchemaError(
-            f"schema: there is no file {url}",
+            f"schema: there is no file {showable(url)}",
             advice="name a schema.json, or write schema: infer",
         ) from error
-    return rules.parse_schema(text, url)
+    return rules.parse_schema(text, showable(url))
 
 
 def _name_files(database: Database, loaded: Loaded, index: int) -> None:

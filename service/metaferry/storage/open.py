@@ -16,6 +16,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from metaferry.errors import UsageError
+from metaferry.masking import showable
 from metaferry.storage.attempts import Policy
 from metaferry.storage.contract import Adapter
 from metaferry.storage.retry import Retrying
@@ -23,7 +24,6 @@ from metaferry.storage.urls import (
     SCHEMES,
     azure_location,
     is_blob_url,
-    redact,
     schemes_like,
     split_bucket,
     split_scheme,
@@ -77,7 +77,7 @@ def open_adapter(
     """The bare adapter: single attempts. For wrappers that stand below the retry layer."""
     scheme, rest = split_scheme(url)
     given = dict(options or {})
-    shown = redact(url)
+    shown = showable(url)
     kind = "azure" if is_blob_url(scheme, rest) else SCHEMES.get(scheme)
     if kind == "local":
         from metaferry.storage.local import LocalAdapter

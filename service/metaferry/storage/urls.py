@@ -24,6 +24,17 @@ SCHEMES: Final[dict[str, str]] = {
 }
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
 
+#: Where one part of a chained URL ends and the next one begins.
+_CHAIN: Final = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.-]*(?:://|::))")
+_ANY_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%\w]*\]|[^:@\[\]]*)(:[0-9]*)?")
+#: `http:/user:password@host`, a slip that makes a path of a URL.
+_PATH_WITH_PASSWORD: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*:/*)[^/@\s]*:[^\s]*@", re.IGNORECASE)
+#: In the query of a store whose keys may hold a `?`.
+_SIGNED: Final = re.compile(
+    r"[?&#][^=&/]*(sig|token|secret|passw|credential|auth|[-_.]?key)[^=&/]*=", re.IGNORECASE
+)
+
 #: In the host of a container's URL as the Azure portal shows it.
 _HOSTS: Final = (".blob.core.", ".dfs.core.")
 
@@ -88,20 +99,65 @@ def bucket_and_key(url: str) -> tuple[str, str, str] | None:
 
 
 def redact(url: str) -> str:
-    """The URL for people: no user name, password, token or query that could be a signature."""
-    match = _SCHEME.match(url)
+    """The URL for people: no user name, password, token or query that could be a signature.
+
+    Each part of a chained URL (`zip://a.csv::https://…`) by itself. Passwords may hold what a URL does
+    not allow them to (`/`, `?`, `#`, `@`, `::`): where that leaves a doubt, more is left out.
+    """
+    return "::".join(_taken_apart(part)[0] for part in _parts(url))
+
+
+def hidden_in(url: str) -> list[str]:
+    """What `redact` leaves out: user names and passwords, and the values of a query."""
+    return [text for part in _parts(url) for text in _taken_apart(part)[1] if text]
+
+
+def faulty_authority(url: str) -> bool:
+    """Whether the port of an http(s) URL is no number: as a rule a password has a `/` that is not quoted."""
+    for part in _parts(url):
+        scheme, rest = split_scheme(part)
+        authority = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+        if scheme in ("http", "https") and _HOST.fullmatch(authority) is None and ":" in authority:
+            return True
+    return False
+
+
+def _parts(url: str) -> list[str]:
+    """The parts of a chained URL; a `::` behind `user:` and before an `@` is taken for one in a password."""
+    parts = _CHAIN.split(url)
+    for at, part in enumerate(parts[:-1]):
+        match = _ANY_SCHEME.search(part)
+        first = match[2].partition("/")[0] if match is not None else ""
+        if ":" in first and "@" not in first and any("@" in later for later in parts[at + 1 :]):
+            return [*parts[:at], "::".join(parts[at:])]
+    return parts
+
+
+def _taken_apart(url: str) -> tuple[str, list[str]]:
+    """One part of a chained URL without its credentials, and those."""
+    match = _ANY_SCHEME.search(url)
     if match is None:
-        return url
-    scheme, rest = match[1].lower(), match[2]
-    authority, slash, path = rest.partition("/")
-    if scheme in ("http", "https"):
-        authority = re.split("[?#]", authority)[0]  # a query may stand right behind the host
-    user, at, host = authority.rpartition("@")
-    if at and not (scheme in ("abfs", "abfss", "az") and ":" not in user):
-        authority = host  # container@account is a name, user:password@host is not
-    if scheme in ("http", "https", "az", "abfs", "abfss") or re.search(r"[?&](sig|X-Amz-\w+|token)=", path):
-        path = path.partition("?")[0]
-    return f"{scheme}://{authority}{slash}{path}"
+        return _PATH_WITH_PASSWORD.sub(r"\1***@", url), []
+    before, scheme, rest = url[: match.start()], match[1].lower(), match[2]
+    web = scheme in ("http", "https")
+    kind = SCHEMES.get(scheme)
+    hidden: list[str] = []
+    first = re.split("[/?#]" if web else "/", rest, maxsplit=1)[0]
+    named = kind == "azure" and first.count("@") == 1 and ":" not in first  # container@account is a name
+    arn = kind == "s3" and first.startswith("arn:")
+    if "@" in rest and (":" in first or "@" in first) and not named and not arn:
+        user, _, host = rest.rpartition("@")
+        hidden += [user, user.partition(":")[2]]
+        # What is behind the first @ is the host, where nothing else can be.
+        rest = host if user == first.partition("@")[0] else f"***@{host}"
+    elif kind is None and ":" in first and _HOST.fullmatch(first) is None:
+        hidden.append(first)
+        rest = f"***{rest[len(first) :]}"
+    query = re.search("[?#]" if web else "[?]", rest)
+    if query is not None and (web or kind == "azure" or _SIGNED.search(rest)):
+        hidden += [value.partition("=")[2] for value in re.split("[?&#]", rest[query.start() :])]
+        rest = rest[: query.start()]
+    return f"{before}{scheme}://{rest}", hidden
 
 
 def holds_secret(url: str) -> bool:

@@ -15,9 +15,10 @@ from typing import Any, Final, Literal
 from metaferry.errors import JobError, NotFound
 from metaferry.jobparts import Source
 from metaferry.lightly.globs import glob_regex, is_glob
+from metaferry.masking import showable
 from metaferry.storage.contract import Storage
 from metaferry.storage.portal import Portal
-from metaferry.storage.urls import redact, split_scheme
+from metaferry.storage.urls import split_scheme
 
 Format = Literal["csv", "tsv", "parquet", "jsonl"]
 Compression = Literal["", "gzip", "zstd"]
@@ -70,7 +71,7 @@ def find_files(
     told, and files of several formats. A single file is not looked for here: reading it is
     `missing`'s cue.
     """
-    shown = redact(source.table.url)
+    shown = showable(source.table.url)
     address = split_url(source.table.url, shown, place)
     storage = storage_for(address.root, source.table.options)
     if address.glob:
@@ -152,7 +153,7 @@ def _matching(
     except ValueError as error:
         raise JobError(f"{shown} is no glob: {error}", place=place) from None
     literal = re.split(r"[*?\[]", address.rest, maxsplit=1)[0]
-    base = redact(address.root).rstrip("/")
+    base = showable(address.root).rstrip("/")
     found = False
     try:
         for page in portal.iterate(storage.list(literal)):

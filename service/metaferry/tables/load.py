@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from metaferry.jobparts import Source
+from metaferry.masking import showable
 from metaferry.storage.portal import Portal
-from metaferry.storage.urls import redact
 from metaferry.tables.files import Format, StorageFor, TableObject, find_files
 from metaferry.tables.mapping import build_records, parse_mapping
 from metaferry.tables.model import KeyColumn, Loaded, Staged, TableFile
@@ -51,7 +51,7 @@ def load_source(
             con, files, format, staging, mapping.used, rejects, portal, f"{place}.table", progress
         )
         rejects.flush()
-        keys = build_records(con, staged, mapping, table=table, source=redact(source.table.url))
+        keys = build_records(con, staged, mapping, table=table, source=showable(source.table.url))
     finally:
         con.execute(f"DROP TABLE IF EXISTS {quote_ident(staging)}").fetchall()
     return Loaded(

@@ -15,13 +15,13 @@ from typing import Final
 from metaferry.errors import NotFound, Unsupported, UsageError
 from metaferry.lightly.globs import glob_regex
 from metaferry.lightly.names import Kind, media_kind
+from metaferry.masking import showable
 from metaferry.media.frames.counter import DEADLINE
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import UNKNOWN_SIZE, FrameCount, Level, Progress, Video
 from metaferry.media.listing import MediaFilter, media_pages
 from metaferry.storage.contract import Storage
 from metaferry.storage.portal import Portal
-from metaferry.storage.urls import redact
 
 #: Opens the datasource at a URL. The caller keeps what it opened, and closes it.
 StorageFor = Callable[[str], Storage]
@@ -143,7 +143,7 @@ def _count_urls(
                 progress(named)
             yield named
     if empty:
-        names = ", ".join(redact(target.url) for target in empty)
+        names = ", ".join(showable(target.url) for target in empty)
         raise NotFound(f"no video at {names}", advice="in a glob, `**/` looks into folders")
 
 
