@@ -12,53 +12,17 @@ import pytest
 
 import metaferry
 from conftest import FreshDatasource
+from e2e.images import COUNT, NAMES, Images
 from metaferry.errors import Denied, Expired, NotFound, StorageError
 from metaferry.job import Job
-from metaferry.lightly.names import DOCUMENTS, SCHEMA, document_path
+from metaferry.lightly.names import SCHEMA, document_path
 from metaferry.planning.formats import RunReport
 from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
 from servers.azurite import AzureServer
-from servers.s3_rules import Fault
 from servers.steering import Steered
 
 pytestmark = pytest.mark.servers
-
-COUNT = 60
-NAMES = [f"shots/{n:03d}.png" for n in range(COUNT)]
-WRITES = "PUT|POST"
-
-
-class World:
-    """Images on one of the servers in memory, with a table beside the job."""
-
-    def __init__(self, kind: str, url: str, options: dict[str, Any], server: Steered, folder: Path) -> None:
-        self.kind, self.url, self.options, self.server = kind, url, options, server
-        self.bucket, _, self.prefix = url.partition("://")[2].partition("/")
-        self.table = folder / "rows.csv"
-        self.names = list(NAMES)
-        self.value = 1
-        server.seed(self.bucket, [self.prefix + name for name in NAMES])
-
-    def sync(self, **changes: Any) -> RunReport:
-        with self.table.open("w") as file:
-            csv.writer(file).writerows([("file_name", "n"), *((name, self.value) for name in self.names)])
-        return self.sync_of({"table": str(self.table), "file_name": "file_name"}, **changes)
-
-    def sync_of(self, source: dict[str, Any], **changes: Any) -> RunReport:
-        storage = {self.url.partition(":")[0]: self.options}
-        mapping = {"input": self.url, "storage": storage, "sources": [source], "retry_for": 20, **changes}
-        return metaferry.sync(Job.from_mapping(mapping))
-
-    def refuse(self, key: str, status: int, code: str, message: str = "no", method: str = WRITES) -> int:
-        return self.server.add(
-            Fault("status", method, key, times=10_000, status=status, code=code, message=message)
-        )
-
-    def documents(self) -> set[str]:
-        found = self.server.objects(self.bucket, self.prefix + DOCUMENTS)
-        return {key.removeprefix(self.prefix) for key in found}
-
 
 SERVERS = {"fast_s3": "fast_s3_server", "gcs": "gcs_server", "fast_azure": "fast_azure_server"}
 
@@ -66,10 +30,10 @@ SERVERS = {"fast_s3": "fast_s3_server", "gcs": "gcs_server", "fast_azure": "fast
 @pytest.fixture(params=list(SERVERS))
 def world(
     request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, tmp_path: Path
-) -> Iterator[World]:
+) -> Iterator[Images]:
     url, options = fresh_datasource(request.param)
     server: Steered = request.getfixturevalue(SERVERS[request.param])
-    yield World(request.param, url, options, server, tmp_path)
+    yield Images(request.param, url, options, server, tmp_path)
     server.reset()
 
 
@@ -107,7 +71,7 @@ PROTECTED = [
 )
 @pytest.mark.parametrize("transport", ["auto", "fsspec"])
 def test_a_protected_document_fails_alone(
-    world: World, status: int, code: str, message: str, advice: str, transport: str
+    world: Images, status: int, code: str, message: str, advice: str, transport: str
 ) -> None:
     target = document_path(NAMES[7])
     rule = world.refuse(target, status, code, message)
@@ -139,7 +103,7 @@ def _entry(kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("divided", [False, True], ids=["whole", "in shards"])
 def test_schema_waits_for_a_protected_document_only_where_it_would_make_it_wrong(
-    world: World, tmp_path: Path, divided: bool
+    world: Images, tmp_path: Path, divided: bool
 ) -> None:
     assert world.sync(schema=[_entry("NUMERIC_INT")]).exit_code == 0
     target = document_path(NAMES[7])
@@ -173,7 +137,7 @@ def test_schema_waits_for_a_protected_document_only_where_it_would_make_it_wrong
     assert "schema.misfit" not in report.findings
 
 
-def test_a_protected_orphan_stays_alone(world: World) -> None:
+def test_a_protected_orphan_stays_alone(world: Images) -> None:
     status, code, message = {
         "fast_s3": (403, "AccessDenied", "no"),
         "gcs": (403, "retentionPolicyNotMet", "no"),
@@ -189,7 +153,7 @@ def test_a_protected_orphan_stays_alone(world: World) -> None:
     assert left == {document_path(NAMES[2])}
 
 
-def test_a_protected_schema_fails_alone(world: World) -> None:
+def test_a_protected_schema_fails_alone(world: Images) -> None:
     status, code, message = {
         "fast_s3": (403, "AccessDenied", "no"),
         "gcs": (403, "forbidden", HELD % "Temporary"),
@@ -224,7 +188,7 @@ FOR_ALL: list[tuple[str, int, str, type[StorageError]]] = [
     ids=[f"{store}-{code}" for store, _, code, _ in FOR_ALL],
 )
 def test_what_concerns_everybody_ends_the_run_at_once(
-    world: World, status: int, code: str, kind: type[StorageError]
+    world: Images, status: int, code: str, kind: type[StorageError]
 ) -> None:
     rule = world.refuse(r"\.lightly/metadata/shots", status, code)
     with pytest.raises(kind) as caught:
@@ -235,7 +199,7 @@ def test_what_concerns_everybody_ends_the_run_at_once(
 
 
 @only("fast_s3")
-def test_a_policy_on_a_folder_stops_no_other_folder(world: World) -> None:
+def test_a_policy_on_a_folder_stops_no_other_folder(world: Images) -> None:
     """The folder is the first of the plan, and holds half of it."""
     world.names = [f"a/{n:03d}.png" for n in range(300)] + [f"b/{n:03d}.png" for n in range(300)]
     world.server.seed(world.bucket, [world.prefix + name for name in world.names])
@@ -246,7 +210,7 @@ def test_a_policy_on_a_folder_stops_no_other_folder(world: World) -> None:
     assert world.documents() == {*written, SCHEMA}
 
 
-def test_a_missing_right_is_told_after_a_few_documents(world: World) -> None:
+def test_a_missing_right_is_told_after_a_few_documents(world: Images) -> None:
     code = {"fast_s3": "AccessDenied", "gcs": "forbidden", "fast_azure": "AuthorizationFailure"}[world.kind]
     rule = world.refuse(r"\.lightly/metadata/", 403, code)
     with pytest.raises(Denied) as caught:
@@ -287,7 +251,7 @@ def test_a_leased_blob_as_the_vendors_own_server_has_it(
 
 
 @only("fast_s3", "fast_azure")
-def test_an_archived_video_is_one_finding(world: World) -> None:
+def test_an_archived_video_is_one_finding(world: Images) -> None:
     status, code = {"fast_s3": (403, "InvalidObjectState"), "fast_azure": (409, "BlobArchived")}[world.kind]
     world.server.seed(world.bucket, [world.prefix + "cold.mp4"])
     rule = world.refuse(r"/cold\.mp4", status, code, method="GET")

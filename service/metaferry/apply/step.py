@@ -14,15 +14,19 @@ from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Put, Stor
 
 def precondition(step: Step, traits: Traits) -> Precondition:
     """What the store has to find in place: what the plan saw there, where the store can check it."""
-    if not traits.conditional:
-        return ANYTHING
-    return ABSENT if step.expect is None else step.expect
+    wanted: Precondition = ABSENT if step.expect is None else step.expect
+    return wanted if traits.honours(wanted) else ANYTHING
 
 
 def to_put(steps: Sequence[Step], traits: Traits) -> list[Put]:
     """What `Storage.put_now` takes for writes."""
     if not traits.conditional:
         return [(target, body, ANYTHING, md5) for target, _, body, md5, _ in steps]
+    if not traits.replaces:
+        return [
+            (target, body, ABSENT if expect is None else ANYTHING, md5)
+            for target, _, body, md5, expect in steps
+        ]
     return [
         (target, body, ABSENT if expect is None else expect, md5) for target, _, body, md5, expect in steps
     ]

@@ -1,7 +1,7 @@
 """Whether the stores of a run honour conditions on writes; asked once in thirty days, and remembered.
 
-Some stores that speak S3 take a condition and ignore it, and nothing in their answers tells. A probe
-does (`Retrying.probe_conditions`: two puts, a read and a delete of a name that nobody uses). What it
+Some stores that speak S3 take a condition and ignore it, or refuse the right one, and nothing in their
+answers tells. A probe does (`storage/probe.py`: some ten requests about a name that nobody uses). What it
 found lies in `traits.json` in the state folder, by the URL of the store: reading it is one request a
 run, on S3 alone. It can be lost without harm: the next run asks again.
 """
@@ -16,41 +16,55 @@ from typing import Any, Final
 
 from metaferry.errors import NotFound
 from metaferry.storage.contract import Storage
+from metaferry.storage.probe import Honoured
 from metaferry.storage.retry import Retrying
 
 log = logging.getLogger(__name__)
 
 VERSION: Final = 1
+#: The names of what was found out, as `Honoured` has it.
+_NAMES: Final = ("conditional", "replaces", "lists_tokens")
 _GOOD_FOR: Final = timedelta(days=30)
 
 
 async def learn_conditions(
     stores: Iterable[tuple[Storage, str]], memory: Storage, key: str, now: datetime
 ) -> None:
-    """Makes `traits.conditional` of each store true to what the store does.
+    """Makes the traits of each store true to what the store does.
 
     Each comes with a key that may be written and deleted. `memory` holds traits.json under `key`.
     """
-    asked = [
-        (store, probe)
-        for store, probe in stores
-        if isinstance(store, Retrying) and store.traits.conditional and store.traits.conditions_vary
-    ]
+    asked = [(store, path) for store, path in stores if isinstance(store, Retrying) and _may_differ(store)]
     if not asked:
         return
     known = await _remembered(memory, key)
     changed = False
-    for store, probe in asked:
-        honoured = _still_known(known.get(store.url), now)
-        if honoured is None:
-            honoured = await store.probe_conditions(probe)
-            known[store.url] = {"conditional": honoured, "asked": now.isoformat(timespec="seconds")}
+    for store, path in asked:
+        found = _still_known(known.get(store.url), now)
+        if found is None:
+            found = await store.probe_conditions(path)
+            values = dict(zip(_NAMES, found, strict=True))
+            known[store.url] = {**values, "asked": now.isoformat(timespec="seconds")}
             changed = True
-        elif not honoured:
-            store.without_conditions()
+        else:
+            store.knows(found)
     if changed:
         text = json.dumps({"version": VERSION, "stores": known}, indent=2, ensure_ascii=False)
         await memory.put(key, text.encode() + b"\n")
+
+
+async def recall_conditions(stores: Iterable[Storage], memory: Storage, key: str, now: datetime) -> None:
+    """The same for whoever may write nothing: as far as it is remembered."""
+    asked = [store for store in stores if isinstance(store, Retrying) and _may_differ(store)]
+    known = await _remembered(memory, key) if asked else {}
+    for store in asked:
+        found = _still_known(known.get(store.url), now)
+        if found is not None:
+            store.knows(found)
+
+
+def _may_differ(store: Storage) -> bool:
+    return store.traits.conditional and store.traits.conditions_vary
 
 
 async def _remembered(memory: Storage, key: str) -> dict[str, Any]:
@@ -70,11 +84,11 @@ async def _remembered(memory: Storage, key: str) -> dict[str, Any]:
     return dict(value["stores"])
 
 
-def _still_known(entry: Any, now: datetime) -> bool | None:
+def _still_known(entry: Any, now: datetime) -> Honoured | None:
     """What was found out, if it was within the time; a date in the future is none."""
     try:
-        honoured, asked = entry["conditional"], datetime.fromisoformat(entry["asked"])
-        fresh = timedelta(0) <= now - asked <= _GOOD_FOR
+        found = Honoured(*(entry[name] for name in _NAMES))
+        fresh = timedelta(0) <= now - datetime.fromisoformat(entry["asked"]) <= _GOOD_FOR
     except (KeyError, TypeError, ValueError):
         return None
-    return honoured if fresh and isinstance(honoured, bool) else None
+    return found if fresh and all(isinstance(value, bool) for value in found) else None

@@ -25,7 +25,6 @@ read back after a moment, and he who is read is the holder.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -191,7 +190,7 @@ class Lease:
             stamp = await self._storage.put(self._key, record.to_json(), only_if=only_if)
         except Conflict:
             return False
-        if not self._storage.traits.conditional:
+        if not self._storage.traits.honours(only_if):
             await self._sleep(_SETTLE)
             seen = await find_lease(self._storage, self._key, self._record.lease_for)
             if seen is None or seen.holder.holder != record.holder:
@@ -332,9 +331,13 @@ class Lease:
         except Conflict:
             # Somebody else's by now; or ours, from a renewal whose answer never came.
             found = await find_lease(self._storage, self._key, self._record.lease_for)
-            if found is not None and found.holder.holder == self._record.holder:
-                with contextlib.suppress(Conflict):
-                    await self._storage.delete(self._key, only_if=found.token)
+            if found is None or found.holder.holder != self._record.holder:
+                return
+            try:
+                await self._storage.delete(self._key, only_if=found.token)
+            except Conflict:
+                if self._clock() < self._until:  # the store knows not its own tag; nobody may take it yet
+                    await self._storage.delete(self._key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from metaferry.planning.listings import Listings, listing_prefixes
 from metaferry.progress import Progress
 from metaferry.runs.kept_listing import Earlier, KeptListing, Unusable
 from metaferry.runs.storages import Storages
+from metaferry.runs.tokens import are_missing, with_tokens
 from metaferry.storage.at_once import Disordered, Keep, Range, list_at_once
 from metaferry.storage.contract import Entry, Storage
 from metaferry.storage.portal import Portal
@@ -118,7 +119,7 @@ class Lister:
             for page in self._portal.iterate(pages(self._input, "")):
                 media, documents = split_page(page)
                 self._add_media(listings, media)
-                listings.add_documents(documents)
+                self._add_documents(listings, documents)
                 self._progress.advance(len(page))
         else:
             self._both(listings, self._portal.iterate(pages(self._input, self._media_prefix)), pages)
@@ -159,18 +160,23 @@ class Lister:
         documents = self._portal.iterate(pages(self._lightly, self._document_prefix))
         for is_document, page in _in_turn(media, documents):
             if is_document:
-                listings.add_documents(page)
+                self._add_documents(listings, page)
             else:
                 self._add_media(listings, split_page(page)[0])
             self._progress.advance(len(page))
         if self._media_prefix:
             # schema.json lies at the root, outside the narrowed listing.
             for page in self._portal.iterate(self._lightly.list(SCHEMA)):
-                listings.add_documents([entry for entry in page if entry.path == SCHEMA])
+                self._add_documents(listings, [entry for entry in page if entry.path == SCHEMA])
 
     def _add_media(self, listings: Listings, entries: list[Entry]) -> None:
         self._objects += len(entries)
         listings.add_media(self._rules.page(entries))
+
+    def _add_documents(self, listings: Listings, entries: list[Entry]) -> None:
+        if entries and are_missing(self._lightly, entries):
+            entries = self._portal.run(with_tokens(self._lightly, entries))
+        listings.add_documents(entries)
 
     def _told(self, listed: MediaListing, as_of: datetime) -> MediaListing:
         listed.as_of = as_of.isoformat(timespec="seconds")

@@ -36,6 +36,7 @@ from metaferry.planning.match import Video, Videos
 from metaferry.planning.rejects import count_rejects
 from metaferry.progress import Progress, Silent, Stop, Stopping
 from metaferry.runid import during
+from metaferry.runs.conditions import recall_conditions
 from metaferry.runs.confirm import confirmed
 from metaferry.runs.divided import sync_plan
 from metaferry.runs.gather import gather
@@ -257,11 +258,19 @@ class _Run:
         if self.lease is not None:
             # Who lists without it may plan on what another run is about to change.
             self.lease.take()
+        else:
+            self._recall()
         self.past = self.state.past()
         if not keep or self.job.media.inventory is not None or not self.input.traits.start_key:
             return None
         address = f"{self.input.url} {listing_prefixes(prefix)[0]}"
         return KeptListing(self.state, self.portal, self.report.run_id, address, self.past, self.world.now())
+
+    def _recall(self) -> None:
+        """What earlier runs found out about the stores, so that a plan sees what a sync would see."""
+        state = self.state
+        stores, now = (self.lightly, state.storage), self.world.now()
+        self.portal.run(recall_conditions(stores, state.storage, state.traits_key, now))
 
     def _describe(self) -> None:
         report, decided = self.report, self.decided
@@ -317,11 +326,18 @@ class _Run:
                 f"{self.lightly.url}: this file system cannot rename: a reader may see part of a document",
                 advice="keep the documents on a store that writes atomically",
             )
-        for url in sorted({s.url for s in (self.lightly, self.state.storage) if not s.traits.conditional}):
+        for url, create in sorted(
+            {
+                (storage.url, storage.traits.conditional)
+                for storage in (self.lightly, self.state.storage)
+                if not (storage.traits.conditional and storage.traits.replaces)
+            }
+        ):
+            what = "conditional writes" if not create else "replacing under a condition"
             self.database.finding(
                 Code.STORAGE_NO_CONDITIONS,
                 "warning",
-                f"{url}: without conditional writes, what others write during a run can be overwritten",
+                f"{url}: without {what}, what others write during a run can be overwritten",
                 advice="let one run at a time, and nobody else, write there",
             )
 

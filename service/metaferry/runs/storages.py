@@ -16,6 +16,7 @@ from metaferry.storage.contract import Storage
 from metaferry.storage.disk_names import to_disk
 from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
+from metaferry.storage.probe import Honoured
 
 #: Processes that `workers: auto` uses at most, and the documents from which on they pay for their start.
 _MOST_WORKERS: Final = 4
@@ -97,12 +98,15 @@ class Storages:
             workers, least = job.workers, 2
         if workers < 2 or not lightly.traits.remote or not self._world.is_plain:
             return None
-        settings = {
+        settings: dict[str, Any] = {
             "concurrency": max(1, job.concurrency // workers),
             "retry_for": job.retry_for,
             "transport": job.transport,
             "max_rate": None if job.max_rate is None else job.max_rate / workers,
         }
+        traits = lightly.traits
+        if not (traits.conditional and traits.replaces):  # a worker would have to find out by itself
+            settings["honoured"] = Honoured(traits.conditional, traits.replaces)
         location = job.lightly_location
         opening = Opening(location.url, job.storage_options(location), settings)
         return Crew(workers, least, opening)

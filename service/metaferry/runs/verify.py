@@ -106,7 +106,7 @@ async def _write_again(storage: Storage, target: str, body: bytes, md5: str) -> 
     except StorageError as error:
         return error.message
     try:
-        await storage.put(target, body, only_if=only_if if storage.traits.conditional else ANYTHING)
+        await storage.put(target, body, only_if=only_if if storage.traits.honours(only_if) else ANYTHING)
     except StorageError as error:
         return error.message
     problem = await _problem(storage, target, md5)

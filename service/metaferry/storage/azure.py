@@ -16,6 +16,7 @@ from metaferry.storage.azure_client import azure_failure, file_system
 from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Level, Page, Precondition, Stamp, Traits
 from metaferry.storage.keys import (
     content_type,
+    entity_tag,
     is_addressable,
     is_complete,
     is_marker,
@@ -142,7 +143,7 @@ class AzureAdapter:
             data: bytes = await stream.readall()
             properties = stream.properties
             size = whole_size(properties.content_range)
-            return Blob(data, properties.etag.strip('"'), len(data) if size is None else size)
+            return Blob(data, entity_tag(properties.etag), len(data) if size is None else size)
 
         def path_of(path: str) -> str:
             return self._prefix + path
@@ -174,7 +175,7 @@ class AzureAdapter:
                 **condition,
                 **_ONCE,
             )
-            return Stamp(answer["etag"].strip('"'), md5)
+            return Stamp(entity_tag(answer["etag"]), md5)
 
         try:
             return await self._call("put", path, work)
@@ -226,7 +227,7 @@ class AzureAdapter:
 
         async def work(container: Any) -> Blob:
             found = await container.get_blob_client(self._prefix + path).get_blob_properties(**pin, **_ONCE)
-            return Blob(b"", found.etag.strip('"'), found.size)
+            return Blob(b"", entity_tag(found.etag), found.size)
 
         return await self._call("read", path, work)
 
@@ -289,4 +290,4 @@ def _single_put(container: Any) -> int:
 def _entry(path: str, blob: Any) -> Entry:
     md5 = blob.content_settings.content_md5
     proof = bytes(md5).hex() if md5 else None
-    return Entry(path, blob.size, blob.etag.strip('"'), proof, blob.last_modified.timestamp())
+    return Entry(path, blob.size, entity_tag(blob.etag), proof, blob.last_modified.timestamp())

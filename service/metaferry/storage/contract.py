@@ -92,6 +92,8 @@ class Traits:
         unchanged document is recognised without reading it (and no ledger is needed).
     conditional: `only_if` is honoured by the store itself. Where false, it is best effort
         (checked just before), and the run says so.
+    replaces: so is a token as `only_if`; where false, only ABSENT is, and the run says so too.
+    lists_tokens: listings show the tokens that puts answer with, and that `only_if` takes.
     atomic: nobody ever sees a part of a put. False only for file systems without a rename.
     remote: what one process writes, another one sees. False for memory.
     one_loop: the client is a pure Python one on an event loop, which one core keeps busy: several
@@ -112,6 +114,12 @@ class Traits:
     own_clock: bool = False
     conditions_vary: bool = False
     start_key: bool = False
+    replaces: bool = True
+    lists_tokens: bool = True
+
+    def honours(self, only_if: Precondition) -> bool:
+        """Whether the store itself checks this condition of a write."""
+        return only_if is ANYTHING or (self.conditional and (only_if is ABSENT or self.replaces))
 
 
 @runtime_checkable

@@ -26,6 +26,7 @@ from metaferry.storage.contract import ABSENT, ANYTHING, Precondition
 from metaferry.storage.fast_errors import error_code
 from metaferry.storage.fast_signature import quoted
 from metaferry.storage.fast_sockets import Refused, header_lines, plain_answer
+from metaferry.storage.keys import entity_tag
 from metaferry.storage.translate import Failure
 
 #: Seconds for which a time stamp is used. The service allows 15 minutes.
@@ -144,7 +145,7 @@ class AzureSpeech:
         return None if found is None else self.token(*found, data)
 
     def token(self, headers: Mapping[str, str], body: bytes, data: bytes) -> str:
-        tag = headers.get("etag", "").strip('"')
+        tag = entity_tag(headers.get("etag", ""))
         if not tag:  # of a proxy, or a login page
             raise Refused(Failure(code="BadAnswer", kind=Corrupt))
         if headers.get("content-md5", _md5(data)) != _md5(data):

@@ -141,7 +141,7 @@ class Puts:
         """
         learned, plain = self._learned, only_if is ANYTHING
         wanted: Precondition = only_if
-        if not plain and not learned.traits.conditional:
+        if not plain and not learned.traits.honours(only_if):
             yield from self._require(path, only_if)
             wanted = ANYTHING
         try:
@@ -157,7 +157,7 @@ class Puts:
                 raise
             yield from self._require(path, only_if)
             answer = yield ANYTHING  # raises again where that was not the reason
-            learned.without_conditions()
+            learned.refused(only_if)
         return self.stamp(self._dialect.token(answer), md5_hex(data))
 
     def _require(self, path: str, only_if: Precondition) -> Generator[None, Any, None]:

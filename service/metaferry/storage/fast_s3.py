@@ -22,6 +22,7 @@ from metaferry.storage.fast_s3_boto import Credentials, probe, session_of
 from metaferry.storage.fast_s3_put import NOBODY, S3Speech
 from metaferry.storage.fast_signature import Place, Signer
 from metaferry.storage.fast_sockets import Sockets
+from metaferry.storage.keys import entity_tag
 from metaferry.storage.s3 import refuses_conditions
 from metaferry.storage.translate import Failure
 
@@ -179,7 +180,7 @@ class S3Dialect:
         return {"if_match": f'"{version}"'}
 
     def token(self, answer: Mapping[str, Any]) -> str:
-        return str(answer["e_tag"] or "").strip('"')
+        return entity_tag(str(answer["e_tag"] or ""))
 
     def refuses_conditions(self, error: StorageError) -> bool:
         return refuses_conditions(error)

@@ -10,6 +10,7 @@ from metaferry.storage.contract import Precondition
 from metaferry.storage.fast_errors import NO_TAG, error_code
 from metaferry.storage.fast_signature import Signer, Unsigned
 from metaferry.storage.fast_sockets import Refused
+from metaferry.storage.keys import entity_tag
 from metaferry.storage.translate import Failure, retry_after
 
 #: There is nothing to sign with.
@@ -39,10 +40,13 @@ class S3Speech:
             return None
         start = head.find(b'\r\netag: "') + 9
         end = answer.find(b'"\r\n', start)
-        return answer[start:end].decode("latin-1") if 9 <= start < end else None
+        if not 9 <= start < end:
+            return None
+        tag = answer[start:end].decode("latin-1")
+        return tag if head[start:end] == answer[start:end] else entity_tag(tag)
 
     def token(self, headers: Mapping[str, str], body: bytes, data: bytes) -> str:
-        tag = headers.get("etag", "").strip('"')
+        tag = entity_tag(headers.get("etag", ""))
         if not tag:
             raise Refused(Failure(code=NO_TAG, kind=Unavailable))
         return tag

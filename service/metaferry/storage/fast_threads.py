@@ -16,7 +16,18 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from metaferry.errors import Conflict, Expired, NotFound, StorageError, Throttled
-from metaferry.storage.contract import ANYTHING, Adapter, Blob, Level, Page, Precondition, Put, Stamp, Traits
+from metaferry.storage.contract import (
+    ABSENT,
+    ANYTHING,
+    Adapter,
+    Blob,
+    Level,
+    Page,
+    Precondition,
+    Put,
+    Stamp,
+    Traits,
+)
 from metaferry.storage.fast_bridge import Bridge, Slow, process
 from metaferry.storage.fast_network import LONGEST, PATIENCE, Untranslatable
 from metaferry.storage.fast_signature import is_plain
@@ -181,12 +192,13 @@ class SocketAdapter:
 
     def _prepared(self, puts: Sequence[Put]) -> list[tuple[str, bytes, str, Precondition] | None]:
         """For each what a `Send` takes, if it is the one request that it is as a rule; else None."""
-        key, conditional = self._speaks.key, self.traits.conditional
+        key, traits = self._speaks.key, self.traits
+        create, replace = traits.honours(ABSENT), traits.conditional and traits.replaces
         keys = [key(put[0]) for put in puts]
         all_exact = are_exact(keys)  # as a rule; looking at each costs five times as much
         return [
             (key, data, content_type(path), only_if)
-            if (only_if is ANYTHING or (conditional and is_plain(only_if)))
+            if (only_if is ANYTHING or ((create if only_if is ABSENT else replace) and is_plain(only_if)))
             and len(data) <= SMALL
             and (all_exact or is_exact(key))
             else None

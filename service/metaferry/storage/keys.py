@@ -15,6 +15,8 @@ from typing import Final
 #: holds up everything else on the loop (and it warns of that).
 LARGE: Final = 1 << 20
 
+#: An MD5 that is not in small letters throughout, or that of an upload in parts.
+_CAPITALS: Final = re.compile(r"(?=.*[A-F])[0-9A-Fa-f]{32}(?:-\d+)?")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -53,6 +55,21 @@ def content_type(path: str) -> str:
     if path.endswith(".json"):
         return "application/json"
     return mimetypes.guess_type(path, strict=True)[0] or "application/octet-stream"
+
+
+def entity_tag(header: str) -> str:
+    """An ETag in the one form in which it is a token: without quotes, as strong.
+
+    Proxies that compress call a tag weak (RFC 9110, 8.8.1) or add `-gzip` to it, and some stores write
+    their MD5s in capitals, though not everywhere.
+    """
+    tag = header.strip()
+    if tag[:2] in ("W/", "w/"):
+        tag = tag[2:]
+    tag = tag.strip('"')
+    if tag.endswith("-gzip"):
+        tag = tag.removesuffix("-gzip").removesuffix("-")
+    return tag.lower() if _CAPITALS.fullmatch(tag) else tag
 
 
 def md5_hex(data: bytes) -> str:

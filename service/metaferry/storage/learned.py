@@ -11,7 +11,7 @@ import logging
 import threading
 from dataclasses import replace
 
-from metaferry.storage.contract import Stamp, Traits
+from metaferry.storage.contract import ABSENT, Precondition, Stamp, Traits
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +38,15 @@ class Learned:
             log.info("%s: listings of this store do not prove the content", self._url)
         return Stamp(token, md5)
 
-    def without_conditions(self) -> None:
-        """The store refused a condition and took the same put without it."""
-        if self._traits.conditional and self._change(conditional=False):
-            log.warning("%s: this store has no conditional writes; they are checked just before", self._url)
+    def refused(self, only_if: Precondition) -> None:
+        """The store refused this condition and took the same put without it."""
+        if only_if is ABSENT:
+            if self._traits.conditional and self._change(conditional=False):
+                log.warning(
+                    "%s: this store has no conditional writes; they are checked just before", self._url
+                )
+        elif self._traits.honours(only_if) and self._change(replaces=False):
+            log.warning("%s: this store has no conditional replacing; it is checked just before", self._url)
 
     def _change(self, **known: bool) -> bool:
         """Whether this is news."""

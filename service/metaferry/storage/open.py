@@ -19,6 +19,7 @@ from metaferry.errors import UsageError
 from metaferry.masking import showable
 from metaferry.storage.attempts import Policy
 from metaferry.storage.contract import Adapter
+from metaferry.storage.probe import Honoured
 from metaferry.storage.retry import Retrying
 from metaferry.storage.urls import (
     SCHEMES,
@@ -42,6 +43,7 @@ def open_storage(
     max_rate: float | None = None,
     page_size: int | None = None,
     transport: Transport = "auto",
+    honoured: Honoured | None = None,
     wrap: Callable[[Adapter], Adapter] = lambda adapter: adapter,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -51,11 +53,12 @@ def open_storage(
 
     `transport` says how S3, GCS and Azure are spoken to: "auto" puts over sockets of our own, and reads
     from S3 through obstore, where they do exactly what the fsspec library would; "fsspec" does neither;
-    "obstore" is without the sockets, and a `UsageError` where it cannot. `wrap` puts something of the
+    "obstore" is without the sockets, and a `UsageError` where it cannot. `honoured` is what is known
+    already about conditions. `wrap` puts something of the
     caller's between the adapter and the retry layer.
     """
     adapter = open_adapter(url, options, concurrency=concurrency, page_size=page_size, transport=transport)
-    return Retrying(
+    storage = Retrying(
         wrap(adapter),
         Policy(retry_for=retry_for),
         concurrency=concurrency,
@@ -64,6 +67,9 @@ def open_storage(
         sleep=sleep,
         rng=rng,
     )
+    if honoured is not None:
+        storage.knows(honoured)
+    return storage
 
 
 def open_adapter(

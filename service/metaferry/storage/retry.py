@@ -17,7 +17,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from metaferry.errors import Conflict, Expired, NotFound, StorageError, Throttled, Unavailable
 from metaferry.storage.attempts import Attempts, Met, Policy
@@ -38,9 +38,12 @@ from metaferry.storage.contract import (
     Stamp,
     Traits,
 )
+from metaferry.storage.probe import Honoured, probe
 from metaferry.storage.rates import RateHistory
 
 log = logging.getLogger(__name__)
+
+_ALL: Final = Honoured()
 
 
 class Retrying:
@@ -69,7 +72,7 @@ class Retrying:
             sleep=sleep,
             rng=rng,
         )
-        self._honours_conditions = True
+        self._honoured = Honoured()
 
     def __repr__(self) -> str:
         return f"Retrying({self._adapter!r})"
@@ -85,8 +88,15 @@ class Retrying:
 
     @property
     def traits(self) -> Traits:
-        traits = self._adapter.traits
-        return traits if self._honours_conditions else replace(traits, conditional=False)
+        traits, found = self._adapter.traits, self._honoured
+        if found == _ALL:
+            return traits
+        return replace(
+            traits,
+            conditional=traits.conditional and found.create,
+            replaces=traits.replaces and found.replace,
+            lists_tokens=traits.lists_tokens and found.lists,
+        )
 
     @property
     def requests(self) -> Requests:
@@ -142,7 +152,7 @@ class Retrying:
         only_if: Precondition = ANYTHING,
         failed: StorageError | None = None,
     ) -> Stamp:
-        if not self._honours_conditions and only_if is not ANYTHING:
+        if self._ignored(only_if):
             await self._require(path, only_if)
             only_if = ANYTHING
         try:
@@ -164,43 +174,57 @@ class Retrying:
         direct, batched = self._direct, self._batched
         if direct is None:
             return [None] * len(puts)
-        if not self._honours_conditions and any(put[2] is not ANYTHING for put in puts):
+        if self._honoured != _ALL and any(self._ignored(put[2]) for put in puts):
             return [None] * len(puts)  # what is there has to be looked at first
         if batched is not None:
             return self._attempts.now(puts, lambda: batched.put_all_now(puts, ended=ended))
         return self._attempts.now(puts, lambda: _one_by_one(direct, puts, ended))
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        if isinstance(only_if, str) and self._ignored(only_if):
+            try:
+                await self._require(path, only_if)
+            except Conflict:
+                if await self._gone(path):
+                    return
+                raise
+            only_if = ANYTHING
         try:
             await self._attempts.all("delete", 0, lambda: self._adapter.delete(path, only_if=only_if), path)
         except Conflict:
             if not await self._gone(path):
                 raise
 
-    async def probe_conditions(self, path: str) -> bool:
-        """Whether the store honours `only_if`, or takes the header and overwrites all the same.
+    async def probe_conditions(self, path: str) -> Honoured:
+        """What the store makes of conditions, by trying (`probe.py`), and what it is held for from here on.
 
-        Some stores that speak S3 do, and nothing in their answers tells. Writes and deletes `path`,
-        which has to be a name that nobody uses; two puts and a delete. Where they are not honoured,
-        `traits.conditional` is False from here on, and preconditions are checked just before.
+        Writes and deletes `path`, which has to be a name that nobody uses. What the store does not
+        honour `traits` no longer promise, and preconditions are checked just before.
         """
-        if not self.traits.conditional:
-            return False
-        try:
-            await self.put(path, b"1", only_if=ABSENT)
-            await self.put(path, b"2", only_if=ABSENT)
-        except Conflict:
-            pass
-        else:
-            self._honours_conditions = False
+        found = await probe(self, path)
+        self.knows(found)
+        if not found.create:
             log.warning("%s: this store ignores conditions on writes; they are checked just before", self.url)
-        finally:
-            await self.delete(path)
-        return self.traits.conditional
+        elif not found.replace:
+            log.warning(
+                "%s: this store does not replace an object by its tag; that is checked just before", self.url
+            )
+        if not found.lists:
+            log.warning(
+                "%s: listings show other tags than puts do: each document is asked for its own", self.url
+            )
+        return found
 
-    def without_conditions(self) -> None:
-        """What `probe_conditions` found out earlier: this store ignores conditions."""
-        self._honours_conditions = False
+    def knows(self, found: Honoured) -> None:
+        """What `probe_conditions` found out earlier, or in another process."""
+        self._honoured = found
+
+    def _ignored(self, only_if: Precondition) -> bool:
+        """Whether the probe found that the store does not honour this condition."""
+        if only_if is ANYTHING:
+            return False
+        found = self._honoured
+        return not found.create or (only_if is not ABSENT and not found.replace)
 
     def writes_while(self, ours: Callable[[], bool]) -> None:
         self._attempts.may_write = ours

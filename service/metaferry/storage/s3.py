@@ -28,6 +28,7 @@ from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Level, Pag
 from metaferry.storage.keys import (
     byte_range,
     content_type,
+    entity_tag,
     is_addressable,
     is_complete,
     is_marker,
@@ -140,6 +141,8 @@ class S3Adapter:
         paths = [key[skip:] for key in keys]
         # In large steps: this is done 100 million times.
         alike = _MD5S.fullmatch("".join(tags)) is not None and set(map(len, tags)) == {32}
+        if not alike:
+            tags = list(map(entity_tag, tags))
         proofs = tags if alike else [tag if _MD5.fullmatch(tag) else None for tag in tags]
         entries = list(map(Entry._make, zip(paths, sizes, tags, proofs, mtimes, strict=True)))
         if "" in paths or 0 in sizes:
@@ -173,7 +176,7 @@ class S3Adapter:
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
         condition: dict[str, str] = {}
         if only_if is not ANYTHING:
-            if not self.traits.conditional:
+            if not self.traits.honours(only_if):
                 await self._require(path, only_if, "put")
             elif only_if is ABSENT:
                 condition = {"IfNoneMatch": "*"}
@@ -190,7 +193,7 @@ class S3Adapter:
                 raise
             await self._require(path, only_if, "put")
             answer = await self._put(path, data, {})  # raises again where that was not the reason
-            self._learned.without_conditions()
+            self._learned.refused(only_if)
         return self._learned.stamp(_tag(answer), md5_hex(data))
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
@@ -204,7 +207,7 @@ class S3Adapter:
                 return
             if _tag(head) != only_if:
                 raise self._error(Failure(kind=Conflict), "delete", path)
-            if self.traits.conditional:
+            if self.traits.honours(only_if):
                 condition = {"IfMatch": f'"{only_if}"'}
         try:
             await self._call("delete_object", "delete", path, {"Key": path, **condition})
@@ -336,7 +339,7 @@ class _Garbled(Exception):
 
 def refuses_conditions(error: StorageError) -> bool:
     """Whether this may be a store's answer to a condition that it does not know."""
-    return error.status == 501 or error.code in _NO_CONDITIONS
+    return error.status in (405, 501) or error.code in _NO_CONDITIONS
 
 
 def s3_failure(error: BaseException) -> Failure:
@@ -385,4 +388,4 @@ def _response_failure(response: Mapping[str, Any]) -> Failure:
 
 
 def _tag(answer: Mapping[str, Any]) -> str:
-    return str(answer.get("ETag", "")).strip('"')
+    return entity_tag(str(answer.get("ETag") or ""))

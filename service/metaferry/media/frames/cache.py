@@ -141,9 +141,9 @@ class FrameCache:
     def _put(self) -> None:
         with self._lock:
             data = _encode(self._counts, self._method)
-        only_if: Precondition = ANYTHING
-        if self._storage.traits.conditional:
-            only_if = ABSENT if self._token is None else self._token
+        only_if: Precondition = ABSENT if self._token is None else self._token
+        if not self._storage.traits.honours(only_if):
+            only_if = ANYTHING
         stamp = self._portal.run(self._storage.put(self._key, data, only_if=only_if))
         self._token = stamp.token
 
