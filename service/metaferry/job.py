@@ -112,7 +112,8 @@ class Job(Model):
     verify: str = Field(
         default="never",
         description="What is read back and compared after a run's writes: `never`, `sample 1%`, `all`. "
-        "The checksum that the store answers with is compared in any case.",
+        "The checksum that a put is answered with is compared in any case; what that is, by store and "
+        "encryption, is in [storage.md](storage.md#how-documents-are-put).",
     )
     lease_for: Annotated[float, Number] = Field(
         default=60.0,

@@ -155,3 +155,29 @@ def test_several_processes_know_it_too(world: Images) -> None:
     report = world.sync(workers=2)
     assert (report.exit_code, report.documents.update, report.documents.conflict) == (0, COUNT, 0)
     assert values(world) == {2}
+
+
+@pytest.mark.parametrize("transport", ["auto", "obstore", "fsspec"])
+def test_puts_answered_with_wrong_tags_are_told_and_read_back(
+    world: Images, caplog: pytest.LogCaptureFixture, transport: str
+) -> None:
+    wrong = Fault(
+        "edit", "PUT", times=10**6, find=r'"[0-9a-f]{32}"', put='"0123456789abcdef0123456789abcdef"'
+    )
+    world.server.add(wrong)
+    with caplog.at_level(logging.WARNING, logger="metaferry"):
+        report = world.sync(transport=transport)
+    assert (report.exit_code, report.documents.create, report.documents.conflict) == (0, COUNT, 0)
+    assert "wrong ETags" in caplog.text
+    assert values(world) == {1}
+    assert report.requests.get >= COUNT
+    assert world.sync(transport=transport).changes == 0
+
+
+@pytest.mark.parametrize("transport", ["auto", "obstore", "fsspec"])
+def test_a_bucket_with_kms_costs_a_few_reads(world: Images, transport: str) -> None:
+    world.server.set(kms=True)
+    report = world.sync(transport=transport)
+    assert (report.exit_code, report.documents.create) == (0, COUNT)
+    assert report.requests.get < COUNT
+    assert world.sync(transport=transport).changes == 0

@@ -123,6 +123,11 @@ class Attempts:
             self._requests.bytes_read += read
             self._requests.bytes_written += written
 
+    def count_read(self) -> None:
+        """A read that belongs to another request."""
+        with self._counting:
+            self._requests.get += 1
+
     async def all(
         self,
         counter: Counter,

@@ -69,7 +69,13 @@ class FastAdapter(SocketAdapter):
         super().__init__(slow, dialect, sockets=sockets)
         self._dialect = dialect
         self._stores: dict[tuple[float, int], Any] = {}
-        self._puts = Puts(dialect, slow.learned, self._failed, self._error)
+        self._learned = slow.learned
+        self._puts = Puts(dialect, self._learned, self._failed, self._error)
+
+    @property
+    def learned(self) -> Learned:
+        """What was found out about the store, by whichever way."""
+        return self._learned
 
     def open(self) -> None:
         """Makes the client now instead of with the first request. Raises `Untranslatable`."""

@@ -148,7 +148,10 @@ class SocketAdapter:
                 else:
                     met[n] = token
                     if token != puts[n][3]:
-                        self._stamp(token, puts[n][3])
+                        try:
+                            self._stamp(token, puts[n][3])
+                        except StorageError as error:
+                            met[n] = error
         return met
 
     async def renew(self) -> None:

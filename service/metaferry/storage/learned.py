@@ -10,10 +10,21 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
+from metaferry.errors import Corrupt
 from metaferry.storage.contract import ABSENT, Precondition, Stamp, Traits
+from metaferry.storage.translate import WRONG_TAG, Failure, storage_error
 
 log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """An adapter that finds out about its store."""
+
+    @property
+    def learned(self) -> Learned: ...
 
 
 class Learned:
@@ -22,21 +33,42 @@ class Learned:
     def __init__(self, url: str, traits: Traits) -> None:
         self._url = url
         self._traits = traits
+        self._lies = False
         self._lock = threading.Lock()
 
     @property
     def traits(self) -> Traits:
         return self._traits
 
-    def stamp(self, token: str, md5: str) -> Stamp:
-        """The stamp of a put whose tag should be an MD5; where it is none, listings prove nothing.
+    def stamp(self, token: str, md5: str, *, encrypted: bool = False) -> Stamp:
+        """The stamp of a put whose tag should be an MD5, unless the answer says that it is `encrypted`
+        with a key of the customer's or of KMS.
 
-        Encrypted with a customer's key, or a store with tags of its own: a tag that happens to look
-        like an MD5 is none there.
+        Raises `Corrupt` with the code `WRONG_TAG` where it is another: either other bytes arrived, or the
+        store has tags of its own. What is there tells which (`was_read`).
         """
-        if token != md5 and self._traits.listing_md5 and self._change(listing_md5=False):
-            log.info("%s: listings of this store do not prove the content", self._url)
+        if token != md5 and self._traits.listing_md5:
+            if not encrypted:
+                raise storage_error(
+                    Failure(code=WRONG_TAG, kind=Corrupt), store="s3", url=self._url, operation="put"
+                )
+            self._prove_nothing()
         return Stamp(token, md5)
+
+    def was_read(self, token: str, md5: str) -> None:
+        """What was put under a wrong tag is there, byte by byte, under this one."""
+        if token != md5:
+            self._prove_nothing()
+            return
+        with self._lock:
+            told, self._lies = self._lies, True
+        if not told:
+            log.warning("%s: puts are answered with wrong ETags; each is read back", self._url)
+
+    def _prove_nothing(self) -> None:
+        """A tag that happens to look like an MD5 is none here: listings prove nothing."""
+        if self._change(listing_md5=False):
+            log.info("%s: listings of this store do not prove the content", self._url)
 
     def refused(self, only_if: Precondition) -> None:
         """The store refused this condition and took the same put without it."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from metaferry.errors import Denied, Protected, Scope, StorageError, Throttled, Unavailable, Unsupported
+from metaferry.errors import (
+    Corrupt,
+    Denied,
+    Protected,
+    Scope,
+    StorageError,
+    Throttled,
+    Unavailable,
+    Unsupported,
+)
 
 
 class Meaning(NamedTuple):
@@ -46,6 +55,11 @@ COMMON: Final[dict[str, Meaning]] = {
         Unsupported,
         Scope.ALL,
         advice="check the names and values of the options for this location: its library refuses them",
+    ),
+    "WrongETag": Meaning(
+        Corrupt,
+        what="the put was answered with the checksum of other bytes",
+        advice="look at what stands between this machine and the store",
     ),
     # -- an operating system's
     "EACCES": Meaning(Denied, Scope.EITHER),

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from metaferry.errors import Conflict, Expired, NotFound, StorageError, Throttled, Unavailable
+from metaferry.errors import Conflict, Corrupt, Expired, NotFound, StorageError, Throttled, Unavailable
 from metaferry.storage.attempts import Attempts, Met, Policy
 from metaferry.storage.contract import (
     ABSENT,
@@ -38,8 +38,10 @@ from metaferry.storage.contract import (
     Stamp,
     Traits,
 )
+from metaferry.storage.learned import Learning
 from metaferry.storage.probe import Honoured, probe
 from metaferry.storage.rates import RateHistory
+from metaferry.storage.translate import WRONG_TAG
 
 log = logging.getLogger(__name__)
 
@@ -156,9 +158,12 @@ class Retrying:
             await self._require(path, only_if)
             only_if = ANYTHING
         try:
-            stamp = await self._attempts.all(
-                "put", len(data), lambda: self._adapter.put(path, data, only_if=only_if), path, failed
-            )
+            found = await self._as_read(path, data) if _has_wrong_tag(failed) else None
+            if found is None:
+                found = await self._attempts.all(
+                    "put", len(data), lambda: self._put_once(path, data, only_if), path, failed
+                )
+            stamp = found
         except (Conflict, Unavailable):
             # Even a first attempt may be the second at the server: HTTP clients send a PUT again
             # when a kept-alive connection turns out to be closed.
@@ -268,6 +273,31 @@ class Retrying:
             return None
         return Stamp(blob.token, hashlib.md5(data, usedforsecurity=False).hexdigest())
 
+    async def _put_once(self, path: str, data: bytes, only_if: Precondition) -> Stamp:
+        try:
+            return await self._adapter.put(path, data, only_if=only_if)
+        except Corrupt as error:
+            stamp = await self._as_read(path, data) if _has_wrong_tag(error) else None
+            if stamp is None:
+                raise
+            return stamp
+
+    async def _as_read(self, path: str, data: bytes) -> Stamp | None:
+        """The stamp of what was put under a wrong tag, if it is there all the same. Within the turn of
+        the put, of which it is the end."""
+        self._attempts.count_read()
+        try:
+            blob = await self._adapter.read(path, 0, len(data) + 1)
+        except StorageError as error:
+            log.debug("%s: reading %r back failed: %s", self.url, path, error.code)
+            return None
+        if blob.data != data or blob.size != len(data):
+            return None
+        stamp = Stamp(blob.token, hashlib.md5(data, usedforsecurity=False).hexdigest())
+        if isinstance(self._adapter, Learning):
+            self._adapter.learned.was_read(*stamp)
+        return stamp
+
     async def _gone(self, path: str) -> bool:
         """Whether a delete that met a conflict met its own earlier success."""
         try:
@@ -277,6 +307,10 @@ class Retrying:
         except StorageError:
             return False
         return False
+
+
+def _has_wrong_tag(error: StorageError | None) -> bool:
+    return error is not None and error.code == WRONG_TAG
 
 
 def _one_by_one(direct: Direct, puts: Sequence[Put], ended: Callable[[], bool]) -> Met:

@@ -194,7 +194,7 @@ class S3Adapter:
             await self._require(path, only_if, "put")
             answer = await self._put(path, data, {})  # raises again where that was not the reason
             self._learned.refused(only_if)
-        return self._learned.stamp(_tag(answer), md5_hex(data))
+        return self._learned.stamp(_tag(answer), md5_hex(data), encrypted=_is_encrypted(answer))
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         condition: dict[str, str] = {}
@@ -385,6 +385,12 @@ def _response_failure(response: Mapping[str, Any]) -> Failure:
         status, code = status or int(code), ""
     wait = metadata.get("HTTPHeaders", {}).get("retry-after", "")
     return Failure(status, code, retry_after=float(wait) if wait.isdigit() else None)
+
+
+def _is_encrypted(answer: Mapping[str, Any]) -> bool:
+    """Whether a put was answered with a tag that is no MD5, on account of the key."""
+    kms = str(answer.get("ServerSideEncryption") or "").startswith("aws:")
+    return kms or bool(answer.get("SSECustomerAlgorithm"))
 
 
 def _tag(answer: Mapping[str, Any]) -> str:

@@ -64,6 +64,9 @@ CODES: Final[Mapping[str, Meaning]] = {**COMMON, **S3, **GCS, **AZURE}
 #: Codes that speak of the bucket or container, not of one object.
 BUCKET_CODES: Final = CONTAINER_CODES | {"NoSuchBucket"}
 
+#: Our code for a put that was answered with the checksum of other bytes.
+WRONG_TAG: Final = "WrongETag"
+
 #: What the operating system calls it. What is not here is Unsupported: never retried blindly.
 ERRNOS: dict[int, type[StorageError]] = {
     errno.ENOENT: NotFound,
