@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.stores import DOCUMENT, Meanwhile
 from e2e.world import ENVIRONMENT, World
+from metaferry.cli.serving.child import Order, Runner
 from metaferry.demo import make_dataset
+from metaferry.progress import Stop
 from servers.collectors import gateway
 from servers.ministack import options_for
 from servers.proxy import Proxy, proxy
@@ -190,6 +193,55 @@ def test_runs_failures_and_what_it_answers(world: World) -> None:
             assert mended["exit_code"] == 2
         assert mended["documents"]["update"] == 1
         assert get(f"{url}/healthz/ready")[0] == 200
+        assert it.end() == 143
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_its_handlers_stand_drains_the_run(
+    world: World, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The process of the run gets it while it is still importing: it was reported as killed."""
+    monkeypatch.chdir(world.root)
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
+    stop = Stop()
+    runner = Runner(Order("job.yaml", (), False, 0, "text"), stop, now=lambda: datetime.now(UTC))
+    stop.request(number)  # so that it is passed on as soon as there is a process
+    finished = runner.run()
+    assert finished.exit_code == 128 + number
+    assert "killed" not in finished.error
+    assert "interrupted" in finished.error
+    assert not (world.data / ".lightly").exists()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set(), "and holds nothing back here"
+
+
+def test_a_restart_knows_of_the_last_success(world: World) -> None:
+    """Without a run of its own: it is ready, and an alert on the age of the last success stays quiet."""
+    seldom = ("--cron", "0 0 1 1 *")
+    with serving(world, *seldom) as it:
+        url = it.address()
+        assert get(f"{url}/healthz/ready")[0] == 503, "no run has ever ended"
+        assert it.end() == 143
+    assert world.run("sync", "job.yaml").code == 0
+    report = json.loads((world.run_folders()[-1] / "run.json").read_text())
+    with serving(world, *seldom) as it:
+        url = it.address()
+        ready: tuple[int, str, str] = (0, "", "")
+        while ready[0] != 200:  # it listens before it has read what was left
+            assert it.process.poll() is None
+            ready = get(f"{url}/healthz/ready")
+        account = json.loads(ready[2])
+        assert account["last_good_run"]["run_id"] == account["last_run"]["run_id"] == report["run_id"]
+        assert account["runs"] == 0
+        values = metrics(url)
+        finished = datetime.fromisoformat(report["finished"]).timestamp()
+        assert values["metaferry_last_success_timestamp_seconds",] == finished
+        assert values["metaferry_last_run_documents", "create"] == 2
+        assert it.end() == 143
+    # A state folder that cannot be read is no reason not to begin.
+    (world.data / ".metaferry").rename(world.root / "away")
+    (world.data / ".metaferry").write_text("no folder")
+    with serving(world, *seldom) as it:
+        assert get(f"{it.address()}/healthz/live")[0] == 200
         assert it.end() == 143
 
 

@@ -7,10 +7,12 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 from metaferry.progress import Stop
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: What asks a run to end.
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
@@ -27,7 +29,9 @@ def stopping(say: Callable[[str], None]) -> Iterator[Stop]:
         stop.request(number)
         say("stopping: what is under way is finished; once more ends it at once")
 
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    # One that came earlier waits, where `serve` started this process (serving/child.py).
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         yield stop
     finally:

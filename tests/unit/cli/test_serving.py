@@ -124,13 +124,14 @@ class World:
 
     def __init__(self, *seconds: float, code: int = 0) -> None:
         self.time = START
+        self.steady = 1000.0
         self.stop = Stop()
         self.runs: list[float] = []
         self.waits: list[float] = []
         self.told: list[int] = []
         self.takes = list(seconds)
         self.codes = [code] * len(seconds)
-        self.status = Status("fleet", "1", self.now)
+        self.status = Status("fleet", "1", self.now, lambda: self.steady)
         self.during: Callable[[], None] = lambda: None
 
     def now(self) -> datetime:
@@ -138,13 +139,17 @@ class World:
 
     def wait(self, seconds: float) -> None:
         self.waits.append(seconds)
+        self.passes(seconds)
+
+    def passes(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
+        self.steady += seconds
 
     def run(self) -> Finished:
         began, seconds, code = self.time, self.takes.pop(0), self.codes.pop(0)
         self.runs.append((began - START).total_seconds())
         self.during()
-        self.time += timedelta(seconds=seconds)
+        self.passes(seconds)
         if not self.takes:
             self.stop.request(signal.SIGTERM)
         report = RunReport("r", "d", began.isoformat(), exit_code=code, sources=[SourceCounts("a", 1, 1)])
@@ -160,6 +165,7 @@ class World:
             stop=self.stop,
             wait=self.wait,
             now=self.now,
+            clock=lambda: self.steady,
             random=Random(7),
         )
 
@@ -178,6 +184,95 @@ def test_cron_waits_for_its_first_time() -> None:
     world.serve(Cron("*/15 * * * *"))
     assert world.runs == [900, 1800]
     assert max(world.waits) == 60, "the clock is looked at again: it may have been set"
+
+
+class Clockwork(World):
+    """A world whose wall clock is set while the loop waits, once it has waited so often."""
+
+    def __init__(self, *seconds: float, after: int, by: float) -> None:
+        super().__init__(*seconds)
+        self.after, self.by = after, by
+        self.began: list[float] = []
+
+    def wait(self, seconds: float) -> None:
+        super().wait(seconds)
+        if len(self.waits) == self.after:
+            self.time += timedelta(seconds=self.by)
+        assert health(self)[0], "a clock that was set makes nothing overdue"
+        assert len(self.waits) < 10_000
+
+    def run(self) -> Finished:
+        self.began.append(self.steady - 1000)
+        return super().run()
+
+
+YEAR = 365 * 86_400.0
+
+
+@pytest.mark.parametrize("by", [-YEAR, -3600.0, -2.0, 2.0, 3600.0, YEAR])
+def test_every_goes_on_whatever_the_clock_is_set_to(by: float) -> None:
+    world = Clockwork(5, 5, 5, after=3, by=by)
+    world.serve(Every(600))
+    assert world.began == [0, 600, 1200]
+    assert world.status.health()[2]["missed_starts"] == 0
+
+
+def test_every_goes_on_when_the_clock_is_set_during_a_run() -> None:
+    world = World(5, 5, 5)
+    began: list[float] = []
+
+    def during() -> None:
+        began.append(world.steady - 1000)
+        if len(began) == 2:
+            world.time -= timedelta(seconds=YEAR)
+
+    world.during = during
+    world.serve(Every(600))
+    assert began == [0, 600, 1200]
+
+
+def test_cron_follows_a_clock_that_is_set_back() -> None:
+    """It waited for the clock to catch up, a year long, with health 200."""
+    world = Clockwork(5, 5, 5, after=3, by=-YEAR)
+    world.time += timedelta(seconds=1)
+    world.serve(Cron("*/15 * * * *"))
+    assert world.began[0] == 899
+    assert world.began[1] - world.began[0] == 900
+    # An hour back, less than its period: the night's run still comes once, at its time.
+    daily = Clockwork(5, 5, after=3, by=-3600)
+    daily.serve(Cron("0 8 * * *"))
+    assert daily.began == [2 * 3600, 26 * 3600]
+
+
+def test_cron_follows_a_clock_that_is_set_forward() -> None:
+    """Over its time: it runs at once, once, and thousands of times that never were are not missed."""
+    world = Clockwork(5, 5, after=3, by=YEAR)
+    world.serve(Cron("30 2 * * *"))
+    assert world.began[0] == 180
+    assert world.status.health()[2]["missed_starts"] == 0
+
+
+def test_what_earlier_runs_reported_is_known_after_a_restart() -> None:
+    world = World()
+    good = RunReport("g", "d", "2026-11-23T06:00:00+00:00", finished="2026-11-23T06:00:30+00:00")
+    last = RunReport("l", "d", "2026-11-23T06:30:00+00:00", finished="2026-11-23T06:30:05+00:00", exit_code=5)
+    world.status.recalls(good.to_dict(), good.to_dict())
+    assert health(world) == (True, True)
+    assert world.status.health()[2]["last_good_age_seconds"] == 3570
+    world.time -= timedelta(days=30)  # an age is no matter of the wall clock any more
+    world.steady += 30
+    assert world.status.health()[2]["last_good_age_seconds"] == 3600
+    world.status.recalls(last.to_dict(), good.to_dict())
+    account = world.status.health()[2]
+    assert health(world) == (True, False)
+    assert (account["last_run"]["run_id"], account["last_good_run"]["run_id"]) == ("l", "g")
+    assert account["runs"] == 0, "those of this process"
+    values = world.status._found
+    assert values["metaferry_last_success_timestamp_seconds"] == {(): at("2026-11-23T06:00:30Z").timestamp()}
+    assert values["metaferry_last_run_exit_code"] == {(): 5}
+    assert values["metaferry_last_run_duration_seconds"] == {(): 5}
+    world.status.recalls(last.to_dict(), None)
+    assert "metaferry_last_success_timestamp_seconds" not in world.status._found
 
 
 def test_a_failed_run_does_not_end_the_loop() -> None:
@@ -248,13 +343,13 @@ def test_live_and_ready() -> None:
 
 def test_a_loop_whose_next_start_is_overdue_is_not_live() -> None:
     world = World()
-    world.status.waits(START + timedelta(seconds=10), 0)
-    world.time = START + timedelta(seconds=70)
+    world.status.waits(START + timedelta(seconds=10), 10, 0)
+    world.passes(70)
     assert health(world)[0]
-    world.time = START + timedelta(seconds=71)
+    world.passes(1)
     assert not health(world)[0]
     world.status.begins()
-    world.time += timedelta(days=2)
+    world.passes(2 * 86_400)
     assert health(world)[0], "a run may take as long as it takes"
 
 

@@ -9,18 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from metaferry.cli.signals import SIGNALS
 from metaferry.planning.formats import RunReport
 from metaferry.progress import Stop
+
+log = logging.getLogger(__name__)
+
+#: Seconds in which the reports of earlier runs are read, or are not.
+_RECALL: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,7 @@ class Runner:
         self._module = module
         self._process: subprocess.Popen[bytes] | None = None
         self._told: subprocess.Popen[bytes] | None = None
+        self._recalling: subprocess.Popen[bytes] | None = None
         stop.listen(self._pass_on)
 
     def run(self) -> Finished:
@@ -75,13 +84,14 @@ class Runner:
         started, begun = self._now(), self._clock()
         # Its word is a file and no pipe: a helper of a run that was killed could keep a pipe open.
         with tempfile.TemporaryFile(prefix="metaferry-") as word:
-            process = subprocess.Popen(
-                (sys.executable, "-P", "-m", self._module),
-                stdin=subprocess.PIPE,
-                stdout=word,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-                process_group=0,
-            )
+            with _held_back():
+                process = subprocess.Popen(
+                    (sys.executable, "-P", "-m", self._module),
+                    stdin=subprocess.PIPE,
+                    stdout=word,
+                    env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                    process_group=0,
+                )
             with process:
                 assert process.stdin is not None
                 with contextlib.suppress(BrokenPipeError):  # it died at once; its code tells
@@ -96,12 +106,57 @@ class Runner:
             said = word.read()
         return _finished(said, code, started, self._clock() - begun)
 
+    def recall(self) -> tuple[Mapping[str, Any], Mapping[str, Any] | None] | None:
+        """The reports of the last run and of the last good one, from before this process; None for none.
+
+        What cannot be read within a minute is not waited for, nor is it while somebody asks to stop.
+        """
+        process = subprocess.Popen(
+            (sys.executable, "-P", "-m", "metaferry.cli.serving.recall"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            process_group=0,
+        )
+        with process:
+            self._recalling = process
+            if self._stop.requested:
+                process.kill()
+            try:
+                said, _ = process.communicate(json.dumps(asdict(self._order)).encode() + b"\n", _RECALL)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                log.warning("what earlier runs reported could not be read within %.0f s", _RECALL)
+                return None
+            finally:
+                self._recalling = None
+        if process.returncode != 0:
+            return None  # its log says why
+        reports = json.loads(said)
+        return None if reports["last"] is None else (reports["last"], reports["good"])
+
     def _pass_on(self) -> None:
         """May run in a signal handler, between any two steps of `run`."""
+        recalling = self._recalling
+        if recalling is not None:
+            recalling.kill()  # it only reads
         process, number = self._process, self._stop.signal
         if process is not None and number is not None and self._told is not process:
             self._told = process  # once: a second signal would end the run without a drain
             process.send_signal(number)
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """A process that is started in this block gets no signal to end before it lets them through.
+
+    It does so when its handlers stand; a signal before that waits, where it would have killed the process.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _finished(said: bytes, code: int, started: datetime, seconds: float) -> Finished:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -56,7 +57,7 @@ def serve_job(
     first = Job.load(job, sets)
     require_library(first)
     jitter_of(jitter, 1.0)
-    status = Status(first.label, __version__, now)
+    status = Status(first.label, __version__, now, steady)
 
     def tell(finished: Finished) -> None:
         if session.as_json:
@@ -69,18 +70,28 @@ def serve_job(
         session.say(f"{safe(first.label)}: {address}/healthz and {address}/metrics answer")
         alarm = Alarm(stop)
         order = Order(str(job), sets, session.quiet, verbose, log_format.value)
+        runner = Runner(order, stop, now=now)
+        earlier = runner.recall()
+        if earlier is not None:
+            status.recalls(*earlier)
         serve(
             schedule,
-            Runner(order, stop, now=now).run,
+            runner.run,
             jitter=lambda period: jitter_of(jitter, period),
             status=status,
             tell=tell,
             stop=stop,
             wait=alarm.wait,
             now=now,
+            clock=steady,
             random=random.SystemRandom(),
         )
         return 128 + (stop.signal or signal.SIGINT)
+
+
+def steady() -> float:
+    """Seconds that nobody sets, and that go on while the machine is suspended, where the system has them."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def summary(finished: Finished) -> str:

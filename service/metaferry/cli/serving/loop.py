@@ -2,10 +2,14 @@
 
 One run at a time by construction: the loop is one thread and waits for the end of each. A run that
 fails is told of like any other. Time, waiting and randomness are given to it.
+
+The wall clock is looked at each minute, and compared with a monotonic one: where it was set meanwhile,
+`--every` goes on as if it had not been, and `--cron` by what the clock says now.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 from collections.abc import Callable
@@ -18,8 +22,12 @@ from metaferry.cli.serving.schedule import Schedule
 from metaferry.cli.serving.status import Status
 from metaferry.progress import Stop
 
+log = logging.getLogger(__name__)
+
 #: Seconds after which a wait looks at the clock again: clocks are set, and machines are suspended.
 _LOOK: Final = 60.0
+#: Less than so many seconds between two looks is what a time server does to a clock, and nobody set it.
+_DRIFT: Final = 1.0
 
 
 class Alarm:
@@ -38,6 +46,22 @@ class Alarm:
         select.select([self._read], [], [], seconds)
 
 
+class _Watch:
+    """Tells how far the wall clock was set since the last look."""
+
+    def __init__(self, now: Callable[[], datetime], clock: Callable[[], float]) -> None:
+        self._now = now
+        self._clock = clock
+        self._wall, self._steady = now(), clock()
+
+    def set_by(self) -> float:
+        """Seconds, positive where it was set forward; 0.0 where it was not."""
+        wall, steady = self._now(), self._clock()
+        by = (wall - self._wall).total_seconds() - (steady - self._steady)
+        self._wall, self._steady = wall, steady
+        return by if abs(by) >= _DRIFT else 0.0
+
+
 def serve(
     schedule: Schedule,
     run: Callable[[], Finished],
@@ -48,18 +72,35 @@ def serve(
     stop: Stop,
     wait: Callable[[float], None],
     now: Callable[[], datetime],
+    clock: Callable[[], float],
     random: Random,
 ) -> None:
     """Returns when `stop` is set and the run under way has ended.
 
     jitter: the most seconds that a run begins after its time, given the seconds to the next one.
+    now: the wall clock. clock: seconds that nobody sets, which go on while the machine is suspended.
     """
+    watch = _Watch(now, clock)
+
+    def follow(due: datetime) -> datetime:
+        by = watch.set_by()
+        if not by:
+            return due
+        log.warning("the clock was set %s by %.0f s", "forward" if by > 0 else "back", abs(by))
+        return schedule.moved(due, now(), by)
+
     due = schedule.first(now())
-    begin = due if due <= now() else _later(due, schedule, jitter, random)
+    late = 0.0 if due <= now() else _late(due, schedule, jitter, random)
     missed = 0
     while True:
-        status.waits(begin, missed)
-        while not stop.requested and (left := (begin - now()).total_seconds()) > 0:
+        while True:
+            due = follow(due)
+            begin = due + timedelta(seconds=late)
+            left = (begin - now()).total_seconds()
+            status.waits(begin, left, missed)
+            missed = 0
+            if stop.requested or left <= 0:
+                break
             wait(min(left, _LOOK))
         if stop.requested:
             return
@@ -67,9 +108,9 @@ def serve(
         finished = run()
         status.ended(finished)
         tell(finished)
-        due, missed = schedule.following(due, now())
-        begin = _later(due, schedule, jitter, random)
+        due, missed = schedule.following(follow(due), now())
+        late = _late(due, schedule, jitter, random)
 
 
-def _later(due: datetime, schedule: Schedule, jitter: Callable[[float], float], random: Random) -> datetime:
-    return due + timedelta(seconds=random.uniform(0.0, jitter(schedule.period(due))))
+def _late(due: datetime, schedule: Schedule, jitter: Callable[[float], float], random: Random) -> float:
+    return random.uniform(0.0, jitter(schedule.period(due)))

@@ -32,6 +32,9 @@ class Schedule(Protocol):
     def following(self, due: datetime, now: datetime) -> tuple[datetime, int]:
         """The first time due after both `due` and `now`, and how many after `due` went by."""
 
+    def moved(self, due: datetime, now: datetime, by: float) -> datetime:
+        """The time due after the clock was set by so many seconds and says `now`."""
+
     def period(self, due: datetime) -> float:
         """Seconds from a time due to the next one."""
 
@@ -51,6 +54,9 @@ class Every:
             return now + step, 0
         missed = max(0, int((now - due) / step))
         return due + step * (missed + 1), missed
+
+    def moved(self, due: datetime, now: datetime, by: float) -> datetime:
+        return due + timedelta(seconds=by)  # as many seconds from now as before
 
     def period(self, due: datetime) -> float:
         return self.seconds
@@ -90,6 +96,13 @@ class Cron:
             if at > now:
                 break
         return at, missed
+
+    def moved(self, due: datetime, now: datetime, by: float) -> datetime:
+        if due <= now:
+            return now  # set forward over it: once, at once, and nothing is counted as missed
+        if (due - now).total_seconds() > self.period(due):
+            return self.first(now)  # nobody should wait until the clock catches up
+        return due  # set back a little: what has run already does not run again
 
     def period(self, due: datetime) -> float:
         return (next(self._after(due)) - due).total_seconds()

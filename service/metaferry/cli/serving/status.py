@@ -8,9 +8,9 @@ and again stays live: a restart would not mend it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from metaferry.runs.exposition import counters, gauges
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from metaferry.cli.serving.child import Finished
 
 #: A start that is overdue for longer tells that the loop is gone.
-_OVERDUE: Final = timedelta(seconds=60)
+_OVERDUE: Final = 60.0
 _SUCCESS: Final = "metaferry_last_success_timestamp_seconds"
 _RECORDS: Final = "metaferry_last_run_records"
 
@@ -38,17 +38,24 @@ class Past:
 
 
 class Status:
-    """Safe from any thread. `now` is the wall clock; `label` and `version` go into every metric."""
+    """Safe from any thread. `now` is the wall clock, for what is shown; `clock` is seconds that nobody sets.
 
-    def __init__(self, label: str, version: str, now: Callable[[], datetime]) -> None:
+    `label` and `version` go into every metric.
+    """
+
+    def __init__(
+        self, label: str, version: str, now: Callable[[], datetime], clock: Callable[[], float]
+    ) -> None:
         self._label = label
         self._version = version
         self._now = now
+        self._clock = clock
         self._lock = threading.Lock()
         self._running = False
         self._next: datetime | None = None
+        self._due = 0.0  # the same by `clock`
         self._last: Past | None = None
-        self._good: tuple[Past, datetime] | None = None
+        self._good: tuple[Past, float] | None = None  # and when, by `clock`
         self._missed = 0
         self._codes: dict[int, int] = {}
         self._found: Samples = {"metaferry_build_info": {(version,): 1}}
@@ -56,10 +63,23 @@ class Status:
 
     # -- what the loop says
 
-    def waits(self, until: datetime, missed: int) -> None:
-        """The next run begins then; so many starts went by meanwhile."""
+    def recalls(self, last: Mapping[str, Any], good: Mapping[str, Any] | None) -> None:
+        """What the newest reports say that were left before this process began, as of `run.json`."""
+        found = samples(last, _ended(last), version=self._version)
+        if good is not None:
+            found[_SUCCESS] = {(): _ended(good).at}
+        with self._lock:
+            self._found = found
+            self._last = _past(last)
+            if good is not None:
+                age = max(0.0, self._now().timestamp() - _ended(good).at)
+                self._good = (_past(good), self._clock() - age)
+
+    def waits(self, until: datetime, seconds: float, missed: int) -> None:
+        """The next run begins then, in so many seconds; so many starts went by meanwhile."""
         with self._lock:
             self._next = until
+            self._due = self._clock() + seconds
             self._missed += missed
 
     def begins(self) -> None:
@@ -82,7 +102,7 @@ class Status:
             self._running = False
             self._last = past
             if past.exit_code in GOOD:
-                self._good = (past, now)
+                self._good = (past, self._clock())
             elif _SUCCESS in self._found:
                 found[_SUCCESS] = self._found[_SUCCESS]
             # A job file that cannot be read names no sources; those of before have read nothing.
@@ -97,11 +117,11 @@ class Status:
     def health(self) -> tuple[bool, bool, dict[str, Any]]:
         """Live, ready, and the account that is given with both."""
         with self._lock:
-            now = self._now()
-            live = self._running or self._next is None or now <= self._next + _OVERDUE
+            now = self._clock()
+            live = self._running or self._next is None or now <= self._due + _OVERDUE
             ready = live and self._last is not None and self._last.exit_code in GOOD
             good, since = self._good if self._good is not None else (None, None)
-            age = round((now - since).total_seconds(), 1) if since is not None else None
+            age = round(now - since, 1) if since is not None else None
             return (
                 live,
                 ready,
@@ -150,3 +170,14 @@ class Status:
             )
             due.add_metric((self._label,), self._next.timestamp())
             yield due
+
+
+def _ended(report: Mapping[str, Any]) -> Ended:
+    started, finished = (datetime.fromisoformat(str(report[name])) for name in ("started", "finished"))
+    return Ended(finished.timestamp(), max(0.0, (finished - started).total_seconds()))
+
+
+def _past(report: Mapping[str, Any]) -> Past:
+    return Past(
+        str(report["run_id"]), str(report["started"]), str(report["finished"]), int(report["exit_code"])
+    )
