@@ -97,6 +97,11 @@ class Lease:
         self._renewing = asyncio.Lock()
         self._keeping: asyncio.Task[None] | None = None
 
+    @property
+    def _within(self) -> float:
+        """Seconds that giving it back may take."""
+        return _GIVE_BACK
+
     async def take(self, wait: float) -> None:
         """Takes it, waiting at most `wait` seconds for whoever has it, and renews it from then on.
 
@@ -131,11 +136,11 @@ class Lease:
         if token is None or self._lost is not None:
             return
         try:
-            async with asyncio.timeout(_GIVE_BACK):
+            async with asyncio.timeout(self._within):
                 await self._delete(token)
         except (StorageError, TimeoutError) as error:
             left = in_words(self._record.lease_for)
-            why = error or "no answer"
+            why = error if str(error) else f"this was not done within {in_words(self._within)}"
             log.warning("%s: the lease could not be given back; it ends in %s: %s", self._url, left, why)
 
     # -- taking

@@ -68,7 +68,7 @@ class RunLease:
         }
         storage, key = state.storage, state.lease_key
         self._lease = (
-            SharedLease(storage, key, record, this_member(self._name), **settings)
+            SharedLease(storage, key, record, this_member(self._name), rng=world.random, **settings)
             if shared
             else Lease(storage, key, record, **settings)
         )

@@ -13,8 +13,11 @@ nobody can know that it died: then it ends by itself, as any lease that nobody r
 from __future__ import annotations
 
 import contextlib
+import logging
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Final
 
 from metaferry.errors import Conflict
 from metaferry.progress import Progress, Stop
@@ -23,8 +26,12 @@ from metaferry.runs.lease import Found, Lease, find_lease, living
 from metaferry.storage.contract import Storage
 from metaferry.storage.limiter import urgent
 
-#: Tries of a change that others make as well at the same moment.
-_TRIES = 30
+log = logging.getLogger(__name__)
+
+#: Seconds of the first pause, by chance from 0 on, before a change is tried again that others make at the
+#: same moment; it doubles up to the longest. Without, all who leave at once would meet again and again.
+_FIRST: Final = 0.05
+_LONGEST: Final = 1.0
 
 
 class SharedLease(Lease):
@@ -41,11 +48,13 @@ class SharedLease(Lease):
         progress: Progress,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        rng: random.Random | None = None,
     ) -> None:
         super().__init__(storage, key, record, stop=stop, progress=progress, clock=clock, sleep=sleep)
         self._member = member
         self._name = member.name
         self._looked = clock()
+        self._rng = rng if rng is not None else random.Random()
 
     @property
     def _due(self) -> float:
@@ -97,8 +106,9 @@ class SharedLease(Lease):
         return found
 
     async def _delete(self, token: str) -> None:
-        """Leaves; the last one takes the lease away."""
-        for _ in range(_TRIES):
+        """Leaves; the last one takes the lease away. Tries until the time for it is over."""
+        pause = _FIRST
+        while True:
             found = await find_lease(self._storage, self._key, self._record.lease_for)
             if found is None or not self._may_join(found):
                 return
@@ -109,3 +119,6 @@ class SharedLease(Lease):
                 else:
                     await self._storage.delete(self._key, only_if=found.token)
                 return
+            log.debug("%s: others changed the lease while %s left it", self._url, self._name)
+            await self._sleep(self._rng.uniform(0.0, pause))
+            pause = min(2 * pause, _LONGEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from metaferry.storage.disk_names import to_disk
 from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
 from metaferry.storage.probe import Honoured
+
+log = logging.getLogger(__name__)
 
 #: Processes that `workers: auto` uses at most, and the documents from which on they pay for their start.
 _MOST_WORKERS: Final = 4
@@ -52,8 +55,13 @@ class Storages:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Closes all of them, also after one that cannot be closed: what was done with it is done."""
         for storage in self._open.values():
-            self._portal.run(storage.close())
+            try:
+                self._portal.run(storage.close())
+            except Exception as failed:  # noqa: BLE001 - any library may be behind it, raising anything
+                why = type(failed).__name__
+                log.warning("%s: its connections could not be closed (%s)", storage.url, why)
 
     def at(self, location: Location) -> Storage:
         """The storage of a location of the job."""

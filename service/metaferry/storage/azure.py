@@ -23,6 +23,7 @@ from metaferry.storage.keys import (
     md5_hex,
     whole_size,
 )
+from metaferry.storage.together import close_all
 from metaferry.storage.translate import Failure, Operation, storage_error
 
 T = TypeVar("T")
@@ -214,11 +215,10 @@ class AzureAdapter:
     async def close(self) -> None:
         open_ones, self._retired = [*self._retired, self._fs], []
         self._fs = self._client = None
-        for fs in open_ones:
-            if fs is not None:
-                await fs.service_client.close()
-                if fs.credential is not None and hasattr(fs.credential, "close"):
-                    await fs.credential.close()
+        found = [fs for fs in open_ones if fs is not None]
+        closing = [fs.service_client.close() for fs in found]
+        closing += [fs.credential.close() for fs in found if hasattr(fs.credential, "close")]
+        await close_all(closing)
 
     # -- requests
 

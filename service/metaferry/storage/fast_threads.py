@@ -165,8 +165,10 @@ class SocketAdapter:
     async def close(self) -> None:
         with self._lock:
             self._let_go()
-        await asyncio.to_thread(self._bridge.close)
-        await self._slow.close()
+        try:
+            await asyncio.to_thread(self._bridge.close)
+        finally:
+            await self._slow.close()
 
     # -- which way
 

@@ -30,6 +30,7 @@ from metaferry.storage.keys import (
     md5_hex,
     whole_size,
 )
+from metaferry.storage.together import close_all
 from metaferry.storage.translate import Failure, Operation, storage_error
 
 
@@ -193,9 +194,7 @@ class GcsAdapter:
 
     async def close(self) -> None:
         open_ones, self._retired, self._fs = [*self._retired, self._fs], [], None
-        for fs in open_ones:
-            if fs is not None and fs._session is not None:
-                await fs._session.close()
+        await close_all(fs._session.close() for fs in open_ones if fs is not None and fs._session is not None)
 
     # -- requests
 

@@ -38,6 +38,7 @@ from metaferry.storage.keys import (
 from metaferry.storage.learned import Learned
 from metaferry.storage.s3_client import file_system
 from metaferry.storage.s3_listing import LISTED, Listed
+from metaferry.storage.together import close_all
 from metaferry.storage.translate import Failure, Operation, storage_error
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
@@ -227,9 +228,11 @@ class S3Adapter:
 
     async def close(self) -> None:
         open_ones, self._retired, self._fs = [*self._retired, self._fs], [], None
-        for fs in open_ones:
-            if fs is not None and fs._s3 is not None:
-                await fs._s3creator.__aexit__(None, None, None)
+        await close_all(
+            fs._s3creator.__aexit__(None, None, None)
+            for fs in open_ones
+            if fs is not None and fs._s3 is not None
+        )
 
     # -- requests
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from metaferry.errors import LeaseHeld, LeaseLost, Unavailable
+from metaferry.errors import Conflict, LeaseHeld, LeaseLost, Unavailable
 from metaferry.progress import Stop
+from metaferry.runs import lease
 from metaferry.runs.holder import Member, is_gone, read_holder, this_member, this_process
 from metaferry.runs.lease import find_lease, living
 from metaferry.runs.shared_lease import SharedLease
@@ -159,10 +160,52 @@ def test_nobody_loses_it_when_all_renew_at_once() -> None:
         for _ in range(20):
             await store.time.turn(10)
             assert all(part.lease.check() is None for part in parts)
-        await asyncio.gather(*(part.lease.give_back() for part in parts))
+        await all_leave(store, parts)
         assert await names(store) == []
 
     turned(test)
+
+
+async def all_leave(store: Store, parts: list[Part]) -> None:
+    """At once, while time passes for those who pause."""
+    leaving = [asyncio.create_task(part.lease.give_back()) for part in parts]
+    while not all(task.done() for task in leaving):
+        await store.time.turn(0.01)
+    await asyncio.gather(*leaving)
+
+
+@pytest.mark.parametrize("members", [32, 64])
+def test_members_that_leave_at_once_release_it(members: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Each change is over the version that one saw, so that of those who try together one succeeds."""
+
+    async def test(store: Store) -> None:
+        parts = [Part(store, str(n)) for n in range(members)]
+        for part in parts:
+            await part.lease.take(0)
+        began = store.time.clock()
+        await all_leave(store, parts)
+        assert await names(store) == []
+        assert store.time.clock() - began < 10, "the time that giving it back may take"
+
+    turned(test)
+    assert "could not be given back" not in caplog.text
+
+
+def test_one_that_cannot_leave_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lease, "_GIVE_BACK", 0.05)
+
+    async def test(store: Store) -> None:
+        part = Part(store, "a")
+        await part.lease.take(0)
+        store.fail = lambda operation: Conflict("another one") if operation == "delete" else None
+        await part.lease.give_back()  # its pauses have no end here
+        store.fail = lambda operation: None
+        await store.delete(KEY)
+
+    turned(test)
+    assert "the lease could not be given back; it ends in 60 s: this was not done within" in caplog.text
 
 
 def test_members_that_died_are_seen_to_be_gone() -> None:

@@ -1,0 +1,62 @@
+"""Requests side by side, at most so many at once, where there are more of them than should be under way.
+
+For the files of a state folder, of a plan, and for reading documents back: one that waits for its retries
+holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def as_they_end(
+    batches: Iterator[Sequence[T]], work: Callable[[T], Awaitable[R]], *, most: int
+) -> AsyncIterator[tuple[T, R]]:
+    """Each item with the result of `work`, in the order in which they end, `most` of them under way.
+
+    Batches are drawn in a thread, one ahead at most. The first exception ends the others and is raised.
+    """
+    running: dict[asyncio.Future[R], T] = {}
+    try:
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            for item in batch:
+                while len(running) >= most:
+                    for ended in (await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED))[0]:
+                        yield running.pop(ended), ended.result()
+                running[asyncio.ensure_future(work(item))] = item
+        while running:
+            for ended in (await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED))[0]:
+                yield running.pop(ended), ended.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, most: int) -> list[R]:
+    """The results of `work` in the order of the items, `most` of them under way.
+
+    The first exception ends the others and is raised.
+    """
+    numbered = list(enumerate(items))
+    results: dict[int, R] = {}
+
+    async def one(item: tuple[int, T]) -> R:
+        return await work(item[1])
+
+    async for (number, _), result in as_they_end(iter([numbered]), one, most=max(1, most)):
+        results[number] = result
+    return [results[number] for number, _ in numbered]
+
+
+async def close_all(closing: Iterable[Awaitable[object]]) -> None:
+    """Waits for each, also after one that fails; the first exception is raised at the end."""
+    ended = await asyncio.gather(*closing, return_exceptions=True)
+    for failed in ended:
+        if isinstance(failed, BaseException):
+            raise failed
