@@ -129,15 +129,15 @@ class _Finish:
         """What the plan found, and what became of its writes, as a run has them in its tables."""
         run = self.run
         folder = run.database.scratch / "plan"
-        fetch(run.folder, run.portal, (run.plan.findings, run.plan.rejects), folder)
+        found = (run.plan.findings, run.plan.rejects)
+        fetch(run.folder, run.portal, found, folder, concurrency=run.job.concurrency)
         for table, columns in (("findings", FINDING_COLUMNS), ("rejects", REJECT_COLUMNS)):
             file = quote_text(str(folder / f"{table}.parquet"))
             names = ", ".join(f'"{name}"' for name in columns)
             run.database.run(f"DELETE FROM {table}")
             run.database.run(f"INSERT INTO {table} SELECT {names} FROM read_parquet({file})")
         run.database.run("DELETE FROM outcomes")
-        for marker in self.markers:
-            run.markers.load(marker.shard, run.database)
+        run.markers.load([marker.shard for marker in self.markers], run.database)
 
     def _delete(self) -> Tally:
         run, tally = self.run, Tally()
@@ -149,7 +149,7 @@ class _Finish:
             for shard in shards:
                 if self.stop.requested:
                     break
-                fetch(run.folder, run.portal, shard.files, folder)
+                fetch(run.folder, run.portal, shard.files, folder, concurrency=run.job.concurrency)
                 keep_back_missing(run.database, folder, run.lightly, run.portal)
                 run.portal.run(
                     apply_plan(

@@ -8,6 +8,7 @@ it are not of this plan.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
@@ -35,8 +36,11 @@ from metaferry.planning.sql import quote_text
 from metaferry.runs.ledger import export_parquet
 from metaferry.storage.contract import Storage
 from metaferry.storage.portal import Portal
+from metaferry.storage.together import in_order
 
 PLAN: Final = "plan.json"
+#: Bytes of a plan's files that are in memory at once, where one alone is not more.
+_IN_MEMORY: Final = 128 << 20
 _NAME: Final = re.compile(r"(shard=[0-9]+/[A-Za-z0-9_-]+|rejects|findings)\.parquet")
 
 
@@ -62,16 +66,18 @@ def write_plan(
     """Writes what was decided into a folder; `report.shards` then says how many shards there are."""
     folder = database.scratch / "plan"
     report.shards = diff.write_plan(database, min_shards=min_shards)
-    _take_away(storage, portal)
-    shards = []
-    for number, writes, deletes in _counts(database, report.shards, folder):
-        files = sorted(folder.glob(f"shard={number:03d}/*.parquet"))
-        kept = tuple(
-            _put(storage, portal, file.relative_to(folder).as_posix(), file.read_bytes()) for file in files
-        )
-        shards.append(PlanShard(number, writes, deletes, kept))
+    _take_away(storage, portal, job.concurrency)
+    counts = _counts(database, report.shards, folder)
+    files = {
+        number: sorted(folder.glob(f"shard={number:03d}/*.parquet")) for number, _writes, _deletes in counts
+    }
+    kept = _put_all(storage, portal, folder, [file for some in files.values() for file in some], job)
+    shards = [
+        PlanShard(number, writes, deletes, tuple(kept[file] for file in files[number]))
+        for number, writes, deletes in counts
+    ]
     rejects, findings = (
-        _put(storage, portal, f"{name}.parquet", export_parquet(database, f"FROM {name}", name))
+        portal.run(_put(storage, f"{name}.parquet", export_parquet(database, f"FROM {name}", name)))
         for name in ("rejects", "findings")
     )
     mapping, left_out = keep_job(job)
@@ -127,10 +133,13 @@ def check_plan(plan: KeptPlan, job: Job, place: str) -> None:
         )
 
 
-def fetch(storage: Storage, portal: Portal, files: Sequence[PlanFile], folder: Path) -> None:
+def fetch(
+    storage: Storage, portal: Portal, files: Sequence[PlanFile], folder: Path, *, concurrency: int
+) -> None:
     """Brings files of a plan into a folder. Raises Changed where one is not what the plan says."""
-    for file in files:
-        data = portal.run(storage.read(file.name)).data
+
+    async def one(file: PlanFile) -> None:
+        data = (await storage.read(file.name)).data
         if len(data) != file.size or hashlib.md5(data, usedforsecurity=False).hexdigest() != file.md5:
             raise Changed(
                 f"{storage.url.rstrip('/')}/{file.name}: is not the file that {PLAN} speaks of",
@@ -141,8 +150,28 @@ def fetch(storage: Storage, portal: Portal, files: Sequence[PlanFile], folder: P
         (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
         (folder / file.name).write_bytes(data)
 
+    most = _at_once(concurrency, max((file.size for file in files), default=0))
+    portal.run(in_order(files, one, most=most))
 
-def _take_away(storage: Storage, portal: Portal) -> None:
+
+def _at_once(concurrency: int, largest: int) -> int:
+    """How many files of a plan may be in memory at once, each while its request is under way."""
+    return max(1, min(concurrency, _IN_MEMORY // max(1, largest)))
+
+
+def _put_all(
+    storage: Storage, portal: Portal, folder: Path, files: Sequence[Path], job: Job
+) -> dict[Path, PlanFile]:
+    async def one(file: Path) -> PlanFile:
+        data = await asyncio.to_thread(file.read_bytes)
+        return await _put(storage, file.relative_to(folder).as_posix(), data)
+
+    largest = max((file.stat().st_size for file in files), default=0)
+    put = portal.run(in_order(files, one, most=_at_once(job.concurrency, largest)))
+    return dict(zip(files, put, strict=True))
+
+
+def _take_away(storage: Storage, portal: Portal, concurrency: int) -> None:
     """The plan that lies there already: its plan.json first, then the rows that it speaks of."""
     try:
         data = portal.run(storage.read(PLAN)).data
@@ -155,8 +184,8 @@ def _take_away(storage: Storage, portal: Portal) -> None:
         before = _parse(data)
     except ValueError:
         return  # nobody reads what is left of it
-    for file in _files(before):
-        portal.run(storage.delete(file.name))
+    names = [file.name for file in _files(before)]
+    portal.run(in_order(names, storage.delete, most=concurrency))
 
 
 def _parse(data: bytes) -> KeptPlan:
@@ -174,8 +203,8 @@ def _files(plan: KeptPlan) -> list[PlanFile]:
     return [file for shard in plan.shards for file in shard.files]
 
 
-def _put(storage: Storage, portal: Portal, name: str, data: bytes) -> PlanFile:
-    portal.run(storage.put(name, data))
+async def _put(storage: Storage, name: str, data: bytes) -> PlanFile:
+    await storage.put(name, data)
     return PlanFile(name, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
 
 

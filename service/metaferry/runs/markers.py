@@ -22,11 +22,14 @@ from metaferry.planning.formats import OUTCOME_COLUMNS, PLAN_VERSION, KeptPlan, 
 from metaferry.planning.sql import quote_text
 from metaferry.runs.ledger import export_parquet
 from metaferry.runs.state import State
+from metaferry.storage.together import batched
 
 log = logging.getLogger(__name__)
 
 _COUNTS: Final = "metaferry_marker"
 _COLUMNS: Final = ", ".join(OUTCOME_COLUMNS)
+#: Markers that are in memory at once: each has a row for every document of its shard.
+_AT_ONCE: Final = 64
 
 
 class Markers:
@@ -44,19 +47,24 @@ class Markers:
         """
         asked = {shard.number for shard in self._plan.shards if shard.writes}
         asked = asked if shards is None else asked & set(shards)
-        keys = self._state.marker_keys(self._plan.plan_id) if asked else set()
-        for shard in sorted(asked):
-            self.found.pop(shard, None)
-            key = self._state.marker_key(self._plan.plan_id, shard)
-            if key in keys and (data := self._state.read(key)) is not None:
-                self._take(shard, key, data)
+        there = self._state.marker_keys(self._plan.plan_id) if asked else set()
+        keys = {shard: self._state.marker_key(self._plan.plan_id, shard) for shard in sorted(asked)}
+        for some in batched(keys.items(), _AT_ONCE):
+            read = self._state.read_all(key for _, key in some if key in there)
+            for shard, key in some:
+                self.found.pop(shard, None)
+                if key in read:
+                    self._take(shard, key, read[key])
         return {shard: marker for shard, marker in self.found.items() if shard in asked}
 
-    def load(self, shard: int, database: Database) -> None:
-        """Adds the outcomes of a shard that has a marker to the table `outcomes`."""
-        data = self._state.read(self._state.marker_key(self._plan.plan_id, shard))
-        if data is None:
-            return
+    def load(self, shards: Iterable[int], database: Database) -> None:
+        """Adds the outcomes of shards that have a marker to the table `outcomes`."""
+        for some in batched(shards, _AT_ONCE):
+            keys = {self._state.marker_key(self._plan.plan_id, shard): shard for shard in some}
+            for key, data in self._state.read_all(keys).items():
+                self._load(keys[key], data, database)
+
+    def _load(self, shard: int, data: bytes, database: Database) -> None:
         file = database.scratch / f"marker-{shard}.parquet"
         try:
             file.write_bytes(data)

@@ -157,7 +157,7 @@ class PlanRun:
             self.database.run(f"DELETE FROM {table}")
         folder = self.database.scratch / "plan"
         try:
-            fetch(self.folder, self.portal, shard.files, folder)
+            fetch(self.folder, self.portal, shard.files, folder, concurrency=self.job.concurrency)
             report, tally = self._apply(folder, shard, before, stop, progress)
             if stop.abandoned is not None:
                 raise stop.abandoned
@@ -216,7 +216,7 @@ class PlanRun:
         tally = Tally()
         if before is not None:
             tally.foreign, tally.bytes = before.foreign, before.bytes
-            self.markers.load(shard.number, self.database)
+            self.markers.load([shard.number], self.database)
             self.database.run("DELETE FROM outcomes WHERE outcome <> 'done'")
             done = dict(self.database.rows("SELECT action, count(*) FROM outcomes GROUP BY action"))
             tally.create, tally.update = done.get(Action.CREATE, 0), done.get(Action.UPDATE, 0)

@@ -426,8 +426,7 @@ class _Run:
         wanted, planned_deletes = documents.create + documents.update, documents.delete
         markers = Markers(kept, self.state)
         found = markers.look()
-        for shard in found:
-            markers.load(shard, self.database)
+        markers.load(found, self.database)
         documents.create = documents.update = documents.delete = 0
         add_markers(report, found.values())
         count_findings(report, found.values())

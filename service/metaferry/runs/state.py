@@ -30,7 +30,10 @@ from metaferry.job import Job
 from metaferry.jobparts import STATE
 from metaferry.runs.storages import Storages
 from metaferry.storage.contract import Entry, Storage
+from metaferry.storage.local import LocalAdapter
 from metaferry.storage.portal import Portal
+from metaferry.storage.retry import Retrying
+from metaferry.storage.together import in_order
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +61,9 @@ class Past:
 class State:
     """The state folder of one Lightly datasource: the keys of `storage` below `prefix`."""
 
-    def __init__(self, storage: Storage, portal: Portal, prefix: str = "") -> None:
+    def __init__(self, storage: Storage, portal: Portal, prefix: str = "", *, concurrency: int = 16) -> None:
         self.storage = storage
+        self.concurrency = concurrency
         self.frame_cache_key = f"{prefix}frames.parquet"
         self.lease_key = f"{prefix}lease.json"
         self.traits_key = f"{prefix}traits.json"
@@ -71,8 +75,8 @@ class State:
     def of(cls, job: Job, storages: Storages, portal: Portal) -> Self:
         """The state folder of a job: its own location, or a folder beside the documents."""
         if job.state is None:
-            return cls(storages.at(job.lightly_location), portal, STATE)
-        return cls(storages.writable(job.state), portal)
+            return cls(storages.at(job.lightly_location), portal, STATE, concurrency=job.concurrency)
+        return cls(storages.writable(job.state), portal, concurrency=job.concurrency)
 
     def past(self) -> Past:
         """Reads the list of past runs; an empty or missing folder is no runs."""
@@ -110,6 +114,7 @@ class State:
         excess = len(past.run_ids) - (keep - 1)
         old = set(past.run_ids[: max(0, excess)])
         self._delete(key for key in past.files if self._run_of(key) in old)
+        self._remove_folders(f"{self._runs}{run_id}" for run_id in sorted(old))
 
     # -- the shards of a run that several processes share
 
@@ -124,14 +129,17 @@ class State:
         """Deletes the markers of a run that is at its end, and its plan where that lies here."""
         parts = [f"{self.run_key(run_id, name)}" for name in ("shard-", "plan/")]
         self._delete(sorted(entry.path for part in parts for entry in self._list(part)))
+        self._remove_folders([self.run_key(run_id, "plan")])
 
     def read(self, key: str) -> bytes | None:
         """One file of the state folder; None where it is not there."""
-        try:
-            return self._portal.run(self.storage.read(key)).data
-        except NotFound as error:
-            log.debug("%s: %s", key, error)
-            return None
+        return self._portal.run(self._read(key))
+
+    def read_all(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """Those of the files that are there, read side by side."""
+        asked = list(keys)
+        found = self._portal.run(in_order(asked, self._read, most=self.concurrency))
+        return {key: data for key, data in zip(asked, found, strict=True) if data is not None}
 
     # -- the ledger
 
@@ -169,9 +177,19 @@ class State:
 
         return self._portal.run(collect())
 
-    def _delete(self, keys: Iterable[str]) -> None:
-        async def delete() -> None:
-            for key in keys:
-                await self.storage.delete(key)
+    async def _read(self, key: str) -> bytes | None:
+        try:
+            return (await self.storage.read(key)).data
+        except NotFound as error:
+            log.debug("%s: %s", key, error)
+            return None
 
-        self._portal.run(delete())
+    def _delete(self, keys: Iterable[str]) -> None:
+        self._portal.run(in_order(keys, self.storage.delete, most=self.concurrency))
+
+    def _remove_folders(self, folders: Iterable[str]) -> None:
+        """The folders of a local state that nothing is left in; stores with keys have none."""
+        adapter = self.storage.adapter if isinstance(self.storage, Retrying) else None
+        if isinstance(adapter, LocalAdapter):
+            for folder in folders:
+                adapter.remove_empty(folder)

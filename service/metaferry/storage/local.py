@@ -125,6 +125,14 @@ class LocalAdapter:
         if pool is not None:
             await asyncio.to_thread(pool.shutdown)
 
+    def remove_empty(self, folder: str) -> None:
+        """Removes a folder, and those in it, where no file is left in them. Blocks for a moment."""
+        top = self._file(folder, "delete")
+        if self.link_out(folder) is None:
+            for at, _, _ in os.walk(top, topdown=False):
+                with contextlib.suppress(OSError):  # something is in it, or it went meanwhile
+                    os.rmdir(at)
+
     # -- in a thread
 
     async def _run(self, operation: Operation, path: str, work: Callable[[], T]) -> T:

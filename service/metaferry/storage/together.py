@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -52,6 +53,13 @@ async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, mos
     async for (number, _), result in as_they_end(iter([numbered]), one, most=max(1, most)):
         results[number] = result
     return [results[number] for number, _ in numbered]
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items, so many at a time."""
+    source = iter(items)
+    while some := list(islice(source, size)):
+        yield some
 
 
 async def close_all(closing: Iterable[Awaitable[object]]) -> None:
