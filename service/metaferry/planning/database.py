@@ -10,8 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +21,8 @@ import pyarrow as pa
 from metaferry.errors import MetaferryError, ScratchFull, UsageError
 from metaferry.findings import Code
 from metaferry.planning.formats import FINDING_COLUMNS, REJECT_COLUMNS, ddl
+from metaferry.planning.scratch import scratch_folder
 from metaferry.planning.sql import quote_ident, quote_text
-from metaferry.storage.disk_names import python_agrees
 
 #: Rows gathered before they are handed to DuckDB: an insert costs about as much for 50,000 as for one.
 BATCH_ROWS = 50_000
@@ -149,29 +147,12 @@ def open_database(*, memory_limit: str, scratch: str | None) -> Iterator[Databas
 
     Whatever the block does there, a disk that is full is `ScratchFull`.
     """
-    parent = scratch or tempfile.gettempdir()
-    if not parent.isascii() and not python_agrees():
-        # The engine reads this path as UTF-8, and Python by the locale.
-        raise UsageError(
-            "scratch: the locale is not a UTF-8 one, and the path of the scratch folder is not ASCII",
-            advice="set PYTHONUTF8=1, or name a folder in the job file: scratch: /tmp",
-        )
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="metaferry-", dir=scratch))
-    except OSError as error:
-        raise UsageError(
-            f"scratch: no folder can be made in {scratch or tempfile.gettempdir()} ({error.strerror})",
-            advice="name a folder with free space in the job file: scratch: /path",
-        ) from error
-    try:
-        with disk_errors(folder):
-            database = Database(folder, memory_limit=memory_limit)
-            try:
-                yield database
-            finally:
-                database.close()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch_folder(scratch) as folder, disk_errors(folder):
+        database = Database(folder, memory_limit=memory_limit)
+        try:
+            yield database
+        finally:
+            database.close()
 
 
 @contextmanager
