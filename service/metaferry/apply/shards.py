@@ -5,7 +5,7 @@ A plan is a folder `shard=NNN/*.parquet`. Reading keeps one batch in memory, nev
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,9 @@ from metaferry.planning.formats import Action
 _COLUMNS = ["target", "action", "body", "md5", "expect"]
 #: Rows that become Python objects at once: a moment's work, since all threads wait for it.
 _BATCH_ROWS = 1_024
+#: Bytes of bodies that are read at once, and bytes of a file that are.
+_BATCH_BYTES = 4 << 20
+_READ_BYTES = 1 << 20
 _ACTIONS = {str(action): action for action in Action}
 
 
@@ -48,8 +51,9 @@ def batches(
     """The steps with these actions, a batch at a time. Blocking: call it in a thread."""
     wanted = pa.array(sorted(str(action) for action in actions), type=pa.string())
     for file in shard_files(plan, shards):
-        with pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=_COLUMNS):
+        # With a buffer a row group is not read as a whole: it may be gigabytes of large bodies.
+        with pq.ParquetFile(file, buffer_size=_READ_BYTES) as parquet:
+            for batch in parquet.iter_batches(batch_size=_batch_rows(parquet), columns=_COLUMNS):
                 chosen = batch.filter(pc.is_in(batch["action"], value_set=wanted))
                 if chosen.num_rows:
                     columns = [
@@ -60,3 +64,32 @@ def batches(
                         chosen["expect"].to_pylist(),
                     ]
                     yield list(map(Step._make, zip(*columns, strict=True)))
+
+
+def _batch_rows(parquet: pq.ParquetFile) -> int:
+    """Rows of a file that are read at once, so that their bodies are about `_BATCH_BYTES` at most."""
+    metadata = parquet.metadata
+    largest = 1
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        bodies = sum(
+            group.column(at).total_uncompressed_size
+            for at in range(group.num_columns)
+            if group.column(at).path_in_schema == "body"
+        )
+        largest = max(largest, bodies // max(1, group.num_rows))
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES // largest))
+
+
+def weighed(steps: Sequence[Step], most: int, heaviest: int) -> Iterator[list[Step]]:
+    """The steps in chunks of at most so many, and of at most so many bytes of bodies (one may have more)."""
+    chunk: list[Step] = []
+    weight = 0
+    for step in steps:
+        if chunk and (len(chunk) >= most or weight + len(step.body) > heaviest):
+            yield chunk
+            chunk, weight = [], 0
+        chunk.append(step)
+        weight += len(step.body)
+    if chunk:
+        yield chunk

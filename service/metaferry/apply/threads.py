@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from metaferry.apply.refusals import Outcomes
-from metaferry.apply.shards import Step
+from metaferry.apply.shards import Step, weighed
 from metaferry.apply.step import done, to_put
 from metaferry.errors import StorageError
 from metaferry.storage.contract import Storage
@@ -27,8 +27,12 @@ _SPELL: Final = 0.2
 #: shorter: what a turn costs beside its requests would then be what is measured.
 _SPELL_AT_FIRST: Final = 0.1
 _AT_FIRST: Final = 0.5
-#: The reader waits while so many chunks lie ready: with one batch more, all that is in memory.
+#: Bytes of bodies that a thread takes at once, where one body alone is not more.
+_HEAVIEST: Final = 1 << 20
+#: The reader waits while so many chunks lie ready, or so many bytes of them: with one batch more, and what
+#: threads have taken, all that is in memory.
 _READY: Final = 64
+_READY_BYTES: Final = 16 << 20
 
 
 class ThreadLane:
@@ -76,11 +80,11 @@ class ThreadLane:
             for batch in self._source:
                 with self._moved:
                     self._waits_for_room = True
-                    self._moved.wait_for(lambda: len(self._chunks) < _READY or self._stopping())
+                    self._moved.wait_for(lambda: self._has_room() or self._stopping())
                     self._waits_for_room = False
                 if self._stopping():
                     return
-                self._chunks.extend(batch[start : start + CHUNK] for start in range(0, len(batch), CHUNK))
+                self._chunks.extend(weighed(batch, CHUNK, _HEAVIEST))
                 with self._moved:
                     self._moved.notify_all()
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for the lane
@@ -104,10 +108,16 @@ class ThreadLane:
             if len(chunk) > most:
                 self._chunks.appendleft(chunk[most:])
                 chunk = chunk[:most]
-            if self._waits_for_room and len(self._chunks) < _READY:
+            if self._waits_for_room and self._has_room():
                 self._tell_reader()
             return chunk
         return None
+
+    def _has_room(self) -> bool:
+        """Whether the reader may add a batch. Chunks of small bodies are not looked into one by one."""
+        if len(self._chunks) >= _READY:
+            return False
+        return sum(len(step.body) for chunk in tuple(self._chunks) for step in chunk) < _READY_BYTES
 
     def _tell_reader(self) -> None:
         with self._moved:

@@ -27,7 +27,7 @@ from metaferry.tables.blocks import LONGEST_LINE, UTF8_BOM, ByteStream
 from metaferry.tables.column_types import find_types
 from metaferry.tables.files import TableObject
 from metaferry.tables.model import FILE, ROW, Staged, TableFile, folded
-from metaferry.tables.staging import PYTHON_ROWS, Rejects, StagingTable, check_names, quote_ident
+from metaferry.tables.staging import PYTHON_ROWS, Rejects, StagingTable, check_names, check_width, quote_ident
 
 if TYPE_CHECKING:
     import duckdb
@@ -67,6 +67,7 @@ def stage_delimited(
         if staging is None:
             header = reader.header
             columns = [name for name in header if used is None or folded(name) in used]
+            check_width(len(columns), file.url, place)
             schema = pa.schema([(name, pa.string()) for name in columns])
             staging = StagingTable(con, table, schema, progress, empty_is_null=True)
         picks = _picks(reader.header, columns, used, file.url, files[0].url, place)

@@ -28,7 +28,7 @@ from metaferry.tables.json_shapes import (
     shape_of_line,
 )
 from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile, folded
-from metaferry.tables.staging import Rejects, StagingTable, check_names, quote_ident, quote_text
+from metaferry.tables.staging import Rejects, StagingTable, check_names, check_width, quote_ident, quote_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -167,6 +167,7 @@ class _Lines:
         except JobError as error:
             told = error.message.removeprefix(f"{self._place}: ")
             raise JobError(f"{self._url}, {told}", place=self._place, advice=error.advice) from None
+        check_width(len(self._structure.members), self._url, self._place)
         if len(self._seen) >= _REMEMBERED:
             self._seen.clear()
         self._seen.add(shape)

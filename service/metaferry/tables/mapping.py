@@ -17,7 +17,7 @@ from metaferry.tables.binding import Binder, engine_message
 from metaferry.tables.expressions import Expression, parse_expression, sealed
 from metaferry.tables.leaves import leaves, unfit
 from metaferry.tables.model import FILE, ROW, KeyColumn, Staged, folded
-from metaferry.tables.staging import quote_ident, quote_text
+from metaferry.tables.staging import check_width, quote_ident, quote_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -99,6 +99,7 @@ def build_records(
         taken: list[tuple[tuple[str, ...], str, str]] = []  # path, SQL over the columns below, type
         for number, (path, expression) in enumerate(values):
             taken.extend(_leaves(path, f"e{number}", binder.type_of(expression), expression, mapping))
+            check_width(len(taken), source, mapping.file_name.place)
     finally:
         binder.close()
     expressions = [mapping.file_name, *([mapping.frame] if mapping.frame else [])]

@@ -20,7 +20,7 @@ from metaferry.storage.portal import Portal
 from metaferry.storage.reader import RangeFile
 from metaferry.tables.files import TableObject, missing
 from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile, folded
-from metaferry.tables.staging import BATCH_ROWS, StagingTable, check_names, quote_ident
+from metaferry.tables.staging import BATCH_ROWS, StagingTable, check_names, check_width, quote_ident
 
 if TYPE_CHECKING:
     import duckdb
@@ -105,6 +105,7 @@ def _footer(file: TableObject, portal: Portal, place: str) -> _Footer:
 def _common_schema(footers: Sequence[_Footer], used: frozenset[str] | None, place: str) -> pa.Schema:
     first = footers[0]
     names = [name for name in first.schema.names if used is None or folded(name) in used]
+    check_width(len(names), first.file.url, place)
     check_names(names, first.file.url, place)
     fields = {name: _plain(first.schema.field(name).type) for name in names}
     for footer in footers[1:]:

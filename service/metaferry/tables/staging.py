@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Rows handed over at once: the engine's row group, which it compresses and writes out as a whole.
 BATCH_ROWS: Final = 122_880
+#: Columns of a table, and key paths of a source, that can be used.
+MAX_COLUMNS: Final = 2_000
 #: Rows held as Python objects at once. Few: the garbage collector walks over all of them again and again.
 PYTHON_ROWS: Final = 4_096
 _INCOMING: Final = "metaferry_incoming"
@@ -129,6 +131,19 @@ class Rejects:
         finally:
             self._con.unregister(_INCOMING)
         self._rows.clear()
+
+
+def check_width(count: int, url: str, place: str) -> None:
+    """Raises JobError for more columns (or key paths) than a document can sensibly have.
+
+    What planning costs grows with the square of them: a table of 100,000 would take memory and hours.
+    """
+    if count > MAX_COLUMNS:
+        raise JobError(
+            f"{url}: {count:,} columns are too many, at most {MAX_COLUMNS:,} can be used",
+            place=place,
+            advice="name those that are wanted in `metadata:`, or turn the table on its side",
+        )
 
 
 def check_names(names: Sequence[str], url: str, place: str) -> None:
