@@ -285,7 +285,7 @@ def test_an_order_shows_no_secret(dataset: DemoDataset, monkeypatch: pytest.Monk
     monkeypatch.setenv("CANARY", CANARIES[1])
     variable = Job.from_mapping(mapping | {"storage": {"s3": {"secret": "${CANARY}"}}})
     for job in (plain, variable):
-        order = order_for(job, "s3://b/plan", 3, bell="b", share=2, alone=True)
+        order = order_for(job, "s3://b/plan", 3, run_id="r", bell="b", share=2, alone=True)
         assert CANARIES[1] not in repr(order)
     assert CANARIES[1] not in str(order.job), "a variable travels as it was written"
     monkeypatch.delenv("CANARY")
@@ -295,7 +295,7 @@ def test_an_order_shows_no_secret(dataset: DemoDataset, monkeypatch: pytest.Monk
 
 def test_a_rate_is_for_all_of_them_together(dataset: DemoDataset) -> None:
     job = Job.from_mapping(job_mapping(dataset, str(dataset.media), {}) | {"max_rate": 100})
-    here = order_for(job, "plan", 0, bell="b", share=4, alone=False)
-    there = order_for(job, "plan", 0, bell="b", share=4, alone=True)
+    here = order_for(job, "plan", 0, run_id="r", bell="b", share=4, alone=False)
+    there = order_for(job, "plan", 0, run_id="r", bell="b", share=4, alone=True)
     assert (here.concurrency, here.max_rate) == (64, 25)
     assert (there.concurrency, there.max_rate) == (256, 25)

@@ -188,7 +188,15 @@ def _write_elsewhere(
     with open_workers(engine, bell=bell, workers=workers, grace=job.grace) as opened:
         share = max(1, min(opened.width, len(numbers)))
         orders = {
-            number: order_for(job, plan, number, bell=bell, share=share, alone=engine != LOCAL)
+            number: order_for(
+                job,
+                plan,
+                number,
+                run_id=run.plan.plan_id,
+                bell=bell,
+                share=share,
+                alone=engine != LOCAL,
+            )
             for number in numbers
         }
         ran = run_shards(

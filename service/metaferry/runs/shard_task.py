@@ -8,6 +8,7 @@ through a scheduler. Only a job that holds one in plain text travels whole.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from metaferry.engines.bell import listening
 from metaferry.errors import JobError
 from metaferry.job import Job
 from metaferry.jobkept import keep_job, restore_job
+from metaferry.jobvariables import remember_secrets
 from metaferry.progress import Silent
 from metaferry.runs.plan_run import PlanRun
 from metaferry.runs.surroundings import Surroundings
+from metaferry.runs.worker_logs import log_of_run
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -32,12 +35,15 @@ class ShardOrder:
     bell: str
     concurrency: int
     max_rate: float | None
+    run_id: str = ""  # where the worker's log is its own; "" where it comes to the run's
 
     def __repr__(self) -> str:
         return f"ShardOrder(shard {self.shard})"
 
 
-def order_for(job: Job, plan: str, shard: int, *, bell: str, share: int, alone: bool) -> ShardOrder:
+def order_for(
+    job: Job, plan: str, shard: int, *, run_id: str, bell: str, share: int, alone: bool
+) -> ShardOrder:
     """The order of a shard for one of `share` workers that write at once.
 
     `alone`: each has a machine, or a client, of its own; else they share the job's concurrency. The
@@ -51,6 +57,7 @@ def order_for(job: Job, plan: str, shard: int, *, bell: str, share: int, alone: 
         bell,
         job.concurrency if alone else max(1, job.concurrency // share),
         None if job.max_rate is None else job.max_rate / share,
+        run_id=run_id if alone else "",
     )
 
 
@@ -65,6 +72,7 @@ def write_shard(order: ShardOrder) -> dict[str, Any]:
     )
     with (
         listening(order.bell) as stop,
+        log_of_run(order.run_id) if order.run_id else contextlib.nullcontext(),
         PlanRun(job, order.plan, Surroundings()) as run,
         run.lease(stop, Silent()) as lease,
     ):
@@ -81,6 +89,7 @@ def write_shard(order: ShardOrder) -> dict[str, Any]:
 
 def _job_of(order: ShardOrder) -> Job:
     if isinstance(order.job, Job):
+        remember_secrets(order.job.model_dump())  # it was made elsewhere, and this process knows none yet
         return order.job
     try:
         return restore_job(order.job)
