@@ -30,6 +30,7 @@ class Code(StrEnum):
     RECORD_FRAME_INVALID = "record.frame_invalid"  # a frame that is no whole number, or on an image
     RECORD_FRAME_OUT_OF_RANGE = "record.frame_out_of_range"  # frame >= number of frames, or negative
     NAME_HOSTILE = "name.hostile"  # `..`, backslash, control characters …
+    NAME_TOO_LONG = "name.too_long"  # its document's key would be too long for the store
     VALUE_TYPE = "value.type"  # the value does not fit its schema entry
     VALUE_RANGE = "value.range"  # an integer beyond 2^53
     VALUE_NOT_FINITE = "value.not_finite"  # NaN or Infinity: the key is left out

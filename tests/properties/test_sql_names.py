@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaferry.lightly import names as reference
+from metaferry.lightly.key_limits import KeyLimits, too_long
 from metaferry.lightly.names import HostileName, Kind
 from metaferry.planning import sql
 from properties.engine import connection, evaluate, evaluate_table, names, unicode_text
@@ -93,3 +94,17 @@ def test_identifiers_hold_any_text(text: str) -> None:
         f"SELECT a.{sql.quote_ident(text)} FROM (SELECT 1 AS {sql.quote_ident(text)}) a"
     )
     assert answer.fetchall() == [(1,)]
+
+
+@given(
+    st.lists(names | st.text("aé😀/", max_size=12), min_size=1, max_size=20),
+    st.none() | st.integers(1, 30),
+    st.none() | st.integers(1, 12),
+    st.booleans(),
+)
+def test_keys_that_are_too_long(
+    batch: list[str], key: int | None, name: int | None, in_characters: bool
+) -> None:
+    limits = KeyLimits(key, name, in_characters)
+    rows = evaluate([sql.too_long("x", limits)], batch, pa.string())
+    assert [why for (why,) in rows] == [too_long(each, limits) for each in batch]

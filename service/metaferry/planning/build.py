@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from metaferry.errors import UsageError
 from metaferry.findings import Code, Finding, Severity
 from metaferry.job import Job
+from metaferry.lightly.key_limits import KeyLimits
 from metaferry.lightly.schema import Entry
 from metaferry.media.frames.model import FrameCount
 from metaferry.planning import diff, entries, match, merge, rejects, values
@@ -23,6 +25,7 @@ from metaferry.planning.hints import find_hints
 from metaferry.tables.model import Loaded
 
 _EXAMPLES = 10
+_NO_LIMITS: Final = KeyLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ def decide(
     limit: int | None = None,
     report_foreign: bool = True,
     media_current: bool = True,
+    limits: KeyLimits = _NO_LIMITS,
 ) -> Decided:
     """Decides what becomes of every document.
 
@@ -65,7 +69,7 @@ def decide(
     unproved = match.take_frame_counts(database, count_frames(videos) if videos else [])
     match.settle_collisions(database)
     for index, source in enumerate(sources):
-        match.match_targets(database, source, index)
+        match.match_targets(database, source, index, limits)
     resolved = entries.resolve_entries(database, job, sources, in_place=in_place, given=given)
     keys = values.all_keys(sources)
     # Merged sources and frames are read more than once.

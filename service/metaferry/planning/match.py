@@ -15,6 +15,7 @@ from typing import Final
 import pyarrow as pa
 
 from metaferry.findings import Code
+from metaferry.lightly.key_limits import KeyLimits
 from metaferry.lightly.names import SCHEMA
 from metaferry.media.frames.model import FrameCount
 from metaferry.planning import sql
@@ -193,8 +194,12 @@ def settle_collisions(database: Database) -> None:
     )
 
 
-def match_targets(database: Database, source: Loaded, index: int) -> None:
-    """`match_i`: frames checked against their videos, the document of each row, and collisions."""
+def match_targets(database: Database, source: Loaded, index: int, limits: KeyLimits) -> None:
+    """`match_i`: frames checked against their videos, the document of each row, and collisions.
+
+    A row whose document has too long a key for the store, by `limits`, is no usable one.
+    """
+    long = sql.too_long("t.target", limits)
     target = sql.frame_document_path("n.media", "n.frame", "f.digits")
     database.run(
         f"""
@@ -202,8 +207,10 @@ def match_targets(database: Database, source: Loaded, index: int) -> None:
         SELECT t.rid, t.file, t.row, t.given, t.name, t.media, t.frame, t.frames,
                CASE WHEN t.frame IS NULL THEN t.kind ELSE 'frame' END AS kind, t.target,
                CASE WHEN t.code IS NULL AND c.target IS NOT NULL THEN '{Code.MEDIA_COLLISION}'
+                    WHEN t.code IS NULL AND {long} IS NOT NULL THEN '{Code.NAME_TOO_LONG}'
                     ELSE t.code END AS code,
                CASE WHEN t.code IS NULL AND c.target IS NOT NULL THEN array_to_string(c.media, ' and ')
+                    WHEN t.code IS NULL THEN coalesce({long}, t.detail)
                     ELSE t.detail END AS detail
         FROM (
             SELECT n.* EXCLUDE (code, detail), f.frames,

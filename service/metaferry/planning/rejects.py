@@ -20,6 +20,12 @@ from metaferry.tables.model import Loaded
 _WORDS: Final = {
     Code.RECORD_UNNAMED: ("file_name", "NULL", "the path of a media file", "'the row names no file'"),
     Code.NAME_HOSTILE: ("file_name", "m.given", "a plain relative path", "'the file name has ' || m.detail"),
+    Code.NAME_TOO_LONG: (
+        "file_name",
+        "m.given",
+        "a name that the store can hold the document of",
+        "'the document of ' || m.name || ' ' || m.detail",
+    ),
     Code.RECORD_UNMATCHED: (
         "file_name",
         "m.given",
@@ -77,6 +83,7 @@ _ADVICE: Final = {
     Code.SOURCE_MALFORMED: "mend the row in the table",
     Code.RECORD_UNNAMED: "give the row a file name, or filter it out of the table",
     Code.NAME_HOSTILE: "rename the file; such names cannot be written on every store",
+    Code.NAME_TOO_LONG: "shorten the name of the media, or the path of the datasource of its document",
     Code.RECORD_UNMATCHED: "change the job's file_name expression if all names are off alike",
     Code.RECORD_EXCLUDED: "widen media.include if these rows are meant",
     Code.RECORD_FRAME_INVALID: "give frames as whole numbers counted from 0, or frame: {value: …, base: 1}",

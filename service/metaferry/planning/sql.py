@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metaferry.lightly.document import json_string
+from metaferry.lightly.key_limits import KeyLimits
 from metaferry.lightly.key_paths import overlapping
 from metaferry.lightly.names import (
     DOCUMENTS,
@@ -26,7 +27,7 @@ from metaferry.lightly.names import (
 from metaferry.planning.sql_casts import Cast, cast_value
 from metaferry.planning.sql_json import json_value, not_finite, observed, storable
 from metaferry.planning.sql_nested import cast_within
-from metaferry.planning.sql_text import escape_json, members, quote_ident, quote_text
+from metaferry.planning.sql_text import NULL_TEXT, escape_json, members, quote_ident, quote_text
 
 __all__ = [
     "Cast",
@@ -47,6 +48,7 @@ __all__ = [
     "quote_ident",
     "quote_text",
     "storable",
+    "too_long",
 ]
 
 
@@ -111,6 +113,25 @@ def hostile_reason(expr: str) -> str:
         f"WHEN regexp_matches({expr}, '(^|/)(/|$)') THEN 'an empty segment' "
         f"WHEN {expr} IS NOT NULL THEN 'a `.` or `..` segment' END"
     )
+
+
+def too_long(expr: str, limits: KeyLimits) -> str:
+    """`key_limits.too_long`; NULL where the key is short enough."""
+    whens = []
+    if limits.name is not None:
+        longest = f"list_max(list_transform(string_split({expr}, '/'), lambda s: strlen(s)))"
+        # Most keys are shorter as a whole.
+        whens.append(
+            f"WHEN strlen({expr}) > {limits.name} AND {longest} > {limits.name} "
+            f"THEN 'would have a name of ' || {longest} || ' bytes, and this store takes {limits.name}'"
+        )
+    if limits.key is not None:
+        length = f"length({expr})" if limits.in_characters else f"strlen({expr})"
+        whens.append(
+            f"WHEN {length} > {limits.key} THEN 'would have a key of ' || {length} || ' {limits.unit}, "
+            f"and this store has room for {limits.key} below the datasource'"
+        )
+    return f"CASE {' '.join(whens)} END" if whens else NULL_TEXT
 
 
 def body(file_name: str, kind: str, texts: Mapping[tuple[str, ...], str]) -> str:

@@ -245,6 +245,7 @@ class _Run:
                 limit=limit,
                 report_foreign=not self.past.interrupted,
                 media_current=report.listing.fresh,
+                limits=self.lightly.traits.key_limits,
             )
         refuse_links(self.database, self.lightly)
         self.decided = judge_types(

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from metaferry.lightly.key_limits import KeyLimits
+
 #: A temporary file of ours: machine, process, and random digits.
 TEMPORARY: Final = re.compile(r"\.metaferry-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{16}\.tmp\Z")
 
@@ -46,6 +48,23 @@ def is_stale(path: bytes, modified: float, now: float) -> bool:
         except (PermissionError, OverflowError):  # somebody else's process, or no number of one
             pass
     return now - modified > STALE_AFTER
+
+
+def limits_of(root: bytes | str) -> KeyLimits:
+    """How long names below a folder may be, by its file system: 255 bytes for most, 143 for eCryptfs.
+
+    A folder that is not there yet will be of the file system of its parent. Beside each file its
+    temporary one has to find room.
+    """
+    folder = os.fsencode(root)
+    while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    try:
+        name, path = os.pathconf(folder, "PC_NAME_MAX"), os.pathconf(folder, "PC_PATH_MAX")
+    except (OSError, ValueError):
+        return KeyLimits()
+    below = path - 1 - len(os.fsencode(root)) - 1 - len(temporary_name())
+    return KeyLimits(key=below if path > 0 else None, name=name if name > 0 else None)
 
 
 def write_synced(descriptor: int, data: bytes) -> os.stat_result:

@@ -20,6 +20,7 @@ from metaferry.storage.keys import (
     is_addressable,
     is_complete,
     is_marker,
+    limits_below,
     md5_hex,
     whole_size,
 )
@@ -51,7 +52,13 @@ class AzureAdapter:
         self._url = url
         self._concurrency = concurrency
         self._page_size = page_size if page_size is not None else 5000
-        self._traits = Traits(listing_md5=True, conditional=True, one_loop=True, own_clock=True)
+        self._traits = Traits(
+            listing_md5=True,
+            conditional=True,
+            one_loop=True,
+            own_clock=True,
+            key_limits=limits_below(prefix, in_characters=True),
+        )
         self._fs: Any = None
         self._client: Any = None
         self._opening = asyncio.Lock()

@@ -22,6 +22,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from metaferry.errors import StorageError
+from metaferry.lightly.key_limits import KeyLimits
 from metaferry.storage.rates import RateHistory
 
 
@@ -104,6 +105,7 @@ class Traits:
         `Retrying.probe_conditions` finds out.
     start_key: a listing may begin after any string for the price of one that begins at the first key,
         and is then the rest of the whole. What is built on it notices a store that does otherwise.
+    key_limits: how long a key below the datasource may be, as far as that is known.
     """
 
     listing_md5: bool
@@ -114,6 +116,7 @@ class Traits:
     own_clock: bool = False
     conditions_vary: bool = False
     start_key: bool = False
+    key_limits: KeyLimits = KeyLimits()  # noqa: RUF009 - frozen
     replaces: bool = True
     lists_tokens: bool = True
 

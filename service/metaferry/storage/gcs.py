@@ -27,6 +27,7 @@ from metaferry.storage.keys import (
     is_addressable,
     is_complete,
     is_marker,
+    limits_below,
     md5_hex,
     whole_size,
 )
@@ -60,7 +61,12 @@ class GcsAdapter:
         self._concurrency = concurrency
         self._page_size = page_size if page_size is not None else 1000
         self._traits = Traits(
-            listing_md5=True, conditional=True, one_loop=True, own_clock=True, start_key=True
+            listing_md5=True,
+            conditional=True,
+            one_loop=True,
+            own_clock=True,
+            start_key=True,
+            key_limits=limits_below(prefix),
         )
         self._fs: Any = None
         self._opening = asyncio.Lock()

@@ -11,6 +11,11 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from metaferry.lightly.key_limits import KeyLimits
+
+#: The longest key of S3 and Google Cloud Storage, in bytes, and of Azure, in characters.
+MAX_KEY: Final = 1024
+
 #: Bytes from which a body is handed to aiohttp as a stream: it writes plain bytes in one go, which
 #: holds up everything else on the loop (and it warns of that).
 LARGE: Final = 1 << 20
@@ -43,6 +48,15 @@ def is_exact(key: str) -> bool:
 def are_exact(keys: Iterable[str]) -> bool:
     """Whether each of them is: between slashes, a blank makes no segment that is refused."""
     return is_exact("/ /".join(keys))
+
+
+def limits_below(prefix: str, *, in_characters: bool = False) -> KeyLimits:
+    """The limits of S3, Google Cloud Storage (1,024 bytes) and Azure (as many characters) below a prefix.
+
+    Sources: their documentation of object names, object keys and blob names.
+    """
+    taken = len(prefix) if in_characters else len(prefix.encode())
+    return KeyLimits(key=MAX_KEY - taken, in_characters=in_characters)
 
 
 def is_marker(path: str, size: int) -> bool:

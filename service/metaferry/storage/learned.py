@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from metaferry.errors import Corrupt
 from metaferry.storage.contract import ABSENT, Precondition, Stamp, Traits
@@ -80,7 +80,7 @@ class Learned:
         elif self._traits.honours(only_if) and self._change(replaces=False):
             log.warning("%s: this store has no conditional replacing; it is checked just before", self._url)
 
-    def _change(self, **known: bool) -> bool:
+    def _change(self, **known: Any) -> bool:
         """Whether this is news."""
         with self._lock:
             before = self._traits

@@ -41,6 +41,7 @@ from metaferry.errors import (
 from metaferry.storage.atomic import (
     is_stale,
     lasting_names,
+    limits_of,
     make_folders,
     temporary_name,
     write_synced,
@@ -87,7 +88,7 @@ class LocalAdapter:
         self._clock = clock if clock is not None else _time_of_day
         self._pool: ThreadPoolExecutor | None = None
         self._walk = Walk(self._root, self._url)
-        self._traits = Traits(listing_md5=False, conditional=True)
+        self._traits = Traits(listing_md5=False, conditional=True, key_limits=limits_of(self._root))
 
     def __repr__(self) -> str:
         return f"LocalAdapter({self._url!r})"

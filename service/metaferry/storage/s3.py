@@ -32,6 +32,7 @@ from metaferry.storage.keys import (
     is_addressable,
     is_complete,
     is_marker,
+    limits_below,
     md5_hex,
     whole_size,
 )
@@ -78,6 +79,7 @@ class S3Adapter:
             conditions_vary=True,
             # Directory buckets list in no order and know no start key.
             start_key=not bucket.endswith("--x-s3"),
+            key_limits=limits_below(prefix),
         )
         self._learned = learned or Learned(url, traits)
         self._fs: Any = None
