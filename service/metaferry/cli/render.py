@@ -35,14 +35,14 @@ _ACTIONS: Final = {
     "update": ("update", "changes, or is not known to be the same"),
     "delete": ("delete", "stale or orphaned"),
     "keep": ("keep", "as it should be"),
-    "leave": ("leave", "no row of this run is for it"),
+    "leave": ("leave", "in place, and not for this run to change"),
 }
 _DONE: Final = {
     "create": ("created", "new"),
     "update": ("updated", "changed, or not known to be the same"),
     "delete": ("deleted", "stale or orphaned"),
     "keep": ("kept", "as they should be"),
-    "leave": ("left", "no row of this run is for them"),
+    "leave": ("left", "in place, and not for this run to change"),
     "failed": ("failed", "could not be written"),
     "conflict": ("conflict", "changed by somebody else during the run"),
     "postponed": ("postponed", "for a later run"),
@@ -176,7 +176,9 @@ def _where(what: str, report: Report) -> Iterator[Line]:
 
 def _found(report: Report) -> Iterator[Line]:
     media, frames = report.media, report.frames
-    left_out = f" ({media.excluded:,} more excluded)" if media.excluded else ""
+    more = [f"{media.excluded:,} more excluded"] if media.excluded else []
+    more += [f"{media.refused:,} under names that no document can have"] if media.refused else []
+    left_out = f" ({', '.join(more)})" if more else ""
     yield Text.assemble(
         ("Media    ", "bold"), f"{count(media.images, 'image')}, {count(media.videos, 'video')}{left_out}"
     )

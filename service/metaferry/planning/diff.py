@@ -114,7 +114,7 @@ def build_plan(
             """,
             [limit],
         )
-    _findings(database)
+    _findings(database, delete_orphans=delete_orphans)
 
 
 def _classify_unwanted(
@@ -150,7 +150,7 @@ def _classify_unwanted(
         f"""
         CREATE TABLE unwanted AS
         SELECT u.target, u.kind, u.media, u.stale, u.replacement, false AS replaced, u.digits,
-               reason IN ('media gone', 'records gone', 'frame gone') AND r.target IS NULL AS orphan,
+               reason IN ('media gone', 'no row is for it', 'frame gone') AND r.target IS NULL AS orphan,
                CASE WHEN r.target IS NOT NULL THEN 'left: its row was rejected'
                     WHEN u.stale THEN u.reason || '; ' || u.digits ELSE u.reason END AS reason
         FROM (
@@ -167,17 +167,18 @@ def _classify_unwanted(
                    CASE
                        WHEN h.target IS NOT NULL THEN 'left: its row was rejected'
                        WHEN NOT ends_with(d.target, '.json') THEN 'left: not a document'
+                       WHEN m.refused OR v.refused THEN 'left: the name of its media is refused'
                        WHEN m.path IS NOT NULL AND NOT m.included THEN 'left: its media is excluded'
                        WHEN m.path IS NOT NULL AND {str(unplaced).lower()}
                            THEN 'left: rejected rows could be for it'
-                       WHEN m.path IS NOT NULL THEN 'records gone'
+                       WHEN m.path IS NOT NULL THEN 'no row is for it'
                        WHEN v.path IS NOT NULL AND NOT v.included THEN 'left: its media is excluded'
                        WHEN v.path IS NOT NULL AND f.media IS NOT NULL AND f.frames IS NULL
                            THEN 'left: the number of frames is not proved'
                        WHEN v.path IS NOT NULL AND d.frame >= f.frames THEN 'frame gone'
                        WHEN v.path IS NOT NULL AND {str(unplaced).lower()}
                            THEN 'left: rejected rows could be for it'
-                       WHEN v.path IS NOT NULL THEN 'records gone'
+                       WHEN v.path IS NOT NULL THEN 'no row is for it'
                        WHEN NOT starts_with({stem}, {sql.quote_text(prefix)}) THEN 'left: outside --prefix'
                        WHEN {str(not media_current).lower()} THEN '{NOT_KNOWN_GONE}'
                        ELSE 'media gone'
@@ -186,7 +187,8 @@ def _classify_unwanted(
                 SELECT d.target, {video} AS video, {frame} AS frame, {written} AS written
                 FROM documents d ANTI JOIN wanted w ON w.target = d.target
             ) d
-            LEFT JOIN (SELECT target, min(path) AS path, min(kind) AS kind, bool_and(included) AS included
+            LEFT JOIN (SELECT target, min(path) AS path, min(kind) AS kind, bool_and(included) AS included,
+                              bool_or(refused) AS refused
                        FROM media GROUP BY target) m ON m.target = d.target
             LEFT JOIN media v ON v.path = d.video AND v.kind = 'video'
             LEFT JOIN frames f ON f.media = v.path
@@ -210,13 +212,15 @@ def _classify_unwanted(
     )
 
 
-def _findings(database: Database) -> None:
+def _findings(database: Database, *, delete_orphans: bool) -> None:
     database.run(
         f"""
         INSERT INTO findings
         SELECT '{Code.DOCUMENT_ORPHAN}', 'warning',
                CASE WHEN action = 'delete' THEN 'to be deleted: ' ELSE 'left in place: ' END || why,
-               CASE WHEN action = 'delete' THEN '' ELSE 'policy.delete: orphans would delete it' END,
+               CASE WHEN action = 'delete' THEN ''
+                    WHEN {str(delete_orphans).lower()} THEN 'a run without --limit deletes it'
+                    ELSE 'policy.delete: orphans would delete it' END,
                '', '', NULL, coalesce(media, ''), target
         FROM decided WHERE orphan
         UNION ALL

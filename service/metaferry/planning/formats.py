@@ -122,6 +122,7 @@ class MediaCounts:
     images: int = 0
     videos: int = 0
     excluded: int = 0
+    refused: int = 0  # under names that no document can have
 
 
 @dataclass(slots=True)
@@ -383,6 +384,7 @@ class ShardMarker:
     requests: RequestCounts = field(default_factory=RequestCounts)
     verified: VerifyCounts = field(default_factory=VerifyCounts)
     findings: tuple[Finding, ...] = ()
+    num_shards: int = 0  # the `--num-shards` of the share that wrote it, 0 where it was none
     version: int = PLAN_VERSION
 
     @property

@@ -102,15 +102,16 @@ class Listings:
             FROM media WHERE refused
             """
         )
-        images, videos, excluded = self._database.row(
+        images, videos, excluded, refused = self._database.row(
             """
             SELECT count(*) FILTER (included AND kind = 'image'),
                    count(*) FILTER (included AND kind = 'video'),
-                   count(*) FILTER (NOT included)
+                   count(*) FILTER (NOT included AND NOT refused),
+                   count(*) FILTER (refused)
             FROM media
             """
         )
-        return MediaCounts(images=images, videos=videos, excluded=excluded)
+        return MediaCounts(images=images, videos=videos, excluded=excluded, refused=refused)
 
     def _require_once(self, inventory: str) -> None:
         twice = self._database.rows("SELECT path FROM media GROUP BY path HAVING count(*) > 1 LIMIT 1")

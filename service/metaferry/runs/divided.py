@@ -120,6 +120,7 @@ def _apply(
         numbers = list(range(shards)) if share is None else share.numbers(shards)
         if share is not None or engine != LOCAL:
             run.must_be_shared()
+        run.num_shards = share.of if share is not None else 0
         began = run.world.clock()
         run.writes_while(stop)
         with contextlib.nullcontext() if leased else run.lease(stop, progress) as lease:
@@ -196,6 +197,7 @@ def _write_elsewhere(
                 bell=bell,
                 share=share,
                 alone=engine != LOCAL,
+                num_shards=run.num_shards,
             )
             for number in numbers
         }

@@ -33,7 +33,7 @@ from metaferry.runs.deleting import keep_back_missing
 from metaferry.runs.kept_plan import fetch
 from metaferry.runs.leased import RunLease
 from metaferry.runs.ledger import Ledger
-from metaferry.runs.outcomes import Outcomes
+from metaferry.runs.outcomes import Outcomes, say_what_was_done
 from metaferry.runs.plan_run import UNFINISHED, PlanRun, add_markers, count_findings
 from metaferry.runs.reporting import leave_report, rates_of, requests_of
 from metaferry.runs.schema_fit import refused_fit
@@ -67,13 +67,23 @@ def finish_run(run: PlanRun, lease: RunLease | None, stop: Stop, progress: Progr
 def missing_shards(run: PlanRun, missing: Sequence[int], why: str = "") -> ShardsMissing:
     """The error that names shards without a done-marker."""
     total = len(run.plan.shards)
+    used = sorted({marker.num_shards for marker in run.markers.found.values() if marker.num_shards})
+    again = [
+        f"--num-shards {of} with --shard-index {_listed(sorted({number % of for number in missing}))}"
+        for of in used
+    ]
+    how = (
+        " (or ".join(again) + ")" * (len(again) - 1)
+        if again
+        else ("with the --num-shards that is used, S: shard N is of --shard-index N modulo S")
+    )
     what = "shard is" if len(missing) == 1 else "shards are"
     return ShardsMissing(
         f"{run.place}: {len(missing)} of its {total} {what} not done: {_listed(missing)}"
         f"{f' ({why})' if why else ''}; schema.json is held back and nothing was deleted",
         shards=tuple(missing),
         advice="run them again, which does only what is missing: metaferry sync JOB --plan "
-        f"{run.folder.url}, with the same --num-shards and each missing --shard-index",
+        f"{run.folder.url} {how}",
     )
 
 
@@ -186,6 +196,7 @@ class _Finish:
     def _find(self, tally: Tally) -> None:
         """The findings of the plan, of the shards and of this; the counts are whole."""
         database, report = self.run.database, self.report
+        say_what_was_done(database)
         name_failures(database, tally)
         report.findings, _ = build.findings(database)
         if tally.not_deleted:

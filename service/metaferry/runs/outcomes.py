@@ -12,6 +12,12 @@ from metaferry.apply.outcome import Applied
 from metaferry.planning.database import Database
 from metaferry.planning.formats import OUTCOME_COLUMNS
 
+#: How findings of a plan begin that announce a change, by what becomes of it: what they are then.
+_ANNOUNCED: Final = (
+    ("to be deleted: ", "delete", "deleted: ", "not deleted: "),
+    ("to be replaced: ", "update", "replaced: ", "not replaced: "),
+)
+
 #: Outcomes held as Python objects, some hundreds of bytes each.
 _BATCH_ROWS: Final = 8_192
 
@@ -46,3 +52,20 @@ class Outcomes:
             columns = dict(zip(Applied._fields, zip(*rows, strict=True), strict=True))
             arrays = [pa.array(columns[name], pa.string()) for name in OUTCOME_COLUMNS]
             self._database.insert("outcomes", pa.Table.from_arrays(arrays, names=list(OUTCOME_COLUMNS)))
+
+
+def say_what_was_done(database: Database) -> None:
+    """Findings that announced a delete or an update say whether it was made, by the table `outcomes`.
+
+    Without an outcome nothing was tried: then it is not done either.
+    """
+    done = "SELECT target FROM outcomes WHERE outcome = 'done' AND action ="
+    for planned, action, was, was_not in _ANNOUNCED:
+        database.run(
+            f"""
+            UPDATE findings
+            SET message = CASE WHEN target IN ({done} '{action}') THEN '{was}' ELSE '{was_not}' END
+                          || substr(message, {len(planned) + 1})
+            WHERE starts_with(message, '{planned}')
+            """
+        )

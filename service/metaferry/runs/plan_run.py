@@ -67,6 +67,8 @@ class PlanRun:
         self.world = world
         self._location = location
         self._open = contextlib.ExitStack()
+        #: The `--num-shards` of the share that this process writes, for the done-markers; 0: no share.
+        self.num_shards = 0
         #: Requests of this process that done-markers tell of.
         self.marked = RequestCounts()
 
@@ -198,6 +200,7 @@ class PlanRun:
             requests=spent,
             verified=verified,
             findings=(*self._lasting(before), *self._findings()),
+            num_shards=self.num_shards,
         )
         if stop.abandoned is not None:
             raise stop.abandoned

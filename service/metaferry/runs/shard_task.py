@@ -36,13 +36,14 @@ class ShardOrder:
     concurrency: int
     max_rate: float | None
     run_id: str = ""  # where the worker's log is its own; "" where it comes to the run's
+    num_shards: int = 0  # of the share that this shard is of; 0 where it is none
 
     def __repr__(self) -> str:
         return f"ShardOrder(shard {self.shard})"
 
 
 def order_for(
-    job: Job, plan: str, shard: int, *, run_id: str, bell: str, share: int, alone: bool
+    job: Job, plan: str, shard: int, *, run_id: str, bell: str, share: int, alone: bool, num_shards: int = 0
 ) -> ShardOrder:
     """The order of a shard for one of `share` workers that write at once.
 
@@ -58,6 +59,7 @@ def order_for(
         job.concurrency if alone else max(1, job.concurrency // share),
         None if job.max_rate is None else job.max_rate / share,
         run_id=run_id if alone else "",
+        num_shards=num_shards,
     )
 
 
@@ -76,6 +78,7 @@ def write_shard(order: ShardOrder) -> dict[str, Any]:
         PlanRun(job, order.plan, Surroundings()) as run,
         run.lease(stop, Silent()) as lease,
     ):
+        run.num_shards = order.num_shards
         run.writes_while(stop)
         if not run.to_do([order.shard]):
             return {"shard": order.shard, "done": True, "writes": 0}

@@ -24,7 +24,7 @@ from metaferry.planning.entries import Entries
 from metaferry.planning.formats import Outcome, Report
 from metaferry.progress import Progress, Stop
 from metaferry.runs.deleting import keep_back_unwritten
-from metaferry.runs.outcomes import Outcomes
+from metaferry.runs.outcomes import Outcomes, say_what_was_done
 from metaferry.runs.schema_fit import refused_fit
 from metaferry.runs.storages import Crew
 from metaferry.runs.verify import verify
@@ -218,6 +218,7 @@ def write_schema(
 
 def _find(database: Database, report: Report, tally: Tally) -> None:
     """Adds the findings of what was applied; the counts are whole, the rows the first hundred."""
+    say_what_was_done(database)
     name_failures(database, tally)
     before = report.findings.get(Code.DOCUMENT_FOREIGN, 0)
     report.findings, report.finding_examples = build.findings(database)

@@ -264,13 +264,19 @@ class GenericAdapter:
     def _info(self, name: str) -> Mapping[str, Any] | None:
         try:
             info: Mapping[str, Any] = self._fs.info(name)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            # fsspec's HTTP says so of whatever it met: a redirection without end, an error of the server.
+            status = getattr(error.__cause__, "status", None)
+            if isinstance(error.__cause__, Exception) and status is not None and status not in (404, 410):
+                raise error.__cause__ from None
             return None
         return None if info.get("type") == "directory" else info
 
 
 def generic_failure(error: Exception) -> Failure:
     """What can be told about an error of a library that nobody here knows."""
+    if type(error).__name__ == "TooManyRedirects":
+        return Failure(code="TooManyRedirects", kind=Unsupported)
     status = getattr(error, "status", None) or getattr(error, "status_code", None)
     if isinstance(status, int) and 100 <= status < 600:
         return Failure(status, type(error).__name__)

@@ -51,6 +51,12 @@ COMMON: Final[dict[str, Meaning]] = {
     "CertificateError": Meaning(
         Denied, advice="the endpoint's certificate is not trusted: check endpoint_url and the CA bundle"
     ),
+    "TooManyRedirects": Meaning(
+        Unsupported,
+        Scope.ALL,
+        what="the address leads back to itself: too many redirections",
+        advice="check the URL, and what it asks for: a login is often behind it",
+    ),
     "InvalidOptions": Meaning(
         Unsupported,
         Scope.ALL,

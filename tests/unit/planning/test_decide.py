@@ -368,7 +368,7 @@ def test_a_stale_document_that_nothing_replaces_is_an_orphan() -> None:
     assert [t for t, action in plan.actions.items() if action == "delete"] == [document("v-00-mp4.json")]
     assert [code for code, *_ in plan.findings].count("document.orphan") == 9
     assert plan.why[document("v-01-mp4.json")] == (
-        "records gone; digits of the frame number: 2 in its name, now 1"
+        "no row is for it; digits of the frame number: 2 in its name, now 1"
     )
     assert plan.why[document("v-09-mp4.json")].startswith("frame gone; ")
 
@@ -464,7 +464,7 @@ def test_orphans_are_deleted_when_the_policy_says_so() -> None:
         document("v-7-mp4.json"),
     }
     assert plan.why[document("gone.json")] == "media gone"
-    assert plan.why[document("b.json")] == "records gone"
+    assert plan.why[document("b.json")] == "no row is for it"
     assert plan.why[document("v-7-mp4.json")] == "frame gone"
 
 
