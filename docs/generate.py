@@ -59,7 +59,11 @@ is a fault. A literal `${` is written `$${`. `~` is not expanded: write `${HOME}
 chain when nothing is given. They never appear in messages, logs or reports.
 
 **Globs** match the path below `input`, with case: `*` and `?` stay within a folder, `**/` matches \
-any number of folders, also none. `.lightly/` and `.metaferry/` are never media.
+any number of folders, also none. `.lightly/` and `.metaferry/` are never media, in whichever folder they \
+lie (`sub/.lightly/`).
+
+**Chained URLs** of fsspec (`zip://…::s3://…`, `simplecache::…`) are not supported, neither for tables nor \
+for locations: unpack an archive first.
 
 **Schema**: an entry is known by its path. A list (or a path to a schema.json, which means the same) \
 adds entries to schema.json and changes those of the same path; every change is shown, old and new. \
@@ -167,7 +171,9 @@ def _kind(value: dict[str, Any], definitions: dict[str, Any]) -> str:
         inner = value.get("additionalProperties")
         return f"mapping to {_kind(inner, definitions)}" if isinstance(inner, dict) and inner else "mapping"
     bounds = [
-        f"{word} {value[key]:g}" for key, word in (("minimum", "from"), ("maximum", "to")) if key in value
+        f"{word} {value[key]:g}"
+        for key, word in (("exclusiveMinimum", "above"), ("minimum", "from"), ("maximum", "to"))
+        if key in value
     ]
     names = {"string": "text", "integer": "whole number"}
     return " ".join([names.get(kind, kind), *bounds])

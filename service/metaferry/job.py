@@ -101,7 +101,8 @@ class Job(Model):
         default="auto",
         ge=1,
         le=256,
-        description="Processes that write documents. `auto`: several where one event loop is the limit.",
+        description="Processes that write documents, 1 to 256. `auto`: several where one event loop is "
+        "the limit.",
     )
     max_rate: Annotated[float | None, Number] = Field(
         default=None,

@@ -55,7 +55,8 @@ unicode_text = st.text(st.characters(exclude_categories=["Cs"]))
 
 _PIECES = [
     "a", "B", ".", "..", "/", "//", "./", "-", "0", "099", "00000000000000000000", "mp4", "MP4", "Mov",
-    "avi", "avı", "json", "png", "PNG", "schema", ".lightly/", ".metaferry/", ".lightly/metadata/",
+    "avi", "avı", "json", "png", "PNG", "schema", ".lightly/", "/.lightly/", ".metaferry/",
+    "/.metaferry/", ".lightly/metadata/",
     "\\", '"', "'", "\n", "\r", "\t", "\x00", "\x1f", "\x7f", "\x85", "\x9f", "\xa0", "é", "e\u0301",
     "ı", "İ", "ſ", "K", " ", "_", "%", "$", "^", "😀", "٣", "\u2028", "\ufeff", "\\1", "{}",
 ]  # fmt: skip

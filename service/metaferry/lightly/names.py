@@ -17,8 +17,10 @@ from typing import Final
 DOCUMENTS: Final = ".lightly/metadata/"
 #: The one file there that is no document.
 SCHEMA: Final = DOCUMENTS + "schema.json"
-#: Folders at the root of a datasource that never hold media.
+#: Folders that never hold media, at the root of a datasource or below (where another datasource is).
 RESERVED: Final = (".lightly/", ".metaferry/")
+
+_RESERVED_BELOW: Final = tuple(f"/{folder}" for folder in RESERVED)
 
 VIDEO_EXTENSIONS: Final = frozenset({"mp4", "m4v", "hevc", "mpg", "mpeg", "avi", "mov", "webm"})
 IMAGE_EXTENSIONS: Final = frozenset({"png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "webp"})
@@ -82,10 +84,10 @@ class Collision:
 def media_kind(path: str) -> Kind | None:
     """Image or video by the last extension in any letter case; None for what is no media.
 
-    A name that is only an extension (`.mp4`) is no media, nor is anything below `.lightly/` or
-    `.metaferry/`.
+    A name that is only an extension (`.mp4`) is no media, nor is anything below a `.lightly/` or
+    `.metaferry/`, in whichever folder that lies.
     """
-    if path.startswith(RESERVED):
+    if path.startswith(RESERVED) or any(folder in path for folder in _RESERVED_BELOW):
         return None
     stem, _, extension = path.rpartition(".")
     if not stem or stem.endswith("/"):

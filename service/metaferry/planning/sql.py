@@ -54,7 +54,7 @@ __all__ = [
 
 def media_kind(expr: str) -> str:
     """`names.media_kind`: 'video', 'image' or NULL."""
-    reserved = " OR ".join(f"starts_with({expr}, {quote_text(folder)})" for folder in RESERVED)
+    reserved = _reserved(expr)
     kinds = " ".join(
         rf"WHEN regexp_matches({expr}, '[^/]\.({_any_case(extensions)})$') THEN '{kind}'"
         for kind, extensions in ((Kind.VIDEO, VIDEO_EXTENSIONS), (Kind.IMAGE, IMAGE_EXTENSIONS))
@@ -79,7 +79,7 @@ def frame_file_name(video: str, index: str, digits: str) -> str:
 
 def parse_frame(expr: str) -> tuple[str, str, str]:
     """`names.parse_frame_document`: video (VARCHAR), index and digits (BIGINT); all NULL for None."""
-    reserved = " OR ".join(f"starts_with({expr}, {quote_text(DOCUMENTS + folder)})" for folder in RESERVED)
+    reserved = _reserved(f"substr({expr}, {len(DOCUMENTS) + 1})")
     tail = rf"-([0-9]{{1,{MAX_DIGITS}}})-({_any_case(VIDEO_EXTENSIONS)})\.json$"
     whole = rf"(?s)^{re.escape(DOCUMENTS)}(.*[^/]){tail}"
     # A look at the tail alone is ten times as fast, and most names are no frame's. The call below is
@@ -152,6 +152,14 @@ def body(file_name: str, kind: str, texts: Mapping[tuple[str, ...], str]) -> str
     return (
         f"""('{{"file_name":' || {escape_json(file_name)} || ',"type":"' || {kind} """
         f"""|| '","metadata":{{' || {members(_rendered(tree))} || '}}}}')"""
+    )
+
+
+def _reserved(expr: str) -> str:
+    """Whether a path lies in a folder that never holds media."""
+    return " OR ".join(
+        f"starts_with({expr}, {quote_text(folder)}) OR contains({expr}, {quote_text('/' + folder)})"
+        for folder in RESERVED
     )
 
 

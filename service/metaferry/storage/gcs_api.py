@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from metaferry.errors import Corrupt
 from metaferry.storage.contract import ANYTHING, Entry, Precondition
-from metaferry.storage.gcs_codes import HELD
+from metaferry.storage.gcs_codes import HELD, PAYER_MISSING
 from metaferry.storage.translate import Failure, retry_after
 
 #: How the store words a hold, and a hash that does not match. Both hold what the request said, a name or
 #: a hash, so each is known by how it begins and how it goes on.
+_PAYS: Final = re.compile(r"\brequester pays bucket\b", re.I)
 _HELD: Final = re.compile(r"Object '.*' is under active (?:temporary|event-based) hold\b", re.I | re.S)
 _DIFFERENT: Final = re.compile(r"Provided (?:MD5 hash|CRC32C) .*doesn't match calculated", re.I | re.S)
 
@@ -93,6 +94,8 @@ def gcs_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failure
         pass  # a media download answers in plain text, a proxy in HTML
     if status == 403 and _HELD.match(text):
         code = HELD  # the reason is only `forbidden`
+    if status == 400 and _PAYS.search(text):
+        code = PAYER_MISSING  # the reason is only `required`
     return Failure(
         status,
         code,

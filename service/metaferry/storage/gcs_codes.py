@@ -15,7 +15,12 @@ from metaferry.storage.meaning import Meaning
 #: The documented reason of an object under a hold.
 HELD: Final = "objectUnderActiveHold"
 
-_PAYS: Final = "set requester_pays and a project for this location, or have the bucket's owner pay"
+#: The documented reason of a bucket whose requester pays, asked without a project.
+PAYER_MISSING: Final = "userProjectMissing"
+
+_PAYS: Final = (
+    "the requester pays here: set requester_pays to the project that pays, or to true beside project"
+)
 
 GCS: Final[dict[str, Meaning]] = {
     # -- ask for less
@@ -41,5 +46,11 @@ GCS: Final[dict[str, Meaning]] = {
         Protected, advice="a retention policy protects the object until its time is over"
     ),
     # -- not here, not ever
-    "userProjectMissing": Meaning(Unsupported, Scope.ALL, advice=_PAYS),
+    "quotaExceeded": Meaning(
+        Unsupported,
+        Scope.ALL,
+        what="a quota is used up",
+        advice="have the quota raised, or run again when it is renewed",
+    ),
+    PAYER_MISSING: Meaning(Unsupported, Scope.ALL, advice=_PAYS),
 }

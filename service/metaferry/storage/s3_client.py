@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+from xml.etree import ElementTree
 
 from metaferry.storage.s3_listing import take_keys
 
@@ -68,9 +69,25 @@ def _tune(session: Any) -> None:
     events = session.get_component("event_emitter")
     events.unregister("before-parse.s3.*", _handle_200_error)
     events.register_first("before-parse.s3.*", take_keys)
-    events.register_first("before-parse.s3.*", _handle_200_error)
+    events.register_first("before-parse.s3.*", _look_for_error)
     factory = session.get_component("response_parser_factory")
     factory.set_parser_defaults(timestamp_parser=_timestamp())
+
+
+def _look_for_error(operation_model: Any, response_dict: dict[str, Any], **other: Any) -> None:
+    """An error in an answer of 200 is one; a body that is cut, or no XML, is not a 500 that nobody sent.
+
+    ValueError for the second, which the adapter says is a bad answer.
+    """
+    from botocore.handlers import _handle_200_error
+
+    answered = response_dict.get("status_code")
+    _handle_200_error(operation_model, response_dict, **other)
+    if response_dict.get("status_code") != answered:
+        try:
+            ElementTree.fromstring(response_dict["body"])
+        except ElementTree.ParseError:
+            raise ValueError("not whole") from None
 
 
 def _timestamp() -> Callable[[Any], datetime]:

@@ -248,6 +248,11 @@ def _advice(
         return "get new credentials and run again: it goes on where this one stopped"
     if kind is NotFound and bucket:
         return f"check the URL; metaferry never creates a {_BUCKET[store]}"
+    if store == "s3" and operation == "put" and failure.status == 501:
+        return (
+            "where the store knows no checksum headers: "
+            "storage: {s3: {config_kwargs: {request_checksum_calculation: when_required}}}"
+        )
     if kind is Throttled:
         return "lower `concurrency`, or run again later"
     if kind is Unavailable:

@@ -65,9 +65,15 @@ def test_no_media(path: str) -> None:
     assert media_kind(path) is None
 
 
-def test_the_reserved_folders_are_reserved_at_the_root_alone() -> None:
-    assert media_kind("sub/.lightly/a.png") is Kind.IMAGE
-    assert media_kind(".lightly2/a.png") is Kind.IMAGE
+@pytest.mark.parametrize("folder", [".lightly/", ".metaferry/", "sub/.lightly/", "a/b/.metaferry/x/"])
+def test_nothing_in_a_reserved_folder_is_media_wherever_it_lies(folder: str) -> None:
+    assert media_kind(folder + "a.png") is None
+    assert media_kind(folder + "a.mp4") is None
+
+
+def test_a_folder_that_is_only_called_alike_is_not_reserved() -> None:
+    assert media_kind("sub/x.lightly/a.png") is Kind.IMAGE
+    assert media_kind("sub/.lightly.png") is Kind.IMAGE
 
 
 def test_the_tree_of_the_format_page() -> None:

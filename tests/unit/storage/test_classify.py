@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -401,3 +402,25 @@ def test_a_throttled_request_says_how_long_to_wait() -> None:
     error = storage_error(failure, store="s3", url="s3://b", operation="put", path="k")
     assert isinstance(error, Throttled)
     assert error.retry_after == 12.0
+
+
+def test_a_put_that_the_store_cannot_do_names_the_option_for_checksums() -> None:
+    error = storage_error(Failure(501, "NotImplemented"), store="s3", url="s3://b", operation="put", path="k")
+    assert "request_checksum_calculation: when_required" in error.advice
+
+
+def test_a_bucket_whose_requester_pays_names_the_option() -> None:
+    message = "Bucket is a requester pays bucket but no user project provided."
+    body = {"error": {"code": 400, "message": message, "errors": [{"reason": "required"}]}}
+    failure = gcs_failure(400, {}, json.dumps(body).encode())
+    error = storage_error(failure, store="gcs", url="gs://b", operation="read", path="k")
+    assert "set requester_pays" in error.advice
+    assert error.scope is Scope.ALL
+
+
+@pytest.mark.parametrize(("store", "code"), [("s3", "QuotaExceeded"), ("gcs", "quotaExceeded")])
+def test_a_quota_that_is_used_up_is_no_missing_right(store: Any, code: str) -> None:
+    error = storage_error(Failure(403, code), store=store, url="x://b", operation="put", path="k")
+    assert not isinstance(error, Denied)
+    assert "quota" in error.advice
+    assert "credentials" not in error.advice
