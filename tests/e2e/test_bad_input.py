@@ -398,7 +398,7 @@ def test_more_orphans_than_max_delete_allows(world: World) -> None:
     world.job["policy"] = {"delete": "orphans"}
     world.put("tables/labels.csv", HEAD + "images/b.png,road,2\n")
     ran = stopped(world, "1 orphaned document of 1 would be deleted", "policy.max_delete is 10%")
-    assert f"{IN_PLACE}: deleted: no row is for it" in ran.out
+    assert f"{IN_PLACE}: to be deleted: no row is for it" in ran.out
     assert "--set policy.max_delete=1" in ran.out
     again = world.run("sync", "job.yaml", "--set", "policy.max_delete=1")
     assert again.code == 0

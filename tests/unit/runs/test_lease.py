@@ -72,6 +72,25 @@ def test_it_is_taken_renewed_and_given_back() -> None:
     check(story())
 
 
+def test_who_cannot_give_it_back_says_why(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        store = Store(Time())
+        run = Run(store, "a")
+        await run.lease.take(0)
+
+        async def never(path: str, **_: object) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(store, "delete", never)
+        monkeypatch.setattr("metaferry.runs.lease._GIVE_BACK", 0.01)
+        await run.lease.give_back()
+
+    check(story())
+    assert caplog.messages[-1].endswith("it ends in 60 s: this was not done within 0 s")
+
+
 def test_another_waits_for_it_and_says_so_once() -> None:
     async def story() -> None:
         store = Store(Time())
