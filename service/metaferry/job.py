@@ -97,10 +97,8 @@ class Job(Model):
         "of metaferry's own, and reads from S3 through obstore, where they do exactly what fsspec would; "
         "`obstore` does both through obstore and fails where it cannot; `fsspec` leaves both out.",
     )
-    workers: Annotated[int | Literal["auto"], Number] = Field(
+    workers: Annotated[int, Number, Field(ge=1, le=256)] | Literal["auto"] = Field(
         default="auto",
-        ge=1,
-        le=256,
         description="Processes that write documents, 1 to 256. `auto`: several where one event loop is "
         "the limit.",
     )

@@ -36,6 +36,7 @@ _STEP: Final = re.compile(r'"([^"]*)"|([^.\[\]"]+)|\[([0-9]+)\]')
 def load_job(kind: type[J], path: str | PathLike[str], overrides: Sequence[str] = ()) -> J:
     """`Job.load`: reads the file and checks it."""
     name = os.fspath(path)
+    base = Path(absolute(path)).parent
     try:
         with open(to_disk(from_disk(name)), "rb") as file:
             text = file.read().decode()
@@ -50,7 +51,6 @@ def load_job(kind: type[J], path: str | PathLike[str], overrides: Sequence[str] 
     except OSError as error:
         raise JobError(f"cannot be read: {error.strerror}", place=name) from None
     tree = read_yaml(text)
-    base = Path(absolute(path)).parent
     return _job(kind, tree, name, base, overrides)
 
 
@@ -229,7 +229,9 @@ def _validate(kind: type[J], tree: Tree) -> J | None:
             path, missing = _path(tree.value, one["loc"])
             # A list whose items are all at fault counts as empty there; the items say enough.
             hollow = one["type"] == "too_short" and one["input"]
-            if path not in known and not hollow:
+            # Of `workers`: what is no number is told by the number's check already.
+            other = one["type"] == "literal_error" and any(fault.path == path for fault in tree.faults)
+            if path not in known and not hollow and not other:
                 tree.fault(path, as_written(tree, path, _message(kind, one, path, missing, tree)))
     return None
 

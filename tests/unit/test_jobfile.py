@@ -211,3 +211,21 @@ def test_storage_options_from_flags_alone() -> None:
     for wrong in ("policy.delete=never", "storage.s3=5", "storage=5"):
         with pytest.raises(JobError, match="--set"):
             storage_of([wrong])
+
+
+@pytest.mark.parametrize("text", ["auto", "1", "8", "256"])
+def test_workers_as_they_are_documented(tmp_path: Path, text: str) -> None:
+    """Written down in the file and by a flag."""
+    job = "input: data\nsources: [{table: t.csv}]\n"
+    (tmp_path / "file.yaml").write_text(f"{job}workers: {text}\n")
+    (tmp_path / "flag.yaml").write_text(job)
+    expected = "auto" if text == "auto" else int(text)
+    assert Job.load(tmp_path / "file.yaml").workers == expected
+    assert Job.load(tmp_path / "flag.yaml", [f"workers={text}"]).workers == expected
+
+
+@pytest.mark.parametrize("text", ["0", "257", "many", "true", "1.5", "null"])
+def test_workers_that_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "job.yaml").write_text(f"input: data\nsources: [{{table: t.csv}}]\nworkers: {text}\n")
+    with pytest.raises(JobError, match=r"job.yaml:3: workers: should be"):
+        Job.load(tmp_path / "job.yaml")

@@ -21,7 +21,9 @@ from metaferry.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from metaferry.media.frames.model import Level
+    from collections.abc import Generator
+
+    from metaferry.media.frames.model import FrameCount, Level
 
 
 def init(
@@ -65,7 +67,7 @@ def demo(
     else:
         session.show(tree_lines(dataset))
         session.show(run_lines(report))
-    raise typer.Exit(report.exit_code)
+    raise typer.Exit(session.exit_code(report.exit_code, output_is_result=False))
 
 
 def plan(
@@ -110,7 +112,8 @@ def plan(
     else:
         session.show(plan_lines(report))
     pending = bool(report.changes or report.schema.written)
-    raise typer.Exit(4 if exit_code and pending and report.exit_code == 0 else report.exit_code)
+    code = 4 if exit_code and pending and report.exit_code == 0 else report.exit_code
+    raise typer.Exit(session.exit_code(code, output_is_result=True))
 
 
 def sync(
@@ -177,7 +180,7 @@ def sync(
         session.show_json(report.to_dict())
     else:
         session.show(shard_lines(report) if report.shards_here else run_lines(report))
-    raise typer.Exit(report.exit_code)
+    raise typer.Exit(session.exit_code(report.exit_code, output_is_result=False))
 
 
 def finish(
@@ -210,7 +213,7 @@ def finish(
         session.show_json(report.to_dict())
     else:
         session.show(run_lines(report))
-    raise typer.Exit(report.exit_code)
+    raise typer.Exit(session.exit_code(report.exit_code, output_is_result=False))
 
 
 def serve(
@@ -287,6 +290,7 @@ def unlock(
         session.show_json(unlocked.to_dict())
     else:
         session.show(unlock_lines(unlocked))
+    raise typer.Exit(session.exit_code(0, output_is_result=False))
 
 
 def frames(
@@ -360,4 +364,7 @@ def frames(
                 session.show_json(frame_json(found, explain=explain, times=timestamps), line=True)
             else:
                 session.show([frame_line(found), *frame_details(found, explain=explain, times=timestamps)])
-    raise typer.Exit(3 if unproved else 0)
+            if session.lost is not None:
+                break
+        cast("Generator[FrameCount, None, None]", counts).close()  # and with it the frame workers
+    raise typer.Exit(session.exit_code(3 if unproved else 0, output_is_result=True))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import sys
 from datetime import UTC, datetime
 
@@ -22,6 +22,8 @@ def report_failure(error: BaseException, arguments: list[str]) -> int:
     traces = _verbosity(arguments) >= 2
     if isinstance(error, KeyboardInterrupt):
         message, advice = "interrupted", ""
+    elif isinstance(error, OSError) and error.filename is None and _of_a_help_text(error):
+        message, advice = f"the output could not be written: {error.strerror}", ""
     elif isinstance(error, MetaferryError):
         message, advice = mask(error.message), mask(error.advice)
     else:
@@ -34,30 +36,49 @@ def report_failure(error: BaseException, arguments: list[str]) -> int:
             line["run_id"] = run_id
         if traces:
             line["exception"] = trace(error)
-        sys.stderr.write(f"{json.dumps(line, ensure_ascii=False)}\n")
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{json.dumps(line, ensure_ascii=False)}\n")
         return code
-    if traces and not isinstance(error, KeyboardInterrupt):
-        sys.stderr.write(trace(error))
-    _write(message, advice)
+    with contextlib.suppress(OSError):
+        if traces and not isinstance(error, KeyboardInterrupt):
+            sys.stderr.write(trace(error))
+        _write(message, advice)
     return code
 
 
-def close_quietly() -> None:
-    """Flushes stdout; whoever read it may be gone, which is no failure of ours."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more at its end, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def close_streams() -> bool:
+    """Flushes the streams. False where stdout could not take what a help text or the like still had there.
+
+    Whoever read it may be gone, which is no failure of ours.
+    """
+    written = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            from metaferry.cli.streams import give_up
+
+            give_up(stream)
+            written = written and (stream is sys.stderr or isinstance(error, BrokenPipeError))
+    return written
+
+
+def _of_a_help_text(error: BaseException) -> bool:
+    """Whether the library of the command line met it, which opens no file but the standard streams."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    module = "" if at is None else str(at.tb_frame.f_globals.get("__name__", ""))
+    return module.partition(".")[0] in ("click", "typer", "rich")
 
 
 def _write(message: str, advice: str) -> None:
-    from rich.console import Console
     from rich.text import Text
 
+    from metaferry.cli.streams import PlainConsole
     from metaferry.cli.text import safe
 
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console = PlainConsole(stderr=True)
     first, *rest = message.split("\n")
     console.print(Text.assemble(("error: ", "bold red"), safe(first)))
     for line in rest:

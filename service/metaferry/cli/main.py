@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from metaferry.cli import commands
-from metaferry.cli.failures import close_quietly, report_failure
+from metaferry.cli.failures import close_streams, report_failure
 from metaferry.storage.disk_names import python_agrees
 
 EXIT_CODES = """\
@@ -69,6 +69,10 @@ def main() -> NoReturn:
     """Runs the command of `sys.argv` and exits the process with its code."""
     if not python_agrees():
         _start_in_utf8_mode()
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        from metaferry.cli.streams import open_streams
+
+        open_streams()
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding cannot show must not end the run.
         reconfigure = getattr(stream, "reconfigure", None)
@@ -82,8 +86,9 @@ def main() -> NoReturn:
     except SystemExit as ended:
         code = ended.code
     except BaseException as error:  # noqa: BLE001 - the one place where every error ends
-        code = report_failure(error, sys.argv[1:])
-    close_quietly()
+        code = 0 if isinstance(error, BrokenPipeError) else report_failure(error, sys.argv[1:])
+    if not close_streams() and code == 0:
+        code = 1
     sys.exit(code)
 
 

@@ -1,7 +1,8 @@
 """One call of a command: where its results, its log and its progress go.
 
 Results go to stdout, everything else to stderr. Colour and moving bars only where a terminal is,
-and never under `NO_COLOR`. A pipe that closes early ends the command quietly.
+and never under `NO_COLOR`. Where stdout cannot be written, the command goes on: what it did decides
+its exit code (`Session.exit_code`), and a pipe that closes early is no failure.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +21,7 @@ from metaferry.cli.failures import TALK
 from metaferry.cli.logs import start_logging
 from metaferry.cli.options import Format, LogFormat
 from metaferry.cli.progress import Bars, Lines
+from metaferry.cli.streams import PlainConsole, check_stdout, give_up
 from metaferry.progress import Progress, Silent
 
 
@@ -34,9 +36,10 @@ class Session:
         format: Format = Format.TABLE,
         log_format: LogFormat = LogFormat.TEXT,
     ) -> None:
-        plain: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
-        self.out = Console(**plain)
-        self.err = Console(stderr=True, **plain)
+        self.out: Console = PlainConsole()
+        self.err: Console = PlainConsole(stderr=True)
+        #: Why nothing more can be written to stdout.
+        self.lost: OSError | None = None
         self.quiet = quiet
         self.as_json = format is Format.JSON
         self._json_logs = log_format is LogFormat.JSON
@@ -44,15 +47,43 @@ class Session:
 
     def show(self, lines: Iterable[str | Text]) -> None:
         """Lines for people, on stdout."""
-        for line in lines:
-            self.out.print(line)
+
+        def write() -> None:
+            for line in lines:
+                self.out.print(line)
+
+        self._to_stdout(write)
 
     def show_json(self, value: Mapping[str, Any], *, line: bool = False) -> None:
         """One JSON object on stdout: indented, or as one line of a list."""
         text = json.dumps(value, ensure_ascii=False, indent=None if line else 2)
-        sys.stdout.write(f"{text}\n")
-        if line:
+        self._to_stdout(lambda: sys.stdout.write(f"{text}\n"))
+
+    def _to_stdout(self, write: Callable[[], object]) -> None:
+        if self.lost is not None:
+            return
+        try:
+            check_stdout()
+            write()
             sys.stdout.flush()
+        except OSError as error:
+            self.lost = error
+            give_up(sys.stdout)
+
+    def exit_code(self, code: int, *, output_is_result: bool) -> int:
+        """The exit code of a command that ends with `code`, in view of what became of its output.
+
+        output_is_result: the command did nothing else than to say something, so that output which
+        could not be written is a failure (1). Nobody read on where a pipe was closed: that is none.
+        """
+        if self.lost is None or isinstance(self.lost, BrokenPipeError):
+            return code
+        why = f"the result could not be written to stdout: {self.lost.strerror}"
+        if output_is_result:
+            logging.getLogger(TALK).error("%s", why)
+            return 1
+        logging.getLogger(TALK).warning("%s; the exit code is that of the run", why)
+        return code
 
     def say(self, text: str) -> None:
         """A line for people on stderr; not under --quiet."""
@@ -60,8 +91,11 @@ class Session:
             return
         if self._json_logs:
             logging.getLogger(TALK).info("%s", text)
-        else:
+            return
+        try:
             self.err.print(text)
+        except OSError:  # a full disk, or nobody there: what is done matters more than what is said of it
+            give_up(sys.stderr)
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:

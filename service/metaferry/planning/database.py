@@ -23,6 +23,7 @@ from metaferry.findings import Code
 from metaferry.planning.formats import FINDING_COLUMNS, REJECT_COLUMNS, ddl
 from metaferry.planning.scratch import scratch_folder
 from metaferry.planning.sql import quote_ident, quote_text
+from metaferry.storage.disk_names import a_working_directory
 
 #: Rows gathered before they are handed to DuckDB: an insert costs about as much for 50,000 as for one.
 BATCH_ROWS = 50_000
@@ -42,6 +43,7 @@ _NO_MEMORY = ("could not allocate", "failed to pin", "Out of Memory")
 class Database:
     """A thin hand on a DuckDB connection: `run`, `rows`, `value`, `insert`. Close with the scratch."""
 
+    @a_working_directory()  # the engine asks for one when it is opened and sealed
     def __init__(self, scratch: Path, *, memory_limit: str) -> None:
         self.scratch = scratch
         spill = scratch / "spill"

@@ -20,6 +20,7 @@ from typing import Final
 
 from metaferry.errors import UsageError
 from metaferry.storage.disk_names import python_agrees
+from metaferry.tempfiles import no_temporary_folder
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,12 @@ _LOCK: Final = "in-use.lock"
 def scratch_folder(parent: str | None) -> Iterator[Path]:
     """A new folder below `parent` (None: the system's), which goes when the block ends.
 
-    Raises UsageError where none can be made.
+    Raises UsageError where none can be made, and MetaferryError where the system has none.
     """
-    where = parent or tempfile.gettempdir()
+    try:
+        where = parent or tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise no_temporary_folder() from error
     if not where.isascii() and not python_agrees():
         # The engine reads this path as UTF-8, and Python by the locale.
         raise UsageError(

@@ -19,6 +19,7 @@ from metaferry.errors import UsageError
 from metaferry.masking import showable
 from metaferry.storage.attempts import Policy
 from metaferry.storage.contract import Adapter
+from metaferry.storage.option_types import check_types
 from metaferry.storage.probe import Honoured
 from metaferry.storage.retry import Retrying
 from metaferry.storage.urls import (
@@ -104,6 +105,7 @@ def open_adapter(
         _no_options(scheme, given)
         return MemoryAdapter(rest, url=shown, page_size=page_size)
     _library("az" if kind == "azure" else scheme)
+    check_types(shown, given)
     if kind == "s3":
         from metaferry.storage.s3 import S3Adapter
 

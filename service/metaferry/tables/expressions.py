@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from metaferry.errors import JobError
+from metaferry.storage.disk_names import a_working_directory
 from metaferry.tables.model import folded
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Expression:
         return _fault(self.text, self.place, message, at, advice)
 
 
+@a_working_directory()  # the engine asks for one when it is sealed
 def sealed() -> duckdb.DuckDBPyConnection:
     """An engine in memory that can reach nothing and holds nothing; the caller closes it."""
     import duckdb

@@ -14,7 +14,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from typing import Any, Final
 from metaferry.cli.signals import SIGNALS
 from metaferry.planning.formats import RunReport
 from metaferry.progress import Stop
+from metaferry.tempfiles import temporary_file
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Runner:
         """Starts a run and waits for its end, however long that takes."""
         started, begun = self._now(), self._clock()
         # Its word is a file and no pipe: a helper of a run that was killed could keep a pipe open.
-        with tempfile.TemporaryFile(prefix="metaferry-") as word:
+        with temporary_file() as word:
             with _held_back():
                 process = subprocess.Popen(
                     (sys.executable, "-P", "-m", self._module),

@@ -13,7 +13,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from array import array
@@ -23,6 +22,7 @@ from typing import Any, Final
 
 from metaferry.errors import MetaferryError
 from metaferry.media.frames import protocol
+from metaferry.tempfiles import temporary_file
 
 #: `(start, length, seconds left) -> bytes`: the bytes of the video that the worker asks for.
 Serve = Callable[[int, int, float], bytes]
@@ -117,7 +117,7 @@ class Worker:
     def _start(self) -> None:
         if self._stopped.is_set():
             raise WorkerFailed("the decoder process was stopped")
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._errors = temporary_file()
         self._input.clear()
         try:
             self._process = subprocess.Popen(
