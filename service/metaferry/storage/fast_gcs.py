@@ -16,7 +16,7 @@ from metaferry.storage.contract import ANYTHING, Precondition
 from metaferry.storage.fast_network import Network, Untranslatable
 from metaferry.storage.fast_sockets import Refused, Sockets, header_lines, plain_answer
 from metaferry.storage.gcs_api import condition, gcs_failure, multipart, stored
-from metaferry.storage.gcs_client import auth_failure, file_system, upload_base
+from metaferry.storage.gcs_client import NOT_UNDERSTOOD, auth_failure, file_system, upload_base
 from metaferry.storage.keys import md5_hex
 from metaferry.storage.translate import Failure
 
@@ -110,7 +110,7 @@ class GcsSpeech:
             # Several threads may do so at once, with the same result.
             try:
                 given = self._fs._get_headers({"Host": self._host, "Accept-Encoding": "identity"})
-            except (GoogleAuthError, HttpError, NonRetryableError) as error:
+            except (GoogleAuthError, HttpError, NonRetryableError, *NOT_UNDERSTOOD) as error:
                 raise Refused(auth_failure(error)) from None
             except OSError as error:
                 raise Refused(Failure(code=type(error).__name__, kind=Unavailable)) from None

@@ -19,7 +19,7 @@ from typing import Any
 from metaferry.errors import Conflict, Corrupt, Denied, NotFound, StorageError, Unavailable, Unsupported
 from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Level, Page, Precondition, Stamp, Traits
 from metaferry.storage.gcs_api import FIELDS, condition, entry, gcs_failure, md5_of, multipart, stored
-from metaferry.storage.gcs_client import auth_failure, file_system, upload_base
+from metaferry.storage.gcs_client import NOT_UNDERSTOOD, auth_failure, file_system, upload_base
 from metaferry.storage.keys import (
     LARGE,
     byte_range,
@@ -283,7 +283,7 @@ class GcsAdapter:
 
         try:
             credentials.maybe_refresh()
-        except (HttpError, NonRetryableError) as error:
+        except (HttpError, NonRetryableError, *NOT_UNDERSTOOD) as error:
             raise self._error(auth_failure(error), "read", "") from None
 
     async def _connect(self) -> Any:

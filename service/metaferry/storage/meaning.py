@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from metaferry.errors import (
     Corrupt,
     Denied,
+    Expired,
     Protected,
     Scope,
     StorageError,
@@ -34,6 +35,20 @@ class Meaning(NamedTuple):
 #: An object in a tier that cannot be read at once, on any store.
 ARCHIVED: Final = Meaning(Protected, what="the object is archived", advice="restore it first, or exclude it")
 
+_CLIENT: Final = "check the client or service account in the credentials: the token server refuses it"
+
+#: What a token server refuses, by the codes of RFC 6749, section 5.2.
+OAUTH: Final[dict[str, Meaning]] = {
+    "invalid_grant": Meaning(
+        Expired,
+        what="the token server no longer takes these credentials",
+        advice="get new credentials, and check the clock of this machine",
+    ),
+    "invalid_client": Meaning(Denied, what="the token server does not know this client", advice=_CLIENT),
+    "unauthorized_client": Meaning(Denied, what="the client may not have an access token", advice=_CLIENT),
+    "invalid_scope": Meaning(Denied, what="the client may not have this access", advice=_CLIENT),
+}
+
 #: What several stores say with one word, and the words of our own for what was no answer.
 COMMON: Final[dict[str, Meaning]] = {
     "InternalError": Meaning(Unavailable),
@@ -42,11 +57,17 @@ COMMON: Final[dict[str, Meaning]] = {
     "TooManyRequests": Meaning(Throttled),
     "NotImplemented": Meaning(Unsupported),
     "MethodNotAllowed": Meaning(Unsupported),
+    **OAUTH,
     # -- who asks, before anything was asked
     "NoCredentials": Meaning(
         Denied,
         advice="no credentials were found: set them in `storage:`, the environment or a profile, "
         "or `anon: true` for a public bucket",
+    ),
+    "TokenServer": Meaning(
+        Unavailable,
+        what="the server that gives access tokens did not answer as it should",
+        advice="run again later; if it stays so, check that this machine may reach the token server",
     ),
     "CertificateError": Meaning(
         Denied, advice="the endpoint's certificate is not trusted: check endpoint_url and the CA bundle"

@@ -87,7 +87,14 @@ def test_the_access_token_is_looked_at_once_a_second_and_renewed_in_time() -> No
     ("error", "kind"),
     [
         (RefreshError("hunter2"), Expired),
+        (RefreshError("hunter2", {"error": "invalid_grant"}), Expired),
+        (RefreshError("hunter2", {"error": "invalid_client"}), Denied),
+        (RefreshError("hunter2", {"error": "hunter2"}), Expired),
+        (RefreshError("No access token in response.", {"hunter2": 1}), Unavailable),
+        (RefreshError("busy", retryable=True), Unavailable),
         (TransportError("no net", retryable=True), Unavailable),
+        (TransportError("reset"), Unavailable),
+        (TypeError("string indices must be integers"), Unavailable),
         (ConnectionError("no net"), Unavailable),
     ],
 )
