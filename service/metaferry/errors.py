@@ -11,6 +11,7 @@ A caller who catches :class:`MetaferryError` catches all of them. The tree::
     ├── ShardsMissing                  1    `finish` came before every shard of the plan was done
     ├── LeaseHeld                      11   another run is writing to this datasource
     ├── LeaseLost                      11   another run may write to it by now; this one stopped
+    ├── Outage                         3    the store took no document any more; the rest is deferred
     ├── Interrupted                    130 or 143, after a drain; the next run goes on
     └── StorageError                   1    one of the closed list below; `retryable` says what to do
         ├── Throttled                  the store asks for less (429, 503 SlowDown); retryable
@@ -103,6 +104,22 @@ class LeaseLost(MetaferryError):
     """This run's lease ended while it was under way. It has written nothing since it noticed."""
 
     exit_code = 11
+
+
+class Outage(MetaferryError):
+    """The store takes no document any more; what is left is for the next run."""
+
+    exit_code = 3
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(
+            f"{url}: no document is written any more: {reason}; the rest is left for the next run",
+            advice="run it again when the store is well: it does exactly what is missing",
+        )
+        self.url, self.reason = url, reason
+
+    def __reduce__(self) -> tuple[type[Outage], tuple[str, str]]:
+        return type(self), (self.url, self.reason)
 
 
 class Interrupted(MetaferryError):

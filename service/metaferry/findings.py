@@ -52,6 +52,7 @@ class Code(StrEnum):
     SCHEMA_MISFIT = "schema.misfit"  # a document in place that an entry's type would make invalid
     SCHEMA_UNPROVED = "schema.unproved"  # not all documents in place were held to an entry's type
     STORAGE_NOT_ATOMIC = "storage.not_atomic"  # this file system cannot rename
+    STORAGE_OUTAGE = "storage.outage"  # the store took no document any more: the rest is deferred
     STORAGE_NO_CONDITIONS = "storage.no_conditions"  # this store has no conditional writes
 
 

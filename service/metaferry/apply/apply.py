@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from metaferry.apply.outage import Outage
 from metaferry.apply.outcome import Applied, Book, Tally
 from metaferry.apply.refusals import FEW, Refusals
 from metaferry.apply.shards import Step, batches
@@ -27,6 +28,7 @@ from metaferry.errors import MetaferryError, Scope, StorageError
 from metaferry.planning.formats import Action
 from metaferry.progress import Stop
 from metaferry.storage.contract import Storage
+from metaferry.storage.waits import Deferred, Drain
 
 log = logging.getLogger(__name__)
 
@@ -57,30 +59,37 @@ async def apply_plan(
 
     Creates go out under "if absent", updates under the token that the plan expects, so that what
     somebody else wrote since the listing is looked at again and not overwritten blindly. When
-    `stop` is set, no further step is taken, those under way have `grace` seconds to finish, and
-    `Tally.stopped` is true. `phases` and `shards` narrow it to a part of the plan; `written` says that
-    documents of another part were written. Raises the `StorageError` that makes going on pointless,
+    `stop` is set, no further step is taken, what waits is left, what is under way has `grace` seconds to
+    finish, and `Tally.stopped` is true. The same where the store takes nothing any more (`outage.py`);
+    then `Tally.outage` says why. `phases` and `shards` narrow it to a part of the plan; `written` says
+    that documents of another part were written. Raises the `StorageError` that makes going on pointless,
     after the steps under way have ended.
     """
-    book = Book(record, tally, advance)
     stop = stop or Stop()
+    outage = Outage(storage.patience, found=lambda: drain.request())
+    drain = Drain(outage.attempted, cuts=False)
+    stop.listen(drain.request)
+    book = Book(record, tally, advance, outage)
+    storage.drained_by(drain)
     try:
         for actions in phases:
-            if not stop.requested:
+            if not stop.requested and not drain.requested:
                 done = tally.delete if actions is DELETES else tally.create + tally.update
                 refusals = Refusals(book, written=done > 0 or (written and actions is WRITES))
-                phase = _Phase(batches(plan, actions, shards), storage, refusals, stop, concurrency)
-                await _within_grace(phase.run(direct=storage.direct and actions is WRITES), stop, grace)
+                phase = _Phase(batches(plan, actions, shards), storage, refusals, stop, drain, concurrency)
+                await _within_grace(phase.run(direct=storage.direct and actions is WRITES), drain, grace)
     finally:
+        storage.drained_by(None)
         book.close()
         tally.stopped = stop.requested
+        tally.outage = "" if stop.requested else outage.reason
 
 
-async def _within_grace(work: Coroutine[Any, Any, None], stop: Stop, grace: float) -> None:
-    """Waits for the work; once `stop` is set only `grace` seconds longer, then gives it up."""
+async def _within_grace(work: Coroutine[Any, Any, None], drain: Drain, grace: float) -> None:
+    """Waits for the work; once it is to drain only `grace` seconds longer, then gives it up."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
-    stop.listen(lambda: _notify(loop, asked.set))
+    drain.listen(lambda: _notify(loop, asked.set))
     task = asyncio.create_task(work)
     waiting = asyncio.create_task(asked.wait())
     try:
@@ -101,8 +110,15 @@ class _Phase:
     """All writes of a plan, or all deletes."""
 
     def __init__(
-        self, source: Iterator[list[Step]], storage: Storage, book: Refusals, stop: Stop, concurrency: int
+        self,
+        source: Iterator[list[Step]],
+        storage: Storage,
+        book: Refusals,
+        stop: Stop,
+        drain: Drain,
+        concurrency: int,
     ) -> None:
+        self._drain = drain
         self._source = source
         self._storage = storage
         self._book = book
@@ -186,14 +202,18 @@ class _Phase:
             return  # left for the next run, which sees in its listing what is in place
         try:
             applied = await apply_step(step, self._storage, failed, stop=self._stop)
+        except Deferred:
+            return
         except StorageError as error:
             fatal = self._book.hold(step, error) if error.scope is Scope.EITHER else error
             self._fatal = self._fatal or fatal
+            if fatal is not None:
+                self._drain.request()  # nobody waits for a pause to end any more
             return
         self._book.add([applied])
 
     def _ended(self) -> bool:
-        return self._fatal is not None or self._stop.requested
+        return self._fatal is not None or self._drain.requested or self._stop.requested
 
 
 def _notify(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:

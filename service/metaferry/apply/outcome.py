@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from metaferry.apply.outage import Outage
 from metaferry.planning.formats import Action, Outcome
 
 #: Failures and replaced documents of others that the report names one by one.
@@ -30,6 +31,7 @@ class Applied(NamedTuple):
     foreign: bool = False
     size: int = 0  # bytes of the body
     advice: str = ""  # beside `message`, where running it again is not all there is to do
+    cause: str = ""  # why it failed, without its name: the same for all that failed for one reason
 
 
 @dataclass(slots=True)
@@ -46,6 +48,7 @@ class Tally:
     foreign: int = 0  # written although somebody else wrote them during the run
     bytes: int = 0
     stopped: bool = False
+    outage: str = ""  # why the rest was left for the next run: the store takes nothing any more
     failures: list[Applied] = field(default_factory=list)  # the first hundred, for the report
     replaced: list[Applied] = field(default_factory=list)  # the same of `foreign`
 
@@ -86,7 +89,9 @@ class Book:
         record: Callable[[Sequence[Applied]], None],
         tally: Tally,
         advance: Callable[[int], None],
+        outage: Outage | None = None,
     ) -> None:
+        self._outage = outage if outage is not None else Outage()
         self._record = record
         self._tally = tally
         self._advance = advance
@@ -116,4 +121,8 @@ class Book:
             self._record(outcomes)
             for applied in outcomes:
                 self._tally.add(applied)
+                if applied.outcome is Outcome.DONE:
+                    self._outage.written()
+                elif applied.outcome is not Outcome.CONFLICT:
+                    self._outage.failed(applied.cause)
             self._advance(len(outcomes))

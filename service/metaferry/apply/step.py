@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from metaferry.apply.outage import cause_of
 from metaferry.apply.outcome import Applied
 from metaferry.apply.shards import Step
 from metaferry.errors import Conflict, NotFound, Scope, StorageError
@@ -44,8 +45,8 @@ async def apply_step(
 ) -> Applied:
     """Writes or deletes. `failed` is what a first attempt elsewhere met.
 
-    Raises the StorageError that concerns every document, or may do so; every other one is the step's
-    own outcome.
+    Raises the StorageError that concerns every document, or may do so, and `Deferred` where a drain ended
+    its waits; every other one is the step's own outcome.
     """
     try:
         if step.action is Action.DELETE:
@@ -89,4 +90,6 @@ async def _replace(step: Step, storage: Storage) -> Applied:
 def not_done(step: Step, outcome: Outcome, error: StorageError) -> Applied:
     """The outcome of a step that met `error`; its advice only where trying again is of no use."""
     advice = "" if error.retryable else error.advice
-    return Applied(step.target, step.action, outcome, None, None, error.message, advice=advice)
+    return Applied(
+        step.target, step.action, outcome, None, None, error.message, advice=advice, cause=cause_of(error)
+    )

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Final
 
+from metaferry.apply.outage import Outage
 from metaferry.apply.outcome import Applied, Book, Tally
 from metaferry.apply.shards import shard_numbers
 from metaferry.errors import MetaferryError
@@ -103,6 +104,7 @@ class LastWord:
     requests: Requests
     rates: RateHistory
     error: BaseException | None
+    outage: str = ""  # as `Tally.outage`
 
 
 def write_in_processes(
@@ -122,13 +124,15 @@ def write_in_processes(
     """Writes the documents of a plan (not its deletes), `concurrency` requests under way in each worker.
 
     `record`, `advance` and, with the requests of a worker that has ended, `absorb` are called from
-    this thread alone. When `stop` is set the workers drain; when they hear nothing of this process
+    this thread alone. When `stop` is set the workers drain; so they do when one of them finds that the
+    store takes nothing any more (`tally.outage`); when they hear nothing of this process
     for `silence` seconds too, since one that is suspended keeps no lease. Raises the StorageError that
     ended one of them, after the others have drained too, and MetaferryError when a worker died or
     heard nothing.
     """
     shards = shard_numbers(plan)
-    book = Book(record, tally, advance)
+    outage = Outage(found=lambda: ask())
+    book = Book(record, tally, advance, outage)
     crew: dict[Connection, subprocess.Popen[bytes]] = {}
     errors: list[BaseException] = []
     try:
@@ -166,6 +170,8 @@ def write_in_processes(
                     if said.error is not None:
                         errors.append(said.error)
                         ask()  # what ended one will end the others
+                    elif said.outage:
+                        outage.see(said.outage)
                 elif isinstance(said, Said):
                     said.say()
                 else:
@@ -175,6 +181,7 @@ def write_in_processes(
             pipe.close()  # a worker that has not ended yet takes it as the word to stop
             end_worker(process, grace + _LAST_WORD)
     tally.stopped = stop.requested
+    tally.outage = "" if stop.requested else outage.reason
     if errors:
         raise errors[0]
 

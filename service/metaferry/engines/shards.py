@@ -23,6 +23,7 @@ from metaferry.errors import (
     LeaseLost,
     MetaferryError,
     NotFound,
+    Outage,
     SafetyStop,
     Scope,
     StorageError,
@@ -35,7 +36,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 #: What is the same for every shard: none is begun after the first of them.
-_FOR_ALL: Final = (Denied, Expired, LeaseHeld, LeaseLost, NotFound, SafetyStop, UsageError)
+_FOR_ALL: Final = (Denied, Expired, LeaseHeld, LeaseLost, NotFound, Outage, SafetyStop, UsageError)
 #: Runs of one shard before it is given up.
 ATTEMPTS: Final = 3
 #: Seconds between two looks at the stop while nothing is heard of the workers.

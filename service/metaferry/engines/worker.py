@@ -62,7 +62,7 @@ def work(pipe: Connection) -> None:
     threading.Thread(target=ear.listen, args=(pipe, stop), daemon=True).start()
     voice = _Voice(pipe)
     logging.getLogger().addHandler(voice)
-    last = LastWord(Requests(), RateHistory(1.0, (), ()), None)
+    last, tally = LastWord(Requests(), RateHistory(1.0, (), ()), None), Tally()
     try:
         with Portal() as portal:
             storage = open_storage(order.opening.url, order.opening.options, **order.opening.settings)
@@ -73,7 +73,7 @@ def work(pipe: Connection) -> None:
                         storage,
                         concurrency=order.concurrency,
                         record=voice.record,
-                        tally=Tally(),
+                        tally=tally,
                         stop=stop,
                         grace=order.grace,
                         phases=(WRITES,),
@@ -82,7 +82,7 @@ def work(pipe: Connection) -> None:
                 )
             finally:
                 portal.run(storage.close())
-                last = LastWord(storage.requests, storage.rates, stop.abandoned)
+                last = LastWord(storage.requests, storage.rates, stop.abandoned, tally.outage)
     except BaseException as error:  # noqa: BLE001 - the run raises it
         last = LastWord(last.requests, last.rates, error)
     with contextlib.suppress(OSError):  # nobody listens any more: the run has ended

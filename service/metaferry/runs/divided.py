@@ -14,7 +14,7 @@ from typing import Final
 
 from metaferry.engines.choose import LOCAL, check_engine, open_workers
 from metaferry.engines.shards import run_shards
-from metaferry.errors import JobError, UsageError
+from metaferry.errors import JobError, Outage, UsageError
 from metaferry.job import Job
 from metaferry.jobfile import storage_of
 from metaferry.jobkept import restore_job
@@ -23,7 +23,7 @@ from metaferry.planning.formats import RunReport
 from metaferry.progress import Progress, Silent, Stop
 from metaferry.runs.finish import finish_run, missing_shards
 from metaferry.runs.kept_plan import PLAN, read_plan
-from metaferry.runs.plan_run import PlanRun, add_markers, count_findings
+from metaferry.runs.plan_run import PlanRun, add_markers, add_outage, count_findings
 from metaferry.runs.publish import published
 from metaferry.runs.reporting import rates_of, requests_of
 from metaferry.runs.shard_task import order_for, write_shard
@@ -123,17 +123,25 @@ def _apply(
         run.num_shards = share.of if share is not None else 0
         began = run.world.clock()
         run.writes_while(stop)
+        outage: Outage | None = None
         with contextlib.nullcontext() if leased else run.lease(stop, progress) as lease:
             if run.final_report() is None and (left := run.to_do(numbers)):
                 if lease is not None:
                     lease.take()
                 run.begin()
-                _write(run, plan, left, engine, stop, progress)
-            if share is None and not stop.requested:
+                try:
+                    _write(run, plan, left, engine, stop, progress)
+                except Outage as error:
+                    outage = error
+                    run.markers.look(left)
+            if share is None and not stop.requested and outage is None:
                 return finish_run(run, lease, stop, progress)
         if stop.abandoned is not None:
             raise stop.abandoned
-        return _report_of(run, numbers, share, stop, run.world.clock() - began)
+        report = _report_of(run, numbers, share, stop, run.world.clock() - began)
+        if outage is not None and not stop.requested:
+            add_outage(report, outage)
+        return report
 
 
 def finish(

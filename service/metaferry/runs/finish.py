@@ -37,7 +37,7 @@ from metaferry.runs.outcomes import Outcomes, say_what_was_done
 from metaferry.runs.plan_run import UNFINISHED, PlanRun, add_markers, count_findings
 from metaferry.runs.reporting import leave_report, rates_of, requests_of
 from metaferry.runs.schema_fit import refused_fit
-from metaferry.runs.writing import name_failures, write_schema
+from metaferry.runs.writing import name_failures, report_outage, write_schema
 
 #: Shards that a message names.
 _NAMED: Final = 20
@@ -116,6 +116,8 @@ class _Finish:
             report.exit_code = 3
         if bad:
             self._name(bad)
+        elif tally.outage:
+            report_outage(run.database, report, run.lightly.url, tally.outage)
         elif tally.not_deleted == tally.refused and self.planned.schema.written:
             self._write_schema(tally)
         self._find(tally)
@@ -157,7 +159,7 @@ class _Finish:
         folder = run.database.scratch / "plan"
         with Outcomes(run.database) as outcomes:
             for shard in shards:
-                if self.stop.requested:
+                if self.stop.requested or tally.outage:
                     break
                 fetch(run.folder, run.portal, shard.files, folder, concurrency=run.job.concurrency)
                 keep_back_missing(run.database, folder, run.lightly, run.portal)

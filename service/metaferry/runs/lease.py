@@ -45,8 +45,10 @@ _LOOK: Final = 2.0
 _BLINK: Final = 0.25
 #: Seconds after which a best-effort lease is read back: two who wrote at once have both written by then.
 _SETTLE: Final = 1.0
-#: Seconds that giving it back may take at the end of a run; a lease left behind ends by itself.
+#: Seconds that giving it back may take at the end of a run, and of one that was told to stop, which is
+#: killed soon; a lease left behind ends by itself.
 _GIVE_BACK: Final = 10.0
+_GIVE_BACK_SOON: Final = 3.0
 #: Seconds after which an object that was put to read the store's clock is somebody's leftover.
 _LEFT_OVER: Final = 3600.0
 
@@ -100,7 +102,7 @@ class Lease:
     @property
     def _within(self) -> float:
         """Seconds that giving it back may take."""
-        return _GIVE_BACK
+        return _GIVE_BACK_SOON if self._stop.requested else _GIVE_BACK
 
     async def take(self, wait: float) -> None:
         """Takes it, waiting at most `wait` seconds for whoever has it, and renews it from then on.
@@ -136,8 +138,10 @@ class Lease:
         if token is None or self._lost is not None:
             return
         try:
-            async with asyncio.timeout(self._within):
-                await self._delete(token)
+            # A run that was told to stop is killed soon: not behind a pause that the documents met.
+            with urgent() if self._stop.requested else contextlib.nullcontext():
+                async with asyncio.timeout(self._within):
+                    await self._delete(token)
         except (StorageError, TimeoutError) as error:
             left = in_words(self._record.lease_for)
             why = error if str(error) else f"this was not done within {in_words(self._within)}"
@@ -268,6 +272,10 @@ class Lease:
 
     async def _keep(self) -> None:
         """Renews it every third of its time, and more often after a failure; ends when it is lost."""
+        with urgent():  # not behind thousands of documents, nor behind a pause of theirs
+            await self._keep_on()
+
+    async def _keep_on(self) -> None:
         while True:
             due = self._due
             if self._trouble:
@@ -304,11 +312,12 @@ class Lease:
 
     async def _stop_keeping(self) -> None:
         """Ends the renewals, not in the middle of one if that can be helped. Raises what ended them."""
+        patience = min(self._third / 2, _GIVE_BACK_SOON) if self._stop.requested else self._third / 2
         keeping, self._keeping = self._keeping, None
         if keeping is None:
             return
         try:
-            async with asyncio.timeout(self._third / 2), self._renewing:
+            async with asyncio.timeout(patience), self._renewing:
                 keeping.cancel()
         except TimeoutError:
             keeping.cancel()

@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from metaferry.apply.apply import WRITES, apply_plan
 from metaferry.apply.outcome import Tally
-from metaferry.errors import UsageError
+from metaferry.errors import Outage, UsageError
 from metaferry.findings import Code, Finding, Severity
 from metaferry.job import Job
 from metaferry.planning.database import Database, open_database
@@ -52,7 +52,7 @@ from metaferry.storage.contract import Storage
 from metaferry.storage.portal import Portal
 
 #: Findings of a report that say that the run of a plan is not at its end.
-UNFINISHED: Final = (Code.DOCUMENT_FAILED, Code.DOCUMENT_CONFLICT)
+UNFINISHED: Final = (Code.DOCUMENT_FAILED, Code.DOCUMENT_CONFLICT, Code.STORAGE_OUTAGE)
 
 
 class PlanRun:
@@ -151,7 +151,7 @@ class PlanRun:
         """Writes the documents of a shard and its done-marker; None where `stop` ended it before.
 
         Of a shard with a marker only what failed is written again. Raises the StorageError that
-        makes going on pointless.
+        makes going on pointless, and Outage.
         """
         shard, before = self.plan.shards[number], self.markers.found.get(number)
         began, asked = self.world.clock(), requests_of(self.storages.all)
@@ -163,6 +163,8 @@ class PlanRun:
             report, tally = self._apply(folder, shard, before, stop, progress)
             if stop.abandoned is not None:
                 raise stop.abandoned
+            if tally.outage:
+                raise Outage(self.lightly.url, tally.outage)
             if tally.create + tally.update + tally.failed + tally.conflict < shard.writes:
                 return None
             if self.job.verified_share:
@@ -270,6 +272,14 @@ def must_be_shared(*storages: Storage) -> None:
                 f"{storage.url}: is in the memory of one process, so a plan cannot be divided for it",
                 advice="name a folder or a bucket that all of them can reach",
             )
+
+
+def add_outage(report: Report, error: Outage) -> None:
+    """Adds what ended the writing of a plan before its end."""
+    report.exit_code = error.exit_code
+    report.stopped, report.advice = error.message, error.advice
+    report.findings[Code.STORAGE_OUTAGE] = 1
+    report.finding_examples.append(Finding(Code.STORAGE_OUTAGE, Severity.ERROR, error.message, error.advice))
 
 
 def add_markers(report: Report, markers: Iterable[ShardMarker]) -> None:

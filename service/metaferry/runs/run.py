@@ -39,6 +39,7 @@ from metaferry.runid import during
 from metaferry.runs.conditions import recall_conditions
 from metaferry.runs.confirm import confirmed
 from metaferry.runs.divided import sync_plan
+from metaferry.runs.draining import ending_at_once, ending_soon
 from metaferry.runs.gather import gather
 from metaferry.runs.kept_listing import KeptListing
 from metaferry.runs.kept_plan import plan_location, write_plan
@@ -56,6 +57,7 @@ from metaferry.runs.storages import Storages
 from metaferry.runs.surroundings import Surroundings
 from metaferry.runs.writing import write
 from metaferry.storage.portal import Portal
+from metaferry.storage.waits import Deferred
 
 log = logging.getLogger(__name__)
 
@@ -146,8 +148,9 @@ def _run(
         run = _Run(job, report, database, storages, portal, progress, world, stop, engine)
         try:
             with run.lease or contextlib.nullcontext():
-                # A plan alone writes nothing, unless it is to be kept.
-                run.decide(prefix, limit, keep_listing=stop is not None or out is not None)
+                with ending_at_once(stop, storages, portal):
+                    # A plan alone writes nothing, unless it is to be kept.
+                    run.decide(prefix, limit, keep_listing=stop is not None or out is not None)
                 if out is not None:
                     with _timed(run, "write"):
                         run.keep_plan(plan_location(job, out), shards)
@@ -179,6 +182,7 @@ class _Run:
     ) -> None:
         self.job = job
         self.engine = engine
+        self.stop = stop
         self.report = report
         self.database = database
         self.storages = storages
@@ -387,11 +391,14 @@ class _Run:
                 raise stop.abandoned from (None if error is stop.abandoned else error)
             report.exit_code = exit_code(error)
             report.stopped = error.message
-            self._leave_report_after(error)
+            self._leave_report_after()
             raise
         if stop.abandoned is not None:
             raise stop.abandoned
-        self._leave_report()
+        if stop.requested or Code.STORAGE_OUTAGE in report.findings:
+            self._leave_report_after()
+        else:
+            self._leave_report()
 
     def _apply_elsewhere(self, stop: Stop) -> None:
         """Keeps the plan in the state folder and has it applied: the report becomes that of its end."""
@@ -413,10 +420,14 @@ class _Run:
             if stop.abandoned is None:
                 self._take_what_is_done(kept)
             raise
-        if stop.requested and stop.abandoned is None:
+        outage = Code.STORAGE_OUTAGE in ended.findings
+        if (stop.requested or outage) and stop.abandoned is None:
             self._take_what_is_done(kept)
-            report.exit_code, report.stopped = ended.exit_code, ended.stopped
-            self._leave_report()
+            report.exit_code, report.stopped, report.advice = ended.exit_code, ended.stopped, ended.advice
+            if outage:
+                report.findings[Code.STORAGE_OUTAGE] = 1
+                report.finding_examples += ended.finding_examples[-1:]
+            self._leave_report_after()
             return
         for name in RunReport.__dataclass_fields__:
             setattr(report, name, getattr(ended, name))
@@ -446,23 +457,28 @@ class _Run:
     # -- the report
 
     def _leave_report(self) -> None:
-        leave_report(
-            self.report,
-            self.database,
-            self.state,
-            self.ledger,
-            self.past,
-            keep_runs=self.job.keep_runs,
-            finished=self.world.now().isoformat(timespec="seconds"),
-            count=self.count_requests,
-        )
+        with ending_soon(self.stop, self.storages, self.portal):
+            leave_report(
+                self.report,
+                self.database,
+                self.state,
+                self.ledger,
+                self.past,
+                keep_runs=self.job.keep_runs,
+                finished=self.world.now().isoformat(timespec="seconds"),
+                count=self.count_requests,
+            )
 
-    def _leave_report_after(self, error: MetaferryError) -> None:
-        """The same after a failure, which stays the error that is raised."""
+    def _leave_report_after(self) -> None:
+        """The same after a failure, which stays what ended the run."""
         try:
             self._leave_report()
-        except StorageError as second:
-            log.warning("the report of the failed run could not be kept either: %s", second)
+        except (StorageError, Deferred) as second:
+            why = second if isinstance(second, StorageError) else "the store took too long"
+            log.warning("the report of this run could not be kept: %s", why)
+            self.report.finished = self.world.now().isoformat(timespec="seconds")
+            self.report.report_url = self.report.rejects_url = ""
+            self.count_requests()
 
     def count_requests(self) -> None:
         """Adds up the requests of all storages of the run."""

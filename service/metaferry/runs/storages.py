@@ -18,6 +18,7 @@ from metaferry.storage.disk_names import to_disk
 from metaferry.storage.open import open_storage
 from metaferry.storage.portal import Portal
 from metaferry.storage.probe import Honoured
+from metaferry.storage.waits import Drain
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Storages:
         self._portal = portal
         self._world = world or Surroundings()
         self._open: dict[str, Storage] = {}
+        self._drain: Drain | None = None
         lightly = job.lightly_location
         self._written = _key(lightly.url, job.storage_options(lightly))
 
@@ -89,7 +91,14 @@ class Storages:
                 sleep=self._world.sleep,
                 rng=self._world.random,
             )
+            self._open[key].drained_by(self._drain)
         return self._open[key]
+
+    def drained_by(self, drain: Drain | None) -> None:
+        """As that of a storage, for those that are open and those that are opened from here on."""
+        self._drain = drain
+        for storage in self._open.values():
+            storage.drained_by(drain)
 
     def crew(self) -> Crew | None:
         """How several processes write the documents; None where this one does it best alone.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from metaferry.apply.apply import DELETES, WRITES, apply_plan
 from metaferry.apply.outcome import Applied, Tally
 from metaferry.engines.processes import write_in_processes
-from metaferry.errors import Conflict, Scope, StorageError
+from metaferry.errors import Conflict, Outage, Scope, StorageError
 from metaferry.findings import Code
 from metaferry.job import Job
 from metaferry.lightly import schema as rules
@@ -49,17 +49,18 @@ def write(
     """Applies what was decided; the table `outcomes` then holds what became of each document.
 
     `report` comes with the planned counts and leaves with those of what was done; its exit code is
-    3 when a document failed, and the signal's when `stop` was set. Raises the StorageError that
-    ended the run, with the report as far as it got; and why, where `stop` was abandoned.
+    3 when a document failed or the store took nothing any more, and the signal's when `stop` was set.
+    Raises the StorageError that ended the run, with the report as far as it got; and why, where `stop`
+    was abandoned.
     """
     tally, deletes = Tally(), report.documents.delete
     report.documents.leave += deletes
     report.documents.delete = 0
     _write_documents(database, job, lightly, portal, report, tally, stop, progress, crew, bool(deletes))
-    if job.verified_share and not stop.requested:
+    if job.verified_share and not stop.requested and not tally.outage:
         progress.phase("Reading back", None)
         verify(database, lightly, portal, report, job.verified_share, random, progress)
-    if deletes and not stop.requested:
+    if deletes and not stop.requested and not tally.outage:
         progress.phase("Deleting documents", deletes)
         _delete_documents(database, job, lightly, portal, report, tally, stop, progress)
     if stop.abandoned is not None:
@@ -68,6 +69,8 @@ def write(
         report.exit_code = 128 + (stop.signal or 2)
         report.stopped = "interrupted: what was under way is finished, the rest is left for the next run"
         report.schema.written = False
+    elif tally.outage:
+        report_outage(database, report, lightly.url, tally.outage)
     else:
         lost, wrong = tally.failed + tally.not_deleted, tally.conflict + report.verified.wrong
         if lost or wrong:
@@ -176,6 +179,15 @@ def _delete_documents(
     finally:
         documents.delete += tally.delete
         documents.leave -= tally.delete
+
+
+def report_outage(database: Database, report: Report, url: str, reason: str) -> None:
+    """The end of a run whose store takes no document any more: one finding, and exit code 3."""
+    error = Outage(url, reason)
+    report.exit_code = error.exit_code
+    report.stopped, report.advice = error.message, error.advice
+    report.schema.written = False
+    database.finding(Code.STORAGE_OUTAGE, "error", error.message, advice=error.advice)
 
 
 def write_schema(

@@ -30,9 +30,10 @@ from metaferry.errors import (
     Unsupported,
 )
 from metaferry.storage.contract import Adapter, Put, Requests
-from metaferry.storage.limiter import Answer, Limiter
+from metaferry.storage.limiter import Answer, Limiter, is_undrained, sleeping
 from metaferry.storage.rates import RateHistory
 from metaferry.storage.translate import UNREACHED
+from metaferry.storage.waits import Budget, Drain
 
 T = TypeVar("T")
 
@@ -50,9 +51,11 @@ Counter = Literal["list", "get", "put", "delete"]
 class Policy:
     """How long and how patiently. All times in seconds, `slowest` in bytes a second.
 
-    `retry_for` bounds all attempts of one request together; 0 tries once. `deadline` bounds one
-    attempt, plus the time its bytes take at `slowest`. Waits are drawn from [0, first * 2**n],
-    at most `longest`, never below what the store asked for in Retry-After. Beyond `spare` retries
+    `retry_for` bounds all attempts of one request together, from the first on, with the pauses that the
+    store wants and without the turns of the limiter; 0 tries once. `deadline` bounds one attempt, plus
+    the time its bytes take at `slowest`. Waits are drawn from [0, first * 2**n], at most `longest`, not
+    below what the store asked for in Retry-After; where that is longer than what is left of `retry_for`,
+    the last attempt is at the end of that. Beyond `spare` retries
     and `share` more for every request, a retry waits until `longest` after the one before it.
     """
 
@@ -94,7 +97,9 @@ class Attempts:
         self._clock = clock
         self._sleep = sleep
         self._rng = rng if rng is not None else random.Random()
-        self.limiter = Limiter(concurrency, clock=clock, sleep=sleep, max_rate=max_rate)
+        self.limiter = Limiter(
+            concurrency, clock=clock, sleep=sleep, max_rate=max_rate, longest=max(0.0, policy.retry_for)
+        )
         self._requests = Requests()
         self._elsewhere = RateHistory(1.0, (), ())
         self._counting = threading.Lock()
@@ -107,6 +112,12 @@ class Attempts:
     @property
     def requests(self) -> Requests:
         return self._requests
+
+    @property
+    def patience(self) -> float:
+        """Seconds without a write that went well after which others are of no use; see the contract."""
+        retry_for = self._policy.retry_for
+        return max(2 * retry_for, 10 * self.limiter.spacing) if retry_for > 0 else float("inf")
 
     @property
     def rates(self) -> RateHistory:
@@ -137,15 +148,18 @@ class Attempts:
         failed: StorageError | None = None,
     ) -> T:
         """All attempts of one request; `failed` is what a first one met that was made elsewhere."""
-        started = self._clock()
+        budget = Budget(self._policy.retry_for, self._clock)
         try:
             if failed is None:
                 with self._counting:
                     self._asked += 1
-            return await self._renewed(counter, size, work, path, failed)
+            else:
+                budget.begin()
+            return await self._renewed(counter, size, work, path, failed, budget)
         except StorageError as error:
             if not error.retryable or self._policy.retry_for <= 0:
                 raise
+            budget.begin()  # it may have failed before its turn
             first: StorageError | None = error
 
         async def again() -> T:
@@ -161,27 +175,31 @@ class Attempts:
                 )
             with self._counting:
                 self._requests.retries += 1
-            return await self._renewed(counter, size, work, path)
+            return await self._renewed(counter, size, work, path, budget=budget)
 
         def over(state: RetryCallState) -> bool:
-            return self._clock() - started + state.upcoming_sleep > self._policy.retry_for
+            left = budget.left or 0.0
+            return left <= 0 or state.upcoming_sleep > left
+
+        async def sleep(seconds: float) -> None:
+            await sleeping(self._sleep, seconds, self._drain)
 
         retrying = AsyncRetrying(
-            sleep=self._sleep,
-            wait=self._wait,
+            sleep=sleep,
+            wait=lambda state: self._wait(state, budget.left or 0.0),
             stop=over,
             retry=retry_if_exception(lambda e: isinstance(e, StorageError) and e.retryable),
             reraise=True,
         )
         return await retrying(again)
 
-    def now(self, puts: Sequence[Put], make: Callable[[], Met]) -> Met:
+    def now(self, puts: Sequence[Put], make: Callable[[], Met], ended: Callable[[], bool]) -> Met:
         """One attempt of each put, blocking, from any thread; none where it is nobody's turn.
 
-        `make` makes them.
+        `make` makes them, unless it has `ended` by then.
         """
         met: Met = [None] * len(puts)
-        turn = self.limiter.enter_now()
+        turn = self.limiter.enter_now(ended)
         if turn is None:
             return met
         seen = self._renewals
@@ -209,24 +227,50 @@ class Attempts:
                 self._requests.put_failed += failed
                 self._requests.throttled += answer is Answer.SLOWER
                 self._requests.bytes_written += written
+            self._tell(errors, good=asked > len(errors))
         return met
 
+    def _tell(self, errors: Sequence[StorageError], *, good: bool) -> None:
+        """Tells the drain how writes from a thread went."""
+        drain = self.limiter.drain
+        if drain is None:
+            return
+        if good:
+            drain.attempted(None, self._clock())
+        for error in errors:
+            drain.attempted(error, self._clock())
+
     async def once(
-        self, counter: Counter, size: int | None, work: Callable[[], Awaitable[T]], path: str
+        self,
+        counter: Counter,
+        size: int | None,
+        work: Callable[[], Awaitable[T]],
+        path: str,
+        budget: Budget | None = None,
     ) -> T:
-        """One attempt, whatever it meets."""
+        """One attempt, whatever it meets. `Deferred` where a drain comes before it begins; lists and
+        reads are given up also when they have begun."""
         # A read to an end that nobody knows gets ten times the deadline.
         extra = self._policy.deadline * 9 if size is None else size / self._policy.slowest
         url, patience = self._adapter.url, self._policy.deadline + extra
-        turn = await self.limiter.enter()
+        turn = await self.limiter.enter(budget)
+        if budget is not None:
+            budget.begin()
+        drain = self._drain
+        writes = counter in ("put", "delete")
         answer, wait = Answer.NONE, None
         try:
+            if drain is not None:
+                drain.check()
             with self._counting:
                 setattr(self._requests, counter, getattr(self._requests, counter) + 1)
             deadline = asyncio.timeout(patience)
             try:
                 async with deadline:
-                    result = await work()
+                    if drain is None or (writes and not drain.cuts):
+                        result = await work()
+                    else:
+                        result = await drain.race(_awaited(work), writes=writes)
             except TimeoutError:
                 if not deadline.expired():
                     raise
@@ -238,15 +282,21 @@ class Attempts:
                     advice=UNREACHED,
                 ) from None
             answer = Answer.GOOD
+            if drain is not None and writes:
+                drain.attempted(None, self._clock())
             return result
         except Throttled as error:
             answer, wait = Answer.SLOWER, error.retry_after
+            if drain is not None and writes:
+                drain.attempted(error, self._clock())
             with self._counting:
                 self._requests.throttled += 1
                 self._count_failure(counter)
             raise
         except StorageError as error:
             answer = Answer.NONE if error.retryable else Answer.GOOD
+            if drain is not None and writes:
+                drain.attempted(error, self._clock())
             if not isinstance(error, _ANSWERS):
                 with self._counting:
                     self._count_failure(counter)
@@ -256,14 +306,20 @@ class Attempts:
 
     # -- when
 
-    def _wait(self, state: RetryCallState) -> float:
+    @property
+    def _drain(self) -> Drain | None:
+        """What ends the waits of the request at hand."""
+        return None if is_undrained() else self.limiter.drain
+
+    def _wait(self, state: RetryCallState, left: float) -> float:
+        """Seconds until the next attempt; beyond `left` there is none."""
         policy = self._policy
         most = min(policy.longest, policy.first * 2 ** min(state.attempt_number, 30))
         wait = self._rng.uniform(0.0, most)
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, Throttled) and error.retry_after is not None:
             # Jitter on top: everybody was told the same time.
-            wait += min(error.retry_after, policy.retry_for)
+            wait = min(wait + error.retry_after, left)
         return max(wait, self._out_of_budget())
 
     def _out_of_budget(self) -> float:
@@ -283,6 +339,7 @@ class Attempts:
         work: Callable[[], Awaitable[T]],
         path: str,
         failed: StorageError | None = None,
+        budget: Budget | None = None,
     ) -> T:
         """One attempt; and one more with renewed credentials, if those in use have expired."""
         seen = self._renewals
@@ -291,7 +348,7 @@ class Attempts:
         try:
             if failed is not None:
                 raise failed
-            return await self.once(counter, size, work, path)
+            return await self.once(counter, size, work, path, budget)
         except Expired:
             if not isinstance(self._adapter, Renewable):
                 raise
@@ -301,8 +358,12 @@ class Attempts:
                     self._renewals += 1
             with self._counting:
                 self._requests.retries += 1
-            return await self.once(counter, size, work, path)
+            return await self.once(counter, size, work, path, budget)
 
     def _count_failure(self, counter: Counter) -> None:
         name = f"{counter}_failed"
         setattr(self._requests, name, getattr(self._requests, name) + 1)
+
+
+async def _awaited(work: Callable[[], Awaitable[T]]) -> T:
+    return await work()

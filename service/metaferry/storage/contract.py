@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 from metaferry.errors import StorageError
 from metaferry.lightly.key_limits import KeyLimits
 from metaferry.storage.rates import RateHistory
+from metaferry.storage.waits import Drain
 
 
 class OnlyIf(Enum):
@@ -275,6 +276,15 @@ class Storage(Protocol):
     def writes_while(self, ours: Callable[[], bool]) -> None:
         """No put or delete is tried again once `ours` is false: a retry whose wait spans the loss of
         a lease would write into another run's work. `Unsupported` is raised instead."""
+
+    def drained_by(self, drain: Drain | None) -> None:
+        """From now on `drain` ends what waits here, and lists and reads: `Deferred` is raised. None:
+        nothing does. What is `urgent` is left alone."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds without one write that went well after which going on is of no use: twice the time
+        that one request is retried for, or that ten need under `max_rate`."""
 
     def absorb(self, requests: Requests, rates: RateHistory) -> None:
         """Counts what other processes asked of the same datasource as if it had gone through here."""

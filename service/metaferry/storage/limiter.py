@@ -18,6 +18,7 @@ from enum import Enum
 from typing import Final
 
 from metaferry.storage.rates import Rates
+from metaferry.storage.waits import Budget, Deferred, Drain
 from metaferry.storage.width import Width
 
 #: Requests under way at first: enough for a store nearby, a moderate beginning for any.
@@ -38,19 +39,27 @@ _LONGEST_PAUSE: Final = 20.0
 
 
 _URGENT: ContextVar[bool] = ContextVar("urgent", default=False)
+_UNDRAINED: ContextVar[bool] = ContextVar("undrained", default=False)
+
+
+def is_undrained() -> bool:
+    """Whether no drain ends the waits of this request."""
+    return _UNDRAINED.get()
 
 
 @contextmanager
-def urgent() -> Iterator[None]:
+def urgent(*, drained: bool = False) -> Iterator[None]:
     """Requests of this block begin at once, however many wait and whatever pause the store wants.
 
-    For the few that all others depend on: a lease that is not renewed in time ends the run.
+    No drain ends them either, unless `drained`. For the few that all others depend on: a lease that is
+    not renewed in time ends the run.
     """
-    before = _URGENT.set(True)
+    urgent, undrained = _URGENT.set(True), _UNDRAINED.set(not drained)
     try:
         yield
     finally:
-        _URGENT.reset(before)
+        _URGENT.reset(urgent)
+        _UNDRAINED.reset(undrained)
 
 
 class Answer(Enum):
@@ -73,7 +82,7 @@ class _Coroutine:
     def wake(self) -> bool:
         """Gives it the turn; False when nobody is there any more to take it."""
         loop = self.future.get_loop()
-        if self.future.cancelled() or loop.is_closed():
+        if self.future.done() or loop.is_closed():  # cancelled, or ended by a drain
             return False
         self.granted = True
         loop.call_soon_threadsafe(self._take)
@@ -102,7 +111,8 @@ class _Thread:
 class Limiter:
     """`turn = await enter()` or `enter_now()`, the request, `leave(turn, answer)`.
 
-    `most` bounds the requests under way, `max_rate` those begun in a second (None: no bound).
+    `most` bounds the requests under way, `max_rate` those begun in a second (None: no bound), and
+    `longest` (seconds) every pause that the store wants. A set `drain` ends whatever waits here.
     `clock` is monotonic seconds. Safe from any thread and any event loop.
     """
 
@@ -113,8 +123,11 @@ class Limiter:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         max_rate: float | None = None,
+        longest: float = float("inf"),
         start: int = START,
     ) -> None:
+        self.drain: Drain | None = None
+        self._longest = longest
         self._most = max(1, most)
         self._clock = clock
         self._sleep = sleep
@@ -141,12 +154,24 @@ class Limiter:
         return max(1, int(min(self._width.now, self._cap)))
 
     @property
+    def spacing(self) -> float:
+        """Seconds between two requests under `max_rate`; 0 without one."""
+        return self._spacing
+
+    @property
     def rates(self) -> Rates:
         """Answers and refusals over time."""
         return self._rates
 
-    async def enter(self) -> int:
-        """Waits for a turn and then for the moment that the pace allows; what `leave` takes."""
+    async def enter(self, budget: Budget | None = None) -> int:
+        """Waits for a turn and then for the moment that the pace allows; what `leave` takes.
+
+        Pauses that the store wants count against `budget` once it has begun, and end with it; the turn
+        and `max_rate` do not. Raises `Deferred` where a drain comes before.
+        """
+        drain = None if _UNDRAINED.get() else self.drain
+        if drain is not None:
+            drain.check()
         with self._lock:
             waiter: _Coroutine | None = None
             if _URGENT.get():
@@ -159,19 +184,23 @@ class Limiter:
                 waiter = _Coroutine()
                 self._waiting.append(waiter)
         if waiter is not None:
-            await self._wait_for(waiter)
+            since = self._clock()
+            await self._wait_for(waiter, drain)
+            if budget is not None:
+                budget.excuse(self._clock() - since)
         try:
-            await self._wait_for_pace()
+            await self._wait_for_pace(budget, drain)
         except BaseException:
             self.leave(self._cuts, Answer.NONE)
             raise
         return self._cuts
 
-    def enter_now(self) -> int | None:
+    def enter_now(self, ended: Callable[[], bool] = lambda: False) -> int | None:
         """The same from a thread: blocks for a turn, but not for time to pass.
 
-        None where the pace is a matter of time (`max_rate`, Retry-After). A turn may serve several
-        requests, one after the other; `leave` is told of how many good answers there were.
+        None where the pace is a matter of time (`max_rate`, Retry-After), or where it has `ended` by the
+        time the turn comes. A turn may serve several requests, one after the other; `leave` is told of
+        how many good answers there were.
         """
         with self._lock:
             if self._spacing or self._clock() < self._held_until:
@@ -182,8 +211,9 @@ class Limiter:
             waiter = _Thread()
             self._waiting.append(waiter)
         waiter.wait()
+        over = ended()
         with self._lock:
-            if self._clock() < self._held_until:
+            if over or self._clock() < self._held_until:
                 self._under_way -= 1
                 self._wake()
                 return None
@@ -239,9 +269,10 @@ class Limiter:
             # Half of what was really under way: a wide window that was never filled is no pace.
             self._cap = max(1.0, min(self.allowed, busy) / 2)
         if retry_after is not None:
-            self._held_until = max(self._held_until, now + retry_after)
+            self._held_until = max(self._held_until, now + min(retry_after, self._longest))
         elif self._refused:
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._refused - 1, 30))
+            pause = _FIRST_PAUSE * 2.0 ** min(self._refused - 1, 30)
+            pause = min(_LONGEST_PAUSE, self._longest, pause)
             self._held_until = max(self._held_until, now + pause)
 
     def _measure_anew(self, now: float) -> None:
@@ -260,10 +291,14 @@ class Limiter:
             if self._waiting.popleft().wake():
                 self._begin()
 
-    async def _wait_for(self, waiter: _Coroutine) -> None:
+    async def _wait_for(self, waiter: _Coroutine, drain: Drain | None) -> None:
         try:
-            await waiter.future
-        except asyncio.CancelledError:
+            if drain is None:
+                await waiter.future
+            else:
+                with drain.ending(waiter.future):
+                    await waiter.future
+        except (asyncio.CancelledError, Deferred):
             with self._lock:
                 if waiter.granted:  # nobody is going to use this turn: hand it on
                     self._under_way -= 1
@@ -272,13 +307,14 @@ class Limiter:
                     self._waiting.remove(waiter)
             raise
 
-    async def _wait_for_pace(self) -> None:
+    async def _wait_for_pace(self, budget: Budget | None, drain: Drain | None) -> None:
         reserved = False
         while True:
             with self._lock:
                 now = self._clock()
                 wait = self._held_until - now
-                if wait > 0:
+                held = wait > 0
+                if held:
                     reserved = False  # a moment that was reserved before the store's word is void
                 elif reserved or not self._spacing:
                     return
@@ -286,5 +322,23 @@ class Limiter:
                     begin = max(now, self._next_at)
                     self._next_at = begin + self._spacing
                     wait, reserved = begin - now, True
+            if held and budget is not None and (left := budget.left) is not None:
+                if left <= 0:
+                    return  # the pause is longer than it has time: its last attempt
+                wait = min(wait, left)
             if wait > 0:
-                await self._sleep(wait)
+                await sleeping(self._sleep, wait, drain)
+                if not held and budget is not None:
+                    budget.excuse(self._clock() - now)
+
+
+async def sleeping(sleep: Callable[[float], Awaitable[None]], seconds: float, drain: Drain | None) -> None:
+    """Sleeps; raises `Deferred` where a drain comes before the end of it."""
+    if drain is None:
+        await sleep(seconds)
+    else:
+
+        async def asleep() -> None:
+            await sleep(seconds)
+
+        await drain.race(asleep())

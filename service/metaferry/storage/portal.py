@@ -8,8 +8,9 @@ notebook, an Airflow task), since that loop is never touched.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -57,6 +58,12 @@ class Portal:
         except BaseException:
             future.cancel()
             raise
+
+    def later(self, seconds: float, call: Callable[[], object]) -> None:
+        """Calls `call` on the loop after so many seconds, if the portal is still open then. Returns at once,
+        also in a signal handler."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._loop.call_later, seconds, call)
 
     def iterate(self, items: AsyncIterator[T], *, ahead: int = 2) -> Generator[T, None, None]:
         """The items of an async iterator, fetched up to `ahead` of the caller."""

@@ -42,6 +42,7 @@ from metaferry.storage.learned import Learning
 from metaferry.storage.probe import Honoured, probe
 from metaferry.storage.rates import RateHistory
 from metaferry.storage.translate import WRONG_TAG
+from metaferry.storage.waits import Drain
 
 log = logging.getLogger(__name__)
 
@@ -182,8 +183,8 @@ class Retrying:
         if self._honoured != _ALL and any(self._ignored(put[2]) for put in puts):
             return [None] * len(puts)  # what is there has to be looked at first
         if batched is not None:
-            return self._attempts.now(puts, lambda: batched.put_all_now(puts, ended=ended))
-        return self._attempts.now(puts, lambda: _one_by_one(direct, puts, ended))
+            return self._attempts.now(puts, lambda: batched.put_all_now(puts, ended=ended), ended)
+        return self._attempts.now(puts, lambda: _one_by_one(direct, puts, ended), ended)
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         if isinstance(only_if, str) and self._ignored(only_if):
@@ -233,6 +234,13 @@ class Retrying:
 
     def writes_while(self, ours: Callable[[], bool]) -> None:
         self._attempts.may_write = ours
+
+    def drained_by(self, drain: Drain | None) -> None:
+        self._attempts.limiter.drain = drain
+
+    @property
+    def patience(self) -> float:
+        return self._attempts.patience
 
     async def close(self) -> None:
         await self._adapter.close()

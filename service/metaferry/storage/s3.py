@@ -40,7 +40,7 @@ from metaferry.storage.learned import Learned
 from metaferry.storage.s3_client import file_system
 from metaferry.storage.s3_listing import LISTED, Listed
 from metaferry.storage.together import close_all
-from metaferry.storage.translate import Failure, Operation, storage_error
+from metaferry.storage.translate import Failure, Operation, retry_after, storage_error
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 _MD5S: Final = re.compile(r"[0-9a-f]*")
@@ -388,8 +388,7 @@ def _response_failure(response: Mapping[str, Any]) -> Failure:
     code = str(response.get("Error", {}).get("Code", ""))
     if code.isdigit():  # an answer without a body: botocore repeats the status
         status, code = status or int(code), ""
-    wait = metadata.get("HTTPHeaders", {}).get("retry-after", "")
-    return Failure(status, code, retry_after=float(wait) if wait.isdigit() else None)
+    return Failure(status, code, retry_after=retry_after(metadata.get("HTTPHeaders", {})))
 
 
 def _is_encrypted(answer: Mapping[str, Any]) -> bool:

@@ -8,8 +8,10 @@ used: it may quote a signed URL, a header or a connection string. Nothing here d
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Final, Literal
 
 from metaferry.errors import (
@@ -31,6 +33,9 @@ from metaferry.storage.gcs_codes import GCS
 from metaferry.storage.meaning import COMMON, Meaning
 from metaferry.storage.s3_codes import S3
 
+#: Digits of a Retry-After that are looked at: what is beyond them is for ever in any case.
+_DIGITS_OF_A_WAIT: Final = 9
+
 Operation = Literal["list", "read", "put", "delete"]
 Store = Literal["s3", "gcs", "azure", "local", "memory", "generic"]
 
@@ -51,10 +56,33 @@ class Failure:
     kind: type[StorageError] | None = None
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks to wait. Names in `headers` are in small letters, or any do."""
-    wait = headers.get("retry-after", "")
-    return float(wait) if wait.isdigit() else None
+def retry_after(
+    headers: Mapping[str, str],
+    *,
+    now: Callable[[], float] = time.time,  # noqa: TID251 - for answers without a Date
+) -> float | None:
+    """Seconds that an answer asks to wait. Names in `headers` are in small letters, or any do.
+
+    Both forms of RFC 9110, section 10.2.3: seconds, and a date. A date counts from the answer's own
+    Date where it has one, since the clock of the store need not be ours; `now` is seconds since 1970.
+    """
+    wait = headers.get("retry-after", "").strip()
+    if wait.isascii() and wait.isdigit():
+        return float(wait[:_DIGITS_OF_A_WAIT])
+    until = _http_date(wait)
+    if until is None:
+        return None
+    sent = _http_date(headers.get("date", ""))
+    return max(0.0, until - (now() if sent is None else sent))
+
+
+def _http_date(text: str) -> float | None:
+    """Seconds since 1970; None for what is no date with a time zone."""
+    try:
+        moment = parsedate_to_datetime(text)
+        return None if moment.tzinfo is None else moment.timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 #: Every code that is known, of whatever store: no two of them mean different things by one word (a test
@@ -100,6 +128,8 @@ def classify(failure: Failure) -> type[StorageError]:
     """
     if failure.kind is not None:
         return failure.kind
+    if failure.status == 503 and failure.retry_after is not None:
+        return Throttled  # whatever it calls it, it says how long to wait
     known = CODES.get(failure.code)
     if known is not None:
         return known.kind

@@ -159,7 +159,7 @@ def test_what_botocore_raises_without_an_answer(
 @pytest.mark.parametrize(
     ("status", "reason", "message", "expected"),
     [
-        (503, "backendError", "invalid state", Unavailable),  # gcsfs would make a ValueError of it
+        (503, "backendError", "invalid state", Throttled),  # gcsfs would make a ValueError of it
         (500, "internalError", "", Unavailable),
         (429, "rateLimitExceeded", "", Throttled),
         (403, "userRateLimitExceeded", "", Throttled),

@@ -1,0 +1,67 @@
+"""What a stop means for the requests of a run, outside of the writing of documents, which drains by itself.
+
+Before the first document nothing has to be finished: waits, lists and reads end at once. After the last
+one the report is still to be written, for which there are a few seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from metaferry.progress import Stop
+from metaferry.runs.storages import Storages
+from metaferry.storage.limiter import urgent
+from metaferry.storage.portal import Portal
+from metaferry.storage.waits import Deferred, Drain
+
+#: Seconds after a stop until everything of the block is cut off, writes that are under way as well. With
+#: those for giving back the lease they fit into the ten seconds that container engines allow.
+LAST_WORDS: Final = 4.0
+
+
+@contextmanager
+def ending_at_once(stop: Stop | None, storages: Storages, portal: Portal) -> Iterator[None]:
+    """In this block a stop ends all that waits and all that reads; it raises what `stop` says then."""
+    if stop is None:
+        yield
+        return
+    drain = Drain()
+
+    def ask() -> None:
+        drain.request()
+        portal.later(LAST_WORDS, drain.cut)
+
+    stop.listen(ask)
+    storages.drained_by(drain)
+    try:
+        yield
+    except Deferred:
+        raise stop.error from None
+    finally:
+        storages.drained_by(None)
+
+
+@contextmanager
+def ending_soon(stop: Stop | None, storages: Storages, portal: Portal) -> Iterator[None]:
+    """In this block a stop, also one that came before, leaves a few seconds; `Deferred` is raised then.
+
+    Pauses that the store wanted of the documents are not waited for once a stop has come.
+    """
+    if stop is None:
+        yield
+        return
+    drain = Drain()
+
+    def cut() -> None:
+        drain.request()
+        drain.cut()
+
+    stop.listen(lambda: portal.later(LAST_WORDS, cut))
+    storages.drained_by(drain)
+    try:
+        with urgent(drained=True):
+            yield
+    finally:
+        storages.drained_by(None)

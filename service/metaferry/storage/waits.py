@@ -1,0 +1,148 @@
+"""What bounds the waits of a request: the time it has in all, and a drain that ends waits at once.
+
+A request waits for its turn, for the moment that `max_rate` allows, for a pause that the store wants,
+and between two attempts. The first two are ours and cost it nothing; the others count against the time
+that it may take. Nothing here makes a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from metaferry.errors import MetaferryError, StorageError
+
+T = TypeVar("T")
+
+
+class Deferred(MetaferryError):
+    """A request was given up while it waited, because the run is draining: nothing of it is under way."""
+
+    def __init__(self) -> None:
+        super().__init__("left for the next run: this one is draining")
+
+
+class Budget:
+    """The seconds that one request has for all its attempts, from the first of them on."""
+
+    __slots__ = ("_clock", "_seconds", "_since")
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._since: float | None = None
+
+    def begin(self) -> None:
+        """The first attempt begins; later calls change nothing."""
+        if self._since is None:
+            self._since = self._clock()
+
+    def excuse(self, seconds: float) -> None:
+        """Takes a wait off the account that was for others, not for the store."""
+        if self._since is not None:
+            self._since += seconds
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that are left, 0 at least; None before the first attempt."""
+        if self._since is None:
+            return None
+        return max(0.0, self._seconds - (self._clock() - self._since))
+
+
+class Drain:
+    """Ends the waits below it when it is requested: each raises `Deferred`. Safe from any thread, and in a
+    signal handler.
+
+    Lists and reads, which change nothing, are ended also when they are under way; writes that are under
+    way only by `cut`. `attempted` is told how each write went: None, or the error that it met, and when
+    (seconds on the clock of the storage). A drain that never `cuts` costs writes nothing.
+    """
+
+    def __init__(
+        self,
+        attempted: Callable[[StorageError | None, float], None] = lambda error, now: None,
+        *,
+        cuts: bool = True,
+    ) -> None:
+        self.cuts = cuts
+        self.attempted = attempted
+        self._requested = False
+        # No lock: a signal handler may come between any two steps. Adding, discarding and copying are
+        # single steps of the interpreter.
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._writing: set[asyncio.Future[Any]] = set()
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def requested(self) -> bool:
+        return self._requested
+
+    def request(self) -> None:
+        self._requested = True
+        _end_all(self._waiting)
+        for listener in list(self._listeners):
+            listener()
+
+    def cut(self) -> None:
+        """Ends the writes too that are under way."""
+        _end_all(self._writing)
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` when it is requested; at once if it has been."""
+        self._listeners.append(listener)
+        if self._requested:
+            listener()
+
+    def check(self) -> None:
+        """Raises `Deferred` once it is requested."""
+        if self._requested:
+            raise Deferred
+
+    @contextmanager
+    def ending(self, future: asyncio.Future[Any], *, writes: bool = False) -> Iterator[None]:
+        """Within this block `future`, which the block awaits, fails with `Deferred` on request.
+
+        `writes`: only when that is cut off.
+        """
+        futures = self._writing if writes else self._waiting
+        futures.add(future)
+        try:
+            if self._requested and not writes:
+                _end(future)
+            yield
+        finally:
+            futures.discard(future)
+            if future.done() and not future.cancelled():
+                future.exception()  # looked at, so that nobody complains that it was not
+
+    async def race(self, work: Coroutine[Any, Any, T], *, writes: bool = False) -> T:
+        """The result of `work`, which is cancelled, and `Deferred` raised, if the end comes before."""
+        asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = asyncio.ensure_future(work)
+        try:
+            with self.ending(asked, writes=writes):
+                both: set[asyncio.Future[Any]] = {task, asked}
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise Deferred
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+
+def _end_all(futures: set[asyncio.Future[Any]]) -> None:
+    for future in list(futures):
+        try:
+            future.get_loop().call_soon_threadsafe(_end, future)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            continue
+
+
+def _end(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(Deferred())
