@@ -178,8 +178,7 @@ class Attempts:
             return await self._renewed(counter, size, work, path, budget=budget)
 
         def over(state: RetryCallState) -> bool:
-            left = budget.left or 0.0
-            return left <= 0 or state.upcoming_sleep > left
+            return state.upcoming_sleep == float("inf")
 
         async def sleep(seconds: float) -> None:
             await sleeping(self._sleep, seconds, self._drain)
@@ -312,7 +311,7 @@ class Attempts:
         return None if is_undrained() else self.limiter.drain
 
     def _wait(self, state: RetryCallState, left: float) -> float:
-        """Seconds until the next attempt; beyond `left` there is none."""
+        """Seconds until the next attempt; infinity where it would come after the `left` ones."""
         policy = self._policy
         most = min(policy.longest, policy.first * 2 ** min(state.attempt_number, 30))
         wait = self._rng.uniform(0.0, most)
@@ -320,7 +319,8 @@ class Attempts:
         if isinstance(error, Throttled) and error.retry_after is not None:
             # Jitter on top: everybody was told the same time.
             wait = min(wait + error.retry_after, left)
-        return max(wait, self._out_of_budget())
+        wait = max(wait, self._out_of_budget())
+        return wait if 0 < wait <= left else float("inf")
 
     def _out_of_budget(self) -> float:
         """Seconds to wait more because there have been too many retries; 0 while there have not."""

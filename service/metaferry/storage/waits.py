@@ -111,7 +111,7 @@ class Drain:
         futures.add(future)
         try:
             if self._requested and not writes:
-                _end(future)
+                _end(futures, future)
             yield
         finally:
             futures.discard(future)
@@ -138,11 +138,11 @@ class Drain:
 def _end_all(futures: set[asyncio.Future[Any]]) -> None:
     for future in list(futures):
         try:
-            future.get_loop().call_soon_threadsafe(_end, future)
+            future.get_loop().call_soon_threadsafe(_end, futures, future)
         except RuntimeError:  # the loop is closed: nobody waits any more
             continue
 
 
-def _end(future: asyncio.Future[Any]) -> None:
-    if not future.done():
+def _end(futures: set[asyncio.Future[Any]], future: asyncio.Future[Any]) -> None:
+    if future in futures and not future.done():  # else nobody awaits it any more
         future.set_exception(Deferred())
