@@ -7,7 +7,7 @@ one the report is still to be written, for which there are a few seconds.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from metaferry.progress import Stop
@@ -47,7 +47,7 @@ def ending_at_once(stop: Stop | None, storages: Storages, portal: Portal) -> Ite
 def ending_soon(stop: Stop | None, storages: Storages, portal: Portal) -> Iterator[None]:
     """In this block a stop, also one that came before, leaves a few seconds; `Deferred` is raised then.
 
-    Pauses that the store wanted of the documents are not waited for once a stop has come.
+    After a stop, neither `max_rate` nor a pause that the store wanted of the documents is waited for.
     """
     if stop is None:
         yield
@@ -61,7 +61,7 @@ def ending_soon(stop: Stop | None, storages: Storages, portal: Portal) -> Iterat
     stop.listen(lambda: portal.later(LAST_WORDS, cut))
     storages.drained_by(drain)
     try:
-        with urgent(drained=True):
+        with urgent(drained=True) if stop.requested else nullcontext():
             yield
     finally:
         storages.drained_by(None)
