@@ -25,6 +25,7 @@ read back after a moment, and he who is read is the holder.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
