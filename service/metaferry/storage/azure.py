@@ -246,7 +246,12 @@ class AzureAdapter:
             raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
         try:
             return await work(await self._open())
-        except (KeyError, ValueError):  # an answer of 200 that is none, as the SDK reads it
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ):  # none, as the SDK reads it
             raise self._error(Failure(code="BadAnswer", kind=Corrupt), operation, path) from None
         except (AzureError, aiohttp.ClientError, OSError) as error:
             raise self._error(azure_failure(error), operation, path) from None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metaferry.errors import Denied, Expired, Unavailable
+from metaferry.errors import Corrupt, Denied, Unavailable
+from metaferry.storage.token_failure import no_token
 from metaferry.storage.translate import Failure, retry_after
 
 
@@ -24,8 +25,10 @@ def azure_failure(error: BaseException) -> Failure:
     """Status and code of what the SDK raised; never its text, which quotes signed URLs."""
     from azure.core import exceptions as azure
 
-    if isinstance(error, azure.ClientAuthenticationError) and getattr(error, "response", None) is None:
-        return Failure(code=type(error).__name__, kind=Expired)  # no token could be got
+    if isinstance(error, azure.ClientAuthenticationError) and not _is_of_store(error):
+        return _no_token(error)
+    if isinstance(error, azure.DecodeError) and error.status_code is not None:  # another page
+        return Failure(error.status_code, "BadAnswer", kind=Corrupt)
     if isinstance(error, azure.HttpResponseError) and error.status_code is not None:
         headers = getattr(error.response, "headers", None) or {}
         code = getattr(error, "error_code", None) or headers.get("x-ms-error-code") or ""
@@ -33,6 +36,21 @@ def azure_failure(error: BaseException) -> Failure:
     if isinstance(error, azure.ServiceRequestError) and "certificate" in str(error).lower():
         return Failure(code="CertificateError", kind=Denied)
     return Failure(code=type(error).__name__, kind=Unavailable)
+
+
+def _is_of_store(error: Any) -> bool:
+    """Whether the store refused who asks; else no token could be got to ask it with."""
+    headers = getattr(error.response, "headers", None) or {}
+    return bool(getattr(error, "error_code", None) or headers.get("x-ms-error-code"))
+
+
+def _no_token(error: Any) -> Failure:
+    text = str(error)
+    # A chain of credentials of which none is there; or a single one that is not.
+    of_chain = "from the included credentials" in text and "AADSTS" not in text
+    if error.response is None and (of_chain or type(error).__name__ == "CredentialUnavailableError"):
+        return Failure(code="NoCredentials", kind=Denied)
+    return no_token(text, status=error.status_code)
 
 
 def answered(status: int, code: str, headers: Mapping[str, str]) -> Failure:

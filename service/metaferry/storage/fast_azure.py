@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from metaferry.errors import Unavailable
 from metaferry.storage.azure_client import azure_failure, file_system
 from metaferry.storage.fast_azure_put import (
     CHALLENGED,
@@ -24,6 +25,7 @@ from metaferry.storage.fast_azure_put import (
 )
 from metaferry.storage.fast_network import Network, Untranslatable
 from metaferry.storage.fast_sockets import Refused, Sockets, header_lines
+from metaferry.storage.token_failure import TOKEN_SERVER
 from metaferry.storage.translate import Failure
 
 #: What an access token has to be good for.
@@ -113,8 +115,10 @@ class Bearer:
 
         try:
             token = self._credential.get_token(_SCOPE)
-        except (AzureError, OSError, ValueError) as error:
+        except (AzureError, OSError) as error:
             raise Refused(azure_failure(error)) from None
+        except (AttributeError, KeyError, TypeError, ValueError):  # an answer that is none
+            raise Refused(Failure(code=TOKEN_SERVER, kind=Unavailable)) from None
         self._lines = header_lines({"Authorization": f"Bearer {token.token}"})
         self._until = datetime.fromtimestamp(token.expires_on - _EARLY, UTC)
 

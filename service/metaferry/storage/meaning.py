@@ -69,6 +69,19 @@ COMMON: Final[dict[str, Meaning]] = {
         what="the server that gives access tokens did not answer as it should",
         advice="run again later; if it stays so, check that this machine may reach the token server",
     ),
+    "UnknownTenant": Meaning(
+        Denied, what="the token server knows no such tenant", advice="check tenant_id (AZURE_TENANT_ID)"
+    ),
+    "UnknownClient": Meaning(
+        Denied,
+        what="the token server knows no such client",
+        advice="check client_id (AZURE_CLIENT_ID), and that it belongs to the tenant",
+    ),
+    "WrongClientSecret": Meaning(
+        Denied,
+        what="the token server refuses the client or its secret",
+        advice="check client_id and client_secret: the secret may be wrong or have expired",
+    ),
     "CertificateError": Meaning(
         Denied, advice="the endpoint's certificate is not trusted: check endpoint_url and the CA bundle"
     ),

@@ -424,3 +424,40 @@ def test_a_quota_that_is_used_up_is_no_missing_right(store: Any, code: str) -> N
     assert not isinstance(error, Denied)
     assert "quota" in error.advice
     assert "credentials" not in error.advice
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "code", "expected"),
+    [
+        (503, "", "TokenServer", Unavailable),
+        (429, "", "TokenServer", Unavailable),
+        (200, "Unexpected response from Microsoft Entra ID", "TokenServer", Unavailable),
+        (401, f"AADSTS7000215: Invalid client secret {CANARY}", "WrongClientSecret", Denied),
+        (400, "AADSTS700016: Application was not found", "UnknownClient", Denied),
+        (400, "AADSTS90002: Tenant not found", "UnknownTenant", Denied),
+        (400, "something else", "NoToken", Expired),
+        (None, "DefaultAzureCredential failed to retrieve a token from the included credentials", "", Denied),
+    ],
+)
+def test_why_azure_gave_no_token(
+    status: int | None, message: str, code: str, expected: type[StorageError]
+) -> None:
+    from azure.core.exceptions import ClientAuthenticationError
+
+    response: Any = None if status is None else SimpleNamespace(status_code=status, reason="", headers={})
+    failure = azure_failure(ClientAuthenticationError(message=message, response=response))
+    assert classify(failure) is expected
+    assert failure.code == (code or "NoCredentials")
+    error = storage_error(failure, store="azure", url="az://c", operation="put", path="a.json")
+    assert error.advice
+    assert CANARY not in f"{error} {error.advice}"
+    if expected is Denied:
+        assert error.scope is Scope.ALL
+
+
+def test_a_page_of_azure_that_cannot_be_decoded_is_a_bad_answer() -> None:
+    from azure.core.exceptions import DecodeError
+
+    response: Any = SimpleNamespace(status_code=200, reason="", headers={})
+    failure = azure_failure(DecodeError(message="<html>", response=response))
+    assert (classify(failure), failure.code) == (Corrupt, "BadAnswer")
