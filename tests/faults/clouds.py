@@ -60,7 +60,6 @@ class Words:
     busy: tuple[int, str]
     denied: tuple[int, str]
     expired: tuple[int, str]
-    condition: str  # a header of a replace, or a part of its path
     token: str  # of an answer to a put or a read: its version, as `edit` finds it
     proof: str  # of the content, in the same
     wrong: str  # what `edit` makes of it: one of other content
@@ -76,7 +75,6 @@ WORDS: Final = {
         busy=(503, "SlowDown"),
         denied=(403, "AccessDenied"),
         expired=(400, "ExpiredToken"),
-        condition="if-match",
         token=r'(?i)^(etag: )"[0-9a-f]*"',
         proof=r'(?i)^(etag: )"[0-9a-f]*"',
         wrong=r'\1"00112233445566778899aabbccddeeff"',
@@ -100,7 +98,6 @@ WORDS: Final = {
         busy=(503, "backendError"),
         denied=(403, "forbidden"),
         expired=(401, "authError"),
-        condition=r"ifGenerationMatch=[1-9]",
         token=r'((?:^x-goog-generation: )|"generation": ")\d+',
         proof=r'((?:^x-goog-hash: md5=)|"md5Hash": ")[^",]*',
         wrong=r"\1AAAAAAAAAAAAAAAAAAAAAA==",
@@ -141,7 +138,6 @@ WORDS: Final = {
         busy=(503, "ServerBusy"),
         denied=(403, "AuthorizationPermissionMismatch"),
         expired=(401, "InvalidAuthenticationInfo"),
-        condition="if-match",
         token=r'(?i)^(etag: )"[^"]*"',
         proof=r"(?i)^(content-md5: ).*",
         wrong=r"\1AAAAAAAAAAAAAAAAAAAAAA==",

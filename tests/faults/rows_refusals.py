@@ -28,6 +28,11 @@ def _protected(store: str, name: str, document: str, method: str) -> Row:
     )
 
 
+def _unmet(status: int, code: str) -> Fault:
+    """Every condition of a replace or a delete is answered like this."""
+    return spoil("status", "PUT|DELETE", having="if-match", status=status, code=code)
+
+
 def _tags(name: str, settles: bool = True, stores: tuple[str, ...] = ("s3", "azure"), **forms: str) -> Row:
     settings = {"tags": forms}
     return Row(name, lambda _: [], settings=settings, stores=stores, stays=True, settles=settles, met=False)
@@ -42,6 +47,30 @@ REFUSALS: Final = [
         for store, words in WORDS.items()
         for name in words.protected
         for document, method in ((_UPDATED, WRITE), (_ORPHAN, "DELETE"))
+    ),
+    row(
+        "replaces answered 412",
+        lambda _: _unmet(412, "PreconditionFailed"),
+        stores=("s3",),
+        stays=True,
+        met=False,
+    ),
+    row(
+        "replaces answered 405",
+        lambda _: _unmet(405, "MethodNotAllowed"),
+        stores=("s3",),
+        stays=True,
+        met=False,
+    ),
+    Row(
+        "conditions answered 405",
+        lambda _: [
+            spoil("status", "PUT|DELETE", having=name, status=405, code="MethodNotAllowed")
+            for name in ("if-match", "if-none-match")
+        ],
+        stores=("s3",),
+        stays=True,
+        met=False,
     ),
     Row(
         "conditions answered 501",
@@ -59,7 +88,12 @@ REFUSALS: Final = [
         met=False,
         stores=("s3", "azure"),
     ),
-    _tags("tags in capitals everywhere", stores=("s3",), listed="upper", answered="upper"),
+    _tags("no tags in listings", settles=False, stores=("s3",), listed="none"),
+    _tags("tags in capitals in listings", listed="upper"),
+    _tags("tags in capitals everywhere", listed="upper", answered="upper"),
+    _tags("weak tags in listings", listed="weak"),
+    _tags("weak tags in answers", answered="weak"),
+    _tags("weak tags everywhere", listed="weak", answered="weak"),
     _tags("tags without quotes in listings", listed="bare"),
     _tags("tags without quotes in answers", answered="bare"),
     Row("tags that are no MD5", lambda _: [], settings={"kms": True}, stays=True, met=False, stores=("s3",)),
@@ -77,5 +111,11 @@ def _token(what: str, codes: tuple[int, ...] = (0,), action: str = "status", **m
 TOKENS: Final = [
     Row("access tokens", lambda _: [], stores=_IDENTITIES, settings={"anonymous": False}, met=False),
     _token("503 twice", status=503, times=2),
+    _token("503 for good", (1,), status=503),
+    _token("reset twice", action="drop", times=2),
+    _token("reset for good", (1,), action="drop"),
+    _token("a login page once", status=200, body=b"<html></html>", times=1),
+    _token("a login page for good", (1,), status=200, body=b"<html></html>"),
+    _token("an empty object for good", (1,), status=200, body=b"{}"),
     _token("refused", (1,), status=400, body=b'{"error": "invalid_grant"}'),
 ]

@@ -182,7 +182,7 @@ class Behaviour:
     def same_tag(self, given: str, tag: str) -> bool:
         """Whether the tag of a condition is this one. In capitals only where the store writes them so."""
         bare = given.strip('"')
-        return bare in ("*", tag) or ("upper" in self.tags.values() and bare.lower() == tag)
+        return bare in ("*", tag) or ("upper" in self.tags.values() and bare.lower() == tag.lower())
 
     def entries(self, asked: int) -> int:
         """How many entries a page gets for which so many were asked."""
