@@ -23,7 +23,9 @@ A caller who catches :class:`MetaferryError` catches all of them. The tree::
         ├── NotFound                   no such object, bucket or container
         ├── Conflict                   a precondition on a write failed: somebody else wrote
         ├── Changed                    the object was replaced while it was being read
-        ├── Corrupt                    bytes arrived that are not the bytes that were sent; retryable
+        ├── Corrupt                    bytes arrived that are not the bytes that were sent, or an answer
+        │                              that is not whole; retryable
+        ├── Inconsistent               a listing contradicts itself; it is made again as a whole
         └── Unsupported                this store cannot do what was asked
 
 Messages are one sentence for a person: what happened, where, what was expected. `advice` is what
@@ -229,6 +231,10 @@ class Corrupt(StorageError):
     """What arrived is not what was sent: a checksum or a length is wrong."""
 
     retryable = True
+
+
+class Inconsistent(StorageError):
+    """The pages of a listing contradict each other, so nothing that it gave counts."""
 
 
 class Unsupported(StorageError):

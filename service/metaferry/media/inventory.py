@@ -26,6 +26,7 @@ from metaferry.errors import Corrupt, JobError, NotFound, ScratchFull
 from metaferry.masking import showable
 from metaferry.media.manifest import NAME, DataFile, Manifest, NotReady, parse_manifest, path_time
 from metaferry.storage.contract import Entry, Storage
+from metaferry.storage.pages import listed
 from metaferry.storage.portal import Portal
 from metaferry.storage.urls import bucket_and_key
 
@@ -158,12 +159,10 @@ def _newest(url: str, place: str, storage_for: Callable[[str], Storage], portal:
     shown = showable(url)
     found: list[tuple[str, float, str]] = []
     series: set[str] = set()
-    for page in portal.iterate(storage_for(root).list(prefix)):
-        for entry in page:
-            if NAME.search(entry.path):
-                time, name = path_time(entry.path)
-                found.append((time, entry.mtime, entry.path))
-                series.add(name)
+    for entry in portal.run(listed(storage_for(root), prefix, lambda entry: bool(NAME.search(entry.path)))):
+        time, name = path_time(entry.path)
+        found.append((time, entry.mtime, entry.path))
+        series.add(name)
     if not found:
         raise JobError(
             f"no inventory has been delivered to {shown}: there is no manifest.json below it",

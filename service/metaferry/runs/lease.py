@@ -34,8 +34,9 @@ from typing import Final
 from metaferry.errors import Conflict, LeaseHeld, LeaseLost, NotFound, StorageError
 from metaferry.progress import Progress, Stop
 from metaferry.runs.holder import Holder, in_words, is_gone, read_holder
-from metaferry.storage.contract import ABSENT, Entry, Precondition, Storage
+from metaferry.storage.contract import ABSENT, Precondition, Storage
 from metaferry.storage.limiter import urgent
+from metaferry.storage.pages import listed
 
 log = logging.getLogger(__name__)
 
@@ -389,9 +390,7 @@ async def lease_age(storage: Storage, key: str, token: str, holder: str) -> floa
     mark = f"{stem}-clock-{holder}"
     await storage.put(mark, b"1")
     try:
-        entries: dict[str, Entry] = {}
-        async for page in storage.list(stem):
-            entries.update((entry.path, entry) for entry in page)
+        entries = {entry.path: entry for entry in await listed(storage, stem)}
         ours, lease = entries.pop(mark, None), entries.get(key)
         if ours is not None:
             for path, entry in entries.items():

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from metaferry.errors import Inconsistent
 from metaferry.job import Job
 from metaferry.jobparts import Inventory
 from metaferry.lightly.names import SCHEMA
@@ -28,11 +29,16 @@ from metaferry.runs.storages import Storages
 from metaferry.runs.tokens import are_missing, with_tokens
 from metaferry.storage.at_once import Disordered, Keep, Range, list_at_once
 from metaferry.storage.contract import Entry, Storage
+from metaferry.storage.pages import AGAIN, inconsistent
+from metaferry.storage.pages import listed as listed_whole
 from metaferry.storage.portal import Portal
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: Makes a listing of what lies below a prefix.
+Pages = Callable[[Storage, str], AsyncIterator[list[Entry]]]
 
 _PHASE = "Listing media and documents"
 
@@ -67,25 +73,42 @@ class Lister:
     def fill(self, listings: Listings) -> MediaListing:
         """Fills `listings`; answers where the media came from.
 
-        Raises JobError for an inventory that cannot be used, StorageError for a store that does not
-        answer: a listing that fails is never taken for a short one.
+        A listing that contradicts itself is made again, twice at most. Raises JobError for an inventory
+        that cannot be used, StorageError for a store that does not answer: a listing that fails is never
+        taken for a short one.
         """
         self._progress.phase(_PHASE, None)
-        try:
-            return self._list(listings, self._job.media.inventory)
-        except Unusable as error:
-            log.warning("%s: the media are listed from the beginning", error)
-        except Disordered:
-            log.info("a store does not list in the order of bytes: everything is listed again, in one chain")
-            return self._again(listings, lambda storage, prefix: storage.list(prefix))
-        try:
-            return self._again(listings, list_at_once)
-        except Disordered:
-            return self._again(listings, lambda storage, prefix: storage.list(prefix))
+        pages: Pages = list_at_once
+        begun = again = 0
+        while True:
+            try:
+                listed = self._again(listings, pages) if begun else self._list(listings)
+                self._require_consistent(listings)
+                return listed
+            except Unusable as error:
+                log.warning("%s: the media are listed from the beginning", error)
+            except Disordered:
+                if pages is _in_one_chain:  # such a listing relies on no order
+                    raise
+                pages = _in_one_chain
+                log.info("a store does not list in the order of bytes: listed again, in one chain")
+            except Inconsistent as error:
+                if again == AGAIN:
+                    raise
+                again += 1
+                log.warning("%s; it is made again", error)
+            begun += 1
 
-    def _list(self, listings: Listings, inventory: Inventory | None) -> MediaListing:
+    def _require_consistent(self, listings: Listings) -> None:
+        """Raises `Inconsistent`; what comes once only, no page by itself can tell."""
+        contradiction = listings.contradiction()
+        if contradiction:
+            raise inconsistent(self._input.url, "", contradiction)
+
+    def _list(self, listings: Listings) -> MediaListing:
+        inventory = self._job.media.inventory
         if inventory is not None:
-            return self._from_inventory(listings, inventory)
+            return self._from_inventory(listings, inventory, list_at_once)
         kept = self._kept
         earlier = kept.earlier() if kept is not None else None
         if kept is not None and earlier is not None:
@@ -103,18 +126,17 @@ class Lister:
             kept.finish()
         return listed
 
-    def _again(
-        self, listings: Listings, pages: Callable[[Storage, str], AsyncIterator[list[Entry]]]
-    ) -> MediaListing:
+    def _again(self, listings: Listings, pages: Pages) -> MediaListing:
         if self._kept is not None:
             self._kept.finish()
         self._objects = 0
         listings.restart()
+        inventory = self._job.media.inventory
+        if inventory is not None:
+            return self._from_inventory(listings, inventory, pages)
         return self._fresh(listings, pages)
 
-    def _fresh(
-        self, listings: Listings, pages: Callable[[Storage, str], AsyncIterator[list[Entry]]]
-    ) -> MediaListing:
+    def _fresh(self, listings: Listings, pages: Pages) -> MediaListing:
         if self._input is self._lightly and not self._media_prefix:
             for page in self._portal.iterate(pages(self._input, "")):
                 media, documents = split_page(page)
@@ -125,7 +147,8 @@ class Lister:
             self._both(listings, self._portal.iterate(pages(self._input, self._media_prefix)), pages)
         return self._told(MediaListing(), self._now)
 
-    def _from_inventory(self, listings: Listings, wanted: Inventory) -> MediaListing:
+    def _from_inventory(self, listings: Listings, wanted: Inventory, pages: Pages) -> MediaListing:
+        listings.from_inventory = True
         options = self._job.storage_options(wanted)
         report = open_inventory(
             wanted.url,
@@ -133,10 +156,10 @@ class Lister:
             storage_for=lambda url: self._storages.of(url, options),
             portal=self._portal,
         )
-        pages = inventory_pages(
+        media = inventory_pages(
             report, self._job.input.url, self._media_prefix, scratch=self._scratch, portal=self._portal
         )
-        self._both(listings, pages, list_at_once)
+        self._both(listings, media, pages)
         return self._told(MediaListing(basis="inventory", inventory=report.url), report.manifest.taken)
 
     def _go_on(self, listings: Listings, kept: KeptListing, earlier: Earlier) -> MediaListing:
@@ -150,12 +173,7 @@ class Lister:
         kept.finish()
         return self._told(MediaListing(resumed=earlier.objects), earlier.began)
 
-    def _both(
-        self,
-        listings: Listings,
-        media: Iterator[list[Entry]],
-        pages: Callable[[Storage, str], AsyncIterator[list[Entry]]],
-    ) -> None:
+    def _both(self, listings: Listings, media: Iterator[list[Entry]], pages: Pages) -> None:
         """Media from where they come, and documents from their datasource, in turn."""
         documents = self._portal.iterate(pages(self._lightly, self._document_prefix))
         for is_document, page in _in_turn(media, documents):
@@ -166,8 +184,8 @@ class Lister:
             self._progress.advance(len(page))
         if self._media_prefix:
             # schema.json lies at the root, outside the narrowed listing.
-            for page in self._portal.iterate(self._lightly.list(SCHEMA)):
-                self._add_documents(listings, [entry for entry in page if entry.path == SCHEMA])
+            schema = self._portal.run(listed_whole(self._lightly, SCHEMA, lambda entry: entry.path == SCHEMA))
+            self._add_documents(listings, schema)
 
     def _add_media(self, listings: Listings, entries: list[Entry]) -> None:
         self._objects += len(entries)
@@ -183,6 +201,10 @@ class Lister:
         listed.age = max(0.0, round((self._now - as_of).total_seconds(), 1))
         listed.objects = self._objects
         return listed
+
+
+def _in_one_chain(storage: Storage, prefix: str) -> AsyncIterator[list[Entry]]:
+    return storage.list(prefix)
 
 
 def _of_media(kept: KeptListing) -> Keep:

@@ -31,6 +31,7 @@ from metaferry.jobparts import STATE
 from metaferry.runs.storages import Storages
 from metaferry.storage.contract import Entry, Storage
 from metaferry.storage.local import LocalAdapter
+from metaferry.storage.pages import listed
 from metaferry.storage.portal import Portal
 from metaferry.storage.retry import Retrying
 from metaferry.storage.together import in_order
@@ -166,16 +167,11 @@ class State:
         return key.removeprefix(self._runs).partition("/")[0]
 
     def _list(self, prefix: str) -> list[Entry]:
-        async def collect() -> list[Entry]:
-            found: list[Entry] = []
-            try:
-                async for page in self.storage.list(prefix):
-                    found.extend(page)
-            except NotFound as error:
-                log.debug("no state folder yet: %s", error)
-            return found
-
-        return self._portal.run(collect())
+        try:
+            return self._portal.run(listed(self.storage, prefix))
+        except NotFound as error:
+            log.debug("no state folder yet: %s", error)
+            return []
 
     async def _read(self, key: str) -> bytes | None:
         try:

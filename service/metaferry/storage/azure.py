@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar
 
-from metaferry.errors import Conflict, Corrupt, NotFound, StorageError, Unsupported
+from metaferry.errors import Conflict, NotFound, StorageError, Unsupported
+from metaferry.storage.answers import BadAnswer, bad_answer, require, require_blob, require_names
+from metaferry.storage.azure_answers import Done, Reading
 from metaferry.storage.azure_client import azure_failure, file_system
 from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Level, Page, Precondition, Stamp, Traits
 from metaferry.storage.keys import (
     content_type,
     entity_tag,
     is_addressable,
-    is_complete,
     is_marker,
     limits_below,
     md5_hex,
@@ -28,9 +30,6 @@ from metaferry.storage.together import close_all
 from metaferry.storage.translate import Failure, Operation, storage_error
 
 T = TypeVar("T")
-
-#: On every call: one attempt. (A setting of the client, but adlfs makes the client.)
-_ONCE: Final = {"retry_total": 0}
 
 
 class AzureAdapter:
@@ -99,18 +98,16 @@ class AzureAdapter:
             pages = container.list_blobs(
                 name_starts_with=start or None,
                 results_per_page=self._page_size,
-                **_ONCE,
+                **_asked("list"),
             ).by_page(cursor)
-            try:
-                page = await anext(pages)
-            except StopAsyncIteration:
-                return Page([], None)
+            found = [blob async for blob in await anext(pages)]
+            require_names([blob.name for blob in found], start)
             entries = [
                 _entry(blob.name[skip:], blob)
-                async for blob in page
+                for blob in found
                 if blob.name > after and not is_marker(blob.name[skip:], blob.size)
             ]
-            return Page(entries, pages.continuation_token or None)
+            return Page(entries, pages.continuation_token or None, len(found) - len(entries))
 
         return await self._call("list", prefix, work)
 
@@ -124,10 +121,11 @@ class AzureAdapter:
                 name_starts_with=self._prefix + prefix or None,
                 delimiter="/",
                 results_per_page=self._page_size,
-                **_ONCE,
+                **_asked("list"),
             ).by_page()
             level = Level([], [])
             async for item in await anext(pages):
+                require_names([item.name], self._prefix + prefix)
                 if isinstance(item, BlobPrefix):
                     level.folders.append(item.name[skip:])
                 elif not is_marker(item.name[skip:], item.size):
@@ -147,24 +145,21 @@ class AzureAdapter:
             where = {"offset": start} | ({} if end is None else {"length": end - start})
 
         async def work(container: Any) -> Blob:
-            stream = await container.get_blob_client(path_of(path)).download_blob(**where, **pin, **_ONCE)
+            client = container.get_blob_client(self._prefix + path)
+            stream = await client.download_blob(**where, **pin, **_asked("read"))
             data: bytes = await stream.readall()
             properties = stream.properties
             size = whole_size(properties.content_range)
-            return Blob(data, entity_tag(properties.etag), len(data) if size is None else size)
-
-        def path_of(path: str) -> str:
-            return self._prefix + path
+            blob = Blob(data, entity_tag(properties.etag), len(data) if size is None else size)
+            require_blob(blob, start, end, version)
+            return blob
 
         try:
-            blob = await self._call("read", path, work)
+            return await self._call("read", path, work)
         except StorageError as error:
             if error.status == 416:
                 return await self._nothing(path, pin)
             raise
-        if not is_complete(len(blob.data), start, end, blob.size):
-            raise self._error(Failure(kind=Corrupt, code="Length"), "read", path)
-        return blob
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
         from azure.storage.blob import ContentSettings
@@ -181,8 +176,10 @@ class AzureAdapter:
                 content_settings=settings,
                 validate_content="md5" if len(data) <= _single_put(container) else False,
                 **condition,
-                **_ONCE,
+                **_asked("put"),
             )
+            stored = answer.get("content_md5")  # not of one that took several requests
+            require(stored is None or bytes(stored).hex() == md5, "another MD5")
             return Stamp(entity_tag(answer["etag"]), md5)
 
         try:
@@ -198,7 +195,9 @@ class AzureAdapter:
         condition = _pin(only_if) if isinstance(only_if, str) else {}
 
         async def work(container: Any) -> None:
-            await container.get_blob_client(self._prefix + path).delete_blob(**condition, **_ONCE)
+            client = container.get_blob_client(self._prefix + path)
+            with suppress(Done):
+                await client.delete_blob(**condition, **_asked("delete"))
 
         try:
             await self._call("delete", path, work)
@@ -233,7 +232,8 @@ class AzureAdapter:
         """The answer to an empty range: no bytes, but which version and how large it is."""
 
         async def work(container: Any) -> Blob:
-            found = await container.get_blob_client(self._prefix + path).get_blob_properties(**pin, **_ONCE)
+            client = container.get_blob_client(self._prefix + path)
+            found = await client.get_blob_properties(**pin, **_asked("read"))
             return Blob(b"", entity_tag(found.etag), found.size)
 
         return await self._call("read", path, work)
@@ -246,13 +246,11 @@ class AzureAdapter:
             raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
         try:
             return await work(await self._open())
-        except (
-            AttributeError,
-            KeyError,
-            TypeError,
-            ValueError,
-        ):  # none, as the SDK reads it
-            raise self._error(Failure(code="BadAnswer", kind=Corrupt), operation, path) from None
+        except BadAnswer as error:
+            raise self._error(error.failure, operation, path) from None
+        except (AttributeError, KeyError, TypeError, ValueError, StopAsyncIteration):
+            # So the SDK stumbles over an answer of 200 that is none.
+            raise self._error(bad_answer("it cannot be read"), operation, path) from None
         except (AzureError, aiohttp.ClientError, OSError) as error:
             raise self._error(azure_failure(error), operation, path) from None
 
@@ -285,6 +283,12 @@ class AzureAdapter:
 
     def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
         return storage_error(failure, store="azure", url=self._url, operation=operation, path=path)
+
+
+def _asked(operation: Operation) -> dict[str, Any]:
+    """On every call: one attempt (a setting of the client, but adlfs makes the client), and a look at
+    the answer before the SDK takes it."""
+    return {"retry_total": 0, "raw_response_hook": Reading(operation)}
 
 
 def _pin(token: str | None) -> dict[str, Any]:

@@ -64,10 +64,12 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a listing. `cursor` is opaque; None after the last page."""
+    """A page of a listing. `cursor` is opaque; None after the last page. `left_out` counts what the store
+    named besides the entries: folder markers, and what comes before the key to start after."""
 
     entries: list[Entry]
     cursor: Any | None
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 From plain threads (:class:`contract.Direct`) a small object is put over a connection of our own, in one
 request, for less than half of what obstore and a twentieth of what the fsspec libraries need. obstore makes
-the puts that take more than that, those on an event loop, ranged reads and plain deletes. Listings,
-whole objects (whose checksum the fsspec libraries verify), deletes with a condition, and keys that
-obstore would alter or refuse go through the fsspec adapter beside it. Tokens, hashes and errors are the
+the puts that take more than that, those on an event loop, and ranged reads. Listings, whole objects
+(whose checksum the fsspec libraries verify), deletes (of whose answer obstore tells nothing, so that a
+login page would be one), and keys that obstore would alter or refuse go through the fsspec adapter
+beside it. Tokens, hashes and errors are the
 same every way, so one may list what the other wrote. Where it turns out that fsspec would do something
 else, everything goes through it from then on, with one line in the log. Nothing here retries.
 """
@@ -17,7 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from metaferry.errors import NotFound, StorageError, Unavailable, UsageError
+from metaferry.errors import StorageError, UsageError
+from metaferry.storage.answers import BadAnswer, require_blob
 from metaferry.storage.contract import ANYTHING, Adapter, Blob, Precondition, Put, Stamp
 from metaferry.storage.fast_bridge import Slow, process
 from metaferry.storage.fast_errors import NO_TAG, WHOLE, fast_failure
@@ -25,9 +27,9 @@ from metaferry.storage.fast_network import LONGEST, Untranslatable
 from metaferry.storage.fast_puts import Dialect, Puts
 from metaferry.storage.fast_sockets import Refused
 from metaferry.storage.fast_threads import Elsewhere, Send, SocketAdapter
-from metaferry.storage.keys import is_complete, is_exact
+from metaferry.storage.keys import is_exact
 from metaferry.storage.learned import Learned
-from metaferry.storage.translate import Failure, Operation
+from metaferry.storage.translate import Operation
 
 log = logging.getLogger(__name__)
 
@@ -102,16 +104,6 @@ class FastAdapter(SocketAdapter):
             except Elsewhere:
                 pass
         return await self._slow.put(path, data, only_if=only_if)
-
-    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
-        if only_if is ANYTHING:
-            store = await self._ready(path)
-            if store is not None:
-                try:
-                    return await self._delete(store, path)
-                except Elsewhere:
-                    pass
-        return await self._slow.delete(path, only_if=only_if)
 
     # -- which of the two
 
@@ -197,19 +189,12 @@ class FastAdapter(SocketAdapter):
                 # knows no ranges.
                 raise Elsewhere from None
             raise failed from None
-        if not is_complete(len(data), start, end, size):
-            raise self._error(Failure(kind=Unavailable, code="Length"), "read", path)
-        return Blob(data, token, size)
-
-    async def _delete(self, store: Any, path: str) -> None:
-        import obstore
-
+        blob = Blob(data, token, size)
         try:
-            await obstore.delete_async(store, self._dialect.key(path))
-        except Exception as error:  # noqa: BLE001 - becomes one of ours, or is raised again
-            failed = self._failed(error, "delete", path)
-            if not isinstance(failed, NotFound) or not failed.path:
-                raise failed from None
+            require_blob(blob, start, end, version)
+        except BadAnswer as error:
+            raise self._error(error.failure, "read", path) from None
+        return blob
 
     def _failed(self, error: Exception, operation: Operation, path: str) -> StorageError:
         from obstore.exceptions import BaseError

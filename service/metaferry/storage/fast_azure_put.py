@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from metaferry.errors import Corrupt
+from metaferry.storage.answers import bad_answer
 from metaferry.storage.azure_client import answered
 from metaferry.storage.contract import ABSENT, ANYTHING, Precondition
 from metaferry.storage.fast_errors import error_code
@@ -140,14 +141,14 @@ class AzureSpeech:
             f"Content-Length: {len(data)}\r\nUser-Agent: metaferry\r\n\r\n"
         ).encode() + data
 
-    def quick(self, answer: bytes, data: bytes) -> str | None:
+    def quick(self, answer: bytes, key: str, data: bytes) -> str | None:
         found = plain_answer(answer)
-        return None if found is None else self.token(*found, data)
+        return None if found is None else self.token(*found, key, data)
 
-    def token(self, headers: Mapping[str, str], body: bytes, data: bytes) -> str:
+    def token(self, headers: Mapping[str, str], body: bytes, key: str, data: bytes) -> str:
         tag = entity_tag(headers.get("etag", ""))
-        if not tag:  # of a proxy, or a login page
-            raise Refused(Failure(code="BadAnswer", kind=Corrupt))
+        if not tag or body.strip():  # of a proxy, or a login page
+            raise Refused(bad_answer("a text where none belongs" if tag else "no version"))
         if headers.get("content-md5", _md5(data)) != _md5(data):
             raise Refused(Failure(code="Content-MD5", kind=Corrupt))
         self._welcome = True

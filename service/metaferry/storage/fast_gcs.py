@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from metaferry.errors import Corrupt, Unavailable
+from metaferry.storage.answers import BadAnswer
 from metaferry.storage.contract import ANYTHING, Precondition
 from metaferry.storage.fast_network import Network, Untranslatable
 from metaferry.storage.fast_sockets import Refused, Sockets, header_lines, plain_answer
@@ -85,15 +86,15 @@ class GcsSpeech:
         own = f"Content-Type: {headers['Content-Type']}\r\nContent-Length: {len(body)}\r\n"
         return f"POST {target} HTTP/1.1\r\n{self._common()}{own}\r\n".encode() + body
 
-    def quick(self, answer: bytes, data: bytes) -> str | None:
+    def quick(self, answer: bytes, key: str, data: bytes) -> str | None:
         found = plain_answer(answer)
-        return None if found is None else self.token(*found, data)
+        return None if found is None else self.token(*found, key, data)
 
-    def token(self, headers: Mapping[str, str], body: bytes, data: bytes) -> str:
+    def token(self, headers: Mapping[str, str], body: bytes, key: str, data: bytes) -> str:
         try:
-            generation, same = stored(body, md5_hex(data))
-        except (AttributeError, KeyError, TypeError, ValueError):  # of a proxy, or a login page
-            raise Refused(Failure(code="BadAnswer", kind=Corrupt)) from None
+            generation, same = stored(body, key, data, md5_hex(data))
+        except BadAnswer as error:  # of a proxy, or a login page
+            raise Refused(error.failure) from None
         if not same:
             raise Refused(Failure(code="md5Hash", kind=Corrupt))
         return generation

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from metaferry.errors import Denied, Unavailable
+from metaferry.storage.answers import bad_answer
 from metaferry.storage.contract import Precondition
 from metaferry.storage.fast_errors import NO_TAG, error_code
 from metaferry.storage.fast_signature import Signer, Unsigned
@@ -29,7 +30,7 @@ class S3Speech:
         except Unsigned:
             raise Refused(NOBODY) from None
 
-    def quick(self, answer: bytes, data: bytes) -> str | None:
+    def quick(self, answer: bytes, key: str, data: bytes) -> str | None:
         # Each microsecond counts here: no header is taken apart that is not needed.
         if not answer.startswith(b"HTTP/1.1 200 ") or answer.find(b"\r\n\r\n") != len(answer) - 4:
             return None
@@ -45,7 +46,9 @@ class S3Speech:
         tag = answer[start:end].decode("latin-1")
         return tag if head[start:end] == answer[start:end] else entity_tag(tag)
 
-    def token(self, headers: Mapping[str, str], body: bytes, data: bytes) -> str:
+    def token(self, headers: Mapping[str, str], body: bytes, key: str, data: bytes) -> str:
+        if body.strip():
+            raise Refused(bad_answer("a text where none belongs"))
         tag = entity_tag(headers.get("etag", ""))
         if not tag:
             raise Refused(Failure(code=NO_TAG, kind=Unavailable))

@@ -57,13 +57,13 @@ class Speech(Protocol):
     def request(self, key: str, data: bytes, kind: str, only_if: Precondition) -> bytes:
         """A whole request: head and body. `kind` is the content type. Raises `Refused`."""
 
-    def quick(self, answer: bytes, data: bytes) -> str | None:
+    def quick(self, answer: bytes, key: str, data: bytes) -> str | None:
         """The token, if these bytes are all of an answer to a put that went well; else None: look closer.
 
         Raises `Refused`, as `token` does.
         """
 
-    def token(self, headers: Mapping[str, str], body: bytes, data: bytes) -> str:
+    def token(self, headers: Mapping[str, str], body: bytes, key: str, data: bytes) -> str:
         """The token out of an answer with a status of 2xx. Raises `Refused`, also where it shows that
         something else than `data` arrived."""
 
@@ -150,8 +150,8 @@ class Connection:
             opened.sendall(request)
             answer = opened.recv(_READ)
             self._used = self._clock()
-            token = self._speech.quick(answer, data)
-            return self._told(opened, answer, data) if token is None else token
+            token = self._speech.quick(answer, key, data)
+            return self._told(opened, answer, key, data) if token is None else token
         except OSError as error:
             self.close()
             raise Refused(_broken(error)) from None
@@ -192,7 +192,7 @@ class Connection:
         self._socket = opened
         return opened
 
-    def _told(self, opened: socket.socket, begin: bytes, data: bytes) -> str:
+    def _told(self, opened: socket.socket, begin: bytes, key: str, data: bytes) -> str:
         """The token out of an answer that is not of the usual form. Raises `Refused` and OSError."""
         rest = _Rest(begin, opened, self._clock, self._clock() + self._patience)
         rest.read_head()
@@ -213,7 +213,7 @@ class Connection:
         headers = {name.lower(): value for name, value in response.getheaders()}
         if not 200 <= response.status < 300:
             raise Refused(self._speech.failure(response.status, headers, body))
-        return self._speech.token(headers, body, data)
+        return self._speech.token(headers, body, key, data)
 
 
 class _Rest(io.RawIOBase):

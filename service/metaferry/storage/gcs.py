@@ -10,33 +10,55 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from metaferry.errors import Conflict, Corrupt, Denied, NotFound, StorageError, Unavailable, Unsupported
-from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Level, Page, Precondition, Stamp, Traits
-from metaferry.storage.gcs_api import FIELDS, condition, entry, gcs_failure, md5_of, multipart, stored
+from metaferry.storage.answers import (
+    BadAnswer,
+    require,
+    require_blob,
+    require_empty,
+    size_of_part,
+    unexpected,
+)
+from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Level, Page, Precondition, Stamp, Traits
+from metaferry.storage.gcs_api import (
+    FIELDS,
+    condition,
+    described,
+    gcs_failure,
+    md5_of,
+    multipart,
+    page_of,
+    stored,
+)
 from metaferry.storage.gcs_client import NOT_UNDERSTOOD, auth_failure, file_system, upload_base
 from metaferry.storage.keys import (
     LARGE,
     byte_range,
     content_type,
     is_addressable,
-    is_complete,
-    is_marker,
     limits_below,
     md5_hex,
-    whole_size,
 )
 from metaferry.storage.together import close_all
 from metaferry.storage.translate import Failure, Operation, storage_error
 
+#: What a request that went well is answered with.
+_STATUSES: Final[Mapping[Operation, Container[int]]] = {
+    "list": (200,),
+    "read": (200, 206),
+    "put": (200,),
+    "delete": range(200, 300),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
+    status: int
     headers: Mapping[str, str]
     body: bytes
 
@@ -103,10 +125,7 @@ class GcsAdapter:
             wanted["startOffset"] = self._prefix + start_after + "\0"
         if cursor is not None:
             wanted["pageToken"] = cursor
-        answer = await self._call("GET", "b/{}/o", "list", prefix, params=wanted)
-        with self._understood("list", prefix):
-            page = json.loads(answer.body)
-            return Page(self._entries(page), page.get("nextPageToken") or None)
+        return (await self._listed(prefix, wanted))[0]
 
     async def list_level(self, prefix: str) -> Level | None:
         wanted = {
@@ -115,21 +134,13 @@ class GcsAdapter:
             "fields": FIELDS + ",prefixes",
             "delimiter": "/",
         }
-        answer = await self._call("GET", "b/{}/o", "list", prefix, params=wanted)
-        skip = len(self._prefix)
-        with self._understood("list", prefix):
-            page = json.loads(answer.body)
-            if page.get("nextPageToken"):
-                return None
-            return Level(self._entries(page), [name[skip:] for name in page.get("prefixes", ())])
+        page, folders = await self._listed(prefix, wanted)
+        return Level(page.entries, folders) if page.cursor is None else None
 
-    def _entries(self, page: Mapping[str, Any]) -> list[Entry]:
-        skip = len(self._prefix)
-        return [
-            entry(item["name"][skip:], item)
-            for item in page.get("items", ())
-            if not is_marker(item["name"][skip:], int(item["size"]))
-        ]
+    async def _listed(self, prefix: str, wanted: Mapping[str, str]) -> tuple[Page, list[str]]:
+        answer = await self._call("GET", "b/{}/o", "list", prefix, params=wanted)
+        with self._understood("list", prefix):
+            return page_of(answer.body, wanted["prefix"], len(self._prefix))
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
@@ -149,15 +160,21 @@ class GcsAdapter:
             if error.status == 416:
                 return await self._nothing(path, version)
             raise
-        data = answer.body
-        size = whole_size(answer.headers.get("Content-Range"))
-        if size is None:
-            size = len(data)
-            self._verify(path, data, answer.headers)
-            data = data[start:end]
-        if not is_complete(len(data), start, end, size):
-            raise self._error(Failure(kind=Corrupt, code="Length"), "read", path)
-        return Blob(data, str(answer.headers.get("x-goog-generation", "")), size)
+        with self._understood("read", path):
+            blob = self._blob(answer, path, start, end)
+            require_blob(blob, start, end, version)
+        return blob
+
+    def _blob(self, answer: _Answer, path: str, start: int, end: int | None) -> Blob:
+        data, headers = answer.body, answer.headers
+        token = headers.get("x-goog-generation", "")
+        require(token, "no generation")
+        if answer.status == 206:
+            return Blob(data, token, size_of_part(headers.get("Content-Range"), start, end))
+        stored = headers.get("x-goog-stored-content-length", str(len(data)))
+        require(stored == str(len(data)), "another number of bytes")
+        self._verify(path, data, headers)
+        return Blob(data[start:end], token, len(data))
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
         params = {"uploadType": "multipart", **condition(only_if)}
@@ -172,7 +189,7 @@ class GcsAdapter:
                 raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
             raise
         with self._understood("put", path):
-            token, same = stored(answer.body, md5)
+            token, same = stored(answer.body, self._prefix + path, data, md5)
         if not same:
             raise self._error(Failure(kind=Corrupt, code="md5Hash"), "put", path)
         return Stamp(token, md5)
@@ -181,7 +198,9 @@ class GcsAdapter:
         if only_if is ABSENT:
             raise self._error(Failure(kind=Unsupported), "delete", path)
         try:
-            await self._call("DELETE", "b/{}/o/{}", "delete", path, params=condition(only_if))
+            answer = await self._call("DELETE", "b/{}/o/{}", "delete", path, params=condition(only_if))
+            with self._understood("delete", path):
+                require_empty(answer.status, answer.body)
         except NotFound as error:
             if not error.path:
                 raise
@@ -206,19 +225,22 @@ class GcsAdapter:
 
     async def _nothing(self, path: str, version: str | None) -> Blob:
         """The answer to an empty range: no bytes, but which version and how large it is."""
-        params = {"fields": "size,generation"} | ({} if version is None else {"ifGenerationMatch": version})
+        params = {"fields": "kind,name,size,generation"}
+        if version is not None:
+            params["ifGenerationMatch"] = version
         answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params)
         with self._understood("read", path):
-            found = json.loads(answer.body)
-            return Blob(b"", str(found["generation"]), int(found["size"]))
+            token, size = described(answer.body, self._prefix + path)
+            require(version in (None, token), "another version")
+            return Blob(b"", token, size)
 
     @contextmanager
     def _understood(self, operation: Operation, path: str) -> Iterator[None]:
-        """What somebody in between answers, a proxy or a login page, is no answer of the store."""
+        """What somebody in between answers is no answer of the store."""
         try:
             yield
-        except (AttributeError, KeyError, TypeError, ValueError):
-            raise self._error(Failure(code="BadAnswer", kind=Corrupt), operation, path) from None
+        except BadAnswer as error:
+            raise self._error(error.failure, operation, path) from None
 
     def _verify(self, path: str, data: bytes, headers: Mapping[str, str]) -> None:
         """The whole object against the store's own MD5: nothing else would notice a flipped byte."""
@@ -262,7 +284,9 @@ class GcsAdapter:
                 body = await answer.read()
                 if answer.status >= 400:
                     raise self._error(gcs_failure(answer.status, answer.headers, body), operation, path)
-                return _Answer(answer.headers, body)
+                if answer.status not in _STATUSES[operation]:
+                    raise self._error(unexpected(answer.status), operation, path)
+                return _Answer(answer.status, answer.headers, body)
         except (aiohttp.ClientError, OSError) as error:
             raise self._error(Failure(code=type(error).__name__, kind=Unavailable), operation, path) from None
         except GoogleAuthError as error:

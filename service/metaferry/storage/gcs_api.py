@@ -11,8 +11,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from metaferry.errors import Corrupt
-from metaferry.storage.contract import ANYTHING, Entry, Precondition
+from metaferry.storage.answers import BadAnswer, require, require_names
+from metaferry.storage.contract import ANYTHING, Entry, Page, Precondition
 from metaferry.storage.gcs_codes import HELD, PAYER_MISSING
+from metaferry.storage.keys import is_marker
 from metaferry.storage.translate import Failure, retry_after
 
 #: How the store words a hold, and a hash that does not match. Both hold what the request said, a name or
@@ -21,8 +23,8 @@ _PAYS: Final = re.compile(r"\brequester pays bucket\b", re.I)
 _HELD: Final = re.compile(r"Object '.*' is under active (?:temporary|event-based) hold\b", re.I | re.S)
 _DIFFERENT: Final = re.compile(r"Provided (?:MD5 hash|CRC32C) .*doesn't match calculated", re.I | re.S)
 
-#: What a listing is asked for.
-FIELDS: Final = "nextPageToken,items(name,size,generation,md5Hash,updated)"
+#: What a listing is asked for. Without `kind`, one without objects would be `{}`, as anybody's may be.
+FIELDS: Final = "kind,nextPageToken,items(name,size,generation,md5Hash,updated)"
 
 
 def condition(only_if: Precondition) -> dict[str, str]:
@@ -58,21 +60,75 @@ def multipart(key: str, kind: str, data: bytes, md5: str) -> tuple[dict[str, str
     return {"Content-Type": f"multipart/related; boundary={mark.decode()}"}, body
 
 
-def stored(body: bytes, md5: str) -> tuple[str, bool]:
+def stored(body: bytes, key: str, data: bytes, md5: str) -> tuple[str, bool]:
     """Generation out of the answer to an upload, and whether it is of content with this MD5.
 
-    Raises AttributeError, KeyError, TypeError or ValueError for what is no such answer.
+    Raises `BadAnswer` for what is no such answer.
     """
-    resource = json.loads(body)
+    resource = _resource(body, "storage#object")
+    require(resource.get("name") == key, "another object")
     found = resource.get("md5Hash")
-    return str(resource["generation"]), found is None or md5_of(found) == md5
+    same = found is None or md5_of(found) == md5
+    require(not same or int_of(resource, "size") == len(data), "another size")
+    return str(int_of(resource, "generation")), same
+
+
+def described(body: bytes, key: str) -> tuple[str, int]:
+    """Generation and size out of an object's description. Raises `BadAnswer`."""
+    resource = _resource(body, "storage#object")
+    require(resource.get("name") == key, "another object")
+    return str(int_of(resource, "generation")), int_of(resource, "size")
+
+
+def page_of(body: bytes, wanted: str, skip: int) -> tuple[Page, list[str]]:
+    """A page of the objects whose names begin with `wanted`, and its folders; a path is a name without its
+    first `skip` characters. Raises `BadAnswer`."""
+    content = _resource(body, "storage#objects")
+    items, prefixes = content.get("items", []), content.get("prefixes", [])
+    require(isinstance(items, list) and isinstance(prefixes, list), "no listing")
+    require(all(isinstance(item, dict) for item in items), "an entry that is none")
+    names = [item.get("name") for item in items]
+    for text in (*names, *prefixes):
+        require(isinstance(text, str), "an entry without a name")
+    require_names(names, wanted)
+    require_names(prefixes, wanted)
+    entries = [entry(name[skip:], item) for name, item in zip(names, items, strict=True)]
+    kept = [each for each in entries if not is_marker(each.path, each.size)]
+    token = content.get("nextPageToken")
+    # The last page has no token at all; one that is empty would end a listing that goes on.
+    require(token is None or (isinstance(token, str) and token), "an empty token of the next page")
+    return Page(kept, token, len(entries) - len(kept)), [prefix[skip:] for prefix in prefixes]
 
 
 def entry(path: str, item: Mapping[str, Any]) -> Entry:
-    """Of an item of a listing."""
-    md5 = md5_of(item["md5Hash"]) if "md5Hash" in item else None  # composites have none
-    updated = datetime.fromisoformat(item["updated"]).timestamp()
-    return Entry(path, int(item["size"]), str(item["generation"]), md5, updated)
+    """Of an item of a listing. Raises `BadAnswer`. (Called once for each object, so in few steps.)"""
+    try:
+        encoded = item.get("md5Hash")  # composites have none
+        md5 = md5_of(encoded) if encoded else None
+        generation, size = item["generation"], int(item["size"])
+        updated = datetime.fromisoformat(item["updated"]).timestamp()
+        if int(generation) < 0 or (md5 is not None and len(md5) != 32):
+            raise ValueError
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise BadAnswer("an entry without size, generation, MD5 or time") from None
+    return Entry(path, size, str(generation), md5, updated)
+
+
+def int_of(resource: Mapping[str, Any], name: str) -> int:
+    """A number, as the store spells it. Raises `BadAnswer` where there is none."""
+    text = str(resource.get(name, ""))
+    require(text.isascii() and text.isdigit(), f"no {name}")
+    return int(text)
+
+
+def _resource(body: bytes, kind: str) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except ValueError:
+        raise BadAnswer("no JSON") from None
+    require(isinstance(content, dict) and content.get("kind") == kind, f"no {kind}")
+    found: dict[str, Any] = content
+    return found
 
 
 def md5_of(encoded: str) -> str:

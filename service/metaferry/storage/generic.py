@@ -28,6 +28,7 @@ from metaferry.errors import (
     Unsupported,
     UsageError,
 )
+from metaferry.storage.answers import BadAnswer, require
 from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
 from metaferry.storage.keys import is_complete, is_marker, md5_hex
 from metaferry.storage.paging import Cursor, next_page
@@ -124,6 +125,8 @@ class GenericAdapter:
             return await loop.run_in_executor(pool, work)
         except (StorageError, UsageError):
             raise
+        except BadAnswer as error:
+            raise self._error(error.failure, operation, path) from None
         except Exception as error:  # noqa: BLE001 - any library may be behind this, raising anything
             raise self._error(generic_failure(error), operation, path) from None
 
@@ -182,17 +185,30 @@ class GenericAdapter:
         """Names and infos of one folder, sorted as their keys are; a folder's key ends with a slash."""
         top = (self._base + base).rstrip("/")
         out: list[tuple[str, Mapping[str, Any]]] = []
-        for info in self._fs.ls(top or self._fs.root_marker, detail=True):
-            full = str(info["name"]).rstrip("/")
+        listed = self._fs.ls(top or self._fs.root_marker, detail=True)
+        for info in listed:
+            named = isinstance(info, Mapping) and isinstance(info.get("name"), str) and info["name"]
+            require(named, "an entry without a name")
+            full = info["name"].rstrip("/")
             name = full.rpartition("/")[2]
             if full == top or not name.startswith(start) or _TEMPORARY.match(name):
                 continue
             key = base + name
             if info.get("type") == "directory":
                 out.append((key + "/", info))
-            elif not is_marker(key, int(info.get("size") or 0)):
-                out.append((key, info))
+            else:
+                info = self._sized(info)
+                if not is_marker(key, info["size"]):
+                    out.append((key, info))
         return sorted(out, key=lambda item: item[0])
+
+    def _sized(self, info: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`info` with a size, for which some file systems want to be asked one by one."""
+        if info.get("size") is None:
+            info = {**info, **self._fs.info(info["name"])}
+        size = info.get("size")
+        require(isinstance(size, int) and size >= 0, "an entry without a size")
+        return info
 
     def _exists_root(self) -> bool:
         return self._base == "/" or bool(self._fs.isdir(self._base.rstrip("/")))
@@ -202,7 +218,7 @@ class GenericAdapter:
         info = self._info(name)
         if info is None:
             raise self._error(Failure(code="ENOENT", kind=NotFound), "read", path)
-        token, size = _token(info), int(info["size"])
+        token, size = _token(info), self._sized(info)["size"]
         if version is not None and token != version:
             raise self._error(Failure(kind=Changed), "read", path)
         stop = size if end is None else min(end, size)
@@ -229,7 +245,7 @@ class GenericAdapter:
         else:
             self._write(name, data, folder)
         info = self._info(name)
-        if info is None or int(info["size"]) != len(data):
+        if info is None or info.get("size") != len(data):
             raise self._error(Failure(kind=Corrupt, code="Length"), "put", path)
         self._wrote = True
         return Stamp(_token(info), md5_hex(data))
@@ -298,7 +314,7 @@ def _takes_anything(cls: type) -> bool:
 
 
 def _entry(path: str, info: Mapping[str, Any]) -> Entry:
-    return Entry(path, int(info.get("size") or 0), _token(info), None, _mtime(info))
+    return Entry(path, info["size"], _token(info), None, _mtime(info))
 
 
 def _token(info: Mapping[str, Any]) -> str:

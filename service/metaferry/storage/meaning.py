@@ -82,6 +82,11 @@ COMMON: Final[dict[str, Meaning]] = {
         what="the token server refuses the client or its secret",
         advice="check client_id and client_secret: the secret may be wrong or have expired",
     ),
+    "BadAnswer": Meaning(
+        Corrupt,
+        what="the answer is not whole, or is not the store's own",
+        advice="run again; if it stays so, see whether a proxy or a login page answers for the store",
+    ),
     "CertificateError": Meaning(
         Denied, advice="the endpoint's certificate is not trusted: check endpoint_url and the CA bundle"
     ),

@@ -15,11 +15,13 @@ import hashlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
 from metaferry.errors import Conflict, Corrupt, Expired, NotFound, StorageError, Throttled, Unavailable
+from metaferry.storage.answers import BadAnswer, require_blob, require_level
 from metaferry.storage.attempts import Attempts, Met, Policy
 from metaferry.storage.contract import (
     ABSENT,
@@ -39,9 +41,10 @@ from metaferry.storage.contract import (
     Traits,
 )
 from metaferry.storage.learned import Learning
+from metaferry.storage.pages import Pages
 from metaferry.storage.probe import Honoured, probe
 from metaferry.storage.rates import RateHistory
-from metaferry.storage.translate import WRONG_TAG
+from metaferry.storage.translate import WRONG_TAG, Operation, storage_error
 from metaferry.storage.waits import Drain
 
 log = logging.getLogger(__name__)
@@ -121,10 +124,15 @@ class Retrying:
         return self._attempts.limiter.allowed
 
     async def list(self, prefix: str = "", *, start_after: str | None = None) -> AsyncIterator[list[Entry]]:
-        """Every key that begins with `prefix`, a page at a time; empty pages are not given out."""
+        """Every key that begins with `prefix`, a page at a time; empty pages are not given out.
+
+        Raises `Inconsistent` for pages that contradict each other.
+        """
         cursor: Any | None = None
+        pages = Pages(self.url, prefix)
         while True:
-            page = await self._page(prefix, start_after, cursor)
+            page = await self._page(prefix, start_after, cursor, pages)
+            pages.follow(page)
             if page.entries:
                 yield page.entries
             if page.cursor is None:
@@ -135,15 +143,29 @@ class Retrying:
         adapter = self._adapter
         if not isinstance(adapter, Levelled):
             return None
-        return await self._attempts.all("list", 0, lambda: adapter.list_level(prefix), prefix)
+
+        async def work() -> Level | None:
+            level = await adapter.list_level(prefix)
+            if level is not None:
+                with self._understood("list", prefix):
+                    require_level(level, prefix)
+            return level
+
+        return await self._attempts.all("list", 0, work, prefix)
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
     ) -> Blob:
         wanted = None if end is None else max(0, end - start)
-        blob = await self._attempts.all(
-            "get", wanted, lambda: self._adapter.read(path, start, end, version=version), path
-        )
+        version = version or None  # "": of a store whose listings name no versions
+
+        async def work() -> Blob:
+            blob = await self._adapter.read(path, start, end, version=version)
+            with self._understood("read", path):
+                require_blob(blob, start, end, version)
+            return blob
+
+        blob = await self._attempts.all("get", wanted, work, path)
         self._attempts.count_bytes(read=len(blob.data))
         return blob
 
@@ -165,7 +187,7 @@ class Retrying:
                     "put", len(data), lambda: self._put_once(path, data, only_if), path, failed
                 )
             stamp = found
-        except (Conflict, Unavailable):
+        except (Conflict, Corrupt, Unavailable):
             # Even a first attempt may be the second at the server: HTTP clients send a PUT again
             # when a kept-alive connection turns out to be closed.
             settled = await self._settled(path, data)
@@ -245,13 +267,24 @@ class Retrying:
     async def close(self) -> None:
         await self._adapter.close()
 
-    async def _page(self, prefix: str, start_after: str | None, cursor: Any | None) -> Page:
-        return await self._attempts.all(
-            "list",
-            0,
-            lambda: self._adapter.list_page(prefix, start_after=start_after, cursor=cursor),
-            prefix,
-        )
+    async def _page(self, prefix: str, start_after: str | None, cursor: Any | None, pages: Pages) -> Page:
+        async def work() -> Page:
+            page = await self._adapter.list_page(prefix, start_after=start_after, cursor=cursor)
+            with self._understood("list", prefix):
+                pages.check(page)
+            return page
+
+        return await self._attempts.all("list", 0, work, prefix)
+
+    @contextmanager
+    def _understood(self, operation: Operation, path: str) -> Iterator[None]:
+        """What holds for answers of every store; each adapter looks at its own besides."""
+        try:
+            yield
+        except BadAnswer as error:
+            raise storage_error(
+                error.failure, store="generic", url=self.url, operation=operation, path=path
+            ) from None
 
     # -- without conditions
 

@@ -9,9 +9,9 @@ is checked just before a plain put, and `traits` say so from then on.
 from __future__ import annotations
 
 import base64
-import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from metaferry.errors import (
@@ -24,26 +24,20 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
-from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Level, Page, Precondition, Stamp, Traits
+from metaferry.storage.answers import BadAnswer, bad_answer, require, require_blob
+from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Level, Page, Precondition, Stamp, Traits
 from metaferry.storage.keys import (
     byte_range,
     content_type,
-    entity_tag,
     is_addressable,
-    is_complete,
-    is_marker,
     limits_below,
     md5_hex,
-    whole_size,
 )
 from metaferry.storage.learned import Learned
+from metaferry.storage.s3_answers import blob_of, level_of, page_of, require_own, tag_of
 from metaferry.storage.s3_client import file_system
-from metaferry.storage.s3_listing import LISTED, Listed
 from metaferry.storage.together import close_all
 from metaferry.storage.translate import Failure, Operation, retry_after, storage_error
-
-_MD5: Final = re.compile(r"[0-9a-f]{32}")
-_MD5S: Final = re.compile(r"[0-9a-f]*")
 
 #: What servers without conditional writes say to one; a plain put then tells whether that was it.
 _NO_CONDITIONS: Final = frozenset(
@@ -122,35 +116,14 @@ class S3Adapter:
         elif start_after:
             wanted["StartAfter"] = self._prefix + start_after
         answer = await self._call("list_objects_v2", "list", prefix, wanted)
-        return Page(
-            self._entries(answer, prefix),
-            answer.get("NextContinuationToken") if answer.get("IsTruncated") else None,
-        )
+        with self._understood("list", prefix):
+            return page_of(answer, wanted["Prefix"], len(self._prefix))
 
     async def list_level(self, prefix: str) -> Level | None:
         wanted = {"Prefix": self._prefix + prefix, "MaxKeys": self._page_size, "Delimiter": "/"}
         answer = await self._call("list_objects_v2", "list", prefix, wanted)
-        if answer.get("IsTruncated"):
-            return None
-        skip = len(self._prefix)
-        folders = [each["Prefix"][skip:] for each in answer.get("CommonPrefixes", ())]
-        return Level(self._entries(answer, prefix), folders)
-
-    def _entries(self, answer: Mapping[str, Any], prefix: str) -> list[Entry]:
-        # With keys of a customer's a tag may look like an MD5 and be none. That it equals the MD5 of
-        # what is wanted proves that this is in place all the same; that it differs proves nothing.
-        skip = len(self._prefix)
-        keys, sizes, tags, mtimes = self._listed(answer, prefix)
-        paths = [key[skip:] for key in keys]
-        # In large steps: this is done 100 million times.
-        alike = _MD5S.fullmatch("".join(tags)) is not None and set(map(len, tags)) == {32}
-        if not alike:
-            tags = list(map(entity_tag, tags))
-        proofs = tags if alike else [tag if _MD5.fullmatch(tag) else None for tag in tags]
-        entries = list(map(Entry._make, zip(paths, sizes, tags, proofs, mtimes, strict=True)))
-        if "" in paths or 0 in sizes:
-            entries = [entry for entry in entries if not is_marker(entry.path, entry.size)]
-        return entries
+        with self._understood("list", prefix):
+            return level_of(answer, str(wanted["Prefix"]), len(self._prefix))
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
@@ -166,15 +139,10 @@ class S3Adapter:
             if error.status == 416:
                 return await self._nothing(path, start, pin)
             raise
-        data: bytes = answer["Body"]
-        size = whole_size(answer.get("ContentRange"))
-        if size is None:  # the whole object, asked for or not
-            size = len(data) if answer.get("ContentLength") is None else int(answer["ContentLength"])
-            if len(data) == size:
-                data = data[start:end]
-        if not is_complete(len(data), start, end, size):
-            raise self._error(Failure(kind=Corrupt, code="Length"), "read", path)
-        return Blob(data, _tag(answer), size)
+        with self._understood("read", path):
+            blob = blob_of(answer, start, end)
+            require_blob(blob, start, end, version)
+        return blob
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
         condition: dict[str, str] = {}
@@ -197,7 +165,8 @@ class S3Adapter:
             await self._require(path, only_if, "put")
             answer = await self._put(path, data, {})  # raises again where that was not the reason
             self._learned.refused(only_if)
-        return self._learned.stamp(_tag(answer), md5_hex(data), encrypted=_is_encrypted(answer))
+        token = tag_of(answer) or await self._tag_in_place(path, data)
+        return self._learned.stamp(token, md5_hex(data), encrypted=_is_encrypted(answer))
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         condition: dict[str, str] = {}
@@ -208,7 +177,7 @@ class S3Adapter:
             head = await self._head(path)
             if head is None:
                 return
-            if _tag(head) != only_if:
+            if tag_of(head) != only_if:
                 raise self._error(Failure(kind=Conflict), "delete", path)
             if self.traits.honours(only_if):
                 condition = {"IfMatch": f'"{only_if}"'}
@@ -248,6 +217,16 @@ class S3Adapter:
         wanted = {"Key": path, "Body": data, "ContentType": content_type(path), **check, **condition}
         return await self._call("put_object", "put", path, wanted)
 
+    async def _tag_in_place(self, path: str, data: bytes) -> str:
+        """The token ("" on a store without them) after a put whose answer has none, if it is in place."""
+        try:
+            blob = await self.read(path)
+        except NotFound:
+            raise self._error(bad_answer("no version, and no object in place"), "put", path) from None
+        with self._understood("put", path):
+            require(blob.data == data, "no version, and another object in place")
+        return blob.token
+
     async def _head(self, path: str, pin: Mapping[str, str] | None = None) -> Any | None:
         try:
             return await self._call("head_object", "read", path, {"Key": path, **(pin or {})})
@@ -259,11 +238,11 @@ class S3Adapter:
         head = await self._head(path, pin)
         if head is None:
             raise self._error(Failure(404, kind=NotFound), "read", path)
-        return Blob(b"", _tag(head), int(head["ContentLength"]))
+        return Blob(b"", tag_of(head), int(head["ContentLength"]))
 
     async def _require(self, path: str, only_if: Precondition, operation: Operation) -> None:
         head = await self._head(path)
-        found = None if head is None else _tag(head)
+        found = None if head is None else tag_of(head)
         if found != (only_if if isinstance(only_if, str) else None):
             raise self._error(Failure(kind=Conflict), operation, path)
 
@@ -271,7 +250,6 @@ class S3Adapter:
         """One request. `Key` is given below the prefix; an answer's Body is read to its end."""
         import aiohttp
         from botocore.exceptions import BotoCoreError, ClientError
-        from botocore.parsers import ResponseParserError
 
         if "Key" in wanted:
             if not is_addressable(wanted["Key"]):
@@ -283,16 +261,17 @@ class S3Adapter:
         except (
             BotoCoreError,
             ClientError,
-            ResponseParserError,
             aiohttp.ClientError,
             OSError,  # what s3fs makes of a ClientError, and TimeoutError
             ValueError,  # an endpoint_url that is none
         ) as error:
             raise self._error(s3_failure(error), operation, path) from None
-        except _Garbled:
-            raise self._error(Failure(code="BadAnswer", kind=Corrupt), operation, path) from None
+        except BadAnswer as error:
+            raise self._error(error.failure, operation, path) from None
 
     async def _answer(self, fs: Any, method: str, wanted: Mapping[str, Any]) -> Any:
+        from botocore.parsers import ResponseParserError
+
         try:
             answer = await fs._call_s3(method, Bucket=self._bucket, **wanted)
             if "Body" in answer:
@@ -300,11 +279,17 @@ class S3Adapter:
                     answer["Body"] = await stream.read()
         except UnicodeError:  # half a character in a key
             raise
-        except (ValueError, TypeError, AttributeError):  # a number that is none, a field twice
-            raise _Garbled from None
-        if method == "list_objects_v2" and "IsTruncated" not in answer:
-            raise _Garbled  # nothing, or another page: it must not pass for an empty bucket
+        except (ValueError, TypeError, AttributeError, ResponseParserError):  # no number, a field twice
+            raise BadAnswer("it cannot be read") from None
+        require_own(answer, method)
         return answer
+
+    @contextmanager
+    def _understood(self, operation: Operation, path: str) -> Iterator[None]:
+        try:
+            yield
+        except BadAnswer as error:
+            raise self._error(error.failure, operation, path) from None
 
     async def _client(self) -> Any:
         if self._fs is None:
@@ -318,28 +303,8 @@ class S3Adapter:
             raise ValueError("options") from None
         return self._fs
 
-    def _listed(self, answer: Mapping[str, Any], prefix: str) -> Listed:
-        """The keys of a page, from our own reading of it or from botocore's."""
-        if LISTED in answer:
-            listed: Listed = answer[LISTED]
-            return listed
-        items = answer.get("Contents", ())
-        try:
-            return Listed(
-                [item["Key"] for item in items],
-                [item["Size"] for item in items],
-                [_tag(item) for item in items],
-                [item["LastModified"].timestamp() for item in items],
-            )
-        except KeyError:  # half an entry would hide an object, or show one that is not there
-            raise self._error(Failure(code="Listing", kind=Corrupt), "list", prefix) from None
-
     def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
         return storage_error(failure, store="s3", url=self._url, operation=operation, path=path)
-
-
-class _Garbled(Exception):
-    """An answer that is not what was asked for."""
 
 
 def refuses_conditions(error: StorageError) -> bool:
@@ -395,7 +360,3 @@ def _is_encrypted(answer: Mapping[str, Any]) -> bool:
     """Whether a put was answered with a tag that is no MD5, on account of the key."""
     kms = str(answer.get("ServerSideEncryption") or "").startswith("aws:")
     return kms or bool(answer.get("SSECustomerAlgorithm"))
-
-
-def _tag(answer: Mapping[str, Any]) -> str:
-    return entity_tag(str(answer.get("ETag") or ""))

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 from xml.etree import ElementTree
 
+from metaferry.storage.s3_answers import mark_foreign
 from metaferry.storage.s3_listing import take_keys
 
 
@@ -69,6 +70,7 @@ def _tune(session: Any) -> None:
     events = session.get_component("event_emitter")
     events.unregister("before-parse.s3.*", _handle_200_error)
     events.register_first("before-parse.s3.*", take_keys)
+    events.register_first("before-parse.s3.*", mark_foreign)
     events.register_first("before-parse.s3.*", _look_for_error)
     factory = session.get_component("response_parser_factory")
     factory.set_parser_defaults(timestamp_parser=_timestamp())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Final, Literal
 
@@ -46,7 +46,8 @@ class Failure:
 
     `status` is None when no answer came; `code` is the store's word (`NoSuchKey`) or the name of
     what happened to the connection (`ReadTimeoutError`). `retry_after` is in seconds.
-    `bucket` says that the bucket or container itself is what was not found.
+    `bucket` says that the bucket or container itself is what was not found. `reason` is our own word
+    for what is wrong with an answer, without anything of its text.
     """
 
     status: int | None = None
@@ -54,6 +55,7 @@ class Failure:
     retry_after: float | None = None
     bucket: bool = False
     kind: type[StorageError] | None = None
+    reason: str = ""
 
 
 def retry_after(
@@ -136,6 +138,8 @@ def classify(failure: Failure) -> type[StorageError]:
     status = failure.status
     if status is None:
         return Unavailable
+    if status < 300 or status == 304:
+        return Corrupt  # no refusal, and yet not what was asked for
     if status == 401:
         return Expired
     if status == 403:
@@ -166,10 +170,14 @@ def storage_error(
 ) -> StorageError:
     """Our error for it: what happened, where, while doing what; `advice` says which right is missing."""
     kind = classify(failure)
+    if kind is Corrupt and failure.kind is None and failure.code not in CODES:
+        failure = replace(failure, code="BadAnswer", reason="a status that means nothing here")
     if kind is Conflict and operation == "read":
         kind = Changed
     bucket = failure.bucket or failure.code in BUCKET_CODES
     detail = " ".join(str(part) for part in (failure.status, failure.code) if part)
+    if failure.reason:
+        detail = f"{detail}: {failure.reason}"
     known = CODES.get(failure.code)
     what = (known and known.what) or _WHAT[kind]
     if kind is NotFound and bucket:

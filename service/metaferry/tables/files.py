@@ -16,7 +16,8 @@ from metaferry.errors import JobError, NotFound
 from metaferry.jobparts import Source
 from metaferry.lightly.globs import glob_regex, is_glob
 from metaferry.masking import showable
-from metaferry.storage.contract import Storage
+from metaferry.storage.contract import Entry, Storage
+from metaferry.storage.pages import listed
 from metaferry.storage.portal import Portal
 from metaferry.storage.urls import split_scheme
 
@@ -154,18 +155,18 @@ def _matching(
         raise JobError(f"{shown} is no glob: {error}", place=place) from None
     literal = re.split(r"[*?\[]", address.rest, maxsplit=1)[0]
     base = showable(address.root).rstrip("/")
-    found = False
+
+    def wanted(entry: Entry) -> bool:
+        # A file whose name holds brackets may be meant as itself.
+        return bool(matches(entry.path)) or entry.path == address.rest
+
     try:
-        for page in portal.iterate(storage.list(literal)):
-            for entry in page:
-                # A file whose name holds brackets may be meant as itself.
-                if matches(entry.path) or entry.path == address.rest:
-                    found = True
-                    url = f"{base}/{entry.path}" if address.root != "." else entry.path
-                    compression = compression_of(entry.path)
-                    yield TableObject(storage, entry.path, url, entry.size, entry.token, compression)
+        found = portal.run(listed(storage, literal, wanted))
     except NotFound as error:
         raise JobError(error.message, place=place, advice=error.advice) from error
+    for entry in found:
+        url = f"{base}/{entry.path}" if address.root != "." else entry.path
+        yield TableObject(storage, entry.path, url, entry.size, entry.token, compression_of(entry.path))
     if not found:
         raise JobError(
             f"no file matches {shown}", place=place, advice=_nearest(storage, "", address.rest, portal)

@@ -264,17 +264,20 @@ HEAD = b'HTTP/1.1 201 Created\r\nETag: "0x8D"\r\nContent-MD5: %b\r\n' % MD5.enco
     "end", [b"Content-Length: 0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
 )
 def test_the_tag_of_a_blob_that_was_made(speech: AzureSpeech, end: bytes) -> None:
-    assert speech.quick(HEAD + end, b"{}") == "0x8D"
+    assert speech.quick(HEAD + end, "a", b"{}") == "0x8D"
     for n in range(len(HEAD + end)):
-        assert speech.quick((HEAD + end)[:n], b"{}") is None, "cut off"
+        assert speech.quick((HEAD + end)[:n], "a", b"{}") is None, "cut off"
 
 
 def test_a_blob_that_holds_something_else_is_noticed(speech: AzureSpeech) -> None:
     with pytest.raises(Refused) as caught:
-        speech.quick(HEAD + b"Content-Length: 0\r\n\r\n", b"{ }")
+        speech.quick(HEAD + b"Content-Length: 0\r\n\r\n", "a", b"{ }")
     assert classify(caught.value.failure) is Corrupt
     with pytest.raises(Refused) as caught:
-        speech.token({"content-type": "text/html"}, b"<p>log in</p>", b"{}")
+        speech.token({"content-type": "text/html"}, b"<p>log in</p>", "a", b"{}")
+    assert (caught.value.failure.code, classify(caught.value.failure)) == ("BadAnswer", Corrupt)
+    with pytest.raises(Refused) as caught:
+        speech.token({"etag": '"1"'}, b"<p>log in</p>", "a", b"{}")
     assert (caught.value.failure.code, classify(caught.value.failure)) == ("BadAnswer", Corrupt)
 
 
@@ -291,7 +294,7 @@ def test_a_first_challenge_is_left_to_the_library() -> None:
     speech = AzureSpeech(AzurePlace("https://h/c", "", "v"), Bearer(Credential()))
     refused = speech.failure(401, {"x-ms-error-code": "InvalidAuthenticationInfo"}, b"")
     assert "challenge" in (dialect.elsewhere(refused) or "")
-    speech.token({"etag": '"1"'}, b"", b"{}")
+    speech.token({"etag": '"1"'}, b"", "a", b"{}")
     refused = speech.failure(401, {"x-ms-error-code": "InvalidAuthenticationInfo"}, b"")
     assert dialect.elsewhere(refused) is None
     assert classify(refused) is Expired

@@ -145,7 +145,11 @@ def test_nobody_has_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- answers
 
 
+KEY = "data/a.json"
+
+
 def answer(**resource: Any) -> bytes:
+    resource = {"kind": "storage#object", "name": KEY, "size": "2", **resource}
     body = json.dumps(resource).encode()
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
     return head + body
@@ -154,10 +158,10 @@ def answer(**resource: Any) -> bytes:
 def test_the_generation_of_an_object_that_was_made() -> None:
     speech = speech_of(ANON)
     whole = answer(generation="1700", md5Hash=MD5)
-    assert speech.quick(whole, b"{}") == "1700"
+    assert speech.quick(whole, KEY, b"{}") == "1700"
     for n in range(len(whole)):
-        assert speech.quick(whole[:n], b"{}") is None, "cut off"
-    assert speech.quick(whole + b"more", b"{}") is None
+        assert speech.quick(whole[:n], KEY, b"{}") is None, "cut off"
+    assert speech.quick(whole + b"more", KEY, b"{}") is None
 
 
 @pytest.mark.parametrize(
@@ -165,6 +169,9 @@ def test_the_generation_of_an_object_that_was_made() -> None:
     [
         (answer(generation="1700", md5Hash="AAAA"), "md5Hash"),
         (answer(md5Hash=MD5), "BadAnswer"),
+        (answer(generation="1700", md5Hash=MD5, name="data/b.json"), "BadAnswer"),
+        (answer(generation="1700", md5Hash=MD5, size="3"), "BadAnswer"),
+        (answer(generation="1700", md5Hash=MD5, kind="storage#bucket"), "BadAnswer"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n<p>log in</p>\n", "BadAnswer"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "BadAnswer"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "BadAnswer"),
@@ -172,7 +179,7 @@ def test_the_generation_of_an_object_that_was_made() -> None:
 )
 def test_an_object_that_is_something_else_is_noticed(found: bytes, code: str) -> None:
     with pytest.raises(Refused) as caught:
-        speech_of(ANON).quick(found, b"{}")
+        speech_of(ANON).quick(found, KEY, b"{}")
     assert (caught.value.failure.code, classify(caught.value.failure)) == (code, Corrupt)
 
 
