@@ -21,6 +21,7 @@ from conftest import FreshDatasource
 from contract.subjects import keys_of, pages_of
 from metaferry.errors import (
     Conflict,
+    Corrupt,
     Denied,
     Expired,
     NotFound,
@@ -31,8 +32,10 @@ from metaferry.errors import (
 )
 from metaferry.storage.contract import ABSENT, Adapter, Direct
 from metaferry.storage.fast import FastAdapter
+from metaferry.storage.learned import Learning
 from metaferry.storage.open import Transport, open_adapter
 from metaferry.storage.portal import Portal
+from metaferry.storage.translate import WRONG_TAG
 from servers.ministack import S3Server
 from servers.proxy import Proxy, Rule, proxy
 
@@ -304,8 +307,11 @@ def test_tags_that_are_no_md5_are_found_out_by_threads(pair: Pair) -> None:
     assert adapter.traits.listing_md5
     tag = "0123456789abcdef0123456789abcdef"
     pair.wire.add(Rule("status", "PUT", status=200, headers={"ETag": f'"{tag}"'}))
-    stamp = adapter.put_now("a.json", b"1")
-    assert (stamp.token, stamp.md5) == (tag, hashlib.md5(b"1").hexdigest())
+    with pytest.raises(Corrupt) as caught:
+        adapter.put_now("a.json", b"1")
+    assert caught.value.code == WRONG_TAG
+    assert isinstance(adapter, Learning)
+    adapter.learned.was_read(tag, hashlib.md5(b"1").hexdigest())  # as whoever reads it back says
     assert not adapter.traits.listing_md5
     ((entry,),) = pair.run(pages_of(adapter))
     assert entry.md5 == entry.token  # which says: equality proves, a difference does not
