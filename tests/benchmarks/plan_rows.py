@@ -81,7 +81,8 @@ def measure(table: Path, rows: int) -> dict[str, float]:
     from metaferry.planning.formats import LEDGER_COLUMNS, ddl
     from metaferry.planning.listings import Listings
     from metaferry.progress import Silent
-    from metaferry.runs.storages import Storages, load_sources
+    from metaferry.runs.gather import load_sources
+    from metaferry.runs.storages import Storages
     from metaferry.storage.portal import Portal
 
     job = Job.from_mapping({"input": str(table.parent), "sources": [{"table": str(table)}]})
