@@ -99,7 +99,7 @@ def state(dataset: DemoDataset) -> list[str]:
 
 def adds_up(report: metaferry.RunReport, clean: dict[str, bytes]) -> None:
     counts = report.documents
-    done = counts.create + counts.update + counts.keep + counts.failed + counts.conflict + counts.postponed
+    done = counts.create + counts.update + counts.keep + counts.failed + counts.conflict + counts.deferred
     assert done == len(clean) - 1
     for source in report.sources:
         assert source.read == source.used + source.rejected + source.unmatched + source.excluded > 0
@@ -199,7 +199,7 @@ def test_a_share_that_was_ended_goes_on(
     if number is signal.SIGTERM:
         report = json.loads(out)
         assert (process.returncode, report["exit_code"]) == (143, 143)
-        assert report["documents"]["postponed"] > 0
+        assert report["documents"]["deferred"] > 0
         assert "Traceback" not in err
     again = metaferry.sync(job, plan=plan, shard_index=1, num_shards=2)
     assert again.exit_code == 0

@@ -125,8 +125,8 @@ def test_a_store_that_throttles_for_good_ends_the_run(server: tuple[str, Steered
     assert process.returncode == 3, err
     report = json.loads(out)
     counts = report["documents"]
-    assert counts["create"] + counts["failed"] + counts["postponed"] == COUNT
-    assert counts["postponed"] > 200
+    assert counts["create"] + counts["failed"] + counts["deferred"] == COUNT
+    assert counts["deferred"] > 200
     assert report["findings"]["storage.outage"] == 1
     assert "Traceback" not in err
 
@@ -164,7 +164,7 @@ def test_sigterm_ends_a_run_that_waits_for_a_store(
     assert process.returncode == 143, err
     assert took < 30.0
     assert "leaked" not in err
-    assert json.loads(out)["documents"]["postponed"] > 200
+    assert json.loads(out)["documents"]["deferred"] > 200
 
 
 @pytest.mark.parametrize("what", ["listing", "lease"])

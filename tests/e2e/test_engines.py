@@ -173,7 +173,7 @@ def test_a_whole_sync_by_dask_that_is_stopped_goes_on(
     assert "Traceback" not in err
     report = json.loads(out)
     assert report["exit_code"] == 143
-    assert report["documents"]["postponed"] > 0
+    assert report["documents"]["deferred"] > 0
     left = read_folder(dataset.media)
     assert left.items() <= clean.items()
     assert SCHEMA not in left
@@ -269,7 +269,7 @@ def test_workers_of_a_run_that_is_stopped_drain(
         out, err = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in err) == (143, False)
     report = json.loads(out)
-    assert report["documents"]["create"] + report["documents"]["postponed"] == len(clean) - 1
+    assert report["documents"]["create"] + report["documents"]["deferred"] == len(clean) - 1
     again = metaferry.sync(job, plan=tmp_path / "plan")
     assert (again.exit_code, again.documents.create) == (0, len(clean) - 1)
     assert read_folder(dataset.media) == clean

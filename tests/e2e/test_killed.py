@@ -167,14 +167,14 @@ def test_stopped_on_a_folder(
     assert SCHEMA not in left
     counts = report["documents"]
     assert (counts["create"], counts["failed"], counts["conflict"]) == (len(left), 0, 0)
-    assert counts["create"] + counts["postponed"] == len(clean) - 1
-    assert counts["postponed"] > 0
+    assert counts["create"] + counts["deferred"] == len(clean) - 1
+    assert counts["deferred"] > 0
     assert (report["exit_code"], report["schema"]["written"]) == (code, False)
     [run] = (dataset.media / ".metaferry/runs").iterdir()
     assert json.loads((run / "run.json").read_text()) == report
     # What it did is in the ledger: the next run does only the rest.
     second = converges(job, lambda: read_folder(dataset.media), clean)
-    assert (second.documents.keep, second.documents.create) == (counts["create"], counts["postponed"])
+    assert (second.documents.keep, second.documents.create) == (counts["create"], counts["deferred"])
     assert second.documents.update == 0
 
 
@@ -254,7 +254,7 @@ def test_stopped_on_s3(
     left = store.documents()
     assert report["documents"]["create"] == len(left)
     assert 50 <= len(left) < PART_DOCUMENTS
-    assert report["documents"]["postponed"] == PART_DOCUMENTS - len(left)
+    assert report["documents"]["deferred"] == PART_DOCUMENTS - len(left)
     assert left.items() <= part(clean).items()
     second = converges(job, store.documents, part(clean))
     assert second.documents.create == PART_DOCUMENTS - len(left)

@@ -98,7 +98,7 @@ def test_a_run_that_a_limit_stopped_and_one_that_was_interrupted(world: World) -
         metrics(world, gateway=at.url)
         assert world.run("sync", "job.yaml", "--set", "policy.unmatched=reject").code == 5
         assert value(pushed(at), "metaferry_last_run_exit_code") == 5
-        assert value(pushed(at), "metaferry_last_run_documents", action="postponed") == 2
+        assert value(pushed(at), "metaferry_last_run_documents", action="deferred") == 2
         assert value(pushed(at), "metaferry_last_success_timestamp_seconds") is None
         stop = Stop()
         stop.request()

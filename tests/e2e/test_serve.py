@@ -333,7 +333,7 @@ def test_a_signal_during_a_run_is_passed_on_and_the_run_drains(world: World, buc
         assert (report["exit_code"], report["error"]) == (143, "")
         counts = report["documents"]
         assert 1 <= counts["create"] == bucket.documents() < 300
-        assert counts["create"] + counts["postponed"] == 300
+        assert counts["create"] + counts["deferred"] == 300
         assert [each["exit_code"] for each in bucket.reports()] == [143]
         (group,) = at.groups.values()
         assert {n for (name, _), n in group.items() if name == "metaferry_last_run_exit_code"} == {143}

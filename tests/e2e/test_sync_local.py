@@ -145,8 +145,8 @@ def test_prefix_narrows_and_limit_postpones(dataset: DemoDataset) -> None:
     assert report.documents.create == 4
     report = metaferry.sync(job, limit=6)
     assert report.documents.create == 6
-    assert report.documents.postponed == len(expected_documents(dataset)) - 10
-    assert metaferry.sync(job).documents.postponed == 0
+    assert report.documents.deferred == len(expected_documents(dataset)) - 10
+    assert metaferry.sync(job).documents.deferred == 0
     tree = read_folder(dataset.media)
     tree.pop(SCHEMA)
     assert tree == expected_documents(dataset)

@@ -115,7 +115,7 @@ def _adds_up(site: Site, before: Before, ran: Ran) -> None:
     assert report is not None
     counts = report.documents
     assert (
-        counts.create + counts.update + counts.keep + counts.failed + counts.conflict + counts.postponed
+        counts.create + counts.update + counts.keep + counts.failed + counts.conflict + counts.deferred
     ) == len(site.wanted())
     unwanted = without_schema(before.documents).keys() - site.wanted().keys()
     assert counts.delete + counts.leave == len(unwanted)
@@ -124,7 +124,7 @@ def _adds_up(site: Site, before: Before, ran: Ran) -> None:
         assert source.read == source.used + source.rejected + source.unmatched + source.excluded
     assert sum(source.rejected for source in report.sources) == site.rejected
     assert sum(source.unmatched for source in report.sources) == site.unmatched
-    good = not (counts.failed or counts.conflict or counts.postponed or report.stopped or site.rejected)
+    good = not (counts.failed or counts.conflict or counts.deferred or report.stopped or site.rejected)
     assert report.exit_code != 0 or good
     if counts.failed or counts.conflict:
         assert report.exit_code == 3

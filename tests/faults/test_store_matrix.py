@@ -190,10 +190,10 @@ def _said_well(cloud: Cloud, ran: Ran) -> None:
         assert ran.code in (1, 5, 11, 143), ran.err
         return
     documents = ran.report["documents"]
-    done = ("create", "update", "keep", "failed", "conflict", "postponed")
+    done = ("create", "update", "keep", "failed", "conflict", "deferred")
     assert sum(documents[name] for name in done) == 44
     for source in ran.report["sources"]:
         parts = ("used", "rejected", "unmatched", "excluded")
         assert source["read"] == sum(source[name] for name in parts) == 45
-    if documents["failed"] or documents["conflict"] or documents["postponed"]:
+    if documents["failed"] or documents["conflict"] or documents["deferred"]:
         assert ran.code != 0

@@ -108,7 +108,7 @@ def test_terminated_it_drains_and_the_next_run_goes_on(
     assert process.returncode == 143, err
     report = json.loads(out)
     assert 20 <= report["documents"]["create"] < DOCUMENTS
-    assert report["documents"]["create"] + report["documents"]["postponed"] == DOCUMENTS
+    assert report["documents"]["create"] + report["documents"]["deferred"] == DOCUMENTS
     in_place = server.objects(bucket, "data/.lightly/metadata/")
     assert len(in_place) == report["documents"]["create"]
     assert all(body.endswith(b"}") for body in in_place.values())

@@ -231,7 +231,7 @@ def _adds_up(world: World, report: metaferry.RunReport, planned: dict[str, dict[
         assert row["message"]
         assert 1 <= row["row"] <= len(world.lines[int(row["source"].removesuffix(".jsonl")[-1])])
     counts = report.documents
-    wanted = counts.create + counts.update + counts.keep + counts.failed + counts.conflict + counts.postponed
+    wanted = counts.create + counts.update + counts.keep + counts.failed + counts.conflict + counts.deferred
     assert wanted == sum(row["action"] in ("create", "update", "keep") for row in planned.values())
     assert wanted + counts.delete + counts.leave == len(planned)
 

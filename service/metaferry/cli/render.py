@@ -45,7 +45,7 @@ _DONE: Final = {
     "leave": ("left", "in place, and not for this run to change"),
     "failed": ("failed", "could not be written"),
     "conflict": ("conflict", "changed by somebody else during the run"),
-    "postponed": ("postponed", "for a later run"),
+    "deferred": ("deferred", "for a later run"),
 }
 
 #: Entries that change, or are removed, that are listed.

@@ -160,11 +160,11 @@ def limit_of(limit: int | str, total: int, *, name: str) -> int:
 
 def _count_documents(database: Database) -> tuple[DocumentCounts, int]:
     counts = dict(database.rows("SELECT action, count(*) FROM decided GROUP BY action"))
-    postponed = counts.pop("postpone", 0)
+    deferred = counts.pop("postpone", 0)
     size: int = database.value(
         "SELECT coalesce(sum(size), 0)::BIGINT FROM decided WHERE action IN ('create', 'update')"
     )
-    return DocumentCounts(postponed=postponed, **counts), size
+    return DocumentCounts(deferred=deferred, **counts), size
 
 
 def _safety(database: Database, job: Job, counts: Sequence[SourceCounts]) -> tuple[str, str]:

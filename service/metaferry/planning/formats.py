@@ -8,6 +8,7 @@ these formats and no other; a field is added with a default and a new `version`,
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -16,8 +17,9 @@ from metaferry.findings import Finding
 
 T = TypeVar("T")
 
-#: Version of every format below; readers refuse a newer one.
-VERSION: Final = 1
+#: Version of `run.json`; readers refuse a newer one. Since 2 `documents.deferred` is called so, which was
+#: `documents.postponed`.
+VERSION: Final = 2
 
 #: Version of `plan.json` and of the done-markers; readers refuse any other.
 PLAN_VERSION: Final = 3
@@ -149,7 +151,7 @@ class MediaListing:
 class DocumentCounts:
     """Documents by what was planned (in a plan) or done (in a run).
 
-    In a run: wanted = create + update + keep + failed + conflict + postponed; deletes are apart.
+    In a run: wanted = create + update + keep + failed + conflict + deferred; deletes are apart.
     """
 
     create: int = 0
@@ -159,7 +161,7 @@ class DocumentCounts:
     leave: int = 0
     failed: int = 0
     conflict: int = 0
-    postponed: int = 0  # left for a later run by --limit, or by an interrupt
+    deferred: int = 0  # left for a later run by --limit, or by an interrupt
 
 
 @dataclass(slots=True)
@@ -405,14 +407,21 @@ class ShardMarker:
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
 
 
-def read_format(kind: type[T], data: bytes | str, version: int) -> T:
-    """The dataclass of this JSON, every field checked. ValueError says what is wrong with it."""
+def read_format(kind: type[T], data: bytes | str, version: int, *, older: Sequence[int] = ()) -> T:
+    """The dataclass of this JSON, every field checked. ValueError says what is wrong with it.
+
+    `older` are versions that are read too; the one name that changed since is known by both.
+    """
     from pydantic import ValidationError
 
     value = json.loads(data)
     found = value.get("version") if isinstance(value, dict) else None
-    if found != version:
+    if found != version and found not in older:
         raise ValueError(f"it is of version {found!r}, and this is for version {version}")
+    for report in (value, value.get("report")):
+        documents = report.get("documents") if isinstance(report, dict) else None
+        if isinstance(documents, dict) and "postponed" in documents:  # before version 2
+            documents.setdefault("deferred", documents.pop("postponed"))
     try:
         checked: T = _adapter(kind).validate_python(value)
     except ValidationError as error:

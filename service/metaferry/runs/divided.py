@@ -250,7 +250,7 @@ def _report_of(
         count_findings(report, found.values())
         report.finding_examples = [f for marker in found.values() for f in marker.findings][:_EXAMPLES]
         left = [n for n in numbers if run.plan.shards[n].writes and n not in found]
-        report.documents.postponed = sum(run.plan.shards[n].writes for n in left)
+        report.documents.deferred = sum(run.plan.shards[n].writes for n in left)
     report.seconds = {"apply": round(seconds, 3)}
     if stop.requested:
         report.exit_code = 128 + (stop.signal or 2)

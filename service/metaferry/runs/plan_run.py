@@ -129,7 +129,7 @@ class PlanRun:
         if data is None:
             return None
         try:
-            report = read_format(RunReport, data, VERSION)
+            report = read_format(RunReport, data, VERSION, older=(1,))
         except ValueError:
             return None  # it is written again
         unfinished = report.stopped or any(report.findings.get(code) for code in UNFINISHED)

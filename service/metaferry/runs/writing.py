@@ -145,7 +145,7 @@ def _write_documents(
         documents.create, documents.update = tally.create, tally.update
         documents.failed, documents.conflict = tally.failed, tally.conflict
         done = tally.create + tally.update + tally.failed + tally.conflict
-        documents.postponed += wanted - done
+        documents.deferred += wanted - done
 
 
 def _delete_documents(

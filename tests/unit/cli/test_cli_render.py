@@ -116,9 +116,7 @@ def test_a_run_for_people() -> None:
         run_lines(
             run(
                 lightly="gs://other",
-                documents=DocumentCounts(
-                    create=1, update=2, keep=3, delete=4, leave=5, failed=6, postponed=7
-                ),
+                documents=DocumentCounts(create=1, update=2, keep=3, delete=4, leave=5, failed=6, deferred=7),
                 exit_code=3,
                 rejects_url="gs://other/.metaferry/runs/r/rejects.parquet",
                 findings={"record.unmatched": 1},
@@ -130,8 +128,8 @@ def test_a_run_for_people() -> None:
     )
     for part in (
         "Sync s3://bucket/x, documents in gs://other\n",
-        "  failed     6  could not be written\n",
-        "  postponed  7  for a later run\n",
+        "  failed    6  could not be written\n",
+        "  deferred  7  for a later run\n",
         "Every row that was not used: gs://other/.metaferry/runs/r/rejects.parquet\n",
         "Done, but not everything",
         "Requests: 1 list, 2 get, 3 put, 4 delete, 1 retry, 5 throttled.",

@@ -521,7 +521,7 @@ def test_limit_counts_changes_in_order_of_their_targets() -> None:
         document("0.json"),
         document("1.json"),
     ]
-    assert plan.decided.documents.postponed == 3
+    assert plan.decided.documents.deferred == 3
 
 
 @pytest.mark.parametrize(

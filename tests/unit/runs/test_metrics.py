@@ -58,7 +58,7 @@ def test_every_figure_of_a_report_is_there() -> None:
         ("leave",): 5,
         ("failed",): 6,
         ("conflict",): 7,
-        ("postponed",): 8,
+        ("deferred",): 8,
     }
     assert values["metaferry_last_run_records"]["a", "rejected"] == 3
     assert sum(n for (source, _), n in values["metaferry_last_run_records"].items() if source == "a") == 10

@@ -30,7 +30,7 @@ _WORDS: Final = {
     143: "interrupted",
 }
 _DONE: Final = {"create": "created", "update": "updated", "delete": "deleted", "keep": "kept"}
-_TROUBLE: Final = ("failed", "conflict", "postponed")
+_TROUBLE: Final = ("failed", "conflict", "deferred")
 
 
 def serve_job(
