@@ -511,7 +511,7 @@ def test_a_refusal_ends_a_share_and_leaves_no_marker(store: Store, made: Path, t
     job = s3_job(tmp_path, store, made)
     plan = f"{store.url}.plans/1"
     metaferry.plan(job, out=plan, shards=2)
-    store.spoil(denied("s3", "berlin/"))
+    store.spoil(denied("s3", r"\.lightly/metadata/"))
     with pytest.raises(Denied):
         metaferry.sync(job, plan=plan, shard_index=0, num_shards=1)
     store.proxy.clear()
