@@ -39,7 +39,7 @@ sources:
       scene: scene
       weather.temperature: (temp_f - 32) * 5 / 9
 schema: infer
-policy: {max_rejects: 0, unmatched: report, delete: never, max_delete: 10%}
+policy: {max_rejects: 0, unmatched: report, delete: never, max_delete: 10%, existing: stop}
 ```
 
 **YAML** is read by its 1.2 rules: only `true` and `false` are booleans, `no` and `12:30` are text. \

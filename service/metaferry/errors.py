@@ -83,7 +83,7 @@ class ScratchFull(MetaferryError):
 
 
 class SafetyStop(MetaferryError):
-    """`max_rejects` or `max_delete` was passed. Nothing was written or deleted."""
+    """`max_rejects` or `max_delete` was passed, or `existing` forbids it. Nothing was written or deleted."""
 
     exit_code = 5
 

@@ -42,7 +42,9 @@ class Code(StrEnum):
     # -- documents
     DOCUMENT_ORPHAN = "document.orphan"  # its media or its records are gone
     DOCUMENT_STALE = "document.stale"  # a frame document with the digits of an older encoding
-    DOCUMENT_FOREIGN = "document.foreign"  # changed by somebody else since our last run
+    DOCUMENT_MODIFIED_EXTERNALLY = "document.modified_externally"  # since our last run, or during this
+    DOCUMENT_EXISTING = "document.existing"  # in place before any run that is known of, and replaced
+    DOCUMENT_UNSOURCED = "document.unsourced"  # the same, with keys that no table gives
     DOCUMENT_CONFLICT = "document.conflict"  # changed by somebody else during this run
     DOCUMENT_FAILED = "document.failed"  # could not be written; the next run tries again
     DOCUMENT_CORRUPT = "document.corrupt"  # read back as other bytes than were written

@@ -368,3 +368,8 @@ class Policy(Model):
     max_delete: Limit = Field(
         default="10%", description="Orphans a run may delete: a number, or a share of the documents."
     )
+    existing: Literal["stop", "replace"] = Field(
+        default="stop",
+        description="Documents in place that no run is known to have written: where one that would be "
+        "replaced or deleted has a key that no table gives, stop before the first write; or replace them.",
+    )

@@ -203,7 +203,7 @@ def test_a_share_that_was_ended_goes_on(
         assert "Traceback" not in err
     again = metaferry.sync(job, plan=plan, shard_index=1, num_shards=2)
     assert again.exit_code == 0
-    assert again.findings.get("document.foreign", 0) == 0, "what we wrote is not somebody else's"
+    assert again.findings.get("document.modified_externally", 0) == 0, "what we wrote is not somebody else's"
     assert again.documents.create == documents_below(dataset.media) > there
     metaferry.sync(job, plan=plan, shard_index=0, num_shards=2)
     report = metaferry.finish(plan)
@@ -354,8 +354,8 @@ def test_what_changed_since_the_plan_was_made(
     table.write_text(planned)  # the plan is what is applied, not the table
     (dataset.media / first).write_bytes(b"theirs")
     report = metaferry.sync(job, plan=plan)
-    assert (report.exit_code, report.findings.get("document.foreign")) == (0, 1)
-    assert [f.target for f in report.finding_examples if f.code == "document.foreign"] == [first]
+    assert (report.exit_code, report.findings.get("document.modified_externally")) == (0, 1)
+    assert [f.target for f in report.finding_examples if f.code == "document.modified_externally"] == [first]
     assert b"market" in (dataset.media / first).read_bytes()
     assert b"market" in (dataset.media / second).read_bytes()
     assert metaferry.sync(job).documents.update == 4

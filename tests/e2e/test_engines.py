@@ -182,7 +182,7 @@ def test_a_whole_sync_by_dask_that_is_stopped_goes_on(
     counts = again.report["documents"]
     assert counts["create"] + counts["update"] + counts["keep"] == len(clean) - 1
     assert counts["keep"] == report["documents"]["create"], "what was marked as done is in the ledger"
-    assert again.report["findings"].get("document.foreign", 0) == 0
+    assert again.report["findings"].get("document.modified_externally", 0) == 0
     assert read_folder(dataset.media) == clean
     run = dataset.media / ".metaferry/runs" / again.report["run_id"]
     assert not (run / "plan").exists() or not list((run / "plan").rglob("*.parquet"))

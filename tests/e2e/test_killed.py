@@ -103,7 +103,7 @@ def converges(job: Path, tree: Callable[[], dict[str, bytes]], clean: dict[str, 
     """The next run makes the tree a clean run's, and the one after it writes nothing. Gives the first."""
     second = metaferry.sync(job)
     assert (second.exit_code, second.stopped) == (0, "")
-    assert second.findings.get("document.foreign", 0) == 0, "what we wrote is not somebody else's"
+    assert second.findings.get("document.modified_externally", 0) == 0, "what we wrote is not somebody else's"
     assert tree() == clean
     third = metaferry.sync(job)
     assert (third.exit_code, third.changes, third.schema.written) == (0, 0, False)

@@ -65,13 +65,16 @@ class Datasource:
     def wanted(self) -> dict[str, bytes]:
         return {document_path(name): document(name, Kind.IMAGE, row) for name, row in self.rows.items()}
 
-    def sync(self, **changes: Any) -> RunReport:
+    def job(self, **changes: Any) -> Job:
         mapping = {
             "input": {"url": self.url, "options": self.options},
             "sources": [{"table": str(self.table)}],
             "media": {"include": ["**/*.png"]},
         }
-        report = metaferry.sync(Job.from_mapping(mapping | changes))
+        return Job.from_mapping(mapping | changes)
+
+    def sync(self, **changes: Any) -> RunReport:
+        report = metaferry.sync(self.job(**changes))
         assert (report.exit_code, report.stopped) == (0, "")
         tree = self.below(".lightly/")
         schema = json.loads(tree.pop(SCHEMA))
@@ -201,7 +204,7 @@ def test_an_edited_row_changes_its_document_alone(datasource: Datasource) -> Non
     datasource.write_table()
     report = datasource.sync()
     assert (report.documents.update, report.changes) == (1, 1)
-    assert Code.DOCUMENT_FOREIGN not in report.findings
+    assert Code.DOCUMENT_MODIFIED_EXTERNALLY not in report.findings
     assert datasource.sync().changes == 0, "by two pieces of the ledger"
 
 
@@ -213,8 +216,12 @@ def test_what_somebody_else_wrote_is_found(datasource: Datasource) -> None:
     datasource.put(second, datasource.wanted[second])
     report = datasource.sync()
     assert (report.documents.update, report.changes) == (2, 2)
-    assert report.findings[Code.DOCUMENT_FOREIGN] == 2
-    named = {finding.target for finding in report.finding_examples if finding.code == Code.DOCUMENT_FOREIGN}
+    assert report.findings[Code.DOCUMENT_MODIFIED_EXTERNALLY] == 2
+    named = {
+        finding.target
+        for finding in report.finding_examples
+        if finding.code == Code.DOCUMENT_MODIFIED_EXTERNALLY
+    }
     assert named == {first, second}
     assert datasource.sync().changes == 0
 
@@ -225,7 +232,7 @@ def test_a_lost_ledger_costs_one_run(datasource: Datasource) -> None:
         datasource.delete(key)
     report = datasource.sync()
     assert (report.documents.update, report.changes) == (len(NAMES), len(NAMES))
-    assert Code.DOCUMENT_FOREIGN not in report.findings, "without a ledger nothing is claimed"
+    assert Code.DOCUMENT_MODIFIED_EXTERNALLY not in report.findings, "without a ledger nothing is claimed"
     assert datasource.sync().changes == 0
 
 
@@ -268,7 +275,9 @@ def test_a_ledger_older_than_what_is_there(datasource: Datasource) -> None:
         datasource.put(key, data)
     report = datasource.sync()
     assert (report.documents.update, report.changes) == (3, 3)
-    assert report.findings[Code.DOCUMENT_FOREIGN] == 3, "not as our last run, so far as is known, left them"
+    assert report.findings[Code.DOCUMENT_MODIFIED_EXTERNALLY] == 3, (
+        "not as our last run, so far as is known, left them"
+    )
     assert datasource.sync().changes == 0
 
 
@@ -322,7 +331,7 @@ def test_without_conditional_writes(encrypted: Encrypted, conditions: str) -> No
     encrypted.put(target, b"{}")
     report = encrypted.sync()
     assert (report.documents.update, report.changes) == (1, 1)
-    assert report.findings[Code.DOCUMENT_FOREIGN] == 1
+    assert report.findings[Code.DOCUMENT_MODIFIED_EXTERNALLY] == 1
     assert encrypted.sync().changes == 0
 
 
@@ -341,7 +350,7 @@ def test_encryption_that_begins_and_ends(encrypted: Encrypted) -> None:
         encrypted.write_table()
         report = encrypted.sync()
         assert (report.documents.update, report.changes) == (4, 4)
-        assert Code.DOCUMENT_FOREIGN not in report.findings
+        assert Code.DOCUMENT_MODIFIED_EXTERNALLY not in report.findings
         assert encrypted.sync().changes == 0
     # Without the ledger, what the listing proves is kept, and the rest is written once.
     for key in encrypted.ledger():

@@ -146,7 +146,7 @@ def test_passing_faults_lose_nothing(server: FastS3, tmp_path: Path, transport: 
     report = fleet.sync()
     assert (report.exit_code, report.documents.create, report.documents.conflict) == (0, 200, 0)
     assert server.used(0) == 30
-    assert "document.foreign" not in report.findings
+    assert "document.modified_externally" not in report.findings
     server.clear()
     fleet.settled()
 

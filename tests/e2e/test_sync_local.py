@@ -82,7 +82,7 @@ def test_what_somebody_else_wrote_is_replaced_and_reported(dataset: DemoDataset)
     (dataset.media / target).write_bytes(b'{"mine": true}')
     report = sync(dataset)
     assert report.documents.update == 1
-    assert report.findings["document.foreign"] == 1
+    assert report.findings["document.modified_externally"] == 1
     assert read_folder(dataset.media)[target] == expected_documents(dataset)[target]
 
 

@@ -295,7 +295,7 @@ def test_lost_replies_are_not_conflicts_with_ourselves(store: Store, dataset: De
     is_right(store.documents(), expected(dataset))
     store.proxy.clear()
     report = sync(store, dataset)
-    assert (report.changes, report.findings.get("document.foreign")) == (0, None)
+    assert (report.changes, report.findings.get("document.modified_externally")) == (0, None)
 
 
 @pytest.mark.parametrize("store", SPOKEN, indirect=True)
@@ -321,9 +321,9 @@ def test_what_somebody_else_wrote_meanwhile_is_planned_again_and_named(
     store.spoil(meanwhile(DOCUMENT, lambda: store.put(target, theirs)))
     report = sync(store, dataset)
     assert (report.exit_code, report.documents.create) == (0, SMALL_DOCUMENTS)
-    [foreign] = [f for f in report.finding_examples if f.code == "document.foreign"]
+    [foreign] = [f for f in report.finding_examples if f.code == "document.modified_externally"]
     assert foreign.target == target
-    assert (report.findings["document.foreign"], report.schema.written) == (1, True)
+    assert (report.findings["document.modified_externally"], report.schema.written) == (1, True)
     is_right(store.documents(), expected(dataset))
     assert sync(store, dataset).changes == 0
 
@@ -348,7 +348,7 @@ def test_an_update_and_a_delete_meet_somebody_else(store: Store, dataset: DemoDa
     assert report.exit_code == 3
     assert (report.documents.update, report.documents.conflict, report.documents.delete) == (1, 0, 0)
     # The update is wanted whatever they wrote; the orphan that somebody writes to is left alone.
-    assert report.findings["document.foreign"] == 2  # once in the plan, and once more in the run
+    assert report.findings["document.modified_externally"] == 2  # once in the plan, and once more in the run
     assert report.findings["document.conflict"] == 1
     assert (tree[updated], tree[removed]) == (expected(dataset)[updated], theirs)
     assert sync(store, dataset, policy={"delete": "orphans"}).exit_code == 0

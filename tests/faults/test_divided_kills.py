@@ -47,7 +47,9 @@ def test_killed_at_many_calls_and_applied_again() -> None:
         is_done(site, before, again)
         assert site.documents() == clean
         assert again.report is not None
-        assert again.report.findings.get("document.foreign") == ran.report.findings.get("document.foreign")
+        assert again.report.findings.get("document.modified_externally") == ran.report.findings.get(
+            "document.modified_externally"
+        )
         third = site.sync()
         assert third.writes == []
         assert third.code == again.code

@@ -90,7 +90,7 @@ def test_lost_replies_cost_one_look_each() -> None:
     ran = site.sync([Rule(fault=LOST_REPLY, operations=PUTS, path=DOCUMENT, chance=0.5)], seed=8)
     is_done(site, before, ran)
     assert ran.report is not None
-    assert "document.foreign" not in ran.report.findings
+    assert "document.modified_externally" not in ran.report.findings
     assert ran.report.documents.create == 41
     assert any(call.fault is LOST_REPLY for call in ran.writes)
 

@@ -224,7 +224,7 @@ def test_somebody_writes_a_document_after_it_was_listed(disk: Disk, name: str) -
         assert (ran.code, after[target]) == (0, THEIRS)
     else:
         assert (ran.code, after[target]) == (0, site.wanted()[target])
-        assert ran.report.findings["document.foreign"] >= 1
+        assert ran.report.findings["document.modified_externally"] >= 1
     converges(site)
 
 

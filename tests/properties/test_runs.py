@@ -99,6 +99,7 @@ WORLDS: Final = st.builds(
             "unmatched": st.sampled_from(["report", "reject"]),
             "delete": st.sampled_from(["never", "orphans"]),
             "max_delete": st.sampled_from(["100%", "10%"]),
+            "existing": st.sampled_from(["stop", "replace"]),
         }
     ),
 )

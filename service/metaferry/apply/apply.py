@@ -51,6 +51,7 @@ async def apply_plan(
     phases: Sequence[frozenset[Action]] = PHASES,
     shards: Collection[int] | None = None,
     written: bool = False,
+    replace: bool = True,
 ) -> None:
     """Writes and deletes what the plan says; every step is handed to `record` exactly once.
 
@@ -58,7 +59,8 @@ async def apply_plan(
     it goes, so that it tells what was done also when this raises.
 
     Creates go out under "if absent", updates under the token that the plan expects, so that what
-    somebody else wrote since the listing is looked at again and not overwritten blindly. When
+    somebody else wrote since the listing is looked at again and not overwritten blindly; unless
+    `replace`, it is left. When
     `stop` is set, no further step is taken, what waits is left, what is under way has `grace` seconds to
     finish, and `Tally.stopped` is true. The same where the store takes nothing any more (`outage.py`);
     then `Tally.outage` says why. `phases` and `shards` narrow it to a part of the plan; `written` says
@@ -76,7 +78,9 @@ async def apply_plan(
             if not stop.requested and not drain.requested:
                 done = tally.delete if actions is DELETES else tally.create + tally.update
                 refusals = Refusals(book, written=done > 0 or (written and actions is WRITES))
-                phase = _Phase(batches(plan, actions, shards), storage, refusals, stop, drain, concurrency)
+                phase = _Phase(
+                    batches(plan, actions, shards), storage, refusals, stop, drain, concurrency, replace
+                )
                 await _within_grace(phase.run(direct=storage.direct and actions is WRITES), drain, grace)
     finally:
         storage.drained_by(None)
@@ -117,6 +121,7 @@ class _Phase:
         stop: Stop,
         drain: Drain,
         concurrency: int,
+        replace: bool,
     ) -> None:
         self._drain = drain
         self._source = source
@@ -124,6 +129,7 @@ class _Phase:
         self._book = book
         self._stop = stop
         self._concurrency = concurrency
+        self._replace = replace
         # Steps for the loop lane, with what a first attempt in a thread met; None ends a worker.
         self._queue: asyncio.Queue[tuple[Step, StorageError | None] | None]
         self._queue = asyncio.Queue(maxsize=2 * concurrency)
@@ -201,7 +207,7 @@ class _Phase:
         if self._ended():
             return  # left for the next run, which sees in its listing what is in place
         try:
-            applied = await apply_step(step, self._storage, failed, stop=self._stop)
+            applied = await apply_step(step, self._storage, failed, stop=self._stop, replace=self._replace)
         except Deferred:
             return
         except StorageError as error:

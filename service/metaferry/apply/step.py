@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from metaferry.apply.outage import cause_of
 from metaferry.apply.outcome import Applied
@@ -11,6 +12,10 @@ from metaferry.errors import Conflict, NotFound, Scope, StorageError
 from metaferry.planning.formats import Action, Outcome
 from metaferry.progress import Stop
 from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Put, Storage, Traits
+
+#: Why a document that an old plan met is left.
+_NEWER: Final = "changed since the plan was made, and runs after it have written here: left as it is"
+_MAKE_AGAIN: Final = "make the plan again, with --out as before"
 
 
 def precondition(step: Step, traits: Traits) -> Precondition:
@@ -41,9 +46,15 @@ def done(step: Step, token: str | None, *, foreign: bool = False) -> Applied:
 
 
 async def apply_step(
-    step: Step, storage: Storage, failed: StorageError | None = None, *, stop: Stop | None = None
+    step: Step,
+    storage: Storage,
+    failed: StorageError | None = None,
+    *,
+    stop: Stop | None = None,
+    replace: bool = True,
 ) -> Applied:
-    """Writes or deletes. `failed` is what a first attempt elsewhere met.
+    """Writes or deletes. `failed` is what a first attempt elsewhere met. Unless `replace`, a document
+    that changed since it was listed is left as it is.
 
     Raises the StorageError that concerns every document, or may do so, and `Deferred` where a drain ended
     its waits; every other one is the step's own outcome.
@@ -59,6 +70,8 @@ async def apply_step(
         except Conflict:
             if stop is not None and stop.requested:
                 raise  # it may be the run that took over from this one who wrote it
+            if not replace:
+                return not_done(step, Outcome.CONFLICT, Conflict(_NEWER, advice=_MAKE_AGAIN))
             return await _replace(step, storage)
         return done(step, stamp.token)
     except StorageError as error:
@@ -74,8 +87,8 @@ async def apply_step(
 async def _replace(step: Step, storage: Storage) -> Applied:
     """Plans the document again, once, on what is there now: it is wanted, so theirs is replaced.
 
-    As `document.foreign` in a plan: never silently, and only the version that was looked at. Bytes
-    that equal ours never get here: the storage takes them for our own put.
+    As `document.modified_externally` in a plan: never silently, and only the version that was looked
+    at. Bytes that equal ours never get here: the storage takes them for our own put.
     """
     try:
         only_if: Precondition = (await storage.read(step.target, 0, 1)).token

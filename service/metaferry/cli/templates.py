@@ -46,6 +46,7 @@ policy:
   unmatched: report    # rows that name no media: report, or reject
   delete: never        # documents whose media or rows are gone: never, or orphans
   max_delete: 10%      # at most so many orphans are deleted: a number, or a share of the documents
+  existing: stop       # documents that others wrote, with keys of their own: stop, or replace
 """
 
 DEMO: Final = """\

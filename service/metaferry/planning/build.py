@@ -20,6 +20,7 @@ from metaferry.media.frames.model import FrameCount
 from metaferry.planning import diff, entries, match, merge, rejects, values
 from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries
+from metaferry.planning.existing import ReadDocuments, check_existing
 from metaferry.planning.formats import Action, DocumentCounts, Example, SourceCounts
 from metaferry.planning.hints import find_hints
 from metaferry.tables.model import Loaded
@@ -50,9 +51,10 @@ def decide(
     given: tuple[Entry, ...] | None,
     count_frames: Callable[[match.Videos], Iterable[FrameCount]],
     load_ledger: Callable[[], None],
+    read_documents: ReadDocuments,
     prefix: str = "",
     limit: int | None = None,
-    report_foreign: bool = True,
+    ledger_complete: bool = True,
     media_current: bool = True,
     limits: KeyLimits = _NO_LIMITS,
 ) -> Decided:
@@ -82,17 +84,14 @@ def decide(
     rejects.findings_of_rejects(database, reject_unmatched=reject_unmatched)
     counts = rejects.count_rows(database, sources, reject_unmatched=reject_unmatched)
     merge.build_wanted(database, sources, keys)
-    if diff.needs_ledger(database):
-        load_ledger()
-    diff.build_plan(
-        database,
-        sources=len(sources),
-        prefix=prefix,
-        limit=limit,
-        delete_orphans=job.policy.delete == "orphans",
-        report_foreign=report_foreign,
-        media_current=media_current,
+    delete_orphans = job.policy.delete == "orphans"
+    diff.classify_unwanted(
+        database, len(sources), prefix, media_current=media_current, delete_orphans=delete_orphans
     )
+    if diff.needs_ledger(database, delete_orphans=delete_orphans):
+        load_ledger()
+    diff.build_plan(database, limit=limit, delete_orphans=delete_orphans, ledger_complete=ledger_complete)
+    losing = check_existing(database, keys, stop=job.policy.existing == "stop", read=read_documents)
     if resolved.added:
         database.finding(
             Code.SCHEMA_CHANGED,
@@ -115,6 +114,8 @@ def decide(
         )
     documents, size = _count_documents(database)
     stopped, advice = _safety(database, job, counts)
+    if not stopped:
+        stopped, advice = losing
     return Decided(counts, documents, resolved, unproved, stopped, advice, size)
 
 

@@ -22,13 +22,19 @@ _SHARD_ROWS = 50_000
 NOT_KNOWN_GONE: Final = "left: its media may be newer than the list of media"
 
 
-def needs_ledger(database: Database) -> bool:
-    """Whether any document in place is wanted but not proved equal by the listing alone."""
+def needs_ledger(database: Database, *, delete_orphans: bool) -> bool:
+    """Whether any document in place would change, unless the ledger proves that it is equal.
+
+    Reads the table `unwanted`.
+    """
     found: int = database.value(
-        """
+        f"""
         SELECT count(*) FROM (
             SELECT 1 FROM wanted w JOIN documents d USING (target)
-            WHERE d.md5 IS NULL OR d.md5 <> w.md5 LIMIT 1
+            WHERE d.md5 IS NULL OR d.md5 <> w.md5
+            UNION ALL
+            SELECT 1 FROM unwanted WHERE replaced OR (orphan AND {str(delete_orphans).lower()})
+            LIMIT 1
         )
         """
     )
@@ -38,25 +44,21 @@ def needs_ledger(database: Database) -> bool:
 def build_plan(
     database: Database,
     *,
-    sources: int,
-    prefix: str,
     limit: int | None,
     delete_orphans: bool,
-    report_foreign: bool,
-    media_current: bool,
+    ledger_complete: bool,
 ) -> None:
     """Table `decided`: one row a document, with its action, and the findings about documents.
 
-    Reads `wanted`, `documents`, `media`, `frames`, `collisions`, `ledger(target, token, md5)` and
-    the `match_*` tables. `report_foreign` is false after a run that was cut off: what it wrote
-    would look like somebody else's work. Unless the media are `media_current`, a document whose media is not
-    among them is left: it may be newer than what is known.
+    Reads `wanted`, `unwanted`, `documents` and `ledger(target, token, md5)`. Not `ledger_complete` is
+    the ledger after a run that was cut off: what it wrote would look like somebody else's work.
     """
-    _classify_unwanted(database, sources, prefix, media_current, delete_orphans=delete_orphans)
-    # A document that the ledger does not know under this token was changed by somebody else, or by
-    # a run of ours that never wrote its ledger: then, or without any ledger, nothing is claimed.
-    known = report_foreign and bool(database.value("SELECT count(*) FROM ledger"))
-    changed = "d.target IS NOT NULL AND l.token IS DISTINCT FROM d.token" if known else "false"
+    # A document that the ledger knows under another token was changed by somebody else, or by a run
+    # of ours that never wrote its ledger: then it is as unknown as one that the ledger does not have.
+    known = "d.target IS NOT NULL AND l.token IS NOT NULL"
+    other = f"{known} AND l.token <> d.token"
+    changed = other if ledger_complete else "false"
+    unknown = f"d.target IS NOT NULL AND NOT ({known})" + ("" if ledger_complete else f" OR ({other})")
     # A tag that looks like an MD5 is one for most objects of S3, and random digits for those under a
     # customer's key; a listing cannot tell them apart, but we know what we wrote under this token.
     ledger_speaks = (
@@ -78,7 +80,7 @@ def build_plan(
         f"""
         CREATE TABLE decided AS
         SELECT target, kind, media, {action} AS action, md5, size, token AS expect, orphan,
-               changed_since, wid, CASE WHEN replaced THEN replacement END AS replacement,
+               changed_since, unknown, wid, CASE WHEN replaced THEN replacement END AS replacement,
                CASE WHEN wanted AND NOT present THEN 'new'
                     WHEN wanted AND proof = 'listing' AND equal THEN 'unchanged: md5 in the listing'
                     WHEN wanted AND equal THEN 'unchanged: as our last run left it'
@@ -93,7 +95,7 @@ def build_plan(
                    coalesce(CASE WHEN {ledger_speaks} THEN l.md5 ELSE d.md5 END = w.md5, false) AS equal,
                    coalesce(u.stale, false) AS stale, coalesce(u.replaced, false) AS replaced,
                    u.replacement, coalesce(u.orphan, false) AS orphan, u.reason,
-                   {changed} AS changed_since
+                   {changed} AS changed_since, {unknown} AS unknown
             FROM wanted w
             FULL JOIN documents d ON d.target = w.target
             LEFT JOIN unwanted u ON u.target = d.target
@@ -117,8 +119,8 @@ def build_plan(
     _findings(database, delete_orphans=delete_orphans)
 
 
-def _classify_unwanted(
-    database: Database, sources: int, prefix: str, media_current: bool, *, delete_orphans: bool
+def classify_unwanted(
+    database: Database, sources: int, prefix: str, *, media_current: bool, delete_orphans: bool
 ) -> None:
     """Table `unwanted(target, kind, media, stale, replacement, replaced, orphan, reason)`: documents in
     place that no record wants.
@@ -126,6 +128,8 @@ def _classify_unwanted(
     Each gets the one reason why it is there, in this order: it belongs to media of this listing;
     it is named like a frame of a video of this listing; its media is gone. `replacement` is the name
     that the frame of a stale document has now, `replaced` whether there is, or will be, such a document.
+    Reads `wanted`, `documents`, `media`, `frames`, `collisions` and the `match_*` tables. Unless the media
+    are `media_current`, a document whose media is not among them is left: it may be newer than what is known.
     """
     # Documents of rejected rows stay: their row is at fault, not they.
     held = " UNION ALL ".join(
@@ -227,10 +231,12 @@ def _findings(database: Database, *, delete_orphans: bool) -> None:
         SELECT '{Code.DOCUMENT_STALE}', 'info', 'to be deleted: ' || why, '', '', '', NULL, media, target
         FROM decided WHERE action = 'delete' AND NOT orphan
         UNION ALL
-        SELECT '{Code.DOCUMENT_FOREIGN}', 'warning',
-               'to be replaced: somebody else changed it since our last run',
-               'keep changes in the tables: documents are made from them', '', '', NULL, media, target
-        FROM decided WHERE action = 'update' AND changed_since
+        SELECT '{Code.DOCUMENT_MODIFIED_EXTERNALLY}', 'warning',
+               CASE action WHEN 'update' THEN 'to be replaced' ELSE 'to be deleted' END
+               || ': somebody else changed it since our last run',
+               'keep changes in the tables: documents are made from them', '', '', NULL,
+               coalesce(media, ''), target
+        FROM decided WHERE action IN ('update', 'delete') AND changed_since
         """
     )
 

@@ -71,6 +71,7 @@ class PlanRun:
         self.num_shards = 0
         #: Requests of this process that done-markers tell of.
         self.marked = RequestCounts()
+        self._newest = True  # no run has begun since the plan was made
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opening:
@@ -142,7 +143,19 @@ class PlanRun:
         return [number for number in asked if number not in found or not found[number].is_good]
 
     def begin(self) -> None:
-        """Marks the run of this plan as begun; the lease has to be held."""
+        """Marks the run of this plan as begun; the lease has to be held.
+
+        UsageError where runs that began after the plan was made have written to a store that could not
+        tell what they changed.
+        """
+        later = [each for each in self.state.past().begun if each > self.plan.plan_id]
+        if later and not self.lightly.traits.conditional:
+            raise UsageError(
+                f"{self.place}: this plan is older than the run {later[-1]}, and without conditional writes "
+                "what that run wrote would be overwritten",
+                advice="make the plan again: metaferry plan JOB --out DIR",
+            )
+        self._newest = not later
         self.state.start(self.plan.plan_id, self.plan.listed)
 
     # -- one shard
@@ -240,6 +253,7 @@ class PlanRun:
                     phases=(WRITES,),
                     shards=[shard.number],
                     written=any(each.create + each.update for each in self.markers.found.values()),
+                    replace=self._newest,
                 )
             )
         report = RunReport(run_id=self.plan.plan_id, job_digest=self.plan.job_digest, started="")
@@ -260,7 +274,7 @@ class PlanRun:
     @staticmethod
     def _lasting(before: ShardMarker | None) -> Sequence[Finding]:
         """What an earlier attempt found that this one cannot find again."""
-        lasting = (Code.DOCUMENT_FOREIGN, Code.DOCUMENT_CORRUPT)
+        lasting = (Code.DOCUMENT_MODIFIED_EXTERNALLY, Code.DOCUMENT_CORRUPT)
         return [f for f in before.findings if f.code in lasting and f.severity != "error"] if before else []
 
 
@@ -304,7 +318,7 @@ def count_findings(report: Report, markers: Iterable[ShardMarker]) -> None:
     for marker in markers:
         wrong = marker.verified.wrong
         for code, count in (
-            (Code.DOCUMENT_FOREIGN, marker.foreign),
+            (Code.DOCUMENT_MODIFIED_EXTERNALLY, marker.foreign),
             (Code.DOCUMENT_FAILED, marker.failed - wrong),
             (Code.DOCUMENT_CONFLICT, marker.conflict),
             (Code.DOCUMENT_CORRUPT, marker.verified.rewritten + wrong),

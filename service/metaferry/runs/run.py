@@ -40,6 +40,7 @@ from metaferry.runs.conditions import recall_conditions
 from metaferry.runs.confirm import confirmed
 from metaferry.runs.divided import sync_plan
 from metaferry.runs.draining import ending_at_once, ending_soon
+from metaferry.runs.existing import DocumentReader
 from metaferry.runs.gather import gather
 from metaferry.runs.kept_listing import KeptListing
 from metaferry.runs.kept_plan import plan_location, write_plan
@@ -245,9 +246,10 @@ class _Run:
                 given=self.gathered.given,
                 count_frames=self._count_frames,
                 load_ledger=self.ledger.load,
+                read_documents=DocumentReader(self.lightly, self.portal, self.progress),
                 prefix=prefix,
                 limit=limit,
-                report_foreign=not self.past.interrupted,
+                ledger_complete=not self.past.interrupted,
                 media_current=report.listing.fresh,
                 limits=self.lightly.traits.key_limits,
             )

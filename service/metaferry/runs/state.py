@@ -1,6 +1,6 @@
 """The state folder: ledger, frame cache and the reports of past runs.
 
-All of it can be lost without harm: the next run costs more, and nothing else. Whatever is damaged
+All of it can be lost: the next run costs more, and nothing is lost in the datasource. Whatever is damaged
 or of a newer version is therefore named in the log and treated as lost, never trusted.
 
 Layout below the folder::
@@ -42,6 +42,8 @@ _LEDGER = "ledger/"
 _RUNS = "runs/"
 #: The folder of a run that holds pages of a listing.
 LISTING = "/listing/"
+#: The first file of a run that writes documents.
+_STARTED = "/started.json"
 #: With pieces of so many runs the next one that changes something writes one whole ledger again.
 _MOST_LEDGER_PIECES = 8
 
@@ -53,6 +55,7 @@ class Past:
     run_ids: tuple[str, ...]  # oldest first
     interrupted: bool  # the newest of them never wrote its report
     files: tuple[str, ...]  # every key below runs/
+    begun: tuple[str, ...] = ()  # those of `run_ids` that began to write, oldest first
 
     def without(self, run_id: str) -> Past:
         """The same without a run that has begun in parts, for its own end."""
@@ -85,12 +88,15 @@ class State:
         ids = sorted({self._run_of(key) for key in files})
         done = {self._run_of(key) for key in files if key.endswith("/run.json")}
         # One that only kept pages of its listing had not begun to write.
-        begun = sorted({self._run_of(key) for key in files if LISTING not in key})
-        return Past(tuple(ids), bool(begun) and begun[-1] not in done, tuple(files))
+        known = sorted({self._run_of(key) for key in files if LISTING not in key})
+        begun = tuple(sorted({self._run_of(key) for key in files if key.endswith(_STARTED)}))
+        return Past(tuple(ids), bool(known) and known[-1] not in done, tuple(files), begun)
 
     def start(self, run_id: str, started: str) -> None:
         """Marks a run as begun. It is the first write of a run: a missing right shows here."""
-        self.write(self.run_key(run_id, "started.json"), json.dumps({"started": started}).encode())
+        self.write(
+            self.run_key(run_id, _STARTED.removeprefix("/")), json.dumps({"started": started}).encode()
+        )
 
     def write(self, key: str, data: bytes) -> None:
         """Writes one file of the state folder, atomically."""

@@ -232,10 +232,10 @@ def _find(database: Database, report: Report, tally: Tally) -> None:
     """Adds the findings of what was applied; the counts are whole, the rows the first hundred."""
     say_what_was_done(database)
     name_failures(database, tally)
-    before = report.findings.get(Code.DOCUMENT_FOREIGN, 0)
+    before = report.findings.get(Code.DOCUMENT_MODIFIED_EXTERNALLY, 0)
     report.findings, report.finding_examples = build.findings(database)
     counts = {
-        Code.DOCUMENT_FOREIGN: before + tally.foreign,
+        Code.DOCUMENT_MODIFIED_EXTERNALLY: before + tally.foreign,
         Code.DOCUMENT_FAILED: max(
             tally.failed + tally.not_deleted, report.findings.get(Code.DOCUMENT_FAILED, 0)
         ),
@@ -256,10 +256,10 @@ def name_failures(database: Database, tally: Tally) -> None:
     for applied in tally.replaced:
         _finding(
             database,
-            Code.DOCUMENT_FOREIGN,
+            Code.DOCUMENT_MODIFIED_EXTERNALLY,
             "warning",
             applied,
-            "replaced: somebody else wrote it during this run",
+            "replaced: somebody else wrote it since it was listed",
             "keep changes in the tables: documents are made from them",
         )
 

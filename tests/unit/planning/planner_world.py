@@ -48,6 +48,7 @@ class Plan:
     findings: list[tuple[str, str, str, str]]  # (code, severity, message, advice)
     counted: list[str]  # videos whose frames were asked for
     ledger_loaded: bool
+    read: list[str]  # documents whose bytes were asked for
 
     def codes(self) -> dict[int, str]:
         return {row: code for code, row, _ in self.rejects}
@@ -67,7 +68,7 @@ def decide(
     in_place: tuple[SchemaEntry, ...] | None = None,
     prefix: str = "",
     limit: int | None = None,
-    report_foreign: bool = True,
+    ledger_complete: bool = True,
     **job: Any,
 ) -> Plan:
     """Plans over this world. `frames` is a count, or the reason why there is none."""
@@ -78,6 +79,7 @@ def decide(
     )
     counted: list[str] = []
     loads: list[bool] = []
+    reads: list[str] = []
     with open_database(memory_limit="512MB", scratch=None) as database:
         loaded = [_load(database, index, table) for index, table in enumerate(tables)]
         listings = Listings(database)
@@ -97,6 +99,10 @@ def decide(
             for target, (token, md5) in (ledger or {}).items():
                 database.run("INSERT INTO ledger VALUES (?, ?, ?)", [target, token, md5])
 
+        def read(targets: Sequence[str]) -> list[bytes | None]:
+            reads.extend(targets)
+            return [(documents or {}).get(target) for target in targets]
+
         def count(videos: Sequence[Any]) -> list[FrameCount]:
             counted.extend(video.path for video in videos)
             return [_count(video.path, (frames or {})[video.path]) for video in videos]
@@ -109,9 +115,10 @@ def decide(
             given=None,
             count_frames=count,
             load_ledger=load_ledger,
+            read_documents=read,
             prefix=prefix,
             limit=limit,
-            report_foreign=report_foreign,
+            ledger_complete=ledger_complete,
         )
         rows = database.rows("SELECT target, action, why FROM decided")
         return Plan(
@@ -123,6 +130,7 @@ def decide(
             findings=database.rows("SELECT code, severity, message, advice FROM findings ORDER BY ALL"),
             counted=counted,
             ledger_loaded=bool(loads),
+            read=reads,
         )
 
 

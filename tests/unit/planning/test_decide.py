@@ -327,10 +327,10 @@ def test_what_somebody_else_changed_is_reported_unless_a_run_was_cut_off(report:
         Table([("a.png", None, 1)]),
         documents={target: b"theirs"},
         ledger=ledger_of(target, b"ours"),
-        report_foreign=report,
+        ledger_complete=report,
     )
     assert plan.actions == {target: "update"}
-    assert ("document.foreign" in {code for code, *_ in plan.findings}) is found
+    assert ("document.modified_externally" in {code for code, *_ in plan.findings}) is found
 
 
 ORPHANS = {"max_rejects": "100%", "delete": "orphans", "max_delete": "100%"}

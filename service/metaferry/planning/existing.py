@@ -1,0 +1,171 @@
+"""Documents in place that no ledger knows, before they are replaced or deleted: what would be lost?
+
+Somebody else may have written them, and then they can hold what no table gives. So a sample of those
+whose bytes would change is read. Documents of ours whose ledger was lost, or that a killed run left,
+hold nothing but keys of the tables, and pass.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+import pyarrow as pa
+
+from metaferry.findings import Code
+from metaferry.lightly.document import md5_hex
+from metaferry.lightly.document_keys import GivenKeys, KeyPath
+from metaferry.planning.database import Database
+from metaferry.planning.formats import FINDING_COLUMNS, Action
+
+#: Documents that are read at most. Which, the hash of their keys says: the same in every run.
+MOST_READ: Final = 10_000
+#: Documents, and bytes, that are read at once. A document larger than that is not read.
+_AT_ONCE: Final = 256
+_BYTES_AT_ONCE: Final = 32_000_000
+#: Keys that a message names.
+_NAMED: Final = 10
+
+_FINDINGS: Final = pa.schema(
+    [(name, pa.int64() if kind == "BIGINT" else pa.string()) for name, kind in FINDING_COLUMNS.items()]
+)
+
+#: Answers the bytes of each document, in order; None for one that is gone.
+ReadDocuments = Callable[[Sequence[str]], Sequence[bytes | None]]
+
+_CONCERNED: Final = f"unknown AND action IN ('{Action.UPDATE}', '{Action.DELETE}')"
+_ADVICE: Final = "bring these keys into a table, or give them up: --set policy.existing=replace"
+
+
+def check_existing(
+    database: Database, keys: Iterable[KeyPath], *, stop: bool, read: ReadDocuments
+) -> tuple[str, str]:
+    """Reads the table `decided`, adds findings, and answers why the plan may not be applied, and what
+    to do about it; two empty texts where it may.
+
+    Without `stop` nothing is read: the documents are counted.
+    """
+    total: int = database.value(f"SELECT count(*) FROM decided WHERE {_CONCERNED}")
+    if not total:
+        return "", ""
+    if not stop:
+        _count(
+            database,
+            f"{_documents(total)} that no run is known to have written: to be replaced or deleted unread, "
+            "as policy.existing: replace says",
+        )
+        return "", ""
+    looked = _Look(database, GivenKeys(keys), read)
+    sample = f"; {looked.read:,} of {total:,} were read" if looked.read < total else ""
+    if looked.differing:
+        _count(
+            database,
+            f"{_documents(looked.differing)} that no run is known to have written: to be replaced or "
+            f"deleted; other values, but no keys that the tables do not give{sample}",
+        )
+    elif sample:
+        _count(database, f"{_documents(total)} that no run is known to have written{sample}")
+    if not looked.losing:
+        return "", ""
+    named = ", ".join(f"{key} ({count:,})" for key, count in looked.keys.most_common(_NAMED))
+    more = f" and {len(looked.keys) - _NAMED:,} more" if len(looked.keys) > _NAMED else ""
+    return (
+        f"{_documents(looked.losing)} that no run is known to have written "
+        f"{'has' if looked.losing == 1 else 'have'} keys that no table gives, which would be lost: "
+        f"{named}{more}{sample}",
+        _ADVICE,
+    )
+
+
+class _Look:
+    """What was found in the documents that were read."""
+
+    def __init__(self, database: Database, given: GivenKeys, read: ReadDocuments) -> None:
+        self._database = database
+        self._given = given
+        self.read = self.differing = self.losing = 0
+        self.keys: Counter[str] = Counter()
+        database.run(
+            f"""
+            CREATE OR REPLACE TEMP TABLE looked AS
+            SELECT row_number() OVER (ORDER BY md5(target)) - 1 AS n, target, p.md5, d.size
+            FROM decided p JOIN documents d USING (target)
+            WHERE {_CONCERNED} QUALIFY n < {MOST_READ}
+            """
+        )
+        database.insert_rows("findings", _FINDINGS, self._findings(read))
+
+    def _findings(self, read: ReadDocuments) -> Iterator[Sequence[object]]:
+        """Looks at each document, counts it, and gives a finding for each with keys of its own."""
+        for rows in self._slices():
+            readable = [target for target, _, size in rows if size <= _BYTES_AT_ONCE]
+            found = dict(zip(readable, read(readable), strict=True))
+            for target, md5, size in rows:
+                self.read += 1
+                data = found.get(target)
+                if size > _BYTES_AT_ONCE:
+                    yield self._lose(target, [f"(too large to be read: {size:,} bytes)"])
+                elif data is not None and md5_hex(data) != md5:
+                    lost = self._given.lost(data)
+                    if lost is None and not self._is_a_part_of_ours(target, data):
+                        yield self._lose(target, ["(no JSON object)"])
+                    elif lost:
+                        yield self._lose(target, lost)
+                    else:
+                        self.differing += 1
+
+    def _slices(self) -> Iterator[list[tuple[str, str | None, int]]]:
+        some: list[tuple[str, str | None, int]] = []
+        size = 0
+        for row in self._rows():
+            if some and size + row[2] > _BYTES_AT_ONCE:
+                yield some
+                some, size = [], 0
+            some.append(row)
+            size += row[2]
+            if len(some) == _AT_ONCE:
+                yield some
+                some, size = [], 0
+        if some:
+            yield some
+
+    def _rows(self) -> Iterator[tuple[str, str | None, int]]:
+        total: int = self._database.value("SELECT count(*) FROM looked")
+        for start in range(0, total, _AT_ONCE):
+            yield from self._database.rows(
+                "SELECT target, md5, size FROM looked WHERE n >= ? AND n < ? ORDER BY n",
+                [start, start + _AT_ONCE],
+            )
+
+    def _is_a_part_of_ours(self, target: str, data: bytes) -> bool:
+        """Where a store cannot write at once, a run that was killed leaves the beginning of a document."""
+        rows = self._database.rows("SELECT body FROM wanted WHERE target = ?", [target])
+        return bool(rows) and rows[0][0].encode().startswith(data)
+
+    def _lose(self, target: str, keys: Sequence[str]) -> Sequence[object]:
+        self.losing += 1
+        self.keys.update(keys)
+        named = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
+        message = f"no run is known to have written it, and no table gives what would be lost: {named}"
+        finding = {
+            "code": str(Code.DOCUMENT_UNSOURCED),
+            "severity": "error",
+            "message": message,
+            "advice": _ADVICE,
+            "target": target,
+        }
+        return [finding.get(name, None if name == "row" else "") for name in FINDING_COLUMNS]
+
+
+def _count(database: Database, message: str) -> None:
+    database.finding(
+        Code.DOCUMENT_EXISTING,
+        "warning",
+        message,
+        advice="keep what should last in the tables: documents are made from them",
+    )
+
+
+def _documents(count: int) -> str:
+    return f"{count:,} document{'' if count == 1 else 's'} in place"
