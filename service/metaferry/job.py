@@ -111,6 +111,7 @@ class Job(Model):
     verify: str = Field(
         default="never",
         description="What is read back and compared after a run's writes: `never`, `sample 1%`, `all`. "
+        "What was damaged is written and read again until it is right, also in later runs. "
         "The checksum that a put is answered with is compared in any case; what that is, by store and "
         "encryption, is in [storage.md](storage.md#how-documents-are-put).",
     )

@@ -6,7 +6,9 @@ import json
 import threading
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import pyarrow.parquet as pq
 import pytest
 
 import metaferry
@@ -14,10 +16,14 @@ from e2e.oracle import expected_documents, job_mapping, read_folder
 from metaferry.demo import DemoDataset, make_dataset
 from metaferry.findings import Code
 from metaferry.job import Job
+from metaferry.lightly.document import md5_hex
+from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.planning.formats import RunReport
+from metaferry.runs.divided import Share, finish, sync_plan
+from metaferry.runs.run import plan as make_plan
 from metaferry.runs.run import sync
 from metaferry.runs.surroundings import Surroundings
-from metaferry.storage.contract import ANYTHING, Adapter, Precondition, Stamp
+from metaferry.storage.contract import ANYTHING, Adapter, Blob, Page, Precondition, Stamp
 from metaferry.storage.local import LocalAdapter
 
 
@@ -53,8 +59,11 @@ class Bitrot:
 
 
 def run(dataset: DemoDataset, wrap: Any = lambda adapter: adapter, **changes: Any) -> RunReport:
-    job = Job.from_mapping(job_mapping(dataset, str(dataset.media), {}) | changes)
-    return sync(job, surroundings=Surroundings(wrap=wrap))
+    return sync(a_job(dataset, **changes), surroundings=Surroundings(wrap=wrap))
+
+
+def a_job(dataset: DemoDataset, **changes: Any) -> Job:
+    return Job.from_mapping(job_mapping(dataset, str(dataset.media), {}) | changes)
 
 
 def one_document(dataset: DemoDataset) -> str:
@@ -115,3 +124,147 @@ def test_the_report_says_how_fast_it_went(dataset: DemoDataset) -> None:
 def test_the_job_refuses_what_is_no_share(dataset: DemoDataset) -> None:
     with pytest.raises(metaferry.JobError, match="sample 1%"):
         run(dataset, verify="sometimes")
+
+
+# -- damage that stays, in the next run
+
+
+def remembered(dataset: DemoDataset) -> list[str]:
+    files = (dataset.media / ".metaferry/runs").glob("*/damaged*.parquet")
+    return [row["target"] for file in files for row in pq.read_table(file).to_pylist()]
+
+
+class Proving:
+    """A wrapper whose listings vouch for every document, as those of object stores do, and which keeps
+    other bytes of one of them."""
+
+    def __init__(self, name: str, times: int) -> None:
+        self.bitrot = Bitrot(name, times)
+        self.reads: list[str] = []
+        self.promised: dict[str, str] = {}
+
+    def __call__(self, adapter: Adapter) -> Adapter:
+        self.bitrot(adapter)
+        put_now, read, list_page = adapter.put_now, adapter.read, adapter.list_page  # type: ignore[attr-defined]
+
+        def promise(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+            self.promised[path] = md5_hex(data)
+            stamp: Stamp = put_now(path, data, only_if=only_if)
+            return stamp
+
+        async def put(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+            return promise(path, data, only_if=only_if)
+
+        async def listed(*given: Any, **more: Any) -> Page:
+            page = await list_page(*given, **more)
+            entries = [entry._replace(md5=self.promised.get(entry.path)) for entry in page.entries]
+            return Page(entries, page.cursor)
+
+        async def reading(path: str, *given: Any, **more: Any) -> Blob:
+            if path.startswith(DOCUMENTS) and path != SCHEMA:
+                self.reads.append(path)
+            return await read(path, *given, **more)
+
+        adapter.put_now, adapter.put = promise, put  # type: ignore[attr-defined,method-assign]
+        adapter.read, adapter.list_page = reading, listed  # type: ignore[method-assign]
+        return adapter
+
+
+def test_what_was_damaged_is_written_and_read_again_though_the_listing_vouches_for_it(
+    dataset: DemoDataset,
+) -> None:
+    target = one_document(dataset)
+    store = Proving(target, times=5)
+    assert run(dataset, store, verify="all").documents.failed == 1  # two puts
+    assert remembered(dataset) == [target]
+    planned = make_plan(a_job(dataset), surroundings=Surroundings(wrap=store))
+    assert planned.documents.update == 1
+    assert planned.examples["update"][0].why == "written again: an earlier run read back other bytes"
+    store.reads.clear()
+    again = run(dataset, store)  # does not ask for verification at all; two more puts
+    assert (again.documents.failed, again.verified.read, again.verified.wrong, again.exit_code) == (
+        1,
+        1,
+        1,
+        3,
+    )
+    assert set(store.reads) == {target}
+    assert remembered(dataset) == [target]
+    assert "document.modified_externally" not in again.findings
+    third = run(dataset, store)  # the last damaged put, and one that is right
+    assert (third.documents.update, third.verified.rewritten, third.exit_code) == (1, 1, 0)
+    assert remembered(dataset) == []
+    assert read_folder(dataset.media)[target] == expected_documents(dataset)[target]
+    store.reads.clear()
+    last = run(dataset, store)
+    assert (last.changes, last.findings, store.reads) == (0, {}, [])
+
+
+def test_a_document_that_was_written_again_is_still_known(dataset: DemoDataset) -> None:
+    """On a store whose listings prove nothing, by the token of the second put."""
+    run(dataset, Bitrot(one_document(dataset), times=1), verify="all")
+    assert remembered(dataset) == []
+    report = run(dataset)
+    assert (report.changes, report.findings) == (0, {})
+
+
+def test_a_run_that_is_killed_remembers_what_it_found(dataset: DemoDataset) -> None:
+    target = one_document(dataset)
+    store = Proving(target, times=1)
+
+    class Killed(BaseException):
+        pass
+
+    with (
+        mock.patch("metaferry.runs.verify._write_again", side_effect=Killed),
+        pytest.raises(Killed),
+    ):
+        run(dataset, store, verify="all")
+    assert remembered(dataset) == [target]
+    report = run(dataset, store)
+    assert (report.documents.update, report.exit_code, remembered(dataset)) == (1, 0, [])
+    assert read_folder(dataset.media)[target] == expected_documents(dataset)[target]
+    assert run(dataset, store).changes == 0
+
+
+def test_what_a_part_leaves_out_stays_remembered(dataset: DemoDataset) -> None:
+    target = one_document(dataset)
+    store = Proving(target, times=2)
+    run(dataset, store, verify="all", keep_runs=1)
+    for _ in range(2):
+        sync(a_job(dataset, keep_runs=1), prefix="videos/", surroundings=Surroundings(wrap=store))
+        assert remembered(dataset) == [target]
+    assert run(dataset, store).documents.update == 1
+    assert remembered(dataset) == []
+
+
+def test_what_is_gone_is_forgotten(dataset: DemoDataset) -> None:
+    target = one_document(dataset)
+    run(dataset, Proving(target, times=2), verify="all")
+    stem = target.removeprefix(".lightly/metadata/").removesuffix(".json")
+    lines = dataset.images_table.read_text().splitlines(keepends=True)
+    dataset.images_table.write_text("".join(line for line in lines if stem not in line))
+    (dataset.media / target).unlink()
+    assert run(dataset).exit_code == 0
+    assert remembered(dataset) == []
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_plan_that_is_divided_writes_and_reads_it_again(
+    dataset: DemoDataset, tmp_path: Path, at_once: bool
+) -> None:
+    target = one_document(dataset)
+    store = Proving(target, times=4)
+    run(dataset, store, verify="all")
+    world, plan = Surroundings(wrap=store), str(tmp_path / "plan")
+    for exit_code, left in ((3, [target]), (0, [])):  # the first of them writes it twice in vain
+        make_plan(a_job(dataset), out=plan, shards=2, surroundings=world)
+        if not at_once:
+            for index in range(2):
+                sync_plan(a_job(dataset), plan, share=Share(index, 2), surroundings=world)
+            report = finish(plan, job=a_job(dataset), surroundings=world)
+        else:
+            report = sync_plan(a_job(dataset), plan, surroundings=world)
+        assert (report.exit_code, sorted(set(remembered(dataset)))) == (exit_code, left)
+    assert read_folder(dataset.media)[target] == expected_documents(dataset)[target]
+    assert run(dataset, store).changes == 0

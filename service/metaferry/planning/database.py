@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from metaferry.errors import MetaferryError, ScratchFull, UsageError
 from metaferry.findings import Code
-from metaferry.planning.formats import FINDING_COLUMNS, REJECT_COLUMNS, ddl
+from metaferry.planning.formats import DAMAGE_COLUMNS, FINDING_COLUMNS, REJECT_COLUMNS, ddl
 from metaferry.planning.scratch import scratch_folder
 from metaferry.planning.sql import quote_ident, quote_text
 from metaferry.storage.disk_names import a_working_directory
@@ -77,6 +77,7 @@ class Database:
             "SET lock_configuration = true",
             ddl("rejects", REJECT_COLUMNS),
             ddl("findings", FINDING_COLUMNS),
+            ddl("damaged", DAMAGE_COLUMNS),
         ):
             self.run(statement)
 

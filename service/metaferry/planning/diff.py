@@ -50,8 +50,8 @@ def build_plan(
 ) -> None:
     """Table `decided`: one row a document, with its action, and the findings about documents.
 
-    Reads `wanted`, `unwanted`, `documents` and `ledger(target, token, md5)`. Not `ledger_complete` is
-    the ledger after a run that was cut off: what it wrote would look like somebody else's work.
+    Reads `wanted`, `unwanted`, `documents`, `damaged` and `ledger(target, token, md5)`. The ledger is not
+    `ledger_complete` after a run that was cut off: what it wrote would look like somebody else's work.
     """
     # A document that the ledger knows under another token was changed by somebody else, or by a run
     # of ours that never wrote its ledger: then it is as unknown as one that the ledger does not have.
@@ -80,8 +80,10 @@ def build_plan(
         f"""
         CREATE TABLE decided AS
         SELECT target, kind, media, {action} AS action, md5, size, token AS expect, orphan,
-               changed_since, unknown, wid, CASE WHEN replaced THEN replacement END AS replacement,
+               changed_since AND NOT damaged AS changed_since, unknown AND NOT damaged AS unknown,
+               damaged, wid, CASE WHEN replaced THEN replacement END AS replacement,
                CASE WHEN wanted AND NOT present THEN 'new'
+                    WHEN wanted AND damaged THEN 'written again: an earlier run read back other bytes'
                     WHEN wanted AND proof = 'listing' AND equal THEN 'unchanged: md5 in the listing'
                     WHEN wanted AND equal THEN 'unchanged: as our last run left it'
                     WHEN wanted AND proof IS NULL THEN 'written again: nothing proves what is there'
@@ -92,7 +94,9 @@ def build_plan(
                    d.target IS NOT NULL AS present, coalesce(w.kind, u.kind) AS kind,
                    coalesce(w.media, u.media) AS media, w.md5, w.size, d.token, w.rowid AS wid,
                    CASE WHEN {ledger_speaks} THEN 'ledger' WHEN d.md5 IS NOT NULL THEN 'listing' END AS proof,
-                   coalesce(CASE WHEN {ledger_speaks} THEN l.md5 ELSE d.md5 END = w.md5, false) AS equal,
+                   coalesce(CASE WHEN {ledger_speaks} THEN l.md5 ELSE d.md5 END = w.md5, false)
+                       AND g.target IS NULL AS equal,
+                   g.target IS NOT NULL AS damaged,
                    coalesce(u.stale, false) AS stale, coalesce(u.replaced, false) AS replaced,
                    u.replacement, coalesce(u.orphan, false) AS orphan, u.reason,
                    {changed} AS changed_since, {unknown} AS unknown
@@ -100,6 +104,7 @@ def build_plan(
             FULL JOIN documents d ON d.target = w.target
             LEFT JOIN unwanted u ON u.target = d.target
             LEFT JOIN ledger l ON l.target = d.target
+            LEFT JOIN (SELECT DISTINCT target FROM damaged) g ON g.target = d.target
         )
         """
     )
@@ -253,7 +258,7 @@ def write_plan(database: Database, *, max_shard_rows: int = _SHARD_ROWS, min_sha
     select = """
         SELECT p.target, p.kind, p.media, p.action,
                CASE WHEN p.action IN ('create', 'update') THEN w.body END AS body,
-               p.md5, p.size, p.expect, p.replacement, p.why
+               p.md5, p.size, p.expect, p.replacement, p.damaged AS read_back, p.why
         FROM decided p LEFT JOIN wanted w ON w.rowid = p.wid AND p.action IN ('create', 'update')
         WHERE p.action <> 'postpone'
     """

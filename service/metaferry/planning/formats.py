@@ -46,6 +46,7 @@ class Outcome(StrEnum):
 
 # Columns as DuckDB types, in order. `body` is null where nothing is written (keep, leave, delete).
 # `replacement` is the document that a stale one gives way to: it is deleted only where that one stands.
+# `read_back` are those that are read after they were written, whatever `verify` says.
 PLAN_COLUMNS: Final = {
     "shard": "INTEGER",
     "target": "VARCHAR",
@@ -57,6 +58,7 @@ PLAN_COLUMNS: Final = {
     "size": "BIGINT",
     "expect": "VARCHAR",
     "replacement": "VARCHAR",
+    "read_back": "BOOLEAN",
     "why": "VARCHAR",
 }
 
@@ -85,6 +87,9 @@ FINDING_COLUMNS: Final = {
 
 #: What a run left behind: a row a document; `token` null says "we deleted it".
 LEDGER_COLUMNS: Final = {"target": "VARCHAR", "token": "VARCHAR", "md5": "VARCHAR"}
+
+#: Documents that an earlier run read back as other bytes than it had written.
+DAMAGE_COLUMNS: Final = {"target": "VARCHAR"}
 
 #: One row per applied row of the plan.
 OUTCOME_COLUMNS: Final = {
@@ -370,7 +375,7 @@ class ShardMarker:
 
     Lies in the metadata of a Parquet file with the rows of OUTCOME_COLUMNS, so that both are there
     or neither is. `findings` are the first hundred of each kind; `requests` those of the attempt
-    that ended the shard.
+    that ended the shard; `proved` the documents that were read back as damaged before, and are right now.
     """
 
     plan_id: str
@@ -387,6 +392,7 @@ class ShardMarker:
     verified: VerifyCounts = field(default_factory=VerifyCounts)
     findings: tuple[Finding, ...] = ()
     num_shards: int = 0  # the `--num-shards` of the share that wrote it, 0 where it was none
+    proved: tuple[str, ...] = ()
     version: int = PLAN_VERSION
 
     @property

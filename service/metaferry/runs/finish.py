@@ -29,6 +29,7 @@ from metaferry.planning.formats import (
 )
 from metaferry.planning.sql import quote_text
 from metaferry.progress import Progress, Stop
+from metaferry.runs.damage import Damage
 from metaferry.runs.deleting import keep_back_missing
 from metaferry.runs.kept_plan import fetch
 from metaferry.runs.leased import RunLease
@@ -101,6 +102,7 @@ class _Finish:
         self.report.examples = {}
         self.ledger = Ledger(run.database, run.state)
         self.past = run.state.past()
+        self.damage = Damage(run.database, run.state, run.plan.plan_id)
 
     def report_of_it(self) -> RunReport:
         run, report = self.run, self.report
@@ -149,7 +151,13 @@ class _Finish:
             run.database.run(f"DELETE FROM {table}")
             run.database.run(f"INSERT INTO {table} SELECT {names} FROM read_parquet({file})")
         run.database.run("DELETE FROM outcomes")
+        run.database.run("DELETE FROM damaged")
+        self.damage.load(self.past)
         run.markers.load([marker.shard for marker in self.markers], run.database)
+        for target in (target for marker in self.markers for target in marker.proved):
+            self.damage.forget(f"SELECT {quote_text(target)}")
+        if run.job.verified_share == 1:
+            self.damage.forget("SELECT target FROM outcomes WHERE outcome = 'done'")
 
     def _delete(self) -> Tally:
         run, tally = self.run, Tally()
@@ -218,6 +226,7 @@ class _Finish:
             run.state,
             self.ledger,
             self.past.without(run.plan.plan_id),
+            self.damage,
             keep_runs=run.job.keep_runs,
             finished=run.world.now().isoformat(timespec="seconds"),
             count=self._count_requests,

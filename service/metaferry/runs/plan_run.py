@@ -38,6 +38,7 @@ from metaferry.planning.formats import (
 from metaferry.planning.sql import quote_text
 from metaferry.progress import Progress, Silent, Stop
 from metaferry.runid import during
+from metaferry.runs.damage import Damage
 from metaferry.runs.kept_plan import PLAN, check_plan, fetch, plan_location, read_plan
 from metaferry.runs.leased import RunLease
 from metaferry.runs.markers import Markers, rows_to_do
@@ -168,7 +169,7 @@ class PlanRun:
         """
         shard, before = self.plan.shards[number], self.markers.found.get(number)
         began, asked = self.world.clock(), requests_of(self.storages.all)
-        for table in ("outcomes", "findings"):
+        for table in ("outcomes", "findings", "damaged"):
             self.database.run(f"DELETE FROM {table}")
         folder = self.database.scratch / "plan"
         try:
@@ -180,7 +181,9 @@ class PlanRun:
                 raise Outage(self.lightly.url, tally.outage)
             if tally.create + tally.update + tally.failed + tally.conflict < shard.writes:
                 return None
-            if self.job.verified_share:
+            damage, proved = self._known_damage(folder, shard), tuple[str, ...]()
+            if self.job.verified_share or damage:
+                known = self._damaged()
                 verify(
                     self.database,
                     self.lightly,
@@ -189,7 +192,10 @@ class PlanRun:
                     self.job.verified_share,
                     self.world.random,
                     Silent(),  # what is counted are the documents that are written
+                    damage,
                 )
+                known |= set(before.proved if before is not None else ())
+                proved = tuple(sorted(known - self._damaged()))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         documents, verified = report.documents, report.verified
@@ -216,6 +222,7 @@ class PlanRun:
             verified=verified,
             findings=(*self._lasting(before), *self._findings()),
             num_shards=self.num_shards,
+            proved=proved,
         )
         if stop.abandoned is not None:
             raise stop.abandoned
@@ -260,12 +267,24 @@ class PlanRun:
         counts = report.documents
         counts.create, counts.update = tally.create, tally.update
         counts.failed, counts.conflict = tally.failed, tally.conflict
-        if self.job.verified_share:
-            files = ", ".join(quote_text(str(folder / file.name)) for file in shard.files)
-            self.database.run(
-                f"CREATE OR REPLACE TEMP VIEW wanted AS SELECT target, body FROM read_parquet([{files}])"
-            )
         return report, tally
+
+    def _known_damage(self, folder: Path, shard: PlanShard) -> Damage:
+        """Those of the shard's documents that the plan wants to be read back; and its rows as `wanted`."""
+        files = ", ".join(quote_text(str(folder / file.name)) for file in shard.files)
+        self.database.run(
+            f"CREATE OR REPLACE TEMP VIEW wanted AS "
+            f"SELECT target, body, read_back FROM read_parquet([{files}], hive_partitioning = false)"
+        )
+        self.database.run(
+            "INSERT INTO damaged SELECT target FROM wanted WHERE read_back AND body IS NOT NULL"
+        )
+        # A file of its own: another process may be at the same shard.
+        name = f"damaged-{shard.number:04d}-{self.world.random.getrandbits(64):016x}"
+        return Damage(self.database, self.state, self.plan.plan_id, name)
+
+    def _damaged(self) -> set[str]:
+        return {target for (target,) in self.database.rows("SELECT target FROM damaged")}
 
     def _findings(self) -> list[Finding]:
         rows = self.database.rows(f"SELECT {', '.join(FINDING_COLUMNS)} FROM findings")

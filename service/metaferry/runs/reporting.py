@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 
 from metaferry.planning.database import Database
 from metaferry.planning.formats import RateCounts, Report, RequestCounts
+from metaferry.runs.damage import Damage
 from metaferry.runs.ledger import Ledger, export_parquet
 from metaferry.runs.state import Past, State
 from metaferry.storage.contract import Storage
@@ -21,6 +22,7 @@ def leave_report(
     state: State,
     ledger: Ledger,
     past: Past,
+    damage: Damage,
     *,
     keep_runs: int,
     finished: str,
@@ -31,6 +33,7 @@ def leave_report(
     `count` fills the report's requests; the last of them, which it cannot have seen, are added.
     """
     ledger.save(report.run_id)
+    damage.save()
     state.forget_old_runs(past, keep_runs)
     for name in ("rejects", "findings"):
         if database.value(f"SELECT count(*) FROM {name}"):

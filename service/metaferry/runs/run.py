@@ -38,6 +38,7 @@ from metaferry.progress import Progress, Silent, Stop, Stopping
 from metaferry.runid import during
 from metaferry.runs.conditions import recall_conditions
 from metaferry.runs.confirm import confirmed
+from metaferry.runs.damage import Damage
 from metaferry.runs.divided import sync_plan
 from metaferry.runs.draining import ending_at_once, ending_soon
 from metaferry.runs.existing import DocumentReader
@@ -216,6 +217,7 @@ class _Run:
         if engine != LOCAL:
             must_be_shared(self.lightly, self.state.storage)
         self.ledger = Ledger(database, self.state)
+        self.damage = Damage(database, self.state, report.run_id)
         database.run(ddl("outcomes", OUTCOME_COLUMNS))
         report.input = self.input.url
         report.lightly = self.lightly.url
@@ -257,6 +259,8 @@ class _Run:
         self.decided = judge_types(
             self.decided, self.database, self.lightly, self.portal, prefix, self.progress
         )
+        if not prefix:
+            self.damage.forget("SELECT target FROM damaged WHERE target NOT IN (SELECT target FROM decided)")
         self._note_traits()
         note_age(self.database, self.job, report.listing)
         self._describe()
@@ -268,6 +272,7 @@ class _Run:
         else:
             self._recall()
         self.past = self.state.past()
+        self.damage.load(self.past)
         if not keep or self.job.media.inventory is not None or not self.input.traits.start_key:
             return None
         address = f"{self.input.url} {listing_prefixes(prefix)[0]}"
@@ -386,6 +391,7 @@ class _Run:
                         stop=stop,
                         progress=self.progress_of_writing,
                         random=self.world.random,
+                        damage=self.damage,
                         crew=self.storages.crew(),
                     )
         except MetaferryError as error:
@@ -466,6 +472,7 @@ class _Run:
                 self.state,
                 self.ledger,
                 self.past,
+                self.damage,
                 keep_runs=self.job.keep_runs,
                 finished=self.world.now().isoformat(timespec="seconds"),
                 count=self.count_requests,

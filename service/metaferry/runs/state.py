@@ -12,6 +12,7 @@ Layout below the folder::
     runs/<run id>/run.json      its report; rejects.parquet and findings.parquet beside it
     runs/<run id>/shard-NNNN.parquet   the done-markers of a run that was divided (runs/markers)
     runs/<run id>/plan/         its plan, where it was made for workers elsewhere
+    runs/<run id>/damaged.parquet  documents that read back wrong, until they are right (runs/damage)
     runs/<run id>/listing/      pages of a large listing, until it is complete (runs/kept_listing)
     lease.json                  who writes to this datasource now (runs/lease)
     traits.json                 what its stores were found to do (runs/conditions)

@@ -3,7 +3,8 @@
 The store's own checksum of every put is compared anyway (storage contract); this is for what comes
 after it: a proxy, a gateway or a disk that answers well and keeps something else. A document that
 reads back wrong is written once more and read again; one that is still wrong counts as failed,
-and the ledger does not vouch for it.
+and the ledger does not vouch for it. What was found wrong is remembered until it reads back right
+(`damage.py`): a document that an earlier run remembers is read whatever the share.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from metaferry.lightly.document import md5_hex
 from metaferry.planning.database import Database
 from metaferry.planning.formats import Report
 from metaferry.progress import Progress
+from metaferry.runs.damage import Damage
 from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Storage
 from metaferry.storage.portal import Portal
 
 #: Documents read back at once; the sample is worked off in slices of this many rows.
 _SLICE: Final = 256
+#: A shard that is tried again has the bodies of those documents alone that it did not write before.
+_NO_BODY: Final[str | None] = "an earlier attempt wrote it, and the next one does it again"
+_DONE: Final = "outcome = 'done' AND outcomes.action IN ('create', 'update')"
 
 
 def verify(
@@ -33,8 +38,10 @@ def verify(
     share: float,
     random: randomness.Random,
     progress: Progress,
+    damage: Damage,
 ) -> None:
-    """Reads `share` (0 to 1, at least one document) of the written ones; counts go into the report."""
+    """Reads `share` (0 to 1; above 0 at least one document) of the written ones, and those that are known
+    to have been damaged; counts go into the report."""
     total = _draw(database, share, random.getrandbits(32))
     counts = report.verified
     for start in range(0, total, _SLICE):
@@ -42,14 +49,20 @@ def verify(
             f"SELECT target, md5, action FROM sample WHERE n >= {start} AND n < {start + _SLICE} ORDER BY n"
         )
         problems = portal.run(_read_back(storage, [(target, md5) for target, md5, _ in rows]))
+        wrong = [row[0] for row, problem in zip(rows, problems, strict=True) if problem is not None]
+        if wrong:
+            damage.remember(wrong)
         for (target, md5, action), problem in zip(rows, problems, strict=True):
             counts.read += 1
             if problem is None:
                 continue
-            body = database.value("SELECT body FROM wanted WHERE target = ?", [target])
-            again = portal.run(_write_again(storage, target, body.encode(), md5))
+            bodies = database.rows("SELECT body FROM wanted WHERE target = ?", [target])
+            token, again = "", _NO_BODY
+            if bodies:
+                token, again = portal.run(_write_again(storage, target, bodies[0][0].encode(), md5))
             if again is None:
                 counts.rewritten += 1
+                database.run("UPDATE outcomes SET token = ? WHERE target = ?", [token, target])
             else:
                 counts.wrong += 1
                 setattr(report.documents, action, getattr(report.documents, action) - 1)
@@ -63,17 +76,19 @@ def verify(
                 target=target,
             )
         progress.advance(len(rows))
+    damage.forget(f"SELECT target FROM sample JOIN outcomes USING (target) WHERE {_DONE}")
 
 
 def _draw(database: Database, share: float, seed: int) -> int:
-    """Table `sample(n, target, md5, action)`: other documents in every run, by the seed."""
-    written = "outcome = 'done' AND action IN ('create', 'update')"
-    done = database.value(f"SELECT count(*) FROM outcomes WHERE {written}")
-    most = min(done, max(1, round(done * share)))
+    """Table `sample(n, target, md5, action)`: other documents in every run, by the seed; after those that
+    are known to have been damaged."""
+    known = "target IN (SELECT target FROM damaged)"
+    done, damaged = database.row(f"SELECT count(*), count(*) FILTER ({known}) FROM outcomes WHERE {_DONE}")
+    most = min(done, damaged + (max(1, round(done * share)) if share else 0))
     database.run(
         f"CREATE OR REPLACE TEMP TABLE sample AS SELECT row_number() OVER () - 1 AS n, * FROM ("
-        f"SELECT target, md5, action FROM outcomes WHERE {written} "
-        f"ORDER BY md5(target || '{seed}') LIMIT {most})"
+        f"SELECT target, md5, action FROM outcomes WHERE {_DONE} "
+        f"ORDER BY {known} DESC, md5(target || '{seed}') LIMIT {most})"
     )
     return int(most)
 
@@ -97,17 +112,18 @@ async def _problem(storage: Storage, target: str, md5: str) -> str | None:
     return None if md5_hex(blob.data) == md5 else "reads back as other bytes than were written"
 
 
-async def _write_again(storage: Storage, target: str, body: bytes, md5: str) -> str | None:
-    """None when it reads back right after one more put, else what is wrong still."""
+async def _write_again(storage: Storage, target: str, body: bytes, md5: str) -> tuple[str, str | None]:
+    """The token of one more put, and None when it reads back right after it, else what is wrong still."""
     try:
         only_if: Precondition = (await storage.read(target, 0, 1)).token
     except NotFound:
         only_if = ABSENT
     except StorageError as error:
-        return error.message
+        return "", error.message
     try:
-        await storage.put(target, body, only_if=only_if if storage.traits.honours(only_if) else ANYTHING)
+        only = only_if if storage.traits.honours(only_if) else ANYTHING
+        stamp = await storage.put(target, body, only_if=only)
     except StorageError as error:
-        return error.message
+        return "", error.message
     problem = await _problem(storage, target, md5)
-    return None if problem is None else "after one more put it still does"
+    return stamp.token, None if problem is None else "after one more put it still does"

@@ -23,6 +23,7 @@ from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries
 from metaferry.planning.formats import Outcome, Report
 from metaferry.progress import Progress, Stop
+from metaferry.runs.damage import Damage
 from metaferry.runs.deleting import keep_back_unwritten
 from metaferry.runs.outcomes import Outcomes, say_what_was_done
 from metaferry.runs.schema_fit import refused_fit
@@ -44,6 +45,7 @@ def write(
     stop: Stop,
     progress: Progress,
     random: randomness.Random,
+    damage: Damage,
     crew: Crew | None = None,
 ) -> None:
     """Applies what was decided; the table `outcomes` then holds what became of each document.
@@ -57,9 +59,9 @@ def write(
     report.documents.leave += deletes
     report.documents.delete = 0
     _write_documents(database, job, lightly, portal, report, tally, stop, progress, crew, bool(deletes))
-    if job.verified_share and not stop.requested and not tally.outage:
+    if (job.verified_share or damage) and not stop.requested and not tally.outage:
         progress.phase("Reading back", None)
-        verify(database, lightly, portal, report, job.verified_share, random, progress)
+        verify(database, lightly, portal, report, job.verified_share, random, progress, damage)
     if deletes and not stop.requested and not tally.outage:
         progress.phase("Deleting documents", deletes)
         _delete_documents(database, job, lightly, portal, report, tally, stop, progress)
