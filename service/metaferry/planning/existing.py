@@ -13,6 +13,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from metaferry.errors import StorageError
 from metaferry.findings import Code
 from metaferry.lightly.document import md5_hex
 from metaferry.lightly.document_keys import GivenKeys, KeyPath
@@ -21,9 +22,10 @@ from metaferry.planning.formats import FINDING_COLUMNS, Action
 
 #: Documents that are read at most. Which, the hash of their keys says: the same in every run.
 MOST_READ: Final = 10_000
-#: Documents, and bytes, that are read at once. A document larger than that is not read.
-_AT_ONCE: Final = 256
-_BYTES_AT_ONCE: Final = 32_000_000
+#: Bytes of a document beyond which it is not read.
+LARGEST: Final = 32_000_000
+#: Rows of the sample that are in memory at once.
+_ROWS: Final = 1_000
 #: Keys that a message names.
 _NAMED: Final = 10
 
@@ -31,8 +33,9 @@ _FINDINGS: Final = pa.schema(
     [(name, pa.int64() if kind == "BIGINT" else pa.string()) for name, kind in FINDING_COLUMNS.items()]
 )
 
-#: Answers the bytes of each document, in order; None for one that is gone.
-ReadDocuments = Callable[[Sequence[str]], Sequence[bytes | None]]
+#: Takes target and size of documents. Gives target and bytes of each, in order; None for one that is
+#: gone, and the error of one that cannot be read.
+ReadDocuments = Callable[[Iterable[tuple[str, int]]], Iterable[tuple[str, bytes | StorageError | None]]]
 
 _CONCERNED: Final = f"unknown AND action IN ('{Action.UPDATE}', '{Action.DELETE}')"
 _ADVICE: Final = "bring these keys into a table, or give them up: --set policy.existing=replace"
@@ -98,45 +101,40 @@ class _Look:
 
     def _findings(self, read: ReadDocuments) -> Iterator[Sequence[object]]:
         """Looks at each document, counts it, and gives a finding for each with keys of its own."""
-        for rows in self._slices():
-            readable = [target for target, _, size in rows if size <= _BYTES_AT_ONCE]
-            found = dict(zip(readable, read(readable), strict=True))
-            for target, md5, size in rows:
-                self.read += 1
-                data = found.get(target)
-                if size > _BYTES_AT_ONCE:
-                    yield self._lose(target, [f"(too large to be read: {size:,} bytes)"])
-                elif data is not None and md5_hex(data) != md5:
-                    lost = self._given.lost(data)
-                    if lost is None and not self._is_a_part_of_ours(target, data):
-                        yield self._lose(target, ["(no JSON object)"])
-                    elif lost:
-                        yield self._lose(target, lost)
-                    else:
-                        self.differing += 1
+        md5s: dict[str, str | None] = {}
+        large: list[tuple[str, int]] = []
+        for target, data in read(self._readable(md5s, large)):
+            self.read += 1
+            md5 = md5s.pop(target)
+            if isinstance(data, StorageError):
+                yield self._lose(target, [f"(cannot be read: {data.message})"])
+            elif data is not None and md5_hex(data) != md5:
+                lost = self._given.lost(data)
+                if lost is None and not self._is_a_part_of_ours(target, data):
+                    yield self._lose(target, ["(no JSON object)"])
+                elif lost:
+                    yield self._lose(target, lost)
+                else:
+                    self.differing += 1
+        for target, size in large:
+            self.read += 1
+            yield self._lose(target, [f"(too large to be read: {size:,} bytes)"])
 
-    def _slices(self) -> Iterator[list[tuple[str, str | None, int]]]:
-        some: list[tuple[str, str | None, int]] = []
-        size = 0
-        for row in self._rows():
-            if some and size + row[2] > _BYTES_AT_ONCE:
-                yield some
-                some, size = [], 0
-            some.append(row)
-            size += row[2]
-            if len(some) == _AT_ONCE:
-                yield some
-                some, size = [], 0
-        if some:
-            yield some
-
-    def _rows(self) -> Iterator[tuple[str, str | None, int]]:
+    def _readable(
+        self, md5s: dict[str, str | None], large: list[tuple[str, int]]
+    ) -> Iterator[tuple[str, int]]:
+        """Target and size of each document to be read; what is planned for it goes to `md5s`."""
         total: int = self._database.value("SELECT count(*) FROM looked")
-        for start in range(0, total, _AT_ONCE):
-            yield from self._database.rows(
+        for start in range(0, total, _ROWS):
+            for target, md5, size in self._database.rows(
                 "SELECT target, md5, size FROM looked WHERE n >= ? AND n < ? ORDER BY n",
-                [start, start + _AT_ONCE],
-            )
+                [start, start + _ROWS],
+            ):
+                if size > LARGEST:
+                    large.append((target, size))
+                else:
+                    md5s[target] = md5
+                    yield target, size
 
     def _is_a_part_of_ours(self, target: str, data: bytes) -> bool:
         """Where a store cannot write at once, a run that was killed leaves the beginning of a document."""

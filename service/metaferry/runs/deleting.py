@@ -6,21 +6,22 @@ written, or found in place: where that failed, or met what somebody else wrote, 
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from metaferry.errors import NotFound
 from metaferry.findings import Code
 from metaferry.planning.database import Database
 from metaferry.planning.formats import Action
 from metaferry.planning.sql import quote_text
+from metaferry.progress import Progress
+from metaferry.runs.in_place import read_in_place
 from metaferry.storage.contract import Storage
 from metaferry.storage.portal import Portal
 
 _DONE: Final = "SELECT target FROM outcomes WHERE outcome = 'done'"
-#: Documents looked for at once.
-_AT_ONCE: Final = 64
+#: Rows in memory at once.
+_ROWS: Final = 1_000
 
 
 def keep_back_unwritten(database: Database, plan: Path) -> None:
@@ -36,7 +37,9 @@ def keep_back_unwritten(database: Database, plan: Path) -> None:
     _keep_back(database, plan, "could not be written")
 
 
-def keep_back_missing(database: Database, plan: Path, storage: Storage, portal: Portal) -> None:
+def keep_back_missing(
+    database: Database, plan: Path, storage: Storage, portal: Portal, progress: Progress
+) -> None:
     """The same by a look at each replacement that was in place when the plan was made, and that no
     outcome tells of. One request for each: the plan may be old."""
     _deletes(database, plan)
@@ -50,12 +53,8 @@ def keep_back_missing(database: Database, plan: Path, storage: Storage, portal: 
         """
     )
     database.run("CREATE OR REPLACE TEMP TABLE missing (target VARCHAR)")
-    total: int = database.value("SELECT count(*) FROM expected")
-    for start in range(0, total, _AT_ONCE):
-        rows = database.rows(
-            f"SELECT replacement FROM expected WHERE n >= {start} AND n < {start + _AT_ONCE} ORDER BY n"
-        )
-        for target in portal.run(_not_there(storage, [target for (target,) in rows])):
+    for target, data in read_in_place(storage, portal, _expected(database), progress):
+        if not isinstance(data, bytes):
             database.run("INSERT INTO missing VALUES (?)", [target])
     _keep_back(database, plan, "is not there any more")
 
@@ -90,15 +89,10 @@ def _keep_back(database: Database, plan: Path, why: str) -> None:
         left.replace(file)
 
 
-async def _not_there(storage: Storage, targets: list[str]) -> list[str]:
-    async def there(target: str) -> bool:
-        try:
-            await storage.read(target, 0, 0)
-        except NotFound as error:
-            if not error.path:
-                raise
-            return False
-        return True
-
-    found = await asyncio.gather(*map(there, targets))
-    return [target for target, is_there in zip(targets, found, strict=True) if not is_there]
+def _expected(database: Database) -> Iterator[tuple[str, int]]:
+    total: int = database.value("SELECT count(*) FROM expected")
+    for start in range(0, total, _ROWS):
+        rows = database.rows(
+            "SELECT replacement FROM expected WHERE n >= ? AND n < ? ORDER BY n", [start, start + _ROWS]
+        )
+        yield from ((target, 0) for (target,) in rows)

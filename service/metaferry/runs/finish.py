@@ -28,7 +28,7 @@ from metaferry.planning.formats import (
     ShardMarker,
 )
 from metaferry.planning.sql import quote_text
-from metaferry.progress import Progress, Stop
+from metaferry.progress import Progress, Silent, Stop
 from metaferry.runs.damage import Damage
 from metaferry.runs.deleting import keep_back_missing
 from metaferry.runs.kept_plan import fetch
@@ -170,7 +170,7 @@ class _Finish:
                 if self.stop.requested or tally.outage:
                     break
                 fetch(run.folder, run.portal, shard.files, folder, concurrency=run.job.concurrency)
-                keep_back_missing(run.database, folder, run.lightly, run.portal)
+                keep_back_missing(run.database, folder, run.lightly, run.portal, Silent())
                 run.portal.run(
                     apply_plan(
                         folder,

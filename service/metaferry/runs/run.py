@@ -41,8 +41,8 @@ from metaferry.runs.confirm import confirmed
 from metaferry.runs.damage import Damage
 from metaferry.runs.divided import sync_plan
 from metaferry.runs.draining import ending_at_once, ending_soon
-from metaferry.runs.existing import DocumentReader
 from metaferry.runs.gather import gather
+from metaferry.runs.in_place import read_in_place
 from metaferry.runs.kept_listing import KeptListing
 from metaferry.runs.kept_plan import plan_location, write_plan
 from metaferry.runs.leased import RunLease
@@ -248,7 +248,7 @@ class _Run:
                 given=self.gathered.given,
                 count_frames=self._count_frames,
                 load_ledger=self.ledger.load,
-                read_documents=DocumentReader(self.lightly, self.portal, self.progress),
+                read_documents=self._read_documents,
                 prefix=prefix,
                 limit=limit,
                 ledger_complete=not self.past.interrupted,
@@ -329,6 +329,12 @@ class _Run:
             yield FrameCount(path, None, None, reason="gone: it was there when the media were listed")
         frames.counted += len(gone)
         self.progress.phase("Planning", None)
+
+    def _read_documents(
+        self, rows: Iterable[tuple[str, int]]
+    ) -> Iterator[tuple[str, bytes | StorageError | None]]:
+        self.progress.phase("Reading documents in place", None)
+        return read_in_place(self.lightly, self.portal, rows, self.progress)
 
     def _note_traits(self) -> None:
         if not self.lightly.traits.atomic:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from metaferry.errors import StorageError
 from metaferry.job import Job
 from metaferry.lightly.schema import Entry as SchemaEntry
 from metaferry.media.frames.model import FrameCount, digits_of
@@ -62,6 +63,7 @@ def decide(
     /,
     *tables: Table,
     documents: Mapping[str, bytes] | None = None,
+    unreadable: Mapping[str, StorageError] | None = None,
     proved: bool = True,
     ledger: Mapping[str, tuple[str, str]] | None = None,
     frames: Mapping[str, int | str] | None = None,
@@ -99,9 +101,10 @@ def decide(
             for target, (token, md5) in (ledger or {}).items():
                 database.run("INSERT INTO ledger VALUES (?, ?, ?)", [target, token, md5])
 
-        def read(targets: Sequence[str]) -> list[bytes | None]:
-            reads.extend(targets)
-            return [(documents or {}).get(target) for target in targets]
+        def read(rows: Iterable[tuple[str, int]]) -> Iterator[tuple[str, bytes | StorageError | None]]:
+            for target, _ in rows:
+                reads.append(target)
+                yield target, (unreadable or {}).get(target, (documents or {}).get(target))
 
         def count(videos: Sequence[Any]) -> list[FrameCount]:
             counted.extend(video.path for video in videos)

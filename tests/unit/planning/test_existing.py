@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from metaferry.errors import Denied
 from metaferry.planning import existing
 from unit.planning.planner_world import Plan, Table, decide, document
 
@@ -114,7 +115,7 @@ def test_what_is_left_or_postponed_is_not_read() -> None:
 
 def test_a_sample_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(existing, "MOST_READ", 3)
-    monkeypatch.setattr(existing, "_AT_ONCE", 2)
+    monkeypatch.setattr(existing, "_ROWS", 2)
     by_hash = sorted(others(), key=lambda target: hashlib.md5(target.encode()).hexdigest())
     plan = decide(NAMES, ROWS, documents=others(reviewer="R"))
     assert plan.read == by_hash[:3]
@@ -138,12 +139,19 @@ def test_the_beginning_of_our_own_document_is_ours() -> None:
 
 
 def test_a_document_too_large_to_be_read_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(existing, "_BYTES_AT_ONCE", 150)
+    monkeypatch.setattr(existing, "LARGEST", 150)
     documents = others(n=2) | {document("0.json"): theirs("0.png", n="x" * 200)}
     plan = decide(NAMES, ROWS, documents=documents)
     assert document("0.json") not in plan.read
     assert len(plan.read) == 4
     assert "too large to be read" in plan.decided.stopped
+
+
+def test_a_document_that_cannot_be_read_may_hold_anything() -> None:
+    target = document("0.json")
+    unreadable = {target: Denied("no right to read it", url="s3://b", path=target)}
+    plan = decide(NAMES, ROWS, documents=others(n=2), unreadable=unreadable)
+    assert "(cannot be read: no right to read it) (1)" in plan.decided.stopped
 
 
 def test_a_limit_that_was_passed_is_named_before() -> None:
