@@ -150,7 +150,7 @@ class PlanRun:
         tell what they changed.
         """
         later = [each for each in self.state.past().begun if each > self.plan.plan_id]
-        if later and not self.lightly.traits.conditional:
+        if later and not self.lightly.traits.honours("a token"):
             raise UsageError(
                 f"{self.place}: this plan is older than the run {later[-1]}, and without conditional writes "
                 "what that run wrote would be overwritten",
