@@ -66,7 +66,7 @@ def test_a_tree_by_hand_stops_the_first_run_before_it_writes(dataset: DemoDatase
     before = read_folder(dataset.media)
     report = sync(dataset)
     assert (report.exit_code, report.changes) == (5, 0)
-    assert report.documents.postponed == len(targets)
+    assert report.documents.deferred == len(targets)
     assert "3 documents in place" in report.stopped
     assert "quality (3), reviewer (3)" in report.stopped
     assert "policy.existing=replace" in report.advice
