@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import metaferry
 from e2e.oracle import expected_documents, job_mapping, read_folder
 from metaferry.demo import DemoDataset, make_dataset
+from metaferry.errors import Unavailable
 from metaferry.findings import Code
 from metaferry.job import Job
 from metaferry.lightly.document import md5_hex
@@ -23,6 +25,7 @@ from metaferry.runs.divided import Share, finish, sync_plan
 from metaferry.runs.run import plan as make_plan
 from metaferry.runs.run import sync
 from metaferry.runs.surroundings import Surroundings
+from metaferry.runs.verify import _AT_ONCE, _SLICE
 from metaferry.storage.contract import ANYTHING, Adapter, Blob, Page, Precondition, Stamp
 from metaferry.storage.local import LocalAdapter
 
@@ -268,3 +271,43 @@ def test_a_plan_that_is_divided_writes_and_reads_it_again(
         assert (report.exit_code, sorted(set(remembered(dataset)))) == (exit_code, left)
     assert read_folder(dataset.media)[target] == expected_documents(dataset)[target]
     assert run(dataset, store).changes == 0
+
+
+class Mute:
+    """A wrapper under which some documents can be written, and never read back."""
+
+    def __init__(self, names: set[str]) -> None:
+        self.names = names
+        self.asked: list[str] = []  # by whoever wants to write them once more
+
+    def __call__(self, adapter: Adapter) -> Adapter:
+        assert isinstance(adapter, LocalAdapter)
+        honest = adapter.read
+
+        async def read(
+            path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+        ) -> Blob:
+            if path not in self.names:
+                return await honest(path, start, end, version=version)
+            if end == 1:
+                self.asked.append(path)
+            raise Unavailable("no answer", url=adapter.url, path=path)
+
+        adapter.read = read  # type: ignore[method-assign]
+        return adapter
+
+
+def test_faults_in_many_documents_are_waited_for_side_by_side(dataset: DemoDataset) -> None:
+    """A `retry_for` for all of them, and not one for each."""
+    names = set(sorted(expected_documents(dataset))[::3])
+    mute = Mute(names)
+    report = run(dataset, mute, verify="all", retry_for=2)
+    assert (report.verified.wrong, report.exit_code) == (len(names), 3)
+    assert len(names) > 10
+    spells = len(list(itertools.groupby(mute.asked)))
+    assert spells > len(names), "one after the other, each would be asked for in one spell"
+
+
+def test_a_document_that_waits_holds_up_none_of_a_large_sample() -> None:
+    """A fault in every 256 documents is one wait for all of them: they are looked at together."""
+    assert _SLICE >= 256 * _AT_ONCE

@@ -9,7 +9,6 @@ and the ledger does not vouch for it. What was found wrong is remembered until i
 
 from __future__ import annotations
 
-import asyncio
 import random as randomness
 from typing import Final
 
@@ -22,9 +21,12 @@ from metaferry.progress import Progress
 from metaferry.runs.damage import Damage
 from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Storage
 from metaferry.storage.portal import Portal
+from metaferry.storage.together import batched, in_order
 
-#: Documents read back at once; the sample is worked off in slices of this many rows.
-_SLICE: Final = 256
+#: Rows of the sample that are looked at together, and documents of them that are read, or written again, at
+#: once. One that waits for its retries then holds up nobody: many that do wait side by side.
+_SLICE: Final = 65_536
+_AT_ONCE: Final = 256
 #: A shard that is tried again has the bodies of those documents alone that it did not write before.
 _NO_BODY: Final[str | None] = "an earlier attempt wrote it, and the next one does it again"
 _DONE: Final = "outcome = 'done' AND outcomes.action IN ('create', 'update')"
@@ -48,18 +50,17 @@ def verify(
         rows = database.rows(
             f"SELECT target, md5, action FROM sample WHERE n >= {start} AND n < {start + _SLICE} ORDER BY n"
         )
-        problems = portal.run(_read_back(storage, [(target, md5) for target, md5, _ in rows]))
-        wrong = [row[0] for row, problem in zip(rows, problems, strict=True) if problem is not None]
-        if wrong:
-            damage.remember(wrong)
-        for (target, md5, action), problem in zip(rows, problems, strict=True):
-            counts.read += 1
-            if problem is None:
-                continue
-            bodies = database.rows("SELECT body FROM wanted WHERE target = ?", [target])
-            token, again = "", _NO_BODY
-            if bodies:
-                token, again = portal.run(_write_again(storage, target, bodies[0][0].encode(), md5))
+        problems = portal.run(_read_back(storage, [(target, md5) for target, md5, _ in rows], progress))
+        counts.read += len(rows)
+        bad = [(*row, problem) for row, problem in zip(rows, problems, strict=True) if problem is not None]
+        if bad:
+            damage.remember([target for target, _, _, _ in bad])
+        tried = (
+            pair
+            for some in batched(bad, _AT_ONCE)
+            for pair in zip(some, _write_all_again(database, storage, portal, some), strict=True)
+        )
+        for (target, _, action, problem), (token, again) in tried:
             if again is None:
                 counts.rewritten += 1
                 database.run("UPDATE outcomes SET token = ? WHERE target = ?", [token, target])
@@ -75,7 +76,6 @@ def verify(
                 advice="look at what stands between this machine and the store",
                 target=target,
             )
-        progress.advance(len(rows))
     damage.forget(f"SELECT target FROM sample JOIN outcomes USING (target) WHERE {_DONE}")
 
 
@@ -93,9 +93,34 @@ def _draw(database: Database, share: float, seed: int) -> int:
     return int(most)
 
 
-async def _read_back(storage: Storage, documents: list[tuple[str, str]]) -> list[str | None]:
+async def _read_back(
+    storage: Storage, documents: list[tuple[str, str]], progress: Progress
+) -> list[str | None]:
     """What is wrong with each document; None where nothing is."""
-    return list(await asyncio.gather(*(_problem(storage, target, md5) for target, md5 in documents)))
+
+    async def one(document: tuple[str, str]) -> str | None:
+        problem = await _problem(storage, *document)
+        progress.advance(1)
+        return problem
+
+    return await in_order(documents, one, most=_AT_ONCE)
+
+
+def _write_all_again(
+    database: Database, storage: Storage, portal: Portal, bad: list[tuple[str, str, str, str]]
+) -> list[tuple[str, str | None]]:
+    """`_write_again` of each, side by side."""
+    targets = [target for target, _, _, _ in bad]
+    wanted = "SELECT target, body FROM wanted WHERE target IN (SELECT unnest(?::VARCHAR[]))"
+    bodies = dict(database.rows(wanted, [targets]))
+
+    async def one(document: tuple[str, str, str, str]) -> tuple[str, str | None]:
+        target, md5, _, _ = document
+        if target not in bodies:
+            return "", _NO_BODY
+        return await _write_again(storage, target, bodies[target].encode(), md5)
+
+    return portal.run(in_order(bad, one, most=_AT_ONCE))
 
 
 async def _problem(storage: Storage, target: str, md5: str) -> str | None:
