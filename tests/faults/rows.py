@@ -71,6 +71,16 @@ def foreign(name: str, kind: str, method: str, key: str, codes: Sequence[int] = 
     )
 
 
+def mixed(name: str, kinds: Sequence[str], make: Callable[..., Fault], **more: Any) -> Row:
+    """Several kinds of foreign answers, each to a few of the requests."""
+
+    def faults(cloud: Cloud) -> list[Fault]:
+        found = [(FOREIGN[kind], seed) for seed, kind in enumerate(kinds)]
+        return [make(cloud, status=status, body=body, seed=seed) for (status, body), seed in found]
+
+    return Row(name, faults, **more)
+
+
 def busy(cloud: Cloud, **more: Any) -> Fault:
     status, code = cloud.words.busy
     return spoil("status", status=status, code=code, **more)
@@ -87,6 +97,9 @@ def _http_date(seconds: float) -> str:
     return formatdate(time.time() + seconds, usegmt=True)  # noqa: TID251 (the store has the real time)
 
 
+#: What is throttled for good may take a little longer, to be seen as such.
+_SOON: Final = {"retry_for": 3}
+
 PASSING: Final = [
     row("storm of 503", lambda c: busy(c, chance=0.25, seed=1), delete=BOTH),
     row("storm of 429", lambda c: spoil("status", status=429, chance=0.25, seed=2)),
@@ -98,11 +111,43 @@ PASSING: Final = [
     row("cut answers to puts", lambda c: spoil("truncate", WRITE, METADATA, once_each=True)),
     _paused("Retry-After in seconds", lambda: "1"),
     _paused("Retry-After as a date", lambda: _http_date(2)),
+    _paused("Retry-After of an hour", lambda: "3600", (0, 3), job=_SOON),
+    _paused("Retry-After as a date in an hour", lambda: _http_date(3600), (0, 3), job=_SOON),
     _paused("Retry-After that is no number", lambda: "\xb2"),
 ]
 
 
+FOR_GOOD: Final = [
+    row("throttled for good", lambda c: busy(c, method=WRITE, key=DOCUMENT), (3,), job=_SOON),
+    row("429 for good", lambda c: spoil("status", WRITE, DOCUMENT, status=429), (3,), job=_SOON),
+    row(
+        "throttled for good, Retry-After of an hour",
+        lambda c: busy(c, method=WRITE, key=DOCUMENT, headers={"Retry-After": "3600"}),
+        (3,),
+        job=_SOON,
+    ),
+    row("503 to everything", busy, (1,), job=_SOON),
+    row("puts of documents reset", lambda _: spoil("drop", WRITE, DOCUMENT), (3,), job=_SOON),
+    row("everything reset", lambda _: spoil("drop"), (1,), job=_SOON),
+]
+
+
+def _a_read(cloud: Cloud, **more: Any) -> Fault:
+    return spoil("status", "GET", TABLE, times=1, **more)
+
+
+def _a_put(cloud: Cloud, **more: Any) -> Fault:
+    return spoil("status", WRITE, DOCUMENT, times=3, chance=0.3, **more)
+
+
+_KINDS: Final = ("nothing", "204", "304", "a login page", "an empty object")
+
 READS: Final = [
+    *(
+        mixed(f"reads of the table once {', '.join(kinds)}", kinds, _a_read)
+        for kinds in (_KINDS[:3], _KINDS[3:])
+    ),
+    *(foreign(f"all reads of the table: {kind}", kind, "GET", TABLE, (1,), job=SHORT) for kind in _KINDS),
     foreign("reads of state are a login page", "a login page", "GET", STATE, times=3),
     row(
         "a read with a wrong hash",
@@ -111,12 +156,12 @@ READS: Final = [
 ]
 
 WRITES: Final = [
-    row(
-        "deletes answered 200 without a body",
-        lambda _: spoil("replace", "DELETE", status=200),
-        stays=True,
-        stores=("s3", "gcs"),
-    ),
+    mixed("puts answered with a page of somebody else", _KINDS, _a_put, stores=("gcs", "azure")),
+    foreign("all puts answered with a login page", "a login page", WRITE, DOCUMENT, (1, 3), job=SHORT),
+    foreign("the lease answered with a login page", "a login page", WRITE, r"lease\.json", times=2),
+    foreign("puts of state answered with a login page", "a login page", WRITE, STATE, times=3),
+    foreign("deletes answered with a login page", "a login page", "DELETE", DOCUMENT, times=2),
+    row("deletes answered 200 without a body", lambda _: spoil("replace", "DELETE", status=200), stays=True),
     row(
         "puts answered with a wrong hash",
         lambda c: spoil("edit", WRITE, DOCUMENT, times=3, find=c.words.proof, put=c.words.wrong),

@@ -14,7 +14,8 @@ import pytest
 from aiohttp import connector
 
 from faults.clouds import Cloud, Ran, furnish, has_canary
-from faults.rows import PASSING, READS, WRITES, Row
+from faults.rows import FOR_GOOD, PASSING, READS, WRITES, Row
+from faults.rows_listings import LISTINGS
 from faults.rows_refusals import REFUSALS, TOKENS
 from servers.azure import FastAzure, fast_azure
 from servers.certificates import write_certificates
@@ -22,7 +23,7 @@ from servers.steering import Steered
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
-ROWS = [*PASSING, *READS, *WRITES, *REFUSALS, *TOKENS]
+ROWS = [*PASSING, *FOR_GOOD, *LISTINGS, *READS, *WRITES, *REFUSALS, *TOKENS]
 SERVERS = {
     "s3": "fast_s3_server",
     "gcs": "gcs_server",
@@ -145,6 +146,7 @@ def test_a_store_that_fails(
 ENDS = {
     "well": Row("", lambda _: []),
     "in a storm": PASSING[0],
+    "throttled for good": FOR_GOOD[0],
     "all is refused": REFUSALS[1],
     "expired for good": REFUSALS[2],
 }

@@ -279,7 +279,13 @@ class S3Adapter:
                     answer["Body"] = await stream.read()
         except UnicodeError:  # half a character in a key
             raise
-        except (ValueError, TypeError, AttributeError, ResponseParserError):  # no number, a field twice
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            ResponseParserError,
+        ):  # no number, a field twice
             raise BadAnswer("it cannot be read") from None
         require_own(answer, method)
         return answer
