@@ -156,7 +156,7 @@ READS: Final = [
 ]
 
 WRITES: Final = [
-    mixed("puts answered with a page of somebody else", _KINDS, _a_put, stores=("gcs", "azure")),
+    mixed("puts answered with a page of somebody else", _KINDS, _a_put, stores=("azure",)),
     foreign("all puts answered with a login page", "a login page", WRITE, DOCUMENT, (1, 3), job=SHORT),
     foreign("the lease answered with a login page", "a login page", WRITE, r"lease\.json", times=2),
     foreign("puts of state answered with a login page", "a login page", WRITE, STATE, times=3),
