@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import metaferry
+from metaferry.apply.refusals import MANY
 from metaferry.errors import Denied, Expired
 from metaferry.job import Job
 from metaferry.planning.formats import RunReport
@@ -170,7 +171,7 @@ def test_a_document_that_fails_alone_is_done_by_the_next_run(
     fleet.settled()
 
 
-def test_a_right_that_is_lost_in_the_middle_ends_the_run_at_once(
+def test_a_right_that_is_lost_in_the_middle_ends_the_run_after_many_refusals(
     server: FastS3, tmp_path: Path, transport: str
 ) -> None:
     fleet = Fleet(server, tmp_path, 3000, transport=transport, retry_for=60)
@@ -182,7 +183,10 @@ def test_a_right_that_is_lost_in_the_middle_ends_the_run_at_once(
     start = time.monotonic()
     with pytest.raises(Denied):
         fleet.sync()
-    assert len([1 for *_, status, _ in server.log("PUT", WRITES) if status == 403]) < 600
+    refused = len([1 for *_, status, _ in server.log("PUT", WRITES) if status == 403])
+    # Documents were written before, so only many in a row tell a lost right from a policy on a prefix;
+    # those that were under way by then come on top.
+    assert MANY <= refused < MANY + 600
     assert time.monotonic() - start < 60  # nothing was retried for a minute
     server.clear()
     report = fleet.sync()
