@@ -25,6 +25,7 @@ from metaferry.errors import (
     SchemaError,
     ShardsMissing,
     StorageError,
+    TableMissing,
     UsageError,
 )
 from metaferry.findings import Code, Finding, Severity
@@ -56,6 +57,7 @@ __all__ = [
     "ShardsMissing",
     "Stop",
     "StorageError",
+    "TableMissing",
     "Unlocked",
     "UsageError",
     "__version__",

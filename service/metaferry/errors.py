@@ -5,6 +5,7 @@ A caller who catches :class:`MetaferryError` catches all of them. The tree::
     MetaferryError                     exit 1 unless a line below says otherwise
     ├── UsageError                     2    the call itself cannot be understood
     │   └── JobError                   2    the job file, with the place in it
+    ├── TableMissing                   1    a table that is not there, or not yet; another run may find it
     ├── SchemaError                    1    a schema.json that is not one, with line and column
     ├── ScratchFull                    1    the disk of the scratch folder has no room left
     ├── SafetyStop                     5    a limit of the policy stopped the run before its first write
@@ -62,6 +63,18 @@ class UsageError(MetaferryError):
 
 class JobError(UsageError):
     """The job file (or a `--set` over it) is wrong. `place` is file, line and key as far as known."""
+
+    def __init__(self, message: str, *, place: str = "", advice: str = "") -> None:
+        super().__init__(f"{place}: {message}" if place else message, advice=advice)
+        self.place = place
+
+
+class TableMissing(MetaferryError):
+    """A table, its bucket, or every match of a glob is not there: it may come, so a retry makes sense.
+
+    `place` is the key of the job file. A local file that the job names and that is not there is a
+    JobError: nobody is about to put it there.
+    """
 
     def __init__(self, message: str, *, place: str = "", advice: str = "") -> None:
         super().__init__(f"{place}: {message}" if place else message, advice=advice)

@@ -30,6 +30,7 @@ NAMES = [
     "ShardsMissing",
     "Stop",
     "StorageError",
+    "TableMissing",
     "Unlocked",
     "UsageError",
     "__version__",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from metaferry.errors import JobError, NotFound
+from metaferry.errors import JobError, NotFound, TableMissing
 from metaferry.jobparts import Source
 from metaferry.lightly.globs import glob_regex, is_glob
 from metaferry.masking import showable
@@ -38,6 +38,7 @@ _FORMATS: Final[dict[str, Format]] = {
 _COMPRESSIONS: Final[dict[str, Compression]] = {"gz": "gzip", "zst": "zstd", "zstd": "zstd"}
 #: Schemes without a bucket, so that every segment after them is part of a path.
 _NO_BUCKET: Final = frozenset({"", "file", "local", "memory"})
+_THIS_MACHINE: Final = frozenset({"", "file", "local"})
 _HTTP: Final = frozenset({"http", "https"})
 _NEAREST_AMONG: Final = 5_000
 
@@ -68,9 +69,9 @@ def find_files(
 ) -> tuple[Format, list[TableObject]]:
     """The files of a source in listing order, and the one format they have.
 
-    Raises JobError, with `place` in it, for a URL that matches nothing, a format that cannot be
-    told, and files of several formats. A single file is not looked for here: reading it is
-    `missing`'s cue.
+    Raises, with `place` in it, TableMissing for a glob that matches nothing and for a bucket that is
+    not there, and JobError for a format that cannot be told and for files of several formats. A
+    single file is not looked for here: whoever reads it raises `missing`.
     """
     shown = showable(source.table.url)
     address = split_url(source.table.url, shown, place)
@@ -134,12 +135,18 @@ def compression_of(path: str) -> Compression:
     return _COMPRESSIONS.get(extensions[-1], "") if extensions else ""
 
 
-def missing(file: TableObject, place: str, portal: Portal, error: NotFound) -> JobError:
-    """The error for a file that is not there, with the nearest names of its folder."""
+def missing(file: TableObject, place: str, portal: Portal, error: NotFound) -> JobError | TableMissing:
+    """The error for a file that is not there, with the nearest names of its folder.
+
+    A file on this machine that the job names is a fault of the job. Everything else may be on its way,
+    or was taken away since it was listed.
+    """
+    named_here = file.token is None and split_scheme(file.url)[0] in _THIS_MACHINE
+    kind = JobError if named_here else TableMissing
     if not error.path:
-        return JobError(error.message, place=place, advice=error.advice)  # it names the bucket or folder
+        return kind(error.message, place=place, advice=error.advice)  # it names the bucket or folder
     folder = file.path.rpartition("/")[0]
-    return JobError(
+    return kind(
         f"there is no file {file.url}",
         place=place,
         advice=_nearest(file.storage, folder + "/" if folder else "", file.path, portal),
@@ -163,12 +170,12 @@ def _matching(
     try:
         found = portal.run(listed(storage, literal, wanted))
     except NotFound as error:
-        raise JobError(error.message, place=place, advice=error.advice) from error
+        raise TableMissing(error.message, place=place, advice=error.advice) from error
     for entry in found:
         url = f"{base}/{entry.path}" if address.root != "." else entry.path
         yield TableObject(storage, entry.path, url, entry.size, entry.token, compression_of(entry.path))
     if not found:
-        raise JobError(
+        raise TableMissing(
             f"no file matches {shown}", place=place, advice=_nearest(storage, "", address.rest, portal)
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from metaferry.errors import JobError
+from metaferry.errors import JobError, TableMissing
 from metaferry.tables.files import Address, split_url
 from unit.tables.table_loading import load
 
@@ -67,16 +67,24 @@ def test_a_missing_file_is_named_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"sources\[0\]\.table: there is no file .*label\.csv") as caught:
         load(tmp_path / "label.csv")
     assert caught.value.advice == "did you mean labels.csv?"
-    for name in ("nowhere/label.parquet", "nowhere/*.parquet"):
-        with pytest.raises(JobError, match="nowhere: there is no such folder") as caught:
-            load(tmp_path / name)
-        assert caught.value.exit_code == 2
+    with pytest.raises(JobError, match="nowhere: there is no such folder") as caught:
+        load(tmp_path / "nowhere/label.parquet")
+    assert caught.value.exit_code == 2
+
+
+def test_a_glob_in_a_folder_that_is_not_there_may_match_later(tmp_path: Path) -> None:
+    with pytest.raises(
+        TableMissing, match=r"sources\[0\]\.table: .*nowhere: there is no such folder"
+    ) as caught:
+        load(tmp_path / "nowhere/*.parquet")
+    assert caught.value.exit_code == 1
 
 
 def test_a_glob_without_a_match_is_named_with_the_nearest(tmp_path: Path) -> None:
     write(tmp_path, labels_csv=CSV)
-    with pytest.raises(JobError, match=r"no file matches .*label.\*\.csv") as caught:
+    with pytest.raises(TableMissing, match=r"no file matches .*label.\*\.csv") as caught:
         load(tmp_path / "label-*.csv")
+    assert caught.value.exit_code == 1
     assert "labels.csv" in caught.value.advice
 
 
