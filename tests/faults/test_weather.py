@@ -151,8 +151,8 @@ def test_expired_in_the_middle_is_renewed_once() -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [NO_SPACE, UNAVAILABLE, CORRUPTED, DENIED, HELD],
-    ids=["full", "unavailable", "corrupt", "denied", "held"],
+    [NO_SPACE, UNAVAILABLE, CORRUPTED],
+    ids=["full", "unavailable", "corrupt"],
 )
 def test_documents_that_fail_alone(disk: Disk, fault: Refusal) -> None:
     """The others are written, `schema.json` waits, and the next run does exactly what is missing."""
@@ -175,6 +175,23 @@ def test_documents_that_fail_alone(disk: Disk, fault: Refusal) -> None:
     again = site.sync()
     is_done(site, middle, again)
     assert {call.path for call in again.writes} == failing | {SCHEMA}
+
+
+@pytest.mark.parametrize("fault", [DENIED, HELD], ids=["denied", "held"])
+def test_documents_that_may_not_be_touched_do_not_keep_the_schema_back(disk: Disk, fault: Refusal) -> None:
+    """Nobody can say when they will be written, and what stands in their place fits the entries."""
+    site = furnished(disk, rejects=False)
+    before = look(site)
+    refused = frozenset({document_path("a.png"), document_path("b/d e.png")})
+    ran = site.sync([Rule(fault=fault, operations=PUTS, path=r"/(a|d e)\.json$")])
+    check(site, before, ran, refused=refused)
+    assert ran.report is not None, ran.error
+    assert (ran.code, ran.report.documents.failed, ran.report.schema.written) == (3, 2, True)
+    assert ran.report.findings["document.failed"] == 2
+    middle = look(site)
+    again = site.sync()
+    is_done(site, middle, again)
+    assert {call.path for call in again.writes} == refused
 
 
 def test_a_document_that_cannot_be_deleted() -> None:
