@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from metaferry.errors import Conflict, NotFound, StorageError, Unsupported
 from metaferry.storage.answers import BadAnswer, bad_answer, require, require_blob, require_names
@@ -30,6 +30,10 @@ from metaferry.storage.together import close_all
 from metaferry.storage.translate import Failure, Operation, storage_error
 
 T = TypeVar("T")
+
+#: Listings ask for metadata, since nothing else tells a folder of a hierarchical account from an empty blob.
+_WITH_METADATA: Final = ["metadata"]
+_FOLDER: Final = "hdi_isfolder"
 
 
 class AzureAdapter:
@@ -98,6 +102,7 @@ class AzureAdapter:
             pages = container.list_blobs(
                 name_starts_with=start or None,
                 results_per_page=self._page_size,
+                include=_WITH_METADATA,
                 **_asked("list"),
             ).by_page(cursor)
             found = [blob async for blob in await anext(pages)]
@@ -105,7 +110,7 @@ class AzureAdapter:
             entries = [
                 _entry(blob.name[skip:], blob)
                 for blob in found
-                if blob.name > after and not is_marker(blob.name[skip:], blob.size)
+                if blob.name > after and not is_marker(blob.name[skip:], blob.size) and not _is_folder(blob)
             ]
             return Page(entries, pages.continuation_token or None, len(found) - len(entries))
 
@@ -121,6 +126,7 @@ class AzureAdapter:
                 name_starts_with=self._prefix + prefix or None,
                 delimiter="/",
                 results_per_page=self._page_size,
+                include=_WITH_METADATA,
                 **_asked("list"),
             ).by_page()
             level = Level([], [])
@@ -128,7 +134,7 @@ class AzureAdapter:
                 require_names([item.name], self._prefix + prefix)
                 if isinstance(item, BlobPrefix):
                     level.folders.append(item.name[skip:])
-                elif not is_marker(item.name[skip:], item.size):
+                elif not is_marker(item.name[skip:], item.size) and not _is_folder(item):
                     level.entries.append(_entry(item.name[skip:], item))
             return None if pages.continuation_token else level
 
@@ -301,6 +307,18 @@ def _pin(token: str | None) -> dict[str, Any]:
 
 def _single_put(container: Any) -> int:
     return int(container._config.max_single_put_size)
+
+
+def _is_folder(blob: Any) -> bool:
+    """Whether an entry of 0 bytes is a folder: of a hierarchical account, of blobfuse or of Hadoop.
+
+    Source: https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues; such folders
+    carry the metadata `hdi_isfolder`, whose letter case is the writer's.
+    """
+    return not blob.size and any(
+        name.lower() == _FOLDER and str(value).lower() == "true"
+        for name, value in (blob.metadata or {}).items()
+    )
 
 
 def _entry(path: str, blob: Any) -> Entry:
