@@ -8,21 +8,19 @@ ends with it.
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from metaferry.errors import Corrupt, JobError, NotFound
-from metaferry.storage.contract import Blob, Storage
+from metaferry.errors import JobError, NotFound
 from metaferry.storage.portal import Portal
 from metaferry.tables.files import TableObject, missing
+from metaferry.tables.proof import BLOCK, WHOLE, Running, proof_of, ranges, read_whole
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-#: Bytes of one ranged read, and of one block after decompression.
-BLOCK: Final = 4 << 20
 #: A line longer than this is no line of a table: it bounds memory where a file has no lines at all.
 LONGEST_LINE: Final = 64 << 20
 UTF8_BOM: Final = b"\xef\xbb\xbf"
@@ -39,7 +37,8 @@ class ByteStream:
         self._place = place
 
     def blocks(self) -> Iterator[bytes]:
-        """Raises JobError for a file that is not there or an archive that is not whole."""
+        """Blocks of the content. Raises JobError or TableMissing for a file that is not there, JobError for
+        an archive that is not whole, and Corrupt where the bytes are not those that the store has."""
         if not self._file.compression:
             yield from self._stored()
             return
@@ -48,6 +47,7 @@ class ByteStream:
             with pa.CompressedInputStream(pa.PythonFile(pull, mode="r"), self._file.compression) as stream:
                 while block := stream.read(BLOCK):
                     yield block
+            pull.drain()  # what is stored is compared at its end, which the archive may not ask for
         except OSError as error:
             raise JobError(
                 f"{self._file.url} is no whole {self._file.compression} file: {error}",
@@ -101,27 +101,24 @@ class ByteStream:
 
     def _stored(self) -> Iterator[bytes]:
         file = self._file
+        proof = proof_of(file, self._portal)
         try:
-            for blob in self._portal.iterate(_ranges(file.storage, file.path, file.token)):
+            if proof is not None and proof.size <= WHOLE:
+                data, self.token = read_whole(file, self._portal, proof)
+                self.size = len(data)
+                yield from (data[start : start + BLOCK] for start in range(0, len(data), BLOCK))
+                return
+            running = Running()
+            for blob in self._portal.iterate(ranges(file.storage, file.path, file.token)):
                 self.size, self.token = blob.size, blob.token
                 if blob.data:
+                    if proof is not None:
+                        running.add(blob.data)
                     yield blob.data
+            if proof is not None:
+                running.check(file, self._portal, proof, self.token)
         except NotFound as error:
             raise missing(file, self._place, self._portal, error) from error
-
-
-async def _ranges(storage: Storage, path: str, token: str | None) -> AsyncIterator[Blob]:
-    """The object in order; the first answer pins the version of all that follow."""
-    at = 0
-    while True:
-        blob = await storage.read(path, at, at + BLOCK, version=token)
-        token = blob.token
-        at += len(blob.data)
-        yield blob
-        if at >= blob.size:
-            return
-        if not blob.data:
-            raise Corrupt(f"{path} gave no bytes at {at} of {blob.size}", url=storage.url, path=path)
 
 
 class _Pull(io.RawIOBase):
@@ -133,6 +130,11 @@ class _Pull(io.RawIOBase):
         self._blocks = blocks
         self._block = b""
         self._at = 0
+
+    def drain(self) -> None:
+        """Reads what nobody asked for to its end."""
+        for _ in self._blocks:
+            pass
 
     def readable(self) -> bool:
         return True

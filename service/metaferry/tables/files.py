@@ -45,7 +45,7 @@ _NEAREST_AMONG: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class TableObject:
-    """One object to be read. `url` is for people; size and token are None where nothing listed it."""
+    """One object to be read. `url` is for people; size, token and entry are None where nothing listed it."""
 
     storage: Storage
     path: str
@@ -53,6 +53,7 @@ class TableObject:
     size: int | None
     token: str | None
     compression: Compression
+    listed: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,9 @@ def _matching(
         raise TableMissing(error.message, place=place, advice=error.advice) from error
     for entry in found:
         url = f"{base}/{entry.path}" if address.root != "." else entry.path
-        yield TableObject(storage, entry.path, url, entry.size, entry.token, compression_of(entry.path))
+        yield TableObject(
+            storage, entry.path, url, entry.size, entry.token, compression_of(entry.path), entry
+        )
     if not found:
         raise TableMissing(
             f"no file matches {shown}", place=place, advice=_nearest(storage, "", address.rest, portal)

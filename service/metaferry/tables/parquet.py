@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from metaferry.errors import JobError, NotFound
+from metaferry.errors import Changed, Corrupt, JobError, NotFound
 from metaferry.storage.portal import Portal
 from metaferry.storage.reader import RangeFile
 from metaferry.tables.files import TableObject, missing
 from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile, folded
+from metaferry.tables.proof import WHOLE, proof_of, read_whole
 from metaferry.tables.staging import BATCH_ROWS, StagingTable, check_names, check_width, quote_ident
 
 if TYPE_CHECKING:
@@ -148,17 +149,36 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
+@contextlib.contextmanager
+def _reader(footer: _Footer, portal: Portal, place: str) -> Iterator[pq.ParquetFile]:
+    """A file to read rows from: a small one whole and proved, a larger one by ranges.
+
+    Of ranges only pages with a checksum of their own are proved. The footer is that of the proved bytes.
+    """
+    file = footer.file
+    proof = proof_of(file, portal)
+    with _read_errors(file, portal, place):
+        if proof is not None and proof.size <= WHOLE:
+            content, token = read_whole(file, portal, proof)
+            if token != footer.token:
+                raise Changed(
+                    f"{file.url} was replaced while it was read", url=file.storage.url, path=file.path
+                )
+            reader = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+            if reader.schema_arrow != footer.schema or reader.metadata.num_rows != footer.metadata.num_rows:
+                raise Corrupt(f"the footer of {file.url} came damaged", url=file.storage.url, path=file.path)
+            yield reader
+            return
+        with _open(file, portal, footer.token) as raw, pa.PythonFile(raw, mode="r") as source:
+            yield pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=True)
+
+
 def _batches(
     footer: _Footer, schema: pa.Schema, portal: Portal, place: str
 ) -> Iterator[tuple[pa.Array, list[pa.Array]]]:
     """Batches of a file: an array of its length, and the columns in the schema's order and types."""
     file = footer.file
-    with (
-        _open(file, portal, footer.token) as raw,
-        _read_errors(file, portal, place),
-        pa.PythonFile(raw, mode="r") as source,
-    ):
-        reader = pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=True)
+    with _reader(footer, portal, place) as reader:
         row = 1
         if not schema.names:
             rows = reader.metadata.num_rows
