@@ -41,7 +41,7 @@ _CONTRADICTIONS: Final = (
     ("empty-token", "an empty token", ("s3", "gcs")),
     ("seen-token", "a token seen before", ALL),
     ("keys-twice", "a key twice", ALL),
-    ("no-size", "an entry without its size", ("s3", "gcs")),
+    ("no-size", "an entry without its size", ALL),
     ("no-name", "an entry without its name", ALL),
     ("no-version", "an entry without its version", ALL),
 )

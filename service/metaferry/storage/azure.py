@@ -107,6 +107,7 @@ class AzureAdapter:
             ).by_page(cursor)
             found = [blob async for blob in await anext(pages)]
             require_names([blob.name for blob in found], start)
+            require(all(map(_has_size, found)), "an entry without a size")
             entries = [
                 _entry(blob.name[skip:], blob)
                 for blob in found
@@ -134,7 +135,9 @@ class AzureAdapter:
                 require_names([item.name], self._prefix + prefix)
                 if isinstance(item, BlobPrefix):
                     level.folders.append(item.name[skip:])
-                elif not is_marker(item.name[skip:], item.size) and not _is_folder(item):
+                    continue
+                require(_has_size(item), "an entry without a size")
+                if not is_marker(item.name[skip:], item.size) and not _is_folder(item):
                     level.entries.append(_entry(item.name[skip:], item))
             return None if pages.continuation_token else level
 
@@ -307,6 +310,10 @@ def _pin(token: str | None) -> dict[str, Any]:
 
 def _single_put(container: Any) -> int:
     return int(container._config.max_single_put_size)
+
+
+def _has_size(blob: Any) -> bool:
+    return blob.size is not None
 
 
 def _is_folder(blob: Any) -> bool:
