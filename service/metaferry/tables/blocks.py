@@ -49,6 +49,7 @@ class ByteStream:
                     yield block
             pull.drain()  # what is stored is compared at its end, which the archive may not ask for
         except OSError as error:
+            pull.drain()  # Corrupt, where it came damaged: then the archive is not at fault
             raise JobError(
                 f"{self._file.url} is no whole {self._file.compression} file: {error}",
                 place=self._place,

@@ -94,13 +94,19 @@ def _footer(file: TableObject, portal: Portal, place: str) -> _Footer:
             place=place,
             advice="unpack the file",
         )
-    with (
-        _open(file, portal, None) as raw,
-        _read_errors(file, portal, place),
-        pa.PythonFile(raw, mode="r") as source,
-    ):
-        reader = pq.ParquetFile(source)
-        return _Footer(file, reader.metadata, reader.schema_arrow, raw.size, raw.token or "")
+    with _read_errors(file, portal, place):
+        try:
+            with _open(file, portal, None) as raw, pa.PythonFile(raw, mode="r") as source:
+                reader = pq.ParquetFile(source)
+                return _Footer(file, reader.metadata, reader.schema_arrow, raw.size, raw.token or "")
+        except (pa.ArrowException, OSError):
+            # The file may be at fault, or what came of it: only the bytes of the whole tell.
+            proof = proof_of(file, portal)
+            if proof is None or proof.size > WHOLE:
+                raise
+            content, token = read_whole(file, portal, proof)
+            reader = pq.ParquetFile(pa.BufferReader(content))
+            return _Footer(file, reader.metadata, reader.schema_arrow, len(content), token)
 
 
 def _common_schema(footers: Sequence[_Footer], used: frozenset[str] | None, place: str) -> pa.Schema:
