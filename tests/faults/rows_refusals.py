@@ -88,7 +88,7 @@ REFUSALS: Final = [
         met=False,
         stores=("s3", "azure"),
     ),
-    _tags("no tags in listings", settles=False, stores=("s3",), listed="none"),
+    _tags("no tags in listings", settles=False, listed="none"),
     _tags("tags in capitals in listings", listed="upper"),
     _tags("tags in capitals everywhere", listed="upper", answered="upper"),
     _tags("weak tags in listings", listed="weak"),

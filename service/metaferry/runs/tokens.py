@@ -1,8 +1,9 @@
 """Listed documents with the tokens that puts and conditions know, where listings of the store have others.
 
-Some stores that speak S3 list without ETags, or with ones of another form than they answer a put with: no
-document would be recognised, and none replaced. Each is asked for its own there, one request a document,
-which costs no more than writing it again would. Nothing is asked where listings are as they should be.
+Some stores that speak the protocol of S3 or of Azure list without ETags, some list other ones than they
+answer a put with: no document would be recognised, and none replaced. Each is asked for its own there, one
+request a document, which costs no more than writing it again would. Nothing is asked where listings are as
+they should be.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ _MD5: Final = re.compile(r"[0-9a-f]{32}")
 def are_missing(storage: Storage, entries: Sequence[Entry]) -> bool:
     """Whether the tokens of these documents have to be asked for."""
     traits = storage.traits
-    if not traits.conditions_vary:
-        return False
-    return not traits.lists_tokens or any(not entry.token for entry in entries)
+    if traits.conditions_vary and not traits.lists_tokens:
+        return True
+    # Where the store checks no condition, a token is of no use that no listing shows.
+    return (traits.conditional or traits.conditions_vary) and any(not entry.token for entry in entries)
 
 
 async def with_tokens(storage: Storage, entries: Sequence[Entry]) -> list[Entry]:

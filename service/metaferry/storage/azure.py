@@ -331,4 +331,4 @@ def _is_folder(blob: Any) -> bool:
 def _entry(path: str, blob: Any) -> Entry:
     md5 = blob.content_settings.content_md5
     proof = bytes(md5).hex() if md5 else None
-    return Entry(path, blob.size, entity_tag(blob.etag), proof, blob.last_modified.timestamp())
+    return Entry(path, blob.size, entity_tag(blob.etag or ""), proof, blob.last_modified.timestamp())
