@@ -114,11 +114,7 @@ TOKENS: Final = [
     _token("503 for good", (1,), status=503),
     _token("reset twice", action="drop", times=2),
     _token("reset for good", (1,), action="drop"),
-    row(
-        "token server: a login page once",
-        lambda _: spoil("status", key=TOKEN, status=200, body=b"<html></html>", times=1),
-        stores=("gcs",),
-    ),
+    _token("a login page once", status=200, body=b"<html></html>", times=1),
     _token("a login page for good", (1,), status=200, body=b"<html></html>"),
     _token("an empty object for good", (1,), status=200, body=b"{}"),
     _token("refused", (1,), status=400, body=b'{"error": "invalid_grant"}'),

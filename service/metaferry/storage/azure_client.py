@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from metaferry.errors import Corrupt, Denied, Unavailable
 from metaferry.storage.token_failure import no_token
 from metaferry.storage.translate import Failure, retry_after
+
+#: Where one of these is set, the platform has a token server for its identities: App Service, Functions and
+#: Container Apps, Cloud Shell, AKS. Without them, whatever answers at the address of virtual machines
+#: may be of another cloud.
+_IDENTITY: Final = {"IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AZURE_POD_IDENTITY_AUTHORITY_HOST"}
+#: How azure-identity begins what it says of an answer that is no JSON.
+_NO_JSON: Final = 'ManagedIdentityCredential: Unexpected content type "'
 
 
 def file_system(options: Mapping[str, Any]) -> Any:
@@ -48,6 +56,9 @@ def _no_token(error: Any) -> Failure:
     text = str(error)
     # A chain of credentials of which none is there; or a single one that is not.
     of_chain = "from the included credentials" in text and "AADSTS" not in text
+    if of_chain and _IDENTITY & os.environ.keys() and _NO_JSON in text:
+        # The chain drops the answer, and says of a page that came for a token that nobody is there.
+        return no_token(text, passing=True)
     if error.response is None and (of_chain or type(error).__name__ == "CredentialUnavailableError"):
         return Failure(code="NoCredentials", kind=Denied)
     return no_token(text, status=error.status_code)

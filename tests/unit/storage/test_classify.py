@@ -455,6 +455,26 @@ def test_why_azure_gave_no_token(
         assert error.scope is Scope.ALL
 
 
+@pytest.mark.parametrize(("platform", "expected"), [(True, "TokenServer"), (False, "NoCredentials")])
+def test_a_page_for_a_token_is_a_passing_fault_where_the_platform_gives_tokens(
+    platform: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere anything may answer at the address of Azure's virtual machines."""
+    from azure.core.exceptions import ClientAuthenticationError
+
+    for name in ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AZURE_POD_IDENTITY_AUTHORITY_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    if platform:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", "http://127.0.0.1/token")
+    text = (
+        "DefaultAzureCredential failed to retrieve a token from the included credentials.\nAttempted "
+        'credentials:\n\tManagedIdentityCredential: Unexpected content type "text/html"'
+    )
+    failure = azure_failure(ClientAuthenticationError(message=text))
+    assert failure.code == expected
+    assert classify(failure) is (Unavailable if platform else Denied)
+
+
 def test_a_page_of_azure_that_cannot_be_decoded_is_a_bad_answer() -> None:
     from azure.core.exceptions import DecodeError
 
