@@ -232,7 +232,13 @@ class Site:
                         "metadata": {"speed": "speed::DOUBLE"},
                     },
                 ],
-                "policy": {"max_rejects": "100%", "delete": self.delete, "max_delete": "100%"},
+                # What others write is replaced; that a run stops for it is tested in e2e/test_existing.py.
+                "policy": {
+                    "max_rejects": "100%",
+                    "delete": self.delete,
+                    "max_delete": "100%",
+                    "existing": "replace",
+                },
                 "concurrency": 4,
                 **self.settings,
             }
