@@ -63,7 +63,8 @@ any number of folders, also none. `.lightly/` and `.metaferry/` are never media,
 lie (`sub/.lightly/`).
 
 **Chained URLs** of fsspec (`zip://…::s3://…`, `simplecache::…`) are not supported, neither for tables nor \
-for locations: unpack an archive first.
+for locations, and are refused: unpack an archive, or name the object itself. A path that merely holds \
+`::` is none.
 
 **Schema**: an entry is known by its path. A list (or a path to a schema.json, which means the same) \
 adds entries to schema.json and changes those of the same path; every change is shown, old and new. \

@@ -23,6 +23,7 @@ from metaferry.jobvariables import as_written, expand, remember_secrets
 from metaferry.jobyaml import Fault, Key, Tree, read_yaml
 from metaferry.masking import mask
 from metaferry.storage.disk_names import absolute, from_disk, to_disk
+from metaferry.storage.urls import is_chained
 
 if TYPE_CHECKING:
     from metaferry.job import Job
@@ -209,7 +210,7 @@ def _absolute_location(holder: dict[str, Any], key: str, absolute: Callable[[str
 
 
 def _absolute(url: str, base: Path) -> str:
-    if "://" in url or "::" in url or not url or url == "~" or url.startswith("~/"):
+    if "://" in url or is_chained(url) or not url or url == "~" or url.startswith("~/"):
         return url
     path = os.path.normpath(base / url.removeprefix("file:"))
     return f"{path}/" if url.endswith("/") and path != "/" else path

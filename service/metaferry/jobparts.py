@@ -89,14 +89,16 @@ def _limit(value: Any) -> Any:
 
 
 def with_a_host(url: str) -> str:
-    """The URL, where its host can be told. ValueError, which shows nothing of it, for one without."""
-    from metaferry.storage.urls import faulty_authority
+    """The URL, where its host can be told. ValueError for one without, showing nothing, and for a chain."""
+    from metaferry.storage.urls import NO_CHAIN, NO_CHAIN_ADVICE, faulty_authority, is_chained
 
     if faulty_authority(url):
         raise ValueError(
             "the port in this URL is no number; in a user name or a password `/` is written %2F, `?` %3F, "
             "`#` %23, `@` %40 and `:` %3A"
         )
+    if is_chained(url):
+        raise ValueError(f"{showable(url)} {NO_CHAIN}: {NO_CHAIN_ADVICE}")
     return url
 
 

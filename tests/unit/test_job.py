@@ -140,7 +140,6 @@ def test_options_merge_from_scheme_and_alias_to_location() -> None:
     assert made.storage_options(made.input) == {"key": "own", "anon": True}
     assert made.storage_options(Location(url="S3A://b")) == {"key": "alias", "anon": False}
     assert made.storage_options(Location(url="gcs://b")) == {"token": "anon"}
-    assert made.storage_options(Location(url="simplecache::gs://b")) == {"token": "anon"}
     assert made.storage_options(Location(url="/local")) == {}
     assert "is no URL scheme" in fault(storage={"s3://": {}})
     assert "no file system for azure://: write az or abfs or abfss" in fault(storage={"azure": {}})

@@ -66,7 +66,6 @@ def test_flags_are_part_of_it() -> None:
         ({"storage": {"s3": {"secret": "prefix-${HOME}"}}}, "storage.s3.secret"),
         ({"lightly": {"url": "s3://b", "options": {"secret": SECRET}}}, "lightly.options.secret"),
         ({"lightly": f"sftp://u:{SECRET}@h/x"}, "lightly"),
-        ({"lightly": f"simplecache::https://u:{SECRET}@h/x"}, "lightly"),
         ({"sources": [{"table": f"https://h/t.csv?sig={SECRET}"}]}, "sources.0.table"),
     ],
 )

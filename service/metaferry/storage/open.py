@@ -23,9 +23,12 @@ from metaferry.storage.option_types import check_types
 from metaferry.storage.probe import Honoured
 from metaferry.storage.retry import Retrying
 from metaferry.storage.urls import (
+    NO_CHAIN,
+    NO_CHAIN_ADVICE,
     SCHEMES,
     azure_location,
     is_blob_url,
+    is_chained,
     schemes_like,
     split_bucket,
     split_scheme,
@@ -85,6 +88,8 @@ def open_adapter(
     scheme, rest = split_scheme(url)
     given = dict(options or {})
     shown = showable(url)
+    if is_chained(url):
+        raise UsageError(f"{shown} {NO_CHAIN}", advice=NO_CHAIN_ADVICE)
     kind = "azure" if is_blob_url(scheme, rest) else SCHEMES.get(scheme)
     if kind == "local":
         from metaferry.storage.local import LocalAdapter

@@ -35,6 +35,15 @@ _SIGNED: Final = re.compile(
     r"[?&#][^=&/]*(sig|token|secret|passw|credential|auth|[-_.]?key)[^=&/]*=", re.IGNORECASE
 )
 
+#: File systems of fsspec that only read through another one, which follows behind a `::`.
+_WRAPPERS: Final = frozenset(
+    ["zip", "tar", "libarchive", "simplecache", "filecache", "cached", "blockcache", "dir", "reference"]
+)
+_FIRST: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(?:://.*)?\Z", re.DOTALL)
+#: What a chained URL is answered with.
+NO_CHAIN: Final = "is a chained URL, which is not supported"
+NO_CHAIN_ADVICE: Final = "unpack the archive, or name the object itself"
+
 #: In the host of a container's URL as the Azure portal shows it.
 _HOSTS: Final = (".blob.core.", ".dfs.core.")
 
@@ -110,6 +119,18 @@ def redact(url: str) -> str:
 def hidden_in(url: str) -> list[str]:
     """What `redact` leaves out: user names and passwords, and the values of a query."""
     return [text for part in _parts(url) for text in _taken_apart(part)[1] if text]
+
+
+def is_chained(url: str) -> bool:
+    """Whether it is a chain of file systems to fsspec: `zip://a.csv::s3://b/x.zip`, `simplecache::…`.
+
+    A path, or a key in a bucket, that merely contains `::` is none.
+    """
+    scheme = url.partition("::")[0].partition("://")[0].lower()
+    if "::" in url and scheme in _WRAPPERS:
+        return True
+    parts = _parts(url)
+    return len(parts) > 1 and "://" in parts[-1] and _FIRST.match(parts[0]) is not None
 
 
 def faulty_authority(url: str) -> bool:

@@ -22,6 +22,7 @@ from metaferry.media.frames.model import UNKNOWN_SIZE, FrameCount, Level, Progre
 from metaferry.media.listing import MediaFilter, media_pages
 from metaferry.storage.contract import Storage
 from metaferry.storage.portal import Portal
+from metaferry.storage.urls import NO_CHAIN, NO_CHAIN_ADVICE, is_chained
 
 #: Opens the datasource at a URL. The caller keeps what it opened, and closes it.
 StorageFor = Callable[[str], Storage]
@@ -88,7 +89,10 @@ def split_url(url: str) -> Target:
 
     `s3://b/day/*.mp4` is `*.mp4` below `s3://b/day`, `s3://b/day/a.mp4` is a file below it;
     `s3://b/day` (no extension) and `s3://b/a.mp4/` are folders, `s3://b/v1.2` may be either.
+    Raises UsageError for a chained URL.
     """
+    if is_chained(url):
+        raise UsageError(f"{showable(url)} {NO_CHAIN}", advice=NO_CHAIN_ADVICE)
     scheme, mark, rest = url.rpartition("://")
     head = f"{scheme}{mark}"
     segments = rest.split("/")
