@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from metaferry import Job
-from metaferry.jobparts import Policy
+from metaferry.jobparts import Policy, Source
 
 BASE: dict[str, Any] = {
     "input": "/in",
@@ -65,3 +65,11 @@ def test_a_choice_of_the_policy(key: str, value: str) -> None:
     alone = Job.from_mapping({**BASE, "policy": {key: value}})
     flagged = Job.from_mapping(BASE, overrides=[f"policy.{key}={value}"])
     assert getattr(alone.policy, key) == getattr(flagged.policy, key) == value
+
+
+@pytest.mark.parametrize("format_", sorted(literals(Source.model_fields["format"].annotation)))
+def test_a_format_of_a_table(format_: str) -> None:
+    source = {**BASE["sources"][0], "format": format_}
+    alone = Job.from_mapping({**BASE, "sources": [source]})
+    flagged = Job.from_mapping(BASE, overrides=[f"sources[0].format={format_}"])
+    assert alone.sources[0].format == flagged.sources[0].format == format_
