@@ -8,6 +8,7 @@ body that broke off up to three times. A container is never created.
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -27,7 +28,7 @@ from metaferry.storage.keys import (
     whole_size,
 )
 from metaferry.storage.together import close_all
-from metaferry.storage.translate import Failure, Operation, storage_error
+from metaferry.storage.translate import Failure, Operation, errno_failure, storage_error
 
 T = TypeVar("T")
 
@@ -243,9 +244,14 @@ class AzureAdapter:
         async def work(container: Any) -> Blob:
             client = container.get_blob_client(self._prefix + path)
             found = await client.get_blob_properties(**pin, **_asked("read"))
+            if _is_folder(found):  # no listing names it, so this is whoever wants to write in its place
+                raise IsADirectoryError(errno.EISDIR, "a folder")
             return Blob(b"", entity_tag(found.etag), found.size)
 
-        return await self._call("read", path, work)
+        try:
+            return await self._call("read", path, work)
+        except IsADirectoryError as error:
+            raise self._error(errno_failure(error), "read", path) from None
 
     async def _call(self, operation: Operation, path: str, work: Callable[[Any], Awaitable[T]]) -> T:
         import aiohttp
@@ -260,6 +266,8 @@ class AzureAdapter:
         except (AttributeError, KeyError, TypeError, ValueError, StopAsyncIteration):
             # So the SDK stumbles over an answer of 200 that is none.
             raise self._error(bad_answer("it cannot be read"), operation, path) from None
+        except IsADirectoryError:
+            raise
         except (AzureError, aiohttp.ClientError, OSError) as error:
             raise self._error(azure_failure(error), operation, path) from None
 
