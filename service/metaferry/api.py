@@ -186,7 +186,7 @@ def _count_frames(
     opened: list[Storage] = []
 
     def storage_for(url: str) -> Storage:
-        given = options.storage_options(Location(url=url))
+        given = options.storage_options(Location.named(url))
         opened.append(open_storage(url, given, transport=options.transport))
         return opened[-1]
 

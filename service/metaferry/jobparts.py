@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from metaferry.errors import UsageError
 from metaferry.masking import remember, remember_url, showable
 
 #: Spellings of one kind of store: options given for one of them hold for all.
@@ -131,6 +132,15 @@ class Location(_Short):
         if url == "~" or url.startswith("~/"):
             raise ValueError("`~` is not expanded; write ${HOME}/… instead")
         return with_a_host(url)
+
+    @classmethod
+    def named(cls, url: str, options: Mapping[str, Any] | None = None) -> Location:
+        """The location that a call or a command names. UsageError for a URL that cannot be used."""
+        try:
+            checked = cls._no_home(url)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return Location(url=checked, options=dict(options or {}))
 
     def model_post_init(self, context: Any) -> None:
         """Makes its secrets known to the log."""

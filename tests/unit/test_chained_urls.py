@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import metaferry
 from metaferry import Job, JobError, UsageError
 from metaferry.media.frames.urls import split_url
 from metaferry.storage.open import open_adapter
@@ -52,6 +53,30 @@ def test_a_chained_url_is_no_storage_and_no_video(url: str) -> None:
         with pytest.raises(UsageError, match="is a chained URL") as caught:
             refuse(url)
         assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", CHAINED)
+@pytest.mark.parametrize("what", ["out", "plan", "finish", "frames", "schema"])
+def test_a_chained_url_of_a_call_is_one_usage_error(tmp_path: Path, what: str, url: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.png").write_bytes(b"x")
+    (tmp_path / "t.csv").write_text("file_name,n\na.png,1\n")
+    mapping: dict[str, Any] = {"input": "data", "sources": [{"table": "t.csv"}]}
+
+    def job(**more: Any) -> Job:
+        return Job.from_mapping({**mapping, **more}, base=tmp_path)
+
+    calls = {
+        "out": lambda: metaferry.plan(job(), out=url),
+        "plan": lambda: metaferry.sync(job(), plan=url),
+        "finish": lambda: metaferry.finish(url),
+        "frames": lambda: list(metaferry.count_frames([url])),
+        "schema": lambda: metaferry.plan(job(schema=url)),
+    }
+    with pytest.raises(UsageError, match="is a chained URL") as caught:
+        calls[what]()
+    assert "hunter2" not in str(caught.value)
+    assert not (tmp_path / "data/.lightly").exists()
 
 
 @pytest.mark.parametrize("url", PLAIN)

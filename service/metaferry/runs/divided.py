@@ -264,7 +264,7 @@ def _kept_job(plan: str, overrides: Sequence[str], world: Surroundings) -> Job:
     """The job that lies in a plan. UsageError where none does, JobError where a variable is not set."""
     storage = [each for each in overrides if each.lstrip().startswith("storage.")]
     opening = Job.model_construct(storage=storage_of(storage))
-    options = opening.storage_options(Location(url=plan))
+    options = opening.storage_options(Location.named(plan))
     with Portal() as portal:
         folder = open_storage(plan, options, wrap=world.wrap, sleep=world.sleep, clock=world.clock)
         try:

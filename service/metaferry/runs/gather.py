@@ -110,7 +110,7 @@ def load_sources(
 def _schema_file(url: str, storages: Storages, portal: Portal) -> tuple[rules.Entry, ...]:
     place, mark, query = url.partition("?") if url.startswith(("http://", "https://")) else (url, "", "")
     folder, _, name = place.rpartition("/")
-    storage = storages.at(Location(url=folder or "."))
+    storage = storages.at(Location.named(folder or "."))
     try:
         text = portal.run(storage.read(name + mark + query)).data
     except NotFound as error:

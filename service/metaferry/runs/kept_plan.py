@@ -48,8 +48,8 @@ def plan_location(job: Job, plan: str) -> Location:
     """The folder of a plan, with the options of the job's own location that it lies below, if any."""
     for location in (job.state_location, job.lightly_location):
         if f"{plan.rstrip('/')}/".startswith(f"{location.url.rstrip('/')}/"):
-            return Location(url=plan, options=location.options)
-    return Location(url=plan)
+            return Location.named(plan, location.options)
+    return Location.named(plan)
 
 
 def write_plan(

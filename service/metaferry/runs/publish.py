@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from metaferry.errors import UsageError, exit_code
 from metaferry.job import Job
-from metaferry.jobparts import Location
+from metaferry.masking import showable
 from metaferry.planning.formats import Report, SourceCounts
 from metaferry.runs.exposition import SERVICE, gauges, otlp_request, registry
 from metaferry.runs.metrics import GOOD, JOB_LABEL, Ended, Samples, samples
@@ -102,7 +102,7 @@ def publish(job: Job, report: Mapping[str, Any], ended: Ended) -> None:
     for name, url in job.metrics.targets.items():
         why = outcomes.get(name, f"no answer within {job.metrics.timeout:g} s")
         if why:
-            log.warning("the metrics of this run were not sent to %s: %s", Location(url=url).shown, why)
+            log.warning("the metrics of this run were not sent to %s: %s", showable(url), why)
 
 
 def require_library(job: Job) -> None:
