@@ -320,7 +320,7 @@ class Attempts:
             # Jitter on top: everybody was told the same time.
             wait = min(wait + error.retry_after, left)
         wait = max(wait, self._out_of_budget())
-        return wait if 0 < wait <= left else float("inf")
+        return wait if left > 0 and wait <= left else float("inf")
 
     def _out_of_budget(self) -> float:
         """Seconds to wait more because there have been too many retries; 0 while there have not."""

@@ -32,8 +32,8 @@ def labels() -> dict[str, tuple[str, ...]]:
     """The labels of every metric there is, beside the job's; what `serve` adds is told by itself."""
     found = {metric.name: metric.labels for metric in METRICS}
     found |= {metric.total: metric.labels for metric in METRICS if metric.total}
-    loop = Status("fleet", "1", lambda: datetime(2026, 11, 23, tzinfo=UTC))
-    loop.waits(datetime(2026, 11, 24, tzinfo=UTC), 0)
+    loop = Status("fleet", "1", lambda: datetime(2026, 11, 23, tzinfo=UTC), lambda: 0.0)
+    loop.waits(datetime(2026, 11, 24, tzinfo=UTC), 86_400.0, 0)
     shown = {sample.name: sample.labels for family in loop.families() for sample in family.samples}
     return {name: tuple(had) for name, had in shown.items()} | found
 
