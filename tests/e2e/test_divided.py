@@ -35,6 +35,8 @@ from metaferry.lightly.names import SCHEMA
 from metaferry.storage.portal import Portal
 from servers.proxy import Rule, proxy
 
+pytestmark = pytest.mark.slow
+
 SHARDS = 6
 
 #: 12 images and a video of 9 frames, for servers.

@@ -40,6 +40,8 @@ from metaferry.runs.shard_task import order_for, write_shard
 from metaferry.storage.portal import Portal
 from servers.proxy import Rule, proxy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:

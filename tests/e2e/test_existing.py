@@ -24,6 +24,8 @@ from metaferry.runs import run
 from metaferry.runs.surroundings import Surroundings
 from metaferry.storage.contract import Adapter
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:

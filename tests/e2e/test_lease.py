@@ -26,6 +26,8 @@ from metaferry.lightly.names import SCHEMA
 from metaferry.storage.portal import Portal
 from servers.proxy import proxy
 
+pytestmark = pytest.mark.slow
+
 #: The shortest lease that a job may ask for, in seconds.
 SHORT = 5
 

@@ -30,6 +30,8 @@ from metaferry.planning.formats import RunReport
 from metaferry.runs import ledger, state
 from servers.s3 import FastS3
 
+pytestmark = pytest.mark.slow
+
 NAMES = [f"2026/{n % 3}/image {n:02d}.png" for n in range(24)]
 
 

@@ -14,6 +14,8 @@ import pytest
 from e2e.world import ENVIRONMENT, World
 from metaferry.demo import make_dataset
 
+pytestmark = pytest.mark.slow
+
 NAMES = tuple(f"{n:02}.png" for n in range(30))
 
 

@@ -33,6 +33,8 @@ from servers.ministack import options_for
 from servers.proxy import Proxy, proxy
 from servers.s3 import FastS3
 
+pytestmark = pytest.mark.slow
+
 LONG = ("--every", "1d")
 HERE = ("--host", "127.0.0.1", "--port", "0")
 

@@ -29,6 +29,8 @@ from metaferry.runs.verify import _AT_ONCE, _SLICE
 from metaferry.storage.contract import ANYTHING, Adapter, Blob, Page, Precondition, Stamp
 from metaferry.storage.local import LocalAdapter
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> DemoDataset:

@@ -13,6 +13,8 @@ from metaferry.errors import JobError
 from metaferry.tables import staging
 from unit.tables.table_loading import load
 
+pytestmark = pytest.mark.slow
+
 WIDE = [f"c{number}" for number in range(100_000)]
 
 
