@@ -1,0 +1,72 @@
+"""Every flag of every command is taken by the real parser, with its documented values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import typer
+
+from metaferry.cli.main import app
+
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+ARGUMENTS = {
+    "init": ["folder"], "demo": ["folder"], "plan": ["job.yaml"], "sync": ["job.yaml"], "finish": ["plan"],
+    "serve": ["job.yaml"], "unlock": ["job.yaml"], "frames": ["a.mp4", "b.mp4"],
+}  # fmt: skip
+#: By parameter: what is written, and what the command gets.
+FLAGS: dict[str, list[tuple[list[str], Any]]] = {
+    "sets": [(["--set", "policy.max_rejects=5", "--set", "a=b"], ["policy.max_rejects=5", "a=b"])],
+    "quiet": [(["--quiet"], True), (["-q"], True)],
+    "verbose": [(["--verbose"], 1), (["-v"], 1), (["-vv"], 2)],
+    "format": [(["--format", "table"], "table"), (["--format", "json"], "json")],
+    "log_format": [(["--log-format", "text"], "text"), (["--log-format", "json"], "json")],
+    "out": [(["--out", "dir"], "dir")],
+    "shards": [(["--shards", "1"], 1), (["--shards", "9999"], 9_999)],
+    "exit_code": [(["--exit-code"], True)],
+    "prefix": [(["--prefix", "a/b"], "a/b")],
+    "limit": [(["--limit", "1"], 1)],
+    "plan": [(["--plan", "dir"], "dir")],
+    "shard_index": [(["--shard-index", "0"], 0)],
+    "num_shards": [(["--num-shards", "1"], 1)],
+    "engine": [(["--engine", name], name) for name in ("local", "dask", "dask=tcp://host:8786")],
+    "job": [(["--job", "job.yaml"], "job.yaml")],
+    "every": [(["--every", "15m"], "15m")],
+    "cron": [(["--cron", "*/15 * * * *"], "*/15 * * * *")],
+    "timezone": [(["--timezone", "Europe/Berlin"], "Europe/Berlin")],
+    "jitter": [(["--jitter", "30s"], "30s")],
+    "host": [(["--host", "127.0.0.1"], "127.0.0.1")],
+    "port": [(["--port", "0"], 0), (["--port", "65535"], 65_535)],
+    "deadline": [(["--deadline", "1.5"], 1.5)],
+    "level": [(["--level", level], level) for level in ("index", "scan", "decode")],
+    "explain": [(["--explain"], True)],
+    "timestamps": [(["--timestamps"], True)],
+}
+
+
+def flags(command: str) -> list[Any]:
+    return [each for each in COMMANDS[command].params if each.opts[0].startswith("-")]
+
+
+CASES = [
+    (command, flag.name, given, wanted)
+    for command in ARGUMENTS
+    for flag in flags(command)
+    for given, wanted in FLAGS.get(flag.name, [])
+]
+
+
+def test_no_command_and_no_flag_is_missing_here() -> None:
+    assert set(COMMANDS) == set(ARGUMENTS)
+    for command in COMMANDS:
+        for flag in flags(command):
+            assert flag.name in FLAGS, (command, flag.name)
+            written = {word for given, _ in FLAGS[flag.name] for word in given if word.startswith("-")}
+            assert set(flag.opts) <= written, (command, flag.opts)
+
+
+@pytest.mark.parametrize(("command", "name", "given", "wanted"), CASES)
+def test_a_flag_is_taken(command: str, name: str, given: list[str], wanted: Any) -> None:
+    context = COMMANDS[command].make_context(command, [*ARGUMENTS[command], *given])
+    got = context.params[name]
+    assert (list(got) if isinstance(got, tuple) else str(got) if isinstance(wanted, str) else got) == wanted
