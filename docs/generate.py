@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from metaferry.job import Job
+from metaferry.job.model import Job
 
 PAGE = Path(__file__).parent.parent / "docs" / "job-file.md"
 
 INTRODUCTION = """\
 # The job file
 
-<!-- Written by `make docs` from service/metaferry/job.py. Edit that, not this. -->
+<!-- Written by `make docs` from service/metaferry/job/model.py. Edit that, not this. -->
 
 A job file says where the media are, which tables speak of them, and how careful a run is. It is \
 YAML; `metaferry init` writes one with comments, and `metaferry.Job.json_schema()` gives its JSON \

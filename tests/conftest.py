@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
 
 if TYPE_CHECKING:
     from servers.azure import FastAzure

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from metaferry.demo import make_dataset
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
 
 BUCKET = "demo"
 

@@ -33,10 +33,10 @@ from metaferry.progress import Progress, Stop
 
 if TYPE_CHECKING:
     from metaferry.api import count_frames, finish, plan, sync, unlock
-    from metaferry.job import Job
+    from metaferry.job.model import Job
     from metaferry.media.frames.model import FrameCount
     from metaferry.planning.formats import PlanReport, RunReport
-    from metaferry.runs.leased import Unlocked
+    from metaferry.runs.lease.held import Unlocked
 
 __all__ = [
     "Code",
@@ -73,10 +73,10 @@ __version__: Final = "0.1.0"
 #: Names whose modules load what takes time, by module; looked up on first use.
 _LAZY: Final = {
     "FrameCount": "metaferry.media.frames.model",
-    "Job": "metaferry.job",
+    "Job": "metaferry.job.model",
     "PlanReport": "metaferry.planning.formats",
     "RunReport": "metaferry.planning.formats",
-    "Unlocked": "metaferry.runs.leased",
+    "Unlocked": "metaferry.runs.lease.held",
     "count_frames": "metaferry.api",
     "finish": "metaferry.api",
     "plan": "metaferry.api",

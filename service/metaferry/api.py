@@ -12,17 +12,17 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from metaferry.errors import UsageError
-from metaferry.job import Job
-from metaferry.jobparts import Location
-from metaferry.maskedlogs import masked_logs
+from metaferry.job.model import Job
+from metaferry.job.parts import Location
+from metaferry.masked_logs import masked_logs
 from metaferry.progress import Progress, Stop
-from metaferry.storage.disk_names import absolute
+from metaferry.storage.local.disk_names import absolute
 
 if TYPE_CHECKING:
     from metaferry.media.frames.model import FrameCount, Level
     from metaferry.planning.formats import PlanReport, RunReport
-    from metaferry.runs.leased import Unlocked
-    from metaferry.storage.contract import Storage
+    from metaferry.runs.lease.held import Unlocked
+    from metaferry.storage.protocol import Storage
 
 #: Shards that a plan may be asked to have.
 MOST_SHARDS: Final = 9_999
@@ -88,7 +88,8 @@ def sync(
     failed, 5 a safety limit stopped it before the first write, 130 or 143 after `stop` was set.
     Running it again does what is missing.
     """
-    from metaferry.runs import divided, run
+    from metaferry.runs import run
+    from metaferry.runs.sharded import run as divided
 
     share = divided.share_of(shard_index, num_shards)
     if plan is not None:
@@ -122,7 +123,7 @@ def finish(
     needed only where the plan could not keep it, since it holds a secret that is no `${VAR}`.
     `overrides` are `key=value` over the job that was kept; those of `storage` open the plan as well.
     """
-    from metaferry.runs import divided
+    from metaferry.runs.sharded import run as divided
 
     if job is not None and overrides:
         raise UsageError("overrides are over the job that the plan kept, and another job is given")
@@ -141,7 +142,7 @@ def unlock(job: AnyJob) -> Unlocked:
 
     For a lease that is stuck. A run that is still there notices at its next renewal, and stops writing.
     """
-    from metaferry.runs import leased
+    from metaferry.runs.lease import held as leased
 
     return leased.unlock(_job(job))
 
@@ -180,8 +181,8 @@ def _count_frames(
 ) -> Iterator[FrameCount]:
     from metaferry.media.frames.counter import DEADLINE
     from metaferry.media.frames.urls import count_urls
-    from metaferry.storage.open import open_storage
-    from metaferry.storage.portal import Portal
+    from metaferry.storage.factory import open_storage
+    from metaferry.storage.io.portal import Portal
 
     opened: list[Storage] = []
 

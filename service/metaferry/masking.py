@@ -73,7 +73,7 @@ def remember(options: Mapping[str, Any]) -> None:
 
 def remember_url(url: str) -> None:
     """The passwords, the tokens and whatever the queries of a URL hold."""
-    from metaferry.storage.urls import hidden_in
+    from metaferry.urls import hidden_in
 
     for part in hidden_in(url):
         _remember(part)
@@ -101,7 +101,7 @@ def remember_environment(environment: Mapping[str, str]) -> None:
 
 def showable(url: str) -> str:
     """The URL as any message, log, report or metric may hold it: every place that shows one asks here."""
-    from metaferry.storage.urls import redact
+    from metaferry.urls import redact
 
     shown = redact(url)
     for secret in sorted(_in_paths, key=len, reverse=True):

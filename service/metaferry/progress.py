@@ -1,7 +1,7 @@
 """How a run tells what it is doing, and how it is told to stop; nothing here prints.
 
 A :class:`Progress` is given to `plan` and `sync`; the command line has one that draws bars
-(`cli/progress.py`), a library call has :class:`Silent`. A :class:`Stop` is a flag that a signal
+(`cli/show/progress.py`), a library call has :class:`Silent`. A :class:`Stop` is a flag that a signal
 handler, or another thread, may set at any time; a run looks at it between two documents. The run
 itself sets it too, when it finds out that it must not go on.
 """

@@ -65,8 +65,8 @@ def apply(server: S3Server, bucket: str, count: int) -> float:
     from metaferry.planning.database import open_database
     from metaferry.planning.formats import OUTCOME_COLUMNS, ddl
     from metaferry.runs.outcomes import Outcomes
-    from metaferry.storage.open import open_storage
-    from metaferry.storage.portal import Portal
+    from metaferry.storage.factory import open_storage
+    from metaferry.storage.io.portal import Portal
 
     with open_database(memory_limit="1GB", scratch=None) as database, Portal() as portal:
         plan = database.scratch / "plan"

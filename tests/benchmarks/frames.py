@@ -27,10 +27,10 @@ from pathlib import Path
 import av
 
 from metaferry.media.frames.counting import count_frames
-from metaferry.media.frames.decode import FORMATS
 from metaferry.media.frames.model import FrameCount, Level
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.media.frames.worker.decode import FORMATS
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
 
 BLOCK = 5 << 20
 LARGE = 300_000_000

@@ -67,14 +67,14 @@ def make_table(path: Path, rows: int, *, start: int = 0) -> None:
 
 
 def pages(rows: int) -> Iterator[list[object]]:
-    from metaferry.storage.contract import Entry
+    from metaferry.storage.protocol import Entry
 
     for start in range(0, rows, PAGE):
         yield [Entry(name(n), 1000, "t", None, 0.0) for n in range(start, min(start + PAGE, rows))]
 
 
 def measure(table: Path, rows: int) -> dict[str, float]:
-    from metaferry.job import Job
+    from metaferry.job.model import Job
     from metaferry.media.listing import MediaFilter
     from metaferry.planning import build, diff
     from metaferry.planning.database import open_database
@@ -83,7 +83,7 @@ def measure(table: Path, rows: int) -> dict[str, float]:
     from metaferry.progress import Silent
     from metaferry.runs.gather import load_sources
     from metaferry.runs.storages import Storages
-    from metaferry.storage.portal import Portal
+    from metaferry.storage.io.portal import Portal
 
     job = Job.from_mapping({"input": str(table.parent), "sources": [{"table": str(table)}]})
     marks = [time.perf_counter()]

@@ -68,7 +68,7 @@ def make(folder: Path, rows: int) -> None:
 
 
 def measure(folder: Path, rows: int, memory: str) -> dict[str, object]:
-    from metaferry.job import Job
+    from metaferry.job.model import Job
     from metaferry.runs.run import plan
 
     (folder / "lightly").mkdir()

@@ -21,9 +21,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from metaferry.storage.contract import Direct
-from metaferry.storage.fast import FastAdapter
-from metaferry.storage.open import Transport, open_adapter
+from metaferry.storage.factory import Transport, open_adapter
+from metaferry.storage.http.storage import FastAdapter
+from metaferry.storage.protocol import Direct
 from servers.s3 import fast_s3
 
 BODY = b'{"type": "image", "metadata": {"scene": "highway", "n": 1, "weather": {"temperature": 21.5}}}' * 3

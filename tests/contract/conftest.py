@@ -8,7 +8,7 @@ import pytest
 
 from conftest import FreshDatasource
 from contract.subjects import LANES, LOCAL, Subject
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
 
 
 @pytest.fixture(

@@ -9,8 +9,10 @@ from typing import Any, Final, Literal, TypeVar
 
 import pytest
 
-from metaferry.storage.attempts import Policy
-from metaferry.storage.contract import (
+from metaferry.storage.factory import Transport, open_adapter
+from metaferry.storage.fsspec_adapter import GenericAdapter
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import (
     ANYTHING,
     Adapter,
     Blob,
@@ -21,10 +23,8 @@ from metaferry.storage.contract import (
     Stamp,
     Traits,
 )
-from metaferry.storage.generic import GenericAdapter
-from metaferry.storage.open import Transport, open_adapter
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.storage.retry.attempts import Policy
+from metaferry.storage.retry.storage import Retrying
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""The storage contract, as `storage/contract.py` words it, over every adapter and real servers."""
+"""The storage contract, as `storage/protocol.py` words it, over every adapter and real servers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 from contract.subjects import BYTE_ORDER, CONDITIONAL, PROVES_CONTENT, Subject, keys_of, pages_of
 from metaferry.errors import Changed, Conflict, NotFound, Unsupported
-from metaferry.storage.at_once import Disordered, list_at_once
-from metaferry.storage.contract import ABSENT, Adapter, Entry, Levelled
-from metaferry.storage.retry import Retrying
+from metaferry.storage.listing.parallel import Disordered, list_at_once
+from metaferry.storage.protocol import ABSENT, Adapter, Entry, Levelled
+from metaferry.storage.retry.storage import Retrying
 
 NFC, NFD = "caf\u00e9.json", "cafe\u0301.json"
 

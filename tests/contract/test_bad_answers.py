@@ -10,8 +10,8 @@ import pytest
 
 from conftest import FreshDatasource
 from metaferry.errors import StorageError
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
 from servers.s3 import FastS3
 from servers.s3_rules import Fault
 

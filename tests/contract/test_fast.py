@@ -30,12 +30,12 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
-from metaferry.storage.contract import ABSENT, Adapter, Direct
-from metaferry.storage.fast import FastAdapter
-from metaferry.storage.learned import Learning
-from metaferry.storage.open import Transport, open_adapter
-from metaferry.storage.portal import Portal
-from metaferry.storage.translate import WRONG_TAG
+from metaferry.storage.capabilities import Learning
+from metaferry.storage.errors import WRONG_TAG
+from metaferry.storage.factory import Transport, open_adapter
+from metaferry.storage.http.storage import FastAdapter
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import ABSENT, Adapter, Direct
 from servers.ministack import S3Server
 from servers.proxy import Proxy, Rule, proxy
 
@@ -477,7 +477,7 @@ def test_a_proxy_is_used_where_boto_uses_one(pair: Pair, monkeypatch: pytest.Mon
 
 FORKED = """
 import asyncio, os, sys
-from metaferry.storage.open import open_adapter
+from metaferry.storage.factory import open_adapter
 url, options = sys.argv[1], eval(sys.argv[2])
 parent = open_adapter(url, options, transport=sys.argv[3])
 parent.put_now("parent.json", b"1")
@@ -493,8 +493,8 @@ asyncio.run(parent.close())
 
 HANGING = """
 import sys, threading
-from metaferry.storage import fast
-from metaferry.storage.open import open_adapter
+from metaferry.storage.http import storage as fast
+from metaferry.storage.factory import open_adapter
 fast.FastAdapter.patience = 1.0
 adapter = open_adapter(sys.argv[1], eval(sys.argv[2]), transport=sys.argv[3])
 def hang():

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from metaferry.errors import Conflict
-from metaferry.storage.contract import ABSENT, Direct
-from metaferry.storage.open import Transport, open_storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.factory import Transport, open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import ABSENT, Direct
 from servers.ministack import make_bucket, options_for
 from servers.process import answers, free_port, server
 

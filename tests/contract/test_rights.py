@@ -10,11 +10,11 @@ import pytest
 
 from conftest import FreshDatasource
 from metaferry.errors import Conflict, Corrupt, Denied, Expired, StorageError, Unsupported
-from metaferry.storage.contract import ABSENT
-from metaferry.storage.open import Transport, open_adapter, open_storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.probe import Honoured
-from metaferry.storage.retry import Retrying
+from metaferry.storage.capability_probe import Honoured
+from metaferry.storage.factory import Transport, open_adapter, open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import ABSENT
+from metaferry.storage.retry.storage import Retrying
 from servers.azurite import options_for as azure_options
 from servers.gcs import GcsServer
 from servers.ministack import S3Server

@@ -13,8 +13,8 @@ import pytest
 from conftest import FreshDatasource
 from contract.subjects import TRANSPORTS, ByThreads, Lane, keys_of, pages_of
 from metaferry.errors import Corrupt, StorageError, Unavailable
-from metaferry.storage.open import open_adapter
-from metaferry.storage.portal import Portal
+from metaferry.storage.factory import open_adapter
+from metaferry.storage.io.portal import Portal
 from servers.proxy import Rule, Tap, proxy
 
 pytestmark = pytest.mark.servers

@@ -15,10 +15,10 @@ import pytest
 from conftest import FreshDatasource
 from contract.subjects import pages_of
 from metaferry.errors import Conflict, Corrupt, Denied, NotFound, Unavailable, Unsupported
-from metaferry.storage.contract import ABSENT, Adapter, Batched
-from metaferry.storage.fast_threads import SocketAdapter
-from metaferry.storage.open import Transport, open_adapter
-from metaferry.storage.portal import Portal
+from metaferry.storage.factory import Transport, open_adapter
+from metaferry.storage.http.puts import SocketAdapter
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import ABSENT, Adapter, Batched
 from servers.azurite import ACCOUNT, KEY, options_for
 from servers.proxy import Proxy, Rule, Tap, proxy
 

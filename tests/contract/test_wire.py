@@ -15,10 +15,10 @@ import pytest
 from conftest import FreshDatasource
 from contract.subjects import TRANSPORTS, ByThreads, Lane
 from metaferry.errors import Conflict, Denied, Throttled, Unavailable
-from metaferry.storage.contract import ABSENT
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import ABSENT
+from metaferry.storage.retry.storage import Retrying
 from servers.proxy import Proxy, Rule, proxy
 
 pytestmark = pytest.mark.servers
@@ -200,7 +200,7 @@ def test_a_read_that_breaks_off_is_read_again(wire: Wire) -> None:
 
 
 def test_a_slow_store_is_waited_for_and_a_dead_one_is_not(wire: Wire) -> None:
-    from metaferry.storage.attempts import Policy
+    from metaferry.storage.retry.attempts import Policy
 
     inner = wire.storage().adapter
     storage = Retrying(inner, Policy(retry_for=30.0, deadline=0.5))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import metaferry
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.names import DOCUMENTS
 from metaferry.planning.formats import RunReport
 from servers.s3_rules import Fault

@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from metaferry.storage.contract import Storage
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.urls import split_scheme
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
+from metaferry.urls import split_scheme
 from servers.gcs import GcsServer
 from servers.proxy import Proxy, Request, Rule
 

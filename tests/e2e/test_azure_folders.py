@@ -10,9 +10,9 @@ from azure.storage.blob import ContainerClient
 
 import metaferry
 from conftest import FreshDatasource
-from metaferry.job import Job
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.job.model import Job
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
 
 pytestmark = pytest.mark.servers
 

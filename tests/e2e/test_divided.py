@@ -32,7 +32,7 @@ from metaferry import Job, ShardsMissing
 from metaferry.demo import DemoDataset, make_dataset
 from metaferry.errors import Denied, LeaseHeld, SafetyStop, UsageError
 from metaferry.lightly.names import SCHEMA
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
 from servers.proxy import Rule, proxy
 
 pytestmark = pytest.mark.slow

@@ -31,13 +31,13 @@ from e2e.test_killed import (
 from e2e.world import CANARIES, World
 from metaferry import Job, ShardsMissing
 from metaferry.demo import DemoDataset, make_dataset
-from metaferry.engines import cluster
+from metaferry.engines import dask_cluster as cluster
 from metaferry.engines.processes import start_worker
 from metaferry.errors import JobError, UsageError
 from metaferry.lightly.document import md5_hex
 from metaferry.lightly.names import SCHEMA
-from metaferry.runs.shard_task import order_for, write_shard
-from metaferry.storage.portal import Portal
+from metaferry.runs.sharded.task import order_for, write_shard
+from metaferry.storage.io.portal import Portal
 from servers.proxy import Rule, proxy
 
 pytestmark = pytest.mark.slow

@@ -17,12 +17,12 @@ from e2e.test_ledger import NAMES, Generic, Mounted
 from e2e.world import World
 from metaferry.demo import DemoDataset, make_dataset
 from metaferry.errors import SafetyStop, UsageError
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning.formats import RunReport
 from metaferry.runs import run
-from metaferry.runs.surroundings import Surroundings
-from metaferry.storage.contract import Adapter
+from metaferry.runs.deps import Surroundings
+from metaferry.storage.protocol import Adapter
 
 pytestmark = pytest.mark.slow
 

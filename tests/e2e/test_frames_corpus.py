@@ -14,12 +14,12 @@ import av
 import pytest
 from av.stream import Disposition
 
+from metaferry.media.frames.containers.reading import SMALL
 from metaferry.media.frames.counting import count_frames
-from metaferry.media.frames.decode import FORMATS
 from metaferry.media.frames.model import DAMAGED, NO_COUNT, NO_TIMES, SEVERAL, FrameCount, Level
-from metaferry.media.frames.reading import SMALL
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.media.frames.worker.decode import FORMATS
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
 
 FOLDER = Path(os.environ.get("METAFERRY_VIDEOS", Path(__file__).parents[3] / "shared/videos"))
 

@@ -11,10 +11,10 @@ from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import CHANGED, FrameCount, Video
 from metaferry.media.frames.urls import count_urls
 from metaferry.media.listing import MediaFilter, media_pages
-from metaferry.storage.contract import Blob
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Blob
+from metaferry.storage.retry.storage import Retrying
 from servers.ministack import S3Server, ministack
 from unit.media import synthetic
 

@@ -27,10 +27,10 @@ from e2e.oracle import expected_documents, job_mapping, read_folder
 from e2e.stores import DOCUMENT, Meanwhile, Store
 from e2e.world import ENVIRONMENT
 from metaferry.demo import DemoDataset, make_dataset
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning.formats import RunReport
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
 from servers.process import wait_until
 from servers.proxy import proxy
 
@@ -134,7 +134,7 @@ def test_a_temporary_file_left_behind_is_no_document(dataset: DemoDataset, clean
     assert metaferry.sync(job).exit_code == 0
     # Named by a process that is gone, as a killed one leaves it.
     name = subprocess.run(
-        [sys.executable, "-c", "from metaferry.storage.atomic import temporary_name as n; print(n())"],
+        [sys.executable, "-c", "from metaferry.storage.local.atomic import temporary_name as n; print(n())"],
         env=ENVIRONMENT,
         capture_output=True,
         text=True,

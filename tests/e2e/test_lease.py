@@ -23,7 +23,7 @@ from e2e.test_killed import PART, AtTheNth, documents_below, job_file, running, 
 from e2e.world import World
 from metaferry.demo import DemoDataset, make_dataset
 from metaferry.lightly.names import SCHEMA
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
 from servers.proxy import proxy
 
 pytestmark = pytest.mark.slow

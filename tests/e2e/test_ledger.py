@@ -23,11 +23,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 import metaferry
 from metaferry.findings import Code
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.document import document
 from metaferry.lightly.names import DOCUMENTS, SCHEMA, Kind, document_path
 from metaferry.planning.formats import RunReport
-from metaferry.runs import ledger, state
+from metaferry.runs.state import folder as state
+from metaferry.runs.state import ledger
 from servers.s3 import FastS3
 
 pytestmark = pytest.mark.slow

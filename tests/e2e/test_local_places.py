@@ -94,7 +94,7 @@ def test_a_folder_in_a_documents_place_is_told_as_what_it_is(world: World) -> No
 
 SUSPENDED = """
 import os, sys
-from metaferry.storage.local_locks import in_place
+from metaferry.storage.local.locks import in_place
 
 target = os.fsencode(sys.argv[1])
 folder = os.open(os.path.dirname(target), os.O_RDONLY)

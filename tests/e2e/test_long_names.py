@@ -8,8 +8,8 @@ import pytest
 
 from e2e.world import World
 from metaferry.lightly.key_limits import KeyLimits
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
 
 
 def test_a_name_that_is_too_long_for_the_disk_is_a_reject_of_the_plan(tmp_path: Path) -> None:

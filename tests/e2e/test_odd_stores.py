@@ -13,7 +13,7 @@ import pytest
 import metaferry
 from conftest import FreshDatasource
 from e2e.images import COUNT, NAMES, Images
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.names import document_path
 from servers.s3 import FastS3
 from servers.s3_rules import Fault

@@ -18,7 +18,7 @@ import pytest
 import metaferry
 from metaferry.apply.refusals import MANY
 from metaferry.errors import Denied, Expired
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.planning.formats import RunReport
 from servers.s3 import FastS3, Fault, fast_s3
 

@@ -36,8 +36,8 @@ from e2e.rights import (
 )
 from metaferry.demo import make_dataset
 from metaferry.errors import Denied
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
 from servers.azurite import AzureServer
 from servers.gcs import gcs
 from servers.ministack import S3Server, make_bucket, ministack

@@ -14,11 +14,11 @@ import metaferry
 from conftest import FreshDatasource
 from e2e.images import COUNT, NAMES, Images
 from metaferry.errors import Denied, Expired, NotFound, StorageError
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.names import SCHEMA, document_path
 from metaferry.planning.formats import RunReport
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
 from servers.azurite import AzureServer
 from servers.steering import Steered
 

@@ -11,9 +11,9 @@ import pytest
 import metaferry
 from e2e.oracle import job_mapping
 from metaferry.demo import make_dataset
-from metaferry.job import Job
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.job.model import Job
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
 from servers.ministack import S3Server
 
 pytestmark = pytest.mark.servers

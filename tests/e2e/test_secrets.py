@@ -22,7 +22,7 @@ from aiohttp import web
 import metaferry
 from e2e.test_serve import get, serving
 from e2e.world import World
-from metaferry.cli.serving.child import Order
+from metaferry.cli.serve.child import Order
 from metaferry.demo import make_dataset
 from metaferry.masking import mask, mask_foreign, remember, remember_environment, remember_url
 from metaferry.runs import run as runs

@@ -25,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.stores import DOCUMENT, Meanwhile
 from e2e.world import ENVIRONMENT, World
-from metaferry.cli.serving.child import Order, Runner
+from metaferry.cli.serve.child import Order, Runner
 from metaferry.demo import make_dataset
 from metaferry.progress import Stop
 from servers.collectors import gateway

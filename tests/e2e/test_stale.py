@@ -15,13 +15,13 @@ import metaferry
 from e2e.oracle import job_mapping, read_folder
 from metaferry.demo import DemoDataset, make_dataset
 from metaferry.errors import Conflict, Corrupt, StorageError
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.planning.formats import RunReport
 from metaferry.runs import run
-from metaferry.runs.divided import sync_plan
-from metaferry.runs.surroundings import Surroundings
-from metaferry.storage.contract import ANYTHING, Adapter, Precondition, Stamp
-from metaferry.storage.local import LocalAdapter
+from metaferry.runs.deps import Surroundings
+from metaferry.runs.sharded.run import sync_plan
+from metaferry.storage.local.adapter import LocalAdapter
+from metaferry.storage.protocol import ANYTHING, Adapter, Precondition, Stamp
 
 #: A video of 9 frames: its documents are `…-0-webm.json` to `…-8-webm.json`.
 STEM = ".lightly/metadata/videos/rear/2026-05-14_0930"

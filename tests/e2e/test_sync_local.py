@@ -15,7 +15,7 @@ import pytest
 import metaferry
 from e2e.oracle import expected_documents, job_mapping, read_folder
 from metaferry.demo import DemoDataset, make_dataset
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning.formats import RunReport
 

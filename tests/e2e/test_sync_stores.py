@@ -21,10 +21,10 @@ from e2e.stores import DOCUMENT, KINDS, LostOnce, Store, denied, meanwhile, stor
 from e2e.world import Ran, World
 from metaferry.apply.refusals import FEW
 from metaferry.demo import DemoDataset, make_dataset
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning.formats import RunReport
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
 from servers.azurite import options_for
 from servers.gcs import GcsServer
 from servers.proxy import Proxy, Rule, proxy

@@ -16,10 +16,10 @@ import pytest
 import metaferry
 from conftest import FreshDatasource
 from metaferry.errors import Corrupt
-from metaferry.job import Job
-from metaferry.storage.contract import Entry
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.job.model import Job
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Entry
 from metaferry.tables import blocks, parquet, proof
 from servers.s3_rules import Fault
 

@@ -17,17 +17,17 @@ from e2e.oracle import expected_documents, job_mapping, read_folder
 from metaferry.demo import DemoDataset, make_dataset
 from metaferry.errors import Unavailable
 from metaferry.findings import Code
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.document import md5_hex
 from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.planning.formats import RunReport
-from metaferry.runs.divided import Share, finish, sync_plan
+from metaferry.runs.deps import Surroundings
 from metaferry.runs.run import plan as make_plan
 from metaferry.runs.run import sync
-from metaferry.runs.surroundings import Surroundings
+from metaferry.runs.sharded.run import Share, finish, sync_plan
 from metaferry.runs.verify import _AT_ONCE, _SLICE
-from metaferry.storage.contract import ANYTHING, Adapter, Blob, Page, Precondition, Stamp
-from metaferry.storage.local import LocalAdapter
+from metaferry.storage.local.adapter import LocalAdapter
+from metaferry.storage.protocol import ANYTHING, Adapter, Blob, Page, Precondition, Stamp
 
 pytestmark = pytest.mark.slow
 

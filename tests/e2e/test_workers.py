@@ -22,11 +22,11 @@ from metaferry.demo import make_dataset
 from metaferry.engines import processes
 from metaferry.engines.processes import Opening, write_in_processes
 from metaferry.errors import MetaferryError, NotFound
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.document import md5_hex
 from metaferry.lightly.names import SCHEMA
 from metaferry.progress import Stop
-from metaferry.storage.contract import Requests
+from metaferry.storage.protocol import Requests
 from metaferry.storage.rates import RateHistory
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from metaferry.storage.faulty import (
+from metaferry.storage.errors import Failure
+from metaferry.storage.testing.faulty import (
     CORRUPTED,
     DELETES,
     DENIED,
@@ -26,7 +27,6 @@ from metaferry.storage.faulty import (
     Slow,
     storm,
 )
-from metaferry.storage.translate import Failure
 
 #: Credentials that no renewal makes good.
 FOR_EVER = Refusal(Failure(400, "ExpiredToken"))

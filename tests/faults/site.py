@@ -23,7 +23,7 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from e2e.oracle import _below as below
 from metaferry.errors import MetaferryError
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.document import document
 from metaferry.lightly.names import (
     DOCUMENTS,
@@ -37,9 +37,9 @@ from metaferry.lightly.names import (
     parse_frame_document,
 )
 from metaferry.planning.formats import RunReport
+from metaferry.runs.deps import Surroundings
 from metaferry.runs.run import sync
-from metaferry.runs.surroundings import Surroundings
-from metaferry.storage.faulty import Call, Faults, Killed, Rule
+from metaferry.storage.testing.faulty import Call, Faults, Killed, Rule
 from unit.media import synthetic
 
 STATE: Final = ".metaferry/"

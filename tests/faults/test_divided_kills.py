@@ -9,9 +9,9 @@ import pytest
 from faults.invariants import check, is_done, look
 from faults.site import STATE, MemoryDisk, Site, furnished
 from metaferry.lightly.names import SCHEMA
-from metaferry.runs.divided import Share, finish, sync_plan
 from metaferry.runs.run import plan
-from metaferry.storage.faulty import LOST_REPLY, Kill, Rule
+from metaferry.runs.sharded.run import Share, finish, sync_plan
+from metaferry.storage.testing.faulty import LOST_REPLY, Kill, Rule
 
 
 def a_site() -> tuple[Site, str]:

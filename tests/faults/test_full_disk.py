@@ -20,7 +20,7 @@ import pytest
 
 from e2e.world import ENVIRONMENT
 from metaferry.errors import MetaferryError, ScratchFull
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.runs.run import plan, sync
 
 ROWS = 40_000
@@ -88,7 +88,7 @@ def test_a_small_disk_is_one_clear_error(small_disk: Path, table: Path, tmp_path
 LIMITED = """
     import resource, signal, sys
     from metaferry.errors import ScratchFull
-    from metaferry.job import Job
+    from metaferry.job.model import Job
     from metaferry.runs.run import plan
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limit = int(sys.argv[2])

@@ -10,8 +10,19 @@ from faults.invariants import check, converges, is_done, look
 from faults.site import Disk, MemoryDisk, Ran, Site, furnished
 from metaferry.errors import LeaseLost, exit_code
 from metaferry.lightly.names import SCHEMA, document_path
-from metaferry.storage.contract import Adapter
-from metaferry.storage.faulty import EVERY, LOST_REPLY, PUTS, RESET, Call, Flip, Meddle, Refusal, Rule, storm
+from metaferry.storage.protocol import Adapter
+from metaferry.storage.testing.faulty import (
+    EVERY,
+    LOST_REPLY,
+    PUTS,
+    RESET,
+    Call,
+    Flip,
+    Meddle,
+    Refusal,
+    Rule,
+    storm,
+)
 
 DOCUMENT = r"^\.lightly/metadata/.*[^a]\.json$"  # not schema.json
 

@@ -19,10 +19,10 @@ from aiohttp import web
 from yarl import URL
 
 from metaferry.errors import Inconsistent
-from metaferry.job import Job
+from metaferry.job.model import Job
+from metaferry.runs.deps import Surroundings
 from metaferry.runs.run import plan, sync
-from metaferry.runs.surroundings import Surroundings
-from metaferry.storage import pages
+from metaferry.storage.listing import checked_pages as pages
 from servers.background import http_server
 from servers.gcs import GcsServer
 

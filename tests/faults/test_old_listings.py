@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 
-from metaferry.cli.render import run_lines
+from metaferry.cli.show.render import run_lines
 from metaferry.errors import Denied, JobError
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.planning.formats import PlanReport, RunReport
-from metaferry.runs import kept_listing
+from metaferry.runs.deps import Surroundings
 from metaferry.runs.run import plan, sync
-from metaferry.runs.surroundings import Surroundings
-from metaferry.storage import at_once
-from metaferry.storage.contract import Adapter, Page, Traits
+from metaferry.runs.state import listing_checkpoint as kept_listing
+from metaferry.storage.listing import parallel as at_once
 from metaferry.storage.memory import MemoryAdapter
+from metaferry.storage.protocol import Adapter, Page, Traits
 from unit.media.inventories import Object, s3
 from unit.media.synthetic import video
 

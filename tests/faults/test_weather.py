@@ -14,8 +14,9 @@ from faults.site import Disk, MemoryDisk, Ran, Site, furnished
 from metaferry.errors import Denied, Expired, MetaferryError, StorageError, Unavailable, Unsupported
 from metaferry.lightly.document import document
 from metaferry.lightly.names import DOCUMENTS, SCHEMA, Kind, document_path
-from metaferry.storage.contract import Adapter
-from metaferry.storage.faulty import (
+from metaferry.storage.errors import Failure
+from metaferry.storage.protocol import Adapter
+from metaferry.storage.testing.faulty import (
     CORRUPTED,
     DELETES,
     DENIED,
@@ -35,7 +36,6 @@ from metaferry.storage.faulty import (
     Slow,
     storm,
 )
-from metaferry.storage.translate import Failure
 
 HELD = Refusal(Failure(403, "objectUnderActiveHold"))
 

@@ -9,8 +9,9 @@ import io
 import random
 from typing import Final
 
-from metaferry.media.frames import decode, index
-from metaferry.media.frames.reading import Indexed, NoProof, Range
+from metaferry.media.frames import index
+from metaferry.media.frames.containers.reading import Indexed, NoProof, Range
+from metaferry.media.frames.worker import decode
 from unit.media import synthetic
 
 _TIMES: Final = [0, 3, 50, 51, 900, 1000, 1001, 1002, 1100, 1200, 2000, 4000]

@@ -164,8 +164,8 @@ def metrics() -> bytes:
 def s3_job(server: FastS3, bucket: str, folder: Path) -> Path:
     """The job of docker-compose.yml on a bucket of its own, and the demonstration's files in it."""
     dataset = make_dataset(folder / "demo")
-    from metaferry.storage.open import open_storage
-    from metaferry.storage.portal import Portal
+    from metaferry.storage.factory import open_storage
+    from metaferry.storage.io.portal import Portal
 
     with Portal() as portal:
         storage = open_storage(f"s3://{bucket}", server.options)

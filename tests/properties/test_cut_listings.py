@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaferry.errors import Denied, Unsupported
-from metaferry.storage import at_once
-from metaferry.storage.at_once import Disordered, Range, list_at_once
-from metaferry.storage.attempts import Policy
-from metaferry.storage.between import LAST, between, beyond
-from metaferry.storage.contract import Entry, Page, Traits
+from metaferry.storage.listing import parallel as at_once
+from metaferry.storage.listing.key_split import LAST, between, beyond
+from metaferry.storage.listing.parallel import Disordered, Range, list_at_once
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Retrying
+from metaferry.storage.protocol import Entry, Page, Traits
+from metaferry.storage.retry.attempts import Policy
+from metaferry.storage.retry.storage import Retrying
 
 Order = Callable[[str], Any]
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import metaferry
 from metaferry.errors import JobError
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.names import DOCUMENTS, SCHEMA, digits, frame_document_path
 from metaferry.lightly.schema import parse_schema
 from unit.media import synthetic

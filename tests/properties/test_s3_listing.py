@@ -14,7 +14,7 @@ from botocore.parsers import ResponseParserError, ResponseParserFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaferry.storage.s3_listing import Listed, read_page
+from metaferry.storage.s3.listing import Listed, read_page
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 SPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

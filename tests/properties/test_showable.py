@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metaferry.masking import showable
-from metaferry.storage.urls import hidden_in, holds_secret, redact
+from metaferry.urls import hidden_in, holds_secret, redact
 
 #: What passwords hold though a URL does not allow it; `::` begins the next part of a chained URL.
 HOSTILE = st.sampled_from(

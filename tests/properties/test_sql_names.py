@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from metaferry.lightly import names as reference
 from metaferry.lightly.key_limits import KeyLimits, too_long
 from metaferry.lightly.names import HostileName, Kind
-from metaferry.planning import sql
+from metaferry.planning.sql import rules as sql
 from properties.engine import connection, evaluate, evaluate_table, names, unicode_text
 
 batches = st.lists(st.one_of(st.none(), names), min_size=1, max_size=30)

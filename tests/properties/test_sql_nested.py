@@ -14,7 +14,7 @@ from metaferry.lightly.key_paths import one_starts_the_other
 from metaferry.lightly.names import Kind
 from metaferry.lightly.nested import Steps, cast_within
 from metaferry.lightly.values import Misfit, ValueType
-from metaferry.planning import sql
+from metaferry.planning.sql import rules as sql
 from properties.engine import evaluate, evaluate_table, floats, nearly
 from properties.test_sql_values import TYPES, batches, given_to_engine
 

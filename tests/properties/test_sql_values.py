@@ -17,7 +17,7 @@ from metaferry.lightly.document import ESCAPES, document, json_string
 from metaferry.lightly.names import Kind
 from metaferry.lightly.schema import Observed
 from metaferry.lightly.values import Misfit, ValueType, cast
-from metaferry.planning import sql
+from metaferry.planning.sql import rules as sql
 from properties.engine import evaluate, evaluate_table, floats, nearly, unicode_text
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from metaferry.errors import Changed, Conflict, NotFound
-from metaferry.storage.contract import ABSENT, Adapter, Entry
-from metaferry.storage.generic import GenericAdapter
-from metaferry.storage.open import open_adapter
+from metaferry.storage.factory import open_adapter
+from metaferry.storage.fsspec_adapter import GenericAdapter
+from metaferry.storage.protocol import ABSENT, Adapter, Entry
 
 #: Names that sort around `/`, and around each other's folders.
 SEGMENTS = st.sampled_from(["a", "a-", "a.b", "a0", "b", "é", "日", " ", "~", "z\u0301", "😀"])

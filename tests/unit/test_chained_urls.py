@@ -10,8 +10,8 @@ import pytest
 import metaferry
 from metaferry import Job, JobError, UsageError
 from metaferry.media.frames.urls import split_url
-from metaferry.storage.open import open_adapter
-from metaferry.storage.urls import is_chained
+from metaferry.storage.factory import open_adapter
+from metaferry.urls import is_chained
 
 CHAINED = [
     "zip://a.csv::s3://b/x.zip",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import metaferry
 from metaferry.findings import Code
-from metaferry.jobyaml import read_yaml
+from metaferry.job.yaml_text import read_yaml
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from metaferry.errors import JobError
-from metaferry.job import Job
-from metaferry.jobparts import Infer, Location, SchemaEntry
+from metaferry.job.model import Job
+from metaferry.job.parts import Infer, Location, SchemaEntry
 
 TABLE = {"table": "/t/labels.csv"}
 

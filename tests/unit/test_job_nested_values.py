@@ -9,8 +9,8 @@ import yaml
 from pydantic import BaseModel
 
 from metaferry import Job
-from metaferry.jobmetrics import Metrics
-from metaferry.jobparts import (
+from metaferry.job.metrics import Metrics
+from metaferry.job.parts import (
     FrameColumn,
     GivenSchema,
     Infer,

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from metaferry import Job
-from metaferry.jobparts import Policy, Source
+from metaferry.job.parts import Policy, Source
 
 BASE: dict[str, Any] = {
     "input": "/in",

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from metaferry.errors import JobError, exit_code
-from metaferry.job import Job
-from metaferry.jobfile import storage_of
+from metaferry.job.loader import storage_of
+from metaferry.job.model import Job
 
 GOOD = """\
 input: s3://bucket/x

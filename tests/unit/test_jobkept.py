@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from metaferry import Job
 from metaferry.errors import JobError
-from metaferry.jobkept import keep_job, restore_job
+from metaferry.job.serialize import keep_job, restore_job
 
 SECRET = "canary-secret-0815"
 SOURCES: Any = [{"table": "tables/t.csv", "metadata": {"a": "b || '://u:p@h'"}}]

@@ -24,7 +24,7 @@ from metaferry.errors import MetaferryError, SafetyStop, UsageError
 from metaferry.progress import Silent, Stop, Stopping
 
 if TYPE_CHECKING:
-    from metaferry.job import Job
+    from metaferry.job.model import Job
     from metaferry.planning.formats import Report
 
 #: Airflow's `max_map_length`: tasks that one `expand` may make, unless it is configured otherwise.
@@ -115,7 +115,7 @@ class _Operator(BaseOperator):
             )
 
     def _read_job(self) -> Job:
-        from metaferry.job import Job
+        from metaferry.job.model import Job
 
         overrides = [self.overrides] if isinstance(self.overrides, str) else list(self.overrides)
         if isinstance(self.job, Mapping):
@@ -274,7 +274,7 @@ class MetaferryFinishOperator(_Operator):
 
 def _unsigned(url: str) -> str:
     """The URL of a plan, which Airflow keeps and shows: it must not be what opens the plan."""
-    from metaferry.storage.urls import holds_secret, redact
+    from metaferry.urls import holds_secret, redact
 
     if holds_secret(url):
         raise UsageError(

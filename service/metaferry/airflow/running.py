@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from metaferry.progress import Stop
 
 if TYPE_CHECKING:
-    from metaferry.job import Job
+    from metaferry.job.model import Job
     from metaferry.planning.formats import Report
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ from metaferry.apply.threads import ThreadLane
 from metaferry.errors import MetaferryError, Scope, StorageError
 from metaferry.planning.formats import Action
 from metaferry.progress import Stop
-from metaferry.storage.contract import Storage
+from metaferry.storage.protocol import Storage
 from metaferry.storage.waits import Deferred, Drain
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from metaferry.apply.shards import Step
 from metaferry.errors import Conflict, NotFound, Scope, StorageError
 from metaferry.planning.formats import Action, Outcome
 from metaferry.progress import Stop
-from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Put, Storage, Traits
+from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, Put, Storage, Traits
 
 #: Why a document that an old plan met is left.
 _NEWER: Final = "changed since the plan was made, and runs after it have written here: left as it is"

@@ -17,7 +17,7 @@ from metaferry.apply.refusals import Outcomes
 from metaferry.apply.shards import Step, weighed
 from metaferry.apply.step import done, to_put
 from metaferry.errors import StorageError
-from metaferry.storage.contract import Storage
+from metaferry.storage.protocol import Storage
 
 #: Steps that a thread takes at once, at most; and the seconds that they should take together. Few
 #: enough that all threads end together.

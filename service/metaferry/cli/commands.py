@@ -51,8 +51,8 @@ def demo(
     log_format: Logs = LogFormat.TEXT,
 ) -> None:
     """Makes a small real dataset and syncs it: images, videos, three tables, 1,235 documents."""
-    from metaferry.cli.render import run_lines
     from metaferry.cli.session import Session
+    from metaferry.cli.show.render import run_lines
     from metaferry.cli.signals import stopping
     from metaferry.cli.starting import make_demo, tree_lines
 
@@ -99,8 +99,8 @@ def plan(
     """Shows what a sync would do, and why. Writes nothing but the cache of frame counts."""
     from metaferry import Job
     from metaferry import plan as make_plan
-    from metaferry.cli.render import plan_lines
     from metaferry.cli.session import Session
+    from metaferry.cli.show.render import plan_lines
 
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
     with session.progress() as progress:
@@ -159,8 +159,8 @@ def sync(
     """Makes the documents what the tables say; writes only what changed, schema.json last."""
     from metaferry import Job
     from metaferry import sync as run_sync
-    from metaferry.cli.render import run_lines, shard_lines
     from metaferry.cli.session import Session
+    from metaferry.cli.show.render import run_lines, shard_lines
     from metaferry.cli.signals import stopping
 
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
@@ -200,8 +200,8 @@ def finish(
     """Ends a plan that was applied in shares: deletes, then schema.json, once every shard is done."""
     from metaferry import Job
     from metaferry import finish as finish_plan
-    from metaferry.cli.render import run_lines
     from metaferry.cli.session import Session
+    from metaferry.cli.show.render import run_lines
     from metaferry.cli.signals import stopping
 
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
@@ -251,8 +251,8 @@ def serve(
     log_format: Logs = LogFormat.TEXT,
 ) -> None:
     """Syncs again and again, one run at a time, and answers /healthz and /metrics."""
-    from metaferry.cli.serving.command import serve_job
-    from metaferry.cli.serving.schedule import schedule
+    from metaferry.cli.serve.command import serve_job
+    from metaferry.cli.serve.schedule import schedule
     from metaferry.cli.session import Session
 
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
@@ -281,8 +281,8 @@ def unlock(
     """Takes a stuck lease away, naming its holder. A run that still holds it stops writing."""
     from metaferry import Job
     from metaferry import unlock as take_away
-    from metaferry.cli.render import unlock_lines
     from metaferry.cli.session import Session
+    from metaferry.cli.show.render import unlock_lines
 
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
     unlocked = take_away(Job.load(job, sets or ()))
@@ -339,9 +339,9 @@ def frames(
 ) -> None:
     """Counts the frames of videos, exactly or not at all."""
     from metaferry import count_frames
-    from metaferry.cli.frames import FRAME_TITLES, frame_details, frame_json, frame_line
     from metaferry.cli.session import Session
-    from metaferry.jobfile import storage_of
+    from metaferry.cli.show.frames import FRAME_TITLES, frame_details, frame_json, frame_line
+    from metaferry.job.loader import storage_of
 
     session = Session(quiet=quiet, verbose=verbose, log_format=log_format)
     lines = format is Format.JSON or (format is None and not session.out.is_terminal)

@@ -15,8 +15,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from metaferry.cli import commands
-from metaferry.cli.failures import close_streams, report_failure
-from metaferry.storage.disk_names import python_agrees
+from metaferry.cli.show.failures import close_streams, report_failure
+from metaferry.storage.local.disk_names import python_agrees
 
 EXIT_CODES = """\
 Exit codes: 0 done; 1 failed; 2 usage or job file; 3 done, but rows were rejected or documents

@@ -17,10 +17,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from metaferry.cli.failures import TALK
-from metaferry.cli.logs import start_logging
 from metaferry.cli.options import Format, LogFormat
-from metaferry.cli.progress import Bars, Lines
+from metaferry.cli.show.failures import TALK
+from metaferry.cli.show.logs import start_logging
+from metaferry.cli.show.progress import Bars, Lines
 from metaferry.cli.streams import PlainConsole, check_stdout, give_up
 from metaferry.progress import Progress, Silent
 

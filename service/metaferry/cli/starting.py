@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from metaferry.cli.render import Line
+from metaferry.cli.show.render import Line
+from metaferry.cli.show.text import count, heading, safe
 from metaferry.cli.templates import DEMO, INIT
-from metaferry.cli.text import count, heading, safe
 from metaferry.errors import MetaferryError, UsageError
 
 if TYPE_CHECKING:

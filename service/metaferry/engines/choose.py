@@ -35,7 +35,7 @@ def open_workers(name: str, *, bell: str, workers: int | None, grace: float) -> 
     """
     kind, _, address = check_engine(name).partition("=")
     if kind == "dask":
-        from metaferry.engines.cluster import dask_workers
+        from metaferry.engines.dask_cluster import dask_workers
 
         with dask_workers(address, bell=bell, workers=workers) as found:
             yield found

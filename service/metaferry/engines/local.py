@@ -21,7 +21,7 @@ from concurrent.futures import Executor, Future
 from multiprocessing.connection import Connection
 from typing import Any, Final, TypeVar
 
-from metaferry.engines.bell import ring
+from metaferry.engines.cancellation import ring
 from metaferry.engines.processes import Said, Voice, end_worker, not_started, start_worker
 from metaferry.engines.shards import WorkerLost
 from metaferry.errors import MetaferryError

@@ -27,7 +27,7 @@ from metaferry.apply.outcome import Applied, Book, Tally
 from metaferry.apply.shards import shard_numbers
 from metaferry.errors import MetaferryError
 from metaferry.progress import Stop
-from metaferry.storage.contract import Requests
+from metaferry.storage.protocol import Requests
 from metaferry.storage.rates import RateHistory
 
 log = logging.getLogger(__name__)

@@ -23,9 +23,9 @@ from metaferry.apply.outcome import Applied, Tally
 from metaferry.engines.processes import GO_ON, LastWord, Order, Voice
 from metaferry.errors import MetaferryError
 from metaferry.progress import Stop
-from metaferry.storage.contract import Requests
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Requests
 from metaferry.storage.rates import RateHistory
 
 #: Outcomes that are sent at once.

@@ -3,7 +3,7 @@
 Same file name, kind and metadata, same bytes, on every machine and for ever: no white space; keys
 in the order `file_name, type, metadata`, and by code point inside `metadata` at every level; UTF-8
 without needless escapes; floats in their shortest form that reads back equal; nothing that JSON
-cannot hold. Nothing here decides which values a document has. `planning/sql.py` builds the same
+cannot hold. Nothing here decides which values a document has. `planning/sql/rules.py` builds the same
 bytes in the planning engine and is held equal by tests.
 """
 

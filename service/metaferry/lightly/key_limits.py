@@ -1,4 +1,4 @@
-"""How long a key may be in a store, and why one is too long. `planning/sql.py` has the twin in SQL."""
+"""How long a key may be in a store, and why one is too long. `planning/sql/rules.py` has the twin in SQL."""
 
 from __future__ import annotations
 

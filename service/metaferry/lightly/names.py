@@ -1,7 +1,7 @@
 """Names of the format: which files are media, and what their documents are called.
 
 Every function here is a pure function of key paths relative to the datasource, exact code points:
-nothing is normalised, decoded or looked up. `planning/sql.py` states the same rules in SQL and is
+nothing is normalised, decoded or looked up. `planning/sql/rules.py` states the same rules in SQL and is
 held equal to this module by tests. Sources of the rules: docs/format.md, "Names".
 """
 

@@ -2,7 +2,7 @@
 
 An entry's path may end inside a value (`tags[0]`, `boxes[1].label`, `limits.max` of a map). What
 stands there is held to the entry's type by the rules of `values.py`, and becomes what that type holds;
-the rest of the value stays as it is. `planning/sql_nested.py` states the same in SQL and is held equal
+the rest of the value stays as it is. `planning/sql/nested.py` states the same in SQL and is held equal
 to this module by tests. The rules are in docs/format.md, "Values".
 """
 

@@ -1,7 +1,7 @@
 """Values under a schema entry's type: what passes, what it becomes, and why the rest does not.
 
 Nothing is guessed and nothing is rounded into place: a value either has exactly one meaning under
-the type, or it is a :class:`Misfit`, and the caller names its row. `planning/sql.py` states the
+the type, or it is a :class:`Misfit`, and the caller names its row. `planning/sql/rules.py` states the
 same rules in SQL and is held equal to this module by tests. The rules are in docs/format.md,
 "Values".
 """

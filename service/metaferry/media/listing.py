@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from metaferry.lightly.globs import glob_regex
 from metaferry.lightly.names import DOCUMENTS, Kind, media_kind
-from metaferry.storage.contract import Entry, Storage
+from metaferry.storage.protocol import Entry, Storage
 
 #: Folders at the root of a datasource that are ours or Lightly's, never the user's media.
 RESERVED = (".lightly/", ".metaferry/")

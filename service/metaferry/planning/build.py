@@ -13,7 +13,7 @@ from typing import Final
 
 from metaferry.errors import UsageError
 from metaferry.findings import Code, Finding, Severity
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.key_limits import KeyLimits
 from metaferry.lightly.schema import Entry
 from metaferry.media.frames.model import FrameCount

@@ -22,8 +22,8 @@ from metaferry.errors import MetaferryError, ScratchFull, UsageError
 from metaferry.findings import Code
 from metaferry.planning.formats import DAMAGE_COLUMNS, FINDING_COLUMNS, REJECT_COLUMNS, ddl
 from metaferry.planning.scratch import scratch_folder
-from metaferry.planning.sql import quote_ident, quote_text
-from metaferry.storage.disk_names import a_working_directory
+from metaferry.planning.sql.rules import quote_ident, quote_text
+from metaferry.storage.local.disk_names import a_working_directory
 
 #: Rows gathered before they are handed to DuckDB: an insert costs about as much for 50,000 as for one.
 BATCH_ROWS = 50_000

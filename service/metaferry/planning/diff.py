@@ -11,9 +11,9 @@ from typing import Final
 
 from metaferry.findings import Code
 from metaferry.lightly.names import DOCUMENTS
-from metaferry.planning import sql
 from metaferry.planning.actions import action_sql
 from metaferry.planning.database import Database
+from metaferry.planning.sql import rules as sql
 
 #: Rows of a shard, about: minutes of work, so that a lost one costs little.
 _SHARD_ROWS = 50_000

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from metaferry.errors import JobError
-from metaferry.job import Job
-from metaferry.jobparts import Infer, SchemaEntry
+from metaferry.job.model import Job
+from metaferry.job.parts import Infer, SchemaEntry
 from metaferry.lightly import schema as rules
 from metaferry.lightly.schema import Entry, Observed, ValueType
-from metaferry.planning import sql
 from metaferry.planning.database import Database
 from metaferry.planning.formats import SchemaEdit
+from metaferry.planning.sql import rules as sql
 from metaferry.planning.uncovered import report_uncovered
 from metaferry.tables.model import Loaded
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from metaferry.findings import Code
-from metaferry.planning import sql
 from metaferry.planning.database import Database
+from metaferry.planning.sql import rules as sql
 
 _SAMPLE: Final = 10_000
 _NEAREST: Final = 20

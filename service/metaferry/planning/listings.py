@@ -15,10 +15,10 @@ from metaferry.errors import JobError
 from metaferry.findings import Code
 from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.media.listing import MediaPage
-from metaferry.planning import sql
 from metaferry.planning.database import BATCH_ROWS, Database
 from metaferry.planning.formats import MediaCounts
-from metaferry.storage.contract import Entry
+from metaferry.planning.sql import rules as sql
+from metaferry.storage.protocol import Entry
 
 _MEDIA: Final = pa.schema(
     [

@@ -18,8 +18,8 @@ from metaferry.findings import Code
 from metaferry.lightly.key_limits import KeyLimits
 from metaferry.lightly.names import SCHEMA
 from metaferry.media.frames.model import FrameCount
-from metaferry.planning import sql
 from metaferry.planning.database import Database
+from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import Loaded
 
 _FRAMES: Final = pa.schema(

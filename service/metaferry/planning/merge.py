@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metaferry.findings import Code
-from metaferry.planning import sql
 from metaferry.planning.database import Database
 from metaferry.planning.entries import KeyPath
+from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import Loaded
 
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from metaferry.findings import Code
-from metaferry.planning import sql
 from metaferry.planning.database import Database
 from metaferry.planning.formats import SourceCounts
+from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import Loaded
 
 #: What the reject of each code says: (column, SQL of the value, what was expected, SQL of the message).

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from metaferry.errors import UsageError
-from metaferry.storage.disk_names import python_agrees
+from metaferry.storage.local.disk_names import python_agrees
 from metaferry.tempfiles import no_temporary_folder
 
 log = logging.getLogger(__name__)

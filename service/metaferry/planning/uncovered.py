@@ -14,9 +14,9 @@ from metaferry.lightly import schema as rules
 from metaferry.lightly.key_paths import join_path
 from metaferry.lightly.nested import Steps, by_step
 from metaferry.lightly.schema import Entry
-from metaferry.planning import sql
 from metaferry.planning.database import Database
-from metaferry.planning.sql_json import ColumnType, as_list, column_type, field
+from metaferry.planning.sql import rules as sql
+from metaferry.planning.sql.canonical_json import ColumnType, as_list, column_type, field
 from metaferry.tables.model import KeyColumn, Loaded
 
 #: Positions of a list, or keys of a map, that are named one by one.

@@ -14,9 +14,9 @@ from metaferry.errors import JobError
 from metaferry.findings import Code
 from metaferry.lightly.key_paths import join_path
 from metaferry.lightly.schema import expected, overlapping
-from metaferry.planning import sql
 from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries, KeyPath
+from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import KeyColumn, Loaded
 
 

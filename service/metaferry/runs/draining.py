@@ -12,8 +12,8 @@ from typing import Final
 
 from metaferry.progress import Stop
 from metaferry.runs.storages import Storages
-from metaferry.storage.limiter import urgent
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.throttle.limiter import urgent
 from metaferry.storage.waits import Deferred, Drain
 
 #: Seconds after a stop until everything of the block is cut off, writes that are under way as well. With

@@ -13,8 +13,8 @@ from datetime import datetime
 import pyarrow as pa
 
 from metaferry.errors import NotFound, SchemaError
-from metaferry.job import Job
-from metaferry.jobparts import Location
+from metaferry.job.model import Job
+from metaferry.job.parts import Location
 from metaferry.lightly import schema as rules
 from metaferry.lightly.names import SCHEMA
 from metaferry.masking import showable
@@ -23,11 +23,11 @@ from metaferry.planning.entries import given_entries
 from metaferry.planning.formats import MediaCounts, MediaListing
 from metaferry.planning.listings import Listings
 from metaferry.progress import Progress
-from metaferry.runs.kept_listing import KeptListing
-from metaferry.runs.lister import Lister
+from metaferry.runs.listings.lister import Lister
+from metaferry.runs.state.listing_checkpoint import KeptListing
 from metaferry.runs.storages import Storages
-from metaferry.storage.contract import Entry
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Entry
 from metaferry.tables.load import load_source
 from metaferry.tables.model import Loaded
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from metaferry.errors import NotFound, Scope, StorageError
 from metaferry.progress import Progress
-from metaferry.storage.contract import Storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.translate import NOTHING_THERE
+from metaferry.storage.errors import NOTHING_THERE
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
 
 #: Documents that are read to judge all of them: an even sample, where there are more.
 MOST_READ: Final = 10_000

@@ -1,7 +1,7 @@
 """One run, from start to end: gather, decide, and, for a sync, apply; then its report.
 
 `plan` and `sync` are this one function, so that a dry run cannot disagree with the run. It works
-in the caller's thread; the storages live on an event loop of their own (`storage/portal.py`), so
+in the caller's thread; the storages live on an event loop of their own (`storage/io/portal.py`), so
 that it may be called from inside a running loop as well.
 """
 
@@ -15,8 +15,8 @@ from typing import Any, Final
 from metaferry.engines.choose import LOCAL, check_engine
 from metaferry.errors import MetaferryError, StorageError, exit_code
 from metaferry.findings import Code
-from metaferry.job import Job
-from metaferry.jobparts import Location
+from metaferry.job.model import Job
+from metaferry.job.parts import Location
 from metaferry.media.frames.cache import FrameCache
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import FrameCount
@@ -36,29 +36,29 @@ from metaferry.planning.match import Video, Videos
 from metaferry.planning.rejects import count_rejects
 from metaferry.progress import Progress, Silent, Stop, Stopping
 from metaferry.runid import during
-from metaferry.runs.conditions import recall_conditions
-from metaferry.runs.confirm import confirmed
-from metaferry.runs.damage import Damage
-from metaferry.runs.divided import sync_plan
+from metaferry.runs.apply import write
+from metaferry.runs.deps import Surroundings
 from metaferry.runs.draining import ending_at_once, ending_soon
 from metaferry.runs.gather import gather
 from metaferry.runs.in_place import read_in_place
-from metaferry.runs.kept_listing import KeptListing
-from metaferry.runs.kept_plan import plan_location, write_plan
-from metaferry.runs.leased import RunLease
-from metaferry.runs.ledger import Ledger
-from metaferry.runs.links import refuse_links
-from metaferry.runs.listing_age import note_age
-from metaferry.runs.markers import Markers
-from metaferry.runs.plan_run import add_markers, count_findings, must_be_shared
-from metaferry.runs.publish import published
-from metaferry.runs.reporting import leave_report, rates_of, requests_of
+from metaferry.runs.lease.held import RunLease
+from metaferry.runs.listings.age import note_age
+from metaferry.runs.listings.links import refuse_links
+from metaferry.runs.listings.revalidate import confirmed
+from metaferry.runs.metrics.push import published
+from metaferry.runs.report import leave_report, rates_of, requests_of
 from metaferry.runs.schema_fit import judge_types
-from metaferry.runs.state import State
+from metaferry.runs.sharded.plan_files import plan_location, write_plan
+from metaferry.runs.sharded.plan_run import add_markers, count_findings, must_be_shared
+from metaferry.runs.sharded.run import sync_plan
+from metaferry.runs.state.capability_probe import recall_conditions
+from metaferry.runs.state.damage import Damage
+from metaferry.runs.state.folder import State
+from metaferry.runs.state.ledger import Ledger
+from metaferry.runs.state.listing_checkpoint import KeptListing
+from metaferry.runs.state.markers import Markers
 from metaferry.runs.storages import Storages
-from metaferry.runs.surroundings import Surroundings
-from metaferry.runs.writing import write
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
 from metaferry.storage.waits import Deferred
 
 log = logging.getLogger(__name__)

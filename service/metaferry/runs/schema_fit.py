@@ -23,8 +23,8 @@ from metaferry.planning.formats import Outcome
 from metaferry.planning.listings import listing_prefixes
 from metaferry.progress import Progress
 from metaferry.runs.in_place import MOST_READ, metadata_of, read_in_place
-from metaferry.storage.contract import Storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
 
 #: Documents that do not fit that are named; the others are counted.
 _NAMED: Final = 10

@@ -10,14 +10,14 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from metaferry.engines.processes import Opening
-from metaferry.job import Job
-from metaferry.jobparts import Location
-from metaferry.runs.surroundings import Surroundings
-from metaferry.storage.contract import Storage
-from metaferry.storage.disk_names import to_disk
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.probe import Honoured
+from metaferry.job.model import Job
+from metaferry.job.parts import Location
+from metaferry.runs.deps import Surroundings
+from metaferry.storage.capability_probe import Honoured
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.local.disk_names import to_disk
+from metaferry.storage.protocol import Storage
 from metaferry.storage.waits import Drain
 
 log = logging.getLogger(__name__)

@@ -18,10 +18,10 @@ from metaferry.lightly.document import md5_hex
 from metaferry.planning.database import Database
 from metaferry.planning.formats import Report
 from metaferry.progress import Progress
-from metaferry.runs.damage import Damage
-from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.together import batched, in_order
+from metaferry.runs.state.damage import Damage
+from metaferry.storage.io.concurrent import batched, in_order
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, Storage
 
 #: Rows of the sample that are looked at together, and documents of them that are read, or written again, at
 #: once. One that waits for its retries then holds up nobody: many that do wait side by side.

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from metaferry.errors import Corrupt
-from metaferry.storage.contract import Blob, Entry, Level
+from metaferry.storage.errors import Failure
 from metaferry.storage.keys import entity_tag
-from metaferry.storage.translate import Failure
+from metaferry.storage.protocol import Blob, Entry, Level
 
 _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from metaferry.errors import Changed, Conflict, NotFound, StorageError, Unsupported
-from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
-from metaferry.storage.paging import Cursor, next_page
-from metaferry.storage.translate import Failure, Operation, storage_error
+from metaferry.storage.errors import Failure, Operation, storage_error
+from metaferry.storage.listing.paging import Cursor, next_page
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
 
 #: The store is one for the process, so check and write have one lock for the process.
 _LOCK: Final = threading.Lock()

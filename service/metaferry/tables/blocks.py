@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from metaferry.errors import JobError, NotFound
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
 from metaferry.tables.files import TableObject, missing
 from metaferry.tables.proof import BLOCK, WHOLE, Running, proof_of, ranges, read_whole
 

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from metaferry.errors import JobError
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
 from metaferry.tables.blocks import LONGEST_LINE, UTF8_BOM, ByteStream
 from metaferry.tables.column_types import find_types
 from metaferry.tables.files import TableObject

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from metaferry.errors import JobError
-from metaferry.storage.disk_names import a_working_directory
+from metaferry.storage.local.disk_names import a_working_directory
 from metaferry.tables.model import folded
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from metaferry.errors import JobError, NotFound, TableMissing
-from metaferry.jobparts import Source
+from metaferry.job.parts import Source
 from metaferry.lightly.globs import glob_regex, is_glob
 from metaferry.masking import showable
-from metaferry.storage.contract import Entry, Storage
-from metaferry.storage.pages import listed
-from metaferry.storage.portal import Portal
-from metaferry.storage.urls import split_scheme
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.listing.checked_pages import listed
+from metaferry.storage.protocol import Entry, Storage
+from metaferry.urls import split_scheme
 
 Format = Literal["csv", "tsv", "parquet", "jsonl"]
 Compression = Literal["", "gzip", "zstd"]

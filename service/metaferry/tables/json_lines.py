@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from metaferry.errors import JobError
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
 from metaferry.tables.blocks import ByteStream
 from metaferry.tables.files import TableObject
 from metaferry.tables.json_shapes import (

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from metaferry.jobparts import Source
+from metaferry.job.parts import Source
 from metaferry.masking import showable
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
 from metaferry.tables.files import Format, StorageFor, TableObject, find_files
 from metaferry.tables.mapping import build_records, parse_mapping
 from metaferry.tables.model import KeyColumn, Loaded, Staged, TableFile

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metaferry.errors import Changed, Corrupt, JobError, NotFound
-from metaferry.storage.portal import Portal
-from metaferry.storage.reader import RangeFile
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.io.reader import RangeFile
 from metaferry.tables.files import TableObject, missing
 from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile, folded
 from metaferry.tables.proof import WHOLE, proof_of, read_whole

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from metaferry.errors import Corrupt, StorageError
-from metaferry.storage.contract import Blob, Entry, Storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Blob, Entry, Storage
 from metaferry.tables.files import TableObject
 
 log = logging.getLogger(__name__)

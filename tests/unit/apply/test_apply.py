@@ -20,11 +20,11 @@ from metaferry.errors import Denied, LeaseLost, Throttled, Unavailable
 from metaferry.lightly.document import md5_hex
 from metaferry.planning.formats import Action, Outcome
 from metaferry.progress import Stop
-from metaferry.storage.attempts import Policy
-from metaferry.storage.contract import ANYTHING, Precondition, Stamp
+from metaferry.storage.io.portal import Portal
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.storage.protocol import ANYTHING, Precondition, Stamp
+from metaferry.storage.retry.attempts import Policy
+from metaferry.storage.retry.storage import Retrying
 
 
 class Store(MemoryAdapter):

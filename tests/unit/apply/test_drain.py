@@ -15,10 +15,10 @@ from metaferry.apply.outage import IN_A_ROW, Outage
 from metaferry.apply.outcome import Applied, Tally
 from metaferry.errors import StorageError, Throttled, Unavailable, Unsupported
 from metaferry.progress import Stop
-from metaferry.storage.contract import ANYTHING, Precondition, Stamp
+from metaferry.storage.io.portal import Portal
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Policy, Retrying
+from metaferry.storage.protocol import ANYTHING, Precondition, Stamp
+from metaferry.storage.retry.storage import Policy, Retrying
 from unit.apply.test_apply import creates, write_plan
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import pyarrow as pa, pyarrow.parquet as pq
 from metaferry.apply.apply import apply_plan
 from metaferry.apply.outcome import Tally
-from metaferry.storage.contract import Stamp
+from metaferry.storage.protocol import Stamp
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Retrying
+from metaferry.storage.retry.storage import Retrying
 
 folder = Path(sys.argv[1]) / "shard=000"
 folder.mkdir()

@@ -10,7 +10,7 @@ import pytest
 from metaferry.apply.refusals import FEW, MANY
 from metaferry.errors import Denied, Protected, StorageError
 from metaferry.planning.formats import Outcome
-from metaferry.storage.translate import Failure, storage_error
+from metaferry.storage.errors import Failure, storage_error
 from unit.apply.test_apply import Looped, Run, Store, creates, write_plan
 
 LANES = pytest.mark.parametrize("lane", [Store, Looped])

@@ -12,7 +12,7 @@ from metaferry.apply.outcome import Applied, Book, Tally
 from metaferry.apply.shards import Step
 from metaferry.apply.threads import CHUNK, ThreadLane
 from metaferry.planning.formats import Action, Outcome
-from metaferry.storage.contract import Put, Storage, Traits
+from metaferry.storage.protocol import Put, Storage, Traits
 
 
 class OneAtATime:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import metaferry
-from metaferry.job import Job
+from metaferry.job.model import Job
 
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR")},

@@ -17,8 +17,8 @@ import pytest
 from rich.console import Console
 
 import metaferry
-from metaferry.cli.logs import start_logging
-from metaferry.cli.progress import Bars, Lines
+from metaferry.cli.show.logs import start_logging
+from metaferry.cli.show.progress import Bars, Lines
 from metaferry.cli.signals import stopping
 from metaferry.progress import Silent, Stop
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from metaferry.cli.render import Line, plan_lines, run_lines
+from metaferry.cli.show.render import Line, plan_lines, run_lines
 from metaferry.findings import Code, Finding, Severity
 from metaferry.planning.formats import (
     DocumentCounts,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from metaferry.cli.text import columns, count, duration, safe, size
+from metaferry.cli.show.text import columns, count, duration, safe, size
 
 
 @pytest.mark.parametrize(

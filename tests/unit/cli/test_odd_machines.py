@@ -13,7 +13,7 @@ import pytest
 
 import metaferry
 from metaferry.errors import MetaferryError, UsageError
-from metaferry.storage.open import open_adapter
+from metaferry.storage.factory import open_adapter
 from metaferry.tempfiles import temporary_file
 from unit.cli.test_cli_main import ENVIRONMENT
 

@@ -12,15 +12,15 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from metaferry.cli.serving.child import Finished
-from metaferry.cli.serving.command import summary
-from metaferry.cli.serving.loop import Alarm, serve
-from metaferry.cli.serving.schedule import Cron, Every, Schedule, duration_of, jitter_of, schedule
-from metaferry.cli.serving.status import Status
+from metaferry.cli.serve.child import Finished
+from metaferry.cli.serve.command import summary
+from metaferry.cli.serve.loop import Alarm, serve
+from metaferry.cli.serve.schedule import Cron, Every, Schedule, duration_of, jitter_of, schedule
+from metaferry.cli.serve.status import Status
 from metaferry.errors import UsageError
 from metaferry.planning.formats import DocumentCounts, RunReport, SourceCounts
 from metaferry.progress import Stop
-from metaferry.runs.exposition import registry
+from metaferry.runs.metrics.exposition import registry
 
 START = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
 

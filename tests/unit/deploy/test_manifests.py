@@ -18,7 +18,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from metaferry.job import Job
+from metaferry.job.model import Job
 
 ROOT = Path(__file__).parents[3]
 KUSTOMIZE = ROOT / "deploy/kustomize"

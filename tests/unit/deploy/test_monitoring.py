@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from metaferry.cli.serving.status import Status
+from metaferry.cli.serve.status import Status
 from metaferry.planning.formats import RunReport
-from metaferry.runs.metrics import METRICS, Ended, samples
+from metaferry.runs.metrics.figures import METRICS, Ended, samples
 
 MONITORING = Path(__file__).parents[3] / "deploy/monitoring"
 RULES: list[dict[str, Any]] = yaml.safe_load((MONITORING / "rules.yaml").read_text())["groups"][0]["rules"]

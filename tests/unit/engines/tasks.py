@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metaferry.engines.bell import listening
+from metaferry.engines.cancellation import listening
 from metaferry.errors import Denied
 
 
@@ -57,8 +57,8 @@ def log_in_shard(order: Any) -> dict[str, Any]:
     import logging
     from unittest import mock
 
-    from metaferry.runs.plan_run import PlanRun
-    from metaferry.runs.shard_task import write_shard
+    from metaferry.runs.sharded.plan_run import PlanRun
+    from metaferry.runs.sharded.task import write_shard
 
     honest = PlanRun.write_shard
 

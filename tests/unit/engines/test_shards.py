@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from metaferry.engines import cluster
+from metaferry.engines import dask_cluster as cluster
 from metaferry.engines import local as engine
-from metaferry.engines.bell import listening, ring
+from metaferry.engines.cancellation import listening, ring
 from metaferry.engines.choose import check_engine, open_workers
 from metaferry.engines.local import LocalWorkers
 from metaferry.engines.shards import Ran, WorkerLost, Workers, run_shards

@@ -15,7 +15,7 @@ import pytest
 
 from metaferry.lightly.document import document, md5_hex
 from metaferry.lightly.names import Kind
-from metaferry.planning import sql
+from metaferry.planning.sql import rules as sql
 
 LINES = (Path(__file__).parent / "golden" / "values.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
 CASES: list[tuple[str, str, str | None]] = [tuple(json.loads(line)) for line in LINES]

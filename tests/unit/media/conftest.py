@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.retry.storage import Retrying
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ import pytest
 
 from metaferry.demo import DemoDataset, make_dataset
 from metaferry.media.frames.counting import count_frames
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from metaferry.errors import StorageError, Unavailable
 from metaferry.media.frames.cache import EVERY_COUNTS, EVERY_SECONDS, FrameCache
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import CHANGED, METHOD, FrameCount, Video
-from metaferry.storage.contract import ANYTHING, Precondition, Stamp
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import ANYTHING, Precondition, Stamp
+from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
 
 KEY = "frames.parquet"

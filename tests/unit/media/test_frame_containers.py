@@ -12,8 +12,8 @@ import pytest
 
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import UNKNOWN_SIZE, FrameCount
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
 from unit.media.test_frame_variety import box, with_wide_sizes
 

@@ -21,11 +21,11 @@ from metaferry.media.frames.model import (
     Level,
     Video,
 )
-from metaferry.media.frames.process import _environment
-from metaferry.storage.contract import Blob
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.media.frames.worker.process import _environment
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Blob
+from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
 
 COUNTED = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaferry.media.frames.headers import ends_early
+from metaferry.media.frames.worker.headers import ends_early
 from unit.media import synthetic
 
 

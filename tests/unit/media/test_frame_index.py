@@ -13,10 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaferry.media.frames import index, mp4, mp4_boxes, reading
-from metaferry.media.frames.codecs import whole_nals
-from metaferry.media.frames.reading import Indexed, NoProof, Range
-from metaferry.media.frames.sniff import container_of
+from metaferry.media.frames import index
+from metaferry.media.frames.containers import reading
+from metaferry.media.frames.containers.codecs import whole_nals
+from metaferry.media.frames.containers.mp4 import boxes as mp4_boxes
+from metaferry.media.frames.containers.mp4 import index as mp4
+from metaferry.media.frames.containers.reading import Indexed, NoProof, Range
+from metaferry.media.frames.containers.sniff import container_of
 from unit.media import synthetic
 
 

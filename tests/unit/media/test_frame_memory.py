@@ -8,11 +8,11 @@ import threading
 import time
 from pathlib import Path
 
+from metaferry.media.frames.containers.reading import HEAD
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.ranges import LARGE_INDEX, LONG_AT_ONCE, LONG_INDEX, Ranges, Reads
-from metaferry.media.frames.reading import HEAD
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
 from unit.media.test_frame_index import padded
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import av
 import pytest
 
-from metaferry.media.frames import decode, scan
 from metaferry.media.frames.counting import count_frames
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.media.frames.worker import decode, scan
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
 
 EXTENSIONS = ("mp4", "mov", "avi", "webm", "mkv", "mpg", "mpeg", "hevc", "m4v", "ts", "")

@@ -13,8 +13,8 @@ import pytest
 
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import LEVEL_TIMES, NO_COUNT, NO_TIMES, Times
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
 from unit.media.test_frame_index import counted
 

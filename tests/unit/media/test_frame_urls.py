@@ -10,9 +10,9 @@ import pytest
 from metaferry.errors import NotFound, UsageError
 from metaferry.media.frames.model import FrameCount
 from metaferry.media.frames.urls import Target, count_urls, split_url
-from metaferry.storage.contract import Storage
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
 from unit.media import synthetic
 
 URLS = {

@@ -11,11 +11,11 @@ from pathlib import Path
 import av
 import pytest
 
+from metaferry.media.frames.containers.reading import LeftToPackets
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import DAMAGED, Level
-from metaferry.media.frames.reading import LeftToPackets
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
 from unit.media.test_frame_index import counted, decoded_times
 

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from metaferry.errors import MetaferryError
-from metaferry.media.frames import counting, process, protocol
+from metaferry.media.frames import counting
 from metaferry.media.frames.decoder_check import DecoderCheck, sample
-from metaferry.media.frames.process import DeadlinePassed, Worker, WorkerFailed, worker_command
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.media.frames.worker import process, protocol
+from metaferry.media.frames.worker.process import DeadlinePassed, Worker, WorkerFailed, worker_command
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
 
 #: With a worker for every video, whatever its index says.
@@ -27,7 +28,7 @@ count_frames = functools.partial(counting.count_frames, level="decode")
 
 SPEAK = """
 import os, sys, time
-from metaferry.media.frames import protocol as p
+from metaferry.media.frames.worker import protocol as p
 def send(kind, payload): os.write(1, p.message(kind, payload))
 send(p.HELLO, b"{}")
 """
@@ -36,8 +37,8 @@ send(p.HELLO, b"{}")
 REAL = """
 import os, signal, sys
 import _socket
-from metaferry.media.frames import decode, worker
-from metaferry.media.frames.decode import Found
+from metaferry.media.frames.worker import decode, main as worker
+from metaferry.media.frames.worker.decode import Found
 honest = decode.count
 def count(file, *, extension, size, threads, times):
     {instead}
@@ -278,7 +279,7 @@ def test_the_sample_is_a_video_that_this_decoder_counts(started: Start) -> None:
 
 
 def test_cpu_time_is_limited_where_nobody_is_left_to_kill() -> None:
-    spin = "from metaferry.media.frames.worker import limit_cpu\nlimit_cpu(0)\nwhile True: pass"
+    spin = "from metaferry.media.frames.worker.main import limit_cpu\nlimit_cpu(0)\nwhile True: pass"
     done = subprocess.run(
         [sys.executable, "-P", "-c", spin], env=process._environment(), timeout=60, check=False
     )
@@ -379,7 +380,7 @@ class FakeChannel:
 
 
 def remote(data: bytes) -> tuple[Any, FakeChannel]:
-    from metaferry.media.frames.worker import RemoteFile
+    from metaferry.media.frames.worker.main import RemoteFile
 
     channel = FakeChannel(data)
     return RemoteFile(channel, len(data)), channel  # type: ignore[arg-type]

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from metaferry.errors import JobError, ScratchFull
-from metaferry.media.inventory import Inventory, inventory_pages, open_inventory
-from metaferry.storage.contract import Entry
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.urls import bucket_and_key
+from metaferry.media.inventory.rows import Inventory, inventory_pages, open_inventory
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Entry
+from metaferry.urls import bucket_and_key
 from unit.media.inventories import REPORTS, TAKEN, Object, azure, gcs, s3
 
 STRANGE = ["2026/a b+c.png", "2026/é,\"'&日😀.png", "2026/100%25.png", "2026//x.mp4", "2026/line\nend.png"]

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from metaferry.lightly.names import Kind, media_kind
 from metaferry.media.listing import MediaFilter, datasource_pages, media_pages, split_page
-from metaferry.storage.contract import Entry
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Entry
 
 
 def entry(path: str) -> Entry:

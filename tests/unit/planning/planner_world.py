@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from metaferry.errors import StorageError
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.lightly.schema import Entry as SchemaEntry
 from metaferry.media.frames.model import FrameCount, digits_of
 from metaferry.media.listing import MediaFilter
@@ -22,7 +22,7 @@ from metaferry.planning import build
 from metaferry.planning.database import Database, open_database
 from metaferry.planning.formats import LEDGER_COLUMNS, ddl
 from metaferry.planning.listings import Listings
-from metaferry.storage.contract import Entry
+from metaferry.storage.protocol import Entry
 from metaferry.tables.model import KeyColumn, Loaded, TableFile
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from metaferry.errors import Conflict, NotFound, StorageError
 from metaferry.progress import Stop
-from metaferry.runs.holder import Holder, this_process
-from metaferry.runs.lease import Lease
-from metaferry.storage.attempts import Policy
-from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Page, Precondition, Stamp, Traits
+from metaferry.runs.lease.lease import Lease
+from metaferry.runs.lease.record import Holder, this_process
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Retrying
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Page, Precondition, Stamp, Traits
+from metaferry.storage.retry.attempts import Policy
+from metaferry.storage.retry.storage import Retrying
 
 KEY = "state/lease.json"
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from metaferry.errors import Conflict
-from metaferry.runs.conditions import learn_conditions, recall_conditions
-from metaferry.storage.attempts import Policy
-from metaferry.storage.contract import ABSENT, ANYTHING, Page, Precondition, Stamp, Traits
+from metaferry.runs.state.capability_probe import learn_conditions, recall_conditions
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Retrying
+from metaferry.storage.protocol import ABSENT, ANYTHING, Page, Precondition, Stamp, Traits
+from metaferry.storage.retry.attempts import Policy
+from metaferry.storage.retry.storage import Retrying
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 KEY = "state/traits.json"

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from metaferry.job import Job
+from metaferry.job.model import Job
+from metaferry.runs.deps import Surroundings
 from metaferry.runs.run import plan, sync
-from metaferry.runs.surroundings import Surroundings
-from metaferry.storage.contract import Adapter, Page, Traits
 from metaferry.storage.memory import MemoryAdapter
+from metaferry.storage.protocol import Adapter, Page, Traits
 
 
 class FolderByFolder(MemoryAdapter):

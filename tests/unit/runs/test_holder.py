@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 import metaferry
-from metaferry.runs.holder import Holder, in_words, is_gone, machine, read_holder, this_process
+from metaferry.runs.lease.record import Holder, in_words, is_gone, machine, read_holder, this_process
 
 #: Prints its own record, and ends when its stdin does.
 CHILD = """
 import sys
-from metaferry.runs.holder import this_process
+from metaferry.runs.lease.record import this_process
 record = this_process("child", "run", acquired="", lease_for=60.0)
 sys.stdout.write(record.to_json().decode().replace("\\n", "") + "\\n")
 sys.stdout.flush()
@@ -82,7 +82,7 @@ def test_a_system_that_does_not_tell(monkeypatch: pytest.MonkeyPatch, child: sub
     record = replace(record_of(child), machine="")
     child.kill()
     child.wait()
-    monkeypatch.setattr("metaferry.runs.holder.machine", lambda: "")
+    monkeypatch.setattr("metaferry.runs.lease.record.machine", lambda: "")
     assert not is_gone(record)
 
 

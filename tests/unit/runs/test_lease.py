@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from metaferry.errors import Interrupted, LeaseHeld, LeaseLost, Unavailable, Unsupported, exit_code
-from metaferry.runs import lease as module
-from metaferry.runs.holder import Holder, read_holder
-from metaferry.runs.lease import find_lease
+from metaferry.runs.lease import lease as module
+from metaferry.runs.lease.lease import find_lease
+from metaferry.runs.lease.record import Holder, read_holder
 from unit.runs.lease_world import KEY, Run, Store, Time, elsewhere, settle
 
 
@@ -84,7 +84,7 @@ def test_who_cannot_give_it_back_says_why(
             await asyncio.Event().wait()
 
         monkeypatch.setattr(store, "delete", never)
-        monkeypatch.setattr("metaferry.runs.lease._GIVE_BACK", 0.01)
+        monkeypatch.setattr("metaferry.runs.lease.lease._GIVE_BACK", 0.01)
         await run.lease.give_back()
 
     check(story())

@@ -19,8 +19,8 @@ from metaferry.planning.formats import (
     SourceCounts,
     VerifyCounts,
 )
-from metaferry.runs.exposition import counters, gauges, registry
-from metaferry.runs.metrics import METRICS, Ended, Samples, Totals, samples
+from metaferry.runs.metrics.exposition import counters, gauges, registry
+from metaferry.runs.metrics.figures import METRICS, Ended, Samples, Totals, samples
 
 ENDED = Ended(at=1_790_000_000.5, seconds=12.25)
 

@@ -11,12 +11,12 @@ import pytest
 
 from metaferry.errors import Conflict, LeaseHeld, LeaseLost, Unavailable
 from metaferry.progress import Stop
-from metaferry.runs import lease
-from metaferry.runs.holder import Member, is_gone, read_holder, this_member, this_process
-from metaferry.runs.lease import find_lease, living
-from metaferry.runs.shared_lease import SharedLease
-from metaferry.storage.attempts import Policy
-from metaferry.storage.retry import Retrying
+from metaferry.runs.lease import lease
+from metaferry.runs.lease.lease import find_lease, living
+from metaferry.runs.lease.record import Member, is_gone, read_holder, this_member, this_process
+from metaferry.runs.lease.shared import SharedLease
+from metaferry.storage.retry.attempts import Policy
+from metaferry.storage.retry.storage import Retrying
 from unit.runs.lease_world import KEY, Notes, Run, Store, Time, elsewhere
 
 

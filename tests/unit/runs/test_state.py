@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from metaferry.runs.state import Past, State
-from metaferry.storage.contract import Blob, Precondition
-from metaferry.storage.local import LocalAdapter
+from metaferry.runs.state.folder import Past, State
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.local.adapter import LocalAdapter
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
+from metaferry.storage.protocol import Blob, Precondition
+from metaferry.storage.retry.storage import Retrying
 
 
 class Counting(MemoryAdapter):

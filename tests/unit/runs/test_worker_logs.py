@@ -12,7 +12,7 @@ from metaferry.engines.choose import open_workers
 from metaferry.engines.shards import run_shards
 from metaferry.masking import remember
 from metaferry.progress import Stop
-from metaferry.runs.worker_logs import log_of_run
+from metaferry.runs.sharded.worker_logs import log_of_run
 
 SECRET = "canary-secret-of-the-job-0815"
 
@@ -50,8 +50,8 @@ def test_a_dask_worker_logs_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     """Over a real cluster: what a shard's task logs on the worker is in the worker's stderr."""
     pytest.importorskip("distributed")
     import metaferry
-    from metaferry.job import Job
-    from metaferry.runs.shard_task import order_for
+    from metaferry.job.model import Job
+    from metaferry.runs.sharded.task import order_for
     from unit.engines.tasks import log_in_shard
 
     dataset = make_dataset(tmp_path / "demo")

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metaferry.errors import Denied, Unavailable
-from metaferry.storage import at_once
-from metaferry.storage.at_once import list_at_once
-from metaferry.storage.attempts import Policy
-from metaferry.storage.contract import Level, Page
+from metaferry.storage.listing import parallel as at_once
+from metaferry.storage.listing.parallel import list_at_once
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Retrying
+from metaferry.storage.protocol import Level, Page
+from metaferry.storage.retry.attempts import Policy
+from metaferry.storage.retry.storage import Retrying
 
 KEYS = st.lists(
     st.tuples(st.sampled_from(["", "a/", "b/", "a/c/", "d e/", ".lightly/x/"]), st.integers(0, 30)).map(

@@ -23,15 +23,12 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
-from metaferry.storage.azure_client import azure_failure
-from metaferry.storage.azure_codes import AZURE
-from metaferry.storage.gcs_api import gcs_failure
-from metaferry.storage.gcs_codes import GCS
-from metaferry.storage.generic import generic_failure
-from metaferry.storage.meaning import COMMON
-from metaferry.storage.s3 import s3_failure
-from metaferry.storage.s3_codes import S3
-from metaferry.storage.translate import (
+from metaferry.storage.azure.client import azure_failure
+from metaferry.storage.codes.azure import AZURE
+from metaferry.storage.codes.gcs import GCS
+from metaferry.storage.codes.meaning import COMMON
+from metaferry.storage.codes.s3 import S3
+from metaferry.storage.errors import (
     CODES,
     RIGHTS,
     Failure,
@@ -40,6 +37,9 @@ from metaferry.storage.translate import (
     errno_failure,
     storage_error,
 )
+from metaferry.storage.fsspec_adapter import generic_failure
+from metaferry.storage.gcs.requests import gcs_failure
+from metaferry.storage.s3.adapter import s3_failure
 
 CANARY = "AKIACANARY7SECRET"
 

@@ -18,15 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaferry.errors import Corrupt, Expired, Unavailable
-from metaferry.storage import fast_azure
-from metaferry.storage.azure import AzureAdapter
-from metaferry.storage.contract import ABSENT, ANYTHING, Precondition
-from metaferry.storage.fast_azure import AzureDialect, Bearer
-from metaferry.storage.fast_azure_put import AzurePlace, AzureSpeech, Nobody, SharedKey
-from metaferry.storage.fast_network import Untranslatable
-from metaferry.storage.fast_sockets import Refused
-from metaferry.storage.open import open_adapter
-from metaferry.storage.translate import Failure, classify
+from metaferry.storage.azure import config as fast_azure
+from metaferry.storage.azure.adapter import AzureAdapter
+from metaferry.storage.azure.config import AzureDialect, Bearer
+from metaferry.storage.azure.requests import AzurePlace, AzureSpeech, Nobody, SharedKey
+from metaferry.storage.errors import Failure, classify
+from metaferry.storage.factory import open_adapter
+from metaferry.storage.http.client import Refused
+from metaferry.storage.http.options import Untranslatable
+from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
 
 NOW = datetime(2026, 11, 23, 1, 2, 3, 456789, tzinfo=UTC)
 KEY = base64.b64encode(b"hunter2-the-account-key").decode()

@@ -13,12 +13,12 @@ from google.auth.exceptions import RefreshError, TransportError
 from google.oauth2.credentials import Credentials
 
 from metaferry.errors import Corrupt, Denied, Expired, Unavailable
-from metaferry.storage.contract import ABSENT, ANYTHING
-from metaferry.storage.fast_gcs import GcsDialect, GcsSpeech
-from metaferry.storage.fast_network import Untranslatable
-from metaferry.storage.fast_sockets import Refused
-from metaferry.storage.gcs_client import file_system
-from metaferry.storage.translate import Failure, classify
+from metaferry.storage.errors import Failure, classify
+from metaferry.storage.gcs.client import file_system
+from metaferry.storage.gcs.config import GcsDialect, GcsSpeech
+from metaferry.storage.http.client import Refused
+from metaferry.storage.http.options import Untranslatable
+from metaferry.storage.protocol import ABSENT, ANYTHING
 
 ANON = {"token": "anon", "project": "fleet", "endpoint_url": "http://127.0.0.1:1/base"}
 MD5 = base64.b64encode(hashlib.md5(b"{}").digest()).decode()

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from metaferry.errors import UsageError
-from metaferry.storage.fast import FastAdapter
-from metaferry.storage.fast_network import Untranslatable, client_options
-from metaferry.storage.fast_s3 import S3Dialect, s3_dialect
-from metaferry.storage.fast_s3_boto import Credentials
-from metaferry.storage.open import open_adapter
-from metaferry.storage.s3 import S3Adapter
+from metaferry.storage.factory import open_adapter
+from metaferry.storage.http.options import Untranslatable, client_options
+from metaferry.storage.http.storage import FastAdapter
+from metaferry.storage.s3.adapter import S3Adapter
+from metaferry.storage.s3.config import S3Dialect, s3_dialect
+from metaferry.storage.s3.credentials import Credentials
 
 KEYS = {"key": "AKIDEXAMPLE", "secret": "s3cr3t-hunter2"}
 

@@ -19,13 +19,13 @@ import certifi
 import pytest
 
 from metaferry.errors import Denied, Unavailable
-from metaferry.storage.contract import ABSENT
-from metaferry.storage.fast_errors import NO_TAG
-from metaferry.storage.fast_network import Network, Untranslatable
-from metaferry.storage.fast_s3_put import NOBODY, S3Speech
-from metaferry.storage.fast_signature import Place, Signer, Unsigned
-from metaferry.storage.fast_sockets import Refused, Sockets, plain_answer
-from metaferry.storage.translate import Failure
+from metaferry.storage.errors import Failure
+from metaferry.storage.http.client import Refused, Sockets, plain_answer
+from metaferry.storage.http.errors import NO_TAG
+from metaferry.storage.http.options import Network, Untranslatable
+from metaferry.storage.protocol import ABSENT
+from metaferry.storage.s3.requests import NOBODY, S3Speech
+from metaferry.storage.s3.signature import Place, Signer, Unsigned
 from servers.certificates import write_certificates
 
 TAG = "0123456789abcdef0123456789abcdef"

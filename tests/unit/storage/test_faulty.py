@@ -22,9 +22,14 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
-from metaferry.storage.attempts import Policy
-from metaferry.storage.contract import ABSENT, Adapter, Direct
-from metaferry.storage.faulty import (
+from metaferry.storage.errors import errno_failure
+from metaferry.storage.fsspec_adapter import GenericAdapter
+from metaferry.storage.local.adapter import LocalAdapter
+from metaferry.storage.memory import MemoryAdapter
+from metaferry.storage.protocol import ABSENT, Adapter, Direct
+from metaferry.storage.retry.attempts import Policy
+from metaferry.storage.retry.storage import Retrying
+from metaferry.storage.testing.faulty import (
     CORRUPTED,
     DENIED,
     EXPIRED,
@@ -50,11 +55,6 @@ from metaferry.storage.faulty import (
     Slow,
     storm,
 )
-from metaferry.storage.generic import GenericAdapter
-from metaferry.storage.local import LocalAdapter
-from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Retrying
-from metaferry.storage.translate import errno_failure
 
 T = TypeVar("T")
 _names = itertools.count()

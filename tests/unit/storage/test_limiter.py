@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaferry.storage.limiter import START, Answer, Limiter, urgent
 from metaferry.storage.rates import Rates
+from metaferry.storage.throttle.limiter import START, Answer, Limiter, urgent
 
 T = TypeVar("T")
 

@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 import pytest
 
 from metaferry.errors import Conflict, Denied, NotFound, Unavailable, Unsupported
-from metaferry.storage import atomic, local_locks
-from metaferry.storage.contract import ABSENT, ANYTHING, Blob
-from metaferry.storage.local import LocalAdapter
+from metaferry.storage.local import atomic
+from metaferry.storage.local import locks as local_locks
+from metaferry.storage.local.adapter import LocalAdapter
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob
 
 T = TypeVar("T")
 
@@ -99,8 +100,8 @@ def test_a_file_is_on_the_device_before_it_has_its_name(
 
 KILLED = """
 import asyncio, os, sys
-from metaferry.storage import local
-from metaferry.storage.local import LocalAdapter
+from metaferry.storage.local import adapter as local
+from metaferry.storage.local.adapter import LocalAdapter
 
 def killed(descriptor, data):
     os.write(descriptor, data[:3])
@@ -355,7 +356,7 @@ def test_a_token_never_comes_back(tmp_path: Path, conditional: bool) -> None:
 
 HOLDS = """
 import os, sys
-from metaferry.storage.local_locks import in_place
+from metaferry.storage.local.locks import in_place
 
 folder = os.open(sys.argv[1], os.O_RDONLY)
 with in_place(os.fsencode(sys.argv[1]) + b"/x", folder):

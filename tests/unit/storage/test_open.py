@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from metaferry.errors import StorageError, UsageError
-from metaferry.storage.azure import AzureAdapter
-from metaferry.storage.contract import Adapter, Storage
-from metaferry.storage.gcs import GcsAdapter
-from metaferry.storage.generic import GenericAdapter
-from metaferry.storage.local import LocalAdapter
+from metaferry.storage.azure.adapter import AzureAdapter
+from metaferry.storage.factory import open_adapter, open_storage
+from metaferry.storage.fsspec_adapter import GenericAdapter
+from metaferry.storage.gcs.adapter import GcsAdapter
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.local.adapter import LocalAdapter
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.open import open_adapter, open_storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.s3 import S3Adapter
-from metaferry.storage.s3_client import file_system
-from metaferry.storage.urls import SCHEMES, azure_location, redact, split_bucket, split_scheme
+from metaferry.storage.protocol import Adapter, Storage
+from metaferry.storage.s3.adapter import S3Adapter
+from metaferry.storage.s3.client import file_system
+from metaferry.urls import SCHEMES, azure_location, redact, split_bucket, split_scheme
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_opening_loads_only_its_own_library() -> None:
     """A run on S3 pays for no Google or Azure import; opening a folder pays for none."""
     heavy = ["s3fs", "gcsfs", "adlfs", "aiobotocore", "azure", "aiohttp", "pyarrow", "duckdb"]
     script = (
-        "import sys; from metaferry.storage.open import open_storage; "
+        "import sys; from metaferry.storage.factory import open_storage; "
         "open_storage(sys.argv[1]); "
         f"print(*[name for name in {heavy} if name in sys.modules])"
     )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
 
 
 class Ended(BaseException):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from metaferry.errors import Changed, NotFound
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.reader import RangeFile
-from metaferry.storage.retry import Retrying
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.io.reader import RangeFile
+from metaferry.storage.retry.storage import Retrying
 
 DATA = random.Random(3).randbytes(100_000)
 

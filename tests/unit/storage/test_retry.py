@@ -20,19 +20,10 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
-from metaferry.storage.attempts import Policy
-from metaferry.storage.contract import (
-    ABSENT,
-    ANYTHING,
-    Blob,
-    Entry,
-    Page,
-    Precondition,
-    Stamp,
-    Traits,
-)
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Retrying
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
+from metaferry.storage.retry.attempts import Policy
+from metaferry.storage.retry.storage import Retrying
 
 T = TypeVar("T")
 

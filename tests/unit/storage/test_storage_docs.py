@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from metaferry import errors
-from metaferry.storage.translate import RIGHTS
-from metaferry.storage.urls import SCHEMES
+from metaferry.storage.errors import RIGHTS
+from metaferry.urls import SCHEMES
 
 TEXT = (Path(__file__).parents[3] / "docs" / "storage.md").read_text(encoding="utf-8")
 

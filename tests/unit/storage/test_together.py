@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from metaferry.job import Job
+from metaferry.job.model import Job
 from metaferry.runs.storages import Storages
-from metaferry.storage.portal import Portal
-from metaferry.storage.retry import Retrying
-from metaferry.storage.together import as_they_end, close_all, in_order
+from metaferry.storage.io.concurrent import as_they_end, close_all, in_order
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.retry.storage import Retrying
 
 
 def test_results_come_in_order_and_never_more_are_under_way() -> None:

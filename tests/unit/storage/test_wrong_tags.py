@@ -10,12 +10,12 @@ import uuid
 import pytest
 
 from metaferry.errors import Corrupt
-from metaferry.storage.attempts import Policy
-from metaferry.storage.contract import ABSENT, ANYTHING, Blob, Precondition, Stamp, Traits
+from metaferry.storage.capabilities import Learned
 from metaferry.storage.keys import md5_hex
-from metaferry.storage.learned import Learned
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.retry import Retrying
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Precondition, Stamp, Traits
+from metaferry.storage.retry.attempts import Policy
+from metaferry.storage.retry.storage import Retrying
 
 DATA = b'{"n": 1}'
 

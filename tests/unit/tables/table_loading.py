@@ -10,10 +10,10 @@ from typing import Any
 
 import duckdb
 
-from metaferry.jobparts import Source
-from metaferry.storage.contract import Storage
-from metaferry.storage.open import open_storage
-from metaferry.storage.portal import Portal
+from metaferry.job.parts import Source
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
 from metaferry.tables.load import Loaded, load_source
 
 REJECTS = (

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from metaferry.errors import JobError
-from metaferry.planning.sql import storable
+from metaferry.planning.sql.rules import storable
 from metaferry.tables.leaves import leaves, unfit
 from unit.tables.table_loading import Result, load
 

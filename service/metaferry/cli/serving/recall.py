@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import sys
 
-from metaferry.cli.failures import report_failure
 from metaferry.cli.options import LogFormat
 from metaferry.cli.session import Session
+from metaferry.cli.show.failures import report_failure
 
 
 def main() -> int:
     """Reads the reports; 1 where they cannot be read, with the reason in the log."""
     order = json.loads(sys.stdin.readline())
     Session(quiet=order["quiet"], verbose=order["verbose"], log_format=LogFormat(order["log_format"]))
-    from metaferry.job import Job
-    from metaferry.runs.earlier import earlier_runs
+    from metaferry.job.model import Job
+    from metaferry.runs.state.earlier import earlier_runs
 
     try:
         found = earlier_runs(Job.load(order["job"], order["sets"]))

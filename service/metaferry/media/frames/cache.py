@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from metaferry.errors import Conflict, NotFound, StorageError
 from metaferry.media.frames.model import CHANGED, METHOD, FrameCount, digits_of
-from metaferry.storage.contract import ABSENT, ANYTHING, Precondition, Storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, Storage
 
 log = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from metaferry.errors import Changed, Corrupt, NotFound, Protected, Unsupported
 from metaferry.media.frames import index
+from metaferry.media.frames.containers.reading import LeftToPackets, NoProof
 from metaferry.media.frames.decoder_check import DecoderCheck
 from metaferry.media.frames.model import (
     CHANGED,
@@ -36,11 +37,10 @@ from metaferry.media.frames.model import (
     Times,
     digits_of,
 )
-from metaferry.media.frames.process import DeadlinePassed, Worker, WorkerFailed
 from metaferry.media.frames.ranges import Ranges, Reads
-from metaferry.media.frames.reading import LeftToPackets, NoProof
-from metaferry.storage.contract import Storage
-from metaferry.storage.portal import Portal
+from metaferry.media.frames.worker.process import DeadlinePassed, Worker, WorkerFailed
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
 
 log = logging.getLogger(__name__)
 

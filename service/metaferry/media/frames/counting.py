@@ -16,8 +16,8 @@ from metaferry.errors import UsageError
 from metaferry.media.frames.cache import FrameCache
 from metaferry.media.frames.counter import DEADLINE, Counter, cores
 from metaferry.media.frames.model import FrameCount, Level, Progress, Video
-from metaferry.storage.contract import Storage
-from metaferry.storage.portal import Portal
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
 
 
 def count_frames(

@@ -13,8 +13,8 @@ import zlib
 from typing import Any, Final
 
 from metaferry.errors import MetaferryError
-from metaferry.media.frames import protocol
-from metaferry.media.frames.process import DeadlinePassed, Worker, WorkerFailed
+from metaferry.media.frames.worker import protocol
+from metaferry.media.frames.worker.process import DeadlinePassed, Worker, WorkerFailed
 
 #: MP4 with H.264, three frames of 16 x 16 pixels; the smallest of what datasources hold most.
 _SAMPLE: Final = """

@@ -10,9 +10,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from metaferry.media.frames import avi, matroska, mp4
-from metaferry.media.frames.reading import Indexed, NoProof, Range, Source, first_range
-from metaferry.media.frames.sniff import Container, container_of
+from metaferry.media.frames.containers import avi, matroska
+from metaferry.media.frames.containers.mp4 import index as mp4
+from metaferry.media.frames.containers.reading import Indexed, NoProof, Range, Source, first_range
+from metaferry.media.frames.containers.sniff import Container, container_of
 
 #: Fetches ranges of one version of the video, at once where it can.
 Fetch = Callable[[list[Range]], list[bytes]]

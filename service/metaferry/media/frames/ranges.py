@@ -14,9 +14,9 @@ import time
 from typing import Final
 
 from metaferry.errors import Changed
-from metaferry.media.frames.reading import SMALL, Range, Source
-from metaferry.storage.contract import Blob, Storage
-from metaferry.storage.portal import Portal
+from metaferry.media.frames.containers.reading import SMALL, Range, Source
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Blob, Storage
 
 #: Ranges of one video that are read at a time.
 RANGES_AT_ONCE: Final = 16

@@ -20,9 +20,9 @@ from metaferry.media.frames.counter import DEADLINE
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import UNKNOWN_SIZE, FrameCount, Level, Progress, Video
 from metaferry.media.listing import MediaFilter, media_pages
-from metaferry.storage.contract import Storage
-from metaferry.storage.portal import Portal
-from metaferry.storage.urls import NO_CHAIN, NO_CHAIN_ADVICE, is_chained
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
+from metaferry.urls import NO_CHAIN, NO_CHAIN_ADVICE, is_chained
 
 #: Opens the datasource at a URL. The caller keeps what it opened, and closes it.
 StorageFor = Callable[[str], Storage]

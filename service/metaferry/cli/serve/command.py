@@ -1,0 +1,112 @@
+"""What `metaferry serve` puts together: the job as it is now, the port, the loop; and a line for each run."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from metaferry.cli.options import LogFormat
+from metaferry.cli.serve.child import Finished, Order, Runner
+from metaferry.cli.serve.loop import Alarm, serve
+from metaferry.cli.serve.schedule import Schedule, jitter_of
+from metaferry.cli.serve.status import Status
+from metaferry.cli.serve.web import listening
+from metaferry.cli.session import Session
+from metaferry.cli.show.text import count, duration, safe
+from metaferry.cli.signals import stopping
+
+_WORDS: Final = {
+    0: "done",
+    1: "failed",
+    2: "failed",
+    3: "done, but not everything",
+    5: "stopped by a limit",
+    11: "not done: another run holds the lease",
+    130: "interrupted",
+    143: "interrupted",
+}
+_DONE: Final = {"create": "created", "update": "updated", "delete": "deleted", "keep": "kept"}
+_TROUBLE: Final = ("failed", "conflict", "deferred")
+
+
+def serve_job(
+    session: Session,
+    job: Path,
+    sets: tuple[str, ...],
+    schedule: Schedule,
+    *,
+    jitter: str | None,
+    host: str,
+    port: int,
+    verbose: int,
+    log_format: LogFormat,
+) -> int:
+    """Serves until a signal; the exit code. Raises before the first run what is wrong with the call."""
+    from metaferry import __version__
+    from metaferry.job.model import Job
+    from metaferry.runs.metrics.push import require_library
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    # Read for what is wrong with it, and for its name; each run reads it anew.
+    first = Job.load(job, sets)
+    require_library(first)
+    jitter_of(jitter, 1.0)
+    status = Status(first.label, __version__, now, steady)
+
+    def tell(finished: Finished) -> None:
+        if session.as_json:
+            line = {**finished.report, "error": finished.error, "advice": finished.advice}
+            session.show_json(line, line=True)
+        else:
+            session.show([summary(finished)])
+
+    with stopping(session.say) as stop, listening(status, host, port) as address:
+        session.say(f"{safe(first.label)}: {address}/healthz and {address}/metrics answer")
+        alarm = Alarm(stop)
+        order = Order(str(job), sets, session.quiet, verbose, log_format.value)
+        runner = Runner(order, stop, now=now)
+        earlier = runner.recall()
+        if earlier is not None:
+            status.recalls(*earlier)
+        serve(
+            schedule,
+            runner.run,
+            jitter=lambda period: jitter_of(jitter, period),
+            status=status,
+            tell=tell,
+            stop=stop,
+            wait=alarm.wait,
+            now=now,
+            clock=steady,
+            random=random.SystemRandom(),
+        )
+        return 128 + (stop.signal or signal.SIGINT)
+
+
+def steady() -> float:
+    """Seconds that nobody sets, and that go on while the machine is suspended, where the system has them."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def summary(finished: Finished) -> str:
+    """A run as one line: when, how it ended, how long it took, what became of the documents."""
+    report, code = finished.report, finished.exit_code
+    documents = report["documents"]
+    counts = [f"{documents[name]:,} {word}" for name, word in _DONE.items()]
+    counts += [f"{documents[name]:,} {name}" for name in _TROUBLE if documents[name]]
+    rejected = sum(source["rejected"] for source in report["sources"])
+    counts += [f"{count(rejected, 'row')} rejected"] if rejected else []
+    how = f"{_WORDS.get(code, 'failed')} (exit code {code})"
+    line = (
+        f"{finished.started:%Y-%m-%dT%H:%M:%SZ}  {how} in {duration(finished.seconds)}: {', '.join(counts)}"
+    )
+    why = finished.error or report["stopped"]
+    if why:
+        line += f"; {' '.join(why.split())}"
+    return safe(line + (f"  [{report['run_id']}]" if report["run_id"] else ""))

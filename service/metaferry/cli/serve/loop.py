@@ -1,0 +1,116 @@
+"""The loop: waits for the next time, does a run, tells of it, and so on until somebody asks it to stop.
+
+One run at a time by construction: the loop is one thread and waits for the end of each. A run that
+fails is told of like any other. Time, waiting and randomness are given to it.
+
+The wall clock is looked at each minute, and compared with a monotonic one: where it was set meanwhile,
+`--every` goes on as if it had not been, and `--cron` by what the clock says now.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from random import Random
+from typing import Final
+
+from metaferry.cli.serve.child import Finished
+from metaferry.cli.serve.schedule import Schedule
+from metaferry.cli.serve.status import Status
+from metaferry.progress import Stop
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which a wait looks at the clock again: clocks are set, and machines are suspended.
+_LOOK: Final = 60.0
+#: Less than so many seconds between two looks is what a time server does to a clock, and nobody set it.
+_DRIFT: Final = 1.0
+
+
+class Alarm:
+    """Waits that a signal ends. A pipe, since no lock may be taken in a signal handler."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        stop.listen(self._ring)
+
+    def _ring(self) -> None:
+        os.write(self._write, b"!")
+
+    def wait(self, seconds: float) -> None:
+        """Returns after so many seconds, or when somebody has asked to stop."""
+        select.select([self._read], [], [], seconds)
+
+
+class _Watch:
+    """Tells how far the wall clock was set since the last look."""
+
+    def __init__(self, now: Callable[[], datetime], clock: Callable[[], float]) -> None:
+        self._now = now
+        self._clock = clock
+        self._wall, self._steady = now(), clock()
+
+    def set_by(self) -> float:
+        """Seconds, positive where it was set forward; 0.0 where it was not."""
+        wall, steady = self._now(), self._clock()
+        by = (wall - self._wall).total_seconds() - (steady - self._steady)
+        self._wall, self._steady = wall, steady
+        return by if abs(by) >= _DRIFT else 0.0
+
+
+def serve(
+    schedule: Schedule,
+    run: Callable[[], Finished],
+    *,
+    jitter: Callable[[float], float],
+    status: Status,
+    tell: Callable[[Finished], None],
+    stop: Stop,
+    wait: Callable[[float], None],
+    now: Callable[[], datetime],
+    clock: Callable[[], float],
+    random: Random,
+) -> None:
+    """Returns when `stop` is set and the run under way has ended.
+
+    jitter: the most seconds that a run begins after its time, given the seconds to the next one.
+    now: the wall clock. clock: seconds that nobody sets, which go on while the machine is suspended.
+    """
+    watch = _Watch(now, clock)
+
+    def follow(due: datetime) -> datetime:
+        by = watch.set_by()
+        if not by:
+            return due
+        log.warning("the clock was set %s by %.0f s", "forward" if by > 0 else "back", abs(by))
+        return schedule.moved(due, now(), by)
+
+    due = schedule.first(now())
+    late = 0.0 if due <= now() else _late(due, schedule, jitter, random)
+    missed = 0
+    while True:
+        while True:
+            due = follow(due)
+            begin = due + timedelta(seconds=late)
+            left = (begin - now()).total_seconds()
+            status.waits(begin, left, missed)
+            missed = 0
+            if stop.requested or left <= 0:
+                break
+            wait(min(left, _LOOK))
+        if stop.requested:
+            return
+        status.begins()
+        finished = run()
+        status.ended(finished)
+        tell(finished)
+        due, missed = schedule.following(follow(due), now())
+        late = _late(due, schedule, jitter, random)
+
+
+def _late(due: datetime, schedule: Schedule, jitter: Callable[[float], float], random: Random) -> float:
+    return random.uniform(0.0, jitter(schedule.period(due)))

@@ -1,0 +1,85 @@
+"""`/healthz` and `/metrics` over HTTP, from threads of their own. Answers GET and HEAD, and reads no body."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+from metaferry.cli.serve.status import Status
+from metaferry.errors import MetaferryError
+from metaferry.runs.metrics.exposition import registry
+
+#: Seconds that a client has for its request.
+_PATIENCE: Final = 10.0
+
+
+@contextmanager
+def listening(status: Status, host: str, port: int) -> Iterator[str]:
+    """Answers until the block ends; gives the address. MetaferryError where the port cannot be had."""
+    from prometheus_client.exposition import choose_encoder
+
+    metrics = registry(status.families)
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = _PATIENCE
+        server_version = "metaferry"
+        sys_version = ""
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0].rstrip("/")
+            if path == "/metrics":
+                encode, kind = choose_encoder(self.headers.get("Accept", ""))
+                self._answer(HTTPStatus.OK, kind, encode(metrics))
+                return
+            live, ready, account = status.health()
+            good = {"/healthz": live, "/healthz/live": live, "/healthz/ready": ready}.get(path)
+            if good is None:
+                known = "/healthz, /healthz/live, /healthz/ready and /metrics are here"
+                self._answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", f"{known}\n".encode())
+                return
+            body = json.dumps(account, ensure_ascii=False).encode() + b"\n"
+            self._answer(HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE, "application/json", body)
+
+        do_HEAD = do_GET
+
+        def _answer(self, code: HTTPStatus, kind: str, body: bytes) -> None:
+            self.send_response(code)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """A line for each probe, every few seconds, says nothing."""
+
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that went away is nothing to tell of."""
+
+    try:
+        server = Server((host, port), Handler)
+    except OSError as error:
+        raise MetaferryError(
+            f"port {port} of {host} cannot be had: {error.strerror or 'no such address'}",
+            advice="name another with --port, or --port 0 for any",
+        ) from None
+    thread = threading.Thread(target=server.serve_forever, name="metaferry-http", daemon=True)
+    thread.start()
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        yield f"http://{shown}:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

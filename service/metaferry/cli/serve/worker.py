@@ -1,0 +1,62 @@
+"""The process of one run of `serve`: `python -m metaferry.cli.serve.worker`, started by `child.py`.
+
+Reads its order from stdin, does what `metaferry sync` does, and says the report on stdout, that of a
+run which failed as well. When stdin closes the loop is gone, and the run drains as after SIGTERM.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+from metaferry.cli.options import LogFormat
+from metaferry.cli.session import Session
+from metaferry.cli.show.failures import report_failure
+from metaferry.cli.signals import stopping
+
+
+def main() -> int:
+    """Does the run; its exit code."""
+    # Read as it comes: a thread that waits in a buffered read would hold up the end of the process.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
+        order = json.loads(stdin.readline())
+    session = Session(
+        quiet=order["quiet"], verbose=order["verbose"], log_format=LogFormat(order["log_format"])
+    )
+    from metaferry.job.model import Job
+    from metaferry.planning.formats import RunReport
+    from metaferry.runs import run
+
+    report = RunReport(run_id="", job_digest="", started=datetime.now(UTC).isoformat(timespec="seconds"))
+    error, advice = "", ""
+    try:
+        with stopping(session.say) as stop, session.progress() as progress:
+            threading.Thread(target=_watch, daemon=True).start()
+            run.sync(Job.load(order["job"], order["sets"]), report=report, progress=progress, stop=stop)
+    except BaseException as met:  # noqa: BLE001 - the loop hears of it
+        # The loop gives the error with the line of the run; here is what its log should have.
+        report.exit_code = report_failure(met, _flags(order))
+        error, advice = str(getattr(met, "message", type(met).__name__)), str(getattr(met, "advice", ""))
+    sys.stdout.write(json.dumps({"report": report.to_dict(), "error": error, "advice": advice}) + "\n")
+    sys.stdout.flush()
+    return report.exit_code
+
+
+def _watch() -> None:
+    """Nothing more comes through stdin but its end."""
+    while os.read(sys.stdin.fileno(), 64):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _flags(order: dict[str, Any]) -> list[str]:
+    return ["--log-format", order["log_format"], *["--verbose"] * order["verbose"]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""From an error to what the user sees of it, and to the exit code of the process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from datetime import UTC, datetime
+
+from metaferry.cli.show.traces import trace
+from metaferry.errors import MetaferryError, exit_code
+from metaferry.masking import mask
+from metaferry.runid import current
+
+#: The logger that a command speaks as.
+TALK = "metaferry.cli"
+
+
+def report_failure(error: BaseException, arguments: list[str]) -> int:
+    """One clear message on stderr, with advice; a traceback only under -vv. Returns the exit code."""
+    code = exit_code(error)
+    traces = _verbosity(arguments) >= 2
+    if isinstance(error, KeyboardInterrupt):
+        message, advice = "interrupted", ""
+    elif isinstance(error, OSError) and error.filename is None and _of_a_help_text(error):
+        message, advice = f"the output could not be written: {error.strerror}", ""
+    elif isinstance(error, MetaferryError):
+        message, advice = mask(error.message), mask(error.advice)
+    else:
+        message = f"this is a bug in metaferry: {type(error).__name__}"
+        advice = "" if traces else "run it again with -vv for the traceback, and report that"
+    if "json" in _value(arguments, "--log-format"):
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"time": now, "level": "error", "logger": TALK, "message": message, "advice": advice}
+        if run_id := current():
+            line["run_id"] = run_id
+        if traces:
+            line["exception"] = trace(error)
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{json.dumps(line, ensure_ascii=False)}\n")
+        return code
+    with contextlib.suppress(OSError):
+        if traces and not isinstance(error, KeyboardInterrupt):
+            sys.stderr.write(trace(error))
+        _write(message, advice)
+    return code
+
+
+def close_streams() -> bool:
+    """Flushes the streams. False where stdout could not take what a help text or the like still had there.
+
+    Whoever read it may be gone, which is no failure of ours.
+    """
+    written = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            from metaferry.cli.streams import give_up
+
+            give_up(stream)
+            written = written and (stream is sys.stderr or isinstance(error, BrokenPipeError))
+    return written
+
+
+def _of_a_help_text(error: BaseException) -> bool:
+    """Whether the library of the command line met it, which opens no file but the standard streams."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    module = "" if at is None else str(at.tb_frame.f_globals.get("__name__", ""))
+    return module.partition(".")[0] in ("click", "typer", "rich")
+
+
+def _write(message: str, advice: str) -> None:
+    from rich.text import Text
+
+    from metaferry.cli.show.text import safe
+    from metaferry.cli.streams import PlainConsole
+
+    console = PlainConsole(stderr=True)
+    first, *rest = message.split("\n")
+    console.print(Text.assemble(("error: ", "bold red"), safe(first)))
+    for line in rest:
+        console.print(Text(f"  {safe(line)}"))
+    if advice:
+        console.print(Text.assemble(("advice: ", "bold"), safe(advice)))
+
+
+def _verbosity(arguments: list[str]) -> int:
+    short = [word[1:] for word in arguments if word.startswith("-") and not word.startswith("--")]
+    return sum(word.count("v") for word in short if set(word) <= set("qv")) + arguments.count("--verbose")
+
+
+def _value(arguments: list[str], flag: str) -> str:
+    for at, word in enumerate(arguments):
+        if word == flag:
+            return arguments[at + 1] if at + 1 < len(arguments) else ""
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return ""

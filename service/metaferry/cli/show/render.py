@@ -1,0 +1,320 @@
+"""Reports for people: what was found, what changes and why, what could not be used, what it cost.
+
+Pure: a report goes in, lines come out. Nothing is parsed as markup, nothing is cut or wrapped, so
+the same lines are right on a terminal, in a pipe and in a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from metaferry.cli.show.text import columns, count, duration, heading, safe, size
+from metaferry.findings import Code, Finding
+
+if TYPE_CHECKING:
+    from metaferry.planning.formats import Example, PlanReport, Report, RunReport
+    from metaferry.runs.lease.held import Unlocked
+
+Line = str | Text
+
+#: US dollars for 1,000 PUT requests: the list price of S3 Standard in most regions.
+_S3_PUTS: Final = 0.005
+
+#: Spans of the rate from which on it is drawn, and what it is drawn with.
+_COURSE: Final = 5
+_BARS: Final = " ▁▂▃▄▅▆▇█"
+
+#: Findings shown of each code; the rest is counted.
+SHOWN_FINDINGS: Final = 5
+_STYLES: Final = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+_ACTIONS: Final = {
+    "create": ("create", "new"),
+    "update": ("update", "changes, or is not known to be the same"),
+    "delete": ("delete", "stale or orphaned"),
+    "keep": ("keep", "as it should be"),
+    "leave": ("leave", "in place, and not for this run to change"),
+}
+_DONE: Final = {
+    "create": ("created", "new"),
+    "update": ("updated", "changed, or not known to be the same"),
+    "delete": ("deleted", "stale or orphaned"),
+    "keep": ("kept", "as they should be"),
+    "leave": ("left", "in place, and not for this run to change"),
+    "failed": ("failed", "could not be written"),
+    "conflict": ("conflict", "changed by somebody else during the run"),
+    "deferred": ("deferred", "for a later run"),
+}
+
+#: Entries that change, or are removed, that are listed.
+_EDITS: Final = 10
+#: Numbers of shards that are listed.
+_SHARDS: Final = 20
+
+
+def plan_lines(report: PlanReport) -> Iterator[Line]:
+    """What `metaferry plan` prints."""
+    yield from _where("Plan", report)
+    yield from _found(report)
+    yield ""
+    yield heading("Documents")
+    yield from _documents(report, _ACTIONS.items())
+    yield from _schema(report, "would be written")
+    yield from _examples(report.examples)
+    yield from findings_lines(report)
+    yield ""
+    yield from _verdict(report, planned=True)
+
+
+def run_lines(report: RunReport) -> Iterator[Line]:
+    """What `metaferry sync` prints."""
+    yield from _where("Sync", report)
+    yield from _found(report)
+    yield ""
+    yield heading("Documents")
+    yield from _documents(report, _DONE.items())
+    yield from _schema(report, "was written")
+    yield from _pace(report)
+    yield from findings_lines(report)
+    yield ""
+    yield from _verdict(report, planned=False)
+
+
+def shard_lines(report: RunReport) -> Iterator[Line]:
+    """What `metaferry sync --plan` prints of a share of the shards."""
+    yield Text.assemble(("Shards ", "bold"), safe(report.lightly))
+    yield ""
+    listed = ", ".join(map(str, report.shards_here[:_SHARDS]))
+    more = f" … and {len(report.shards_here) - _SHARDS} more" if len(report.shards_here) > _SHARDS else ""
+    yield Text.assemble(("Shards   ", "bold"), f"{listed}{more} of the {report.shards:,} of this plan")
+    yield ""
+    yield heading("Documents")
+    yield from _documents(report, _DONE.items())
+    yield from _pace(report)
+    yield from findings_lines(report)
+    yield ""
+    if report.stopped:
+        yield Text.assemble(("Stopped: ", "bold red"), safe(report.stopped))
+    elif report.exit_code == 3:
+        yield Text(
+            "Some documents could not be written: run it again, which tries only those.", style="yellow"
+        )
+    else:
+        yield Text("Done, these shards. `metaferry finish` ends the plan when all are.", style="bold green")
+    if report.advice:
+        yield f"  → {safe(report.advice)}"
+    yield Text(_cost(report), style="dim")
+
+
+def unlock_lines(unlocked: Unlocked) -> Iterator[Line]:
+    """What `metaferry unlock` prints."""
+    url = safe(unlocked.url)
+    if unlocked.holder is None:
+        yield f"{url}: nobody holds the lease; nothing to take away"
+        return
+    yield f"{url}: took the lease away from {safe(unlocked.holder.name)}, {unlocked.held}"
+    if unlocked.gone:
+        yield "  its process had ended"
+    else:
+        yield "  if that run is still there it stops at its next renewal, and writes nothing more"
+
+
+def findings_lines(report: Report) -> Iterator[Line]:
+    """Findings grouped by code, gravest first, with their places and one advice each.
+
+    What the schema gains is not repeated: its own line says it.
+    """
+    groups: dict[str, list[Finding]] = {}
+    for finding in report.finding_examples:
+        if finding.code != Code.SCHEMA_CHANGED:
+            groups.setdefault(finding.code, []).append(finding)
+    if not groups:
+        return
+    yield ""
+    yield heading("Findings")
+    for code, shown in groups.items():
+        total = report.findings.get(code, len(shown))
+        severity = str(shown[0].severity)
+        yield Text.assemble(f"  {total:>7,}  ", (severity, _STYLES.get(severity, "")), f"  {code}")
+        last_advice = ""
+        for finding in shown[:SHOWN_FINDINGS]:
+            yield f"             {_place(finding)}{safe(finding.message)}"
+            if finding.advice and finding.advice != last_advice:
+                yield Text(f"             → {safe(finding.advice)}", style="dim")
+                last_advice = finding.advice
+        if total > SHOWN_FINDINGS:
+            yield Text(f"             … and {total - min(SHOWN_FINDINGS, len(shown)):,} more", style="dim")
+    if report.rejects_url:
+        yield f"  Every row that was not used: {safe(report.rejects_url)}"
+
+
+def _listed(report: Report) -> Iterator[Line]:
+    """How old the list of media is, where it was not made just now."""
+    listing = report.listing
+    if listing.fresh:
+        return
+    if listing.basis == "inventory":
+        text = (
+            f"from the inventory of {listing.as_of}, {duration(listing.age)} old: {safe(listing.inventory)}"
+        )
+    else:
+        text = (
+            f"{count(listing.resumed, 'object')} by a run that was cut off, {duration(listing.age)} before; "
+            f"the rest now"
+        )
+    yield Text.assemble(("Listed   ", "bold"), text)
+
+
+def _where(what: str, report: Report) -> Iterator[Line]:
+    apart = report.lightly and report.lightly.rstrip("/") != report.input.rstrip("/")
+    into = f", documents in {safe(report.lightly)}" if apart else ""
+    yield Text.assemble((f"{what} ", "bold"), safe(report.input), into)
+    yield ""
+
+
+def _found(report: Report) -> Iterator[Line]:
+    media, frames = report.media, report.frames
+    more = [f"{media.excluded:,} more excluded"] if media.excluded else []
+    more += [f"{media.refused:,} under names that no document can have"] if media.refused else []
+    left_out = f" ({', '.join(more)})" if more else ""
+    yield Text.assemble(
+        ("Media    ", "bold"), f"{count(media.images, 'image')}, {count(media.videos, 'video')}{left_out}"
+    )
+    yield from _listed(report)
+    if frames.counted or frames.cached or frames.unproved:
+        parts = [f"{count(frames.counted, 'video')} counted", f"{frames.cached:,} known from before"]
+        if frames.unproved:
+            parts.append(f"{frames.unproved:,} not proved")
+        yield Text.assemble(("Frames   ", "bold"), ", ".join(parts))
+    yield ""
+    yield heading("Rows")
+    titles = ("read", "used", "rejected", "unmatched", "excluded")
+    rows = [["", *titles]]
+    for source in report.sources:
+        rows.append([safe(source.name), *(f"{getattr(source, title):,}" for title in titles)])
+    # A column without a single row tells nothing; `read`, `used` and `rejected` always do.
+    wanted = [0, 1, 2, 3] + [at for at in (4, 5) if any(row[at] != "0" for row in rows[1:])]
+    yield from columns([[row[at] for at in wanted] for row in rows], right=range(1, len(wanted)))
+
+
+def _documents(report: Report, names: Iterable[tuple[str, tuple[str, str]]]) -> Iterator[Line]:
+    rows = []
+    for action, (word, meaning) in names:
+        number = getattr(report.documents, action)
+        if number or action in ("create", "update", "keep"):
+            rows.append([word, f"{number:,}", meaning])
+    yield from columns(rows, right=(1,))
+
+
+def _schema(report: Report, written: str) -> Iterator[Line]:
+    schema = report.schema
+    yield ""
+    added = [safe(path) for path in schema.added]
+    listed = ", ".join(added[:10]) + (f" … and {len(added) - 10} more" if len(added) > 10 else "")
+    new = f", {len(added):,} of them new: {listed}" if added else ""
+    state = f"schema.json {written}" if schema.written else "schema.json stays as it is"
+    yield Text.assemble(("Schema   ", "bold"), f"{count(schema.entries, 'entry', 'entries')}{new}; {state}")
+    for edit in schema.changed[:_EDITS]:
+        yield f"         changed: {safe(edit.path)}: {safe(', '.join(edit.differences()))}"
+    if len(schema.changed) > _EDITS:
+        yield f"         … and {len(schema.changed) - _EDITS:,} more changed"
+    if schema.removed:
+        removed = [safe(path) for path in schema.removed]
+        more = f" … and {len(removed) - _EDITS:,} more" if len(removed) > _EDITS else ""
+        yield f"         removed: {', '.join(removed[:_EDITS])}{more}"
+
+
+def _pace(report: Report) -> Iterator[Line]:
+    """The requests over time, where a run was long enough to have a course; what was read back."""
+    rate, verified = report.rate, report.verified
+    if len(rate.answered) >= _COURSE:
+        most = max(rate.answered)
+        bars = "".join(_BARS[round(number / max(1, most) * (len(_BARS) - 1))] for number in rate.answered)
+        refused = f", {sum(rate.throttled):,} refused" if any(rate.throttled) else ""
+        yield Text.assemble(
+            ("Rate     ", "bold"), f"{bars}  up to {most / rate.seconds:,.0f} requests/s{refused}"
+        )
+    if verified.read:
+        right = "all as they were written"
+        if verified.rewritten or verified.wrong:
+            right = f"{verified.rewritten:,} written again, {verified.wrong:,} still wrong"
+        yield Text.assemble(("Verified ", "bold"), f"{count(verified.read, 'document')} read back, {right}")
+
+
+def _examples(examples: dict[str, list[Example]]) -> Iterator[Line]:
+    for action in ("create", "update", "delete", "leave"):
+        shown = examples.get(action, [])
+        if not shown:
+            continue
+        yield ""
+        yield Text.assemble(("Examples ", "bold"), f"of {action}")
+        yield from columns([[safe(one.target), safe(one.why)] for one in shown])
+
+
+def _verdict(report: Report, *, planned: bool) -> Iterator[Line]:
+    cost = _cost(report)
+    if report.stopped:
+        word = "A sync would stop before its first write: " if planned else "Stopped: "
+        yield Text.assemble((word, "bold red"), safe(report.stopped))
+        if report.advice:
+            yield f"  → {safe(report.advice)}"
+    elif planned:
+        yield _planned(report)
+    elif report.exit_code == 3:
+        yield Text("Done, but not everything: the findings above say what is missing.", style="yellow")
+    elif report.changes or report.schema.written:
+        yield Text("Done.", style="bold green")
+    else:
+        yield Text("Nothing to do: every document is as it should be, and none was written.", style="green")
+    if planned:
+        yield Text(f"No document was written. {cost}", style="dim")
+    else:
+        yield Text(cost, style="dim")
+    if report.report_url:
+        yield Text(f"{'Plan' if planned else 'Report'}: {safe(report.report_url)}", style="dim")
+
+
+def _planned(report: Report) -> Line:
+    writes = report.documents.create + report.documents.update
+    if not report.changes and not report.schema.written:
+        return Text("A sync would write nothing: every document is as it should be.", style="green")
+    deletes = f" and delete {count(report.documents.delete, 'document')}" if report.documents.delete else ""
+    with_schema = ", then schema.json" if report.schema.written else ""
+    return Text.assemble(
+        ("A sync would ", "bold"),
+        f"write {count(writes, 'document')} ({size(report.bytes_to_write)}){deletes}{with_schema}"
+        f"{_price(report, writes)}.",
+    )
+
+
+def _price(report: Report, writes: int) -> str:
+    """What the writes cost, from a cent on, where the list price is known; deletes are free."""
+    dollars = writes / 1_000 * _S3_PUTS
+    if dollars < 0.01 or not report.lightly.startswith(("s3://", "s3a://")):
+        return ""
+    return f", about ${dollars:,.2f} of PUT requests at S3's list price"
+
+
+def _cost(report: Report) -> str:
+    requests = report.requests
+    parts = [f"{requests.list:,} list", f"{requests.get:,} get", f"{requests.put:,} put"]
+    if requests.delete:
+        parts.append(f"{requests.delete:,} delete")
+    if requests.retries:
+        parts.append(count(requests.retries, "retry", "retries"))
+    if requests.throttled:
+        parts.append(f"{requests.throttled:,} throttled")
+    steps = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in report.seconds.items())
+    return f"Requests: {', '.join(parts)}." + (f" Time: {steps}." if steps else "")
+
+
+def _place(finding: Finding) -> str:
+    """`images.csv:14: `, or whatever part of the place is known; the whole URL is in the report."""
+    where = finding.file.rstrip("/").rpartition("/")[2] or finding.source
+    if where:
+        return f"{safe(where)}:{finding.row}: " if finding.row is not None else f"{safe(where)}: "
+    named = finding.target or finding.media
+    # Most messages name their file themselves.
+    return f"{safe(named)}: " if named and named not in finding.message else ""

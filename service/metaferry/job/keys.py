@@ -1,0 +1,44 @@
+"""Which keys may stand at a place of the job file, for faults that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from metaferry.job.yaml_text import Key
+
+if TYPE_CHECKING:
+    from metaferry.job.parts import Model
+
+#: Keys of the job that are locations.
+LOCATIONS: Final = ("input", "lightly", "state")
+
+
+def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
+    """The keys that may stand at a place of the job file."""
+    from metaferry.job import parts as parts  # with pydantic, which only a fault needs here
+    from metaferry.job.metrics import Metrics
+
+    keys: Sequence[Key] = [step for step in path if not isinstance(step, int)]
+    places: dict[tuple[Key, ...], Any] = {
+        (): kind,
+        ("media",): parts.MediaRules,
+        ("media", "inventory"): parts.Inventory,
+        ("sources",): parts.Source,
+        ("sources", "table"): parts.Location,
+        ("sources", "frame"): parts.FrameColumn,
+        ("policy",): parts.Policy,
+        ("metrics",): Metrics,
+        ("schema",): parts.SchemaEntry,
+        ("schema", "infer"): parts.Infer,
+        ("schema", "entries"): parts.SchemaEntry,
+        **{(name,): parts.Location for name in LOCATIONS},
+    }
+    if tuple(keys) == ("schema",) and path[-1:] == ("schema",):
+        return ["infer", *_fields(parts.GivenSchema)]
+    model = places.get(tuple(keys))
+    return list(_fields(model)) if model is not None else []
+
+
+def _fields(model: Any) -> Iterable[str]:
+    return (field.alias or name for name, field in model.model_fields.items())

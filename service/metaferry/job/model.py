@@ -1,0 +1,339 @@
+"""The job: what the user asks for, as one checked value.
+
+A job comes from a YAML file (`Job.load`), a mapping (`Job.from_mapping`) or keyword arguments.
+It is the only configuration there is: flags are `--set key=value` over it. Nothing here does I/O
+beyond reading the job file (`jobfile.py`, which names the line of each fault), and nothing opens
+a storage.
+
+In a file and in a mapping, relative paths are relative to the job file (or `base`), and `${VAR}`
+is taken from the environment; a variable that is not set is a fault, named with its place.
+Credentials live in `storage`, in `options` and in URLs: none of them is in a repr or in `digest`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Field,
+    PrivateAttr,
+    field_validator,
+)
+
+from metaferry.job.metrics import Metrics
+from metaferry.job.parts import (
+    ALIASES,
+    STATE,
+    GivenSchema,
+    Infer,
+    Location,
+    MediaRules,
+    Model,
+    Number,
+    Policy,
+    Schema,
+    Source,
+)
+from metaferry.masking import remember, remember_url, showable
+from metaferry.urls import is_served, redact, schemes_like
+
+#: Options that say which store is meant; they are part of the digest, all others are not.
+_ADDRESSING = ("endpoint_url", "account_name", "account_host", "host", "port", "protocol")
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What a job was read from. No two of them differ: it is no part of what a job says."""
+
+    mapping: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+
+
+class Job(Model):
+    """Everything one run needs to know."""
+
+    input: Location = Field(description="Where the media are: list and read.")
+    lightly: Location | None = Field(
+        default=None, description="Where `.lightly/metadata` is kept: list, read, write. Default: input."
+    )
+    state: Location | None = Field(
+        default=None, description="Caches, ledger and reports. Default: `.metaferry/` beside `.lightly/`."
+    )
+    storage: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, repr=False, description="fsspec options by URL scheme."
+    )
+    media: MediaRules = Field(default=MediaRules(), description="Which files are media of this job.")
+    sources: tuple[Source, ...] = Field(min_length=1, description="The metadata tables; later ones win.")
+    schema_: Schema = Field(
+        default=Infer(),
+        alias="schema",
+        description="`infer`, {infer: {…}}, a list of entries, the path of a schema.json, "
+        "or {entries, exact}. Entries in place stay, unless `exact` removes them.",
+    )
+    policy: Policy = Field(default=Policy(), description="How careful a run is.")
+    concurrency: Annotated[int, Number] = Field(
+        default=256,
+        ge=1,
+        le=4096,
+        description="Most requests under way at once; a run begins with few and widens while that pays.",
+    )
+    retry_for: Annotated[float, Number] = Field(
+        default=300.0, ge=0, allow_inf_nan=False, description="Seconds one request is retried for."
+    )
+    memory_limit: str = Field(
+        default="384MB",
+        pattern=r"^[0-9]+(\.[0-9]+)? ?([KMGT]i?)?B$",
+        description="Memory of the planning engine; beyond, it spills.",
+    )
+    scratch: str | None = Field(default=None, description="Folder for spilling; default: the system's.")
+    transport: Literal["auto", "fsspec", "obstore"] = Field(
+        default="auto",
+        description="How S3, Google Cloud Storage and Azure are spoken to: `auto` writes over connections "
+        "of metaferry's own, and reads from S3 through obstore, where they do exactly what fsspec would; "
+        "`obstore` does both through obstore and fails where it cannot; `fsspec` leaves both out.",
+    )
+    workers: Annotated[int, Number, Field(ge=1, le=256)] | Literal["auto"] = Field(
+        default="auto",
+        description="Processes that write documents, 1 to 256. `auto`: several where one event loop is "
+        "the limit.",
+    )
+    max_rate: Annotated[float | None, Number] = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Most requests a second that a run sends to the Lightly datasource; default: no limit.",
+    )
+    verify: str = Field(
+        default="never",
+        description="What is read back and compared after a run's writes: `never`, `sample 1%`, `all`. "
+        "What was damaged is written and read again until it is right, also in later runs. "
+        "The checksum that a put is answered with is compared in any case; what that is, by store and "
+        "encryption, is in [storage.md](storage.md#how-documents-are-put).",
+    )
+    lease_for: Annotated[float, Number] = Field(
+        default=60.0,
+        ge=5,
+        allow_inf_nan=False,
+        description="Seconds after which the lease of a run that died elsewhere is free.",
+    )
+    lease_wait: Annotated[float, Number] = Field(
+        default=90.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds a sync waits for another run on the same datasource to end.",
+    )
+    grace: Annotated[float, Number] = Field(
+        default=20.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds an interrupted run may finish what is under way.",
+    )
+    keep_runs: Annotated[int, Number] = Field(default=20, ge=1, description="Runs whose reports are kept.")
+    metrics: Metrics = Field(default=Metrics(), description="Where the figures of each sync are sent.")
+
+    _origin: _Origin = PrivateAttr(default_factory=_Origin)
+
+    @field_validator("verify")
+    @classmethod
+    def _share(cls, text: str) -> str:
+        if text in ("never", "all"):
+            return text
+        match = re.fullmatch(r"sample ([0-9]+(?:\.[0-9]+)?)%", text)
+        if match is None or not 0 < float(match[1]) <= 100:
+            raise ValueError(f"should be never, all, or a share such as sample 1%, is {text!r}")
+        return text
+
+    @property
+    def verified_share(self) -> float:
+        """The share of the written documents that is read back, from 0 to 1."""
+        if self.verify.startswith("sample"):
+            return float(self.verify.removeprefix("sample ").rstrip("%")) / 100
+        return 1.0 if self.verify == "all" else 0.0
+
+    @field_validator("storage")
+    @classmethod
+    def _schemes(cls, storage: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for scheme in storage:
+            if not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
+                raise ValueError(f"{scheme!r} is no URL scheme: write s3, gs, az, …")
+            if not is_served(scheme):
+                # Nobody would ever look at these options.
+                near = " or ".join(schemes_like(scheme)) or "s3, gs, az, or another that fsspec knows"
+                raise ValueError(f"there is no file system for {scheme}://: write {near}")
+        return storage
+
+    @field_validator("schema_")
+    @classmethod
+    def _entries(cls, value: Schema) -> Schema:
+        listed = value.entries if isinstance(value, GivenSchema) else value
+        if isinstance(listed, tuple):
+            from metaferry.errors import SchemaError
+            from metaferry.lightly.schema import check_entries
+
+            try:
+                check_entries([entry.model_dump(by_alias=True) for entry in listed], where="")
+            except SchemaError as error:
+                raise ValueError(error.message.lstrip(": ")) from None
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _names(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        named = [source.name for source in sources if source.name is not None]
+        for name in named:
+            if named.count(name) > 1:
+                raise ValueError(f"two sources are named {name!r}")
+        return sources
+
+    def model_post_init(self, context: Any) -> None:
+        """Makes its secrets known to the log, which then shows none of them, whoever says it."""
+        remember(self.storage)
+        schema = self.given_schema
+        for url in (*self.metrics.targets.values(), schema.entries if schema is not None else None):
+            if isinstance(url, str):
+                remember_url(url)
+
+    # -- where a job comes from
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], overrides: Sequence[str] = ()) -> Self:
+        """The job of a YAML file, with `key=value` overrides typed as YAML.
+
+        Raises JobError that lists every fault with its line.
+        """
+        from metaferry.job.loader import load_job
+
+        return load_job(cls, path, overrides)
+
+    @classmethod
+    def from_mapping(
+        cls,
+        mapping: Mapping[str, Any],
+        *,
+        base: str | PathLike[str] = ".",
+        overrides: Sequence[str] = (),
+    ) -> Self:
+        """The job that a mapping of a job file's shape describes; relative paths are relative to `base`.
+
+        Raises JobError that lists every fault with its key.
+        """
+        from metaferry.job.loader import job_of
+
+        return job_of(cls, mapping, base=base, overrides=overrides)
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """JSON Schema of the job file, for editors and for docs/job-file.md."""
+        schema = cls.model_json_schema(by_alias=True, mode="validation")
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "metaferry job", **schema}
+
+    # -- what it means
+
+    @property
+    def origin(self) -> Mapping[str, Any] | None:
+        """What it was read from, paths absolute, `${VAR}` as written; None for one made of values.
+
+        A copy with other values keeps it: compare before use (`jobkept.py`).
+        """
+        return self._origin.mapping
+
+    def read_from(self, origin: Mapping[str, Any]) -> Self:
+        """This job, which remembers what it was read from."""
+        self._origin = _Origin(origin)
+        return self
+
+    @property
+    def given_schema(self) -> GivenSchema | None:
+        """The entries that the job gives, or names a file of; None where they are inferred."""
+        if isinstance(self.schema_, Infer | GivenSchema):
+            return self.schema_ if isinstance(self.schema_, GivenSchema) else None
+        return GivenSchema(entries=self.schema_)
+
+    @property
+    def lightly_location(self) -> Location:
+        """Where `.lightly/metadata` is."""
+        return self.lightly or self.input
+
+    @property
+    def state_location(self) -> Location:
+        """Where caches, ledger and reports are."""
+        return self.state or self.lightly_location.below(STATE)
+
+    @property
+    def label(self) -> str:
+        """What metrics call this job."""
+        return self.metrics.job or self.lightly_location.shown.rstrip("/") or "/"
+
+    def storage_options(self, location: Location) -> dict[str, Any]:
+        """The fsspec options of a location: those of its scheme, and its own over them."""
+        scheme = location.scheme
+        family = next((names for names in ALIASES if scheme in names), frozenset({scheme}))
+        options: dict[str, Any] = {}
+        for name in sorted(family - {scheme}):
+            options |= self.storage.get(name, {})
+        return options | self.storage.get(scheme, {}) | location.options
+
+    def with_storage(self, options: Mapping[str, Mapping[str, Any]]) -> Self:
+        """The same job with fsspec options, by scheme, over those that it has; mappings are merged."""
+        storage = dict(self.storage)
+        for scheme, given in options.items():
+            family = next((names for names in ALIASES if scheme in names), frozenset({scheme}))
+            for name in {scheme} | (family & storage.keys()):
+                storage[name] = _merged(storage.get(name, {}), given)
+        return self.model_copy(update={"storage": storage})
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over what decides the documents: where, which tables, which mapping, schema, policy.
+
+        Without credentials, limits and settings that only change how fast a run is.
+        """
+        decides = {
+            "input": self._address(self.input),
+            "lightly": self._address(self.lightly_location),
+            "media": self.media.model_dump(mode="json", exclude={"inventory"})
+            | ({"inventory": self._address(self.media.inventory)} if self.media.inventory else {}),
+            "sources": [
+                {
+                    **source.model_dump(mode="json", exclude={"table", "name"}),
+                    "table": self._address(source.table),
+                }
+                for source in self.sources
+            ],
+            "schema": self._schema_for_digest(),
+            "policy": {"unmatched": self.policy.unmatched, "delete": self.policy.delete},
+        }
+        text = json.dumps(decides, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _schema_for_digest(self) -> Any:
+        schema = self.given_schema
+        if schema is None or not isinstance(schema.entries, str):
+            return self.model_dump(mode="json", include={"schema_"})
+        url = redact(schema.entries)
+        return {"schema_": url if isinstance(self.schema_, str) else {"entries": url, "exact": schema.exact}}
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, showable(value) if name == "schema_" and isinstance(value, str) else value
+
+    def _address(self, location: Location) -> dict[str, str]:
+        options = self.storage_options(location)
+        client = options.get("client_kwargs")
+        if isinstance(client, Mapping):
+            options = {**client, **options}
+        named = {name: str(options[name]) for name in _ADDRESSING if options.get(name) is not None}
+        return {"url": redact(location.url).rstrip("/"), **named}
+
+
+def _merged(first: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merged(first[key], over[key])
+        for key in first.keys() & over.keys()
+        if isinstance(first[key], Mapping) and isinstance(over[key], Mapping)
+    }
+    return {**first, **over, **both}

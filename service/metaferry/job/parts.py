@@ -1,0 +1,387 @@
+"""The parts of a job: where things are, which files are media, how a table is read, how careful to be.
+
+Each is a checked value of its own, frozen, and unknown keys are refused. `job.py` puts them together.
+Nothing here reads a file or opens a storage; credentials are in no repr.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    StrictBool,
+    Tag,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from metaferry.errors import UsageError
+from metaferry.masking import remember, remember_url, showable
+
+#: Spellings of one kind of store: options given for one of them hold for all.
+ALIASES: tuple[frozenset[str], ...] = (
+    frozenset({"s3", "s3a"}),
+    frozenset({"gs", "gcs"}),
+    frozenset({"az", "abfs", "abfss"}),
+    frozenset({"file", "local"}),
+)
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class _Short(Model):
+    """A model that may be written as one value where only one of its fields matters."""
+
+    short: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short(cls, value: Any) -> Any:
+        return {cls.short: value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        full = handler.resolve_ref_schema(handler(core_schema))
+        return {"anyOf": [{"type": "string", "minLength": 1}, dict(full)]}
+
+
+def _expression(value: Any) -> Any:
+    """A constant may stand where an expression does: `site: 3` is the SQL `3`."""
+    return json.dumps(value) if isinstance(value, bool | int | float) else value
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+def _limit(value: Any) -> Any:
+    """A count stays or becomes an int; a share stays text, checked."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"should be a number of rows or a share such as 5%, is {json.dumps(value)}")
+    text = str(value).strip()
+    if text.endswith("%"):
+        try:
+            share = float(text[:-1])
+        except ValueError:
+            share = math.nan
+        if 0 <= share <= 100:
+            return text
+    elif re.fullmatch(r"[0-9]+", text):
+        return int(text)
+    raise ValueError(f"should be a number from 0 or a share from 0% to 100%, is {text!r}")
+
+
+def with_a_host(url: str) -> str:
+    """The URL, where its host can be told. ValueError for one without, showing nothing, and for a chain."""
+    from metaferry.urls import NO_CHAIN, NO_CHAIN_ADVICE, faulty_authority, is_chained
+
+    if faulty_authority(url):
+        raise ValueError(
+            "the port in this URL is no number; in a user name or a password `/` is written %2F, `?` %3F, "
+            "`#` %23, `@` %40 and `:` %3A"
+        )
+    if is_chained(url):
+        raise ValueError(f"{showable(url)} {NO_CHAIN}: {NO_CHAIN_ADVICE}")
+    return url
+
+
+Expression = Annotated[
+    str, BeforeValidator(_expression, json_schema_input_type=str | int | float | bool), Field(min_length=1)
+]
+Limit = Annotated[int | str, BeforeValidator(_limit, json_schema_input_type=int | str)]
+Number = BeforeValidator(_no_bool)
+
+
+#: The state folder below the Lightly datasource, where the job names none.
+STATE: Final = ".metaferry/"
+
+
+class Location(_Short):
+    """A URL with the options of its file system. `s3://bucket/prefix`, `gs://…`, `az://…`, a local path …"""
+
+    short = "url"
+
+    url: str = Field(min_length=1, description="A URL of any fsspec file system, or a path.")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        repr=False,  # may hold credentials: never printed
+        description="fsspec options for this location alone, over `storage:`.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _no_home(cls, url: str) -> str:
+        if url == "~" or url.startswith("~/"):
+            raise ValueError("`~` is not expanded; write ${HOME}/… instead")
+        return with_a_host(url)
+
+    @classmethod
+    def named(cls, url: str, options: Mapping[str, Any] | None = None) -> Location:
+        """The location that a call or a command names. UsageError for a URL that cannot be used."""
+        try:
+            checked = cls._no_home(url)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return Location(url=checked, options=dict(options or {}))
+
+    def model_post_init(self, context: Any) -> None:
+        """Makes its secrets known to the log."""
+        remember(self.options)
+        remember_url(self.url)
+
+    @property
+    def shown(self) -> str:
+        """The URL for people: without user name, password or signature."""
+        return showable(self.url)
+
+    @property
+    def scheme(self) -> str:
+        """The URL's scheme in lower case; `file` for a path."""
+        head, mark, _ = self.url.partition("://")
+        return head.rpartition("::")[2].lower() if mark else "file"
+
+    def below(self, name: str) -> Location:
+        """The folder `name` below this one, with the same options."""
+        mark = "" if self.url.endswith("://") else "/"
+        return Location(
+            url=f"{self.url.removesuffix('/') if mark else self.url}{mark}{name}", options=self.options
+        )
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        return [("url", self.shown)]
+
+
+class Inventory(Location):
+    """A report of what is in the input's bucket, in place of a listing."""
+
+    url: str = Field(
+        min_length=1,
+        description="The manifest.json of an S3 inventory, a Cloud Storage inventory report or an Azure blob "
+        "inventory; or the folder that reports are delivered to: the newest one is taken.",
+    )
+    max_age: Annotated[float, Number] = Field(
+        default=48.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Hours after which a report is old, which is a finding.",
+    )
+
+
+class MediaRules(Model):
+    """Which files of the input are media of this job. Globs: `**/` matches no folder too."""
+
+    include: tuple[str, ...] = Field(
+        default=(), description="Globs on the path below `input`. Empty: every known media file."
+    )
+    exclude: tuple[str, ...] = Field(default=(), description="Globs taken out again.")
+    inventory: Inventory | None = Field(
+        default=None, description="An inventory report that tells the media, in place of a listing."
+    )
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _globs(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        from metaferry.lightly.globs import glob_regex
+
+        for pattern in patterns:
+            if not pattern or pattern.startswith(("/", "./", "../")):
+                raise ValueError(f"{pattern!r} can match nothing: paths are relative to `input`")
+            try:
+                re.compile(glob_regex(pattern))
+            except (ValueError, re.error) as error:
+                raise ValueError(f"{pattern!r} is no glob: {error}") from None
+        return patterns
+
+
+class FrameColumn(_Short):
+    """The frame index of a row."""
+
+    short = "value"
+
+    value: Expression = Field(description="SQL expression giving the frame's index.")
+    base: Annotated[Literal[0, 1], Number] = Field(
+        default=0, description="1 where the table counts frames from one."
+    )
+
+
+class Source(Model):
+    """One metadata table and how its rows become records."""
+
+    table: Location = Field(
+        description="csv, tsv, parquet, jsonl (also .gz, .zst), globs, from any fsspec URL."
+    )
+    name: str | None = Field(
+        default=None, min_length=1, description="Name in reports; default: the table's URL."
+    )
+    format: Literal["csv", "tsv", "parquet", "jsonl"] | None = Field(
+        default=None, description="Where the file name does not tell it."
+    )
+    file_name: Expression = Field(
+        default="file_name", description="SQL expression giving the media's path below `input`."
+    )
+    frame: FrameColumn | None = Field(
+        default=None,
+        description="SQL expression of the frame index, or {value, base}. Null: the whole video.",
+    )
+    metadata: dict[str, Expression] | None = Field(
+        default=None,
+        description="Key path in the document: SQL expression. Omit to take all other columns.",
+    )
+
+    @field_validator("metadata")
+    @classmethod
+    def _key_paths(cls, metadata: dict[str, str] | None) -> dict[str, str] | None:
+        from metaferry.lightly.key_paths import RESERVED_PREFIX, overlapping, split_path
+
+        paths = {key: split_path(key) for key in metadata or {}}
+        for key, path in paths.items():
+            if any(step.startswith("[") for step in path):
+                raise ValueError(f"{key!r}: a position in a list cannot be written; map the whole list")
+            if path[0].startswith(RESERVED_PREFIX):
+                raise ValueError(f"{key!r}: keys that begin with `{RESERVED_PREFIX}` are the consumer's own")
+        for short, long in overlapping(paths.values()):
+            raise ValueError(f"{'.'.join(short)!r} cannot hold a value and {'.'.join(long)!r} too")
+        return metadata
+
+    @property
+    def label(self) -> str:
+        """What reports and findings call this source."""
+        return self.name or self.table.shown
+
+
+class SchemaEntry(Model):
+    """One entry of schema.json, as the job file may spell it out."""
+
+    name: str = Field(min_length=1, description="What the consumer shows.")
+    path: str = Field(min_length=1, description="Key path below `metadata`.")
+    default_value: Any = Field(alias="defaultValue", description="What a document without the key counts as.")
+    value_data_type: str = Field(
+        alias="valueDataType",
+        description="NUMERIC_INT, NUMERIC_FLOAT, CATEGORICAL_INT, CATEGORICAL_STRING, CATEGORICAL_BOOLEAN …",
+    )
+
+
+class Infer(Model):
+    """Entries from the data: what is in schema.json stays, what is new is added."""
+
+    categorical_integers: Annotated[int | None, Number] = Field(
+        default=None,
+        ge=2,
+        description="Integer columns with at most this many distinct values become CATEGORICAL_INT.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unwrap(cls, value: Any) -> Any:
+        """`infer`, `{infer: {…}}` and, from a program, the settings themselves."""
+        if value == "infer":
+            return {}
+        if isinstance(value, Mapping) and "infer" in value:
+            inner = value["infer"] if value["infer"] is not None else {}
+            return {**{k: v for k, v in value.items() if k != "infer"}, **inner}
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        full = dict(handler.resolve_ref_schema(handler(core_schema)))
+        wrapped = {
+            "type": "object",
+            "properties": {"infer": full},
+            "required": ["infer"],
+            "additionalProperties": False,
+        }
+        return {"anyOf": [{"const": "infer"}, wrapped]}
+
+
+def _listed_kind(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "path"
+    return "list" if isinstance(value, list | tuple) else None
+
+
+class GivenSchema(Model):
+    """Entries that are not inferred: added to those in place, or, where `exact`, instead of them."""
+
+    entries: Annotated[
+        Annotated[tuple[SchemaEntry, ...], Tag("list")] | Annotated[str, Tag("path"), Field(min_length=1)],
+        Discriminator(
+            _listed_kind,
+            custom_error_type="schema_kind",
+            custom_error_message="should be a list of entries, or the path of a schema.json",
+        ),
+    ] = Field(description="A list of entries, or the path of a schema.json.")
+    exact: StrictBool = Field(
+        default=False, description="Whether entries in place that are not among them are removed."
+    )
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        entries = showable(self.entries) if isinstance(self.entries, str) else self.entries
+        return [("entries", entries), ("exact", self.exact)]
+
+
+def _schema_kind(value: Any) -> str | None:
+    if isinstance(value, GivenSchema):
+        return "given"
+    if isinstance(value, Mapping) and not value.keys().isdisjoint(("entries", "exact")):
+        return None if "infer" in value else "given"
+    if isinstance(value, Infer | Mapping) or value == "infer":
+        return "infer"
+    if isinstance(value, str):
+        return "path"
+    return "entries" if isinstance(value, list | tuple) else None
+
+
+Schema = Annotated[
+    Annotated[Infer, Tag("infer")]
+    | Annotated[tuple[SchemaEntry, ...], Tag("entries")]
+    | Annotated[str, Tag("path"), Field(min_length=1)]
+    | Annotated[GivenSchema, Tag("given")],
+    Discriminator(
+        _schema_kind,
+        custom_error_type="schema_kind",
+        custom_error_message="should be `infer`, a list of entries, the path of a schema.json, "
+        "or {entries, exact}",
+    ),
+]
+
+
+class Policy(Model):
+    """How careful a run is. A limit is a number, or a share such as `5%`."""
+
+    max_rejects: Limit = Field(
+        default=0, description="Rejected rows a run may have and still write: a number, or a share."
+    )
+    unmatched: Literal["report", "reject"] = Field(
+        default="report", description="Rows that name no media: only reported, or rejected."
+    )
+    delete: Literal["never", "orphans"] = Field(
+        default="never", description="Documents whose media or records are gone."
+    )
+    max_delete: Limit = Field(
+        default="10%", description="Orphans a run may delete: a number, or a share of the documents."
+    )
+    existing: Literal["stop", "replace"] = Field(
+        default="stop",
+        description="Documents in place that no run is known to have written: where one that would be "
+        "replaced or deleted has a key that no table gives, stop before the first write; or replace them.",
+    )

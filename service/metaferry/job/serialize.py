@@ -1,0 +1,81 @@
+"""A job as it may be written down beside a plan: with every `${VAR}` as its author wrote it.
+
+Whoever finishes a plan on another machine needs the job it was made from, and no secret may lie in
+a bucket for that. So a kept job has variables where the job file has them, and below `storage:` and
+`options:` no other text than what says which store is meant and how it is spoken to. A job that has
+another one there, or credentials in a URL, is not kept, and its owner brings it again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from metaferry.errors import JobError
+from metaferry.job.model import Job
+from metaferry.masking import HARMLESS
+
+#: Values of gcsfs's `token` that are no token; a path is none either.
+_TOKENS: Final = frozenset({"anon", "browser", "cache", "cloud", "google_default"})
+_ONLY_VARIABLES: Final = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
+
+
+def keep_job(job: Job) -> tuple[dict[str, Any] | None, str]:
+    """The job's mapping to be kept, or None and what of it forbids that (a key, never a value)."""
+    mapping = _as_written(job)
+    secret = _secret(mapping, ())
+    return (None, secret) if secret else (mapping, "")
+
+
+def restore_job(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) -> Job:
+    """The job that was kept, with the variables of this environment. JobError where one is not set."""
+    return Job.from_mapping(mapping, base="/", overrides=overrides)
+
+
+def _as_written(job: Job) -> dict[str, Any]:
+    """What the job was read from, where that still is the job; else its values."""
+    origin = job.origin
+    if origin is not None:
+        try:
+            if restore_job(origin) == job:
+                return dict(origin)
+        except JobError:  # a variable went meanwhile
+            pass
+    escaped: dict[str, Any] = _escaped(job.model_dump(by_alias=True, exclude_unset=True))
+    return escaped
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(item) for item in value]
+    return value.replace("${", "$${") if isinstance(value, str) else value
+
+
+def _secret(value: Any, path: tuple[str, ...]) -> str:
+    """The first place that may hold a secret, as dotted keys; "" where there is none."""
+    if isinstance(value, dict):
+        return next(filter(None, (_secret(item, (*path, str(key))) for key, item in value.items())), "")
+    if isinstance(value, list):
+        return next(filter(None, (_secret(item, (*path, str(at))) for at, item in enumerate(value))), "")
+    if isinstance(value, str):
+        return ".".join(path) if _may_be_secret(value, path) else ""
+    # An object of a program, such as a credential of the cloud's own library, cannot be written down.
+    return "" if value is None or isinstance(value, bool | int | float) else ".".join(path)
+
+
+def _may_be_secret(text: str, path: tuple[str, ...]) -> bool:
+    from metaferry.urls import holds_secret
+
+    if path[0] == "storage" or "options" in path[:-1]:
+        known = path[-1] in HARMLESS and not holds_secret(text)
+        known = known or (path[-1] == "token" and (text in _TOKENS or text.startswith("/")))
+        return bool(text) and not known and _ONLY_VARIABLES.fullmatch(text) is None
+    if "metadata" in path[:-1] or path[-1] in ("file_name", "frame", "value"):
+        return False  # an expression
+    plain = _ONLY_VARIABLES.sub("", text).rpartition("::")[2]
+    if path[0] == "metrics":
+        plain = re.sub(r"//[^/:?#@]*:?@", "//", plain)  # a name alone; its password was a variable
+    return holds_secret(plain)

@@ -1,0 +1,76 @@
+"""Environment variables in a job file, and what of a job file no message may hold.
+
+`${NAME}` in a text is replaced by the variable's value, `$${` by `${`. A fault in such a text shows the
+text as its author wrote it. Secrets are made known to the log (`masking.py`) before anything is said.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any, Final
+
+from metaferry.job.yaml_text import Key, Tree
+from metaferry.masking import mask, remember, remember_path, remember_url
+from metaferry.urls import SCHEMES, split_scheme
+
+_VARIABLE: Final = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
+
+
+def expand(tree: Tree) -> None:
+    """Puts environment variables in the place of `${NAME}` in every text value; `$${` stays `${`."""
+
+    def walk(value: Any, path: tuple[Key, ...]) -> Any:
+        if isinstance(value, dict):
+            return {key: walk(item, (*path, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [walk(item, (*path, at)) for at, item in enumerate(value)]
+        if isinstance(value, str) and "${" in value:
+            return _VARIABLE.sub(lambda match: _variable(tree, path, match, value), value)
+        return value
+
+    tree.value = walk(tree.value, ())
+
+
+def remember_secrets(value: Any, path: tuple[Key, ...] = ()) -> None:
+    """Makes known what stands below `storage:` and `options:`, and the credentials in URLs."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "options" or (key == "storage" and not path):
+                remember({str(key): item})
+            else:
+                remember_secrets(item, (*path, key))
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            remember_secrets(item, (*path, at))
+    elif isinstance(value, str) and "://" in value:
+        remember_url(value)
+
+
+def as_written(tree: Tree, path: tuple[Key, ...], message: str) -> str:
+    """The message with `${NAME}` where the value of a variable of this place stands, and no secret."""
+    for name, value in tree.written.get(path, ("", ()))[1]:
+        for text in filter(None, (value, json.dumps(value)[1:-1], repr(value)[1:-1])):
+            message = message.replace(text, f"${{{name}}}")
+    return mask(message, shortest=1)
+
+
+def _variable(tree: Tree, path: tuple[Key, ...], match: re.Match[str], text: str) -> str:
+    if match[0] == "$${":
+        return "${"
+    name = match[1]
+    if not match[0].endswith("}") or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        tree.fault(path, f"{match[0]} names no environment variable; a literal ${{ is written $${{")
+        return ""
+    value = os.environ.get(name)
+    if value is None:
+        tree.fault(path, f"the environment variable {name} is not set")
+        return ""
+    tree.written.setdefault(path, (text, []))[1].append((name, value))
+    # What stands in the path of a web server's URL may be a token. Buckets, folders below them and local
+    # paths are names, which are shown.
+    scheme, _ = split_scheme(text.rpartition("::")[2])
+    if scheme and scheme not in SCHEMES:
+        remember_path(value)
+    return value

@@ -1,0 +1,83 @@
+"""Which track of an MP4 is its video, and the boxes of that track. Pure; asks for ranges.
+
+The first track with a video handler that is no chapter of another is what FFmpeg takes for the
+first video stream. A track of a kind that is not known might be one too: that is a `NoProof`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from metaferry.media.frames.containers.mp4 import tables as tables
+from metaferry.media.frames.containers.mp4.boxes import Box, Budget, children, maybe, only
+from metaferry.media.frames.containers.reading import Asking, NoProof, Source
+
+#: Most tracks of a file; real ones have less than ten.
+MAX_TRACKS: Final = 200
+
+#: Handlers of tracks that FFmpeg never takes for video.
+_NO_VIDEO: Final = frozenset(
+    {b"soun", b"text", b"sbtl", b"subt", b"subp", b"tmcd", b"hint", b"meta", b"clcp", b"data", b"mdir"}
+)
+
+
+def first_video(source: Source, traks: list[Box], budget: Budget) -> Asking[tuple[tables.Track, bool]]:
+    """The track that FFmpeg takes for the first video stream; whether there are more."""
+    videos: list[tuple[int, list[Box], list[Box]]] = []
+    chapters: set[int] = set()
+    for trak in traks:
+        boxes = yield from children(source, trak.body, trak.end, budget)
+        media = only(boxes, b"mdia")
+        inner = yield from children(source, media.body, media.end, budget)
+        handler = only(inner, b"hdlr")
+        (kind,) = struct.unpack(">8x4s", (yield from source.get(handler.body, handler.body + 12)))
+        header = only(boxes, b"tkhd")
+        number = tables.track_number((yield from source.get(header.body, min(header.end, header.body + 24))))
+        reference = maybe(boxes, b"tref")
+        if reference is not None:
+            for box in (yield from children(source, reference.body, reference.end, budget)):
+                if box.kind == b"chap":
+                    data = yield from source.get(box.body, box.end)
+                    chapters.update(value for (value,) in struct.iter_unpack(">I", data[: len(data) & ~3]))
+        if kind == b"vide":
+            videos.append((number, boxes, inner))
+        elif kind not in _NO_VIDEO:
+            raise NoProof("a track of a kind that is not known")
+    if len({number for number, _, _ in videos}) != len(videos):
+        raise NoProof("two tracks of one number")
+    videos = [video for video in videos if video[0] not in chapters]
+    if not videos:
+        raise NoProof("no video track")
+    number, boxes, inner = videos[0]
+    track = yield from _track(source, number, boxes, inner, budget)
+    return track, len(videos) > 1
+
+
+def _track(
+    source: Source, number: int, boxes: list[Box], inner: list[Box], budget: Budget
+) -> Asking[tables.Track]:
+    information = only(inner, b"minf")
+    within = yield from children(source, information.body, information.end, budget)
+    sample_table = only(within, b"stbl")
+    stbl = yield from children(source, sample_table.body, sample_table.end, budget)
+    places = maybe(within, b"dinf")
+    references = b""
+    if places is not None:
+        dref = maybe((yield from children(source, places.body, places.end, budget)), b"dref")
+        if dref is not None:
+            references = yield from source.get(dref.body, dref.end)
+    edits = b""
+    edts = maybe(boxes, b"edts")
+    if edts is not None:
+        elst = maybe((yield from children(source, edts.body, edts.end, budget)), b"elst")
+        if elst is not None:
+            edits = yield from source.get(elst.body, elst.end)
+    mdhd = only(inner, b"mdhd")
+    parts: dict[bytes, bytes] = {}
+    wanted = [box for kind in tables.TABLES if (box := maybe(stbl, kind)) is not None]
+    yield from source.fetch([(box.body, box.end) for box in wanted])
+    for box in wanted:
+        parts[box.kind] = yield from source.get(box.body, box.end)
+    header = yield from source.get(mdhd.body, min(mdhd.end, mdhd.body + 32))
+    return tables.track(number, header, parts, edits, references)

@@ -1,0 +1,164 @@
+"""The lease as a run and as `metaferry unlock` use it: from their own thread, over a job.
+
+`lease.py` has the rules; here is what they are applied to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from metaferry.errors import Conflict, LeaseHeld
+from metaferry.job.model import Job
+from metaferry.lightly.names import DOCUMENTS
+from metaferry.progress import Progress, Stop
+from metaferry.runs.deps import Surroundings
+from metaferry.runs.lease.lease import Found, Lease, find_lease, held_for, lease_age
+from metaferry.runs.lease.record import Holder, is_gone, this_member, this_process
+from metaferry.runs.lease.shared import SharedLease
+from metaferry.runs.state.capability_probe import learn_conditions
+from metaferry.runs.state.folder import State
+from metaferry.runs.storages import Storages
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
+
+#: Renewals that `unlock` lets come between its look and its delete, before it gives up.
+_TRIES = 5
+
+
+class RunLease:
+    """The lease of one run: nothing until `take()`, given back where the block ends.
+
+    `shared`: it is held in the name of the plan that `run_id` is the id of, with whoever else applies
+    a part of that plan.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        lightly: Storage,
+        state: State,
+        portal: Portal,
+        world: Surroundings,
+        *,
+        run_id: str,
+        stop: Stop,
+        progress: Progress,
+        shared: bool = False,
+    ) -> None:
+        self._job = job
+        self._lightly = lightly
+        self._state = state
+        self._portal = portal
+        self._world = world
+        self._taken = False
+        self._name = f"{world.random.getrandbits(64):016x}"
+        record = this_process(
+            f"plan-{run_id}" if shared else self._name,
+            run_id,
+            acquired=world.now().isoformat(timespec="seconds"),
+            lease_for=job.lease_for,
+        )
+        settings: dict[str, Any] = {
+            "stop": stop,
+            "progress": progress,
+            "clock": world.lease_clock,
+            "sleep": world.lease_sleep,
+        }
+        storage, key = state.storage, state.lease_key
+        self._lease = (
+            SharedLease(storage, key, record, this_member(self._name), rng=world.random, **settings)
+            if shared
+            else Lease(storage, key, record, **settings)
+        )
+
+    def take(self) -> None:
+        """Finds out what the stores honour, and takes the lease, unless it has it. Raises LeaseHeld
+        and StorageError."""
+        if not self._taken:
+            self._portal.run(self._take())
+            self._taken = True
+
+    async def _take(self) -> None:
+        state = self._state
+        stores = [(state.storage, f"{state.traits_key.removesuffix('.json')}-probe-{self._name}")]
+        if self._lightly is not state.storage:
+            # The state is elsewhere, so this is the one folder of ours there. No media has that name.
+            stores.append((self._lightly, f"{DOCUMENTS}.metaferry-probe-{self._name}"))
+        await learn_conditions(stores, state.storage, state.traits_key, self._world.now())
+        await self._lease.take(self._job.lease_wait)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._portal.run(self._lease.give_back())
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """What `unlock` took away. `holder` None: there was no lease.
+
+    `age` is the seconds since its last renewal, None where nobody can tell; `gone` whether its process
+    is known to have ended.
+    """
+
+    url: str
+    holder: Holder | None = None
+    age: float | None = None
+    gone: bool = False
+
+    @property
+    def held(self) -> str:
+        """How long, in words: `held for 3 min, renewed 12 s ago`."""
+        return "" if self.holder is None else held_for(self.holder, self.age)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, JSON-ready."""
+        return asdict(self)
+
+
+def unlock(job: Job, *, surroundings: Surroundings | None = None) -> Unlocked:
+    """Takes away the lease of a job's datasource, whoever holds it; a run that does stops writing.
+
+    Raises LeaseHeld when another run took it meanwhile, and StorageError.
+    """
+    world = surroundings or Surroundings()
+    with Portal() as portal, Storages(job, portal, world) as storages:
+        state = State.of(job, storages, portal)
+        return portal.run(_unlock(job, state, f"{world.random.getrandbits(64):016x}"))
+
+
+async def _unlock(job: Job, state: State, name: str) -> Unlocked:
+    storage, key = state.storage, state.lease_key
+    first = found = await find_lease(storage, key, job.lease_for)
+    if first is None:
+        return Unlocked(storage.url)
+    age = await lease_age(storage, key, first.token, name)
+    for _ in range(_TRIES):
+        if found is None:  # given back meanwhile
+            break
+        if found.holder.holder != first.holder.holder:
+            raise _taken_meanwhile(storage, found)
+        try:
+            await storage.delete(key, only_if=found.token)
+            break
+        except Conflict:  # renewed meanwhile
+            found = await find_lease(storage, key, job.lease_for)
+    else:
+        raise _taken_meanwhile(storage, first)
+    names = (first.holder.holder, *(member.name for member in first.holder.members))
+    return Unlocked(storage.url, first.holder, age, is_gone(first.holder, living=names))
+
+
+def _taken_meanwhile(storage: Storage, found: Found) -> LeaseHeld:
+    return LeaseHeld(
+        f"{storage.url}: the lease changed hands meanwhile: {found.holder.name} has it",
+        advice="look again whether it is stuck: metaferry unlock JOB",
+    )

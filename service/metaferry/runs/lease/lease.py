@@ -1,0 +1,414 @@
+"""The lease: one writer a datasource, kept as `lease.json` in the state folder.
+
+A sync takes it before it lists, so that nobody writes between what it saw and what it does, renews
+it while it works, and gives it back when all is written. A plan takes none. Whoever finds it taken
+waits. The lease keeps runs from undoing each other's work; it is not what keeps a document whole:
+puts are atomic, and conditional on what was listed, lease or not.
+
+When it is free again, without a clock that two machines would have to share:
+
+- Its holder gives it back: the next one has it at its next look.
+- Its holder's process is gone, on this machine (`holder.py`): at once.
+- Nobody has renewed it for as long as it was taken for. Whoever waits watches the token on a stopwatch
+  of its own: a token that stayed the same so long belongs to nobody, whatever any clock says. Where the
+  store stamps what it gets by its own clock, it is asked how old the lease is already (the stamp of a
+  small object put just now, less the stamp of the lease), which spares a newcomer most of that wait.
+  The time of day of this machine is never compared with anybody's.
+
+Each step is conditional on the token last seen, so of two that take it over one wins. The holder
+counts from the moment *before* it sent its last renewal and stops a sixth of the time early, so it
+has stopped before anybody else may begin. Then it has lost the lease for good: the run writes nothing
+more. Where the store has no conditional writes all of this is best effort: what was written is
+read back after a moment, and he who is read is the holder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from metaferry.errors import Conflict, LeaseHeld, LeaseLost, NotFound, StorageError
+from metaferry.progress import Progress, Stop
+from metaferry.runs.lease.record import Holder, in_words, is_gone, read_holder
+from metaferry.storage.listing.checked_pages import listed
+from metaferry.storage.protocol import ABSENT, Precondition, Storage
+from metaferry.storage.throttle.limiter import urgent
+
+log = logging.getLogger(__name__)
+
+#: Seconds that stamps of one store may differ: whole seconds, and more than one server.
+_SKEW: Final = 2.0
+#: Seconds between two looks at somebody else's lease, and between two looks at the stop.
+_LOOK: Final = 2.0
+_BLINK: Final = 0.25
+#: Seconds after which a best-effort lease is read back: two who wrote at once have both written by then.
+_SETTLE: Final = 1.0
+#: Seconds that giving it back may take at the end of a run, and of one that was told to stop, which is
+#: killed soon; a lease left behind ends by itself.
+_GIVE_BACK: Final = 10.0
+_GIVE_BACK_SOON: Final = 3.0
+#: Seconds after which an object that was put to read the store's clock is somebody's leftover.
+_LEFT_OVER: Final = 3600.0
+
+#: The leases that this process holds, by their random names.
+living: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A lease in place."""
+
+    holder: Holder
+    token: str
+
+
+class Lease:
+    """The lease of one run, on the event loop of its storage.
+
+    `key` is where it lies, `record` who takes it. `clock` is monotonic seconds, `sleep` is awaited.
+    `stop` ends the waiting; when the lease is lost it is abandoned, and the run with it.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        key: str,
+        record: Holder,
+        *,
+        stop: Stop,
+        progress: Progress,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._storage = storage
+        self._key = key
+        self._record = record
+        self._name = record.holder  # what it is called among the leases of this process
+        self._stop = stop
+        self._progress = progress
+        self._clock = clock
+        self._sleep = sleep
+        self._token: str | None = None  # None: not held
+        self._taken = self._sent = clock()
+        self._until = float("-inf")
+        self._lost: LeaseLost | None = None
+        self._next: Holder | None = None  # a renewal that is not answered yet
+        self._trouble = ""  # why the last renewal failed
+        self._renewing = asyncio.Lock()
+        self._keeping: asyncio.Task[None] | None = None
+
+    @property
+    def _within(self) -> float:
+        """Seconds that giving it back may take."""
+        return _GIVE_BACK_SOON if self._stop.requested else _GIVE_BACK
+
+    async def take(self, wait: float) -> None:
+        """Takes it, waiting at most `wait` seconds for whoever has it, and renews it from then on.
+
+        Raises LeaseHeld when that was not enough, what `stop` says when it is set meanwhile, and
+        StorageError.
+        """
+        # From before it is written: others of this process must not take it for a dead one's.
+        living.add(self._name)
+        try:
+            await self._take(wait)
+        except BaseException:
+            living.discard(self._name)
+            raise
+        self._stop.guard(self.check)
+        self._keeping = asyncio.create_task(self._keep())
+
+    def check(self) -> LeaseLost | None:
+        """The loss, once the lease is lost or has run out. Makes no request; safe from any thread."""
+        if self._lost is None and self._token is not None and self._clock() >= self._until:
+            trouble = f": {self._trouble}" if self._trouble else ""
+            self._lose(f"could not be renewed for {in_words(self._clock() - self._sent)}{trouble}")
+        return self._lost
+
+    async def give_back(self) -> None:
+        """Ends the renewals, and the lease where it is still ours. Never fails for a store that does."""
+        try:
+            await self._stop_keeping()
+        finally:
+            self._stop.guard(None)
+            living.discard(self._name)
+            token, self._token = self._token, None
+        if token is None or self._lost is not None:
+            return
+        try:
+            # A run that was told to stop is killed soon: not behind a pause that the documents met.
+            with urgent() if self._stop.requested else contextlib.nullcontext():
+                async with asyncio.timeout(self._within):
+                    await self._delete(token)
+        except (StorageError, TimeoutError) as error:
+            left = in_words(self._record.lease_for)
+            why = error if str(error) else f"this was not done within {in_words(self._within)}"
+            log.warning("%s: the lease could not be given back; it ends in %s: %s", self._url, left, why)
+
+    # -- taking
+
+    async def _take(self, wait: float) -> None:
+        until = self._clock() + wait
+        only_if: Precondition | None = ABSENT
+        found: Found | None = None
+        watch: _Watch | None = None
+        told = False
+        while only_if is None or not await self._claim(only_if, found):
+            self._look_at_stop()
+            left = until - self._clock()
+            found = await find_lease(self._storage, self._key, self._record.lease_for)
+            if found is None:  # given back just now
+                if left < -_LOOK:
+                    raise self._is_held("others take it again and again", wait)
+                only_if, watch = ABSENT, None
+                await self._pause(_BLINK)
+                continue
+            if self._may_join(found):
+                only_if = found.token
+                continue
+            if watch is None or watch.token != found.token:
+                watch = await self._watch(found, first=watch is None)
+            if only_if != found.token and (why := self._is_free(found, watch)):
+                log.warning("%s: %s is taken over from %s", self._url, why, found.holder.name)
+                only_if = found.token
+                continue
+            if left <= 0:
+                raise self._is_held(_who(found.holder, watch.age(self._clock())), wait)
+            if not told:
+                who = found.holder.name
+                self._progress.note(f"waiting up to {in_words(left)} for {who}, who holds the lease")
+                told = True
+            only_if = None  # only looked at until it is free: a look costs less than a try
+            await self._pause(min(_LOOK, left, max(_BLINK, watch.free_at - self._clock())))
+
+    def _may_join(self, found: Found) -> bool:
+        """Whether a lease in place is also for this one; never so for a run's own."""
+        return False
+
+    def _first(self, found: Found | None) -> Holder:
+        """What is written to take the lease; `found` is what it replaces."""
+        return replace(self._record, held=0.0, renewed=0)
+
+    async def _claim(self, only_if: Precondition, found: Found | None) -> bool:
+        """Writes our record under the condition; whether the lease is ours now."""
+        sent = self._clock()
+        record = self._first(found)
+        try:
+            stamp = await self._storage.put(self._key, record.to_json(), only_if=only_if)
+        except Conflict:
+            return False
+        if not self._storage.traits.honours(only_if):
+            await self._sleep(_SETTLE)
+            seen = await find_lease(self._storage, self._key, self._record.lease_for)
+            if seen is None or seen.holder.holder != record.holder:
+                return False
+            stamp = stamp._replace(token=seen.token)
+        self._record, self._token, self._taken = record, stamp.token, sent
+        self._is_ours_from(sent)
+        if self._clock() - sent > self._third:
+            # The store took its time. Ours only if nobody has taken it over since.
+            try:
+                await self._renew()
+            except Conflict:
+                self._token = None
+                return False
+        return True
+
+    async def _watch(self, found: Found, *, first: bool) -> _Watch:
+        now = self._clock()
+        free_at = now + found.holder.lease_for
+        if not first:  # it was renewed since our last look
+            return _Watch(found.token, now, free_at, 0.0)
+        age = await lease_age(self._storage, self._key, found.token, self._record.holder)
+        if age is not None and self._storage.traits.own_clock:
+            free_at = min(free_at, free_at - age + _SKEW)
+        return _Watch(found.token, now, free_at, age)
+
+    def _is_free(self, found: Found, watch: _Watch) -> str:
+        """Why it may be taken over; "" when it may not."""
+        if is_gone(found.holder, living=living):
+            return "a lease whose process is gone"
+        return "a lease that has ended" if self._clock() >= watch.free_at else ""
+
+    def _is_held(self, who: str, wait: float) -> LeaseHeld:
+        waited = f" after {in_words(wait)} of waiting" if wait > 0 else ""
+        return LeaseHeld(
+            f"{self._url}: another run holds the lease{waited}: {who}",
+            advice="wait for it to end, or set lease_wait higher; if it is stuck: metaferry unlock JOB",
+        )
+
+    @property
+    def _url(self) -> str:
+        return self._storage.url
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleeps, and ends at once when the run is told to stop."""
+        until = self._clock() + seconds
+        while (left := until - self._clock()) > 0:
+            self._look_at_stop()
+            await self._sleep(min(_BLINK, left))
+        self._look_at_stop()
+
+    def _look_at_stop(self) -> None:
+        if self._stop.requested:
+            raise self._stop.error
+
+    # -- keeping
+
+    @property
+    def _third(self) -> float:
+        return self._record.lease_for / 3
+
+    @property
+    def _due(self) -> float:
+        """When the next renewal is."""
+        return self._sent + self._third
+
+    def _is_ours_from(self, sent: float) -> None:
+        self._sent = sent
+        self._until = sent + self._record.lease_for * 5 / 6
+
+    async def _keep(self) -> None:
+        """Renews it every third of its time, and more often after a failure; ends when it is lost."""
+        with urgent():  # not behind thousands of documents, nor behind a pause of theirs
+            await self._keep_on()
+
+    async def _keep_on(self) -> None:
+        while True:
+            due = self._due
+            if self._trouble:
+                due = max(due, self._clock() + self._third / 8)
+            await self._sleep(max(0.0, due - self._clock()))
+            if self.check() is not None:
+                return
+            try:
+                # One answer that does not come must not cost the lease.
+                async with asyncio.timeout(self._third / 2):
+                    await self._renew()
+            except Conflict:
+                self._lose(await self._taken_by())
+                return
+            except (StorageError, TimeoutError) as error:
+                self._trouble = str(error) or "no answer"
+                log.warning("%s: the lease could not be renewed yet: %s", self._url, self._trouble)
+            else:
+                self._trouble = ""
+
+    async def _renew(self) -> None:
+        """One renewal. It is the same bytes until it is answered, so that a lost answer is found out."""
+        async with self._renewing:
+            sent = self._clock()
+            if self._next is None:
+                held, renewed = round(sent - self._taken, 1), self._record.renewed + 1
+                self._next = replace(self._record, held=held, renewed=renewed)
+            with urgent():  # not behind thousands of documents, nor behind a pause of theirs
+                stamp = await self._storage.put(
+                    self._key, self._next.to_json(), only_if=self._token or ABSENT
+                )
+            self._record, self._next, self._token = self._next, None, stamp.token
+            self._is_ours_from(sent)
+
+    async def _stop_keeping(self) -> None:
+        """Ends the renewals, not in the middle of one if that can be helped. Raises what ended them."""
+        patience = min(self._third / 2, _GIVE_BACK_SOON) if self._stop.requested else self._third / 2
+        keeping, self._keeping = self._keeping, None
+        if keeping is None:
+            return
+        try:
+            async with asyncio.timeout(patience), self._renewing:
+                keeping.cancel()
+        except TimeoutError:
+            keeping.cancel()
+        [ended] = await asyncio.gather(keeping, return_exceptions=True)
+        if isinstance(ended, BaseException) and not isinstance(ended, asyncio.CancelledError):
+            raise ended
+
+    async def _taken_by(self) -> str:
+        try:
+            found = await find_lease(self._storage, self._key, self._record.lease_for)
+        except StorageError as error:
+            return f"is somebody else's (who cannot be read: {error})"
+        return "was taken away" if found is None else f"was taken over by {found.holder.name}"
+
+    def _lose(self, how: str) -> None:
+        self._lost = LeaseLost(
+            f"{self._url}: the lease of this run {how}; it stopped, and has written nothing since",
+            advice="run it again: it goes on where this one stopped",
+        )
+        self._stop.abandon(self._lost)
+
+    async def _delete(self, token: str) -> None:
+        try:
+            await self._storage.delete(self._key, only_if=token)
+        except Conflict:
+            # Somebody else's by now; or ours, from a renewal whose answer never came.
+            found = await find_lease(self._storage, self._key, self._record.lease_for)
+            if found is None or found.holder.holder != self._record.holder:
+                return
+            try:
+                await self._storage.delete(self._key, only_if=found.token)
+            except Conflict:
+                if self._clock() < self._until:  # the store knows not its own tag; nobody may take it yet
+                    await self._storage.delete(self._key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """A token that we look at: since when, when it will be free, and its age then, as far as known."""
+
+    token: str
+    since: float
+    free_at: float
+    age_then: float | None
+
+    def age(self, now: float) -> float | None:
+        return None if self.age_then is None else self.age_then + now - self.since
+
+
+async def find_lease(storage: Storage, key: str, lease_for: float) -> Found | None:
+    """The lease in place, if there is one. `lease_for` holds where its record does not tell."""
+    try:
+        blob = await storage.read(key)
+    except NotFound as error:
+        if not error.path:
+            raise
+        return None
+    return Found(read_holder(blob.data, lease_for=lease_for), blob.token)
+
+
+async def lease_age(storage: Storage, key: str, token: str, holder: str) -> float | None:
+    """Seconds since the lease with that token was written, by the stamps of the store's own listing.
+
+    Three requests: an object is put beside it, both are listed, and it is deleted. None where the
+    listing does not show that token, or tells no times.
+    """
+    stem = key.removesuffix(".json")
+    mark = f"{stem}-clock-{holder}"
+    await storage.put(mark, b"1")
+    try:
+        entries = {entry.path: entry for entry in await listed(storage, stem)}
+        ours, lease = entries.pop(mark, None), entries.get(key)
+        if ours is not None:
+            for path, entry in entries.items():
+                if path.startswith(f"{stem}-clock-") and 0 < entry.mtime < ours.mtime - _LEFT_OVER:
+                    await storage.delete(path)
+    finally:
+        await storage.delete(mark)
+    if ours is None or lease is None or lease.token != token or min(ours.mtime, lease.mtime) <= 0:
+        return None
+    return max(0.0, ours.mtime - lease.mtime)
+
+
+def _who(holder: Holder, age: float | None) -> str:
+    return f"{holder.name}, {held_for(holder, age)}"
+
+
+def held_for(holder: Holder, age: float | None) -> str:
+    """`held for 3 min, renewed 12 s ago`, for a sentence; `age` is None where nobody knows."""
+    if age is None:
+        return f"held for at least {in_words(holder.held)}"
+    return f"held for {in_words(holder.held + age)}, renewed {in_words(age)} ago"

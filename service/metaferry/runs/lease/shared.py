@@ -1,0 +1,124 @@
+"""The lease of a plan: held in the plan's name by all who apply a part of it, on any machine.
+
+It is the same `lease.json` under the same rules as a run's own (`lease.py`), with two differences.
+Whoever applies a part of the plan that holds it joins as one more member, and does not wait; whoever
+else comes finds it taken. And any member's renewal is everybody's: each looks at it every sixth of
+its time, and renews it where nobody has since its last look. A member counts from that look, which
+was before the renewal, so it has stopped before anybody else may begin, whoever renewed.
+
+The last member to leave gives it back. A member that died keeps it from being given back only where
+nobody can know that it died: then it ends by itself, as any lease that nobody renews.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+
+from metaferry.errors import Conflict
+from metaferry.progress import Progress, Stop
+from metaferry.runs.lease.lease import Found, Lease, find_lease, living
+from metaferry.runs.lease.record import Holder, Member, is_member_gone, joined, left
+from metaferry.storage.protocol import Storage
+from metaferry.storage.throttle.limiter import urgent
+
+log = logging.getLogger(__name__)
+
+#: Seconds of the first pause, by chance from 0 on, before a change is tried again that others make at the
+#: same moment; it doubles up to the longest. Without, all who leave at once would meet again and again.
+_FIRST: Final = 0.05
+_LONGEST: Final = 1.0
+
+
+class SharedLease(Lease):
+    """One member's part in the lease of a plan. `record.holder` is the plan's name, the same for all."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        key: str,
+        record: Holder,
+        member: Member,
+        *,
+        stop: Stop,
+        progress: Progress,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        rng: random.Random | None = None,
+    ) -> None:
+        super().__init__(storage, key, record, stop=stop, progress=progress, clock=clock, sleep=sleep)
+        self._member = member
+        self._name = member.name
+        self._looked = clock()
+        self._rng = rng if rng is not None else random.Random()
+
+    @property
+    def _due(self) -> float:
+        return self._looked + self._record.lease_for / 6
+
+    def _may_join(self, found: Found) -> bool:
+        return found.holder.holder == self._record.holder
+
+    def _first(self, found: Found | None) -> Holder:
+        """What is written to take the lease, or to join those who have it."""
+        record = replace(self._record, held=0.0, renewed=0, members=())
+        if found is not None and self._may_join(found):
+            there = tuple(m for m in found.holder.members if not is_member_gone(m, living=living))
+            theirs = found.holder
+            record = replace(record, held=theirs.held, renewed=theirs.renewed + 1, members=there)
+        return joined(record, self._member)
+
+    def _is_ours_from(self, sent: float) -> None:
+        super()._is_ours_from(sent)
+        self._looked = max(self._looked, sent)
+
+    async def _renew(self) -> None:
+        """One look, and a renewal where no other member made one since the last."""
+        async with self._renewing:
+            looked_before, looked = self._looked, self._clock()
+            with urgent():
+                found = await self._find_ours()
+                if found.token != self._token:
+                    self._record, self._token = found.holder, found.token
+                    self._is_ours_from(looked_before)
+                else:
+                    held, number = round(looked - self._taken, 1), found.holder.renewed + 1
+                    renewed = joined(replace(found.holder, held=held, renewed=number), self._member)
+                    try:
+                        stamp = await self._storage.put(self._key, renewed.to_json(), only_if=found.token)
+                    except Conflict:
+                        # Another member was quicker; or it is no longer ours, which this look tells.
+                        found = await self._find_ours()
+                        self._record, self._token = found.holder, found.token
+                    else:
+                        self._record, self._token = renewed, stamp.token
+                    self._is_ours_from(looked)
+            self._looked = looked
+
+    async def _find_ours(self) -> Found:
+        found = await find_lease(self._storage, self._key, self._record.lease_for)
+        if found is None or not self._may_join(found):
+            raise Conflict(f"{self._url}: the lease of this plan is no longer there", url=self._url)
+        return found
+
+    async def _delete(self, token: str) -> None:
+        """Leaves; the last one takes the lease away. Tries until the time for it is over."""
+        pause = _FIRST
+        while True:
+            found = await find_lease(self._storage, self._key, self._record.lease_for)
+            if found is None or not self._may_join(found):
+                return
+            rest = left(found.holder, self._member, living=living)
+            with contextlib.suppress(Conflict):
+                if rest.members:
+                    await self._storage.put(self._key, rest.to_json(), only_if=found.token)
+                else:
+                    await self._storage.delete(self._key, only_if=found.token)
+                return
+            log.debug("%s: others changed the lease while %s left it", self._url, self._name)
+            await self._sleep(self._rng.uniform(0.0, pause))
+            pause = min(2 * pause, _LONGEST)

@@ -1,0 +1,230 @@
+"""Where the media and the documents of a run are listed from, and how old that is.
+
+Media: the bucket; or an inventory report; or the pages that a run which died had kept, and what it had
+not come to. Documents: always the bucket, now, since what is kept or deleted is decided from them.
+Where media and documents share a datasource, one listing serves both if it is a fresh one; else both
+are listed at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from metaferry.errors import Inconsistent
+from metaferry.job.model import Job
+from metaferry.job.parts import Inventory
+from metaferry.lightly.names import SCHEMA
+from metaferry.media.inventory.rows import inventory_pages, open_inventory
+from metaferry.media.listing import RESERVED, MediaFilter, split_page
+from metaferry.planning.formats import MediaListing
+from metaferry.planning.listings import Listings, listing_prefixes
+from metaferry.progress import Progress
+from metaferry.runs.listings.tokens import are_missing, with_tokens
+from metaferry.runs.state.listing_checkpoint import Earlier, KeptListing, Unusable
+from metaferry.runs.storages import Storages
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.listing.checked_pages import AGAIN, inconsistent
+from metaferry.storage.listing.checked_pages import listed as listed_whole
+from metaferry.storage.listing.parallel import Disordered, Keep, Range, list_at_once
+from metaferry.storage.protocol import Entry, Storage
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Makes a listing of what lies below a prefix.
+Pages = Callable[[Storage, str], AsyncIterator[list[Entry]]]
+
+_PHASE = "Listing media and documents"
+
+
+class Lister:
+    """Lists once what a run needs; `kept` keeps the pages of a large listing, and has those of a dead run."""
+
+    def __init__(
+        self,
+        job: Job,
+        storages: Storages,
+        portal: Portal,
+        scratch: Path,
+        prefix: str,
+        now: datetime,
+        kept: KeptListing | None,
+        progress: Progress,
+    ) -> None:
+        self._job = job
+        self._storages = storages
+        self._portal = portal
+        self._scratch = scratch
+        self._now = now
+        self._kept = kept
+        self._progress = progress
+        self._input = storages.at(job.input)
+        self._lightly = storages.at(job.lightly_location)
+        self._rules = MediaFilter(job.media.include, job.media.exclude, prefix)
+        self._media_prefix, self._document_prefix = listing_prefixes(prefix)
+        self._objects = 0
+
+    def fill(self, listings: Listings) -> MediaListing:
+        """Fills `listings`; answers where the media came from.
+
+        A listing that contradicts itself is made again, twice at most. Raises JobError for an inventory
+        that cannot be used, StorageError for a store that does not answer: a listing that fails is never
+        taken for a short one.
+        """
+        self._progress.phase(_PHASE, None)
+        pages: Pages = list_at_once
+        begun = again = 0
+        while True:
+            try:
+                listed = self._again(listings, pages) if begun else self._list(listings)
+                self._require_consistent(listings)
+                return listed
+            except Unusable as error:
+                log.warning("%s: the media are listed from the beginning", error)
+            except Disordered:
+                if pages is _in_one_chain:  # such a listing relies on no order
+                    raise
+                pages = _in_one_chain
+                log.info("a store does not list in the order of bytes: listed again, in one chain")
+            except Inconsistent as error:
+                if again == AGAIN:
+                    raise
+                again += 1
+                log.warning("%s; it is made again", error)
+            begun += 1
+
+    def _require_consistent(self, listings: Listings) -> None:
+        """Raises `Inconsistent`; what comes once only, no page by itself can tell."""
+        contradiction = listings.contradiction()
+        if contradiction:
+            raise inconsistent(self._input.url, "", contradiction)
+
+    def _list(self, listings: Listings) -> MediaListing:
+        inventory = self._job.media.inventory
+        if inventory is not None:
+            return self._from_inventory(listings, inventory, list_at_once)
+        kept = self._kept
+        earlier = kept.earlier() if kept is not None else None
+        if kept is not None and earlier is not None:
+            return self._go_on(listings, kept, earlier)
+        keep = None if kept is None else _of_media(kept)
+        listed = self._fresh(
+            listings,
+            lambda storage, prefix: list_at_once(
+                storage,
+                prefix,
+                keep=keep if prefix == self._media_prefix and storage is self._input else None,
+            ),
+        )
+        if kept is not None:
+            kept.finish()
+        return listed
+
+    def _again(self, listings: Listings, pages: Pages) -> MediaListing:
+        if self._kept is not None:
+            self._kept.finish()
+        self._objects = 0
+        listings.restart()
+        inventory = self._job.media.inventory
+        if inventory is not None:
+            return self._from_inventory(listings, inventory, pages)
+        return self._fresh(listings, pages)
+
+    def _fresh(self, listings: Listings, pages: Pages) -> MediaListing:
+        if self._input is self._lightly and not self._media_prefix:
+            for page in self._portal.iterate(pages(self._input, "")):
+                media, documents = split_page(page)
+                self._add_media(listings, media)
+                self._add_documents(listings, documents)
+                self._progress.advance(len(page))
+        else:
+            self._both(listings, self._portal.iterate(pages(self._input, self._media_prefix)), pages)
+        return self._told(MediaListing(), self._now)
+
+    def _from_inventory(self, listings: Listings, wanted: Inventory, pages: Pages) -> MediaListing:
+        listings.from_inventory = True
+        options = self._job.storage_options(wanted)
+        report = open_inventory(
+            wanted.url,
+            place="media.inventory",
+            storage_for=lambda url: self._storages.of(url, options),
+            portal=self._portal,
+        )
+        media = inventory_pages(
+            report, self._job.input.url, self._media_prefix, scratch=self._scratch, portal=self._portal
+        )
+        self._both(listings, media, pages)
+        return self._told(MediaListing(basis="inventory", inventory=report.url), report.manifest.taken)
+
+    def _go_on(self, listings: Listings, kept: KeptListing, earlier: Earlier) -> MediaListing:
+        rest = list_at_once(self._input, self._media_prefix, keep=_of_media(kept), left=earlier.left)
+
+        def pages() -> Iterator[list[Entry]]:
+            yield from kept.pages(earlier)
+            yield from self._portal.iterate(rest)
+
+        self._both(listings, pages(), list_at_once)
+        kept.finish()
+        return self._told(MediaListing(resumed=earlier.objects), earlier.began)
+
+    def _both(self, listings: Listings, media: Iterator[list[Entry]], pages: Pages) -> None:
+        """Media from where they come, and documents from their datasource, in turn."""
+        documents = self._portal.iterate(pages(self._lightly, self._document_prefix))
+        for is_document, page in _in_turn(media, documents):
+            if is_document:
+                self._add_documents(listings, page)
+            else:
+                self._add_media(listings, split_page(page)[0])
+            self._progress.advance(len(page))
+        if self._media_prefix:
+            # schema.json lies at the root, outside the narrowed listing.
+            schema = self._portal.run(listed_whole(self._lightly, SCHEMA, lambda entry: entry.path == SCHEMA))
+            self._add_documents(listings, schema)
+
+    def _add_media(self, listings: Listings, entries: list[Entry]) -> None:
+        self._objects += len(entries)
+        listings.add_media(self._rules.page(entries))
+
+    def _add_documents(self, listings: Listings, entries: list[Entry]) -> None:
+        if entries and are_missing(self._lightly, entries):
+            entries = self._portal.run(with_tokens(self._lightly, entries))
+        listings.add_documents(entries)
+
+    def _told(self, listed: MediaListing, as_of: datetime) -> MediaListing:
+        listed.as_of = as_of.isoformat(timespec="seconds")
+        listed.age = max(0.0, round((self._now - as_of).total_seconds(), 1))
+        listed.objects = self._objects
+        return listed
+
+
+def _in_one_chain(storage: Storage, prefix: str) -> AsyncIterator[list[Entry]]:
+    return storage.list(prefix)
+
+
+def _of_media(kept: KeptListing) -> Keep:
+    """Documents and state are never kept; what is left to be listed is told all the same."""
+
+    async def keep(page: list[Entry], left: Callable[[], list[Range]]) -> None:
+        await kept.keep([entry for entry in page if not entry.path.startswith(RESERVED)], left)
+
+    return keep
+
+
+def _in_turn(*streams: Iterator[T]) -> Iterator[tuple[int, T]]:
+    """The items of several iterators, one of each in turn, with the number of their iterator.
+
+    Each reads ahead by itself, so one waits for the store while what another brought is taken in.
+    """
+    left = deque(enumerate(streams))
+    while left:
+        number, stream = left.popleft()
+        for item in stream:
+            yield number, item
+            left.append((number, stream))
+            break

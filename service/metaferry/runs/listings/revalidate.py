@@ -1,0 +1,47 @@
+"""What an inventory, or a listing of hours ago, says of videos, held against the bucket as it is now.
+
+Frame documents depend on a video's very bytes, and a count of an earlier run is only taken for the
+version that it was made of. So each video whose frames are asked for is looked at once: one request
+that reads nothing. Images need no such look, since their documents do not depend on their content.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from itertools import islice
+from typing import Final
+
+from metaferry.errors import NotFound
+from metaferry.planning.match import Video
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
+
+_AT_ONCE: Final = 64
+
+
+def confirmed(videos: Iterable[Video], storage: Storage, portal: Portal, gone: list[str]) -> Iterator[Video]:
+    """Each video with the size and token that it has now; those that are not there go to `gone`.
+
+    Raises StorageError other than NotFound, and NotFound of a bucket.
+    """
+    left = iter(videos)
+    while some := list(islice(left, _AT_ONCE)):
+        yield from portal.iterate(_look(some, storage, gone))
+
+
+async def _look(videos: list[Video], storage: Storage, gone: list[str]) -> AsyncIterator[Video]:
+    async def one(video: Video) -> Video | None:
+        try:
+            blob = await storage.read(video.path, 0, 0)
+        except NotFound as error:
+            if not error.path:
+                raise
+            return None
+        return Video(video.path, blob.size, blob.token)
+
+    for video, found in zip(videos, await asyncio.gather(*map(one, videos)), strict=True):
+        if found is None:
+            gone.append(video.path)
+        else:
+            yield found

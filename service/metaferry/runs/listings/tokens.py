@@ -1,0 +1,47 @@
+"""Listed documents with the tokens that puts and conditions know, where listings of the store have others.
+
+Some stores that speak the protocol of S3 or of Azure list without ETags, some list other ones than they
+answer a put with: no document would be recognised, and none replaced. Each is asked for its own there, one
+request a document, which costs no more than writing it again would. Nothing is asked where listings are as
+they should be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from metaferry.errors import NotFound
+from metaferry.storage.protocol import Entry, Storage
+
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
+
+
+def are_missing(storage: Storage, entries: Sequence[Entry]) -> bool:
+    """Whether the tokens of these documents have to be asked for."""
+    traits = storage.traits
+    if traits.conditions_vary and not traits.lists_tokens:
+        return True
+    # Where the store checks no condition, a token is of no use that no listing shows.
+    return (traits.conditional or traits.conditions_vary) and any(not entry.token for entry in entries)
+
+
+async def with_tokens(storage: Storage, entries: Sequence[Entry]) -> list[Entry]:
+    """The same documents with their tokens, without those that went meanwhile. The storage's pace and
+    concurrency hold. Raises what a read raises."""
+    found = await asyncio.gather(*(_with_token(storage, entry) for entry in entries))
+    return [entry for entry in found if entry is not None]
+
+
+async def _with_token(storage: Storage, entry: Entry) -> Entry | None:
+    try:
+        blob = await storage.read(entry.path, 0, 0)
+    except NotFound as error:
+        if not error.path:
+            raise
+        return None
+    # As in a listing: equality with an MD5 proves the content, and nothing else does.
+    proof = blob.token if storage.traits.listing_md5 and _MD5.fullmatch(blob.token) else entry.md5
+    return entry._replace(size=blob.size, token=blob.token, md5=proof)

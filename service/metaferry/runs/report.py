@@ -1,0 +1,63 @@
+"""The last words of a run: the ledger, its rejects and findings, and `run.json` after everything else.
+
+A run whose `run.json` is there has ended; one that has begun and has none was cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields
+
+from metaferry.planning.database import Database
+from metaferry.planning.formats import RateCounts, Report, RequestCounts
+from metaferry.runs.state.damage import Damage
+from metaferry.runs.state.folder import Past, State
+from metaferry.runs.state.ledger import Ledger, export_parquet
+from metaferry.storage.protocol import Storage
+
+
+def leave_report(
+    report: Report,
+    database: Database,
+    state: State,
+    ledger: Ledger,
+    past: Past,
+    damage: Damage,
+    *,
+    keep_runs: int,
+    finished: str,
+    count: Callable[[], None],
+) -> None:
+    """Writes what the next run, and people, need to know of this one. Raises StorageError.
+
+    `count` fills the report's requests; the last of them, which it cannot have seen, are added.
+    """
+    ledger.save(report.run_id)
+    damage.save()
+    state.forget_old_runs(past, keep_runs)
+    for name in ("rejects", "findings"):
+        if database.value(f"SELECT count(*) FROM {name}"):
+            key = state.run_key(report.run_id, f"{name}.parquet")
+            state.write(key, export_parquet(database, f"FROM {name}", name))
+            if name == "rejects":
+                report.rejects_url = state.url_of(key)
+    key = state.report_key(report.run_id)
+    report.report_url = state.url_of(key)
+    report.finished = finished
+    count()
+    # Its own, and that of giving back the lease: the file and what a caller gets are the same.
+    report.requests.put += 1
+    report.requests.delete += 1
+    state.write(key, report.to_json())
+
+
+def requests_of(storages: Iterable[Storage]) -> RequestCounts:
+    """The requests of all storages of a run, added up."""
+    asked = list(storages)
+    names = [field.name for field in fields(RequestCounts)]
+    return RequestCounts(**{name: sum(getattr(s.requests, name) for s in asked) for name in names})
+
+
+def rates_of(storage: Storage) -> RateCounts:
+    """The course of the requests to one storage."""
+    return RateCounts(**asdict(storage.rates))

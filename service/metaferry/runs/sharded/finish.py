@@ -1,0 +1,246 @@
+"""The end of a plan that was applied in parts: deletes, `schema.json`, ledger and report.
+
+What was written is taken from the done-markers, never from the memory of whoever wrote it. Deletes
+wait for the end because a stale document may go only when the one that takes its place stands, and
+that one can be another machine's; one that was in place already is looked for once more. When a shard
+is missing nothing is touched; when documents failed, nothing is deleted and `schema.json` is held back.
+Finishing twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Final
+
+from metaferry.apply.apply import DELETES, apply_plan
+from metaferry.apply.outcome import Tally
+from metaferry.errors import ShardsMissing
+from metaferry.findings import Code
+from metaferry.lightly import schema as rules
+from metaferry.planning import build
+from metaferry.planning.formats import (
+    FINDING_COLUMNS,
+    REJECT_COLUMNS,
+    RequestCounts,
+    RunReport,
+    ShardMarker,
+)
+from metaferry.planning.sql.rules import quote_text
+from metaferry.progress import Progress, Silent, Stop
+from metaferry.runs.apply import name_failures, report_outage, write_schema
+from metaferry.runs.deletes import keep_back_missing
+from metaferry.runs.lease.held import RunLease
+from metaferry.runs.outcomes import Outcomes, say_what_was_done
+from metaferry.runs.report import leave_report, rates_of, requests_of
+from metaferry.runs.schema_fit import refused_fit
+from metaferry.runs.sharded.plan_files import fetch
+from metaferry.runs.sharded.plan_run import UNFINISHED, PlanRun, add_markers, count_findings
+from metaferry.runs.state.damage import Damage
+from metaferry.runs.state.ledger import Ledger
+
+#: Shards that a message names.
+_NAMED: Final = 20
+
+
+def finish_run(run: PlanRun, lease: RunLease | None, stop: Stop, progress: Progress) -> RunReport:
+    """Ends an opened plan. `lease` is taken where it is not held yet (None: the caller holds it).
+
+    Raises ShardsMissing when a shard has no done-marker, with nothing touched.
+    """
+    if (final := run.final_report()) is not None:
+        progress.note(f"this plan was finished at {final.finished}; nothing is changed")
+        return final
+    progress.phase("Looking at the shards", None)
+    found = run.markers.look()
+    missing = [shard.number for shard in run.plan.shards if shard.writes and shard.number not in found]
+    if missing:
+        raise missing_shards(run, missing)
+    if lease is not None:
+        lease.take()
+    if stop.requested:
+        raise stop.error
+    run.begin()
+    return _Finish(run, found, stop, progress).report_of_it()
+
+
+def missing_shards(run: PlanRun, missing: Sequence[int], why: str = "") -> ShardsMissing:
+    """The error that names shards without a done-marker."""
+    total = len(run.plan.shards)
+    used = sorted({marker.num_shards for marker in run.markers.found.values() if marker.num_shards})
+    again = [
+        f"--num-shards {of} with --shard-index {_listed(sorted({number % of for number in missing}))}"
+        for of in used
+    ]
+    how = (
+        " (or ".join(again) + ")" * (len(again) - 1)
+        if again
+        else ("with the --num-shards that is used, S: shard N is of --shard-index N modulo S")
+    )
+    what = "shard is" if len(missing) == 1 else "shards are"
+    return ShardsMissing(
+        f"{run.place}: {len(missing)} of its {total} {what} not done: {_listed(missing)}"
+        f"{f' ({why})' if why else ''}; schema.json is held back and nothing was deleted",
+        shards=tuple(missing),
+        advice="run them again, which does only what is missing: metaferry sync JOB --plan "
+        f"{run.folder.url} {how}",
+    )
+
+
+class _Finish:
+    """One finish: `found` are the markers of all shards that write anything."""
+
+    def __init__(self, run: PlanRun, found: dict[int, ShardMarker], stop: Stop, progress: Progress) -> None:
+        self.run = run
+        self.markers = [found[number] for number in sorted(found)]
+        self.stop = stop
+        self.progress = progress
+        self.planned = run.plan.report
+        fields = RunReport.__dataclass_fields__
+        self.report = RunReport(**{name: deepcopy(getattr(self.planned, name)) for name in fields})
+        self.report.examples = {}
+        self.ledger = Ledger(run.database, run.state)
+        self.past = run.state.past()
+        self.damage = Damage(run.database, run.state, run.plan.plan_id)
+
+    def report_of_it(self) -> RunReport:
+        run, report = self.run, self.report
+        began = run.world.clock()
+        self._load()
+        bad = [marker.shard for marker in self.markers if not marker.is_settled]
+        tally = Tally() if bad else self._delete()
+        if self.stop.requested:
+            raise self.stop.error  # nothing is said of it: the next finish goes on
+        self._count(tally)
+        report.schema.written = False
+        if tally.not_deleted:
+            report.exit_code = 3
+        if bad:
+            self._name(bad)
+        elif tally.outage:
+            report_outage(run.database, report, run.lightly.url, tally.outage)
+        elif tally.not_deleted == tally.refused and self.planned.schema.written:
+            self._write_schema(tally)
+        self._find(tally)
+        report.seconds["finish"] = round(run.world.clock() - began, 3)
+        self._leave()
+        if not any(report.findings.get(code) for code in UNFINISHED):
+            run.state.forget_parts(run.plan.plan_id)
+        return report
+
+    def _write_schema(self, tally: Tally) -> None:
+        """schema.json, unless a document that can never be written left something there that does not fit."""
+        run, report = self.run, self.report
+        entries = rules.check_entries(run.plan.schema, run.place)
+        refused = tally.refused or any(marker.refused for marker in self.markers)
+        if refused and not refused_fit(run.database, run.lightly, run.portal, entries, self.progress):
+            return
+        report.schema.written = True
+        write_schema(run.database, run.lightly, run.portal, report, entries, run.plan.schema_token)
+
+    def _load(self) -> None:
+        """What the plan found, and what became of its writes, as a run has them in its tables."""
+        run = self.run
+        folder = run.database.scratch / "plan"
+        found = (run.plan.findings, run.plan.rejects)
+        fetch(run.folder, run.portal, found, folder, concurrency=run.job.concurrency)
+        for table, columns in (("findings", FINDING_COLUMNS), ("rejects", REJECT_COLUMNS)):
+            file = quote_text(str(folder / f"{table}.parquet"))
+            names = ", ".join(f'"{name}"' for name in columns)
+            run.database.run(f"DELETE FROM {table}")
+            run.database.run(f"INSERT INTO {table} SELECT {names} FROM read_parquet({file})")
+        run.database.run("DELETE FROM outcomes")
+        run.database.run("DELETE FROM damaged")
+        self.damage.load(self.past)
+        run.markers.load([marker.shard for marker in self.markers], run.database)
+        for target in (target for marker in self.markers for target in marker.proved):
+            self.damage.forget(f"SELECT {quote_text(target)}")
+        if run.job.verified_share == 1:
+            self.damage.forget("SELECT target FROM outcomes WHERE outcome = 'done'")
+
+    def _delete(self) -> Tally:
+        run, tally = self.run, Tally()
+        shards = [shard for shard in run.plan.shards if shard.deletes]
+        if shards:
+            self.progress.phase("Deleting documents", sum(shard.deletes for shard in shards))
+        folder = run.database.scratch / "plan"
+        with Outcomes(run.database) as outcomes:
+            for shard in shards:
+                if self.stop.requested or tally.outage:
+                    break
+                fetch(run.folder, run.portal, shard.files, folder, concurrency=run.job.concurrency)
+                keep_back_missing(run.database, folder, run.lightly, run.portal, Silent())
+                run.portal.run(
+                    apply_plan(
+                        folder,
+                        run.lightly,
+                        concurrency=run.job.concurrency,
+                        record=outcomes.add,
+                        tally=tally,
+                        stop=self.stop,
+                        grace=run.job.grace,
+                        advance=self.progress.advance,
+                        phases=(DELETES,),
+                        shards=[shard.number],
+                    )
+                )
+                shutil.rmtree(folder)
+        return tally
+
+    def _count(self, tally: Tally) -> None:
+        report, documents = self.report, self.report.documents
+        documents.create = documents.update = 0
+        documents.delete = tally.delete
+        documents.leave += self.planned.documents.delete - tally.delete
+        add_markers(report, self.markers)
+
+    def _name(self, bad: Sequence[int]) -> None:
+        self.report.exit_code = 3
+        self.report.stopped = (
+            f"documents of the shard{'s' if len(bad) > 1 else ''} {_listed(bad)} could not be written; "
+            "schema.json is held back and nothing was deleted"
+        )
+        self.report.advice = "run these shards again, which tries only what failed, and finish again"
+
+    def _find(self, tally: Tally) -> None:
+        """The findings of the plan, of the shards and of this; the counts are whole."""
+        database, report = self.run.database, self.report
+        say_what_was_done(database)
+        name_failures(database, tally)
+        report.findings, _ = build.findings(database)
+        if tally.not_deleted:
+            report.findings[Code.DOCUMENT_FAILED] = tally.not_deleted
+        count_findings(report, self.markers)
+        for finding in (finding for marker in self.markers for finding in marker.findings):
+            database.finding(
+                finding.code, finding.severity, finding.message, advice=finding.advice, target=finding.target
+            )
+        _, report.finding_examples = build.findings(database)
+
+    def _leave(self) -> None:
+        run, report = self.run, self.report
+        leave_report(
+            report,
+            run.database,
+            run.state,
+            self.ledger,
+            self.past.without(run.plan.plan_id),
+            self.damage,
+            keep_runs=run.job.keep_runs,
+            finished=run.world.now().isoformat(timespec="seconds"),
+            count=self._count_requests,
+        )
+
+    def _count_requests(self) -> None:
+        """Those of the plan, of the attempts that ended the shards, and what else this process asked."""
+        run = self.run
+        of_shards = sum((marker.requests for marker in self.markers), RequestCounts())
+        here = requests_of(run.storages.all) - run.marked
+        self.report.requests = self.planned.requests + of_shards + here
+        self.report.rate = rates_of(run.lightly)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    more = f" … and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
+    return ", ".join(map(str, numbers[:_NAMED])) + more

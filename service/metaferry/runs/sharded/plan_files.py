@@ -1,0 +1,226 @@
+"""A plan in a folder of its own, at any URL: written by `plan --out`, read by whoever applies it.
+
+`shard=NNN/*.parquet` hold the rows, `findings.parquet` and `rejects.parquet` what could not be used,
+`plan.json` everything else, with the name, size and MD5 of each file. It is written last and, where
+another plan lies there, taken away first: a folder without it is no plan, and files that are not in
+it are not of this plan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from metaferry.errors import Changed, NotFound, SafetyStop, UsageError
+from metaferry.job.model import Job
+from metaferry.job.parts import Location
+from metaferry.job.serialize import keep_job
+from metaferry.lightly.schema import Entry
+from metaferry.planning import diff
+from metaferry.planning.database import Database
+from metaferry.planning.formats import (
+    PLAN_VERSION,
+    Action,
+    KeptPlan,
+    PlanFile,
+    PlanReport,
+    PlanShard,
+    Report,
+    read_format,
+)
+from metaferry.planning.sql.rules import quote_text
+from metaferry.runs.state.ledger import export_parquet
+from metaferry.storage.io.concurrent import in_order
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
+
+PLAN: Final = "plan.json"
+#: Bytes of a plan's files that are in memory at once, where one alone is not more.
+_IN_MEMORY: Final = 128 << 20
+_NAME: Final = re.compile(r"(shard=[0-9]+/[A-Za-z0-9_-]+|rejects|findings)\.parquet")
+
+
+def plan_location(job: Job, plan: str) -> Location:
+    """The folder of a plan, with the options of the job's own location that it lies below, if any."""
+    for location in (job.state_location, job.lightly_location):
+        if f"{plan.rstrip('/')}/".startswith(f"{location.url.rstrip('/')}/"):
+            return Location.named(plan, location.options)
+    return Location.named(plan)
+
+
+def write_plan(
+    database: Database,
+    job: Job,
+    report: Report,
+    storage: Storage,
+    portal: Portal,
+    *,
+    schema: Iterable[Entry],
+    schema_token: str | None,
+    min_shards: int = 1,
+) -> KeptPlan:
+    """Writes what was decided into a folder; `report.shards` then says how many shards there are."""
+    folder = database.scratch / "plan"
+    report.shards = diff.write_plan(database, min_shards=min_shards)
+    _take_away(storage, portal, job.concurrency)
+    counts = _counts(database, report.shards, folder)
+    files = {
+        number: sorted(folder.glob(f"shard={number:03d}/*.parquet")) for number, _writes, _deletes in counts
+    }
+    kept = _put_all(storage, portal, folder, [file for some in files.values() for file in some], job)
+    shards = [
+        PlanShard(number, writes, deletes, tuple(kept[file] for file in files[number]))
+        for number, writes, deletes in counts
+    ]
+    rejects, findings = (
+        portal.run(_put(storage, f"{name}.parquet", export_parquet(database, f"FROM {name}", name)))
+        for name in ("rejects", "findings")
+    )
+    mapping, left_out = keep_job(job)
+    report.report_url = f"{storage.url.rstrip('/')}/{PLAN}"
+    planned = PlanReport(**{name: getattr(report, name) for name in PlanReport.__dataclass_fields__})
+    kept_plan = KeptPlan(
+        plan_id=report.run_id,
+        job_digest=report.job_digest,
+        listed=report.started,
+        report=planned,
+        schema=tuple(entry.to_json() for entry in schema),
+        schema_token=schema_token,
+        shards=tuple(shards),
+        rejects=rejects,
+        findings=findings,
+        job=mapping,
+        job_left_out=left_out,
+    )
+    portal.run(storage.put(PLAN, kept_plan.to_json()))
+    return kept_plan
+
+
+def read_plan(storage: Storage, portal: Portal) -> KeptPlan:
+    """The plan in a folder. UsageError where there is none, or one that this version cannot read."""
+    place = f"{storage.url.rstrip('/')}/{PLAN}"
+    try:
+        data = portal.run(storage.read(PLAN)).data
+    except NotFound as error:
+        raise UsageError(
+            f"{place}: there is no such file, so this is no plan, or one that was not kept to its end",
+            advice="make it (again): metaferry plan JOB --out DIR",
+        ) from error
+    try:
+        return _parse(data)
+    except ValueError as error:
+        raise UsageError(
+            f"{place}: cannot be used: {error}", advice="make it again: metaferry plan JOB --out DIR"
+        ) from None
+
+
+def check_plan(plan: KeptPlan, job: Job, place: str) -> None:
+    """UsageError for a plan of another job, SafetyStop for one that a limit of the policy stopped."""
+    if plan.job_digest != job.digest():
+        raise UsageError(
+            f"{place}: this plan was made from another job, or from this one before it was changed "
+            f"(its digest is {plan.job_digest[:12]}, the job's is {job.digest()[:12]})",
+            advice="make it again from this job: metaferry plan JOB --out DIR",
+        )
+    if plan.report.stopped:
+        raise SafetyStop(
+            f"{place}: a safety limit forbids applying this plan: {plan.report.stopped}",
+            advice=f"{plan.report.advice}; then make the plan again",
+        )
+
+
+def fetch(
+    storage: Storage, portal: Portal, files: Sequence[PlanFile], folder: Path, *, concurrency: int
+) -> None:
+    """Brings files of a plan into a folder. Raises Changed where one is not what the plan says."""
+
+    async def one(file: PlanFile) -> None:
+        data = (await storage.read(file.name)).data
+        if len(data) != file.size or hashlib.md5(data, usedforsecurity=False).hexdigest() != file.md5:
+            raise Changed(
+                f"{storage.url.rstrip('/')}/{file.name}: is not the file that {PLAN} speaks of",
+                url=storage.url,
+                path=file.name,
+                advice="make the plan again: metaferry plan JOB --out DIR",
+            )
+        (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file.name).write_bytes(data)
+
+    most = _at_once(concurrency, max((file.size for file in files), default=0))
+    portal.run(in_order(files, one, most=most))
+
+
+def _at_once(concurrency: int, largest: int) -> int:
+    """How many files of a plan may be in memory at once, each while its request is under way."""
+    return max(1, min(concurrency, _IN_MEMORY // max(1, largest)))
+
+
+def _put_all(
+    storage: Storage, portal: Portal, folder: Path, files: Sequence[Path], job: Job
+) -> dict[Path, PlanFile]:
+    async def one(file: Path) -> PlanFile:
+        data = await asyncio.to_thread(file.read_bytes)
+        return await _put(storage, file.relative_to(folder).as_posix(), data)
+
+    largest = max((file.stat().st_size for file in files), default=0)
+    put = portal.run(in_order(files, one, most=_at_once(job.concurrency, largest)))
+    return dict(zip(files, put, strict=True))
+
+
+def _take_away(storage: Storage, portal: Portal, concurrency: int) -> None:
+    """The plan that lies there already: its plan.json first, then the rows that it speaks of."""
+    try:
+        data = portal.run(storage.read(PLAN)).data
+    except NotFound as error:
+        if not error.path:
+            raise
+        return
+    portal.run(storage.delete(PLAN))
+    try:
+        before = _parse(data)
+    except ValueError:
+        return  # nobody reads what is left of it
+    names = [file.name for file in _files(before)]
+    portal.run(in_order(names, storage.delete, most=concurrency))
+
+
+def _parse(data: bytes) -> KeptPlan:
+    """ValueError where it is no plan; also where it names files that no plan of ours has."""
+    plan = read_format(KeptPlan, data, PLAN_VERSION)
+    for file in (*_files(plan), plan.rejects, plan.findings):
+        if _NAME.fullmatch(file.name) is None:
+            raise ValueError(f"{file.name!r} is no file of a plan")
+    if [shard.number for shard in plan.shards] != list(range(len(plan.shards))):
+        raise ValueError("its shards are not numbered from 0 on")
+    return plan
+
+
+def _files(plan: KeptPlan) -> list[PlanFile]:
+    return [file for shard in plan.shards for file in shard.files]
+
+
+async def _put(storage: Storage, name: str, data: bytes) -> PlanFile:
+    await storage.put(name, data)
+    return PlanFile(name, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
+
+
+def _counts(database: Database, shards: int, folder: Path) -> list[tuple[int, int, int]]:
+    """Number, writes and deletes of every shard, also of those that nothing fell into."""
+    files = [str(file) for file in sorted(folder.glob("shard=*/*.parquet"))]
+    if not files:
+        return [(number, 0, 0) for number in range(shards)]
+    listed = ", ".join(map(quote_text, files))
+    counted = {
+        int(shard): (writes, deletes)
+        for shard, writes, deletes in database.rows(
+            f"SELECT shard, count(*) FILTER (action IN ('{Action.CREATE}', '{Action.UPDATE}')), "
+            f"count(*) FILTER (action = '{Action.DELETE}') "
+            f"FROM read_parquet([{listed}], hive_partitioning = true, hive_types = {{shard: INTEGER}}) "
+            "GROUP BY shard"
+        )
+    }
+    return [(number, *counted.get(number, (0, 0))) for number in range(shards)]

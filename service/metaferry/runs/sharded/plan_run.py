@@ -1,0 +1,346 @@
+"""A kept plan, opened to be applied by this process: its job's storages, its state, its shards.
+
+Writes documents and done-markers, nothing else: deletes and `schema.json` are `finish.py`'s, when
+every shard is there. Nothing is decided here. A shard is written under the conditions that the plan
+has, so writing it twice, or by two processes at once, leaves what writing it once would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from metaferry.apply.apply import WRITES, apply_plan
+from metaferry.apply.outcome import Tally
+from metaferry.errors import Outage, UsageError
+from metaferry.findings import Code, Finding, Severity
+from metaferry.job.model import Job
+from metaferry.planning.database import Database, open_database
+from metaferry.planning.formats import (
+    FINDING_COLUMNS,
+    OUTCOME_COLUMNS,
+    VERSION,
+    Action,
+    KeptPlan,
+    PlanShard,
+    Report,
+    RequestCounts,
+    RunReport,
+    ShardMarker,
+    VerifyCounts,
+    ddl,
+    read_format,
+)
+from metaferry.planning.sql.rules import quote_text
+from metaferry.progress import Progress, Silent, Stop
+from metaferry.runid import during
+from metaferry.runs.apply import name_failures
+from metaferry.runs.deps import Surroundings
+from metaferry.runs.lease.held import RunLease
+from metaferry.runs.outcomes import Outcomes
+from metaferry.runs.report import requests_of
+from metaferry.runs.sharded.plan_files import PLAN, check_plan, fetch, plan_location, read_plan
+from metaferry.runs.state.damage import Damage
+from metaferry.runs.state.folder import State
+from metaferry.runs.state.markers import Markers, rows_to_do
+from metaferry.runs.storages import Storages
+from metaferry.runs.verify import verify
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
+
+#: Findings of a report that say that the run of a plan is not at its end.
+UNFINISHED: Final = (Code.DOCUMENT_FAILED, Code.DOCUMENT_CONFLICT, Code.STORAGE_OUTAGE)
+
+
+class PlanRun:
+    """Open while the block runs. `plan` is the kept plan, `markers` what is known of its shards.
+
+    Opening it raises UsageError for a folder that holds no plan, or another job's; SafetyStop for a
+    plan that a limit of the policy stopped.
+    """
+
+    def __init__(self, job: Job, location: str, world: Surroundings) -> None:
+        self.job = job
+        self.world = world
+        self._location = location
+        self._open = contextlib.ExitStack()
+        #: The `--num-shards` of the share that this process writes, for the done-markers; 0: no share.
+        self.num_shards = 0
+        #: Requests of this process that done-markers tell of.
+        self.marked = RequestCounts()
+        self._newest = True  # no run has begun since the plan was made
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as opening:
+            job = self.job
+            self.portal = opening.enter_context(Portal())
+            self.storages = opening.enter_context(Storages(job, self.portal, self.world))
+            self.folder = self.storages.at(plan_location(job, self._location))
+            self.place = f"{self.folder.url.rstrip('/')}/{PLAN}"
+            self.plan: KeptPlan = read_plan(self.folder, self.portal)
+            check_plan(self.plan, job, self.place)
+            opening.enter_context(during(self.plan.plan_id))
+            self.lightly = self.storages.at(job.lightly_location)
+            self.state = State.of(job, self.storages, self.portal)
+            self.markers = Markers(self.plan, self.state)
+            self.database: Database = opening.enter_context(
+                open_database(memory_limit=job.memory_limit, scratch=job.scratch)
+            )
+            self.database.run(ddl("outcomes", OUTCOME_COLUMNS))
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+    def lease(self, stop: Stop, progress: Progress) -> RunLease:
+        """This process's part in the lease of the plan."""
+        return RunLease(
+            self.job,
+            self.lightly,
+            self.state,
+            self.portal,
+            self.world,
+            run_id=self.plan.plan_id,
+            stop=stop,
+            progress=progress,
+            shared=True,
+        )
+
+    def writes_while(self, stop: Stop) -> None:
+        """No request that writes is tried again once the lease is lost."""
+        for storage in (self.lightly, self.state.storage):
+            storage.writes_while(lambda: stop.abandoned is None)
+
+    def must_be_shared(self) -> None:
+        """UsageError where what this process writes cannot be seen by another one."""
+        must_be_shared(self.lightly, self.state.storage, self.folder)
+
+    def final_report(self) -> RunReport | None:
+        """The report of the plan that has been applied to its end; None before that."""
+        data = self.state.read(self.state.report_key(self.plan.plan_id))
+        if data is None:
+            return None
+        try:
+            report = read_format(RunReport, data, VERSION, older=(1,))
+        except ValueError:
+            return None  # it is written again
+        unfinished = report.stopped or any(report.findings.get(code) for code in UNFINISHED)
+        return None if unfinished else report
+
+    def to_do(self, shards: Iterable[int]) -> list[int]:
+        """Those of the shards that write anything and are not done, after a look at the markers."""
+        asked = [number for number in shards if self.plan.shards[number].writes]
+        found = self.markers.look(asked)
+        return [number for number in asked if number not in found or not found[number].is_good]
+
+    def begin(self) -> None:
+        """Marks the run of this plan as begun; the lease has to be held.
+
+        UsageError where runs that began after the plan was made have written to a store that could not
+        tell what they changed.
+        """
+        later = [each for each in self.state.past().begun if each > self.plan.plan_id]
+        if later and not self.lightly.traits.honours("a token"):
+            raise UsageError(
+                f"{self.place}: this plan is older than the run {later[-1]}, and without conditional writes "
+                "what that run wrote would be overwritten",
+                advice="make the plan again: metaferry plan JOB --out DIR",
+            )
+        self._newest = not later
+        self.state.start(self.plan.plan_id, self.plan.listed)
+
+    # -- one shard
+
+    def write_shard(self, number: int, *, stop: Stop, progress: Progress) -> ShardMarker | None:
+        """Writes the documents of a shard and its done-marker; None where `stop` ended it before.
+
+        Of a shard with a marker only what failed is written again. Raises the StorageError that
+        makes going on pointless, and Outage.
+        """
+        shard, before = self.plan.shards[number], self.markers.found.get(number)
+        began, asked = self.world.clock(), requests_of(self.storages.all)
+        for table in ("outcomes", "findings", "damaged"):
+            self.database.run(f"DELETE FROM {table}")
+        folder = self.database.scratch / "plan"
+        try:
+            fetch(self.folder, self.portal, shard.files, folder, concurrency=self.job.concurrency)
+            report, tally = self._apply(folder, shard, before, stop, progress)
+            if stop.abandoned is not None:
+                raise stop.abandoned
+            if tally.outage:
+                raise Outage(self.lightly.url, tally.outage)
+            if tally.create + tally.update + tally.failed + tally.conflict < shard.writes:
+                return None
+            damage, proved = self._known_damage(folder, shard), tuple[str, ...]()
+            if self.job.verified_share or damage:
+                known = self._damaged()
+                verify(
+                    self.database,
+                    self.lightly,
+                    self.portal,
+                    report,
+                    self.job.verified_share,
+                    self.world.random,
+                    Silent(),  # what is counted are the documents that are written
+                    damage,
+                )
+                known |= set(before.proved if before is not None else ())
+                proved = tuple(sorted(known - self._damaged()))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        documents, verified = report.documents, report.verified
+        if before is not None:
+            verified = VerifyCounts(
+                before.verified.read + verified.read,
+                before.verified.rewritten + verified.rewritten,
+                verified.wrong,
+            )
+        name_failures(self.database, tally)
+        spent = requests_of(self.storages.all) - asked
+        marker = ShardMarker(
+            self.plan.plan_id,
+            number,
+            create=documents.create,
+            update=documents.update,
+            failed=documents.failed,
+            refused=tally.refused,
+            conflict=documents.conflict,
+            foreign=tally.foreign,
+            bytes=tally.bytes,
+            seconds=round(self.world.clock() - began, 3),
+            requests=spent,
+            verified=verified,
+            findings=(*self._lasting(before), *self._findings()),
+            num_shards=self.num_shards,
+            proved=proved,
+        )
+        if stop.abandoned is not None:
+            raise stop.abandoned
+        self.markers.write(marker, self.database)
+        self.marked += spent
+        return marker
+
+    def _apply(
+        self,
+        folder: Path,
+        shard: PlanShard,
+        before: ShardMarker | None,
+        stop: Stop,
+        progress: Progress,
+    ) -> tuple[Report, Tally]:
+        tally = Tally()
+        if before is not None:
+            tally.foreign, tally.bytes = before.foreign, before.bytes
+            self.markers.load([shard.number], self.database)
+            self.database.run("DELETE FROM outcomes WHERE outcome <> 'done'")
+            done = dict(self.database.rows("SELECT action, count(*) FROM outcomes GROUP BY action"))
+            tally.create, tally.update = done.get(Action.CREATE, 0), done.get(Action.UPDATE, 0)
+            rows_to_do(folder, self.database)
+        with Outcomes(self.database) as outcomes:
+            self.portal.run(
+                apply_plan(
+                    folder,
+                    self.lightly,
+                    concurrency=self.job.concurrency,
+                    record=outcomes.add,
+                    tally=tally,
+                    stop=stop,
+                    grace=self.job.grace,
+                    advance=progress.advance,
+                    phases=(WRITES,),
+                    shards=[shard.number],
+                    written=any(each.create + each.update for each in self.markers.found.values()),
+                    replace=self._newest,
+                )
+            )
+        report = RunReport(run_id=self.plan.plan_id, job_digest=self.plan.job_digest, started="")
+        counts = report.documents
+        counts.create, counts.update = tally.create, tally.update
+        counts.failed, counts.conflict = tally.failed, tally.conflict
+        return report, tally
+
+    def _known_damage(self, folder: Path, shard: PlanShard) -> Damage:
+        """Those of the shard's documents that the plan wants to be read back; and its rows as `wanted`."""
+        files = ", ".join(quote_text(str(folder / file.name)) for file in shard.files)
+        self.database.run(
+            f"CREATE OR REPLACE TEMP VIEW wanted AS "
+            f"SELECT target, body, read_back FROM read_parquet([{files}], hive_partitioning = false)"
+        )
+        self.database.run(
+            "INSERT INTO damaged SELECT target FROM wanted WHERE read_back AND body IS NOT NULL"
+        )
+        # A file of its own: another process may be at the same shard.
+        name = f"damaged-{shard.number:04d}-{self.world.random.getrandbits(64):016x}"
+        return Damage(self.database, self.state, self.plan.plan_id, name)
+
+    def _damaged(self) -> set[str]:
+        return {target for (target,) in self.database.rows("SELECT target FROM damaged")}
+
+    def _findings(self) -> list[Finding]:
+        rows = self.database.rows(f"SELECT {', '.join(FINDING_COLUMNS)} FROM findings")
+        return [Finding(Code(code), Severity(severity), *rest) for code, severity, *rest in rows]
+
+    @staticmethod
+    def _lasting(before: ShardMarker | None) -> Sequence[Finding]:
+        """What an earlier attempt found that this one cannot find again."""
+        lasting = (Code.DOCUMENT_MODIFIED_EXTERNALLY, Code.DOCUMENT_CORRUPT)
+        return [f for f in before.findings if f.code in lasting and f.severity != "error"] if before else []
+
+
+def must_be_shared(*storages: Storage) -> None:
+    """UsageError where one of them is seen by this process alone."""
+    for storage in storages:
+        if not storage.traits.remote:
+            raise UsageError(
+                f"{storage.url}: is in the memory of one process, so a plan cannot be divided for it",
+                advice="name a folder or a bucket that all of them can reach",
+            )
+
+
+def add_outage(report: Report, error: Outage) -> None:
+    """Adds what ended the writing of a plan before its end."""
+    report.exit_code = error.exit_code
+    report.stopped, report.advice = error.message, error.advice
+    report.findings[Code.STORAGE_OUTAGE] = 1
+    report.finding_examples.append(Finding(Code.STORAGE_OUTAGE, Severity.ERROR, error.message, error.advice))
+
+
+def add_markers(report: Report, markers: Iterable[ShardMarker]) -> None:
+    """Adds what became of shards to the counts of a report: documents, what was read back, seconds."""
+    documents, verified = report.documents, report.verified
+    for marker in markers:
+        documents.create += marker.create
+        documents.update += marker.update
+        documents.failed += marker.failed
+        documents.conflict += marker.conflict
+        verified.read += marker.verified.read
+        verified.rewritten += marker.verified.rewritten
+        verified.wrong += marker.verified.wrong
+        report.seconds["apply"] = round(report.seconds.get("apply", 0.0) + marker.seconds, 3)
+        if not marker.is_good:
+            report.exit_code = 3
+
+
+def count_findings(report: Report, markers: Iterable[ShardMarker]) -> None:
+    """Adds the findings about the documents of shards to those that the report has, by code."""
+    found = report.findings
+    for marker in markers:
+        wrong = marker.verified.wrong
+        for code, count in (
+            (Code.DOCUMENT_MODIFIED_EXTERNALLY, marker.foreign),
+            (Code.DOCUMENT_FAILED, marker.failed - wrong),
+            (Code.DOCUMENT_CONFLICT, marker.conflict),
+            (Code.DOCUMENT_CORRUPT, marker.verified.rewritten + wrong),
+        ):
+            if count:
+                found[code] = found.get(code, 0) + count

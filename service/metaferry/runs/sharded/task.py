@@ -1,0 +1,104 @@
+"""One shard of a plan as a task for a worker elsewhere: an order goes in, a few numbers come out.
+
+The worker opens everything itself, from the job in the order, and holds the lease of the plan on its
+own, so that it stops by itself when that is lost, whoever gave the order. The job travels with every
+`${VAR}` as it was written, and the worker puts in those of its own environment: no secret passes
+through a scheduler. Only a job that holds one in plain text travels whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from metaferry.engines.cancellation import listening
+from metaferry.errors import JobError
+from metaferry.job.model import Job
+from metaferry.job.serialize import keep_job, restore_job
+from metaferry.job.variables import remember_secrets
+from metaferry.progress import Silent
+from metaferry.runs.deps import Surroundings
+from metaferry.runs.sharded.plan_run import PlanRun
+from metaferry.runs.sharded.worker_logs import log_of_run
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ShardOrder:
+    """What a worker needs to know of one shard. Its repr, which executors log, names that alone."""
+
+    plan: str
+    shard: int
+    job: Job | Mapping[str, Any]
+    bell: str
+    concurrency: int
+    max_rate: float | None
+    run_id: str = ""  # where the worker's log is its own; "" where it comes to the run's
+    num_shards: int = 0  # of the share that this shard is of; 0 where it is none
+
+    def __repr__(self) -> str:
+        return f"ShardOrder(shard {self.shard})"
+
+
+def order_for(
+    job: Job, plan: str, shard: int, *, run_id: str, bell: str, share: int, alone: bool, num_shards: int = 0
+) -> ShardOrder:
+    """The order of a shard for one of `share` workers that write at once.
+
+    `alone`: each has a machine, or a client, of its own; else they share the job's concurrency. The
+    rate that the job allows is for all of them together in any case.
+    """
+    kept, _ = keep_job(job)
+    return ShardOrder(
+        plan,
+        shard,
+        job if kept is None else kept,
+        bell,
+        job.concurrency if alone else max(1, job.concurrency // share),
+        None if job.max_rate is None else job.max_rate / share,
+        run_id=run_id if alone else "",
+        num_shards=num_shards,
+    )
+
+
+def write_shard(order: ShardOrder) -> dict[str, Any]:
+    """Writes the shard and its done-marker, unless it is done. JSON-ready: how many documents.
+
+    Raises what opening the plan and writing raise; JobError where a variable of the job is not set
+    here.
+    """
+    job = _job_of(order).model_copy(
+        update={"concurrency": order.concurrency, "max_rate": order.max_rate, "workers": 1}
+    )
+    with (
+        listening(order.bell) as stop,
+        log_of_run(order.run_id) if order.run_id else contextlib.nullcontext(),
+        PlanRun(job, order.plan, Surroundings()) as run,
+        run.lease(stop, Silent()) as lease,
+    ):
+        run.num_shards = order.num_shards
+        run.writes_while(stop)
+        if not run.to_do([order.shard]):
+            return {"shard": order.shard, "done": True, "writes": 0}
+        if stop.requested:
+            return {"shard": order.shard, "done": False, "writes": 0}
+        lease.take()
+        run.begin()
+        marker = run.write_shard(order.shard, stop=stop, progress=Silent())
+        return {"shard": order.shard, "done": marker is not None, "writes": marker.writes if marker else 0}
+
+
+def _job_of(order: ShardOrder) -> Job:
+    if isinstance(order.job, Job):
+        remember_secrets(order.job.model_dump())  # it was made elsewhere, and this process knows none yet
+        return order.job
+    try:
+        return restore_job(order.job)
+    except JobError as error:
+        raise JobError(
+            error.message,
+            place=f"on the worker {os.uname().nodename}",
+            advice="a worker takes the variables of the job from its own environment: set it there",
+        ) from None

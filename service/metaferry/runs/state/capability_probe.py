@@ -1,0 +1,94 @@
+"""Whether the stores of a run honour conditions on writes; asked once in thirty days, and remembered.
+
+Some stores that speak S3 take a condition and ignore it, or refuse the right one, and nothing in their
+answers tells. A probe does (`storage/capability_probe.py`: some ten requests about a name that nobody uses). What it
+found lies in `traits.json` in the state folder, by the URL of the store: reading it is one request a
+run, on S3 alone. It can be lost without harm: the next run asks again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from metaferry.errors import NotFound
+from metaferry.storage.capability_probe import Honoured
+from metaferry.storage.protocol import Storage
+from metaferry.storage.retry.storage import Retrying
+
+log = logging.getLogger(__name__)
+
+VERSION: Final = 1
+#: The names of what was found out, as `Honoured` has it.
+_NAMES: Final = ("conditional", "replaces", "lists_tokens")
+_GOOD_FOR: Final = timedelta(days=30)
+
+
+async def learn_conditions(
+    stores: Iterable[tuple[Storage, str]], memory: Storage, key: str, now: datetime
+) -> None:
+    """Makes the traits of each store true to what the store does.
+
+    Each comes with a key that may be written and deleted. `memory` holds traits.json under `key`.
+    """
+    asked = [(store, path) for store, path in stores if isinstance(store, Retrying) and _may_differ(store)]
+    if not asked:
+        return
+    known = await _remembered(memory, key)
+    changed = False
+    for store, path in asked:
+        found = _still_known(known.get(store.url), now)
+        if found is None:
+            found = await store.probe_conditions(path)
+            values = dict(zip(_NAMES, found, strict=True))
+            known[store.url] = {**values, "asked": now.isoformat(timespec="seconds")}
+            changed = True
+        else:
+            store.knows(found)
+    if changed:
+        text = json.dumps({"version": VERSION, "stores": known}, indent=2, ensure_ascii=False)
+        await memory.put(key, text.encode() + b"\n")
+
+
+async def recall_conditions(stores: Iterable[Storage], memory: Storage, key: str, now: datetime) -> None:
+    """The same for whoever may write nothing: as far as it is remembered."""
+    asked = [store for store in stores if isinstance(store, Retrying) and _may_differ(store)]
+    known = await _remembered(memory, key) if asked else {}
+    for store in asked:
+        found = _still_known(known.get(store.url), now)
+        if found is not None:
+            store.knows(found)
+
+
+def _may_differ(store: Storage) -> bool:
+    return store.traits.conditional and store.traits.conditions_vary
+
+
+async def _remembered(memory: Storage, key: str) -> dict[str, Any]:
+    try:
+        data = (await memory.read(key)).data
+    except NotFound as error:
+        if not error.path:
+            raise
+        return {}
+    try:
+        value = json.loads(data)
+        if value["version"] != VERSION or not isinstance(value["stores"], dict):
+            raise ValueError("it is of another version")
+    except (ValueError, KeyError, TypeError) as error:
+        log.warning("%s/%s is not used, and written again: %s", memory.url.rstrip("/"), key, error)
+        return {}
+    return dict(value["stores"])
+
+
+def _still_known(entry: Any, now: datetime) -> Honoured | None:
+    """What was found out, if it was within the time; a date in the future is none."""
+    try:
+        found = Honoured(*(entry[name] for name in _NAMES))
+        fresh = timedelta(0) <= now - datetime.fromisoformat(entry["asked"]) <= _GOOD_FOR
+    except (KeyError, TypeError, ValueError):
+        return None
+    return found if fresh and all(isinstance(value, bool) for value in found) else None

@@ -1,0 +1,352 @@
+"""Azure Blob Storage, through the client that adlfs makes.
+
+adlfs gives options and credentials; its path rules are not used (a `:` in the first segment breaks
+them). The SDK's own retries are off, so every request is one attempt, except that the SDK reads a
+body that broke off up to three times. A container is never created.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from metaferry.errors import Conflict, NotFound, StorageError, Unsupported
+from metaferry.storage.answers import BadAnswer, bad_answer, require, require_blob, require_names
+from metaferry.storage.azure.answers import Done, Reading
+from metaferry.storage.azure.client import azure_failure, file_system
+from metaferry.storage.errors import Failure, Operation, errno_failure, storage_error
+from metaferry.storage.io.concurrent import close_all
+from metaferry.storage.keys import (
+    content_type,
+    entity_tag,
+    is_addressable,
+    is_marker,
+    limits_below,
+    md5_hex,
+    whole_size,
+)
+from metaferry.storage.protocol import (
+    ABSENT,
+    ANYTHING,
+    Blob,
+    Entry,
+    Level,
+    Page,
+    Precondition,
+    Stamp,
+    Traits,
+)
+
+T = TypeVar("T")
+
+#: Listings ask for metadata, since nothing else tells a folder of a hierarchical account from an empty blob.
+_WITH_METADATA: Final = ["metadata"]
+_FOLDER: Final = "hdi_isfolder"
+
+
+class AzureAdapter:
+    """The blobs of `container` whose names begin with `prefix` ("" or ending in `/`). Options are adlfs's."""
+
+    def __init__(
+        self,
+        container: str,
+        prefix: str,
+        options: Mapping[str, Any],
+        *,
+        url: str,
+        concurrency: int = 64,
+        page_size: int | None = None,
+    ) -> None:
+        self._container = container
+        self._prefix = prefix
+        self._options = dict(options)
+        self._url = url
+        self._concurrency = concurrency
+        self._page_size = page_size if page_size is not None else 5000
+        self._traits = Traits(
+            listing_md5=True,
+            conditional=True,
+            one_loop=True,
+            own_clock=True,
+            key_limits=limits_below(prefix, in_characters=True),
+        )
+        self._fs: Any = None
+        self._client: Any = None
+        self._opening = asyncio.Lock()
+        self._retired: list[Any] = []
+
+    def __repr__(self) -> str:
+        return f"AzureAdapter({self._url!r})"
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def traits(self) -> Traits:
+        return self._traits
+
+    def sibling(self) -> AzureAdapter:
+        """Another client of the same datasource, for another event loop."""
+        return AzureAdapter(
+            self._container,
+            self._prefix,
+            self._options,
+            url=self._url,
+            concurrency=self._concurrency,
+            page_size=self._page_size,
+        )
+
+    async def list_page(
+        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
+    ) -> Page:
+        start = self._prefix + prefix
+        after = self._prefix + start_after if start_after else ""
+        skip = len(self._prefix)
+
+        async def work(container: Any) -> Page:
+            # The service has no start key that works for every account: what comes before it is
+            # listed and left out.
+            pages = container.list_blobs(
+                name_starts_with=start or None,
+                results_per_page=self._page_size,
+                include=_WITH_METADATA,
+                **_asked("list"),
+            ).by_page(cursor)
+            found = [blob async for blob in await anext(pages)]
+            require_names([blob.name for blob in found], start)
+            require(all(map(_has_size, found)), "an entry without a size")
+            entries = [
+                _entry(blob.name[skip:], blob)
+                for blob in found
+                if blob.name > after and not is_marker(blob.name[skip:], blob.size) and not _is_folder(blob)
+            ]
+            return Page(entries, pages.continuation_token or None, len(found) - len(entries))
+
+        return await self._call("list", prefix, work)
+
+    async def list_level(self, prefix: str) -> Level | None:
+        skip = len(self._prefix)
+
+        async def work(container: Any) -> Level | None:
+            from azure.storage.blob.aio import BlobPrefix
+
+            pages = container.walk_blobs(
+                name_starts_with=self._prefix + prefix or None,
+                delimiter="/",
+                results_per_page=self._page_size,
+                include=_WITH_METADATA,
+                **_asked("list"),
+            ).by_page()
+            level = Level([], [])
+            async for item in await anext(pages):
+                require_names([item.name], self._prefix + prefix)
+                if isinstance(item, BlobPrefix):
+                    level.folders.append(item.name[skip:])
+                    continue
+                require(_has_size(item), "an entry without a size")
+                if not is_marker(item.name[skip:], item.size) and not _is_folder(item):
+                    level.entries.append(_entry(item.name[skip:], item))
+            return None if pages.continuation_token else level
+
+        return await self._call("list", prefix, work)
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        pin = _pin(version)
+        if end is not None and end <= start:
+            return await self._nothing(path, pin)
+        where: dict[str, int] = {}
+        if start or end is not None:
+            where = {"offset": start} | ({} if end is None else {"length": end - start})
+
+        async def work(container: Any) -> Blob:
+            client = container.get_blob_client(self._prefix + path)
+            stream = await client.download_blob(**where, **pin, **_asked("read"))
+            data: bytes = await stream.readall()
+            properties = stream.properties
+            size = whole_size(properties.content_range)
+            blob = Blob(data, entity_tag(properties.etag), len(data) if size is None else size)
+            require_blob(blob, start, end, version)
+            return blob
+
+        try:
+            return await self._call("read", path, work)
+        except StorageError as error:
+            if error.status == 416:
+                return await self._nothing(path, pin)
+            raise
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        from azure.storage.blob import ContentSettings
+
+        md5 = md5_hex(data)
+        settings = ContentSettings(content_type=content_type(path), content_md5=bytearray(bytes.fromhex(md5)))
+        condition = _pin(only_if) if isinstance(only_if, str) else {}
+
+        async def work(container: Any) -> Stamp:
+            answer = await container.get_blob_client(self._prefix + path).upload_blob(
+                data,
+                length=len(data),
+                overwrite=only_if is not ABSENT,
+                content_settings=settings,
+                validate_content="md5" if len(data) <= _single_put(container) else False,
+                **condition,
+                **_asked("put"),
+            )
+            stored = answer.get("content_md5")  # not of one that took several requests
+            require(stored is None or bytes(stored).hex() == md5, "another MD5")
+            return Stamp(entity_tag(answer["etag"]), md5)
+
+        try:
+            return await self._call("put", path, work)
+        except NotFound as error:
+            if not error.path or not isinstance(only_if, str):
+                raise
+            raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        if only_if is ABSENT:
+            raise self._error(Failure(kind=Unsupported), "delete", path)
+        condition = _pin(only_if) if isinstance(only_if, str) else {}
+
+        async def work(container: Any) -> None:
+            client = container.get_blob_client(self._prefix + path)
+            with suppress(Done):
+                await client.delete_blob(**condition, **_asked("delete"))
+
+        try:
+            await self._call("delete", path, work)
+        except NotFound as error:
+            if not error.path:
+                raise
+        except Conflict:
+            # Azure answers 412, not 404, to a condition on a blob that is gone.
+            try:
+                await self._nothing(path, {})
+            except NotFound:
+                return
+            raise
+
+    async def renew(self) -> None:
+        """Looks the credentials up again."""
+        if self._fs is not None:
+            self._retired.append(self._fs)
+            self._fs = self._client = None
+
+    async def close(self) -> None:
+        open_ones, self._retired = [*self._retired, self._fs], []
+        self._fs = self._client = None
+        found = [fs for fs in open_ones if fs is not None]
+        closing = [fs.service_client.close() for fs in found]
+        closing += [fs.credential.close() for fs in found if hasattr(fs.credential, "close")]
+        await close_all(closing)
+
+    # -- requests
+
+    async def _nothing(self, path: str, pin: Mapping[str, Any]) -> Blob:
+        """The answer to an empty range: no bytes, but which version and how large it is."""
+
+        async def work(container: Any) -> Blob:
+            client = container.get_blob_client(self._prefix + path)
+            found = await client.get_blob_properties(**pin, **_asked("read"))
+            if _is_folder(found):  # no listing names it, so this is whoever wants to write in its place
+                raise IsADirectoryError(errno.EISDIR, "a folder")
+            return Blob(b"", entity_tag(found.etag), found.size)
+
+        try:
+            return await self._call("read", path, work)
+        except IsADirectoryError as error:
+            raise self._error(errno_failure(error), "read", path) from None
+
+    async def _call(self, operation: Operation, path: str, work: Callable[[Any], Awaitable[T]]) -> T:
+        import aiohttp
+        from azure.core.exceptions import AzureError
+
+        if operation != "list" and not is_addressable(path):
+            raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
+        try:
+            return await work(await self._open())
+        except BadAnswer as error:
+            raise self._error(error.failure, operation, path) from None
+        except (AttributeError, KeyError, TypeError, ValueError, StopAsyncIteration):
+            # So the SDK stumbles over an answer of 200 that is none.
+            raise self._error(bad_answer("it cannot be read"), operation, path) from None
+        except IsADirectoryError:
+            raise
+        except (AzureError, aiohttp.ClientError, OSError) as error:
+            raise self._error(azure_failure(error), operation, path) from None
+
+    async def _open(self) -> Any:
+        if self._client is None:
+            async with self._opening:
+                if self._client is None:
+                    self._fs = await self._connect()
+                    self._client = self._fs.service_client.get_container_client(self._container)
+        return self._client
+
+    async def _connect(self) -> Any:
+        import aiohttp
+
+        try:
+            # Looking for credentials may ask the metadata service.
+            fs = await asyncio.to_thread(file_system, self._options)
+        except (ValueError, TypeError):  # its text quotes connection strings
+            raise self._error(Failure(code="InvalidOptions", kind=Unsupported), "list", "") from None
+        transport = fs.service_client._pipeline._transport
+        if transport.session is None:
+            # As the SDK makes it, with a pool as large as the concurrency.
+            transport.session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._concurrency),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=True,
+                auto_decompress=False,
+            )
+        return fs
+
+    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
+        return storage_error(failure, store="azure", url=self._url, operation=operation, path=path)
+
+
+def _asked(operation: Operation) -> dict[str, Any]:
+    """On every call: one attempt (a setting of the client, but adlfs makes the client), and a look at
+    the answer before the SDK takes it."""
+    return {"retry_total": 0, "raw_response_hook": Reading(operation)}
+
+
+def _pin(token: str | None) -> dict[str, Any]:
+    if token is None:
+        return {}
+    from azure.core import MatchConditions
+
+    return {"etag": f'"{token}"', "match_condition": MatchConditions.IfNotModified}
+
+
+def _single_put(container: Any) -> int:
+    return int(container._config.max_single_put_size)
+
+
+def _has_size(blob: Any) -> bool:
+    return blob.size is not None
+
+
+def _is_folder(blob: Any) -> bool:
+    """Whether an entry of 0 bytes is a folder: of a hierarchical account, of blobfuse or of Hadoop.
+
+    Source: https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-known-issues; such folders
+    carry the metadata `hdi_isfolder`, whose letter case is the writer's.
+    """
+    return not blob.size and any(
+        name.lower() == _FOLDER and str(value).lower() == "true"
+        for name, value in (blob.metadata or {}).items()
+    )
+
+
+def _entry(path: str, blob: Any) -> Entry:
+    md5 = blob.content_settings.content_md5
+    proof = bytes(md5).hex() if md5 else None
+    return Entry(path, blob.size, entity_tag(blob.etag or ""), proof, blob.last_modified.timestamp())

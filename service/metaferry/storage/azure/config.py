@@ -1,0 +1,144 @@
+"""Puts to Azure Blob Storage over connections of our own, as the client that adlfs makes would be used.
+
+Address, API version and who signs are taken from that client; an access token comes from the
+credential that adlfs holds for callers without an event loop.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from metaferry.errors import Unavailable
+from metaferry.storage.azure.client import azure_failure, file_system
+from metaferry.storage.azure.requests import (
+    CHALLENGED,
+    Authority,
+    AzurePlace,
+    AzureSpeech,
+    Nobody,
+    SharedKey,
+)
+from metaferry.storage.azure.token_failure import TOKEN_SERVER
+from metaferry.storage.errors import Failure
+from metaferry.storage.http.client import Refused, Sockets, header_lines
+from metaferry.storage.http.options import Network, Untranslatable
+
+#: What an access token has to be good for.
+_SCOPE: Final = "https://storage.azure.com/.default"
+#: A token is renewed so many seconds before it ends, as the SDK does.
+_EARLY: Final = 300
+_PROBE: Final = "metaferry-endpoint"
+
+
+class AzureDialect:
+    """A `SocketDialect` for `container`. Options are adlfs's.
+
+    Raises `Untranslatable` for a proxy, and a credential that there is only for event loops.
+    """
+
+    store: Final = "azure"
+
+    def __init__(self, container: str, prefix: str, options: Mapping[str, Any]) -> None:
+        self._container = container
+        self._prefix = prefix
+        self._options = dict(options)
+        if not isinstance(options.get("credential"), (str, type(None))):
+            raise Untranslatable("credential")
+        if getproxies():
+            self._open()
+
+    def key(self, path: str) -> str:
+        return self._prefix + path
+
+    def sockets(self, *, patience: float) -> Sockets:
+        """Raises `Untranslatable` for options that adlfs refuses."""
+        place, authority = self._open()
+        return Sockets(Network(place.url, None), AzureSpeech(place, authority), patience=patience)
+
+    def _open(self) -> tuple[AzurePlace, Authority]:
+        try:
+            fs = file_system(self._options)
+        except (ValueError, TypeError):  # the adapter will say what is wrong with them
+            raise Untranslatable("its options") from None
+        place, authority = _place(fs, self._container), _authority(fs)
+        if isinstance(authority, SharedKey) and place.query:
+            raise Untranslatable("a key and a signature at once")
+        if authority.may_be_challenged and not place.url.startswith("https:"):
+            raise Untranslatable("an access token without TLS")  # the SDK will refuse
+        url = urlsplit(place.url)
+        if url.scheme in getproxies() and not proxy_bypass(url.hostname or ""):
+            raise Untranslatable("a proxy")
+        return place, authority
+
+    def forget(self) -> None:
+        """Nothing is kept: each `sockets` looks for credentials."""
+
+    def refine(self, failure: Failure, error: BaseException) -> Failure:
+        return failure
+
+    def elsewhere(self, failure: Failure) -> str | None:
+        if failure.code == CHALLENGED:
+            return "a challenge: the access token may have to come from another directory"
+        redirected = failure.status is not None and 300 <= failure.status < 400
+        return "a redirection" if redirected else None
+
+
+class Bearer:
+    """An access token from a credential of azure-identity. `now` is the time of the day."""
+
+    may_be_challenged: Final = True
+
+    def __init__(self, credential: Any, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._credential = credential
+        self._now = now
+        self._lock = threading.Lock()
+        self._lines = ""
+        self._until = datetime.min.replace(tzinfo=UTC)
+
+    def __repr__(self) -> str:
+        return "Bearer(…)"
+
+    def lines(self, signed: str, path: str) -> str:
+        if self._now() >= self._until:
+            with self._lock:
+                if self._now() >= self._until:
+                    self._renew()
+        return self._lines
+
+    def _renew(self) -> None:
+        from azure.core.exceptions import AzureError
+
+        try:
+            token = self._credential.get_token(_SCOPE)
+        except (AzureError, OSError) as error:
+            raise Refused(azure_failure(error)) from None
+        except (AttributeError, KeyError, TypeError, ValueError):  # an answer that is none
+            raise Refused(Failure(code=TOKEN_SERVER, kind=Unavailable)) from None
+        self._lines = header_lines({"Authorization": f"Bearer {token.token}"})
+        self._until = datetime.fromtimestamp(token.expires_on - _EARLY, UTC)
+
+
+def _place(fs: Any, container: str) -> AzurePlace:
+    client = fs.service_client.get_container_client(container)
+    url, _, query = client.get_blob_client(_PROBE).url.partition("?")
+    return AzurePlace(url.removesuffix(f"/{_PROBE}"), query, client.api_version)
+
+
+def _authority(fs: Any) -> Authority:
+    """Who the SDK's client would be."""
+    credential = fs.service_client.credential
+    if credential is None:
+        return Nobody()
+    if hasattr(credential, "account_key"):
+        try:
+            return SharedKey(credential.account_name, credential.account_key)
+        except ValueError:
+            raise Untranslatable("the account key, which is none") from None
+    if fs.sync_credential is None:
+        raise Untranslatable("the kind of credential")
+    return Bearer(fs.sync_credential)

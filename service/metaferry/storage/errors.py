@@ -1,0 +1,312 @@
+"""From what a store answered to one of our errors: one table, one place, one wording.
+
+An adapter reduces whatever its library raised to a :class:`Failure` (HTTP status, the store's error
+code, nothing else) and :func:`storage_error` does the rest. The text of a foreign exception is never
+used: it may quote a signed URL, a header or a connection string. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from typing import Final, Literal
+
+from metaferry.errors import (
+    Changed,
+    Conflict,
+    Corrupt,
+    Denied,
+    Expired,
+    NotFound,
+    Protected,
+    Scope,
+    StorageError,
+    Throttled,
+    Unavailable,
+    Unsupported,
+)
+from metaferry.storage.codes.azure import AZURE, CONTAINER_CODES
+from metaferry.storage.codes.gcs import GCS
+from metaferry.storage.codes.meaning import COMMON, Meaning
+from metaferry.storage.codes.s3 import S3
+
+#: Digits of a Retry-After that are looked at: what is beyond them is for ever in any case.
+_DIGITS_OF_A_WAIT: Final = 9
+
+Operation = Literal["list", "read", "put", "delete"]
+Store = Literal["s3", "gcs", "azure", "local", "memory", "generic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is left of a foreign error. `kind` overrides the table where an adapter knows better.
+
+    `status` is None when no answer came; `code` is the store's word (`NoSuchKey`) or the name of
+    what happened to the connection (`ReadTimeoutError`). `retry_after` is in seconds.
+    `bucket` says that the bucket or container itself is what was not found. `reason` is our own word
+    for what is wrong with an answer, without anything of its text.
+    """
+
+    status: int | None = None
+    code: str = ""
+    retry_after: float | None = None
+    bucket: bool = False
+    kind: type[StorageError] | None = None
+    reason: str = ""
+
+
+def retry_after(
+    headers: Mapping[str, str],
+    *,
+    now: Callable[[], float] = time.time,  # noqa: TID251 - for answers without a Date
+) -> float | None:
+    """Seconds that an answer asks to wait. Names in `headers` are in small letters, or any do.
+
+    Both forms of RFC 9110, section 10.2.3: seconds, and a date. A date counts from the answer's own
+    Date where it has one, since the clock of the store need not be ours; `now` is seconds since 1970.
+    """
+    wait = headers.get("retry-after", "").strip()
+    if wait.isascii() and wait.isdigit():
+        return float(wait[:_DIGITS_OF_A_WAIT])
+    until = _http_date(wait)
+    if until is None:
+        return None
+    sent = _http_date(headers.get("date", ""))
+    return max(0.0, until - (now() if sent is None else sent))
+
+
+def _http_date(text: str) -> float | None:
+    """Seconds since 1970; None for what is no date with a time zone."""
+    try:
+        moment = parsedate_to_datetime(text)
+        return None if moment.tzinfo is None else moment.timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+#: Every code that is known, of whatever store: no two of them mean different things by one word (a test
+#: holds them against each other). What is not here is decided by the status.
+CODES: Final[Mapping[str, Meaning]] = {**COMMON, **S3, **GCS, **AZURE}
+
+#: Codes that speak of the bucket or container, not of one object.
+BUCKET_CODES: Final = CONTAINER_CODES | {"NoSuchBucket"}
+
+#: Our code for a put that was answered with the checksum of other bytes.
+WRONG_TAG: Final = "WrongETag"
+
+#: What the operating system calls it. What is not here is Unsupported: never retried blindly.
+ERRNOS: dict[int, type[StorageError]] = {
+    errno.ENOENT: NotFound,
+    errno.EACCES: Denied,
+    errno.EPERM: Denied,
+    errno.EROFS: Denied,
+    errno.EEXIST: Conflict,
+    errno.EIO: Unavailable,
+    errno.EAGAIN: Unavailable,
+    errno.EBUSY: Unavailable,
+    errno.EINTR: Unavailable,
+    errno.EMFILE: Unavailable,
+    errno.ENFILE: Unavailable,
+    errno.ENOLCK: Unavailable,
+    errno.ESTALE: Unavailable,
+    errno.ETIMEDOUT: Unavailable,
+    errno.ECONNREFUSED: Unavailable,
+    errno.ECONNRESET: Unavailable,
+    errno.ECONNABORTED: Unavailable,
+    errno.EPIPE: Unavailable,
+    errno.ENETUNREACH: Unavailable,
+    errno.EHOSTUNREACH: Unavailable,
+}
+
+
+def classify(failure: Failure) -> type[StorageError]:
+    """Which of our errors this is. The code is asked first, then the status; no answer is passing.
+
+    The order matters: Azure says 403 for a wrong key and S3 says 400 for an expired token. A 409 passes
+    only where its code says so: a lost race on S3 does, a lock or an archive tier never.
+    """
+    if failure.kind is not None:
+        return failure.kind
+    if failure.status == 503 and failure.retry_after is not None:
+        return Throttled  # whatever it calls it, it says how long to wait
+    known = CODES.get(failure.code)
+    if known is not None:
+        return known.kind
+    status = failure.status
+    if status is None:
+        return Unavailable
+    if status < 300 or status == 304:
+        return Corrupt  # no refusal, and yet not what was asked for
+    if status == 401:
+        return Expired
+    if status == 403:
+        return Denied
+    if status in (404, 410):
+        return NotFound
+    if status == 412:
+        return Conflict
+    if status == 429:
+        return Throttled
+    if status in (408, 425) or (status >= 500 and status not in (501, 505)):
+        return Unavailable
+    return Unsupported
+
+
+def errno_failure(error: OSError) -> Failure:
+    """An operating system's error as a failure; its text is dropped, since it quotes whole paths."""
+    number = error.errno
+    code = type(error).__name__ if number is None else errno.errorcode.get(number, str(number))
+    for cls, kind in _OS_ERRORS:
+        if isinstance(error, cls):
+            return Failure(code=code, kind=kind)
+    return Failure(code=code, kind=Unavailable if number is None else ERRNOS.get(number, Unsupported))
+
+
+def storage_error(
+    failure: Failure, *, store: Store, url: str, operation: Operation, path: str = ""
+) -> StorageError:
+    """Our error for it: what happened, where, while doing what; `advice` says which right is missing."""
+    kind = classify(failure)
+    if kind is Corrupt and failure.kind is None and failure.code not in CODES:
+        failure = replace(failure, code="BadAnswer", reason="a status that means nothing here")
+    if kind is Conflict and operation == "read":
+        kind = Changed
+    bucket = failure.bucket or failure.code in BUCKET_CODES
+    detail = " ".join(str(part) for part in (failure.status, failure.code) if part)
+    if failure.reason:
+        detail = f"{detail}: {failure.reason}"
+    known = CODES.get(failure.code)
+    what = (known and known.what) or _WHAT[kind]
+    if kind is NotFound and bucket:
+        what = "there is no such " + _BUCKET[store]
+    error = kind(
+        f"{url}: {what}{f' ({detail})' if detail else ''}{_when(kind, operation, path)}",
+        url=url,
+        path="" if kind is NotFound and bucket else path,
+        status=failure.status,
+        code=failure.code,
+        advice=_advice(kind, failure, store, operation, bucket),
+    )
+    if isinstance(error, Throttled):
+        error.retry_after = failure.retry_after
+    error.scope = _scope(kind, failure, operation, path)
+    error.lasting = kind is Protected or failure.code in _LASTING
+    return error
+
+
+def _scope(kind: type[StorageError], failure: Failure, operation: Operation, path: str) -> Scope:
+    """Whom it concerns. What no table says of a 403 may be either; a listing is everybody's."""
+    known = CODES.get(failure.code)
+    scope = known.scope if known is not None else None
+    if scope is None:
+        unknown = known is None and kind is Denied and failure.status == 403
+        scope = Scope.EITHER if unknown else kind.scope
+    if scope is Scope.EITHER and (operation == "list" or not path):
+        return Scope.ALL
+    return scope
+
+
+#: Codes of names that this store can hold nothing under, and of what stands in the way there.
+NOTHING_THERE: Final = frozenset({"ENAMETOOLONG", "ENOTDIR", "EISDIR", "KeyTooLongError", "PathConflict"})
+_LASTING: Final = NOTHING_THERE | {"InvalidBlobType", "ResourceTypeMismatch"}
+
+#: What libraries raise without a number.
+_OS_ERRORS: tuple[tuple[type[OSError], type[StorageError]], ...] = (
+    (FileNotFoundError, NotFound),
+    (PermissionError, Denied),
+    (FileExistsError, Conflict),
+    (TimeoutError, Unavailable),
+    (ConnectionError, Unavailable),
+)
+
+_WHAT: dict[type[StorageError], str] = {
+    Throttled: "the store asks for fewer requests",
+    Unavailable: "the store did not answer as it should",
+    Denied: "access denied",
+    Protected: "the object is protected",
+    Expired: "the credentials have expired",
+    NotFound: "not found",
+    Conflict: "somebody else wrote this object",
+    Changed: "the object was replaced while it was being read",
+    Corrupt: "the bytes that arrived are not the bytes that were sent",
+    Unsupported: "the store cannot do this",
+}
+_DOING: dict[Operation, str] = {
+    "list": "listing",
+    "read": "reading",
+    "put": "writing",
+    "delete": "deleting",
+}
+_BUCKET: dict[Store, str] = {
+    "s3": "bucket",
+    "gcs": "bucket",
+    "azure": "container",
+    "local": "folder",
+    "memory": "folder",
+    "generic": "folder",
+}
+
+#: The one right each operation needs, by cloud. docs/storage.md shows them as policies.
+RIGHTS: dict[tuple[Store, Operation], str] = {
+    ("s3", "list"): "s3:ListBucket on the bucket",
+    ("s3", "read"): "s3:GetObject on the objects",
+    ("s3", "put"): "s3:PutObject on the objects below .lightly/metadata/ and .metaferry/",
+    ("s3", "delete"): "s3:DeleteObject on the objects below .lightly/metadata/ and .metaferry/",
+    ("gcs", "list"): "storage.objects.list on the bucket",
+    ("gcs", "read"): "storage.objects.get on the bucket",
+    ("gcs", "put"): "storage.objects.create, and storage.objects.delete to replace an object",
+    ("gcs", "delete"): "storage.objects.delete on the bucket",
+    ("azure", "list"): "containers/blobs/read (role Storage Blob Data Reader; `l` in a SAS)",
+    ("azure", "read"): "containers/blobs/read (role Storage Blob Data Reader; `r` in a SAS)",
+    ("azure", "put"): "containers/blobs/write (role Storage Blob Data Contributor; `cw` in a SAS)",
+    ("azure", "delete"): "containers/blobs/delete (role Storage Blob Data Contributor; `d` in a SAS)",
+    ("local", "list"): "to read and enter the folder",
+    ("local", "read"): "to read the file",
+    ("local", "put"): "to write to the folder, since a file is replaced by a rename",
+    ("local", "delete"): "to write to the folder",
+}
+
+#: Advice where a store cannot be reached, or does not answer in time.
+UNREACHED = "run again later; if it stays so, check the address and that this machine may reach it"
+
+
+def _advice(
+    kind: type[StorageError], failure: Failure, store: Store, operation: Operation, bucket: bool
+) -> str:
+    known = CODES.get(failure.code)
+    if known is not None and known.advice:
+        return known.advice
+    if kind is Denied:
+        right = RIGHTS.get((store, operation))
+        return f"the credentials need {right}" if right else "check the credentials in `storage:`"
+    if kind is Expired:
+        return "get new credentials and run again: it goes on where this one stopped"
+    if kind is NotFound and bucket:
+        return f"check the URL; metaferry never creates a {_BUCKET[store]}"
+    if store == "s3" and operation == "put" and failure.status == 501:
+        return (
+            "where the store knows no checksum headers: "
+            "storage: {s3: {config_kwargs: {request_checksum_calculation: when_required}}}"
+        )
+    if kind is Throttled:
+        return "lower `concurrency`, or run again later"
+    if kind is Unavailable:
+        return UNREACHED
+    if kind is Changed:
+        return "run again when nobody is replacing the files"
+    return ""
+
+
+def _when(kind: type[StorageError], operation: Operation, path: str) -> str:
+    if path:
+        return f" when {_DOING[operation]} {_quoted(path)}"
+    # What is not there at all was looked for, whatever the operation.
+    return "" if kind is NotFound else f" when {_DOING[operation]} it"
+
+
+def _quoted(path: str) -> str:
+    # A key may hold control characters; a message stays on one line.
+    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path) + '"'

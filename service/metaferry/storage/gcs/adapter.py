@@ -1,0 +1,333 @@
+"""Google Cloud Storage, through gcsfs's credentials and session and the JSON API.
+
+gcsfs gives options, credentials, base address and the HTTP session. Its request method is not used:
+it retries, and it turns statuses into exceptions that no longer tell them apart (a 503 whose text
+holds "invalid" becomes a ValueError). The token of an object is its generation. Every request is
+one attempt. A bucket is never created, and anonymous access is used only where it was asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from metaferry.errors import Conflict, Corrupt, Denied, NotFound, StorageError, Unavailable, Unsupported
+from metaferry.storage.answers import (
+    BadAnswer,
+    require,
+    require_blob,
+    require_empty,
+    size_of_part,
+    unexpected,
+)
+from metaferry.storage.errors import Failure, Operation, storage_error
+from metaferry.storage.gcs.client import NOT_UNDERSTOOD, auth_failure, file_system, upload_base
+from metaferry.storage.gcs.requests import (
+    FIELDS,
+    condition,
+    described,
+    gcs_failure,
+    md5_of,
+    multipart,
+    page_of,
+    stored,
+)
+from metaferry.storage.io.concurrent import close_all
+from metaferry.storage.keys import (
+    LARGE,
+    byte_range,
+    content_type,
+    is_addressable,
+    limits_below,
+    md5_hex,
+)
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Level, Page, Precondition, Stamp, Traits
+
+#: What a request that went well is answered with.
+_STATUSES: Final[Mapping[Operation, Container[int]]] = {
+    "list": (200,),
+    "read": (200, 206),
+    "put": (200,),
+    "delete": range(200, 300),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class GcsAdapter:
+    """The keys of `bucket` that begin with `prefix` ("" or ending in `/`). Options are gcsfs's."""
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        options: Mapping[str, Any],
+        *,
+        url: str,
+        concurrency: int = 64,
+        page_size: int | None = None,
+    ) -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+        self._options = dict(options)
+        self._url = url
+        self._concurrency = concurrency
+        self._page_size = page_size if page_size is not None else 1000
+        self._traits = Traits(
+            listing_md5=True,
+            conditional=True,
+            one_loop=True,
+            own_clock=True,
+            start_key=True,
+            key_limits=limits_below(prefix),
+        )
+        self._fs: Any = None
+        self._opening = asyncio.Lock()
+        self._retired: list[Any] = []
+
+    def __repr__(self) -> str:
+        return f"GcsAdapter({self._url!r})"
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def traits(self) -> Traits:
+        return self._traits
+
+    def sibling(self) -> GcsAdapter:
+        """Another client of the same datasource, for another event loop."""
+        return GcsAdapter(
+            self._bucket,
+            self._prefix,
+            self._options,
+            url=self._url,
+            concurrency=self._concurrency,
+            page_size=self._page_size,
+        )
+
+    async def list_page(
+        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
+    ) -> Page:
+        wanted = {"prefix": self._prefix + prefix, "maxResults": str(self._page_size), "fields": FIELDS}
+        if start_after:
+            # startOffset includes the key itself; the smallest key after it has a NUL at its end.
+            wanted["startOffset"] = self._prefix + start_after + "\0"
+        if cursor is not None:
+            wanted["pageToken"] = cursor
+        return (await self._listed(prefix, wanted))[0]
+
+    async def list_level(self, prefix: str) -> Level | None:
+        wanted = {
+            "prefix": self._prefix + prefix,
+            "maxResults": str(self._page_size),
+            "fields": FIELDS + ",prefixes",
+            "delimiter": "/",
+        }
+        page, folders = await self._listed(prefix, wanted)
+        return Level(page.entries, folders) if page.cursor is None else None
+
+    async def _listed(self, prefix: str, wanted: Mapping[str, str]) -> tuple[Page, list[str]]:
+        answer = await self._call("GET", "b/{}/o", "list", prefix, params=wanted)
+        with self._understood("list", prefix):
+            return page_of(answer.body, wanted["prefix"], len(self._prefix))
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        if end is not None and end <= start:
+            return await self._nothing(path, version)
+        wanted = byte_range(start, end)
+        params = {"alt": "media"}
+        if version is not None:
+            # Not `generation=`: a bucket with versions would go on giving out the replaced one.
+            params["ifGenerationMatch"] = version
+        # Or objects stored with gzip would arrive unpacked, and no range of them be what it says.
+        headers = {"Accept-Encoding": "gzip"} | ({"Range": wanted} if wanted is not None else {})
+        try:
+            answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params, headers=headers)
+        except StorageError as error:
+            if error.status == 416:
+                return await self._nothing(path, version)
+            raise
+        with self._understood("read", path):
+            blob = self._blob(answer, path, start, end)
+            require_blob(blob, start, end, version)
+        return blob
+
+    def _blob(self, answer: _Answer, path: str, start: int, end: int | None) -> Blob:
+        data, headers = answer.body, answer.headers
+        token = headers.get("x-goog-generation", "")
+        require(token, "no generation")
+        if answer.status == 206:
+            return Blob(data, token, size_of_part(headers.get("Content-Range"), start, end))
+        stored = headers.get("x-goog-stored-content-length", str(len(data)))
+        require(stored == str(len(data)), "another number of bytes")
+        self._verify(path, data, headers)
+        return Blob(data[start:end], token, len(data))
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        params = {"uploadType": "multipart", **condition(only_if)}
+        md5 = md5_hex(data)
+        headers, body = multipart(self._prefix + path, content_type(path), data, md5)
+        try:
+            answer = await self._call(
+                "POST", "b/{}/o", "put", path, params=params, headers=headers, data=body, upload=True
+            )
+        except StorageError as error:
+            if isinstance(error, NotFound) and error.path and isinstance(only_if, str):
+                raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
+            raise
+        with self._understood("put", path):
+            token, same = stored(answer.body, self._prefix + path, data, md5)
+        if not same:
+            raise self._error(Failure(kind=Corrupt, code="md5Hash"), "put", path)
+        return Stamp(token, md5)
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        if only_if is ABSENT:
+            raise self._error(Failure(kind=Unsupported), "delete", path)
+        try:
+            answer = await self._call("DELETE", "b/{}/o/{}", "delete", path, params=condition(only_if))
+            with self._understood("delete", path):
+                require_empty(answer.status, answer.body)
+        except NotFound as error:
+            if not error.path:
+                raise
+        except Conflict:
+            try:
+                await self._nothing(path, None)
+            except NotFound:  # gone is gone, whatever it was
+                return
+            raise
+
+    async def renew(self) -> None:
+        """Looks the credentials up again."""
+        if self._fs is not None:
+            self._retired.append(self._fs)
+            self._fs = None
+
+    async def close(self) -> None:
+        open_ones, self._retired, self._fs = [*self._retired, self._fs], [], None
+        await close_all(fs._session.close() for fs in open_ones if fs is not None and fs._session is not None)
+
+    # -- requests
+
+    async def _nothing(self, path: str, version: str | None) -> Blob:
+        """The answer to an empty range: no bytes, but which version and how large it is."""
+        params = {"fields": "kind,name,size,generation"}
+        if version is not None:
+            params["ifGenerationMatch"] = version
+        answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params)
+        with self._understood("read", path):
+            token, size = described(answer.body, self._prefix + path)
+            require(version in (None, token), "another version")
+            return Blob(b"", token, size)
+
+    @contextmanager
+    def _understood(self, operation: Operation, path: str) -> Iterator[None]:
+        """What somebody in between answers is no answer of the store."""
+        try:
+            yield
+        except BadAnswer as error:
+            raise self._error(error.failure, operation, path) from None
+
+    def _verify(self, path: str, data: bytes, headers: Mapping[str, str]) -> None:
+        """The whole object against the store's own MD5: nothing else would notice a flipped byte."""
+        for part in headers.get("x-goog-hash", "").split(","):
+            name, _, value = part.strip().partition("=")
+            if name == "md5" and md5_of(value) != md5_hex(data):
+                raise self._error(Failure(kind=Corrupt, code="x-goog-hash"), "read", path)
+
+    async def _call(
+        self,
+        method: str,
+        resource: str,
+        operation: Operation,
+        path: str,
+        *,
+        params: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        upload: bool = False,
+    ) -> _Answer:
+        """One request to `resource` (`{}` are the bucket and the key)."""
+        import aiohttp
+        from google.auth.exceptions import GoogleAuthError
+        from yarl import URL
+
+        if operation != "list" and not is_addressable(path):
+            raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
+        try:
+            fs = await self._client()
+            names = [self._bucket, self._prefix + path][: resource.count("{}")]
+            address = fs._format_path((upload_base(fs) if upload else fs.base) + resource, names)
+            sent = fs._get_headers({"Accept-Encoding": "identity", **(headers or {})})
+            async with fs.session.request(
+                method,
+                URL(address, encoded=True),
+                params=fs._get_params(dict(params)),
+                headers=sent,
+                data=data if data is None or len(data) <= LARGE else io.BytesIO(data),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
+            ) as answer:
+                body = await answer.read()
+                if answer.status >= 400:
+                    raise self._error(gcs_failure(answer.status, answer.headers, body), operation, path)
+                if answer.status not in _STATUSES[operation]:
+                    raise self._error(unexpected(answer.status), operation, path)
+                return _Answer(answer.status, answer.headers, body)
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._error(Failure(code=type(error).__name__, kind=Unavailable), operation, path) from None
+        except GoogleAuthError as error:
+            raise self._error(auth_failure(error), operation, path) from None
+
+    async def _client(self) -> Any:
+        if self._fs is None:
+            async with self._opening:
+                if self._fs is None:
+                    self._fs = await self._connect()
+        credentials = self._fs.credentials
+        if credentials.credentials is not None and not credentials.credentials.valid:
+            await asyncio.to_thread(self._refresh, credentials)  # google-auth blocks
+        return self._fs
+
+    def _refresh(self, credentials: Any) -> None:
+        from gcsfs.retry import HttpError, NonRetryableError
+
+        try:
+            credentials.maybe_refresh()
+        except (HttpError, NonRetryableError, *NOT_UNDERSTOOD) as error:
+            raise self._error(auth_failure(error), "read", "") from None
+
+    async def _connect(self) -> Any:
+        import aiohttp
+
+        # Looking for credentials asks the metadata service, and blocks.
+        try:
+            fs = await asyncio.to_thread(file_system, self._options)
+        except Exception:  # noqa: BLE001 - a malformed key file raises anything, and quotes itself
+            raise self._error(Failure(code="InvalidOptions", kind=Denied), "list", "") from None
+        anonymous = self._options.get("token") == "anon"
+        if fs.credentials.credentials is None and not anonymous:
+            # gcsfs falls back to nobody when it finds nothing; every answer would then be a riddle.
+            raise self._error(Failure(code="NoCredentials", kind=Denied), "list", "")
+        if "connector" not in fs.session_kwargs and not fs._use_client_cert:
+            connector = aiohttp.TCPConnector(limit=self._concurrency)
+            fs.session_kwargs = {**fs.session_kwargs, "connector": connector}
+        fs.session_kwargs = {**fs.session_kwargs, "auto_decompress": False}
+        await fs._set_session()
+        return fs
+
+    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
+        return storage_error(failure, store="gcs", url=self._url, operation=operation, path=path)

@@ -1,0 +1,84 @@
+"""Puts from plain threads that the fsspec adapter has to make after all: a client on a loop of its own.
+
+It is opened by the first put that needs it: a key that obstore would alter, or a store that turned
+out to be none for obstore. What it finds out about the store it shares with the adapter beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import Protocol
+
+from metaferry.errors import Unavailable
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Adapter, Levelled, Precondition, Stamp
+
+#: This process; what was opened in another one is of no use here.
+_process = os.getpid()
+
+
+def process() -> int:
+    """The number of this process, which changes in a forked child."""
+    return _process
+
+
+def _forked() -> None:
+    global _process
+    _process = os.getpid()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+class Slow(Adapter, Levelled, Protocol):
+    """The fsspec adapter beside it."""
+
+    def sibling(self) -> Slow:
+        """Another client of the same datasource, for another event loop."""
+
+    async def renew(self) -> None: ...
+
+
+class Bridge:
+    """Opened by the first put; safe to use from many threads, and in a forked child."""
+
+    def __init__(self, slow: Slow) -> None:
+        self._slow = slow
+        self._lock = threading.Lock()
+        self._open: tuple[Portal, Slow] | None = None
+        self._process = _process
+
+    def put(self, path: str, data: bytes, only_if: Precondition, patience: float) -> Stamp:
+        with self._lock:
+            if self._open is None or self._process != _process:
+                self._process = _process
+                self._open = (Portal().__enter__(), self._slow.sibling())
+            portal, adapter = self._open
+        return portal.run(_within(patience, adapter, path, data, only_if))
+
+    async def renew(self) -> None:
+        if self._open is not None and self._process == _process:
+            portal, adapter = self._open
+            await asyncio.to_thread(portal.run, adapter.renew())
+
+    def close(self) -> None:
+        with self._lock:
+            opened, self._open = self._open, None
+        if opened is not None and self._process == _process:
+            portal, adapter = opened
+            portal.run(adapter.close())
+            portal.__exit__(None, None, None)
+
+
+async def _within(patience: float, adapter: Slow, path: str, data: bytes, only_if: Precondition) -> Stamp:
+    deadline = asyncio.timeout(patience)
+    try:
+        async with deadline:
+            return await adapter.put(path, data, only_if=only_if)
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        message = f'{adapter.url}: no answer within {patience:.0f} s for "{path}"'
+        raise Unavailable(message, url=adapter.url, path=path, code="Deadline") from None

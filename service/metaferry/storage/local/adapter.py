@@ -1,0 +1,355 @@
+"""A datasource in a local folder, with puts that nobody ever sees half of.
+
+A put writes a temporary file in the folder of its target, syncs it, and renames it over the target;
+a create links it, which fails where something is there already. A crash leaves the temporary file:
+it is never listed, and the first put of a later run removes those that its own listing passed.
+Where something is to be replaced or deleted, a lock of the file in place makes `only_if` hold between
+metaferry processes (`local_locks.py`); a foreign program that writes in the microseconds between check
+and rename is not seen.
+
+Symbolic links are followed for reading and listing (a link that leads back to one of its own
+parents is not). Nothing is written through a link to a folder (`local_links.py`), and a put replaces the
+link itself and never what it points to. Empty folders are left behind by deletes: another writer may be
+about to use them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
+from typing import Any, Final, TypeVar
+
+from metaferry.errors import (
+    Changed,
+    Conflict,
+    Corrupt,
+    Denied,
+    NotFound,
+    StorageError,
+    Unavailable,
+    Unsupported,
+)
+from metaferry.storage.errors import Failure, Operation, errno_failure, storage_error
+from metaferry.storage.listing.paging import Cursor, next_page
+from metaferry.storage.local.atomic import (
+    is_stale,
+    lasting_names,
+    limits_of,
+    make_folders,
+    temporary_name,
+    write_synced,
+)
+from metaferry.storage.local.disk_names import from_disk, to_disk
+from metaferry.storage.local.links import ADVICE, OPTION, link_out
+from metaferry.storage.local.locks import StillLocked, in_place, locked
+from metaferry.storage.local.walk import Walk, token_of
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Page, Precondition, Stamp, Traits
+
+T = TypeVar("T")
+#: How a file system says that it has no hard links, or no more for this file.
+_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
+
+log = logging.getLogger(__name__)
+
+
+class LocalAdapter:
+    """The folder `root` as a datasource. `url` is what messages call it.
+
+    `threads` bounds the blocking calls under way, `page_size` the entries of a page. `linked_folders`
+    are places that symbolic links below `root` may lead writes to. `clock` tells the time of day in
+    seconds since 1970 (for the age of files left behind).
+    """
+
+    def __init__(
+        self,
+        root: str | PathLike[str],
+        *,
+        url: str | None = None,
+        threads: int = 16,
+        page_size: int | None = None,
+        linked_folders: Sequence[str] = (),
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        # Not Path.resolve: a datasource reached through a link keeps the name the user gave it.
+        self._root = os.path.abspath(to_disk(os.fspath(root)))
+        self._url = url if url is not None else from_disk(self._root)
+        self._threads = max(1, min(threads, 64))
+        self._page_size = page_size if page_size is not None else 1000
+        self._linked_folders = [to_disk(folder) for folder in linked_folders]
+        self._clock = clock if clock is not None else _time_of_day
+        self._pool: ThreadPoolExecutor | None = None
+        self._walk = Walk(self._root, self._url)
+        self._traits = Traits(listing_md5=False, conditional=True, key_limits=limits_of(self._root))
+
+    def __repr__(self) -> str:
+        return f"LocalAdapter({self._url!r})"
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def traits(self) -> Traits:
+        return self._traits
+
+    async def list_page(
+        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
+    ) -> Page:
+        here = cursor if cursor is not None else Cursor(start_after)
+        return await self._run("list", prefix, lambda: self._list_page(prefix, here))
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        return await self._run("read", path, lambda: self._read(path, start, end, version))
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        return await self._run("put", path, lambda: self._put(path, data, only_if))
+
+    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        return self._translated("put", path, lambda: self._put(path, data, only_if))
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        await self._run("delete", path, lambda: self._delete(path, only_if))
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await asyncio.to_thread(pool.shutdown)
+
+    def remove_empty(self, folder: str) -> None:
+        """Removes a folder, and those in it, where no file is left in them. Blocks for a moment."""
+        top = self._file(folder, "delete")
+        if self.link_out(folder) is None:
+            for at, _, _ in os.walk(top, topdown=False):
+                with contextlib.suppress(OSError):  # something is in it, or it went meanwhile
+                    os.rmdir(at)
+
+    # -- in a thread
+
+    async def _run(self, operation: Operation, path: str, work: Callable[[], T]) -> T:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="metaferry-local")
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, lambda: self._translated(operation, path, work)
+        )
+
+    def _translated(self, operation: Operation, path: str, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except StorageError:
+            raise
+        except StillLocked as error:
+            raise Unavailable(
+                f'{self._url}: "{path}" stays locked by {error.holder}',
+                url=self._url,
+                path=path,
+                code="ETIMEDOUT",
+                advice="end that process, or let it go on",
+            ) from None
+        except OSError as error:
+            raise self._error(errno_failure(error), operation, path) from None
+        except ValueError:  # a NUL or a surrogate in the name, which no file system holds as UTF-8
+            raise self._error(Failure(code="EINVAL", kind=Unsupported), operation, path) from None
+
+    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
+        return storage_error(failure, store="local", url=self._url, operation=operation, path=path)
+
+    def _file(self, path: str, operation: Operation) -> bytes:
+        """The file of a key. Segments that the system would resolve are refused: they name others."""
+        segments = path.split("/")
+        if not path or any(segment in ("", ".", "..") for segment in segments):
+            raise self._error(Failure(code="EINVAL", kind=Unsupported), operation, path)
+        return os.path.join(self._root, *(segment.encode() for segment in segments))
+
+    def link_out(self, folder: str) -> StorageError | None:
+        """Why nothing may be written into a folder below the root: a symbolic link leads elsewhere."""
+        segments = [segment.encode() for segment in folder.split("/") if segment]
+        found = link_out(self._root, segments, self._linked_folders)
+        if found is None:
+            return None
+        link, place = found
+        return Denied(
+            f'{self._url}: "{link}" is a symbolic link to {place}: nothing is written through it',
+            url=self._url,
+            path=link,
+            code="SymbolicLink",
+            advice=ADVICE % (OPTION, place),
+        )
+
+    def _file_to_write(self, path: str, operation: Operation) -> bytes:
+        target = self._file(path, operation)
+        refused = self.link_out(path.rpartition("/")[0])
+        if refused is not None:
+            raise refused
+        return target
+
+    def _list_page(self, prefix: str, cursor: Cursor) -> Page:
+        if not os.path.isdir(self._root):
+            raise self._error(Failure(code="ENOENT", kind=NotFound, bucket=True), "list", "")
+        return next_page(cursor, self._page_size, lambda after: self._walk.entries(prefix, after or ""))
+
+    def _read(self, path: str, start: int, end: int | None, version: str | None) -> Blob:
+        descriptor = self._open(path)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise self._error(Failure(code="ENOENT", kind=NotFound), "read", path)
+            token = token_of(status)
+            if version is not None and version != token:
+                raise self._error(Failure(kind=Changed), "read", path)
+            stop = status.st_size if end is None else min(end, status.st_size)
+            parts: list[bytes] = []
+            at = start
+            while at < stop:
+                part = os.pread(descriptor, stop - at, at)
+                if not part:
+                    break
+                parts.append(part)
+                at += len(part)
+            # A rename leaves this file alone; a program that writes in place does not.
+            if at < stop or token_of(os.fstat(descriptor)) != token:
+                raise self._error(Failure(kind=Changed if version is not None else Corrupt), "read", path)
+            return Blob(b"".join(parts), token, status.st_size)
+        finally:
+            os.close(descriptor)
+
+    def _open(self, path: str) -> int:
+        try:
+            # Not to wait for the other end of a pipe that somebody left there.
+            return os.open(self._file(path, "read"), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except NotADirectoryError:
+            raise self._error(Failure(code="ENOENT", kind=NotFound), "read", path) from None
+        except FileNotFoundError:
+            missing = not os.path.isdir(self._root)
+            failure = Failure(code="ENOENT", kind=NotFound, bucket=missing)
+            raise self._error(failure, "read", path) from None
+
+    def _put(self, path: str, data: bytes, only_if: Precondition) -> Stamp:
+        target = self._file_to_write(path, "put")
+        folder = os.path.dirname(target)
+        self._remove_left_behind()
+        temporary = os.path.join(folder, temporary_name().encode())
+        try:
+            token = token_of(write_synced(self._create(temporary, folder), data))
+            with lasting_names(folder) as names:
+                token = self._place(temporary, target, path, only_if, names) or token
+        except FileNotFoundError:
+            # Somebody removed the folder, or took our file for one left behind: the next attempt heals it.
+            raise self._error(Failure(code="ENOENT", kind=Unavailable), "put", path) from None
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+        return Stamp(token, hashlib.md5(data, usedforsecurity=False).hexdigest())
+
+    def _create(self, temporary: bytes, folder: bytes) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            return os.open(temporary, flags, 0o666)
+        except FileNotFoundError:
+            if not os.path.isdir(self._root):
+                raise self._error(Failure(code="ENOENT", kind=NotFound, bucket=True), "put", "") from None
+            make_folders(self._root, folder)
+            return os.open(temporary, flags, 0o666)
+
+    def _place(
+        self, temporary: bytes, target: bytes, path: str, only_if: Precondition, folder: int
+    ) -> str | None:
+        """Gives the temporary file its name, where what has the name is what `only_if` wants.
+
+        The token of the file where it changed on the way.
+        """
+        while only_if is not ABSENT:
+            with in_place(target, folder) as found:
+                self._expect(found, path, only_if, "put")
+                if found is not None:
+                    token = _newer_than(found, temporary)
+                    os.replace(temporary, target)
+                    return token
+            with contextlib.suppress(FileExistsError):  # since we looked: then it is to be replaced
+                _create_name(temporary, target, folder)
+                return None
+        try:
+            _create_name(temporary, target, folder)
+        except FileExistsError:
+            if os.path.isdir(target):
+                raise IsADirectoryError(errno.EISDIR, "a folder") from None
+            raise
+        return None
+
+    def _expect(
+        self, found: os.stat_result | None, path: str, only_if: Precondition, operation: Operation
+    ) -> None:
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "a folder")
+        if isinstance(only_if, str) and (found is None or token_of(found) != only_if):
+            raise self._error(Failure(kind=Conflict), operation, path)
+
+    def _delete(self, path: str, only_if: Precondition) -> None:
+        target = self._file_to_write(path, "delete")
+        if only_if is ABSENT:
+            raise self._error(Failure(code="EINVAL", kind=Unsupported), "delete", path)
+        try:
+            with lasting_names(os.path.dirname(target)) as names, in_place(target, names) as found:
+                if found is not None:
+                    self._expect(found, path, only_if, "delete")
+                    os.unlink(target)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # gone is gone, whatever it was
+
+    def _remove_left_behind(self) -> None:
+        removed = 0
+        while self._walk.left_behind:
+            try:
+                name = self._walk.left_behind.pop()
+            except KeyError:  # another thread was faster
+                break
+            with contextlib.suppress(FileNotFoundError):
+                if is_stale(name, os.lstat(name).st_mtime, self._clock()):
+                    os.unlink(name)
+                    removed += 1
+        if removed:
+            log.info("%s: removed %d temporary files that an earlier run left behind", self._url, removed)
+
+
+def _create_name(temporary: bytes, target: bytes, folder: int) -> None:
+    """Gives a file a name that nothing has, once and for all. FileExistsError when something has it.
+
+    A hard link needs no lock. FAT and some network mounts know none, and some kernels have no call for it:
+    there the folder is locked.
+    """
+    try:
+        os.link(temporary, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with locked(folder):
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, "exists") from None
+            os.replace(temporary, target)
+
+
+def _newer_than(old: os.stat_result, temporary: bytes) -> str | None:
+    """Makes `temporary` newer than the file that it replaces, so that no token ever comes back.
+
+    Clocks of file systems stand still for milliseconds, and a number of an inode is given again as
+    soon as it is free: the second replacement could have the token of the file before the first.
+    """
+    new = os.stat(temporary)
+    if new.st_mtime_ns > old.st_mtime_ns:
+        return None
+    os.utime(temporary, ns=(new.st_atime_ns, old.st_mtime_ns + 1))
+    return token_of(os.stat(temporary))
+
+
+def _time_of_day() -> float:
+    return time.time()  # noqa: TID251 - the default of an injected clock

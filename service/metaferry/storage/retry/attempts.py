@@ -1,0 +1,369 @@
+"""The attempts of one request: how often, when, and how long each may take.
+
+Passing failures are tried again with full jitter until `retry_for` seconds are used up; permanent
+ones are raised at once. Each attempt has a deadline of its own. Expired credentials are renewed once,
+then stop the run. However bad the weather, retries stay in proportion: beyond two for every request
+that was asked for, they only trickle. Every attempt takes a turn of the limiter, and is counted.
+What a failure means is for the caller (`retry.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar, runtime_checkable
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+
+from metaferry.errors import (
+    Changed,
+    Conflict,
+    Expired,
+    NotFound,
+    StorageError,
+    Throttled,
+    Unavailable,
+    Unsupported,
+)
+from metaferry.storage.errors import UNREACHED
+from metaferry.storage.protocol import Adapter, Put, Requests
+from metaferry.storage.rates import RateHistory
+from metaferry.storage.throttle.limiter import Answer, Limiter, is_undrained, sleeping
+from metaferry.storage.waits import Budget, Drain
+
+T = TypeVar("T")
+
+#: What became of a few puts: the token, what it met, or None where it was not tried.
+Met = Sequence[str | StorageError | None]
+
+#: What a store says of its objects, where a request as such went well.
+_ANSWERS = (NotFound, Conflict, Changed)
+
+#: The counter in `Requests` an attempt belongs to.
+Counter = Literal["list", "get", "put", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long and how patiently. All times in seconds, `slowest` in bytes a second.
+
+    `retry_for` bounds all attempts of one request together, from the first on, with the pauses that the
+    store wants and without the turns of the limiter; 0 tries once. `deadline` bounds one attempt, plus
+    the time its bytes take at `slowest`. Waits are drawn from [0, first * 2**n], at most `longest`, not
+    below what the store asked for in Retry-After; where that is longer than what is left of `retry_for`,
+    the last attempt is at the end of that. Beyond `spare` retries
+    and `share` more for every request, a retry waits until `longest` after the one before it.
+    """
+
+    retry_for: float = 300.0
+    deadline: float = 60.0
+    slowest: float = 100_000.0
+    first: float = 0.2
+    longest: float = 20.0
+    spare: int = 10
+    share: float = 2.0
+
+
+@runtime_checkable
+class Renewable(Protocol):
+    """An adapter that can look its credentials up again."""
+
+    async def renew(self) -> None: ...
+
+
+class Attempts:
+    """Those of all requests through `adapter`. Safe from any thread, where the limiter is.
+
+    `clock` is monotonic seconds; `sleep`, `rng` are injected by tests.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        policy: Policy,
+        *,
+        concurrency: int = 64,
+        max_rate: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._adapter = adapter
+        self._policy = policy
+        self._clock = clock
+        self._sleep = sleep
+        self._rng = rng if rng is not None else random.Random()
+        self.limiter = Limiter(
+            concurrency, clock=clock, sleep=sleep, max_rate=max_rate, longest=max(0.0, policy.retry_for)
+        )
+        self._requests = Requests()
+        self._elsewhere = RateHistory(1.0, (), ())
+        self._counting = threading.Lock()
+        self._asked = 0  # requests without their retries
+        self._last_spare = float("-inf")
+        self.may_write: Callable[[], bool] = lambda: True
+        self._renewals = 0
+        self._renewing = asyncio.Lock()
+
+    @property
+    def requests(self) -> Requests:
+        return self._requests
+
+    @property
+    def patience(self) -> float:
+        """Seconds without a write that went well after which others are of no use; see the contract."""
+        retry_for = self._policy.retry_for
+        return max(2 * retry_for, 10 * self.limiter.spacing) if retry_for > 0 else float("inf")
+
+    @property
+    def rates(self) -> RateHistory:
+        return self.limiter.rates.history() + self._elsewhere
+
+    def absorb(self, requests: Requests, rates: RateHistory) -> None:
+        """Counts what another process did."""
+        with self._counting:
+            self._requests = self._requests + requests
+            self._elsewhere = self._elsewhere + rates
+
+    def count_bytes(self, *, read: int = 0, written: int = 0) -> None:
+        with self._counting:
+            self._requests.bytes_read += read
+            self._requests.bytes_written += written
+
+    def count_read(self) -> None:
+        """A read that belongs to another request."""
+        with self._counting:
+            self._requests.get += 1
+
+    async def all(
+        self,
+        counter: Counter,
+        size: int | None,
+        work: Callable[[], Awaitable[T]],
+        path: str,
+        failed: StorageError | None = None,
+    ) -> T:
+        """All attempts of one request; `failed` is what a first one met that was made elsewhere."""
+        budget = Budget(self._policy.retry_for, self._clock)
+        try:
+            if failed is None:
+                with self._counting:
+                    self._asked += 1
+            else:
+                budget.begin()
+            return await self._renewed(counter, size, work, path, failed, budget)
+        except StorageError as error:
+            if not error.retryable or self._policy.retry_for <= 0:
+                raise
+            budget.begin()  # it may have failed before its turn
+            first: StorageError | None = error
+
+        async def again() -> T:
+            nonlocal first
+            if first is not None:  # tenacity sees the attempt that was made outside of it
+                failed, first = first, None
+                raise failed
+            if counter in ("put", "delete") and not self.may_write():
+                raise Unsupported(
+                    f'{self._adapter.url}: "{path}" is not tried again: this run may not write any more',
+                    url=self._adapter.url,
+                    path=path,
+                )
+            with self._counting:
+                self._requests.retries += 1
+            return await self._renewed(counter, size, work, path, budget=budget)
+
+        def over(state: RetryCallState) -> bool:
+            return state.upcoming_sleep == float("inf")
+
+        async def sleep(seconds: float) -> None:
+            await sleeping(self._sleep, seconds, self._drain)
+
+        retrying = AsyncRetrying(
+            sleep=sleep,
+            wait=lambda state: self._wait(state, budget.left or 0.0),
+            stop=over,
+            retry=retry_if_exception(lambda e: isinstance(e, StorageError) and e.retryable),
+            reraise=True,
+        )
+        return await retrying(again)
+
+    def now(self, puts: Sequence[Put], make: Callable[[], Met], ended: Callable[[], bool]) -> Met:
+        """One attempt of each put, blocking, from any thread; none where it is nobody's turn.
+
+        `make` makes them, unless it has `ended` by then.
+        """
+        met: Met = [None] * len(puts)
+        turn = self.limiter.enter_now(ended)
+        if turn is None:
+            return met
+        seen = self._renewals
+        answer, wait, good, written = Answer.NONE, None, 0, 0
+        try:
+            met = make()
+            for put, result in zip(puts, met, strict=True):
+                if isinstance(result, str):
+                    good += 1
+                    written += len(put[1])
+                elif isinstance(result, Throttled):
+                    answer, wait = Answer.SLOWER, result.retry_after
+                elif result is not None:
+                    good += not result.retryable
+                    if isinstance(result, Expired):
+                        result.generation = seen
+        finally:
+            self.limiter.leave(turn, answer, good=good, retry_after=wait)
+            asked = len(met) - met.count(None)
+            errors = [result for result in met if isinstance(result, StorageError)]
+            failed = sum(not isinstance(error, _ANSWERS) for error in errors)
+            with self._counting:
+                self._asked += asked
+                self._requests.put += asked
+                self._requests.put_failed += failed
+                self._requests.throttled += answer is Answer.SLOWER
+                self._requests.bytes_written += written
+            self._tell(errors, good=asked > len(errors))
+        return met
+
+    def _tell(self, errors: Sequence[StorageError], *, good: bool) -> None:
+        """Tells the drain how writes from a thread went."""
+        drain = self.limiter.drain
+        if drain is None:
+            return
+        if good:
+            drain.attempted(None, self._clock())
+        for error in errors:
+            drain.attempted(error, self._clock())
+
+    async def once(
+        self,
+        counter: Counter,
+        size: int | None,
+        work: Callable[[], Awaitable[T]],
+        path: str,
+        budget: Budget | None = None,
+    ) -> T:
+        """One attempt, whatever it meets. `Deferred` where a drain comes before it begins; lists and
+        reads are given up also when they have begun."""
+        # A read to an end that nobody knows gets ten times the deadline.
+        extra = self._policy.deadline * 9 if size is None else size / self._policy.slowest
+        url, patience = self._adapter.url, self._policy.deadline + extra
+        turn = await self.limiter.enter(budget)
+        if budget is not None:
+            budget.begin()
+        drain = self._drain
+        writes = counter in ("put", "delete")
+        answer, wait = Answer.NONE, None
+        try:
+            if drain is not None:
+                drain.check()
+            with self._counting:
+                setattr(self._requests, counter, getattr(self._requests, counter) + 1)
+            deadline = asyncio.timeout(patience)
+            try:
+                async with deadline:
+                    if drain is None or (writes and not drain.cuts):
+                        result = await work()
+                    else:
+                        result = await drain.race(_awaited(work), writes=writes)
+            except TimeoutError:
+                if not deadline.expired():
+                    raise
+                raise Unavailable(
+                    f'{url}: no answer within {patience:.0f} s for "{path}"',
+                    url=url,
+                    path=path,
+                    code="Deadline",
+                    advice=UNREACHED,
+                ) from None
+            answer = Answer.GOOD
+            if drain is not None and writes:
+                drain.attempted(None, self._clock())
+            return result
+        except Throttled as error:
+            answer, wait = Answer.SLOWER, error.retry_after
+            if drain is not None and writes:
+                drain.attempted(error, self._clock())
+            with self._counting:
+                self._requests.throttled += 1
+                self._count_failure(counter)
+            raise
+        except StorageError as error:
+            answer = Answer.NONE if error.retryable else Answer.GOOD
+            if drain is not None and writes:
+                drain.attempted(error, self._clock())
+            if not isinstance(error, _ANSWERS):
+                with self._counting:
+                    self._count_failure(counter)
+            raise
+        finally:
+            self.limiter.leave(turn, answer, retry_after=wait)
+
+    # -- when
+
+    @property
+    def _drain(self) -> Drain | None:
+        """What ends the waits of the request at hand."""
+        return None if is_undrained() else self.limiter.drain
+
+    def _wait(self, state: RetryCallState, left: float) -> float:
+        """Seconds until the next attempt; infinity where it would come after the `left` ones."""
+        policy = self._policy
+        most = min(policy.longest, policy.first * 2 ** min(state.attempt_number, 30))
+        wait = self._rng.uniform(0.0, most)
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, Throttled) and error.retry_after is not None:
+            # Jitter on top: everybody was told the same time.
+            wait = min(wait + error.retry_after, left)
+        wait = max(wait, self._out_of_budget())
+        return wait if left > 0 and wait <= left else float("inf")
+
+    def _out_of_budget(self) -> float:
+        """Seconds to wait more because there have been too many retries; 0 while there have not."""
+        policy = self._policy
+        with self._counting:
+            if self._requests.retries < policy.spare + policy.share * self._asked:
+                return 0.0
+            now = self._clock()
+            self._last_spare = max(now, self._last_spare + policy.longest)
+            return self._last_spare - now
+
+    async def _renewed(
+        self,
+        counter: Counter,
+        size: int | None,
+        work: Callable[[], Awaitable[T]],
+        path: str,
+        failed: StorageError | None = None,
+        budget: Budget | None = None,
+    ) -> T:
+        """One attempt; and one more with renewed credentials, if those in use have expired."""
+        seen = self._renewals
+        if isinstance(failed, Expired) and failed.generation is not None:
+            seen = failed.generation
+        try:
+            if failed is not None:
+                raise failed
+            return await self.once(counter, size, work, path, budget)
+        except Expired:
+            if not isinstance(self._adapter, Renewable):
+                raise
+            async with self._renewing:
+                if self._renewals == seen:  # one renewal serves all that failed together
+                    await self._adapter.renew()
+                    self._renewals += 1
+            with self._counting:
+                self._requests.retries += 1
+            return await self.once(counter, size, work, path, budget)
+
+    def _count_failure(self, counter: Counter) -> None:
+        name = f"{counter}_failed"
+        setattr(self._requests, name, getattr(self._requests, name) + 1)
+
+
+async def _awaited(work: Callable[[], Awaitable[T]]) -> T:
+    return await work()

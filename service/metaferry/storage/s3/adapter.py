@@ -1,0 +1,368 @@
+"""Amazon S3 and what speaks its protocol, through s3fs's own client.
+
+s3fs is used for what it knows (options, credentials, sessions) and for its page-wise calls; its
+retries, caches and path rules are not: keys go to the API exactly as they are. Every request is one
+attempt. A bucket is never created. Where a store does not know conditional writes, the precondition
+is checked just before a plain put, and `traits` say so from then on.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from metaferry.errors import (
+    Conflict,
+    Corrupt,
+    Denied,
+    Expired,
+    NotFound,
+    StorageError,
+    Unavailable,
+    Unsupported,
+)
+from metaferry.storage.answers import BadAnswer, bad_answer, require, require_blob
+from metaferry.storage.capabilities import Learned
+from metaferry.storage.errors import Failure, Operation, retry_after, storage_error
+from metaferry.storage.io.concurrent import close_all
+from metaferry.storage.keys import (
+    byte_range,
+    content_type,
+    is_addressable,
+    limits_below,
+    md5_hex,
+)
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Level, Page, Precondition, Stamp, Traits
+from metaferry.storage.s3.answers import blob_of, level_of, page_of, require_own, tag_of
+from metaferry.storage.s3.client import file_system
+
+#: What servers without conditional writes say to one; a plain put then tells whether that was it.
+_NO_CONDITIONS: Final = frozenset(
+    {"NotImplemented", "InvalidArgument", "InvalidRequest", "UnsupportedHeader", "BadRequest"}
+)
+
+
+class S3Adapter:
+    """The keys of `bucket` that begin with `prefix` ("" or ending in `/`). Options are s3fs's."""
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        options: Mapping[str, Any],
+        *,
+        url: str,
+        concurrency: int = 64,
+        page_size: int | None = None,
+        learned: Learned | None = None,
+    ) -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+        self._options = dict(options)
+        self._url = url
+        self._concurrency = concurrency
+        self._page_size = page_size if page_size is not None else 1000
+        traits = Traits(
+            listing_md5=True,
+            conditional=True,
+            one_loop=True,
+            own_clock=True,
+            conditions_vary=True,
+            # Directory buckets list in no order and know no start key.
+            start_key=not bucket.endswith("--x-s3"),
+            key_limits=limits_below(prefix),
+        )
+        self._learned = learned or Learned(url, traits)
+        self._fs: Any = None
+        self._retired: list[Any] = []
+
+    def __repr__(self) -> str:
+        return f"S3Adapter({self._url!r})"
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def traits(self) -> Traits:
+        return self._learned.traits
+
+    @property
+    def learned(self) -> Learned:
+        """What was found out about the store; shared with other clients of the same datasource."""
+        return self._learned
+
+    def sibling(self) -> S3Adapter:
+        """Another client of the same datasource, for another event loop."""
+        return S3Adapter(
+            self._bucket,
+            self._prefix,
+            self._options,
+            url=self._url,
+            concurrency=self._concurrency,
+            page_size=self._page_size,
+            learned=self._learned,
+        )
+
+    async def list_page(
+        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
+    ) -> Page:
+        wanted: dict[str, Any] = {"Prefix": self._prefix + prefix, "MaxKeys": self._page_size}
+        if cursor is not None:
+            wanted["ContinuationToken"] = cursor
+        elif start_after:
+            wanted["StartAfter"] = self._prefix + start_after
+        answer = await self._call("list_objects_v2", "list", prefix, wanted)
+        with self._understood("list", prefix):
+            return page_of(answer, wanted["Prefix"], len(self._prefix))
+
+    async def list_level(self, prefix: str) -> Level | None:
+        wanted = {"Prefix": self._prefix + prefix, "MaxKeys": self._page_size, "Delimiter": "/"}
+        answer = await self._call("list_objects_v2", "list", prefix, wanted)
+        with self._understood("list", prefix):
+            return level_of(answer, str(wanted["Prefix"]), len(self._prefix))
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        pin = {} if version is None else {"IfMatch": f'"{version}"'}
+        if end is not None and end <= start:
+            return await self._nothing(path, start, pin)
+        wanted = byte_range(start, end)
+        ranged = {} if wanted is None else {"Range": wanted}
+        try:
+            answer = await self._call("get_object", "read", path, {"Key": path, **ranged, **pin})
+        except StorageError as error:
+            if error.status == 416:
+                return await self._nothing(path, start, pin)
+            raise
+        with self._understood("read", path):
+            blob = blob_of(answer, start, end)
+            require_blob(blob, start, end, version)
+        return blob
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        condition: dict[str, str] = {}
+        if only_if is not ANYTHING:
+            if not self.traits.honours(only_if):
+                await self._require(path, only_if, "put")
+            elif only_if is ABSENT:
+                condition = {"IfNoneMatch": "*"}
+            else:
+                condition = {"IfMatch": f'"{only_if}"'}
+        try:
+            answer = await self._put(path, data, condition)
+        except NotFound as error:
+            if not condition or not error.path:
+                raise
+            raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
+        except StorageError as error:
+            if not condition or not refuses_conditions(error):
+                raise
+            await self._require(path, only_if, "put")
+            answer = await self._put(path, data, {})  # raises again where that was not the reason
+            self._learned.refused(only_if)
+        token = tag_of(answer) or await self._tag_in_place(path, data)
+        return self._learned.stamp(token, md5_hex(data), encrypted=_is_encrypted(answer))
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        condition: dict[str, str] = {}
+        if only_if is ABSENT:
+            raise self._error(Failure(kind=Unsupported), "delete", path)
+        if isinstance(only_if, str):
+            # Not every store that honours the header for a put does so for a delete.
+            head = await self._head(path)
+            if head is None:
+                return
+            if tag_of(head) != only_if:
+                raise self._error(Failure(kind=Conflict), "delete", path)
+            if self.traits.honours(only_if):
+                condition = {"IfMatch": f'"{only_if}"'}
+        try:
+            await self._call("delete_object", "delete", path, {"Key": path, **condition})
+        except NotFound as error:
+            if not error.path:
+                raise
+        except StorageError as error:
+            if not condition or not refuses_conditions(error):
+                raise
+            await self._call("delete_object", "delete", path, {"Key": path})
+
+    async def renew(self) -> None:
+        """Looks the credentials up again: profiles, environment, metadata service."""
+        if self._fs is not None:
+            self._retired.append(self._fs)  # requests may still be under way on it
+            self._fs = None
+
+    async def close(self) -> None:
+        open_ones, self._retired, self._fs = [*self._retired, self._fs], [], None
+        await close_all(
+            fs._s3creator.__aexit__(None, None, None)
+            for fs in open_ones
+            if fs is not None and fs._s3 is not None
+        )
+
+    # -- requests
+
+    async def _put(self, path: str, data: bytes, condition: Mapping[str, str]) -> Any:
+        config = self._options.get("config_kwargs") or {}
+        if config.get("request_checksum_calculation") == "when_required":
+            # The user says that this store does not know the newer checksums.
+            check = {"ContentMD5": base64.b64encode(bytes.fromhex(md5_hex(data))).decode()}
+        else:
+            check = {"ChecksumCRC32": base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()}
+        wanted = {"Key": path, "Body": data, "ContentType": content_type(path), **check, **condition}
+        return await self._call("put_object", "put", path, wanted)
+
+    async def _tag_in_place(self, path: str, data: bytes) -> str:
+        """The token ("" on a store without them) after a put whose answer has none, if it is in place."""
+        try:
+            blob = await self.read(path)
+        except NotFound:
+            raise self._error(bad_answer("no version, and no object in place"), "put", path) from None
+        with self._understood("put", path):
+            require(blob.data == data, "no version, and another object in place")
+        return blob.token
+
+    async def _head(self, path: str, pin: Mapping[str, str] | None = None) -> Any | None:
+        try:
+            return await self._call("head_object", "read", path, {"Key": path, **(pin or {})})
+        except NotFound:
+            return None
+
+    async def _nothing(self, path: str, start: int, pin: Mapping[str, str]) -> Blob:
+        """The answer to an empty range: no bytes, but which version and how large it is."""
+        head = await self._head(path, pin)
+        if head is None:
+            raise self._error(Failure(404, kind=NotFound), "read", path)
+        return Blob(b"", tag_of(head), int(head["ContentLength"]))
+
+    async def _require(self, path: str, only_if: Precondition, operation: Operation) -> None:
+        head = await self._head(path)
+        found = None if head is None else tag_of(head)
+        if found != (only_if if isinstance(only_if, str) else None):
+            raise self._error(Failure(kind=Conflict), operation, path)
+
+    async def _call(self, method: str, operation: Operation, path: str, wanted: Mapping[str, Any]) -> Any:
+        """One request. `Key` is given below the prefix; an answer's Body is read to its end."""
+        import aiohttp
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if "Key" in wanted:
+            if not is_addressable(wanted["Key"]):
+                raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
+            wanted = {**wanted, "Key": self._prefix + wanted["Key"]}
+        try:
+            fs = await self._client()
+            return await self._answer(fs, method, wanted)
+        except (
+            BotoCoreError,
+            ClientError,
+            aiohttp.ClientError,
+            OSError,  # what s3fs makes of a ClientError, and TimeoutError
+            ValueError,  # an endpoint_url that is none
+        ) as error:
+            raise self._error(s3_failure(error), operation, path) from None
+        except BadAnswer as error:
+            raise self._error(error.failure, operation, path) from None
+
+    async def _answer(self, fs: Any, method: str, wanted: Mapping[str, Any]) -> Any:
+        from botocore.parsers import ResponseParserError
+
+        try:
+            answer = await fs._call_s3(method, Bucket=self._bucket, **wanted)
+            if "Body" in answer:
+                async with answer["Body"] as stream:
+                    answer["Body"] = await stream.read()
+        except UnicodeError:  # half a character in a key
+            raise
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            ResponseParserError,
+        ):  # no number, a field twice
+            raise BadAnswer("it cannot be read") from None
+        require_own(answer, method)
+        return answer
+
+    @contextmanager
+    def _understood(self, operation: Operation, path: str) -> Iterator[None]:
+        try:
+            yield
+        except BadAnswer as error:
+            raise self._error(error.failure, operation, path) from None
+
+    async def _client(self) -> Any:
+        if self._fs is None:
+            try:
+                self._fs = file_system(self._options, self._concurrency)
+            except (TypeError, KeyError):  # an option that neither s3fs nor its session knows
+                raise ValueError("options") from None
+        try:
+            await self._fs.set_session()
+        except TypeError:  # one that botocore does not know
+            raise ValueError("options") from None
+        return self._fs
+
+    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
+        return storage_error(failure, store="s3", url=self._url, operation=operation, path=path)
+
+
+def refuses_conditions(error: StorageError) -> bool:
+    """Whether this may be a store's answer to a condition that it does not know."""
+    return error.status in (405, 501) or error.code in _NO_CONDITIONS
+
+
+def s3_failure(error: BaseException) -> Failure:
+    """Status and code of what s3fs, botocore or aiohttp raised; never its text.
+
+    s3fs's errno is no guide (SlowDown is EBUSY, 429 is EIO): the response behind it is.
+    """
+    from botocore import exceptions as boto
+
+    for candidate in (error, error.__cause__):
+        response = getattr(candidate, "response", None)
+        if isinstance(response, dict):
+            return _response_failure(response)
+    name = type(error).__name__
+    expired = (boto.UnauthorizedSSOTokenError, boto.SSOTokenLoadError, boto.TokenRetrievalError)
+    missing = (
+        boto.NoCredentialsError,
+        boto.PartialCredentialsError,
+        boto.ProfileNotFound,
+        boto.CredentialRetrievalError,
+    )
+    passing = (boto.HTTPClientError, boto.IncompleteReadError, boto.ConnectionError)
+    if isinstance(error, expired):
+        return Failure(code=name, kind=Expired)
+    if isinstance(error, missing):
+        return Failure(code="NoCredentials", kind=Denied)
+    if isinstance(error, (boto.FlexibleChecksumError, boto.ChecksumError)):
+        return Failure(code=name, kind=Corrupt)
+    if isinstance(error, boto.SSLError) and "certificate" in str(error).lower():
+        return Failure(code="CertificateError", kind=Denied)
+    if isinstance(error, boto.BotoCoreError) and not isinstance(error, passing):
+        return Failure(code=name, kind=Unsupported)
+    if isinstance(error, ValueError):
+        return Failure(code="InvalidOptions", kind=Unsupported)
+    return Failure(code=name, kind=Unavailable)
+
+
+def _response_failure(response: Mapping[str, Any]) -> Failure:
+    metadata = response.get("ResponseMetadata", {})
+    status = metadata.get("HTTPStatusCode")
+    code = str(response.get("Error", {}).get("Code", ""))
+    if code.isdigit():  # an answer without a body: botocore repeats the status
+        status, code = status or int(code), ""
+    return Failure(status, code, retry_after=retry_after(metadata.get("HTTPHeaders", {})))
+
+
+def _is_encrypted(answer: Mapping[str, Any]) -> bool:
+    """Whether a put was answered with a tag that is no MD5, on account of the key."""
+    kms = str(answer.get("ServerSideEncryption") or "").startswith("aws:")
+    return kms or bool(answer.get("SSECustomerAlgorithm"))

@@ -1,0 +1,151 @@
+"""What answers of S3 mean, and which are none: pages, levels, parts of objects, tags. Pure functions.
+
+botocore takes any XML for the answer that it waits for and any status below 300 for success, so what is
+not the store's own is marked before botocore reads it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import unquote_plus
+
+from metaferry.storage.answers import BadAnswer, require, require_names, size_of_part
+from metaferry.storage.keys import entity_tag, is_marker
+from metaferry.storage.protocol import Blob, Entry, Level, Page
+from metaferry.storage.s3.listing import LISTED, Listed
+
+#: Where it is said in botocore's answer that it is not the store's; no name of the service begins like this.
+FOREIGN: Final = "MetaferryForeign"
+
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
+_MD5S: Final = re.compile(r"[0-9a-f]*")
+_ROOT: Final = re.compile(rb"\s*(?:<\?[^>]*\?>\s*|<!--.*?-->\s*)*<(?:\w+:)?ListBucketResult[\s>/]", re.DOTALL)
+_BOM: Final = b"\xef\xbb\xbf"
+#: The statuses of what was asked for; any other below 300 is none. Those of deletes and puts have no text.
+_STATUSES: Final = {
+    "ListObjectsV2": range(200, 201),
+    "HeadObject": range(200, 201),
+    "GetObject": (200, 206),
+    "PutObject": range(200, 300),
+    "DeleteObject": range(200, 300),
+}
+
+
+def mark_foreign(
+    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    """Handles botocore's `before-parse.s3.*`: says under `FOREIGN` why an answer is none of the store's."""
+    status, body = response_dict["status_code"], response_dict["body"]
+    name = operation_model.name
+    if status >= 300 or name not in _STATUSES:
+        return
+    reason = ""
+    if status not in _STATUSES[name]:
+        reason = "a status that means nothing here"
+    elif name == "ListObjectsV2" and not _ROOT.match(body.removeprefix(_BOM)):
+        reason = "no listing"
+    elif name in ("PutObject", "DeleteObject") and body.strip():
+        reason = "a text where none belongs"
+    if reason:
+        customized_response_dict[FOREIGN] = reason
+        if isinstance(body, bytes):
+            response_dict["body"] = b""
+
+
+def require_own(answer: Mapping[str, Any], method: str) -> None:
+    """Raises `BadAnswer` for one that is not the store's own."""
+    if FOREIGN in answer:
+        raise BadAnswer(answer[FOREIGN])
+    if method == "head_object":
+        require(tag_of(answer) or answer.get("LastModified"), "neither version nor time")
+        require("ContentLength" in answer, "no size")
+
+
+def page_of(answer: Mapping[str, Any], wanted: str, skip: int) -> Page:
+    """A page of the keys that begin with `wanted`; a path is a key without its first `skip` characters."""
+    truncated, token = _rest(answer, wanted)
+    entries, left_out = _entries(answer, wanted, skip, ())
+    return Page(entries, token if truncated else None, left_out)
+
+
+def level_of(answer: Mapping[str, Any], wanted: str, skip: int) -> Level | None:
+    """None where it goes on in another page."""
+    truncated, _ = _rest(answer, wanted)
+    if truncated:
+        return None
+    found = answer.get("CommonPrefixes", ())
+    try:
+        folders = [each["Prefix"] for each in found]
+    except (KeyError, TypeError):
+        raise BadAnswer("a folder without a name") from None
+    return Level(_entries(answer, wanted, skip, folders)[0], [folder[skip:] for folder in folders])
+
+
+def blob_of(answer: Mapping[str, Any], start: int, end: int | None) -> Blob:
+    """What a read of `[start, end)` brought."""
+    data: bytes = answer["Body"]
+    if answer["ResponseMetadata"]["HTTPStatusCode"] == 206:
+        size = size_of_part(answer.get("ContentRange"), start, end)
+    else:  # the whole object, asked for or not
+        size = len(data) if answer.get("ContentLength") is None else int(answer["ContentLength"])
+        require(len(data) == size, "another number of bytes")
+        data = data[start:end]
+    # Every store tells one of them of an object, and nobody else does of nothing.
+    require(tag_of(answer) or answer.get("LastModified"), "neither version nor time")
+    return Blob(data, tag_of(answer), size)
+
+
+def tag_of(answer: Mapping[str, Any]) -> str:
+    return entity_tag(str(answer.get("ETag") or ""))
+
+
+def _rest(answer: Mapping[str, Any], wanted: str) -> tuple[bool, str | None]:
+    """Whether more pages come, and the token of the next."""
+    require("IsTruncated" in answer, "neither the last page nor one of several")
+    truncated, token = bool(answer["IsTruncated"]), answer.get("NextContinuationToken")
+    require(token or not truncated, "a page that is not the last one, without a token of the next")
+    echoed = answer.get("Prefix")  # some stores encode it, some do not
+    require(echoed in (None, wanted) or echoed == unquote_plus(wanted), "another prefix")
+    return truncated, token
+
+
+def _entries(
+    answer: Mapping[str, Any], wanted: str, skip: int, folders: Sequence[str]
+) -> tuple[list[Entry], int]:
+    """The objects of a page, and how many that are none were left out."""
+    # With keys of a customer's a tag may look like an MD5 and be none. That it equals the MD5 of
+    # what is wanted proves that this is in place all the same; that it differs proves nothing.
+    keys, sizes, tags, mtimes = _listed(answer)
+    # Some stores count fewer than they name; one that counts more has lost some on the way.
+    require(answer.get("KeyCount", 0) <= len(keys) + len(folders), "fewer names than it counts")
+    require_names(keys, wanted)
+    require_names(folders, wanted)
+    paths = [key[skip:] for key in keys]
+    # In large steps: this is done 100 million times.
+    alike = _MD5S.fullmatch("".join(tags)) is not None and set(map(len, tags)) == {32}
+    if not alike:
+        tags = list(map(entity_tag, tags))
+    proofs = tags if alike else [tag if _MD5.fullmatch(tag) else None for tag in tags]
+    entries = list(map(Entry._make, zip(paths, sizes, tags, proofs, mtimes, strict=True)))
+    if "" in paths or 0 in sizes:
+        entries = [entry for entry in entries if not is_marker(entry.path, entry.size)]
+    return entries, len(keys) - len(entries)
+
+
+def _listed(answer: Mapping[str, Any]) -> Listed:
+    """The keys of a page, from our own reading of it or from botocore's."""
+    if LISTED in answer:
+        listed: Listed = answer[LISTED]
+        return listed
+    items = answer.get("Contents", ())
+    try:
+        return Listed(
+            [item["Key"] for item in items],
+            [item["Size"] for item in items],
+            [tag_of(item) for item in items],
+            [item["LastModified"].timestamp() for item in items],
+        )
+    except (KeyError, TypeError, AttributeError):  # half an entry would hide an object, or show one
+        raise BadAnswer("an entry without name, size or time") from None
