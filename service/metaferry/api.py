@@ -89,15 +89,15 @@ def sync(
     Running it again does what is missing.
     """
     from metaferry.runs import run
-    from metaferry.runs.sharded import run as divided
+    from metaferry.runs.sharded import run as sharded
 
-    share = divided.share_of(shard_index, num_shards)
+    share = sharded.share_of(shard_index, num_shards)
     if plan is not None:
         if prefix or limit is not None:
             raise UsageError("prefix and limit narrow a plan when it is made, not when it is applied")
         if share is not None and engine != "local":
             raise UsageError("a share of the shards is written by one process: it has no engine")
-        return divided.sync_plan(
+        return sharded.sync_plan(
             _job(job), _folder(plan), share=share, engine=engine, progress=progress, stop=stop
         )
     if share is not None:
@@ -123,11 +123,11 @@ def finish(
     needed only where the plan could not keep it, since it holds a secret that is no `${VAR}`.
     `overrides` are `key=value` over the job that was kept; those of `storage` open the plan as well.
     """
-    from metaferry.runs.sharded import run as divided
+    from metaferry.runs.sharded import run as sharded
 
     if job is not None and overrides:
         raise UsageError("overrides are over the job that the plan kept, and another job is given")
-    return divided.finish(
+    return sharded.finish(
         _folder(plan),
         job=None if job is None else _job(job),
         overrides=overrides,

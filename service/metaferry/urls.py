@@ -137,8 +137,8 @@ def faulty_authority(url: str) -> bool:
     """Whether the port of an http(s) URL is no number: as a rule a password has a `/` that is not quoted."""
     for part in _parts(url):
         scheme, rest = split_scheme(part)
-        authority = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
-        if scheme in ("http", "https") and _HOST.fullmatch(authority) is None and ":" in authority:
+        put_credential = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+        if scheme in ("http", "https") and _HOST.fullmatch(put_credential) is None and ":" in put_credential:
             return True
     return False
 

@@ -1,9 +1,9 @@
-"""How fast `put_now` writes small documents from so many threads, against a bare loop of obstore's puts.
+"""How fast `put_blocking` writes small documents from so many threads, against a bare loop of obstore's puts.
 
     python tests/benchmarks/threads.py [--puts 8000]
 
 In turn, on one local server, without a delay and with 30 ms added to each answer: the bare loop is
-`obstore.put` on a store of the same settings, with nothing around it; `put_now` goes over sockets
+`obstore.put` on a store of the same settings, with nothing around it; `put_blocking` goes over sockets
 (`auto`) or through obstore. What is printed is objects a second, client processor seconds per 1,000,
 and the ratio of the two.
 """
@@ -45,7 +45,7 @@ def main() -> None:
                 )
                 assert isinstance(adapter, Direct)
                 assert isinstance(adapter, FastAdapter)
-                bare = adapter._dialect.connect(patience=60.0)
+                bare = adapter._config.connect(timeout=60.0)
                 count = puts if not delay else min(puts, threads * 25)
 
                 def alone(key: str, bare: Any = bare) -> None:
@@ -53,7 +53,7 @@ def main() -> None:
                     obstore.put(bare, f"x/{key}", BODY, attributes=kind, use_multipart=False)
 
                 def ours(key: str, adapter: Direct = adapter) -> None:
-                    adapter.put_now(key, BODY)
+                    adapter.put_blocking(key, BODY)
 
                 for work in (alone, ours):  # connections, first use
                     run(work, threads, threads * 4)
@@ -83,11 +83,11 @@ def run(work: Callable[[str], None], threads: int, count: int) -> tuple[float, f
                 return
             work(f".lightly/metadata/day-{number % 30:02}/image-{number:07}.json")
 
-    crew = [threading.Thread(target=serve) for _ in range(threads)]
+    writers = [threading.Thread(target=serve) for _ in range(threads)]
     start, cpu = time.perf_counter(), time.process_time()
-    for thread in crew:
+    for thread in writers:
         thread.start()
-    for thread in crew:
+    for thread in writers:
         thread.join()
     spent = time.process_time() - cpu
     return count / (time.perf_counter() - start), spent / count * 1000

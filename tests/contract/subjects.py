@@ -16,12 +16,12 @@ from metaferry.storage.protocol import (
     ANYTHING,
     Adapter,
     Blob,
+    Capabilities,
     Direct,
     Entry,
     Page,
     Precondition,
-    Stamp,
-    Traits,
+    PutResult,
 )
 from metaferry.storage.retry.attempts import Policy
 from metaferry.storage.retry.storage import Retrying
@@ -108,7 +108,7 @@ class Subject:
 
 
 class ByThreads:
-    """An adapter whose puts are made by `put_now`, each in a thread."""
+    """An adapter whose puts are made by `put_blocking`, each in a thread."""
 
     def __init__(self, adapter: Adapter) -> None:
         assert isinstance(adapter, Direct)
@@ -120,8 +120,8 @@ class ByThreads:
         return self._adapter.url
 
     @property
-    def traits(self) -> Traits:
-        return self._adapter.traits
+    def capabilities(self) -> Capabilities:
+        return self._adapter.capabilities
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -133,8 +133,8 @@ class ByThreads:
     ) -> Blob:
         return await self._adapter.read(path, start, end, version=version)
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
-        return await asyncio.to_thread(self._direct.put_now, path, data, only_if=only_if)
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
+        return await asyncio.to_thread(self._direct.put_blocking, path, data, only_if=only_if)
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         await self._adapter.delete(path, only_if=only_if)

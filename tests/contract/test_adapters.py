@@ -10,7 +10,7 @@ import pytest
 
 from contract.subjects import BYTE_ORDER, CONDITIONAL, PROVES_CONTENT, Subject, keys_of, pages_of
 from metaferry.errors import Changed, Conflict, NotFound, Unsupported
-from metaferry.storage.listing.parallel import Disordered, list_at_once
+from metaferry.storage.listing.parallel import Disordered, list_parallel
 from metaferry.storage.protocol import ABSENT, Adapter, Entry, Levelled
 from metaferry.storage.retry.storage import Retrying
 
@@ -60,15 +60,15 @@ async def write_all(adapter: Adapter, keys: list[str], data: bytes = b"{}") -> N
 @pytest.mark.parametrize("key", NASTY)
 def test_what_was_put_is_listed_and_read_back(subject: Subject, key: str) -> None:
     adapter, data = subject.adapter(), f'{{"key": "{key}"}}'.encode()
-    stamp = subject.run(adapter.put(key, data))
-    assert stamp.md5 == md5(data)
+    put_result = subject.run(adapter.put(key, data))
+    assert put_result.md5 == md5(data)
     blob = subject.run(adapter.read(key))
-    assert (blob.data, blob.token, blob.size) == (data, stamp.token, len(data))
+    assert (blob.data, blob.token, blob.size) == (data, put_result.token, len(data))
     ((entry,),) = subject.run(pages_of(adapter))
-    assert (entry.path, entry.size, entry.token) == (key, len(data), stamp.token)
+    assert (entry.path, entry.size, entry.token) == (key, len(data), put_result.token)
     proof = md5(data) if subject.kind in PROVES_CONTENT else None
     assert entry.md5 == proof
-    assert adapter.traits.listing_md5 == (proof is not None)
+    assert adapter.capabilities.listing_md5 == (proof is not None)
     subject.run(adapter.delete(key))
     assert subject.run(keys_of(adapter)) == []
 
@@ -192,7 +192,7 @@ def test_a_large_listing_is_cut_where_that_can_be_and_gives_every_key_once(subje
             return super().list(prefix, start_after=start_after)
 
     async def collect() -> None:
-        async for page in list_at_once(Watched(adapter), "flat/"):
+        async for page in list_parallel(Watched(adapter), "flat/"):
             listed.extend(entry.path for entry in page)
 
     try:
@@ -201,7 +201,7 @@ def test_a_large_listing_is_cut_where_that_can_be_and_gives_every_key_once(subje
         assert subject.kind not in BYTE_ORDER  # then it is listed plainly, which other tests show
         return
     assert sorted(listed) == keys
-    assert bool(cuts) == adapter.traits.start_key
+    assert bool(cuts) == adapter.capabilities.start_key
 
 
 def test_a_listing_starts_after_a_key(subject: Subject) -> None:
@@ -234,12 +234,12 @@ def test_a_listing_stays_below_its_datasource(subject: Subject) -> None:
 
 def test_create_only(subject: Subject) -> None:
     adapter = subject.adapter()
-    stamp = subject.run(adapter.put("x.json", b"first", only_if=ABSENT))
+    put_result = subject.run(adapter.put("x.json", b"first", only_if=ABSENT))
     error = subject.fails(Conflict, adapter.put("x.json", b"second", only_if=ABSENT))
     assert error.path == "x.json"
     assert subject.run(adapter.read("x.json")).data == b"first"
-    assert subject.run(adapter.read("x.json")).token == stamp.token
-    assert adapter.traits.conditional == (subject.kind in CONDITIONAL)
+    assert subject.run(adapter.read("x.json")).token == put_result.token
+    assert adapter.capabilities.conditional == (subject.kind in CONDITIONAL)
 
 
 def test_replace_only_what_is_known(subject: Subject) -> None:
@@ -303,18 +303,18 @@ def test_a_pinned_read_never_mixes_versions(subject: Subject) -> None:
 )
 def test_ranges_are_cut_at_the_end(subject: Subject, start: int, end: int | None) -> None:
     adapter, data = subject.adapter(), bytes(range(10))
-    stamp = subject.run(adapter.put("r.bin", data))
+    put_result = subject.run(adapter.put("r.bin", data))
     blob = subject.run(adapter.read("r.bin", start, end))
-    assert (blob.data, blob.token, blob.size) == (data[start:end], stamp.token, 10)
+    assert (blob.data, blob.token, blob.size) == (data[start:end], put_result.token, 10)
 
 
 def test_an_empty_object_is_an_object(subject: Subject) -> None:
     adapter = subject.adapter()
-    stamp = subject.run(adapter.put("empty.json", b""))
-    assert stamp.md5 == md5(b"")
+    put_result = subject.run(adapter.put("empty.json", b""))
+    assert put_result.md5 == md5(b"")
     for start, end in ((0, None), (0, 10), (5, 10), (5, None)):
         blob = subject.run(adapter.read("empty.json", start, end))
-        assert (blob.data, blob.token, blob.size) == (b"", stamp.token, 0)
+        assert (blob.data, blob.token, blob.size) == (b"", put_result.token, 0)
     ((entry,),) = subject.run(pages_of(adapter))
     assert (entry.path, entry.size) == ("empty.json", 0)
 
@@ -330,7 +330,7 @@ def test_a_megabyte_arrives_as_it_was_sent(subject: Subject) -> None:
 
 def test_a_reader_never_sees_a_part(subject: Subject) -> None:
     storage = subject.storage()
-    if not storage.traits.atomic:
+    if not storage.capabilities.atomic:
         pytest.skip("this file system has no rename, and says so")
     size = 200_000
 
@@ -361,11 +361,13 @@ def test_a_reader_never_sees_a_part(subject: Subject) -> None:
 def test_deleting_what_is_gone_is_success(subject: Subject) -> None:
     adapter = subject.adapter()
     subject.run(adapter.delete("never/was.json"))
-    stamp = subject.run(adapter.put("x/y.json", b"{}"))
-    subject.fails(Conflict, adapter.delete("x/y.json", only_if="0-0-0" if "-" in stamp.token else "1" * 32))
+    put_result = subject.run(adapter.put("x/y.json", b"{}"))
+    subject.fails(
+        Conflict, adapter.delete("x/y.json", only_if="0-0-0" if "-" in put_result.token else "1" * 32)
+    )
     assert subject.run(adapter.read("x/y.json")).data == b"{}"
-    subject.run(adapter.delete("x/y.json", only_if=stamp.token))
-    subject.run(adapter.delete("x/y.json", only_if=stamp.token))
+    subject.run(adapter.delete("x/y.json", only_if=put_result.token))
+    subject.run(adapter.delete("x/y.json", only_if=put_result.token))
     subject.run(adapter.delete("x/y.json"))
     assert subject.run(keys_of(adapter)) == []
 

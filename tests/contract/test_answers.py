@@ -218,9 +218,9 @@ def test_a_put_is_done_when_the_store_says_so(wire: Wire, case: str) -> None:  #
     status, body, headers = PUTS[case]
     storage = wire.storage()
     rule = spoil(wire, wire.put, status, body, headers=headers)
-    stamp = wire.portal.run(storage.put("doc.json", b'{"a": 1}'))
+    put_result = wire.portal.run(storage.put("doc.json", b'{"a": 1}'))
     blob = wire.portal.run(storage.read("doc.json"))
-    assert (blob.data, blob.token, rule.used) == (b'{"a": 1}', stamp.token, 1)
+    assert (blob.data, blob.token, rule.used) == (b'{"a": 1}', put_result.token, 1)
 
 
 def done(wire: Wire) -> Callable[[], bool]:  # noqa: F811

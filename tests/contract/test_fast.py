@@ -30,7 +30,7 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
-from metaferry.storage.capabilities import Learning
+from metaferry.storage.capabilities import Detecting
 from metaferry.storage.errors import WRONG_TAG
 from metaferry.storage.factory import Transport, open_adapter
 from metaferry.storage.http.storage import FastAdapter
@@ -77,16 +77,16 @@ def pair(
 def test_what_a_thread_wrote_is_listed_by_the_other_library(pair: Pair) -> None:
     adapter = pair.adapter()
     assert isinstance(adapter, Direct)
-    stamp = adapter.put_now("a/é.json", b'{"a": 1}')
+    put_result = adapter.put_blocking("a/é.json", b'{"a": 1}')
     for transport in ("fsspec", "obstore"):
         ((entry,),) = pair.run(pages_of(pair.adapter(transport)))
-        assert (entry.path, entry.token, entry.md5) == ("a/é.json", stamp.token, stamp.md5)
-    assert stamp.md5 == hashlib.md5(b'{"a": 1}').hexdigest()
+        assert (entry.path, entry.token, entry.md5) == ("a/é.json", put_result.token, put_result.md5)
+    assert put_result.md5 == hashlib.md5(b'{"a": 1}').hexdigest()
     # And each replaces what the other wrote, by the token that it was listed with.
     second = pair.run(pair.adapter("fsspec").put("a/é.json", b"2", only_if=entry.token))
-    third = adapter.put_now("a/é.json", b"3", only_if=second.token)
+    third = adapter.put_blocking("a/é.json", b"3", only_if=second.token)
     with pytest.raises(Conflict):
-        adapter.put_now("a/é.json", b"4", only_if=second.token)
+        adapter.put_blocking("a/é.json", b"4", only_if=second.token)
     assert pair.run(pair.adapter("fsspec").read("a/é.json", version=third.token)).data == b"3"
 
 
@@ -94,8 +94,8 @@ def test_many_threads_at_once(pair: Pair) -> None:
     adapter = pair.adapter()
 
     def put(number: int) -> tuple[str, str]:
-        stamp = adapter.put_now(f"doc-{number:04}.json", b"%d" % number, only_if=ABSENT)
-        return f"doc-{number:04}.json", stamp.token
+        put_result = adapter.put_blocking(f"doc-{number:04}.json", b"%d" % number, only_if=ABSENT)
+        return f"doc-{number:04}.json", put_result.token
 
     with ThreadPoolExecutor(64) as threads:
         written = dict(threads.map(put, range(640)))
@@ -106,7 +106,7 @@ def test_many_threads_at_once(pair: Pair) -> None:
 
 def test_documents_say_what_they_are(pair: Pair, s3_server: S3Server) -> None:
     adapter = pair.adapter()
-    adapter.put_now("a.json", b"{}")
+    adapter.put_blocking("a.json", b"{}")
     pair.run(adapter.put("b.json", b"{}"))
 
     async def kind(key: str) -> str:
@@ -123,7 +123,7 @@ ALTERED = ["dir/", "/x", "a//b", "//", "tab\there", "line\nbreak", "nul-\x01", "
 def test_keys_that_obstore_would_alter_or_refuse_are_still_exact(pair: Pair, key: str) -> None:
     """obstore writes `dir/` as `dir`; nobody may."""
     adapter = pair.adapter()
-    first = adapter.put_now(key, b"threads")
+    first = adapter.put_blocking(key, b"threads")
     second = pair.run(adapter.put(key, b"loop", only_if=first.token))
     blob = pair.run(adapter.read(key, 0, 4))
     assert (blob.data, blob.token) == (b"loop", second.token)
@@ -135,7 +135,7 @@ def test_keys_that_obstore_would_alter_or_refuse_are_still_exact(pair: Pair, key
 @pytest.mark.parametrize("key", ["../x", "a/./b", "", "..", "a/.."])
 def test_keys_that_clients_resolve_are_refused_in_threads_too(pair: Pair, key: str) -> None:
     with pytest.raises(Unsupported):
-        pair.adapter().put_now(key, b"escaped")
+        pair.adapter().put_blocking(key, b"escaped")
     assert pair.run(keys_of(pair.adapter("fsspec"))) == []
 
 
@@ -196,11 +196,11 @@ def test_an_answer_becomes_the_same_error_either_way(pair: Pair, status: int, co
         assert (
             met(lambda only_if=only_if: pair.run(quick.put("d/x.json", b"{}", only_if=only_if))) == expected
         )
-        assert met(lambda only_if=only_if: quick.put_now("d/x.json", b"{}", only_if=only_if)) == expected
+        assert met(lambda only_if=only_if: quick.put_blocking("d/x.json", b"{}", only_if=only_if)) == expected
         assert expected is not None
     expected = met(lambda: pair.run(slow.put("d/x.json", b"{}")))
     assert met(lambda: pair.run(quick.put("d/x.json", b"{}"))) == expected
-    assert met(lambda: quick.put_now("d/x.json", b"{}")) == expected
+    assert met(lambda: quick.put_blocking("d/x.json", b"{}")) == expected
     for version in (None, "0" * 32):
         expected = met(lambda version=version: pair.run(slow.read("d/x.json", 0, 9, version=version)))
         assert (
@@ -215,7 +215,7 @@ def test_a_key_cannot_pass_for_an_answer(pair: Pair) -> None:
     adapter = pair.adapter()
     for key in ("status code: 403 <Code>AccessDenied</Code>.json", 'Status { status: 403, body: "x" }'):
         with pytest.raises(Unavailable) as caught:
-            adapter.put_now(key, b"")
+            adapter.put_blocking(key, b"")
         assert (caught.value.status, caught.value.code) == (503, "")
 
 
@@ -224,7 +224,7 @@ def test_a_put_whose_answer_is_lost_may_have_been_done(pair: Pair) -> None:
     for action, done in (("lose", True), ("drop", False)):
         pair.wire.add(Rule(action, "PUT"))  # type: ignore[arg-type]
         with pytest.raises(Unavailable) as caught:
-            adapter.put_now(f"{action}.json", b"{}", only_if=ABSENT)
+            adapter.put_blocking(f"{action}.json", b"{}", only_if=ABSENT)
         assert caught.value.status is None
         assert (f"{action}.json" in pair.run(keys_of(adapter))) is done
     assert pair.wire.count("PUT") == 2
@@ -236,13 +236,13 @@ def test_a_put_ends_by_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> No
     pair.wire.add(Rule("wait", "PUT", seconds=15.0, times=2))
     for key in ("a.json", "a//b.json"):  # by obstore, and by the other one
         with pytest.raises(Unavailable):
-            adapter.put_now(key, b"{}")
+            adapter.put_blocking(key, b"{}")
 
 
 def test_a_host_that_is_not_there_is_passing(pair: Pair) -> None:
     adapter = pair.adapter(endpoint_url="http://127.0.0.1:1")
     with pytest.raises(Unavailable) as caught:
-        adapter.put_now("a.json", b"{}")
+        adapter.put_blocking("a.json", b"{}")
     assert caught.value.status is None
 
 
@@ -250,12 +250,12 @@ def batch(adapter: Any, keys: Sequence[str], *, after: int = 1000) -> list[Any]:
     """A batch of creates, ended after so many."""
     asked = iter(range(1000))
     puts = [(key, b"{}", ABSENT, hashlib.md5(b"{}").hexdigest()) for key in keys]
-    return adapter.put_all_now(puts, ended=lambda: next(asked) >= after)
+    return adapter.put_batch(puts, ended=lambda: next(asked) >= after)
 
 
 def test_a_batch_is_each_put_of_it(pair: Pair) -> None:
     adapter = pair.adapter()
-    adapter.put_now("there.json", b"theirs")
+    adapter.put_blocking("there.json", b"theirs")
     keys = ["a.json", "a//b.json", "there.json", "d/e.json", "dots/../x.json"]
     met = batch(adapter, keys)
     alone = pair.adapter()
@@ -264,14 +264,14 @@ def test_a_batch_is_each_put_of_it(pair: Pair) -> None:
             assert pair.run(alone.read(key)).token == met[n]
     assert [type(each) for each in met[:4]] == [str, str, Conflict, str]
     with pytest.raises(StorageError) as caught:
-        alone.put_now(keys[4], b"{}", only_if=ABSENT)
+        alone.put_blocking(keys[4], b"{}", only_if=ABSENT)
     assert (type(met[4]), str(met[4])) == (type(caught.value), str(caught.value))
 
 
 @pytest.mark.parametrize("action", ["status", "drop", "lose"])
 def test_one_of_a_batch_that_fails_is_told_and_the_others_are_put(pair: Pair, action: str) -> None:
     adapter = pair.adapter()
-    adapter.put_now("warm.json", b"{}")
+    adapter.put_blocking("warm.json", b"{}")
     pair.wire.add(Rule(action, "PUT", key="b.json", status=500))
     met = batch(adapter, ["a.json", "b.json", "c.json"])
     assert [type(each) for each in met] == [str, Unavailable, str]
@@ -282,7 +282,7 @@ def test_a_batch_ends_where_the_others_had_to_wait(
     pair: Pair, status: int, error: type[StorageError]
 ) -> None:
     adapter = pair.adapter()
-    adapter.put_now("warm.json", b"{}")
+    adapter.put_blocking("warm.json", b"{}")
     pair.wire.add(Rule("status", "PUT", key="b.json", status=status))
     met = batch(adapter, ["a.json", "b.json", "c.json"])
     assert isinstance(met[0], str)
@@ -296,23 +296,23 @@ def test_a_batch_ends_where_the_others_had_to_wait(
 
 def test_a_batch_ends_when_it_is_told_to(pair: Pair) -> None:
     adapter = pair.adapter()
-    adapter.put_now("warm.json", b"{}")
+    adapter.put_blocking("warm.json", b"{}")
     met = batch(adapter, ["a.json", "b.json", "c.json"], after=2)
     assert [type(each) for each in met] == [str, str, type(None)]
 
 
 def test_tags_that_are_no_md5_are_found_out_by_threads(pair: Pair) -> None:
     adapter = pair.adapter()
-    adapter.put_now("a.json", b"1")
-    assert adapter.traits.listing_md5
+    adapter.put_blocking("a.json", b"1")
+    assert adapter.capabilities.listing_md5
     tag = "0123456789abcdef0123456789abcdef"
     pair.wire.add(Rule("status", "PUT", status=200, headers={"ETag": f'"{tag}"'}))
     with pytest.raises(Corrupt) as caught:
-        adapter.put_now("a.json", b"1")
+        adapter.put_blocking("a.json", b"1")
     assert caught.value.code == WRONG_TAG
-    assert isinstance(adapter, Learning)
-    adapter.learned.was_read(tag, hashlib.md5(b"1").hexdigest())  # as whoever reads it back says
-    assert not adapter.traits.listing_md5
+    assert isinstance(adapter, Detecting)
+    adapter.detected.was_read(tag, hashlib.md5(b"1").hexdigest())  # as whoever reads it back says
+    assert not adapter.capabilities.listing_md5
     ((entry,),) = pair.run(pages_of(adapter))
     assert entry.md5 == entry.token  # which says: equality proves, a difference does not
 
@@ -324,15 +324,15 @@ def test_a_store_without_conditions_is_found_out_by_threads(
         pair.wire.add(Rule("status", "PUT", having=header, times=99, status=501, body=xml("NotImplemented")))
     adapter = pair.adapter()
     with caplog.at_level(logging.WARNING, logger="metaferry"):
-        stamp = adapter.put_now("a.json", b"1", only_if=ABSENT)
-        assert not adapter.traits.conditional
+        put_result = adapter.put_blocking("a.json", b"1", only_if=ABSENT)
+        assert not adapter.capabilities.conditional
         with pytest.raises(Conflict):
-            adapter.put_now("a.json", b"2", only_if=ABSENT)
-        adapter.put_now("a.json", b"3", only_if=stamp.token)
+            adapter.put_blocking("a.json", b"2", only_if=ABSENT)
+        adapter.put_blocking("a.json", b"3", only_if=put_result.token)
         with pytest.raises(Conflict):
-            adapter.put_now("a.json", b"4", only_if=stamp.token)
+            adapter.put_blocking("a.json", b"4", only_if=put_result.token)
         with pytest.raises(Conflict):
-            pair.run(adapter.put("a.json", b"5", only_if=stamp.token))
+            pair.run(adapter.put("a.json", b"5", only_if=put_result.token))
     assert caplog.text.count("no conditional writes") == 1
     assert pair.wire.count("PUT", done=False) == 1
     assert pair.run(adapter.read("a.json")).data == b"3"
@@ -344,8 +344,8 @@ def test_a_redirection_is_left_to_the_library_that_follows_it(
     pair.wire.add(Rule("status", "PUT", status=301, body=xml("PermanentRedirect")))
     adapter = pair.adapter()
     with caplog.at_level(logging.INFO, logger="metaferry"):
-        adapter.put_now("a.json", b"1")
-        adapter.put_now("b.json", b"1")
+        adapter.put_blocking("a.json", b"1")
+        adapter.put_blocking("b.json", b"1")
         pair.run(adapter.put("c.json", b"1"))
     assert caplog.text.count("through fsspec alone from here on") == 1
     assert pair.run(keys_of(adapter)) == ["a.json", "b.json", "c.json"]
@@ -354,17 +354,17 @@ def test_a_redirection_is_left_to_the_library_that_follows_it(
 def test_an_answer_without_a_tag_is_left_to_the_other_library(pair: Pair) -> None:
     pair.wire.add(Rule("status", "PUT", status=200))
     adapter = pair.adapter()
-    stamp = adapter.put_now("a.json", b"1")
-    assert stamp.token == hashlib.md5(b"1").hexdigest()  # of the second put, which was answered in full
+    put_result = adapter.put_blocking("a.json", b"1")
+    assert put_result.token == hashlib.md5(b"1").hexdigest()  # of the second put, which was answered in full
     assert pair.wire.count("PUT", done=True) == 1
 
 
 def test_a_store_that_knows_no_ranges_is_read_all_the_same(pair: Pair) -> None:
     adapter = pair.adapter()
-    stamp = adapter.put_now("a.bin", b"0123456789")
+    put_result = adapter.put_blocking("a.bin", b"0123456789")
     pair.wire.add(Rule("ignore", "GET", having="Range", times=9))
-    blob = pair.run(adapter.read("a.bin", 2, 5, version=stamp.token))
-    assert (blob.data, blob.token, blob.size) == (b"234", stamp.token, 10)
+    blob = pair.run(adapter.read("a.bin", 2, 5, version=put_result.token))
+    assert (blob.data, blob.token, blob.size) == (b"234", put_result.token, 10)
 
 
 def test_it_works_on_one_loop_after_the_other(pair: Pair) -> None:
@@ -372,7 +372,7 @@ def test_it_works_on_one_loop_after_the_other(pair: Pair) -> None:
     for number in range(3):
         with Portal() as portal:
             portal.run(adapter.put(f"{number}.json", b"{}"))
-            adapter.put_now(f"{number}//x.json", b"{}")
+            adapter.put_blocking(f"{number}//x.json", b"{}")
             assert portal.run(adapter.read(f"{number}.json", 0, 1)).data == b"{"
             assert len(portal.run(keys_of(adapter))) == 2 * number + 2
             portal.run(adapter.close())
@@ -394,12 +394,12 @@ def test_credentials_are_looked_up_again(pair: Pair, monkeypatch: pytest.MonkeyP
         return await handle(request, body, hidden)
 
     monkeypatch.setattr(pair.wire, "_forward", noting)
-    adapter.put_now("a.json", b"{}")
+    adapter.put_blocking("a.json", b"{}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "second")
     monkeypatch.delenv("AWS_SESSION_TOKEN")
-    adapter.put_now("a.json", b"{}")
+    adapter.put_blocking("a.json", b"{}")
     pair.run(adapter.renew())
-    adapter.put_now("a.json", b"{}")
+    adapter.put_blocking("a.json", b"{}")
     pair.run(adapter.read("a.json", 0, 1))
     pair.run(keys_of(adapter))
     assert used == [("first", "first-token")] * 2 + [("second", None)] * 3
@@ -421,7 +421,7 @@ def test_missing_credentials_are_named(pair: Pair, monkeypatch: pytest.MonkeyPat
             pair.run(adapter.put("a.json", b"{}"))
         met.append(describe(caught.value))
     with pytest.raises(Denied) as caught:
-        adapter.put_now("a.json", b"{}")
+        adapter.put_blocking("a.json", b"{}")
     assert met[0] == met[1] == describe(caught.value)
     assert met[0][2] == "NoCredentials"
 
@@ -451,7 +451,7 @@ def test_the_environment_has_no_say(pair: Pair, monkeypatch: pytest.MonkeyPatch)
         return await handle(request, body, hidden)
 
     monkeypatch.setattr(pair.wire, "_forward", noting)
-    pair.adapter().put_now("a.json", b"{}")
+    pair.adapter().put_blocking("a.json", b"{}")
     (sent,) = headers
     assert "/us-east-1/s3/aws4_request" in sent["Authorization"]
     assert sent["x-amz-content-sha256"] == hashlib.sha256(b"{}").hexdigest()
@@ -462,16 +462,16 @@ def test_the_environment_has_no_say(pair: Pair, monkeypatch: pytest.MonkeyPatch)
 def test_a_proxy_is_used_where_boto_uses_one(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     with pytest.raises(Unavailable):
-        pair.adapter().put_now("a.json", b"{}")
+        pair.adapter().put_blocking("a.json", b"{}")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    pair.adapter().put_now("a.json", b"{}")
+    pair.adapter().put_blocking("a.json", b"{}")
     monkeypatch.delenv("NO_PROXY")
     monkeypatch.delenv("HTTP_PROXY")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")  # boto does not know this one
-    pair.adapter().put_now("b.json", b"{}")
+    pair.adapter().put_blocking("b.json", b"{}")
     config = {"config_kwargs": {**pair.options["config_kwargs"], "proxies": {"http": "127.0.0.1:1"}}}
     with pytest.raises(Unavailable):
-        pair.adapter(**config).put_now("c.json", b"{}")
+        pair.adapter(**config).put_blocking("c.json", b"{}")
     assert pair.run(keys_of(pair.adapter("fsspec"))) == ["a.json", "b.json"]
 
 
@@ -480,14 +480,14 @@ import asyncio, os, sys
 from metaferry.storage.factory import open_adapter
 url, options = sys.argv[1], eval(sys.argv[2])
 parent = open_adapter(url, options, transport=sys.argv[3])
-parent.put_now("parent.json", b"1")
+parent.put_blocking("parent.json", b"1")
 child = os.fork()
 if child == 0:
-    parent.put_now("child.json", b"2")
-    open_adapter(url, options).put_now("child-anew.json", b"3")
+    parent.put_blocking("child.json", b"2")
+    open_adapter(url, options).put_blocking("child-anew.json", b"3")
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
-parent.put_now("parent-again.json", b"4")
+parent.put_blocking("parent-again.json", b"4")
 asyncio.run(parent.close())
 """
 
@@ -495,11 +495,11 @@ HANGING = """
 import sys, threading
 from metaferry.storage.http import storage as fast
 from metaferry.storage.factory import open_adapter
-fast.FastAdapter.patience = 1.0
+fast.FastAdapter.timeout = 1.0
 adapter = open_adapter(sys.argv[1], eval(sys.argv[2]), transport=sys.argv[3])
 def hang():
     try:
-        adapter.put_now("hang.json", b"1")
+        adapter.put_blocking("hang.json", b"1")
     except Exception as error:
         print(type(error).__name__, flush=True)
 thread = threading.Thread(target=hang)
@@ -555,5 +555,5 @@ def test_a_missing_bucket_is_named_by_threads(pair: Pair) -> None:
     pair.url = pair.url.replace(bucket, bucket + "-none")
     for only_if in (ABSENT, "0" * 32):
         with pytest.raises(NotFound) as caught:
-            pair.adapter().put_now("a.json", b"{}", only_if=only_if)
+            pair.adapter().put_blocking("a.json", b"{}", only_if=only_if)
         assert caught.value.path == ""

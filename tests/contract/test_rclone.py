@@ -44,14 +44,14 @@ def test_a_store_that_ignores_conditions_is_written_with_checks_before(
     storage = open_storage(f"s3://fleet/{transport}", rclone, transport=transport, retry_for=10.0)
     try:
         assert portal.run(storage.probe_conditions(".metaferry/probe")) is False
-        stamp = portal.run(storage.put("d/é a.json", b"{}", only_if=ABSENT))
+        put_result = portal.run(storage.put("d/é a.json", b"{}", only_if=ABSENT))
         with pytest.raises(Conflict):
             portal.run(storage.put("d/é a.json", b"[]", only_if=ABSENT))
-        assert portal.run(storage.read("d/é a.json", 1, 2, version=stamp.token)).data == b"}"
+        assert portal.run(storage.read("d/é a.json", 1, 2, version=put_result.token)).data == b"}"
         if isinstance(storage.adapter, Direct):
-            storage.adapter.put_now("d/now.json", b"1")
+            storage.adapter.put_blocking("d/now.json", b"1")
         listed = {entry.path: entry.md5 for page in portal.iterate(storage.list()) for entry in page}
-        assert listed["d/é a.json"] == stamp.md5
+        assert listed["d/é a.json"] == put_result.md5
         assert ("d/now.json" in listed) is (transport == "obstore")
     finally:
         portal.run(storage.close())

@@ -164,19 +164,19 @@ def test_a_store_without_conditional_writes_is_found_out_once(
     storage, control = s3_wire
     for header in ("If-None-Match", "If-Match"):
         control.add(Rule("status", "PUT|DELETE", having=header, times=99, status=status, body=body))
-    assert storage.traits.conditional
+    assert storage.capabilities.conditional
     with caplog.at_level(logging.WARNING, logger="metaferry"):
-        stamp = portal.run(storage.put("a.json", b"1", only_if=ABSENT))
-        assert not storage.traits.conditional
-        assert storage.traits.listing_md5
+        put_result = portal.run(storage.put("a.json", b"1", only_if=ABSENT))
+        assert not storage.capabilities.conditional
+        assert storage.capabilities.listing_md5
         # Best effort from here on: checked just before.
         with pytest.raises(Conflict):
             portal.run(storage.put("a.json", b"2", only_if=ABSENT))
-        new = portal.run(storage.put("a.json", b"3", only_if=stamp.token))
+        new = portal.run(storage.put("a.json", b"3", only_if=put_result.token))
         with pytest.raises(Conflict):
-            portal.run(storage.put("a.json", b"4", only_if=stamp.token))
+            portal.run(storage.put("a.json", b"4", only_if=put_result.token))
         with pytest.raises(Conflict):
-            portal.run(storage.delete("a.json", only_if=stamp.token))
+            portal.run(storage.delete("a.json", only_if=put_result.token))
         portal.run(storage.delete("a.json", only_if=new.token))
     assert caplog.text.count("no conditional writes") == 1
     assert control.count("PUT", done=False) == 1  # the header was tried once, and never again
@@ -192,14 +192,14 @@ def test_a_store_that_ignores_conditions_is_found_out_by_asking(
             control.add(Rule("ignore", "PUT", having=header, times=99))
     found = portal.run(storage.probe_conditions(".metaferry/probe"))
     assert found == Honoured(not ignoring, not ignoring, True)
-    assert storage.traits.conditional is not ignoring
+    assert storage.capabilities.conditional is not ignoring
     assert list(portal.iterate(storage.list())) == []
-    stamp = portal.run(storage.put("a.json", b"1", only_if=ABSENT))
+    put_result = portal.run(storage.put("a.json", b"1", only_if=ABSENT))
     with pytest.raises(Conflict):
         portal.run(storage.put("a.json", b"2", only_if=ABSENT))
-    portal.run(storage.put("a.json", b"3", only_if=stamp.token))
+    portal.run(storage.put("a.json", b"3", only_if=put_result.token))
     with pytest.raises(Conflict):
-        portal.run(storage.put("a.json", b"4", only_if=stamp.token))
+        portal.run(storage.put("a.json", b"4", only_if=put_result.token))
     assert portal.run(storage.read("a.json")).data == b"3"
 
 
@@ -210,7 +210,7 @@ def test_another_complaint_is_not_taken_for_a_missing_feature(
     control.add(Rule("status", "PUT", times=99, status=400, body=INVALID))
     with pytest.raises(Unsupported):
         portal.run(storage.put("a.json", b"1", only_if=ABSENT))
-    assert storage.traits.conditional
+    assert storage.capabilities.conditional
 
 
 def test_a_put_answered_with_a_wrong_tag_is_read_back(
@@ -219,9 +219,9 @@ def test_a_put_answered_with_a_wrong_tag_is_read_back(
     """Our bytes are there, and under their MD5: only the answer was wrong."""
     storage, control = s3_wire
     portal.run(storage.put("a.json", b"1"))
-    assert storage.traits.listing_md5
+    assert storage.capabilities.listing_md5
     tag = "0123456789abcdef0123456789abcdef"
     control.add(Rule("status", "PUT", status=200, headers={"ETag": f'"{tag}"'}))
-    stamp = portal.run(storage.put("a.json", b"1"))
-    assert (stamp.token, stamp.md5) == ("c4ca4238a0b923820dcc509a6f75849b",) * 2
-    assert storage.traits.listing_md5
+    put_result = portal.run(storage.put("a.json", b"1"))
+    assert (put_result.token, put_result.md5) == ("c4ca4238a0b923820dcc509a6f75849b",) * 2
+    assert storage.capabilities.listing_md5

@@ -87,7 +87,7 @@ def test_a_thread_says_what_the_library_says(pair: Pair, only_if: str | None) ->
         more: dict[str, Any] = {} if only_if is None else {"only_if": token or ABSENT}
         pair.tap.seen.clear()
         if transport == "auto":
-            adapter.put_now("a/é b+%.json", b'{"a": 1}', **more)
+            adapter.put_blocking("a/é b+%.json", b'{"a": 1}', **more)
         else:
             pair.run(adapter.put("a/é b+%.json", b'{"a": 1}', **more))
         (request,) = pair.tap.seen
@@ -106,14 +106,14 @@ def test_what_a_thread_wrote_is_listed_and_replaced_by_the_library(pair: Pair) -
     adapter = pair.adapter()
     assert isinstance(adapter, SocketAdapter)
     assert isinstance(adapter, Batched)
-    stamp = adapter.put_now("a/é.json", b'{"a": 1}')
+    put_result = adapter.put_blocking("a/é.json", b'{"a": 1}')
     ((entry,),) = pair.run(pages_of(pair.adapter("fsspec")))
-    assert (entry.path, entry.token, entry.md5) == ("a/é.json", stamp.token, stamp.md5)
-    assert stamp.md5 == hashlib.md5(b'{"a": 1}').hexdigest()
+    assert (entry.path, entry.token, entry.md5) == ("a/é.json", put_result.token, put_result.md5)
+    assert put_result.md5 == hashlib.md5(b'{"a": 1}').hexdigest()
     second = pair.run(pair.adapter("fsspec").put("a/é.json", b"2", only_if=entry.token))
-    third = adapter.put_now("a/é.json", b"3", only_if=second.token)
+    third = adapter.put_blocking("a/é.json", b"3", only_if=second.token)
     with pytest.raises(Conflict):
-        adapter.put_now("a/é.json", b"4", only_if=second.token)
+        adapter.put_blocking("a/é.json", b"4", only_if=second.token)
     assert pair.run(adapter.read("a/é.json", version=third.token)).data == b"3"
 
 
@@ -123,7 +123,7 @@ def test_many_threads_share_few_connections(pair: Pair) -> None:
     def batch(number: int) -> dict[str, str]:
         names = [f"doc-{number:02}-{n:02}.json" for n in range(20)]
         md5 = hashlib.md5(b"{}").hexdigest()
-        met = adapter.put_all_now([(name, b"{}", ABSENT, md5) for name in names], ended=lambda: False)
+        met = adapter.put_batch([(name, b"{}", ABSENT, md5) for name in names], ended=lambda: False)
         return dict(zip(names, met, strict=True))
 
     with ThreadPoolExecutor(8) as threads:
@@ -137,10 +137,10 @@ def test_many_threads_share_few_connections(pair: Pair) -> None:
 
 def test_a_batch_goes_on_after_one_that_failed(pair: Pair) -> None:
     adapter = pair.adapter()
-    adapter.put_now("there.json", b"theirs")
+    adapter.put_blocking("there.json", b"theirs")
     keys = ["a.json", "a//b.json", "there.json", "d/e.json", "dots/../x.json"]
     md5 = hashlib.md5(b"{}").hexdigest()
-    met = adapter.put_all_now([(key, b"{}", ABSENT, md5) for key in keys], ended=lambda: False)
+    met = adapter.put_batch([(key, b"{}", ABSENT, md5) for key in keys], ended=lambda: False)
     assert [type(each) for each in met] == [str, str, Conflict, str, Unsupported]
     listed = sorted(entry.path for page in pair.run(pages_of(adapter)) for entry in page)
     assert listed == ["a.json", "a//b.json", "d/e.json", "there.json"]
@@ -148,12 +148,12 @@ def test_a_batch_goes_on_after_one_that_failed(pair: Pair) -> None:
 
 def test_a_replacement_of_what_is_gone_is_a_conflict(pair: Pair) -> None:
     adapter = pair.adapter()
-    stamp = adapter.put_now("a.json", b"1")
+    put_result = adapter.put_blocking("a.json", b"1")
     pair.run(adapter.delete("a.json"))
     with pytest.raises(Conflict) as caught:
-        adapter.put_now("a.json", b"2", only_if=stamp.token)
+        adapter.put_blocking("a.json", b"2", only_if=put_result.token)
     with pytest.raises(Conflict) as by_library:
-        pair.run(pair.adapter("fsspec").put("a.json", b"2", only_if=stamp.token))
+        pair.run(pair.adapter("fsspec").put("a.json", b"2", only_if=put_result.token))
     assert str(caught.value) == str(by_library.value)
     assert pair.run(pages_of(adapter)) == [[]]
 
@@ -162,7 +162,7 @@ def test_a_body_that_changes_on_its_way_is_refused_by_the_store(pair: Pair) -> N
     adapter = pair.adapter()
     pair.tap.spoil = lambda body: body.replace(b'"day"', b'"dax"')
     with pytest.raises(Corrupt):
-        adapter.put_now("a.json", b'{"scene": "day"}')
+        adapter.put_blocking("a.json", b'{"scene": "day"}')
     pair.tap.spoil = None
     assert pair.run(pages_of(adapter)) == [[]]
 
@@ -171,7 +171,7 @@ def test_a_missing_bucket_is_named(pair: Pair) -> None:
     pair.url = pair.url.replace("metaferry-", "metaferry-none-")
     for only_if in (ABSENT, "1700"):
         with pytest.raises(NotFound) as caught:
-            pair.adapter().put_now("a.json", b"{}", only_if=only_if)
+            pair.adapter().put_blocking("a.json", b"{}", only_if=only_if)
         assert caught.value.path == ""
 
 
@@ -181,7 +181,7 @@ def test_a_put_ends_by_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> No
     pair.wire.add(Rule("wait", pair.method, seconds=15.0, times=2))
     for key in ("a.json", "a//b.json"):  # over a socket, and by the library
         with pytest.raises(Unavailable):
-            adapter.put_now(key, b"{}")
+            adapter.put_blocking(key, b"{}")
 
 
 def test_a_redirection_is_left_to_the_library_that_follows_it(
@@ -189,20 +189,20 @@ def test_a_redirection_is_left_to_the_library_that_follows_it(
 ) -> None:
     caplog.set_level(logging.INFO)
     adapter = pair.adapter()
-    elsewhere = {"Location": "http://127.0.0.1:1/elsewhere"}
-    pair.wire.add(Rule("status", pair.method, status=307, headers=elsewhere))
-    adapter.put_now("a.json", b"{}")  # the library makes the request anew
+    fallback_reason = {"Location": "http://127.0.0.1:1/elsewhere"}
+    pair.wire.add(Rule("status", pair.method, status=307, headers=fallback_reason))
+    adapter.put_blocking("a.json", b"{}")  # the library makes the request anew
     assert caplog.text.count("through fsspec alone from here on, on account of a redirection") == 1
-    adapter.put_now("b.json", b"{}")
+    adapter.put_blocking("b.json", b"{}")
     assert pair.wire.count(pair.method, done=True) == 2
 
 
 def test_renewed_credentials_and_closed_adapters(pair: Pair) -> None:
     adapter = pair.adapter()
-    adapter.put_now("a.json", b"1")
+    adapter.put_blocking("a.json", b"1")
     before = len(pair.tap.peers)
     pair.run(adapter.renew())
-    adapter.put_now("b.json", b"2")
+    adapter.put_blocking("b.json", b"2")
     assert len(pair.tap.peers) == before + 1  # a new connection, with new credentials
     pair.run(adapter.close())
     pair.run(adapter.close())
@@ -231,17 +231,17 @@ def with_sas(pair: Pair, rights: str) -> dict[str, Any]:
 
 def test_a_signature_for_a_container(azure: Pair) -> None:
     adapter = azure.adapter(**with_sas(azure, "racwdl"))
-    adapter.put_now("a/é b.json", b"1", only_if=ABSENT)
+    adapter.put_blocking("a/é b.json", b"1", only_if=ABSENT)
     azure.run(adapter.put("b.json", b"2"))
     assert [entry.path for entry in azure.run(pages_of(adapter))[0]] == ["a/é b.json", "b.json"]
     reader = azure.adapter(**with_sas(azure, "rl"))
     with pytest.raises(Denied) as caught:
-        reader.put_now("c.json", b"3")
+        reader.put_blocking("c.json", b"3")
     assert "sig" not in str(caught.value)
 
 
 def test_a_wrong_key(azure: Pair) -> None:
     adapter = azure.adapter(**options_for(azure.wire.endpoint, "aHVudGVyMg=="))
     with pytest.raises(Denied) as caught:
-        adapter.put_now("a.json", b"1")
+        adapter.put_blocking("a.json", b"1")
     assert caught.value.status == 403

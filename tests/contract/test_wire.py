@@ -128,9 +128,9 @@ def test_a_refusal_is_not_tried_again(wire: Wire) -> None:
 def test_a_lost_answer_to_a_create_is_our_own(wire: Wire) -> None:
     wire.spoil("lose", wire.put)
     storage = wire.storage()
-    stamp = wire.portal.run(storage.put("lease.json", b"mine", only_if=ABSENT))
+    put_result = wire.portal.run(storage.put("lease.json", b"mine", only_if=ABSENT))
     blob = wire.portal.run(storage.read("lease.json"))
-    assert (blob.data, blob.token) == (b"mine", stamp.token)
+    assert (blob.data, blob.token) == (b"mine", put_result.token)
     assert wire.puts(done=True) == 2  # done, lost, and refused the second time
     with pytest.raises(Conflict):
         wire.portal.run(storage.put("lease.json", b"another's", only_if=ABSENT))
@@ -155,15 +155,15 @@ def test_a_lost_answer_over_a_kept_connection(wire: Wire) -> None:
     storage = wire.storage(concurrency=1)
     wire.portal.run(storage.put("warm.json", b"{}"))
     wire.spoil("lose", wire.put)
-    stamp = wire.portal.run(storage.put("lease.json", b"mine", only_if=ABSENT))
-    assert wire.portal.run(storage.read("lease.json")).token == stamp.token
+    put_result = wire.portal.run(storage.put("lease.json", b"mine", only_if=ABSENT))
+    assert wire.portal.run(storage.read("lease.json")).token == put_result.token
 
 
 def test_a_lost_answer_to_a_delete_is_success(wire: Wire) -> None:
     storage = wire.storage()
-    stamp = wire.portal.run(storage.put("doc.json", b"old"))
+    put_result = wire.portal.run(storage.put("doc.json", b"old"))
     wire.spoil("lose", "DELETE")
-    wire.portal.run(storage.delete("doc.json", only_if=stamp.token))
+    wire.portal.run(storage.delete("doc.json", only_if=put_result.token))
     assert list(wire.portal.iterate(storage.list())) == []
 
 
@@ -193,9 +193,9 @@ def test_a_page_that_failed_is_not_skipped(wire: Wire) -> None:
 def test_a_read_that_breaks_off_is_read_again(wire: Wire) -> None:
     storage = wire.storage()
     data = hashlib.sha512(b"x").digest() * 2000
-    stamp = wire.portal.run(storage.put("v.mp4", data))
+    put_result = wire.portal.run(storage.put("v.mp4", data))
     wire.spoil("truncate", "GET")
-    blob = wire.portal.run(storage.read("v.mp4", 1000, 100_000, version=stamp.token))
+    blob = wire.portal.run(storage.read("v.mp4", 1000, 100_000, version=put_result.token))
     assert blob.data == data[1000:100_000]
 
 

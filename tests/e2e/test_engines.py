@@ -36,7 +36,7 @@ from metaferry.engines.processes import start_worker
 from metaferry.errors import JobError, UsageError
 from metaferry.lightly.document import md5_hex
 from metaferry.lightly.names import SCHEMA
-from metaferry.runs.sharded.task import order_for, write_shard
+from metaferry.runs.sharded.task import task_for, write_shard
 from metaferry.storage.io.portal import Portal
 from servers.proxy import Rule, proxy
 
@@ -193,7 +193,7 @@ def test_a_whole_sync_by_dask_that_is_stopped_goes_on(
 
 
 def test_nobody_at_the_address(dataset: DemoDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "PATIENCE", 0.2)
+    monkeypatch.setattr(cluster, "TIMEOUT", 0.2)
     job = job_file(dataset.root, job_mapping(dataset, str(dataset.media), {}))
     with pytest.raises(UsageError, match="no scheduler answers at tcp"):
         metaferry.sync(job, engine="dask=tcp://127.0.0.1:9")
@@ -287,7 +287,7 @@ def test_an_order_shows_no_secret(dataset: DemoDataset, monkeypatch: pytest.Monk
     monkeypatch.setenv("CANARY", CANARIES[1])
     variable = Job.from_mapping(mapping | {"storage": {"s3": {"secret": "${CANARY}"}}})
     for job in (plain, variable):
-        order = order_for(job, "s3://b/plan", 3, run_id="r", bell="b", share=2, alone=True)
+        order = task_for(job, "s3://b/plan", 3, run_id="r", scope="b", share=2, alone=True)
         assert CANARIES[1] not in repr(order)
     assert CANARIES[1] not in str(order.job), "a variable travels as it was written"
     monkeypatch.delenv("CANARY")
@@ -297,7 +297,7 @@ def test_an_order_shows_no_secret(dataset: DemoDataset, monkeypatch: pytest.Monk
 
 def test_a_rate_is_for_all_of_them_together(dataset: DemoDataset) -> None:
     job = Job.from_mapping(job_mapping(dataset, str(dataset.media), {}) | {"max_rate": 100})
-    here = order_for(job, "plan", 0, run_id="r", bell="b", share=4, alone=False)
-    there = order_for(job, "plan", 0, run_id="r", bell="b", share=4, alone=True)
+    here = task_for(job, "plan", 0, run_id="r", scope="b", share=4, alone=False)
+    there = task_for(job, "plan", 0, run_id="r", scope="b", share=4, alone=True)
     assert (here.concurrency, here.max_rate) == (64, 25)
     assert (there.concurrency, there.max_rate) == (256, 25)

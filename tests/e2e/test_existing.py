@@ -21,7 +21,7 @@ from metaferry.job.model import Job
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning.formats import RunReport
 from metaferry.runs import run
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.storage.protocol import Adapter
 
 pytestmark = pytest.mark.slow
@@ -123,7 +123,7 @@ def test_a_run_that_was_cut_off_is_no_hindrance(dataset: DemoDataset) -> None:
         return adapter
 
     with pytest.raises(Cut):
-        run.sync(a_job(dataset), surroundings=Surroundings(wrap=wrap))
+        run.sync(a_job(dataset), deps=RuntimeDeps(wrap=wrap))
     assert len(read_folder(dataset.media)) == 12
     assert not list((dataset.media / ".metaferry").glob("ledger/*"))
     dataset.images_table.write_text(dataset.images_table.read_text().replace("city street", "market"))

@@ -44,13 +44,13 @@ def test_a_name_that_is_too_long_for_the_disk_is_a_reject_of_the_plan(tmp_path: 
 def test_what_is_left_of_a_key_below_the_prefix_is_known(url: str, limits: KeyLimits) -> None:
     options = {"account_name": "a", "account_key": "a2V5"} if url.startswith("az") else {"token": "anon"}
     storage = open_storage(url, {} if url.startswith("s3") else options)
-    assert storage.traits.key_limits == limits
+    assert storage.capabilities.key_limits == limits
 
 
 def test_the_longest_key_that_is_said_to_fit_is_taken_by_the_disk(tmp_path: Path) -> None:
     with Portal() as portal:
         storage = open_storage(str(tmp_path), {})
-        limits = storage.traits.key_limits
+        limits = storage.capabilities.key_limits
         assert limits.name is not None
         assert limits.key is not None
         folders, rest = divmod(limits.key, limits.name + 1)

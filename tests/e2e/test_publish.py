@@ -125,13 +125,13 @@ def test_the_user_of_the_url_is_sent_and_never_shown(world: World) -> None:
 
 def test_a_redirect_is_not_followed(world: World) -> None:
     """Whoever answers with one would get the password."""
-    with gateway() as at, gateway() as elsewhere:
-        at.status, at.headers = 307, {"Location": f"{elsewhere.url}/"}
+    with gateway() as at, gateway() as fallback_reason:
+        at.status, at.headers = 307, {"Location": f"{fallback_reason.url}/"}
         metrics(world, gateway=at.url.replace("//", f"//me:{PASSWORD}@"))
         ran = world.run("sync", "job.yaml")
         assert ran.code == 0
         assert "status 307" in ran.err
-        assert elsewhere.asked == []
+        assert fallback_reason.asked == []
 
 
 def test_the_headers_of_opentelemetrys_variables_hold(world: World) -> None:

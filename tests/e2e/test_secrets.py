@@ -22,7 +22,7 @@ from aiohttp import web
 import metaferry
 from e2e.test_serve import get, serving
 from e2e.world import World
-from metaferry.cli.serve.child import Order
+from metaferry.cli.serve.child import RunRequest
 from metaferry.demo import make_dataset
 from metaferry.masking import mask, mask_foreign, remember, remember_environment, remember_url
 from metaferry.runs import run as runs
@@ -450,6 +450,6 @@ def test_reprs() -> None:
             "metrics": {"gateway": f"https://me:{CANARY}@h"},
         }
     )
-    order = Order("job.yaml", (f"storage.s3.secret={CANARY}",), False, 0, "text")
+    order = RunRequest("job.yaml", (f"storage.s3.secret={CANARY}",), False, 0, "text")
     shown = [job, job.input, job.sources, job.metrics, order, job.label, job.digest()]
     assert [each for each in shown if CANARY in repr(each) + str(each)] == []

@@ -25,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.stores import DOCUMENT, Meanwhile
 from e2e.world import ENVIRONMENT, World
-from metaferry.cli.serve.child import Order, Runner
+from metaferry.cli.serve.child import Runner, RunRequest
 from metaferry.demo import make_dataset
 from metaferry.progress import Stop
 from servers.collectors import gateway
@@ -206,7 +206,7 @@ def test_a_signal_before_its_handlers_stand_drains_the_run(
     monkeypatch.chdir(world.root)
     monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
     stop = Stop()
-    runner = Runner(Order("job.yaml", (), False, 0, "text"), stop, now=lambda: datetime.now(UTC))
+    runner = Runner(RunRequest("job.yaml", (), False, 0, "text"), stop, now=lambda: datetime.now(UTC))
     stop.request(number)  # so that it is passed on as soon as there is a process
     finished = runner.run()
     assert finished.exit_code == 128 + number

@@ -18,10 +18,10 @@ from metaferry.errors import Conflict, Corrupt, StorageError
 from metaferry.job.model import Job
 from metaferry.planning.formats import RunReport
 from metaferry.runs import run
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.sharded.run import sync_plan
 from metaferry.storage.local.adapter import LocalAdapter
-from metaferry.storage.protocol import ANYTHING, Adapter, Precondition, Stamp
+from metaferry.storage.protocol import ANYTHING, Adapter, Precondition, PutResult
 
 #: A video of 9 frames: its documents are `…-0-webm.json` to `…-8-webm.json`.
 STEM = ".lightly/metadata/videos/rear/2026-05-14_0930"
@@ -60,17 +60,17 @@ def refusing(target: str, error: type[StorageError]) -> Wrap:
 
     def wrap(adapter: Adapter) -> Adapter:
         assert isinstance(adapter, LocalAdapter)
-        plain = adapter.put_now
+        plain = adapter.put_blocking
 
-        def put_now(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        def put_blocking(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
             if path == target:
                 raise error("refused", url="file:///", path=path)
             return plain(path, data, only_if=only_if)
 
-        async def put(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
-            return put_now(path, data, only_if=only_if)
+        async def put(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
+            return put_blocking(path, data, only_if=only_if)
 
-        adapter.put_now = put_now  # type: ignore[method-assign]
+        adapter.put_blocking = put_blocking  # type: ignore[method-assign]
         adapter.put = put  # type: ignore[method-assign]
         return adapter
 
@@ -89,8 +89,8 @@ def messages(report: RunReport) -> dict[str, str]:
 def test_a_stale_document_stays_while_its_replacement_is_not_written(
     dataset: DemoDataset, error: type[StorageError]
 ) -> None:
-    world = Surroundings(wrap=refusing(RIGHT[4], error))
-    report = run.sync(a_job(dataset), surroundings=world)
+    world = RuntimeDeps(wrap=refusing(RIGHT[4], error))
+    report = run.sync(a_job(dataset), deps=world)
     assert (report.exit_code, report.documents.create, report.documents.delete) == (3, 8, 8)
     assert report.documents.failed + report.documents.conflict == 1
     assert report.documents.leave == 1
@@ -105,19 +105,19 @@ def test_a_stale_document_stays_while_its_replacement_is_not_written(
 def test_a_stale_document_stays_where_its_replacement_reads_back_wrong(dataset: DemoDataset) -> None:
     def wrap(adapter: Adapter) -> Adapter:
         assert isinstance(adapter, LocalAdapter)
-        plain = adapter.put_now
+        plain = adapter.put_blocking
 
-        def put_now(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        def put_blocking(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
             return plain(path, data[:-2] + b" }" if path == RIGHT[4] else data, only_if=only_if)
 
-        async def put(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
-            return put_now(path, data, only_if=only_if)
+        async def put(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
+            return put_blocking(path, data, only_if=only_if)
 
-        adapter.put_now = put_now  # type: ignore[method-assign]
+        adapter.put_blocking = put_blocking  # type: ignore[method-assign]
         adapter.put = put  # type: ignore[method-assign]
         return adapter
 
-    report = run.sync(a_job(dataset, verify="all"), surroundings=Surroundings(wrap=wrap))
+    report = run.sync(a_job(dataset, verify="all"), deps=RuntimeDeps(wrap=wrap))
     assert (report.exit_code, report.documents.failed, report.documents.delete) == (3, 1, 8)
     assert STALE[4] in frames(dataset)
 
@@ -168,8 +168,8 @@ def test_finish_keeps_a_stale_document_whose_replacement_went_since_the_plan_was
 def test_finish_keeps_stale_documents_while_a_shard_failed(dataset: DemoDataset, tmp_path: Path) -> None:
     plan = str(tmp_path / "plan")
     metaferry.plan(a_job(dataset), out=plan, shards=2)
-    world = Surroundings(wrap=refusing(RIGHT[4], Corrupt))
-    report = sync_plan(a_job(dataset), plan, surroundings=world)
+    world = RuntimeDeps(wrap=refusing(RIGHT[4], Corrupt))
+    report = sync_plan(a_job(dataset), plan, deps=world)
     assert (report.exit_code, report.documents.failed, report.documents.delete) == (3, 1, 0)
     assert frames(dataset) == {*RIGHT, *STALE} - {RIGHT[4]}
     assert metaferry.sync(a_job(dataset), plan=plan).exit_code == 0

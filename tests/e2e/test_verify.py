@@ -21,13 +21,13 @@ from metaferry.job.model import Job
 from metaferry.lightly.document import md5_hex
 from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.planning.formats import RunReport
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.run import plan as make_plan
 from metaferry.runs.run import sync
 from metaferry.runs.sharded.run import Share, finish, sync_plan
 from metaferry.runs.verify import _AT_ONCE, _SLICE
 from metaferry.storage.local.adapter import LocalAdapter
-from metaferry.storage.protocol import ANYTHING, Adapter, Blob, Page, Precondition, Stamp
+from metaferry.storage.protocol import ANYTHING, Adapter, Blob, Page, Precondition, PutResult
 
 pytestmark = pytest.mark.slow
 
@@ -47,24 +47,24 @@ class Bitrot:
 
     def __call__(self, adapter: Adapter) -> Adapter:
         assert isinstance(adapter, LocalAdapter)
-        plain = adapter.put_now
+        plain = adapter.put_blocking
 
-        def put_now(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        def put_blocking(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
             with self._lock:
                 hit = path.endswith(self.name) and self.left > 0
                 self.left -= hit
             return plain(path, data[:-2] + b" }" if hit else data, only_if=only_if)
 
-        async def put(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
-            return put_now(path, data, only_if=only_if)
+        async def put(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
+            return put_blocking(path, data, only_if=only_if)
 
-        adapter.put_now = put_now  # type: ignore[method-assign]
+        adapter.put_blocking = put_blocking  # type: ignore[method-assign]
         adapter.put = put  # type: ignore[method-assign]
         return adapter
 
 
 def run(dataset: DemoDataset, wrap: Any = lambda adapter: adapter, **changes: Any) -> RunReport:
-    return sync(a_job(dataset, **changes), surroundings=Surroundings(wrap=wrap))
+    return sync(a_job(dataset, **changes), deps=RuntimeDeps(wrap=wrap))
 
 
 def a_job(dataset: DemoDataset, **changes: Any) -> Job:
@@ -150,14 +150,14 @@ class Proving:
 
     def __call__(self, adapter: Adapter) -> Adapter:
         self.bitrot(adapter)
-        put_now, read, list_page = adapter.put_now, adapter.read, adapter.list_page  # type: ignore[attr-defined]
+        put_blocking, read, list_page = adapter.put_blocking, adapter.read, adapter.list_page  # type: ignore[attr-defined]
 
-        def promise(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        def promise(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
             self.promised[path] = md5_hex(data)
-            stamp: Stamp = put_now(path, data, only_if=only_if)
-            return stamp
+            put_result: PutResult = put_blocking(path, data, only_if=only_if)
+            return put_result
 
-        async def put(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+        async def put(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
             return promise(path, data, only_if=only_if)
 
         async def listed(*given: Any, **more: Any) -> Page:
@@ -170,7 +170,7 @@ class Proving:
                 self.reads.append(path)
             return await read(path, *given, **more)
 
-        adapter.put_now, adapter.put = promise, put  # type: ignore[attr-defined,method-assign]
+        adapter.put_blocking, adapter.put = promise, put  # type: ignore[attr-defined,method-assign]
         adapter.read, adapter.list_page = reading, listed  # type: ignore[method-assign]
         return adapter
 
@@ -182,7 +182,7 @@ def test_what_was_damaged_is_written_and_read_again_though_the_listing_vouches_f
     store = Proving(target, times=5)
     assert run(dataset, store, verify="all").documents.failed == 1  # two puts
     assert remembered(dataset) == [target]
-    planned = make_plan(a_job(dataset), surroundings=Surroundings(wrap=store))
+    planned = make_plan(a_job(dataset), deps=RuntimeDeps(wrap=store))
     assert planned.documents.update == 1
     assert planned.examples["update"][0].why == "written again: an earlier run read back other bytes"
     store.reads.clear()
@@ -237,7 +237,7 @@ def test_what_a_part_leaves_out_stays_remembered(dataset: DemoDataset) -> None:
     store = Proving(target, times=2)
     run(dataset, store, verify="all", keep_runs=1)
     for _ in range(2):
-        sync(a_job(dataset, keep_runs=1), prefix="videos/", surroundings=Surroundings(wrap=store))
+        sync(a_job(dataset, keep_runs=1), prefix="videos/", deps=RuntimeDeps(wrap=store))
         assert remembered(dataset) == [target]
     assert run(dataset, store).documents.update == 1
     assert remembered(dataset) == []
@@ -256,20 +256,20 @@ def test_what_is_gone_is_forgotten(dataset: DemoDataset) -> None:
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_plan_that_is_divided_writes_and_reads_it_again(
-    dataset: DemoDataset, tmp_path: Path, at_once: bool
+    dataset: DemoDataset, tmp_path: Path, parallel: bool
 ) -> None:
     target = one_document(dataset)
     store = Proving(target, times=4)
     run(dataset, store, verify="all")
-    world, plan = Surroundings(wrap=store), str(tmp_path / "plan")
+    world, plan = RuntimeDeps(wrap=store), str(tmp_path / "plan")
     for exit_code, left in ((3, [target]), (0, [])):  # the first of them writes it twice in vain
-        make_plan(a_job(dataset), out=plan, shards=2, surroundings=world)
-        if not at_once:
+        make_plan(a_job(dataset), out=plan, shards=2, deps=world)
+        if not parallel:
             for index in range(2):
-                sync_plan(a_job(dataset), plan, share=Share(index, 2), surroundings=world)
-            report = finish(plan, job=a_job(dataset), surroundings=world)
+                sync_plan(a_job(dataset), plan, share=Share(index, 2), deps=world)
+            report = finish(plan, job=a_job(dataset), deps=world)
         else:
-            report = sync_plan(a_job(dataset), plan, surroundings=world)
+            report = sync_plan(a_job(dataset), plan, deps=world)
         assert (report.exit_code, sorted(set(remembered(dataset)))) == (exit_code, left)
     assert read_folder(dataset.media)[target] == expected_documents(dataset)[target]
     assert run(dataset, store).changes == 0

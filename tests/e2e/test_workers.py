@@ -31,7 +31,7 @@ from metaferry.storage.rates import RateHistory
 
 
 @dataclass
-class Crew:
+class WriterPool:
     """One call of `write_in_processes` on a local folder, and what it reported."""
 
     root: Path
@@ -89,8 +89,8 @@ class Crew:
 
 
 @pytest.fixture
-def crew(tmp_path: Path) -> Crew:
-    return Crew(tmp_path)
+def writers(tmp_path: Path) -> WriterPool:
+    return WriterPool(tmp_path)
 
 
 @pytest.fixture
@@ -111,19 +111,19 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
             os.kill(pid, 0)
 
 
-def test_all_that_the_plan_says_is_written_and_reported(crew: Crew, started: list[int]) -> None:
-    crew.write(crew.plan(1000))
+def test_all_that_the_plan_says_is_written_and_reported(writers: WriterPool, started: list[int]) -> None:
+    writers.write(writers.plan(1000))
     assert len(started) == 2
-    assert crew.tally.create == 1000
-    assert {row.target for row in crew.rows} == crew.in_place()
-    assert len(crew.rows) == 1000
-    assert crew.requests.put == 1000
-    assert crew.tally.bytes == sum(path.stat().st_size for path in crew.store.iterdir())
+    assert writers.tally.create == 1000
+    assert {row.target for row in writers.rows} == writers.in_place()
+    assert len(writers.rows) == 1000
+    assert writers.requests.put == 1000
+    assert writers.tally.bytes == sum(path.stat().st_size for path in writers.store.iterdir())
 
 
 @pytest.mark.parametrize("allowed", [0, 1])
 def test_a_process_that_cannot_be_started_keeps_nobody_waiting(
-    crew: Crew, monkeypatch: pytest.MonkeyPatch, allowed: int
+    writers: WriterPool, monkeypatch: pytest.MonkeyPatch, allowed: int
 ) -> None:
     """Those that were started write everything; where none was, the run ends and says why."""
     start, calls = processes._start, iter(range(10))
@@ -134,16 +134,18 @@ def test_a_process_that_cannot_be_started_keeps_nobody_waiting(
         return start()
 
     monkeypatch.setattr(processes, "_start", limited)
-    plan = crew.plan(100)
+    plan = writers.plan(100)
     if allowed:
-        crew.write(plan)
-        assert len(crew.in_place()) == 100
+        writers.write(plan)
+        assert len(writers.in_place()) == 100
         return
     with pytest.raises(MetaferryError, match=r"could not be started \(Cannot allocate memory\)"):
-        crew.write(plan)
+        writers.write(plan)
 
 
-def test_a_process_that_dies_before_its_order_is_told(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_dies_before_its_order_is_told(
+    writers: WriterPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start = processes._start
 
     def dead() -> object:
@@ -154,44 +156,48 @@ def test_a_process_that_dies_before_its_order_is_told(crew: Crew, monkeypatch: p
 
     monkeypatch.setattr(processes, "_start", dead)
     with pytest.raises(MetaferryError, match="was killed by signal 9"):
-        crew.write(crew.plan(100))
+        writers.write(writers.plan(100))
 
 
-def test_a_stop_drains_all_of_them(crew: Crew, started: list[int]) -> None:
-    plan = crew.plan(20_000)
-    record = crew._record
+def test_a_stop_drains_all_of_them(writers: WriterPool, started: list[int]) -> None:
+    plan = writers.plan(20_000)
+    record = writers._record
 
     def stopping(outcomes: Sequence[Applied]) -> None:
         record(outcomes)
-        crew.stop.request(signal.SIGTERM)
+        writers.stop.request(signal.SIGTERM)
 
-    crew._record = stopping  # type: ignore[method-assign]
-    crew.write(plan)
-    assert crew.tally.stopped
-    assert 0 < crew.tally.create < 20_000
-    assert {row.target for row in crew.rows} == crew.in_place()
+    writers._record = stopping  # type: ignore[method-assign]
+    writers.write(plan)
+    assert writers.tally.stopped
+    assert 0 < writers.tally.create < 20_000
+    assert {row.target for row in writers.rows} == writers.in_place()
 
 
-def test_workers_of_a_run_that_is_suspended_stop_by_themselves(crew: Crew, started: list[int]) -> None:
+def test_workers_of_a_run_that_is_suspended_stop_by_themselves(
+    writers: WriterPool, started: list[int]
+) -> None:
     """The run says nothing while it is kept busy in `record`, as one that is suspended would."""
-    plan = crew.plan(60_000)
-    record, never = crew._record, threading.Event()
+    plan = writers.plan(60_000)
+    record, never = writers._record, threading.Event()
 
     def busy(outcomes: Sequence[Applied]) -> None:
         record(outcomes)
-        if len(crew.rows) == len(outcomes):
+        if len(writers.rows) == len(outcomes):
             never.wait(3.0)
 
-    crew._record = busy  # type: ignore[method-assign]
+    writers._record = busy  # type: ignore[method-assign]
     with pytest.raises(MetaferryError, match="heard nothing of its run"):
-        crew.write(plan, silence=1.0)
-    assert 0 < crew.tally.create < 60_000
-    assert {row.target for row in crew.rows} == crew.in_place()
+        writers.write(plan, silence=1.0)
+    assert 0 < writers.tally.create < 60_000
+    assert {row.target for row in writers.rows} == writers.in_place()
 
 
-def test_a_worker_that_dies_ends_the_run_and_the_others_drain(crew: Crew, started: list[int]) -> None:
-    plan = crew.plan(20_000)
-    record, once = crew._record, threading.Event()
+def test_a_worker_that_dies_ends_the_run_and_the_others_drain(
+    writers: WriterPool, started: list[int]
+) -> None:
+    plan = writers.plan(20_000)
+    record, once = writers._record, threading.Event()
 
     def killing(outcomes: Sequence[Applied]) -> None:
         record(outcomes)
@@ -199,18 +205,18 @@ def test_a_worker_that_dies_ends_the_run_and_the_others_drain(crew: Crew, starte
             once.set()
             os.kill(started[0], signal.SIGKILL)
 
-    crew._record = killing  # type: ignore[method-assign]
+    writers._record = killing  # type: ignore[method-assign]
     with pytest.raises(MetaferryError, match="killed by signal 9"):
-        crew.write(plan)
-    assert {row.target for row in crew.rows} <= crew.in_place()
-    assert len(crew.rows) < 20_000
+        writers.write(plan)
+    assert {row.target for row in writers.rows} <= writers.in_place()
+    assert len(writers.rows) < 20_000
 
 
-def test_what_a_store_refuses_is_raised_as_what_it_is(crew: Crew, started: list[int]) -> None:
+def test_what_a_store_refuses_is_raised_as_what_it_is(writers: WriterPool, started: list[int]) -> None:
     with pytest.raises(NotFound) as caught:
-        crew.write(crew.plan(100), url=str(crew.root / "missing"))
+        writers.write(writers.plan(100), url=str(writers.root / "missing"))
     assert caught.value.url.endswith("/missing")  # it came through the pipe whole
-    assert crew.rows == []
+    assert writers.rows == []
 
 
 def test_a_whole_sync_by_two_workers_is_the_same(tmp_path: Path) -> None:

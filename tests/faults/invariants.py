@@ -16,11 +16,11 @@ class Before:
     """What was there when a run began."""
 
     documents: Mapping[str, bytes]
-    elsewhere: Mapping[str, bytes]
+    fallback_reason: Mapping[str, bytes]
 
 
 def look(site: Site) -> Before:
-    return Before(site.documents(), site.elsewhere())
+    return Before(site.documents(), site.fallback_reason())
 
 
 def check(
@@ -113,7 +113,7 @@ def _forbids(fault: Fault | None) -> bool:
 
 def _touched_nothing_else(site: Site, before: Before, ran: Ran) -> None:
     """6: neither by what was asked of the stores, nor by what is there."""
-    assert site.elsewhere() == before.elsewhere
+    assert site.fallback_reason() == before.fallback_reason
     for call in ran.faults.calls:
         if call.operation in ("put", "delete"):
             assert call.url.rstrip("/").endswith("/data"), call

@@ -21,10 +21,10 @@ from metaferry.storage.testing.faulty import (
     TOO_MANY,
     TRUNCATED,
     UNAVAILABLE,
+    Delay,
     Fault,
     Refusal,
     Rule,
-    Slow,
     storm,
 )
 
@@ -43,7 +43,7 @@ def mixture(seed: int) -> list[Rule]:
         UNAVAILABLE,
         TRUNCATED,
         CORRUPTED,
-        Slow(3.0),
+        Delay(3.0),
         EXPIRED,
     ]
     rules = [

@@ -37,7 +37,7 @@ from metaferry.lightly.names import (
     parse_frame_document,
 )
 from metaferry.planning.formats import RunReport
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.run import sync
 from metaferry.storage.testing.faulty import Call, Faults, Killed, Rule
 from unit.media import synthetic
@@ -199,7 +199,7 @@ class Site:
     def documents(self) -> dict[str, bytes]:
         return {key: data for key, data in self.objects().items() if key.startswith(DOCUMENTS)}
 
-    def elsewhere(self) -> dict[str, bytes]:
+    def fallback_reason(self) -> dict[str, bytes]:
         """Everything that no run may touch."""
         return {
             key: data
@@ -253,7 +253,7 @@ class Site:
         """
         self.time.seconds += 60.0
         faults = Faults(rules, seed=seed, clock=self.time.clock, sleep=self.time.sleep)
-        surroundings = Surroundings(
+        deps = RuntimeDeps(
             now=self.time.now,
             clock=self.time.clock,
             sleep=self.time.sleep,
@@ -263,7 +263,7 @@ class Site:
         )
         ran = Ran(faults)
         try:
-            ran.report = run(self.job, surroundings=surroundings)
+            ran.report = run(self.job, deps=deps)
         except MetaferryError as error:
             ran.error = error
         except Killed:

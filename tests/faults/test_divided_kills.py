@@ -75,7 +75,7 @@ def test_shares_count_what_was_done_and_finish_adds_it_up() -> None:
     # In one process memory is shared by all: two whole runs take turns, and the second has nothing to do.
     first = site.sync(run=partial(sync_plan, plan=folder))
     second = site.sync(run=partial(sync_plan, plan=folder))
-    third = site.sync(run=lambda job, surroundings: finish(folder, job=job, surroundings=surroundings))
+    third = site.sync(run=lambda job, deps: finish(folder, job=job, deps=deps))
     check(site, before, first)
     assert (second.writes, third.writes) == ([], [])
     assert first.report is not None

@@ -63,14 +63,14 @@ def test_killed_at_every_call(disk: Disk) -> None:
 
     proved: set[frozenset[tuple[str, bytes]]] = set()
     # Where a call is done as a whole or not at all, before it is after the one before it.
-    moments = ("before", "after") if isinstance(disk, LocalDisk) else ("after",)
-    for number, moment in product(range(len(calls)), moments):
+    instants = ("before", "after") if isinstance(disk, LocalDisk) else ("after",)
+    for number, when in product(range(len(calls)), instants):
         site.reset(start)
-        killed = site.sync([Rule(fault=Kill("before" if moment == "before" else "after"), number=number)])
+        killed = site.sync([Rule(fault=Kill("before" if when == "before" else "after"), number=number)])
         assert killed.killed
         assert story(killed) == calls[: number + 1]
         check(site, before, killed)
-        last = number if moment == "before" else number + 1
+        last = number if when == "before" else number + 1
         assert (site.documents()[SCHEMA] == clean[SCHEMA]) == (("put", SCHEMA) in calls[:last])
         state = state_of(site.disk.objects())
         if state not in proved:  # what a run finds decides what it does
@@ -135,11 +135,11 @@ def furnish_again(folder: Path):  # type: ignore[no-untyped-def]
     return site
 
 
-def sigkill_at(number: int, moment: str) -> list[Rule]:
+def sigkill_at(number: int, when: str) -> list[Rule]:
     async def end(adapter: Adapter) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    return [Rule(fault=Meddle(end, "before" if moment == "before" else "after"), number=number)]
+    return [Rule(fault=Meddle(end, "before" if when == "before" else "after"), number=number)]
 
 
 @pytest.mark.slow
@@ -150,10 +150,10 @@ def test_sigkill_between_two_calls(tmp_path: Path) -> None:
     before = look(site)
     numbers = [call.number for call in site.sync().faults.calls if call.operation in ("put", "delete")]
     clean = site.documents()
-    for number, moment in [(numbers[1], "after"), (numbers[7], "before"), (numbers[-6], "after")]:
+    for number, when in [(numbers[1], "after"), (numbers[7], "before"), (numbers[-6], "after")]:
         site.reset(start)
         done = subprocess.run(
-            [sys.executable, "-c", CHILD, str(tmp_path), str(number), moment],
+            [sys.executable, "-c", CHILD, str(tmp_path), str(number), when],
             env={**ENVIRONMENT, "PYTHONPATH": f"{ENVIRONMENT['PYTHONPATH']}:{TESTS}"},
             capture_output=True,
             text=True,

@@ -20,7 +20,7 @@ from yarl import URL
 
 from metaferry.errors import Inconsistent
 from metaferry.job.model import Job
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.run import plan, sync
 from metaferry.storage.listing import checked_pages as pages
 from servers.background import http_server
@@ -106,7 +106,7 @@ class Site:
                 "retry_for": 2,
             }
         )
-        self.world = Surroundings()
+        self.world = RuntimeDeps()
 
     @property
     def documents(self) -> list[str]:
@@ -116,7 +116,7 @@ class Site:
 @pytest.fixture
 def site(server: OddPages, tmp_path: Path) -> Site:
     site = Site(server, tmp_path)
-    report = sync(site.job, surroundings=site.world)
+    report = sync(site.job, deps=site.world)
     assert report.documents.create == len(MEDIA)
     assert len(site.documents) == len(MEDIA) + 1
     return site
@@ -154,7 +154,7 @@ def test_a_listing_that_contradicts_itself_is_made_again_and_nothing_is_deleted(
     before = site.documents
     caplog.set_level(logging.INFO)
     site.server.change, site.server.times = CONTRADICTIONS[name], 1
-    report = sync(site.job, surroundings=site.world)
+    report = sync(site.job, deps=site.world)
     assert site.server.times == 0
     assert "contradicts itself" in caplog.text or "listed again" in caplog.text
     assert (report.exit_code, report.documents.keep, report.documents.delete) == (0, len(MEDIA), 0)
@@ -167,7 +167,7 @@ def test_one_that_stays_so_fails_after_three_listings(site: Site, name: str) -> 
     before = site.documents
     site.server.change, site.server.lists = CONTRADICTIONS[name], 0
     with pytest.raises(Inconsistent) as caught:
-        sync(site.job, surroundings=site.world)
+        sync(site.job, deps=site.world)
     assert "contradicts itself" in str(caught.value)
     assert site.documents == before
     # The state, and all else in many chains and in one, each at most three times, in few pages.
@@ -190,7 +190,7 @@ def test_pages_without_end_that_name_nothing_are_given_up(
     server.replace = endless
     server.lists = 0
     with pytest.raises(Inconsistent, match="name nothing"):
-        sync(site.job, surroundings=site.world)
+        sync(site.job, deps=site.world)
     assert site.documents == before
     assert 3 * 50 <= server.lists <= 3 * 50 * 3
 
@@ -211,7 +211,7 @@ def test_an_empty_page_with_a_new_token_is_in_order(site: Site) -> None:
         return None
 
     site.server.replace = first_nothing
-    report = plan(site.job, surroundings=site.world)
+    report = plan(site.job, deps=site.world)
     assert (report.documents.keep, report.changes, report.media.images) == (len(MEDIA), 0, len(MEDIA))
 
 
@@ -220,7 +220,7 @@ def test_the_order_of_keys_is_no_fault(site: Site) -> None:
         content.get("items", []).reverse()
 
     site.server.change = backwards
-    report = sync(site.job, surroundings=site.world)
+    report = sync(site.job, deps=site.world)
     assert (report.exit_code, report.documents.keep, report.documents.delete) == (0, len(MEDIA), 0)
 
 
@@ -233,5 +233,5 @@ def test_versions_of_some_entries_only_are_no_listing(site: Site) -> None:
 
     site.server.change = without
     with pytest.raises(Exception, match="BadAnswer"):
-        sync(site.job, surroundings=site.world)
+        sync(site.job, deps=site.world)
     assert site.documents == before

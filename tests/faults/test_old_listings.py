@@ -20,12 +20,12 @@ from metaferry.cli.show.render import run_lines
 from metaferry.errors import Denied, JobError
 from metaferry.job.model import Job
 from metaferry.planning.formats import PlanReport, RunReport
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.run import plan, sync
-from metaferry.runs.state import listing_checkpoint as kept_listing
-from metaferry.storage.listing import parallel as at_once
+from metaferry.runs.state import listing_checkpoint
+from metaferry.storage.listing import parallel
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.protocol import Adapter, Page, Traits
+from metaferry.storage.protocol import Adapter, Capabilities, Page
 from unit.media.inventories import Object, s3
 from unit.media.synthetic import video
 
@@ -84,13 +84,13 @@ class World:
         )
 
     def sync(self) -> RunReport:
-        return sync(self.job(), surroundings=self._world())
+        return sync(self.job(), deps=self._world())
 
     def plan(self, **given: Any) -> PlanReport:
-        return plan(self.job(), surroundings=self._world(), **given)
+        return plan(self.job(), deps=self._world(), **given)
 
-    def _world(self) -> Surroundings:
-        return Surroundings(now=lambda: self.now, wrap=self.wrap)
+    def _world(self) -> RuntimeDeps:
+        return RuntimeDeps(now=lambda: self.now, wrap=self.wrap)
 
     def tree(self) -> list[str]:
         """The documents, without the root that they have in common and `schema.json`."""
@@ -126,9 +126,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_what_is_newer_than_the_inventory_is_neither_seen_nor_deleted(world: World) -> None:
     world.policy["delete"] = "orphans"
     for name in ("a.png", "b.png", "c.png"):
-        world.media.put_now(name, b"1")
+        world.media.put_blocking(name, b"1")
     world.report_now()
-    world.media.put_now("new.png", b"1")
+    world.media.put_blocking("new.png", b"1")
     world.table([("a.png", None), ("b.png", None), ("c.png", None), ("new.png", None)])
     inventory, world.inventory = world.inventory, None
     assert world.sync().documents.create == 4  # the bucket is listed: all four
@@ -152,7 +152,7 @@ def test_what_is_newer_than_the_inventory_is_neither_seen_nor_deleted(world: Wor
 
 def test_media_and_documents_in_one_datasource(world: World) -> None:
     world.together = True
-    world.media.put_now("a.png", b"1")
+    world.media.put_blocking("a.png", b"1")
     world.report_now()
     world.table([("a.png", None)])
     assert world.sync().documents.create == 1
@@ -161,7 +161,7 @@ def test_media_and_documents_in_one_datasource(world: World) -> None:
 
 
 def test_its_age_is_told(world: World) -> None:
-    world.media.put_now("a.png", b"1")
+    world.media.put_blocking("a.png", b"1")
     world.table([("a.png", None)])
     world.report_now()
     report = world.sync()
@@ -179,12 +179,12 @@ def test_its_age_is_told(world: World) -> None:
 
 
 def test_a_video_that_was_replaced_since_is_counted_as_it_is_now(world: World) -> None:
-    world.media.put_now("v.mp4", video(9))
+    world.media.put_blocking("v.mp4", video(9))
     world.table([("v.mp4", 3)])
     world.report_now()
     assert world.sync().documents.create == 1
     assert world.tree() == ["v-3-mp4.json"]  # and its count is in the cache
-    world.media.put_now("v.mp4", video(12))
+    world.media.put_blocking("v.mp4", video(12))
     report = world.sync()
     assert world.tree() == ["v-03-mp4.json"]
     assert (report.frames.counted, report.frames.cached, report.documents.delete) == (1, 0, 1)
@@ -192,7 +192,7 @@ def test_a_video_that_was_replaced_since_is_counted_as_it_is_now(world: World) -
 
 def test_a_video_that_is_gone_since_gets_no_frames(world: World) -> None:
     world.policy["max_rejects"] = "100%"
-    world.media.put_now("v.mp4", video(9))
+    world.media.put_blocking("v.mp4", video(9))
     world.table([("v.mp4", 3)])
     world.report_now()
     asyncio.run(world.media.delete("v.mp4"))
@@ -203,7 +203,7 @@ def test_a_video_that_is_gone_since_gets_no_frames(world: World) -> None:
 
 
 def test_a_report_that_names_an_object_twice_is_refused(world: World) -> None:
-    world.media.put_now("a.png", b"1")
+    world.media.put_blocking("a.png", b"1")
     world.table([("a.png", None)])
     world.report_now()
     assert world.inventory is not None
@@ -224,8 +224,8 @@ class Slow(MemoryAdapter):
     refuse_after = 10**9
 
     @property
-    def traits(self) -> Traits:
-        return dataclasses.replace(super().traits, start_key=True)
+    def capabilities(self) -> Capabilities:
+        return dataclasses.replace(super().capabilities, start_key=True)
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -243,12 +243,12 @@ def large(world: World, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     """3,000 images in 300 pages; pages are kept by the hundred objects."""
     world.together = request.param
     for n in range(3_000):
-        world.media.put_now(f"{n:05d}.png", b"1")
+        world.media.put_blocking(f"{n:05d}.png", b"1")
     world.table([(f"{n:05d}.png", None) for n in range(3_000)])
     world.wrap = lambda adapter: (
         Slow(adapter._base, url=adapter.url) if isinstance(adapter, MemoryAdapter) else adapter
     )
-    monkeypatch.setattr(kept_listing, "EVERY", 100)
+    monkeypatch.setattr(listing_checkpoint, "EVERY", 100)
     monkeypatch.setattr(Slow, "pages", 0)
     monkeypatch.setattr(Slow, "refuse_after", 10**9)
     return world
@@ -294,7 +294,7 @@ def test_what_came_or_went_since_is_not_deleted_by_it(large: World) -> None:
     large.sync()
     cut_off(large)
     asyncio.run(large.media.delete("00000.png"))
-    large.media.put_now("000001.png", b"1")  # sorts into what was listed already
+    large.media.put_blocking("000001.png", b"1")  # sorts into what was listed already
     large.table([(f"{n:05d}.png", None) for n in range(1, 3_000)] + [("000001.png", None)])
     report = large.sync()
     assert report.listing.resumed
@@ -318,8 +318,8 @@ def test_pages_that_do_not_serve_are_not_used(large: World, change: str) -> None
         prefix = "0/"
     else:
         key = piece if change == "damaged" else progress
-        MemoryAdapter("").put_now(key.lstrip("/"), b"not this")
-    report = sync(large.job(), prefix=prefix, surroundings=large._world())
+        MemoryAdapter("").put_blocking(key.lstrip("/"), b"not this")
+    report = sync(large.job(), prefix=prefix, deps=large._world())
     assert report.listing.resumed == 0
     assert report.documents.create == (0 if prefix else 3_000)
 
@@ -334,11 +334,11 @@ def test_a_plan_keeps_pages_only_if_it_is_kept_itself(large: World, tmp_path: Pa
 
 
 def test_a_listing_that_is_not_large_writes_nothing(large: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_listing, "EVERY", 3_001)
-    monkeypatch.setattr(at_once, "_FIRST", 1)
+    monkeypatch.setattr(listing_checkpoint, "EVERY", 3_001)
+    monkeypatch.setattr(parallel, "_FIRST", 1)
     puts = large.sync().requests.put
     large.documents._fs.store.clear()
     for n in range(3_000):
-        large.media.put_now(f"{n:05d}.png", b"1")
-    monkeypatch.setattr(Slow, "traits", MemoryAdapter.traits)  # nothing could be kept at all
+        large.media.put_blocking(f"{n:05d}.png", b"1")
+    monkeypatch.setattr(Slow, "capabilities", MemoryAdapter.capabilities)  # nothing could be kept at all
     assert (puts, large.kept()) == (large.sync().requests.put, [])

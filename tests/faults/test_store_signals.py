@@ -57,7 +57,7 @@ def test_a_run_that_is_told_to_end(cloud: Cloud, pace: str, seed: int) -> None:
     cloud.world.job = cloud.job(policy=policy, **PACES[pace])
     cloud.world.write_job()
     cloud.server.clear()
-    when = _moment(cloud, pace, random.Random(f"{cloud.kind} {pace} {seed}"))
+    when = _instant(cloud, pace, random.Random(f"{cloud.kind} {pace} {seed}"))
     process = subprocess.Popen(
         [sys.executable, "-m", "metaferry", "sync", "job.yaml"],
         cwd=cloud.world.root,
@@ -93,7 +93,7 @@ def test_a_run_that_is_told_to_end(cloud: Cloud, pace: str, seed: int) -> None:
     assert cloud.objects() == tree
 
 
-def _moment(cloud: Cloud, pace: str, dice: random.Random) -> Callable[[], bool]:
+def _instant(cloud: Cloud, pace: str, dice: random.Random) -> Callable[[], bool]:
     """When so many requests were made, or so many documents were written."""
     if dice.random() < 0.3:
         number = dice.randrange(1, 12)

@@ -29,11 +29,11 @@ from metaferry.storage.testing.faulty import (
     RESET,
     TRUNCATED,
     UNAVAILABLE,
+    Delay,
     Flip,
     Meddle,
     Refusal,
     Rule,
-    Slow,
     storm,
 )
 
@@ -59,7 +59,7 @@ PASSING = [
     Story("resets", (Rule(fault=RESET, chance=0.3),)),
     Story("lost-replies", (Rule(fault=LOST_REPLY, chance=0.3),)),
     Story("first-reply-of-each-put-lost", (Rule(fault=LOST_REPLY, operations=PUTS, chance=0.5),)),
-    Story("slow", (Rule(fault=Slow(9.0)),)),
+    Story("slow", (Rule(fault=Delay(9.0)),)),
     Story("truncated", (Rule(fault=TRUNCATED, operations=READS | PUTS, chance=0.4),)),
     Story("corrupted-and-seen", (Rule(fault=CORRUPTED, operations=READS | PUTS, chance=0.4),)),
     Story("expired-once", (Rule(fault=EXPIRED, after=9),)),

@@ -132,17 +132,17 @@ def expected(site: Site) -> dict[str, bytes]:
     """The documents that a plain sync of the same job makes, in a bucket of its own."""
     from metaferry import Job, sync
 
-    elsewhere = site.s3.new_bucket()
+    fallback_reason = site.s3.new_bucket()
     job = Job.from_mapping(
         {
             "input": f"s3://{site.bucket}/data",
-            "lightly": f"s3://{elsewhere}/data",
+            "lightly": f"s3://{fallback_reason}/data",
             "sources": [{"table": str(site.table)}],
             "storage": {"s3": site.s3.options},
         }
     )
     assert sync(job).exit_code == 0
-    found: dict[str, bytes] = site.s3.objects(elsewhere, "data/.lightly/")
+    found: dict[str, bytes] = site.s3.objects(fallback_reason, "data/.lightly/")
     return found
 
 

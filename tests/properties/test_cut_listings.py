@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaferry.errors import Denied, Unsupported
-from metaferry.storage.listing import parallel as at_once
-from metaferry.storage.listing.key_split import LAST, between, beyond
-from metaferry.storage.listing.parallel import Disordered, Range, list_at_once
+from metaferry.storage.listing import parallel
+from metaferry.storage.listing.key_split import LAST, beyond, midpoint_key
+from metaferry.storage.listing.parallel import Disordered, Range, list_parallel
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.protocol import Entry, Page, Traits
+from metaferry.storage.protocol import Capabilities, Entry, Page
 from metaferry.storage.retry.attempts import Policy
 from metaferry.storage.retry.storage import Retrying
 
@@ -56,11 +56,11 @@ class Model(MemoryAdapter):
         self.deleted: set[str] = set()
         self.refused: Exception | None = None
         self.ignores_start = False
-        self._model_traits = Traits(listing_md5=True, conditional=True, start_key=start_key)
+        self._model_capabilities = Capabilities(listing_md5=True, conditional=True, start_key=start_key)
 
     @property
-    def traits(self) -> Traits:
-        return self._model_traits
+    def capabilities(self) -> Capabilities:
+        return self._model_capabilities
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -90,7 +90,7 @@ class Model(MemoryAdapter):
 def listed(model: Model, prefix: str = "", *, during: Callable[[int], None] | None = None) -> list[str]:
     async def collect() -> list[str]:
         found: list[str] = []
-        async for page in list_at_once(Retrying(model, Policy(first=0.0)), prefix):
+        async for page in list_parallel(Retrying(model, Policy(first=0.0)), prefix):
             found += [entry.path for entry in page]
             if during is not None:
                 during(len(found))
@@ -180,7 +180,7 @@ async def _some(
         left = rest()
 
     seen = 0
-    listing = list_at_once(Retrying(model, Policy(first=0.0)), keep=keep, left=left)
+    listing = list_parallel(Retrying(model, Policy(first=0.0)), keep=keep, left=left)
     everything: list[str] = []
     async for page in listing:
         everything += [entry.path for entry in page]
@@ -209,14 +209,14 @@ async def _some(
 def test_one_large_folder_is_read_by_many(keys: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model(keys, 6)
     most = 0
-    crews: list[at_once._Crew] = []
-    init = at_once._Crew.__init__
+    crews: list[parallel.ListingPool] = []
+    init = parallel.ListingPool.__init__
 
-    def keep(self: at_once._Crew, *given: Any) -> None:
+    def keep(self: parallel.ListingPool, *given: Any) -> None:
         init(self, *given)
         crews.append(self)
 
-    monkeypatch.setattr(at_once._Crew, "__init__", keep)
+    monkeypatch.setattr(parallel.ListingPool, "__init__", keep)
 
     def count(_: int) -> None:
         nonlocal most
@@ -277,7 +277,7 @@ def test_an_order_that_shows_late_is_said() -> None:
 @given(ANY_KEY, ANY_KEY, st.lists(ANY_KEY | LIKELY_KEY, max_size=10))
 def test_a_guess_lies_between(one: str, other: str, seen: list[str]) -> None:
     low, high = sorted((one, other))
-    guess = between(low, high, seen)
+    guess = midpoint_key(low, high, seen)
     if guess is not None:
         assert low.encode() < guess.encode() < high.encode()
 
@@ -292,4 +292,4 @@ def test_a_guess_beyond_lies_above(one: str, other: str, shared: int, seen: list
 
 
 def test_decimals_are_halved_as_decimals() -> None:
-    assert between("image_0990", "image_1500", ["image_0123", "image_4567"]) == "image_1244~"
+    assert midpoint_key("image_0990", "image_1500", ["image_0123", "image_4567"]) == "image_1244~"

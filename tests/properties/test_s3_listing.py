@@ -64,7 +64,7 @@ keys = texts | st.sampled_from(
 )
 tags = st.none() | st.sampled_from(["", "d41d8cd98f00b204e9800998ecf8427e", "x-2", 'W/"x'])
 quotes = st.sampled_from(['"', "&quot;", "&#34;"])
-moments = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+instants = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 extras = st.lists(
     st.sampled_from(
         [
@@ -87,7 +87,7 @@ extras = st.lists(
 def contents(draw: st.DrawFn, *, encoded: bool) -> str:
     key = draw(keys)
     tag, quote_ = draw(tags), draw(quotes)
-    moment = draw(moments).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = draw(instants).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     fields = [
         f"<Key>{quote(key) if encoded else escape(key)}</Key>",
         f"<Size>{draw(st.integers(0, 2**53))}</Size>",
@@ -106,13 +106,13 @@ def pages(draw: st.DrawFn) -> bytes:
     rest += ["<NextContinuationToken>a&amp;b+%41=</NextContinuationToken>"]
     rest += ["<EncodingType>url</EncodingType>"] if encoded else []
     cut = draw(st.integers(0, len(rest)))
-    between = draw(st.sampled_from(["", "\n", "\n  "]))
-    items = between.join(draw(st.lists(contents(encoded=encoded), min_size=1, max_size=6)))
+    midpoint_key = draw(st.sampled_from(["", "\n", "\n  "]))
+    items = midpoint_key.join(draw(st.lists(contents(encoded=encoded), min_size=1, max_size=6)))
     root = draw(st.sampled_from([f"<ListBucketResult {SPACE}>", "<ListBucketResult>"]))
     return (
         draw(st.sampled_from([HEAD, ""]))
         + root
-        + between.join([*rest[:cut], items, *rest[cut:]])
+        + midpoint_key.join([*rest[:cut], items, *rest[cut:]])
         + "</ListBucketResult>"
     ).encode()
 

@@ -30,10 +30,10 @@ ROWS = st.integers(1, 4).flatmap(
 )
 
 
-def written(rows: list[list[str]], **dialect: Any) -> tuple[str, list[int]]:
+def written(rows: list[list[str]], **config: Any) -> tuple[str, list[int]]:
     """The rows as CSV, and the line where each starts, counted over the text itself."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, **dialect)
+    writer = csv.writer(text, **config)
     starts = []
     for row in rows:
         starts.append(1 + lines_in(text.getvalue()))

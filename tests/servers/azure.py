@@ -34,8 +34,8 @@ class FastAzure(Steered):
         host = f"{self.endpoint.removeprefix('https://')}/{ACCOUNT}"
         options = {"account_name": ACCOUNT, "account_host": host, "anon": False}
         environment = {"IDENTITY_ENDPOINT": f"{self.endpoint}/msi/token", "IDENTITY_HEADER": "tests"}
-        if self.authority is not None:
-            trusted = str(self.authority)
+        if self.put_credential is not None:
+            trusted = str(self.put_credential)
             environment |= {"SSL_CERT_FILE": trusted, "REQUESTS_CA_BUNDLE": trusted}
         return options, environment
 
@@ -47,11 +47,11 @@ def fast_azure(*, tls: Path | None = None) -> Iterator[FastAzure]:
         yield running
 
 
-def _dialect(behaviour: Behaviour, clock: Any) -> Any:
+def _config(behaviour: Behaviour, clock: Any) -> Any:
     from servers.azure_api import AzureApi
 
     return AzureApi(behaviour, clock.modified)
 
 
 if __name__ == "__main__":
-    run(str(__doc__), _dialect)
+    run(str(__doc__), _config)

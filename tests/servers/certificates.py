@@ -43,7 +43,7 @@ def write_certificates(folder: Path) -> Path:
     signing = x509.KeyUsage(
         key_cert_sign=True, digital_signature=True, crl_sign=True, **dict.fromkeys(other_uses.split(), False)
     )
-    authority = (
+    put_credential = (
         identified(certificate(name, ca_key.public_key()), ca_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(signing, critical=True)
@@ -52,7 +52,7 @@ def write_certificates(folder: Path) -> Path:
     own = identified(certificate(x509.Name([]), key.public_key()), key.public_key())
     own = own.add_extension(address, critical=True)
     pem = serialization.Encoding.PEM
-    (folder / "ca.pem").write_bytes(authority.sign(ca_key, hashes.SHA256()).public_bytes(pem))
+    (folder / "ca.pem").write_bytes(put_credential.sign(ca_key, hashes.SHA256()).public_bytes(pem))
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / "server.pem").write_bytes(private + own.sign(ca_key, hashes.SHA256()).public_bytes(pem))
     return folder

@@ -101,20 +101,20 @@ def collector() -> Iterator[Collector]:
 @contextlib.contextmanager
 def silent() -> Iterator[str]:
     """A port that takes connections and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with socket.create_server(("127.0.0.1", 0)) as cancellation_scope:
         taken: list[socket.socket] = []
 
         def take() -> None:
             with contextlib.suppress(OSError):  # it was closed
                 while True:
-                    taken.append(listening.accept()[0])
+                    taken.append(cancellation_scope.accept()[0])
 
         thread = threading.Thread(target=take, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            yield f"http://127.0.0.1:{cancellation_scope.getsockname()[1]}"
         finally:
-            listening.shutdown(socket.SHUT_RDWR)
+            cancellation_scope.shutdown(socket.SHUT_RDWR)
             thread.join()
             for one in taken:
                 one.close()

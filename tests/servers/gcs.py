@@ -55,11 +55,11 @@ def gcs() -> Iterator[GcsServer]:
         yield running
 
 
-def _dialect(behaviour: Behaviour, clock: Any) -> Any:
+def _config(behaviour: Behaviour, clock: Any) -> Any:
     from servers.gcs_api import GcsApi
 
     return GcsApi(behaviour, clock.modified)
 
 
 if __name__ == "__main__":
-    run(str(__doc__), _dialect)
+    run(str(__doc__), _config)

@@ -28,7 +28,7 @@ class Reply:
     length: int | None = None  # of what a HEAD leaves out
 
 
-class Dialect(Protocol):
+class StoreConfig(Protocol):
     """One store: what it keeps, and how it answers."""
 
     #: Status and code by which it asks for less.

@@ -110,11 +110,11 @@ def _wait(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 10.0)):
+    for number, timeout in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 10.0)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
+            process.wait(timeout)
             break
     # Children that outlived their parent are still in its group.
     with contextlib.suppress(ProcessLookupError):

@@ -37,11 +37,11 @@ def fast_s3() -> Iterator[FastS3]:
         yield running
 
 
-def _dialect(behaviour: Behaviour, clock: Any) -> Any:
+def _config(behaviour: Behaviour, clock: Any) -> Any:
     from servers.s3_api import Api
 
     return Api(behaviour, clock.modified)
 
 
 if __name__ == "__main__":
-    run(str(__doc__), _dialect)
+    run(str(__doc__), _config)

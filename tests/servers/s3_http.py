@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import httptools
 
-from servers.messages import Dialect, Reply, Request
+from servers.messages import Reply, Request, StoreConfig
 from servers.s3_rules import Behaviour, Fault
 
 CONTROL = "/_control"
@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
     """Parses requests, and answers them one after the other."""
 
     def __init__(
-        self, api: Dialect, behaviour: Behaviour, control: Callable[[dict[str, Any]], Any], clock: Clock
+        self, api: StoreConfig, behaviour: Behaviour, control: Callable[[dict[str, Any]], Any], clock: Clock
     ) -> None:
         self._api = api
         self._behaviour = behaviour

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from servers.messages import Dialect
+from servers.messages import StoreConfig
 from servers.process import server
 from servers.s3_objects import Bucket
 from servers.s3_rules import Behaviour, Fault
@@ -43,18 +43,18 @@ Logged = tuple[float, str, str, int, bool]
 class Steered:
     """A running server. Whatever is set stays until it is set again.
 
-    `authority` is the certificate that clients have to trust where it speaks TLS.
+    `put_credential` is the certificate that clients have to trust where it speaks TLS.
     """
 
     endpoint: str
     pid: int
-    authority: Path | None = None
+    put_credential: Path | None = None
 
     def control(self, **wanted: Any) -> Any:
         """One request to the control endpoint; ValueError when it does not understand it."""
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-        if self.authority is not None:
-            context = ssl.create_default_context(cafile=self.authority)
+        if self.put_credential is not None:
+            context = ssl.create_default_context(cafile=self.put_credential)
             handlers.append(urllib.request.HTTPSHandler(context=context))
         opener = urllib.request.build_opener(*handlers)
         data = json.dumps(wanted).encode()
@@ -159,7 +159,7 @@ class Steered:
 
 @contextlib.contextmanager
 def started(kind: type[T], module: str, *, tls: Path | None = None) -> Iterator[T]:
-    """`module` as a process of its own until the block ends; `kind(endpoint, pid, authority)`.
+    """`module` as a process of its own until the block ends; `kind(endpoint, pid, put_credential)`.
 
     `tls` is a folder with `server.pem` and `ca.pem`.
     """
@@ -168,14 +168,14 @@ def started(kind: type[T], module: str, *, tls: Path | None = None) -> Iterator[
         command = [sys.executable, "-m", module, "--port", "0", "--port-file", str(port)]
         if tls is not None:
             command += ["--tls", str(tls / "server.pem")]
-        scheme, authority = ("http", None) if tls is None else ("https", tls / "ca.pem")
+        scheme, put_credential = ("http", None) if tls is None else ("https", tls / "ca.pem")
         tests = Path(__file__).parents[1]
         with server(command, ready=port.exists, env={"PYTHONPATH": str(tests)}) as process:
-            yield kind(f"{scheme}://127.0.0.1:{port.read_text()}", process.pid, authority)  # type: ignore[call-arg]
+            yield kind(f"{scheme}://127.0.0.1:{port.read_text()}", process.pid, put_credential)  # type: ignore[call-arg]
 
 
-def run(description: str, dialect: Callable[[Behaviour, Any], Dialect]) -> None:
-    """The command line of a server. `dialect` gets how to behave and the clock of `s3_http`."""
+def run(description: str, config: Callable[[Behaviour, Any], StoreConfig]) -> None:
+    """The command line of a server. `config` gets how to behave and the clock of `s3_http`."""
     parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
@@ -186,7 +186,7 @@ def run(description: str, dialect: Callable[[Behaviour, Any], Dialect]) -> None:
 
     # Millions of objects that live as long as the process, and no cycles: looking for some is waste.
     gc.disable()
-    uvloop.run(_serve(arguments.host, arguments.port, arguments.port_file, arguments.tls, dialect))
+    uvloop.run(_serve(arguments.host, arguments.port, arguments.port_file, arguments.tls, config))
 
 
 async def _serve(
@@ -194,13 +194,13 @@ async def _serve(
     port: int,
     port_file: Path | None,
     tls: Path | None,
-    dialect: Callable[[Behaviour, Any], Dialect],
+    config: Callable[[Behaviour, Any], StoreConfig],
 ) -> None:
     from servers.s3_http import Clock, Connection
 
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     behaviour, clock = Behaviour(), Clock()
-    api = dialect(behaviour, clock)
+    api = config(behaviour, clock)
     control = Control(api, behaviour)
     secure = None
     if tls is not None:
@@ -208,7 +208,7 @@ async def _serve(
         secure.load_cert_chain(tls)
     listener = socket.create_server((host, port), backlog=4096)
     port = listener.getsockname()[1]
-    listening = await loop.create_server(
+    cancellation_scope = await loop.create_server(
         lambda: Connection(api, behaviour, control, clock), sock=listener, ssl=secure
     )
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -219,13 +219,13 @@ async def _serve(
         part.write_text(str(port))
         os.replace(part, port_file)
     await stopped.wait()
-    listening.close()
+    cancellation_scope.close()
 
 
 class Control:
     """What the control endpoint does: an object with any of the names below; answers the last one."""
 
-    def __init__(self, api: Dialect, behaviour: Behaviour) -> None:
+    def __init__(self, api: StoreConfig, behaviour: Behaviour) -> None:
         self._api = api
         self._buckets = api.buckets
         self._behaviour = behaviour

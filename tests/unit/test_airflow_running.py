@@ -70,7 +70,7 @@ def test_an_error_out_of_the_wait_drains_first(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(KeyboardInterrupt):
         task.run(work)
     assert drained.is_set()
-    assert interrupting.waits == [None, running._PATIENCE]
+    assert interrupting.waits == [None, running._TIMEOUT]
 
 
 def test_what_does_not_end_is_given_up(
@@ -79,7 +79,7 @@ def test_what_does_not_end_is_given_up(
     free = threading.Event()
     task = Task()
     monkeypatch.setattr(task, "_done", _Interrupting())
-    monkeypatch.setattr(running, "_PATIENCE", 0.01)
+    monkeypatch.setattr(running, "_TIMEOUT", 0.01)
     with pytest.raises(KeyboardInterrupt):
         task.run(lambda stop: free.wait(30))
     assert "given up" in caplog.text

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 #: Seconds that what is under way gets after a signal, and until nobody waits for it any more. Airflow 3
 #: kills five seconds after its SIGTERM.
 GRACE: Final = 3.5
-_PATIENCE: Final = 4.5
+_TIMEOUT: Final = 4.5
 
 
 class Task:
@@ -49,8 +49,8 @@ class Task:
             self._done.wait()
         except BaseException:
             self.cancel()
-            if not self._done.wait(_PATIENCE):
-                log.warning("what was under way did not end within %.1f s and is given up", _PATIENCE)
+            if not self._done.wait(_TIMEOUT):
+                log.warning("what was under way did not end within %.1f s and is given up", _TIMEOUT)
             raise
         return outcome.result()
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from metaferry.apply.outage import Outage
-from metaferry.apply.outcome import Applied, Book, Tally
+from metaferry.apply.outcome import Applied, OutcomeRecorder, Tally
 from metaferry.apply.refusals import FEW, Refusals
 from metaferry.apply.shards import Step, batches
 from metaferry.apply.step import apply_step
-from metaferry.apply.threads import ThreadLane
+from metaferry.apply.threads import PutThreadPool
 from metaferry.errors import MetaferryError, Scope, StorageError
 from metaferry.planning.formats import Action
 from metaferry.progress import Stop
@@ -68,23 +68,23 @@ async def apply_plan(
     after the steps under way have ended.
     """
     stop = stop or Stop()
-    outage = Outage(storage.patience, found=lambda: drain.request())
+    outage = Outage(storage.timeout, found=lambda: drain.request())
     drain = Drain(outage.attempted, cuts=False)
     stop.listen(drain.request)
-    book = Book(record, tally, advance, outage)
+    recorder = OutcomeRecorder(record, tally, advance, outage)
     storage.drained_by(drain)
     try:
         for actions in phases:
             if not stop.requested and not drain.requested:
                 done = tally.delete if actions is DELETES else tally.create + tally.update
-                refusals = Refusals(book, written=done > 0 or (written and actions is WRITES))
+                refusals = Refusals(recorder, written=done > 0 or (written and actions is WRITES))
                 phase = _Phase(
                     batches(plan, actions, shards), storage, refusals, stop, drain, concurrency, replace
                 )
                 await _within_grace(phase.run(direct=storage.direct and actions is WRITES), drain, grace)
     finally:
         storage.drained_by(None)
-        book.close()
+        recorder.close()
         tally.stopped = stop.requested
         tally.outage = "" if stop.requested else outage.reason
 
@@ -117,7 +117,7 @@ class _Phase:
         self,
         source: Iterator[list[Step]],
         storage: Storage,
-        book: Refusals,
+        recorder: Refusals,
         stop: Stop,
         drain: Drain,
         concurrency: int,
@@ -126,7 +126,7 @@ class _Phase:
         self._drain = drain
         self._source = source
         self._storage = storage
-        self._book = book
+        self._recorder = recorder
         self._stop = stop
         self._concurrency = concurrency
         self._replace = replace
@@ -143,8 +143,8 @@ class _Phase:
                     tasks.create_task(self._work())
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None  # the first is what ended the others
-        if self._fatal is None and not (self._stop.requested and self._book.undecided):
-            self._fatal = self._book.settle()
+        if self._fatal is None and not (self._stop.requested and self._recorder.undecided):
+            self._fatal = self._recorder.settle()
         if self._fatal is not None:
             raise self._fatal
 
@@ -165,7 +165,7 @@ class _Phase:
         from all over the batch: those beside the first have its folder, and what is forbidden there."""
         some = range(0, len(batch), max(1, len(batch) // FEW))
         for n, at in enumerate(some[:FEW]):
-            if n and not self._book.undecided:
+            if n and not self._recorder.undecided:
                 some = some[:n]
                 break
             await self._take(batch[at], None)
@@ -186,10 +186,10 @@ class _Phase:
         def hand_over(step: Step, error: StorageError | None) -> None:
             asyncio.run_coroutine_threadsafe(self._queue.put((step, error)), loop).result()
 
-        lane = ThreadLane(
+        lane = PutThreadPool(
             source,
             self._storage,
-            self._book,
+            self._recorder,
             ended=self._ended,
             hand_over=hand_over,
             finished=lambda: _notify(loop, ended.set),
@@ -211,12 +211,12 @@ class _Phase:
         except Deferred:
             return
         except StorageError as error:
-            fatal = self._book.hold(step, error) if error.scope is Scope.EITHER else error
+            fatal = self._recorder.hold(step, error) if error.scope is Scope.EITHER else error
             self._fatal = self._fatal or fatal
             if fatal is not None:
                 self._drain.request()  # nobody waits for a pause to end any more
             return
-        self._book.add([applied])
+        self._recorder.add([applied])
 
     def _ended(self) -> bool:
         return self._fatal is not None or self._drain.requested or self._stop.requested

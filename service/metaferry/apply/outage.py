@@ -1,6 +1,6 @@
 """Whether going on writing is of any use: a store that takes nothing any more ends a run early.
 
-Two signs, either of which is enough: no write went well for as long as `patience`, though some were
+Two signs, either of which is enough: no write went well for as long as `timeout`, though some were
 tried; or so many documents in a row failed for one reason. What is left then is left for the next run.
 """
 
@@ -18,16 +18,16 @@ IN_A_ROW: Final = 1_000
 class Outage:
     """Told of each attempt (`attempted`) and of each document (`written`, `failed`), from any thread.
 
-    `found` is called once, when it is seen. `patience` is in seconds.
+    `found` is called once, when it is seen. `timeout` is in seconds.
     """
 
     def __init__(
         self,
-        patience: float = float("inf"),
+        timeout: float = float("inf"),
         *,
         found: Callable[[], None] = lambda: None,
     ) -> None:
-        self._patience = patience
+        self._timeout = timeout
         self._found = found
         self._failing_since: float | None = None
         self._cause = ""  # of the documents that failed in a row
@@ -46,7 +46,7 @@ class Outage:
             since = self._failing_since
             if since is None:
                 self._failing_since = now
-            elif now - since >= self._patience:
+            elif now - since >= self._timeout:
                 self.see(f"none went well for {now - since:.0f} s ({cause_of(error)})")
 
     def written(self) -> None:

@@ -77,7 +77,7 @@ class Tally:
             self.failures.append(applied)
 
 
-class Book:
+class OutcomeRecorder:
     """Takes outcomes from all lanes and hands them on, one batch at a time; after `close` it takes none.
 
     Nobody waits for anybody: who finds another thread at it leaves its outcomes to that one, or to

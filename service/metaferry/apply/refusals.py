@@ -30,13 +30,13 @@ class Outcomes(Protocol):
 
 
 class Refusals:
-    """Hands outcomes on to `book`, and each held refusal once it is known to be the document's own.
+    """Hands outcomes on to `recorder`, and each held refusal once it is known to be the document's own.
 
-    `written`: whether documents of this kind of change were written before, by whoever shares `book`.
+    `written`: whether documents of this kind of change were written before, by whoever shares `recorder`.
     """
 
-    def __init__(self, book: Outcomes, *, written: bool = False) -> None:
-        self._book = book
+    def __init__(self, recorder: Outcomes, *, written: bool = False) -> None:
+        self._recorder = recorder
         self._written = written
         self._held: list[tuple[Step, StorageError]] = []
         self._lock = threading.Lock()
@@ -44,7 +44,7 @@ class Refusals:
     def add(self, outcomes: Sequence[Applied]) -> None:
         if (self._held or not self._written) and any(each.outcome is Outcome.DONE for each in outcomes):
             self._release()
-        self._book.add(outcomes)
+        self._recorder.add(outcomes)
 
     @property
     def undecided(self) -> bool:
@@ -70,4 +70,4 @@ class Refusals:
         with self._lock:
             held, self._held, self._written = self._held, [], True
         if held:
-            self._book.add([not_done(step, Outcome.REFUSED, error) for step, error in held])
+            self._recorder.add([not_done(step, Outcome.REFUSED, error) for step, error in held])

@@ -11,24 +11,24 @@ from metaferry.apply.shards import Step
 from metaferry.errors import Conflict, NotFound, Scope, StorageError
 from metaferry.planning.formats import Action, Outcome
 from metaferry.progress import Stop
-from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, Put, Storage, Traits
+from metaferry.storage.protocol import ABSENT, ANYTHING, Capabilities, Precondition, Put, Storage
 
 #: Why a document that an old plan met is left.
 _NEWER: Final = "changed since the plan was made, and runs after it have written here: left as it is"
 _MAKE_AGAIN: Final = "make the plan again, with --out as before"
 
 
-def precondition(step: Step, traits: Traits) -> Precondition:
+def precondition(step: Step, capabilities: Capabilities) -> Precondition:
     """What the store has to find in place: what the plan saw there, where the store can check it."""
     wanted: Precondition = ABSENT if step.expect is None else step.expect
-    return wanted if traits.honours(wanted) else ANYTHING
+    return wanted if capabilities.honours(wanted) else ANYTHING
 
 
-def to_put(steps: Sequence[Step], traits: Traits) -> list[Put]:
-    """What `Storage.put_now` takes for writes."""
-    if not traits.conditional:
+def to_put(steps: Sequence[Step], capabilities: Capabilities) -> list[Put]:
+    """What `Storage.put_blocking` takes for writes."""
+    if not capabilities.conditional:
         return [(target, body, ANYTHING, md5) for target, _, body, md5, _ in steps]
-    if not traits.replaces:
+    if not capabilities.replaces:
         return [
             (target, body, ABSENT if expect is None else ANYTHING, md5)
             for target, _, body, md5, expect in steps
@@ -61,11 +61,11 @@ async def apply_step(
     """
     try:
         if step.action is Action.DELETE:
-            await storage.delete(step.target, only_if=precondition(step, storage.traits))
+            await storage.delete(step.target, only_if=precondition(step, storage.capabilities))
             return done(step, None)
         try:
-            stamp = await storage.put(
-                step.target, step.body, only_if=precondition(step, storage.traits), failed=failed
+            put_result = await storage.put(
+                step.target, step.body, only_if=precondition(step, storage.capabilities), failed=failed
             )
         except Conflict:
             if stop is not None and stop.requested:
@@ -73,7 +73,7 @@ async def apply_step(
             if not replace:
                 return not_done(step, Outcome.CONFLICT, Conflict(_NEWER, advice=_MAKE_AGAIN))
             return await _replace(step, storage)
-        return done(step, stamp.token)
+        return done(step, put_result.token)
     except StorageError as error:
         if error.scope is not Scope.OBJECT:
             raise
@@ -96,8 +96,8 @@ async def _replace(step: Step, storage: Storage) -> Applied:
         if not error.path:
             raise
         only_if = ABSENT
-    stamp = await storage.put(step.target, step.body, only_if=only_if)
-    return done(step, stamp.token, foreign=True)
+    put_result = await storage.put(step.target, step.body, only_if=only_if)
+    return done(step, put_result.token, foreign=True)
 
 
 def not_done(step: Step, outcome: Outcome, error: StorageError) -> Applied:

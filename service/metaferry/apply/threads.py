@@ -35,7 +35,7 @@ _READY: Final = 64
 _READY_BYTES: Final = 16 << 20
 
 
-class ThreadLane:
+class PutThreadPool:
     """`start`, and `finished` is called from one of the threads when the last of them has ended.
 
     `hand_over` blocks until the loop lane has room. `ended` says that no further step is to be
@@ -46,7 +46,7 @@ class ThreadLane:
         self,
         source: Iterator[list[Step]],
         storage: Storage,
-        book: Outcomes,
+        recorder: Outcomes,
         *,
         ended: Callable[[], bool],
         hand_over: Callable[[Step, StorageError | None], None],
@@ -55,7 +55,7 @@ class ThreadLane:
     ) -> None:
         self._source = source
         self._storage = storage
-        self._book = book
+        self._recorder = recorder
         self._ended = ended
         self._hand_over = hand_over
         self._finished = finished
@@ -132,7 +132,7 @@ class ThreadLane:
         with self._lock:
             if self._over or (self._complete and not self._chunks):
                 return  # those that run are enough for what is left
-            if self._running >= self._storage.window:
+            if self._running >= self._storage.concurrency_limit:
                 return
             self._running += 1
             self._widened = self._clock()
@@ -148,7 +148,7 @@ class ThreadLane:
                 now = self._clock()
                 spell = _SPELL if now - self._widened > _AT_FIRST else _SPELL_AT_FIRST
                 most = max(1, min(CHUNK, int(spell * len(chunk) / max(now - began, 1e-6))))
-                if self._running < self._storage.window:
+                if self._running < self._storage.concurrency_limit:
                     self._widen()
                 elif self._one_too_many():
                     return
@@ -165,19 +165,23 @@ class ThreadLane:
     def _one_too_many(self) -> bool:
         """Whether the pace has become narrower than the threads are many; then this one is off the list."""
         with self._lock:
-            if self._running <= max(1, self._storage.window):
+            if self._running <= max(1, self._storage.concurrency_limit):
                 return False
             self._running -= 1
             return True
 
     def _write(self, chunk: list[Step]) -> None:
-        puts = to_put(chunk, self._storage.traits)
+        puts = to_put(chunk, self._storage.capabilities)
         # Asked before each: a process that was suspended in the middle may have lost its lease.
-        met = self._storage.put_now(puts, ended=self._stopping)
-        self._book.add(
-            [done(step, token) for step, token in zip(chunk, met, strict=True) if isinstance(token, str)]
+        attempted = self._storage.put_blocking(puts, ended=self._stopping)
+        self._recorder.add(
+            [
+                done(step, token)
+                for step, token in zip(chunk, attempted, strict=True)
+                if isinstance(token, str)
+            ]
         )
-        for step, error in zip(chunk, met, strict=True):
+        for step, error in zip(chunk, attempted, strict=True):
             # Where it is stopping, left for the next run, as the loop lane would leave it.
             if not isinstance(error, str) and not self._stopping():
                 self._hand_over(step, error)

@@ -15,32 +15,32 @@ from typing import Final
 from metaferry.progress import Stop
 
 _lock: Final = threading.Lock()
-_rung: Final[set[str]] = set()
-_listening: Final[dict[str, list[Stop]]] = {}
+_cancelled: Final[set[str]] = set()
+_scopes: Final[dict[str, list[Stop]]] = {}
 
 
 @contextlib.contextmanager
-def listening(bell: str) -> Iterator[Stop]:
+def cancellation_scope(scope: str) -> Iterator[Stop]:
     """A `Stop` that is set when the bell rings, or has rung."""
     stop = Stop()
     with _lock:
-        _listening.setdefault(bell, []).append(stop)
-        rung = bell in _rung
-    if rung:
+        _scopes.setdefault(scope, []).append(stop)
+        cancelled = scope in _cancelled
+    if cancelled:
         stop.request()
     try:
         yield stop
     finally:
         with _lock:
-            _listening[bell].remove(stop)
-            if not _listening[bell]:
-                del _listening[bell]
+            _scopes[scope].remove(stop)
+            if not _scopes[scope]:
+                del _scopes[scope]
 
 
-def ring(bell: str) -> None:
+def cancel(scope: str) -> None:
     """Asks every task of this process that listens for the bell to stop."""
     with _lock:
-        _rung.add(bell)
-        stops = list(_listening.get(bell, ()))
+        _cancelled.add(scope)
+        stops = list(_scopes.get(scope, ()))
     for stop in stops:
         stop.request()

@@ -27,7 +27,7 @@ def check_engine(name: str) -> str:
 
 
 @contextlib.contextmanager
-def open_workers(name: str, *, bell: str, workers: int | None, grace: float) -> Iterator[Workers]:
+def open_workers(name: str, *, scope: str, workers: int | None, grace: float) -> Iterator[Workers]:
     """The workers of an engine while the block runs.
 
     `workers` is how many processes of this machine there are to be, where they are started here (None:
@@ -37,11 +37,11 @@ def open_workers(name: str, *, bell: str, workers: int | None, grace: float) -> 
     if kind == "dask":
         from metaferry.engines.dask_cluster import dask_workers
 
-        with dask_workers(address, bell=bell, workers=workers) as found:
+        with dask_workers(address, scope=scope, workers=workers) as found:
             yield found
         return
-    executor = LocalWorkers(workers or 1, bell=bell, grace=grace)
+    executor = LocalWorkers(workers or 1, scope=scope, grace=grace)
     try:
-        yield Workers(executor, width=workers or 1, window=workers or 1, ring=executor.ring)
+        yield Workers(executor, parallelism=workers or 1, window=workers or 1, cancel=executor.cancel)
     finally:
         executor.shutdown()

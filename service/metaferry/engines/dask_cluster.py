@@ -16,22 +16,22 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, Final
 
-from metaferry.engines.cancellation import ring
+from metaferry.engines.cancellation import cancel
 from metaferry.engines.shards import Workers
 from metaferry.errors import MetaferryError, UsageError
 
 log = logging.getLogger(__name__)
 
 #: Seconds that a cluster gets to answer, and to show its first worker.
-PATIENCE: Final = 30.0
+TIMEOUT: Final = 30.0
 #: Seconds that a worker process of this machine gets to start; Dask itself would wait for ever.
 START: Final = 120.0
 #: Seconds that ringing the bell may take: a worker that does not answer stops with its lease.
-_RINGING: Final = 5.0
+_CANCEL_TIMEOUT: Final = 5.0
 
 
 @contextlib.contextmanager
-def dask_workers(address: str, *, bell: str, workers: int | None = None) -> Iterator[Workers]:
+def dask_workers(address: str, *, scope: str, workers: int | None = None) -> Iterator[Workers]:
     """The workers of the cluster at `address`; "" starts `workers` processes here for as long as it lasts.
 
     Raises UsageError where Dask is not installed, where nobody answers at the address, and where the
@@ -50,9 +50,9 @@ def dask_workers(address: str, *, bell: str, workers: int | None = None) -> Iter
             # Twice as many as can run: a worker that has done one need not wait for the next.
             yield Workers(
                 executor,
-                width=max(1, threads),
+                parallelism=max(1, threads),
                 window=2 * max(1, threads),
-                ring=lambda: _ring(client, bell),
+                cancel=lambda: _cancel(client, scope),
                 hopeless=(distributed.scheduler.KilledWorker,),
             )
         finally:
@@ -99,7 +99,7 @@ def _local_cluster(distributed: Any, workers: int) -> Iterator[Any]:
 @contextlib.contextmanager
 def _client(distributed: Any, where: Any, address: str) -> Iterator[Any]:
     try:
-        client = distributed.Client(where, set_as_default=False, timeout=PATIENCE)
+        client = distributed.Client(where, set_as_default=False, timeout=TIMEOUT)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"--engine dask: no scheduler answers at {address} ({type(error).__name__})",
@@ -107,10 +107,10 @@ def _client(distributed: Any, where: Any, address: str) -> Iterator[Any]:
         ) from None
     with client:
         try:
-            client.wait_for_workers(1, timeout=PATIENCE)
+            client.wait_for_workers(1, timeout=TIMEOUT)
         except TimeoutError:
             raise MetaferryError(
-                f"--engine dask: the cluster has shown no worker for {PATIENCE:.0f} s",
+                f"--engine dask: the cluster has shown no worker for {TIMEOUT:.0f} s",
                 advice="start one: dask worker ADDRESS",
             ) from None
         yield client
@@ -126,24 +126,24 @@ def _same_version(client: Any) -> None:
     ours = version()
     for worker, theirs in sorted(answers.items()):
         if theirs != ours:
-            said = f"has {theirs}" if isinstance(theirs, str) else f"has none ({type(theirs).__name__})"
+            received = f"has {theirs}" if isinstance(theirs, str) else f"has none ({type(theirs).__name__})"
             raise UsageError(
-                f"--engine dask: metaferry {ours} is needed on the worker {worker}, which {said}",
+                f"--engine dask: metaferry {ours} is needed on the worker {worker}, which {received}",
                 advice="install the same version of metaferry on every worker",
             )
 
 
-def _ring(client: Any, bell: str) -> None:
-    """Rings it in every worker, beside its tasks; not for longer than `_RINGING`."""
-    told = threading.Event()
+def _cancel(client: Any, scope: str) -> None:
+    """Rings it in every worker, beside its tasks; not for longer than `_CANCEL_TIMEOUT`."""
+    cancelled = threading.Event()
 
-    def tell() -> None:
+    def request() -> None:
         with contextlib.suppress(Exception):  # what a dying cluster says to that is nobody's matter
-            client.run(ring, bell, on_error="ignore")
-            told.set()
+            client.run(cancel, scope, on_error="ignore")
+            cancelled.set()
 
-    telling = threading.Thread(target=tell, name="metaferry-bell", daemon=True)
+    telling = threading.Thread(target=request, name="metaferry-bell", daemon=True)
     telling.start()
-    telling.join(_RINGING)
-    if not told.is_set():
+    telling.join(_CANCEL_TIMEOUT)
+    if not cancelled.is_set():
         log.warning("not every worker could be told to stop; those end their shards first")

@@ -21,8 +21,8 @@ from concurrent.futures import Executor, Future
 from multiprocessing.connection import Connection
 from typing import Any, Final, TypeVar
 
-from metaferry.engines.cancellation import ring
-from metaferry.engines.processes import Said, Voice, end_worker, not_started, start_worker
+from metaferry.engines.cancellation import cancel
+from metaferry.engines.processes import LogLine, WorkerChannel, end_worker, not_started, start_worker
 from metaferry.engines.shards import WorkerLost
 from metaferry.errors import MetaferryError
 
@@ -32,22 +32,22 @@ log = logging.getLogger(__name__)
 
 #: What a worker is told: a task in pickled form, to ring the bell, to end.
 _DO: Final = b"do "
-_RING: Final = b"ring"
+_CANCEL: Final = b"ring"
 _END: Final = b"end"
 
 _MODULE: Final = "metaferry.engines.local"
 #: Seconds that a worker gets to end, once its pipe is closed, beyond what its tasks were given.
-_LAST_WORD: Final = 5.0
+_RESULT_TIMEOUT: Final = 5.0
 
 
 class LocalWorkers(Executor):
     """So many processes. A task whose process ends gets a `WorkerLost`; the next has a new process.
 
-    `bell` is what the tasks of this run listen for. `grace` is how many seconds they have to drain.
+    `scope` is what the tasks of this run listen for. `grace` is how many seconds they have to drain.
     """
 
-    def __init__(self, workers: int, *, bell: str, grace: float) -> None:
-        self._bell = bell
+    def __init__(self, workers: int, *, scope: str, grace: float) -> None:
+        self._scope = scope
         self._grace = grace
         self._tasks: queue.SimpleQueue[tuple[Future[Any], bytes] | None] = queue.SimpleQueue()
         self._pipes: dict[int, Connection] = {}
@@ -67,9 +67,9 @@ class LocalWorkers(Executor):
         self._tasks.put((future, pickle.dumps((fn, args, kwargs))))
         return future
 
-    def ring(self) -> None:
+    def cancel(self) -> None:
         """Rings the bell in every process."""
-        self._tell(_RING)
+        self._tell(_CANCEL)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends the processes: what is under way is asked to stop, what is not begun is cancelled."""
@@ -98,7 +98,7 @@ class LocalWorkers(Executor):
                 continue
             if pipe is None:
                 try:
-                    pipe, process = start_worker(_MODULE, self._bell)
+                    pipe, process = start_worker(_MODULE, self._scope)
                 except OSError as error:
                     if self._leave_to_others(task, error):
                         return
@@ -110,9 +110,9 @@ class LocalWorkers(Executor):
                 with self._lock:
                     self._pipes[number] = pipe
                     pipe.send_bytes(_DO + call)
-                while isinstance(heard := pipe.recv(), Said):
+                while isinstance(heard := pipe.recv(), LogLine):
                     heard.say()
-                good, said = heard
+                good, received = heard
             except BaseException as error:  # noqa: BLE001 - whatever it is, somebody waits for the answer
                 assert process is not None
                 code = self._forget(number, pipe, process)
@@ -120,9 +120,9 @@ class LocalWorkers(Executor):
                 pipe = process = None
             else:
                 if good:
-                    future.set_result(said)
+                    future.set_result(received)
                 else:
-                    future.set_exception(said)
+                    future.set_exception(received)
             del future, call, task  # a result is its owner's alone
         if process is not None:
             self._forget(number, pipe, process)
@@ -143,7 +143,7 @@ class LocalWorkers(Executor):
             self._pipes.pop(number, None)
             if pipe is not None:
                 pipe.close()
-        end_worker(process, self._grace + _LAST_WORD)
+        end_worker(process, self._grace + _RESULT_TIMEOUT)
         return int(process.returncode)
 
 
@@ -155,12 +155,12 @@ def _lost(code: int) -> WorkerLost:
 # -- in the process itself
 
 
-def work(pipe: Connection, bell: str) -> None:
+def work(pipe: Connection, scope: str) -> None:
     """Does one task after the other until it hears the end, while a thread listens."""
     tasks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    voice = Voice(pipe)
-    logging.getLogger().addHandler(voice)
-    threading.Thread(target=_listen, args=(pipe, bell, tasks), daemon=True).start()
+    channel = WorkerChannel(pipe)
+    logging.getLogger().addHandler(channel)
+    threading.Thread(target=_listen, args=(pipe, scope, tasks), daemon=True).start()
     while (call := tasks.get()) is not None:
         try:
             fn, args, kwargs = pickle.loads(call)
@@ -168,17 +168,17 @@ def work(pipe: Connection, bell: str) -> None:
         except BaseException as error:  # noqa: BLE001 - the run decides what it means
             answer = _failure(error)
         with contextlib.suppress(OSError):  # nobody listens any more: the run has ended
-            voice.send_bytes(answer)
+            channel.send_bytes(answer)
 
 
-def _listen(pipe: Connection, bell: str, tasks: queue.SimpleQueue[bytes | None]) -> None:
+def _listen(pipe: Connection, scope: str, tasks: queue.SimpleQueue[bytes | None]) -> None:
     with contextlib.suppress(EOFError, OSError):
         while (message := pipe.recv_bytes()) != _END:
-            if message == _RING:
-                ring(bell)
+            if message == _CANCEL:
+                cancel(scope)
             else:
                 tasks.put(message[len(_DO) :])
-    ring(bell)
+    cancel(scope)
     tasks.put(None)
 
 

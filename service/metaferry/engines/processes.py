@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from metaferry.apply.outage import Outage
-from metaferry.apply.outcome import Applied, Book, Tally
+from metaferry.apply.outcome import Applied, OutcomeRecorder, Tally
 from metaferry.apply.shards import shard_numbers
 from metaferry.errors import MetaferryError
 from metaferry.progress import Stop
@@ -33,7 +33,7 @@ from metaferry.storage.rates import RateHistory
 log = logging.getLogger(__name__)
 
 #: Seconds beyond the grace of an interrupt that a worker gets to say its last word.
-_LAST_WORD: Final = 5.0
+_RESULT_TIMEOUT: Final = 5.0
 
 #: What a worker hears again and again while the run is there.
 GO_ON: Final = "go on"
@@ -52,7 +52,7 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ShardTask:
     """What one worker is to do."""
 
     opening: Opening
@@ -64,7 +64,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class LogLine:
     """A line of a worker's log: the run's own log says it, in its form and with its name."""
 
     logger: str
@@ -75,8 +75,8 @@ class Said:
         logging.getLogger(self.logger).log(self.level, "%s", self.message)
 
 
-class Voice(logging.Handler):
-    """A worker's end of its pipe: sends from any thread, and what is logged there as `Said`."""
+class WorkerChannel(logging.Handler):
+    """A worker's end of its pipe: sends from any thread, and what is logged there as `LogLine`."""
 
     def __init__(self, pipe: Connection) -> None:
         super().__init__(logging.WARNING)  # what a run says at length it says itself
@@ -94,11 +94,11 @@ class Voice(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):
-            self.send(Said(record.name, record.levelno, record.getMessage()))
+            self.send(LogLine(record.name, record.levelno, record.getMessage()))
 
 
 @dataclass(frozen=True, slots=True)
-class LastWord:
+class WorkerResult:
     """What a worker asked of the store, and what ended it if it was not the end of its work."""
 
     requests: Requests
@@ -132,26 +132,28 @@ def write_in_processes(
     """
     shards = shard_numbers(plan)
     outage = Outage(found=lambda: ask())
-    book = Book(record, tally, advance, outage)
-    crew: dict[Connection, subprocess.Popen[bytes]] = {}
+    recorder = OutcomeRecorder(record, tally, advance, outage)
+    processes: dict[Connection, subprocess.Popen[bytes]] = {}
     errors: list[BaseException] = []
     try:
         for _ in range(min(workers, len(shards))):
             try:
                 pipe, process = _start()
             except OSError as error:
-                if not crew:
+                if not processes:
                     raise not_started(error) from error
-                log.warning("%s; %d of them write all", not_started(error).message, len(crew))
+                log.warning("%s; %d of them write all", not_started(error).message, len(processes))
                 break
-            crew[pipe] = process
-        for n, pipe in enumerate(crew):
+            processes[pipe] = process
+        for n, pipe in enumerate(processes):
             with contextlib.suppress(OSError):  # it died at once: its pipe says so below
-                order = Order(opening, plan, tuple(shards[n :: len(crew)]), concurrency, grace, silence)
-                pipe.send(order)
-        ask = _stop_all(list(crew))
+                task = ShardTask(
+                    opening, plan, tuple(shards[n :: len(processes)]), concurrency, grace, silence
+                )
+                pipe.send(task)
+        ask = _stop_all(list(processes))
         stop.listen(ask)
-        working = dict(crew)
+        working = dict(processes)
         while working:
             for pipe in working:
                 with contextlib.suppress(OSError):  # it has ended by itself
@@ -159,27 +161,27 @@ def write_in_processes(
             for ready in wait(list(working), silence / 8):
                 assert isinstance(ready, Connection)
                 try:
-                    said = ready.recv()
+                    received = ready.recv()
                 except (EOFError, OSError):
                     errors.append(_died(working.pop(ready).wait()))
                     ask()
                     continue
-                if isinstance(said, LastWord):
+                if isinstance(received, WorkerResult):
                     del working[ready]
-                    absorb(said.requests, said.rates)
-                    if said.error is not None:
-                        errors.append(said.error)
+                    absorb(received.requests, received.rates)
+                    if received.error is not None:
+                        errors.append(received.error)
                         ask()  # what ended one will end the others
-                    elif said.outage:
-                        outage.see(said.outage)
-                elif isinstance(said, Said):
-                    said.say()
+                    elif received.outage:
+                        outage.see(received.outage)
+                elif isinstance(received, LogLine):
+                    received.say()
                 else:
-                    book.add(said)
+                    recorder.add(received)
     finally:
-        for pipe, process in crew.items():
+        for pipe, process in processes.items():
             pipe.close()  # a worker that has not ended yet takes it as the word to stop
-            end_worker(process, grace + _LAST_WORD)
+            end_worker(process, grace + _RESULT_TIMEOUT)
     tally.stopped = stop.requested
     tally.outage = "" if stop.requested else outage.reason
     if errors:
@@ -220,10 +222,10 @@ def start_worker(module: str, *arguments: str) -> tuple[Connection, subprocess.P
     return here, process
 
 
-def end_worker(process: subprocess.Popen[bytes], patience: float) -> None:
+def end_worker(process: subprocess.Popen[bytes], timeout: float) -> None:
     """Waits for a worker that has been told to end; kills it after so many seconds."""
     try:
-        process.wait(patience)
+        process.wait(timeout)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

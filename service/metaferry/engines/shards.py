@@ -51,15 +51,15 @@ class WorkerLost(MetaferryError):
 class Workers:
     """An executor, and what has to be known of it.
 
-    `width` is how many tasks it runs at once, `window` how many shards are with it. `ring` asks the
+    `parallelism` is how many tasks it runs at once, `window` how many shards are with it. `cancel` asks the
     tasks of this run to stop, in every process of it. `hopeless` are errors after which a shard is not
     tried again, since the executor has done that itself.
     """
 
     executor: Executor
-    width: int
+    parallelism: int
     window: int
-    ring: Callable[[], None]
+    cancel: Callable[[], None]
     hopeless: tuple[type[BaseException], ...] = ()
 
 
@@ -136,7 +136,7 @@ def _drain(
     done: Callable[[int, Mapping[str, Any]], None],
 ) -> None:
     """Asks what is under way to stop, and hears what it has to say, for as long as `grace`."""
-    workers.ring()
+    workers.cancel()
     for future in wait(running, grace).done:
         if _error_of(future) is None:
             done(running.pop(future), future.result())

@@ -20,7 +20,7 @@ from typing import Final
 
 from metaferry.apply.apply import WRITES, apply_plan
 from metaferry.apply.outcome import Applied, Tally
-from metaferry.engines.processes import GO_ON, LastWord, Order, Voice
+from metaferry.engines.processes import GO_ON, ShardTask, WorkerChannel, WorkerResult
 from metaferry.errors import MetaferryError
 from metaferry.progress import Stop
 from metaferry.storage.factory import open_storage
@@ -32,7 +32,7 @@ from metaferry.storage.rates import RateHistory
 _BATCH: Final = 256
 
 
-class _Voice(Voice):
+class _OutcomeChannel(WorkerChannel):
     """Sends outcomes in batches, too. `record` and `flush_outcomes` are called from one thread at a time."""
 
     def __init__(self, pipe: Connection) -> None:
@@ -51,46 +51,46 @@ class _Voice(Voice):
 
 
 def work(pipe: Connection) -> None:
-    """Does what the first message says; the last message is a `LastWord`."""
+    """Does what the first message says; the last message is a `WorkerResult`."""
     try:
-        order: Order = pipe.recv()
+        task: ShardTask = pipe.recv()
     except (EOFError, OSError):
         return  # the run ended before it had anything to be done
     stop = Stop()
-    ear = _Ear(order.silence)
-    stop.guard(ear.check)
-    threading.Thread(target=ear.listen, args=(pipe, stop), daemon=True).start()
-    voice = _Voice(pipe)
-    logging.getLogger().addHandler(voice)
-    last, tally = LastWord(Requests(), RateHistory(1.0, (), ()), None), Tally()
+    heartbeat = Heartbeat(task.silence)
+    stop.guard(heartbeat.check)
+    threading.Thread(target=heartbeat.listen, args=(pipe, stop), daemon=True).start()
+    channel = _OutcomeChannel(pipe)
+    logging.getLogger().addHandler(channel)
+    last, tally = WorkerResult(Requests(), RateHistory(1.0, (), ()), None), Tally()
     try:
         with Portal() as portal:
-            storage = open_storage(order.opening.url, order.opening.options, **order.opening.settings)
+            storage = open_storage(task.opening.url, task.opening.options, **task.opening.settings)
             try:
                 portal.run(
                     apply_plan(
-                        order.plan,
+                        task.plan,
                         storage,
-                        concurrency=order.concurrency,
-                        record=voice.record,
+                        concurrency=task.concurrency,
+                        record=channel.record,
                         tally=tally,
                         stop=stop,
-                        grace=order.grace,
+                        grace=task.grace,
                         phases=(WRITES,),
-                        shards=order.shards,
+                        shards=task.shards,
                     )
                 )
             finally:
                 portal.run(storage.close())
-                last = LastWord(storage.requests, storage.rates, stop.abandoned, tally.outage)
+                last = WorkerResult(storage.requests, storage.rates, stop.abandoned, tally.outage)
     except BaseException as error:  # noqa: BLE001 - the run raises it
-        last = LastWord(last.requests, last.rates, error)
+        last = WorkerResult(last.requests, last.rates, error)
     with contextlib.suppress(OSError):  # nobody listens any more: the run has ended
-        voice.flush_outcomes()
-        voice.send(last)
+        channel.flush_outcomes()
+        channel.send(last)
 
 
-class _Ear:
+class Heartbeat:
     """Hears what the run says; and when it has said nothing for `silence` seconds."""
 
     def __init__(self, silence: float) -> None:

@@ -43,8 +43,8 @@ TABLE: Final[tuple[tuple[tuple[bool | None, ...], Action], ...]] = (
     # its frame, and goes as any document does whose records are gone.
     ((False, True, None, True, True, None, None), Action.DELETE),
     ((False, True, None, None, None, True, True), Action.DELETE),
-    ((False, True, None, None, None, True, False), Action.LEAVE),
-    ((False, True, None, None, None, False, None), Action.LEAVE),
+    ((False, True, None, None, None, True, False), Action.SKIP),
+    ((False, True, None, None, None, False, None), Action.SKIP),
 )
 
 _FACTS: Final = ("wanted", "exists", "equal", "stale", "replaced", "orphan", "delete_orphans")

@@ -32,7 +32,7 @@ class Action(StrEnum):
     UPDATE = "update"
     KEEP = "keep"
     DELETE = "delete"
-    LEAVE = "leave"
+    SKIP = "leave"
 
 
 class Outcome(StrEnum):

@@ -27,7 +27,7 @@ from metaferry.runs.deletes import keep_back_unwritten
 from metaferry.runs.outcomes import Outcomes, say_what_was_done
 from metaferry.runs.schema_fit import refused_fit
 from metaferry.runs.state.damage import Damage
-from metaferry.runs.storages import Crew
+from metaferry.runs.storages import WriterPool
 from metaferry.runs.verify import verify
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import ABSENT, Storage
@@ -46,7 +46,7 @@ def write(
     progress: Progress,
     random: randomness.Random,
     damage: Damage,
-    crew: Crew | None = None,
+    writers: WriterPool | None = None,
 ) -> None:
     """Applies what was decided; the table `outcomes` then holds what became of each document.
 
@@ -58,7 +58,7 @@ def write(
     tally, deletes = Tally(), report.documents.delete
     report.documents.leave += deletes
     report.documents.delete = 0
-    _write_documents(database, job, lightly, portal, report, tally, stop, progress, crew, bool(deletes))
+    _write_documents(database, job, lightly, portal, report, tally, stop, progress, writers, bool(deletes))
     if (job.verified_share or damage) and not stop.requested and not tally.outage:
         progress.phase("Reading back", None)
         verify(database, lightly, portal, report, job.verified_share, random, progress, damage)
@@ -97,7 +97,7 @@ def _write_documents(
     tally: Tally,
     stop: Stop,
     progress: Progress,
-    crew: Crew | None,
+    writers: WriterPool | None,
     deletes: bool,
 ) -> None:
     """Writes the plan's files, also where there are only `deletes`, and applies its writes."""
@@ -105,22 +105,22 @@ def _write_documents(
     wanted = documents.create + documents.update
     if not wanted and not deletes:
         return
-    if crew is not None and wanted < crew.least:
-        crew = None
+    if writers is not None and wanted < writers.least:
+        writers = None
     # Each process has a shard to itself at least, and the last ones to end are short.
-    shards = 1 if crew is None else 4 * crew.workers
+    shards = 1 if writers is None else 4 * writers.workers
     diff.write_plan(database, min_shards=shards)
     if not wanted:
         return
     progress.phase("Writing documents", wanted)
     try:
         with Outcomes(database) as outcomes:
-            if crew is not None:
+            if writers is not None:
                 write_in_processes(
                     database.scratch / "plan",
-                    crew.opening,
-                    workers=crew.workers,
-                    concurrency=max(1, job.concurrency // crew.workers),
+                    writers.opening,
+                    workers=writers.workers,
+                    concurrency=max(1, job.concurrency // writers.workers),
                     record=outcomes.add,
                     tally=tally,
                     stop=stop,

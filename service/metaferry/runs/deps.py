@@ -21,7 +21,7 @@ def _as_it_is(adapter: Adapter) -> Adapter:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RuntimeDeps:
     """`clock` is monotonic seconds; `sleep` is awaited on the event loop of the storages.
 
     `wrap` is given every adapter that the run opens and returns the one that is used.

@@ -24,7 +24,7 @@ from metaferry.planning.formats import MediaCounts, MediaListing
 from metaferry.planning.listings import Listings
 from metaferry.progress import Progress
 from metaferry.runs.listings.lister import Lister
-from metaferry.runs.state.listing_checkpoint import KeptListing
+from metaferry.runs.state.listing_checkpoint import ListingCheckpoint
 from metaferry.runs.storages import Storages
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Entry
@@ -58,7 +58,7 @@ def gather(
     prefix: str,
     progress: Progress,
     now: datetime,
-    before_listing: Callable[[], KeptListing | None] = lambda: None,
+    before_listing: Callable[[], ListingCheckpoint | None] = lambda: None,
 ) -> Gathered:
     """Reads everything a plan needs to know but frame counts and the ledger.
 

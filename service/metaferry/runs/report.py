@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from metaferry.planning.database import Database
 from metaferry.planning.formats import RateCounts, Report, RequestCounts
 from metaferry.runs.state.damage import Damage
-from metaferry.runs.state.folder import Past, State
+from metaferry.runs.state.folder import RunHistory, State
 from metaferry.runs.state.ledger import Ledger, export_parquet
 from metaferry.storage.protocol import Storage
 
@@ -21,7 +21,7 @@ def leave_report(
     database: Database,
     state: State,
     ledger: Ledger,
-    past: Past,
+    history: RunHistory,
     damage: Damage,
     *,
     keep_runs: int,
@@ -34,7 +34,7 @@ def leave_report(
     """
     ledger.save(report.run_id)
     damage.save()
-    state.forget_old_runs(past, keep_runs)
+    state.forget_old_runs(history, keep_runs)
     for name in ("rejects", "findings"):
         if database.value(f"SELECT count(*) FROM {name}"):
             key = state.run_key(report.run_id, f"{name}.parquet")

@@ -37,14 +37,14 @@ from metaferry.planning.rejects import count_rejects
 from metaferry.progress import Progress, Silent, Stop, Stopping
 from metaferry.runid import during
 from metaferry.runs.apply import write
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.draining import ending_at_once, ending_soon
 from metaferry.runs.gather import gather
 from metaferry.runs.in_place import read_in_place
 from metaferry.runs.lease.held import RunLease
 from metaferry.runs.listings.age import note_age
 from metaferry.runs.listings.links import refuse_links
-from metaferry.runs.listings.revalidate import confirmed
+from metaferry.runs.listings.revalidate import revalidated
 from metaferry.runs.metrics.push import published
 from metaferry.runs.report import leave_report, rates_of, requests_of
 from metaferry.runs.schema_fit import judge_types
@@ -55,7 +55,7 @@ from metaferry.runs.state.capability_probe import recall_conditions
 from metaferry.runs.state.damage import Damage
 from metaferry.runs.state.folder import State
 from metaferry.runs.state.ledger import Ledger
-from metaferry.runs.state.listing_checkpoint import KeptListing
+from metaferry.runs.state.listing_checkpoint import ListingCheckpoint
 from metaferry.runs.state.markers import Markers
 from metaferry.runs.storages import Storages
 from metaferry.storage.io.portal import Portal
@@ -77,7 +77,7 @@ def plan(
     out: str | None = None,
     shards: int = 1,
     progress: Progress | None = None,
-    surroundings: Surroundings | None = None,
+    deps: RuntimeDeps | None = None,
 ) -> PlanReport:
     """What a sync would do and why. Writes nothing but the frame-count cache, and `out` if given.
 
@@ -87,7 +87,7 @@ def plan(
     exit code 5.
     """
     report = PlanReport(run_id="", job_digest="", started="")
-    world = surroundings or Surroundings()
+    world = deps or RuntimeDeps()
     _run(job, report, prefix, limit, progress or Silent(), world, None, out=out, shards=shards)
     return report
 
@@ -100,7 +100,7 @@ def sync(
     engine: str = LOCAL,
     progress: Progress | None = None,
     stop: Stop | None = None,
-    surroundings: Surroundings | None = None,
+    deps: RuntimeDeps | None = None,
     report: RunReport | None = None,
 ) -> RunReport:
     """Makes the documents what the tables say; the report says what was done.
@@ -115,7 +115,7 @@ def sync(
     tells how far the run came. Its figures are sent where the job's `metrics` say.
     """
     report = report or RunReport(run_id="", job_digest="", started="")
-    world = surroundings or Surroundings()
+    world = deps or RuntimeDeps()
     check_engine(engine)
     with published(job, report, world):
         _run(job, report, prefix, limit, progress or Silent(), world, stop or Stop(), engine=engine)
@@ -128,7 +128,7 @@ def _run(
     prefix: str,
     limit: int | None,
     progress: Progress,
-    world: Surroundings,
+    world: RuntimeDeps,
     stop: Stop | None,
     out: str | None = None,
     shards: int = 1,
@@ -178,7 +178,7 @@ class _Run:
         storages: Storages,
         portal: Portal,
         progress: Progress,
-        world: Surroundings,
+        world: RuntimeDeps,
         stop: Stop | None,
         engine: str,
     ) -> None:
@@ -251,9 +251,9 @@ class _Run:
                 read_documents=self._read_documents,
                 prefix=prefix,
                 limit=limit,
-                ledger_complete=not self.past.interrupted,
+                ledger_complete=not self.history.interrupted,
                 media_current=report.listing.fresh,
-                limits=self.lightly.traits.key_limits,
+                limits=self.lightly.capabilities.key_limits,
             )
         refuse_links(self.database, self.lightly)
         self.decided = judge_types(
@@ -261,28 +261,30 @@ class _Run:
         )
         if not prefix:
             self.damage.forget("SELECT target FROM damaged WHERE target NOT IN (SELECT target FROM decided)")
-        self._note_traits()
+        self._note_capabilities()
         note_age(self.database, self.job, report.listing)
         self._describe()
 
-    def _before_listing(self, prefix: str, *, keep: bool) -> KeptListing | None:
+    def _before_listing(self, prefix: str, *, keep: bool) -> ListingCheckpoint | None:
         if self.lease is not None:
             # Who lists without it may plan on what another run is about to change.
             self.lease.take()
         else:
             self._recall()
-        self.past = self.state.past()
-        self.damage.load(self.past)
-        if not keep or self.job.media.inventory is not None or not self.input.traits.start_key:
+        self.history = self.state.history()
+        self.damage.load(self.history)
+        if not keep or self.job.media.inventory is not None or not self.input.capabilities.start_key:
             return None
         address = f"{self.input.url} {listing_prefixes(prefix)[0]}"
-        return KeptListing(self.state, self.portal, self.report.run_id, address, self.past, self.world.now())
+        return ListingCheckpoint(
+            self.state, self.portal, self.report.run_id, address, self.history, self.world.now()
+        )
 
     def _recall(self) -> None:
         """What earlier runs found out about the stores, so that a plan sees what a sync would see."""
         state = self.state
         stores, now = (self.lightly, state.storage), self.world.now()
-        self.portal.run(recall_conditions(stores, state.storage, state.traits_key, now))
+        self.portal.run(recall_conditions(stores, state.storage, state.capabilities_key, now))
 
     def _describe(self) -> None:
         report, decided = self.report, self.decided
@@ -313,7 +315,7 @@ class _Run:
         frames, gone = self.report.frames, list[str]()
         asked: Iterable[Video] = videos
         if not self.report.listing.fresh:
-            asked = confirmed(videos, self.input, self.portal, gone)
+            asked = revalidated(videos, self.input, self.portal, gone)
         counts = count_frames(
             self.input,
             self.portal,
@@ -336,8 +338,8 @@ class _Run:
         self.progress.phase("Reading documents in place", None)
         return read_in_place(self.lightly, self.portal, rows, self.progress)
 
-    def _note_traits(self) -> None:
-        if not self.lightly.traits.atomic:
+    def _note_capabilities(self) -> None:
+        if not self.lightly.capabilities.atomic:
             self.database.finding(
                 Code.STORAGE_NOT_ATOMIC,
                 "warning",
@@ -346,9 +348,9 @@ class _Run:
             )
         for url, create in sorted(
             {
-                (storage.url, storage.traits.conditional)
+                (storage.url, storage.capabilities.conditional)
                 for storage in (self.lightly, self.state.storage)
-                if not (storage.traits.conditional and storage.traits.replaces)
+                if not (storage.capabilities.conditional and storage.capabilities.replaces)
             }
         ):
             what = "conditional writes" if not create else "replacing under a condition"
@@ -381,7 +383,7 @@ class _Run:
             if self.decided.stopped:
                 self._nothing_done()
             elif self.engine != LOCAL and report.changes:
-                self._apply_elsewhere(stop)
+                self._apply_on_engine(stop)
                 return
             elif report.changes or self.decided.entries.changed:
                 with _timed(self, "apply"):
@@ -398,7 +400,7 @@ class _Run:
                         progress=self.progress_of_writing,
                         random=self.world.random,
                         damage=self.damage,
-                        crew=self.storages.crew(),
+                        writers=self.storages.writers(),
                     )
         except MetaferryError as error:
             if stop.abandoned is not None:  # this datasource is somebody else's by now
@@ -414,7 +416,7 @@ class _Run:
         else:
             self._leave_report()
 
-    def _apply_elsewhere(self, stop: Stop) -> None:
+    def _apply_on_engine(self, stop: Stop) -> None:
         """Keeps the plan in the state folder and has it applied: the report becomes that of its end."""
         report, job = self.report, self.job
         self.state.start(report.run_id, report.started)
@@ -428,7 +430,7 @@ class _Run:
                 leased=True,
                 progress=self.progress_of_writing,
                 stop=stop,
-                surroundings=self.world,
+                deps=self.world,
             )
         except MetaferryError:
             if stop.abandoned is None:
@@ -477,7 +479,7 @@ class _Run:
                 self.database,
                 self.state,
                 self.ledger,
-                self.past,
+                self.history,
                 self.damage,
                 keep_runs=self.job.keep_runs,
                 finished=self.world.now().isoformat(timespec="seconds"),

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from metaferry.engines.processes import Opening
 from metaferry.job.model import Job
 from metaferry.job.parts import Location
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.storage.capability_probe import Honoured
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
@@ -28,7 +28,7 @@ _WORTH_WORKERS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class WriterPool:
     """So many processes, from so many documents on, each opening the datasource like this."""
 
     workers: int
@@ -39,10 +39,10 @@ class Crew:
 class Storages:
     """The storages of one run, each opened once, all closed together."""
 
-    def __init__(self, job: Job, portal: Portal, world: Surroundings | None = None) -> None:
+    def __init__(self, job: Job, portal: Portal, world: RuntimeDeps | None = None) -> None:
         self._job = job
         self._portal = portal
-        self._world = world or Surroundings()
+        self._world = world or RuntimeDeps()
         self._open: dict[str, Storage] = {}
         self._drain: Drain | None = None
         lightly = job.lightly_location
@@ -100,7 +100,7 @@ class Storages:
         for storage in self._open.values():
             storage.drained_by(drain)
 
-    def crew(self) -> Crew | None:
+    def writers(self) -> WriterPool | None:
         """How several processes write the documents; None where this one does it best alone.
 
         Where the job leaves it open: several for a store whose client keeps one core busy.
@@ -109,11 +109,11 @@ class Storages:
         if job.workers == "auto":
             workers = min(os.cpu_count() or 1, _MOST_WORKERS)
             least = _WORTH_WORKERS
-            if lightly.direct or not lightly.traits.one_loop:
+            if lightly.direct or not lightly.capabilities.one_loop:
                 return None
         else:
             workers, least = job.workers, 2
-        if workers < 2 or not lightly.traits.remote or not self._world.is_plain:
+        if workers < 2 or not lightly.capabilities.remote or not self._world.is_plain:
             return None
         settings: dict[str, Any] = {
             "concurrency": max(1, job.concurrency // workers),
@@ -121,12 +121,14 @@ class Storages:
             "transport": job.transport,
             "max_rate": None if job.max_rate is None else job.max_rate / workers,
         }
-        traits = lightly.traits
-        if not (traits.conditional and traits.replaces):  # a worker would have to find out by itself
-            settings["honoured"] = Honoured(traits.conditional, traits.replaces)
+        capabilities = lightly.capabilities
+        if not (
+            capabilities.conditional and capabilities.replaces
+        ):  # a worker would have to find out by itself
+            settings["honoured"] = Honoured(capabilities.conditional, capabilities.replaces)
         location = job.lightly_location
         opening = Opening(location.url, job.storage_options(location), settings)
-        return Crew(workers, least, opening)
+        return WriterPool(workers, least, opening)
 
     @property
     def all(self) -> list[Storage]:

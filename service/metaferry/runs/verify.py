@@ -146,9 +146,9 @@ async def _write_again(storage: Storage, target: str, body: bytes, md5: str) -> 
     except StorageError as error:
         return "", error.message
     try:
-        only = only_if if storage.traits.honours(only_if) else ANYTHING
-        stamp = await storage.put(target, body, only_if=only)
+        only = only_if if storage.capabilities.honours(only_if) else ANYTHING
+        put_result = await storage.put(target, body, only_if=only)
     except StorageError as error:
         return "", error.message
     problem = await _problem(storage, target, md5)
-    return stamp.token, None if problem is None else "after one more put it still does"
+    return put_result.token, None if problem is None else "after one more put it still does"

@@ -14,46 +14,46 @@ from typing import Any, Protocol, runtime_checkable
 
 from metaferry.errors import Corrupt
 from metaferry.storage.errors import WRONG_TAG, Failure, storage_error
-from metaferry.storage.protocol import ABSENT, Precondition, Stamp, Traits
+from metaferry.storage.protocol import ABSENT, Capabilities, Precondition, PutResult
 
 log = logging.getLogger(__name__)
 
 
 @runtime_checkable
-class Learning(Protocol):
+class Detecting(Protocol):
     """An adapter that finds out about its store."""
 
     @property
-    def learned(self) -> Learned: ...
+    def detected(self) -> DetectedCapabilities: ...
 
 
-class Learned:
+class DetectedCapabilities:
     """The traits of the store at `url` (for logs), as far as they are known now."""
 
-    def __init__(self, url: str, traits: Traits) -> None:
+    def __init__(self, url: str, capabilities: Capabilities) -> None:
         self._url = url
-        self._traits = traits
+        self._capabilities = capabilities
         self._lies = False
         self._lock = threading.Lock()
 
     @property
-    def traits(self) -> Traits:
-        return self._traits
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
 
-    def stamp(self, token: str, md5: str, *, encrypted: bool = False) -> Stamp:
+    def put_result(self, token: str, md5: str, *, encrypted: bool = False) -> PutResult:
         """The stamp of a put whose tag should be an MD5, unless the answer says that it is `encrypted`
         with a key of the customer's or of KMS.
 
         Raises `Corrupt` with the code `WRONG_TAG` where it is another: either other bytes arrived, or the
         store has tags of its own. What is there tells which (`was_read`).
         """
-        if token != md5 and self._traits.listing_md5:
+        if token != md5 and self._capabilities.listing_md5:
             if not encrypted:
                 raise storage_error(
                     Failure(code=WRONG_TAG, kind=Corrupt), store="s3", url=self._url, operation="put"
                 )
             self._prove_nothing()
-        return Stamp(token, md5)
+        return PutResult(token, md5)
 
     def was_read(self, token: str, md5: str) -> None:
         """What was put under a wrong tag is there, byte by byte, under this one."""
@@ -73,16 +73,16 @@ class Learned:
     def refused(self, only_if: Precondition) -> None:
         """The store refused this condition and took the same put without it."""
         if only_if is ABSENT:
-            if self._traits.conditional and self._change(conditional=False):
+            if self._capabilities.conditional and self._change(conditional=False):
                 log.warning(
                     "%s: this store has no conditional writes; they are checked just before", self._url
                 )
-        elif self._traits.honours(only_if) and self._change(replaces=False):
+        elif self._capabilities.honours(only_if) and self._change(replaces=False):
             log.warning("%s: this store has no conditional replacing; it is checked just before", self._url)
 
     def _change(self, **known: Any) -> bool:
         """Whether this is news."""
         with self._lock:
-            before = self._traits
-            self._traits = replace(before, **known)
-            return self._traits != before
+            before = self._capabilities
+            self._capabilities = replace(before, **known)
+            return self._capabilities != before

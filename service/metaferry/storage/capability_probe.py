@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, Protocol
 
 from metaferry.errors import Conflict
-from metaferry.storage.protocol import ABSENT, ANYTHING, Entry, Precondition, Stamp
+from metaferry.storage.protocol import ABSENT, ANYTHING, Entry, Precondition, PutResult
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Probed(Protocol):
 
     def list(self, prefix: str = "") -> AsyncIterator[list[Entry]]: ...
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp: ...
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult: ...
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> Any: ...
 
@@ -43,22 +43,22 @@ class Probed(Protocol):
 async def probe(storage: Probed, path: str) -> Honoured:
     """Writes and deletes `path`, a name that nobody uses: four puts as a rule, a listing and a delete."""
     try:
-        stamp = await storage.put(path, b"1", only_if=ABSENT)
+        put_result = await storage.put(path, b"1", only_if=ABSENT)
         create = replace = not await _goes(storage, path, b"2", ABSENT)
         if replace:
-            old = stamp.token
+            old = put_result.token
             try:
-                stamp = await storage.put(path, b"3", only_if=old)
+                put_result = await storage.put(path, b"3", only_if=old)
             except Conflict:
                 replace = False
             else:
                 replace = not await _goes(storage, path, b"4", old)
         if not replace:
-            stamp = await storage.put(path, b"5")
-        lists = await _is_listed(storage, path, stamp.token)
+            put_result = await storage.put(path, b"5")
+        lists = await _is_listed(storage, path, put_result.token)
         if replace:
             try:
-                await storage.delete(path, only_if=stamp.token)
+                await storage.delete(path, only_if=put_result.token)
             except Conflict:
                 replace = False
     finally:

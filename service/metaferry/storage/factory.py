@@ -119,10 +119,10 @@ def open_adapter(
         if transport == "fsspec":
             return s3
         from metaferry.storage.http.storage import with_obstore
-        from metaferry.storage.s3.config import s3_dialect
+        from metaferry.storage.s3.config import s3_config
 
         return with_obstore(
-            s3, s3_dialect(bucket, prefix, given, concurrency=concurrency), transport=transport
+            s3, s3_config(bucket, prefix, given, concurrency=concurrency), transport=transport
         )
     if kind == "gcs":
         from metaferry.storage.gcs.adapter import GcsAdapter
@@ -132,10 +132,10 @@ def open_adapter(
         if transport == "fsspec":
             return gcs
         _refuse_obstore(shown, transport)
-        from metaferry.storage.gcs.config import GcsDialect
+        from metaferry.storage.gcs.config import GcsConfig
         from metaferry.storage.http.puts import with_sockets
 
-        return with_sockets(gcs, lambda: GcsDialect(bucket, prefix, given))
+        return with_sockets(gcs, lambda: GcsConfig(bucket, prefix, given))
     if kind == "azure":
         from metaferry.storage.azure.adapter import AzureAdapter
 
@@ -147,10 +147,10 @@ def open_adapter(
         if transport == "fsspec":
             return azure
         _refuse_obstore(shown, transport)
-        from metaferry.storage.azure.config import AzureDialect
+        from metaferry.storage.azure.config import AzureConfig
         from metaferry.storage.http.puts import with_sockets
 
-        return with_sockets(azure, lambda: AzureDialect(container, prefix, given))
+        return with_sockets(azure, lambda: AzureConfig(container, prefix, given))
     from metaferry.storage.fsspec_adapter import GenericAdapter
 
     return GenericAdapter(url, given, shown=shown, concurrency=concurrency, page_size=page_size)

@@ -1,7 +1,7 @@
 """Any other file system that fsspec knows: sftp, smb, hdfs, ftp, webdav, a user's own …
 
 Slower and weaker than the adapters made for one store: a write is a temporary sibling and a rename
-where the file system has a real rename, and a plain write elsewhere, which `traits.atomic` says.
+where the file system has a real rename, and a plain write elsewhere, which `capabilities.atomic` says.
 Preconditions are checked just before. Folders are listed one at a time; any error in one of them is
 raised, since a folder that is left out would look like a folder whose files are gone.
 """
@@ -32,7 +32,16 @@ from metaferry.storage.answers import BadAnswer, require
 from metaferry.storage.errors import Failure, Operation, errno_failure, storage_error
 from metaferry.storage.keys import is_complete, is_marker, md5_hex
 from metaferry.storage.listing.paging import Cursor, next_page
-from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
+from metaferry.storage.protocol import (
+    ABSENT,
+    ANYTHING,
+    Blob,
+    Capabilities,
+    Entry,
+    Page,
+    Precondition,
+    PutResult,
+)
 
 T = TypeVar("T")
 
@@ -69,7 +78,7 @@ class GenericAdapter:
         self._threads = max(1, min(concurrency, 64))
         self._page_size = page_size if page_size is not None else 1000
         self._renames = url.partition("://")[0].lower() in RENAMES if renames is None else renames
-        self._traits = Traits(listing_md5=False, conditional=False, atomic=self._renames)
+        self._capabilities = Capabilities(listing_md5=False, conditional=False, atomic=self._renames)
         self._fs: Any = None
         self._base = ""
         self._wrote = False  # then the folder exists, even where a store drops the empty ones
@@ -84,8 +93,8 @@ class GenericAdapter:
         return self._url
 
     @property
-    def traits(self) -> Traits:
-        return self._traits
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -98,7 +107,7 @@ class GenericAdapter:
     ) -> Blob:
         return await self._run("read", path, lambda: self._read(path, start, end, version))
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         return await self._run("put", path, lambda: self._put(path, data, only_if))
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
@@ -229,7 +238,7 @@ class GenericAdapter:
             raise self._error(Failure(kind=Corrupt if version is None else Changed), "read", path)
         return Blob(data, token, size)
 
-    def _put(self, path: str, data: bytes, only_if: Precondition) -> Stamp:
+    def _put(self, path: str, data: bytes, only_if: Precondition) -> PutResult:
         name = self._file(path, "put")
         self._require(name, path, only_if, "put")
         folder = name.rpartition("/")[0]
@@ -248,7 +257,7 @@ class GenericAdapter:
         if info is None or info.get("size") != len(data):
             raise self._error(Failure(kind=Corrupt, code="Length"), "put", path)
         self._wrote = True
-        return Stamp(_token(info), md5_hex(data))
+        return PutResult(_token(info), md5_hex(data))
 
     def _write(self, name: str, data: bytes, folder: str) -> None:
         try:

@@ -17,7 +17,16 @@ from typing import Any, Final
 from metaferry.errors import Changed, Conflict, NotFound, StorageError, Unsupported
 from metaferry.storage.errors import Failure, Operation, storage_error
 from metaferry.storage.listing.paging import Cursor, next_page
-from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
+from metaferry.storage.protocol import (
+    ABSENT,
+    ANYTHING,
+    Blob,
+    Capabilities,
+    Entry,
+    Page,
+    Precondition,
+    PutResult,
+)
 
 #: The store is one for the process, so check and write have one lock for the process.
 _LOCK: Final = threading.Lock()
@@ -34,7 +43,7 @@ class MemoryAdapter:
         self._base = f"/{root}/" if root else "/"
         self._url = url if url is not None else f"memory:/{self._base}"
         self._page_size = page_size if page_size is not None else 1000
-        self._traits = Traits(listing_md5=True, conditional=True, remote=False)
+        self._capabilities = Capabilities(listing_md5=True, conditional=True, remote=False)
 
     def __repr__(self) -> str:
         return f"MemoryAdapter({self._url!r})"
@@ -44,8 +53,8 @@ class MemoryAdapter:
         return self._url
 
     @property
-    def traits(self) -> Traits:
-        return self._traits
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -67,11 +76,11 @@ class MemoryAdapter:
             raise self._error(Failure(kind=Changed), "read", path)
         return Blob(content[start:end], token, len(content))
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         await asyncio.sleep(0)
-        return self.put_now(path, data, only_if=only_if)
+        return self.put_blocking(path, data, only_if=only_if)
 
-    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    def put_blocking(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         from fsspec.implementations.memory import MemoryFile
 
         key = self._base + path
@@ -79,7 +88,7 @@ class MemoryAdapter:
             self._require(path, only_if, "put")
             self._fs.store[key] = MemoryFile(self._fs, key, bytes(data))
         token = _md5(data)
-        return Stamp(token, token)
+        return PutResult(token, token)
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         if only_if is ABSENT:

@@ -81,7 +81,7 @@ class Blob:
     size: int
 
 
-class Stamp(NamedTuple):
+class PutResult(NamedTuple):
     """What a put left behind. `md5` (hex) is the store's own word where it gives one, else ours."""
 
     token: str
@@ -89,7 +89,7 @@ class Stamp(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Traits:
+class Capabilities:
     """What a store can do; fixed for an adapter, except where a run finds out otherwise.
 
     listing_md5: listings prove the content of small objects written by one plain put, so an
@@ -137,7 +137,7 @@ class Adapter(Protocol):
         """The datasource as a URL for people and logs: no credentials, no options."""
 
     @property
-    def traits(self) -> Traits: ...
+    def capabilities(self) -> Capabilities: ...
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -164,7 +164,7 @@ class Adapter(Protocol):
         overlong answer is `Corrupt`. A missing object is `NotFound` with its path.
         """
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         """Writes the whole object or nothing; nobody ever sees a part of it.
 
         `only_if` other than ANYTHING raises `Conflict` when the store holds something else. The
@@ -210,7 +210,7 @@ class Direct(Protocol):
     goes this way where there is one.
     """
 
-    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    def put_blocking(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         """As `Adapter.put`: one attempt, the same errors. Blocks; called from many threads at once.
 
         It ends by itself: the adapter bounds the time of an attempt.
@@ -225,10 +225,10 @@ class Batched(Direct, Protocol):
     all other threads.
     """
 
-    def put_all_now(
+    def put_batch(
         self, puts: Sequence[Put], *, ended: Callable[[], bool]
     ) -> Sequence[str | StorageError | None]:
-        """`put_now` of each, one after the other: what became of it, its token where it went well.
+        """`put_blocking` of each, one after the other: what became of it, its token where it went well.
 
         None was not tried: `ended`, which is asked before each, said that no further one may be
         made, or a put before it met Throttled or Expired.
@@ -266,7 +266,7 @@ class Storage(Protocol):
     def url(self) -> str: ...
 
     @property
-    def traits(self) -> Traits: ...
+    def capabilities(self) -> Capabilities: ...
 
     @property
     def requests(self) -> Requests: ...
@@ -284,7 +284,7 @@ class Storage(Protocol):
         nothing does. What is `urgent` is left alone."""
 
     @property
-    def patience(self) -> float:
+    def timeout(self) -> float:
         """Seconds without one write that went well after which going on is of no use: twice the time
         that one request is retried for, or that ten need under `max_rate`."""
 
@@ -293,10 +293,10 @@ class Storage(Protocol):
 
     @property
     def direct(self) -> bool:
-        """Whether `put_now` may be used: there is a `Direct` adapter behind."""
+        """Whether `put_blocking` may be used: there is a `Direct` adapter behind."""
 
     @property
-    def window(self) -> int:
+    def concurrency_limit(self) -> int:
         """Requests that the pace allows to be under way now; as many threads are worth having."""
 
     def list(self, prefix: str = "", *, start_after: str | None = None) -> AsyncIterator[list[Entry]]:
@@ -316,14 +316,14 @@ class Storage(Protocol):
         *,
         only_if: Precondition = ANYTHING,
         failed: StorageError | None = None,
-    ) -> Stamp:
+    ) -> PutResult:
         """As the adapter's, retried. A reply that was lost is settled by reading back: equal bytes
         under our own precondition are our own put, never reported as a conflict with ourselves.
 
-        `failed` is what the attempt of `put_now` met; this goes on as if it had made that attempt.
+        `failed` is what the attempt of `put_blocking` met; this goes on as if it had made that attempt.
         """
 
-    def put_now(
+    def put_blocking(
         self, puts: Sequence[Put], *, ended: Callable[[], bool] = lambda: False
     ) -> Sequence[str | StorageError | None]:
         """One blocking attempt at each of a few puts, one after the other, from a plain thread.

@@ -24,17 +24,17 @@ class RateHistory:
 
     def __add__(self, other: RateHistory) -> RateHistory:
         """Both together, as if they had begun at the same moment."""
-        width = max(self.seconds, other.seconds)
-        ours, theirs = self._in_spans_of(width), other._in_spans_of(width)
+        span = max(self.seconds, other.seconds)
+        ours, theirs = self._in_spans_of(span), other._in_spans_of(span)
         return RateHistory(
-            width,
+            span,
             tuple(sum(pair) for pair in zip_longest(ours.answered, theirs.answered, fillvalue=0)),
             tuple(sum(pair) for pair in zip_longest(ours.throttled, theirs.throttled, fillvalue=0)),
         )
 
-    def _in_spans_of(self, width: float) -> RateHistory:
+    def _in_spans_of(self, span: float) -> RateHistory:
         history = self
-        while history.seconds < width:
+        while history.seconds < span:
             history = RateHistory(
                 history.seconds * 2, tuple(_halved(history.answered)), tuple(_halved(history.throttled))
             )
@@ -47,7 +47,7 @@ class Rates:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._start = clock()
         self._begun = False
-        self._width = 1.0
+        self._span = 1.0
         self._answered: list[int] = []
         self._throttled: list[int] = []
 
@@ -60,17 +60,17 @@ class Rates:
         self._throttled[point] += 1
 
     def history(self) -> RateHistory:
-        return RateHistory(self._width, tuple(self._answered), tuple(self._throttled))
+        return RateHistory(self._span, tuple(self._answered), tuple(self._throttled))
 
     def _point(self, now: float) -> int:
         if not self._begun:
             self._start, self._begun = now, True
-        point = max(0, int((now - self._start) / self._width))
+        point = max(0, int((now - self._start) / self._span))
         while point >= _POINTS:
             self._answered = _halved(self._answered)
             self._throttled = _halved(self._throttled)
-            self._width *= 2
-            point = int((now - self._start) / self._width)
+            self._span *= 2
+            point = int((now - self._start) / self._span)
         while len(self._answered) <= point:
             self._answered.append(0)
             self._throttled.append(0)

@@ -112,9 +112,9 @@ def _engine_message(error: str) -> tuple[str, int | None]:
     _, _, rest = error.partition(": ")
     position: int | None = None
     try:
-        told = json.loads(rest)
-        message = str(told["exception_message"])
-        position = int(told["position"]) if "position" in told else None
+        reported = json.loads(rest)
+        message = str(reported["exception_message"])
+        position = int(reported["position"]) if "position" in reported else None
     except (ValueError, KeyError, TypeError):
         message = rest or error
     for literal, plain in _LITERALS.items():

@@ -165,8 +165,8 @@ class _Lines:
         try:
             self._structure.add(kept, line)
         except JobError as error:
-            told = error.message.removeprefix(f"{self._place}: ")
-            raise JobError(f"{self._url}, {told}", place=self._place, advice=error.advice) from None
+            reason = error.message.removeprefix(f"{self._place}: ")
+            raise JobError(f"{self._url}, {reason}", place=self._place, advice=error.advice) from None
         check_width(len(self._structure.members), self._url, self._place)
         if len(self._seen) >= _REMEMBERED:
             self._seen.clear()

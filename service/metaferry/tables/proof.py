@@ -46,7 +46,7 @@ def proof_of(file: TableObject, portal: Portal) -> Proof | None:
 
     None where the store proves none, or may not be listed: a table may need no more than a read.
     """
-    if not file.storage.traits.listing_md5:
+    if not file.storage.capabilities.listing_md5:
         return None
     entry = file.listed
     if entry is None:

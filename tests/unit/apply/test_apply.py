@@ -22,7 +22,7 @@ from metaferry.planning.formats import Action, Outcome
 from metaferry.progress import Stop
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.protocol import ANYTHING, Precondition, Stamp
+from metaferry.storage.protocol import ANYTHING, Precondition, PutResult
 from metaferry.storage.retry.attempts import Policy
 from metaferry.storage.retry.storage import Retrying
 
@@ -37,23 +37,23 @@ class Store(MemoryAdapter):
         self.threads: set[int] = set()
         self._lock = threading.Lock()
 
-    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    def put_blocking(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         with self._lock:
             self.calls += 1
             call = self.calls
             self.threads.add(threading.get_ident())
         self.before(path, call)
-        return super().put_now(path, data, only_if=only_if)
+        return super().put_blocking(path, data, only_if=only_if)
 
 
 class Looped(Store):
     """The same without a thread lane."""
 
-    put_now = None  # type: ignore[assignment]
+    put_blocking = None  # type: ignore[assignment]
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         await asyncio.sleep(0)
-        return Store.put_now(self, path, data, only_if=only_if)
+        return Store.put_blocking(self, path, data, only_if=only_if)
 
 
 def write_plan(
@@ -172,14 +172,14 @@ def test_a_lost_answer_is_no_conflict(tmp_path: Path) -> None:
     store = Store()
     lost: set[str] = set()
 
-    def put_now(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
-        stamp = Store.put_now(store, path, data, only_if=only_if)
+    def put_blocking(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
+        put_result = Store.put_blocking(store, path, data, only_if=only_if)
         if path not in lost and path.endswith("3.json"):
             lost.add(path)
             raise Unavailable("the connection broke after the write")
-        return stamp
+        return put_result
 
-    store.put_now = put_now  # type: ignore[method-assign]
+    store.put_blocking = put_blocking  # type: ignore[method-assign]
     run = Run(store)
     tally = run(write_plan(tmp_path, creates(100)))
     assert len(lost) == 10
@@ -294,7 +294,7 @@ def test_who_keeps_writing_is_not_overwritten(tmp_path: Path) -> None:
     def before(path: str, call: int) -> None:
         if path == "doc-000001.json":
             store._fs.store.pop(store._base + path, None)
-            MemoryAdapter.put_now(store, path, f"theirs {call}".encode())
+            MemoryAdapter.put_blocking(store, path, f"theirs {call}".encode())
 
     store.before = before
     run = Run(store)
@@ -325,13 +325,13 @@ def test_an_update_needs_the_version_that_was_seen(tmp_path: Path) -> None:
     store = Store()
     token = asyncio.run(MemoryAdapter.put(store, "a.json", b"old")).token
     seen: list[Precondition] = []
-    plain = store.put_now
+    plain = store.put_blocking
 
-    def put_now(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    def put_blocking(path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         seen.append(only_if)
         return plain(path, data, only_if=only_if)
 
-    store.put_now = put_now  # type: ignore[method-assign]
+    store.put_blocking = put_blocking  # type: ignore[method-assign]
     plan = write_plan(tmp_path, [("a.json", "update", "{}", token)], shards=1)
     assert Run(store)(plan).update == 1
     assert seen == [token]
@@ -365,7 +365,7 @@ def test_who_lost_the_lease_replaces_nothing_of_the_next_one(tmp_path: Path, kin
     def before(path: str, call: int) -> None:
         if call == 5:
             stop.abandon(LeaseLost("another run has it"))
-            MemoryAdapter.put_now(store, path, b"theirs")
+            MemoryAdapter.put_blocking(store, path, b"theirs")
 
     store.before = before
     run = Run(store)

@@ -17,7 +17,7 @@ from metaferry.errors import StorageError, Throttled, Unavailable, Unsupported
 from metaferry.progress import Stop
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.protocol import ANYTHING, Precondition, Stamp
+from metaferry.storage.protocol import ANYTHING, Precondition, PutResult
 from metaferry.storage.retry.storage import Policy, Retrying
 from unit.apply.test_apply import creates, write_plan
 
@@ -30,13 +30,13 @@ class Refusing(MemoryAdapter):
         self.refuses = refuses
         self.tried = 0
 
-    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    def put_blocking(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         self._look(path)
-        return super().put_now(path, data, only_if=only_if)
+        return super().put_blocking(path, data, only_if=only_if)
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         self._look(path)
-        return super().put_now(path, data, only_if=only_if)
+        return super().put_blocking(path, data, only_if=only_if)
 
     def _look(self, path: str) -> None:
         self.tried += 1

@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow as pa, pyarrow.parquet as pq
 from metaferry.apply.apply import apply_plan
 from metaferry.apply.outcome import Tally
-from metaferry.storage.protocol import Stamp
+from metaferry.storage.protocol import PutResult
 from metaferry.storage.memory import MemoryAdapter
 from metaferry.storage.retry.storage import Retrying
 
@@ -33,16 +33,16 @@ with pq.ParquetWriter(folder / "x.parquet", types, compression="zstd") as writer
         writer.write_table(batch, row_group_size=3000)
 
 class Nowhere(MemoryAdapter):
-    def put_now(self, path, data, **more):
+    def put_blocking(self, path, data, **more):
         threading.Event().wait(0.001)
-        return Stamp("t", "m")
+        return PutResult("t", "m")
 
     async def put(self, path, data, **more):
         await asyncio.sleep(0.001)
-        return Stamp("t", "m")
+        return PutResult("t", "m")
 
 if sys.argv[2] == "loop":
-    Nowhere.put_now = None
+    Nowhere.put_blocking = None
 
 async def run():
     storage = Retrying(Nowhere("x"), concurrency=32)

@@ -8,25 +8,25 @@ from typing import cast
 
 import pytest
 
-from metaferry.apply.outcome import Applied, Book, Tally
+from metaferry.apply.outcome import Applied, OutcomeRecorder, Tally
 from metaferry.apply.shards import Step
-from metaferry.apply.threads import CHUNK, ThreadLane
+from metaferry.apply.threads import CHUNK, PutThreadPool
 from metaferry.planning.formats import Action, Outcome
-from metaferry.storage.protocol import Put, Storage, Traits
+from metaferry.storage.protocol import Capabilities, Put, Storage
 
 
 class OneAtATime:
     """A store with room for one thread, each of whose puts takes so long on a clock of its own."""
 
-    window = 1
-    traits = Traits(listing_md5=True, conditional=True)
+    concurrency_limit = 1
+    capabilities = Capabilities(listing_md5=True, conditional=True)
 
     def __init__(self, seconds: float) -> None:
         self.now = 0.0
         self._seconds = seconds
         self.taken: list[int] = []
 
-    def put_now(self, puts: Sequence[Put], *, ended: Callable[[], bool]) -> list[str]:
+    def put_blocking(self, puts: Sequence[Put], *, ended: Callable[[], bool]) -> list[str]:
         self.taken.append(len(puts))
         self.now += self._seconds * len(puts)
         return ["token" for _ in puts]
@@ -39,11 +39,11 @@ def steps(count: int) -> list[Step]:
 def run(store: OneAtATime | AllTogether, count: int) -> list[Applied]:
     came: list[Applied] = []
     over = threading.Event()
-    book = Book(came.extend, Tally(), lambda done: None)
-    lane = ThreadLane(
+    recorder = OutcomeRecorder(came.extend, Tally(), lambda done: None)
+    lane = PutThreadPool(
         iter([steps(count)]),
         cast(Storage, store),
-        book,
+        recorder,
         ended=lambda: False,
         hand_over=lambda step, error: pytest.fail(f"{step.target} was handed over"),
         finished=over.set,
@@ -52,7 +52,7 @@ def run(store: OneAtATime | AllTogether, count: int) -> list[Applied]:
     lane.start()
     assert over.wait(30)
     assert lane.crash is None
-    book.close()
+    recorder.close()
     return came
 
 
@@ -72,14 +72,14 @@ def test_a_turn_is_a_moment_however_far_the_store_is(seconds: float, at_first: i
 class AllTogether:
     """A store that answers nobody until all that it has room for have come."""
 
-    traits = Traits(listing_md5=True, conditional=True)
+    capabilities = Capabilities(listing_md5=True, conditional=True)
     now = 0.0
 
-    def __init__(self, window: int) -> None:
-        self.window = window
-        self._everybody = threading.Barrier(window)
+    def __init__(self, concurrency_limit: int) -> None:
+        self.concurrency_limit = concurrency_limit
+        self._everybody = threading.Barrier(concurrency_limit)
 
-    def put_now(self, puts: Sequence[Put], *, ended: Callable[[], bool]) -> list[str]:
+    def put_blocking(self, puts: Sequence[Put], *, ended: Callable[[], bool]) -> list[str]:
         self._everybody.wait(20)
         return ["token" for _ in puts]
 
@@ -92,21 +92,21 @@ def test_there_are_as_many_threads_as_the_pace_has_room_for() -> None:
 def test_no_outcome_is_lost_between_threads() -> None:
     came: list[Applied] = []
     tally, seen = Tally(), []
-    book = Book(came.extend, tally, seen.append)
+    recorder = OutcomeRecorder(came.extend, tally, seen.append)
     together = threading.Barrier(8)
 
     def add(number: int) -> None:
         together.wait()
         for n in range(200):
             target = f"{number}/{n}"
-            book.add([Applied(target, Action.CREATE, Outcome.DONE, "token", "md5")])
+            recorder.add([Applied(target, Action.CREATE, Outcome.DONE, "token", "md5")])
 
     threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    book.close()
+    recorder.close()
     assert len(came) == len({applied.target for applied in came}) == tally.create == sum(seen) == 1600
-    book.add([Applied("late", Action.CREATE, Outcome.DONE, "token", "md5")])
+    recorder.add([Applied("late", Action.CREATE, Outcome.DONE, "token", "md5")])
     assert len(came) == tally.create == 1600

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metaferry.engines.cancellation import listening
+from metaferry.engines.cancellation import cancellation_scope
 from metaferry.errors import Denied
 
 
@@ -17,42 +17,42 @@ from metaferry.errors import Denied
 class Order:
     shard: int
     folder: Path
-    bell: str = ""
+    scope: str = ""
     what: str = "answer"
 
 
-def work(order: Order) -> dict[str, Any]:
+def work(task: Order) -> dict[str, Any]:
     """Leaves a file for each attempt, then does what the order says."""
-    attempts = len(list(order.folder.glob(f"{order.shard}-*")))
-    (order.folder / f"{order.shard}-{attempts}").touch()
-    if order.what == "die" or (order.what == "die once" and not attempts):
+    attempts = len(list(task.folder.glob(f"{task.shard}-*")))
+    (task.folder / f"{task.shard}-{attempts}").touch()
+    if task.what == "die" or (task.what == "die once" and not attempts):
         os.kill(os.getpid(), signal.SIGKILL)
-    if order.what == "raise":
+    if task.what == "raise":
         raise RuntimeError("canary-secret-0815")
-    if order.what == "denied":
+    if task.what == "denied":
         raise Denied("no right to write", url="s3://b", path="x")
-    if order.what == "log":
+    if task.what == "log":
         logging.getLogger("metaferry.task").info("not this")
-        logging.getLogger("metaferry.task").warning("of shard %d", order.shard)
-    if order.what == "unpicklable":
+        logging.getLogger("metaferry.task").warning("of shard %d", task.shard)
+    if task.what == "unpicklable":
         return {"shard": lambda: None}
-    if order.what == "wait":
-        with listening(order.bell) as stop:
+    if task.what == "wait":
+        with cancellation_scope(task.scope) as stop:
             heard = signal_of(stop)
-            return {"shard": order.shard, "heard": heard}
-    return {"shard": order.shard, "pid": os.getpid()}
+            return {"shard": task.shard, "heard": heard}
+    return {"shard": task.shard, "pid": os.getpid()}
 
 
 def signal_of(stop: Any) -> bool:
     """Waits for the bell, half a minute at most."""
     import threading
 
-    rung = threading.Event()
-    stop.listen(rung.set)
-    return rung.wait(30)
+    cancelled = threading.Event()
+    stop.listen(cancelled.set)
+    return cancelled.wait(30)
 
 
-def log_in_shard(order: Any) -> dict[str, Any]:
+def log_in_shard(task: Any) -> dict[str, Any]:
     """Writes a shard, and logs a secret of its job where the shard's documents are written."""
     import logging
     from unittest import mock
@@ -68,4 +68,4 @@ def log_in_shard(order: Any) -> dict[str, Any]:
         return honest(run, *given, **more)
 
     with mock.patch.object(PlanRun, "write_shard", telling):
-        return write_shard(order)
+        return write_shard(task)

@@ -18,7 +18,7 @@ import pytest
 
 from metaferry.engines import dask_cluster as cluster
 from metaferry.engines import local as engine
-from metaferry.engines.cancellation import listening, ring
+from metaferry.engines.cancellation import cancel, cancellation_scope
 from metaferry.engines.choose import check_engine, open_workers
 from metaferry.engines.local import LocalWorkers
 from metaferry.engines.shards import Ran, WorkerLost, Workers, run_shards
@@ -33,21 +33,21 @@ class Hands(Executor):
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self.open: dict[int, Future[Any]] = {}
-        self.order: list[int] = []
+        self.task: list[int] = []
         self.most = 0
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         with self._changed:
             self.open[args[0]] = future
-            self.order.append(args[0])
+            self.task.append(args[0])
             self.most = max(self.most, len(self.open))
             self._changed.notify_all()
         return future
 
     def wait_for(self, shard: int, attempt: int = 1) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: self.order.count(shard) >= attempt, 20)
+            assert self._changed.wait_for(lambda: self.task.count(shard) >= attempt, 20)
 
     def end(self, shard: int, result: Any = None, attempt: int = 1) -> weakref.ref[Future[Any]]:
         """Waits until the shard is there for that attempt, and ends it with an answer or an error."""
@@ -67,10 +67,10 @@ class Running:
     def __init__(
         self, hands: Hands, shards: int, *, window: int = 2, grace: float = 20.0, **more: Any
     ) -> None:
-        self.stop, self.rings, self.rung = Stop(), 0, threading.Event()
+        self.stop, self.rings, self.cancelled = Stop(), 0, threading.Event()
         self.answers: list[tuple[int, Mapping[str, Any]]] = []
         self.ended: Ran | BaseException | None = None
-        workers = Workers(hands, width=window, window=window, ring=self._ring, **more)
+        workers = Workers(hands, parallelism=window, window=window, cancel=self._cancel, **more)
 
         def run() -> None:
             try:
@@ -88,9 +88,9 @@ class Running:
         self.thread = threading.Thread(target=run)
         self.thread.start()
 
-    def _ring(self) -> None:
+    def _cancel(self) -> None:
         self.rings += 1
-        self.rung.set()
+        self.cancelled.set()
 
     def result(self) -> Ran:
         self.thread.join(20)
@@ -125,7 +125,7 @@ def test_only_what_was_lost_is_run_again() -> None:
         hands.end(shard)
     hands.end(0, attempt=2)
     assert running.result() == Ran(runs=5)
-    assert hands.order == [0, 1, 2, 3, 0]
+    assert hands.task == [0, 1, 2, 3, 0]
 
 
 def test_an_executor_that_lets_go_of_a_task_is_no_answer() -> None:
@@ -168,11 +168,11 @@ def test_what_meets_all_ends_it_once_the_others_have_drained(error: MetaferryErr
     running = Running(hands, 9)
     hands.wait_for(1)
     hands.end(0, error)
-    assert running.rung.wait(20)
+    assert running.cancelled.wait(20)
     hands.end(1)
     assert running.error() is error
     assert (running.rings, [shard for shard, _ in running.answers]) == (1, [1])
-    assert len(hands.order) == 2
+    assert len(hands.task) == 2
 
 
 def test_a_stop_begins_nothing_more_and_hears_what_is_under_way() -> None:
@@ -181,7 +181,7 @@ def test_a_stop_begins_nothing_more_and_hears_what_is_under_way() -> None:
     hands.end(0)
     hands.wait_for(2)
     running.stop.request()
-    assert running.rung.wait(20)
+    assert running.cancelled.wait(20)
     hands.end(1)
     hands.end(2)
     ran = running.result()
@@ -203,7 +203,7 @@ def test_what_does_not_end_within_its_grace_is_left() -> None:
 
 @pytest.fixture
 def local() -> Iterator[LocalWorkers]:
-    workers = LocalWorkers(2, bell="test", grace=5.0)
+    workers = LocalWorkers(2, scope="test", grace=5.0)
     yield workers
     workers.shutdown()
 
@@ -212,11 +212,11 @@ def run_local(
     local: LocalWorkers, folder: Path, what: dict[int, str], **more: Any
 ) -> tuple[Ran, dict[int, Any]]:
     answers: dict[int, Any] = {}
-    orders = {shard: Order(shard, folder, "test", each) for shard, each in what.items()}
+    tasks = {shard: Order(shard, folder, "test", each) for shard, each in what.items()}
     ran = run_shards(
-        Workers(local, width=2, window=2, ring=local.ring),
+        Workers(local, parallelism=2, window=2, cancel=local.cancel),
         work,
-        orders,
+        tasks,
         stop=more.get("stop", Stop()),
         grace=20.0,
         done=answers.__setitem__,
@@ -328,7 +328,7 @@ def test_what_cannot_be_sent_is_the_callers_error(local: LocalWorkers) -> None:
 
 
 def test_a_shutdown_leaves_no_process(tmp_path: Path) -> None:
-    workers = LocalWorkers(2, bell="b", grace=5.0)
+    workers = LocalWorkers(2, scope="b", grace=5.0)
     pid = workers.submit(work, Order(0, tmp_path)).result(30)["pid"]
     waiting = workers.submit(work, Order(1, tmp_path, "b", "wait"))
     workers.shutdown()
@@ -341,11 +341,15 @@ def test_a_shutdown_leaves_no_process(tmp_path: Path) -> None:
 
 
 def test_a_bell_is_heard_before_and_after_and_by_its_own_only() -> None:
-    with listening("mine") as one, listening("mine") as two, listening("other") as other:
+    with (
+        cancellation_scope("mine") as one,
+        cancellation_scope("mine") as two,
+        cancellation_scope("other") as other,
+    ):
         assert not one.requested
-        ring("mine")
+        cancel("mine")
         assert (one.requested, two.requested, other.requested) == (True, True, False)
-    with listening("mine") as late:
+    with cancellation_scope("mine") as late:
         assert late.requested
 
 
@@ -359,7 +363,7 @@ def test_without_dask_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(cluster.sys.modules, "distributed", None)
     with (
         pytest.raises(UsageError, match="which is not installed") as caught,
-        open_workers("dask", bell="b", workers=1, grace=1.0),
+        open_workers("dask", scope="b", workers=1, grace=1.0),
     ):
         raise AssertionError
     assert 'pip install "metaferry[dask]"' in caught.value.advice
@@ -378,6 +382,6 @@ def test_a_worker_of_dask_that_cannot_start_ends_the_run(
     with (
         dask.config.set({"distributed.worker.preload": [str(script)]}),
         pytest.raises(MetaferryError, match="worker processes cannot be started here"),
-        open_workers("dask", bell="b", workers=1, grace=1.0),
+        open_workers("dask", scope="b", workers=1, grace=1.0),
     ):
         raise AssertionError

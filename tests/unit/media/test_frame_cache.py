@@ -13,7 +13,7 @@ from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import CHANGED, METHOD, FrameCount, Video
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
-from metaferry.storage.protocol import ANYTHING, Precondition, Stamp
+from metaferry.storage.protocol import ANYTHING, Precondition, PutResult
 from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
 
@@ -165,7 +165,7 @@ def test_it_is_saved_now_and_then(folder: Retrying, portal: Portal) -> None:
 
 
 class ReadOnly(Retrying):
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         raise Unavailable("no writes today")
 
 

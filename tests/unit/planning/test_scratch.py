@@ -54,12 +54,12 @@ def test_the_folders_of_killed_runs_are_removed_by_the_next(tmp_path: Path) -> N
 
 def test_what_is_not_a_scratch_folder_stays(tmp_path: Path) -> None:
     """One without a lock (of an older version, or of somebody else), a file, a link to elsewhere."""
-    elsewhere = tmp_path / "elsewhere"
-    for folder in (tmp_path / "metaferry-older", elsewhere):
+    fallback_reason = tmp_path / "elsewhere"
+    for folder in (tmp_path / "metaferry-older", fallback_reason):
         folder.mkdir()
         (folder / "data").write_text("x")
-    (elsewhere / "in-use.lock").write_text("")
-    (tmp_path / "metaferry-link").symlink_to(elsewhere)
+    (fallback_reason / "in-use.lock").write_text("")
+    (tmp_path / "metaferry-link").symlink_to(fallback_reason)
     (tmp_path / "metaferry-file").write_text("x")
     before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
     with scratch_folder(str(tmp_path)):

@@ -13,9 +13,9 @@ from typing import Any
 from metaferry.errors import Conflict, NotFound, StorageError
 from metaferry.progress import Stop
 from metaferry.runs.lease.lease import Lease
-from metaferry.runs.lease.record import Holder, this_process
+from metaferry.runs.lease.record import LeaseRecord, this_process
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Page, Precondition, Stamp, Traits
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Capabilities, Page, Precondition, PutResult
 from metaferry.storage.retry.attempts import Policy
 from metaferry.storage.retry.storage import Retrying
 
@@ -66,26 +66,26 @@ class Store(MemoryAdapter):
     def __init__(self, time: Time, *, conditional: bool = True, own_clock: bool = True) -> None:
         super().__init__(f"lease-{uuid.uuid4().hex}")
         self.time = time
-        self.stamps: dict[str, float] = {}
+        self.timestamps: dict[str, float] = {}
         self.calls: list[str] = []
         self.fail: Callable[[str], StorageError | None] = lambda operation: None
         self.lose: Callable[[str], StorageError | None] = lambda operation: None
         self.takes = 0.0  # seconds that a put takes
-        self._own = Traits(listing_md5=True, conditional=conditional, own_clock=own_clock)
+        self._own = Capabilities(listing_md5=True, conditional=conditional, own_clock=own_clock)
 
     @property
-    def traits(self) -> Traits:
+    def capabilities(self) -> Capabilities:
         return self._own
 
     def age(self, path: str, seconds: float) -> None:
-        self.stamps[path] = self.time.now + 1e6 - seconds
+        self.timestamps[path] = self.time.now + 1e6 - seconds
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
     ) -> Page:
         self._begin("list")
         page = await super().list_page(prefix, start_after=start_after, cursor=cursor)
-        entries = [entry._replace(mtime=float(int(self.stamps[entry.path]))) for entry in page.entries]
+        entries = [entry._replace(mtime=float(int(self.timestamps[entry.path]))) for entry in page.entries]
         return Page(entries, page.cursor)
 
     async def read(
@@ -94,7 +94,7 @@ class Store(MemoryAdapter):
         self._begin("read")
         return await super().read(path, start, end, version=version)
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         self._begin("put")
         if self.takes:
             takes, self.takes = self.takes, 0.0
@@ -102,10 +102,10 @@ class Store(MemoryAdapter):
         if not self._own.conditional and only_if is not ANYTHING:
             await self._check_just_before(path, only_if)
             only_if = ANYTHING
-        stamp = await super().put(path, data, only_if=only_if)
+        put_result = await super().put(path, data, only_if=only_if)
         self.age(path, 0)
         self._end("put")
-        return stamp
+        return put_result
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         self._begin("delete")
@@ -164,7 +164,7 @@ class Run:
         )
 
 
-def elsewhere(name: str, **changes: Any) -> Holder:
+def fallback_reason(name: str, **changes: Any) -> LeaseRecord:
     """The record of a run on another machine, whose process nobody here can ask for."""
     record = this_process(name, f"run-{name}", acquired="2026-11-23T03:00:00+00:00", lease_for=60.0)
     return replace(record, **{"machine": "another", "host": "far", "user": "anna", "pid": 4711, **changes})

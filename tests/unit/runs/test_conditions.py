@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from metaferry.errors import Conflict
-from metaferry.runs.state.capability_probe import learn_conditions, recall_conditions
+from metaferry.runs.state.capability_probe import probe_capabilities, recall_conditions
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.protocol import ABSENT, ANYTHING, Page, Precondition, Stamp, Traits
+from metaferry.storage.protocol import ABSENT, ANYTHING, Capabilities, Page, Precondition, PutResult
 from metaferry.storage.retry.attempts import Policy
 from metaferry.storage.retry.storage import Retrying
 
@@ -35,13 +35,13 @@ class Server(MemoryAdapter):
         self.replaces = replaces
         self.lists = lists
         self.probes = 0
-        self._own = Traits(listing_md5=True, conditional=True, conditions_vary=vary)
+        self._own = Capabilities(listing_md5=True, conditional=True, conditions_vary=vary)
 
     @property
-    def traits(self) -> Traits:
+    def capabilities(self) -> Capabilities:
         return self._own
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         self.probes += "probe" in path
         if isinstance(only_if, str) and not self.replaces:
             raise Conflict("not the same", path=path)
@@ -61,7 +61,7 @@ class Server(MemoryAdapter):
 
 def learn(server: Server, *, now: datetime = NOW) -> Retrying:
     storage = Retrying(server, Policy(retry_for=0))
-    asyncio.run(learn_conditions([(storage, "state/probe")], storage, KEY, now))
+    asyncio.run(probe_capabilities([(storage, "state/probe")], storage, KEY, now))
     return storage
 
 
@@ -77,7 +77,7 @@ def remembered(storage: Retrying) -> dict[str, object]:
 def test_it_is_found_out_once_and_remembered(honours: bool) -> None:
     server = Server(honours=honours)
     first = learn(server)
-    assert first.traits.conditional is honours
+    assert first.capabilities.conditional is honours
     assert remembered(first) == {
         "conditional": honours,
         "replaces": honours,
@@ -87,7 +87,7 @@ def test_it_is_found_out_once_and_remembered(honours: bool) -> None:
     asked = server.probes
     assert asked == (4 if honours else 3)
     again = learn(server, now=NOW + timedelta(days=30))
-    assert again.traits.conditional is honours
+    assert again.capabilities.conditional is honours
     assert (server.probes, again.requests.put, again.requests.get) == (asked, 0, 1), "one read a run"
 
 
@@ -97,7 +97,7 @@ def test_it_is_asked_again_after_thirty_days_and_when_the_date_cannot_be(later: 
     learn(server)
     server.honours = True
     asked = server.probes
-    assert learn(server, now=NOW + later).traits.conditional
+    assert learn(server, now=NOW + later).capabilities.conditional
     assert server.probes > asked
 
 
@@ -120,7 +120,7 @@ def test_what_is_damaged_is_asked_again(data: bytes) -> None:
     server = Server(honours=True)
     asyncio.run(server.put(KEY, data.replace(b"URL", server.url.encode())))
     storage = learn(server)
-    assert storage.traits.conditional
+    assert storage.capabilities.conditional
     assert server.probes == 4
     assert remembered(storage)["conditional"] is True
 
@@ -128,10 +128,10 @@ def test_what_is_damaged_is_asked_again(data: bytes) -> None:
 def test_a_store_that_knows_no_tag_is_held_for_one_without_replacing() -> None:
     server = Server(replaces=False)
     storage = learn(server)
-    assert (storage.traits.conditional, storage.traits.replaces) == (True, False)
+    assert (storage.capabilities.conditional, storage.capabilities.replaces) == (True, False)
     asyncio.run(_lives(storage))
     again = learn(server)
-    assert (again.traits.conditional, again.traits.replaces) == (True, False)
+    assert (again.capabilities.conditional, again.capabilities.replaces) == (True, False)
     asyncio.run(_lives(again))
 
 
@@ -152,8 +152,8 @@ async def _lives(storage: Retrying) -> None:
 
 def test_a_store_that_lists_other_tags_is_found_out() -> None:
     storage = learn(Server(lists=False))
-    assert (storage.traits.conditional, storage.traits.replaces) == (True, True)
-    assert not storage.traits.lists_tokens
+    assert (storage.capabilities.conditional, storage.capabilities.replaces) == (True, True)
+    assert not storage.capabilities.lists_tokens
 
 
 def test_who_may_write_nothing_believes_what_is_remembered_and_asks_nothing() -> None:
@@ -162,12 +162,12 @@ def test_who_may_write_nothing_believes_what_is_remembered_and_asks_nothing() ->
     asked = server.probes
     storage = Retrying(server, Policy(retry_for=0))
     asyncio.run(recall_conditions([storage], storage, KEY, NOW))
-    assert (storage.traits.replaces, storage.traits.lists_tokens) == (False, False)
+    assert (storage.capabilities.replaces, storage.capabilities.lists_tokens) == (False, False)
     assert (server.probes, storage.requests.put) == (asked, 0)
     fresh = Server(replaces=False)
     storage = Retrying(fresh, Policy(retry_for=0))
     asyncio.run(recall_conditions([storage], storage, KEY, NOW))
-    assert storage.traits.replaces
+    assert storage.capabilities.replaces
     assert fresh.probes == 0
 
 

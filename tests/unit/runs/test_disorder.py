@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from metaferry.job.model import Job
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.run import plan, sync
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.protocol import Adapter, Page, Traits
+from metaferry.storage.protocol import Adapter, Capabilities, Page
 
 
 class FolderByFolder(MemoryAdapter):
@@ -23,8 +23,8 @@ class FolderByFolder(MemoryAdapter):
     SIZE = 5
 
     @property
-    def traits(self) -> Traits:
-        return dataclasses.replace(super().traits, start_key=True)
+    def capabilities(self) -> Capabilities:
+        return dataclasses.replace(super().capabilities, start_key=True)
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -46,7 +46,7 @@ def test_media_and_documents_are_listed_again(
     media = [f"{n:04d}.png" for n in range(60)] + [f"a/{n:04d}.png" for n in range(200)] + ["a-b.png"]
     store = FolderByFolder(root)
     for path in media:
-        store.put_now(path, b"1")
+        store.put_blocking(path, b"1")
     table = tmp_path / "t.csv"
     table.write_text("file_name,x\n" + "".join(f"{path},{n}\n" for n, path in enumerate(media)))
     settings: dict[str, Any] = {"input": f"memory://{root}", "sources": [{"table": str(table)}]}
@@ -59,11 +59,11 @@ def test_media_and_documents_are_listed_again(
             FolderByFolder(adapter._base, url=adapter.url) if isinstance(adapter, MemoryAdapter) else adapter
         )
 
-    world = Surroundings(wrap=wrap)
+    world = RuntimeDeps(wrap=wrap)
     with caplog.at_level(logging.INFO):
-        report = sync(job, surroundings=world)
+        report = sync(job, deps=world)
     assert report.media.images == len(media)
     assert (report.documents.create, report.findings) == (len(media), {"schema.changed": 1})
     assert "listed again, in one chain" in caplog.text
-    again = plan(job, surroundings=world)
+    again = plan(job, deps=world)
     assert (again.documents.keep, again.changes) == (len(media), 0)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import metaferry
-from metaferry.runs.lease.record import Holder, in_words, is_gone, machine, read_holder, this_process
+from metaferry.runs.lease.record import LeaseRecord, in_words, is_gone, machine, read_record, this_process
 
 #: Prints its own record, and ends when its stdin does.
 CHILD = """
@@ -43,9 +43,9 @@ def child() -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def record_of(child: subprocess.Popen[str]) -> Holder:
+def record_of(child: subprocess.Popen[str]) -> LeaseRecord:
     assert child.stdout is not None
-    record = read_holder(child.stdout.readline().encode(), lease_for=1.0)
+    record = read_record(child.stdout.readline().encode(), lease_for=1.0)
     assert (record.holder, record.pid, record.lease_for) == ("child", child.pid, 60.0)
     return record
 
@@ -94,7 +94,7 @@ def test_a_lease_of_this_process_is_gone_unless_it_is_held() -> None:
 
 def test_a_record_comes_back_as_it_was_written() -> None:
     record = replace(this_process("h", "run", acquired="then", lease_for=60.0), held=12.5, renewed=3)
-    assert read_holder(record.to_json(), lease_for=1.0) == record
+    assert read_record(record.to_json(), lease_for=1.0) == record
     assert f"(process {os.getpid()}, run run)" in record.name
 
 

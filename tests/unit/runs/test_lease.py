@@ -14,8 +14,8 @@ import pytest
 from metaferry.errors import Interrupted, LeaseHeld, LeaseLost, Unavailable, Unsupported, exit_code
 from metaferry.runs.lease import lease as module
 from metaferry.runs.lease.lease import find_lease
-from metaferry.runs.lease.record import Holder, read_holder
-from unit.runs.lease_world import KEY, Run, Store, Time, elsewhere, settle
+from metaferry.runs.lease.record import LeaseRecord, read_record
+from unit.runs.lease_world import KEY, Run, Store, Time, fallback_reason, settle
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def nobody_lives() -> Iterator[None]:
     assert module.living == set()
 
 
-async def in_place(store: Store) -> Holder | None:
+async def in_place(store: Store) -> LeaseRecord | None:
     found = await find_lease(Run(store, "looker").storage, KEY, 60.0)
     return None if found is None else found.holder
 
@@ -139,7 +139,7 @@ def test_who_waits_in_vain_is_told_who_has_it(wait: int) -> None:
 # -- when it is free
 
 
-async def left_by(store: Store, record: Holder, age: float = 0.0) -> None:
+async def left_by(store: Store, record: LeaseRecord, age: float = 0.0) -> None:
     await store.put(KEY, record.to_json())
     store.age(KEY, age)
 
@@ -150,7 +150,7 @@ def test_it_ends_when_nobody_renewed_it_for_its_time(own_clock: bool) -> None:
 
     async def story() -> None:
         store = Store(Time(), own_clock=own_clock)
-        await left_by(store, elsewhere("x", lease_for=40.0), age=25.0)
+        await left_by(store, fallback_reason("x", lease_for=40.0), age=25.0)
         run = Run(store, "a")
         waiting = taking(run)
         free = 40 - 25 + module._SKEW if own_clock else 40
@@ -160,7 +160,7 @@ def test_it_ends_when_nobody_renewed_it_for_its_time(own_clock: bool) -> None:
         await waiting
         assert await holds(run)
         await run.lease.give_back()
-        assert not [path for path in store.stamps if path in store._fs.store]
+        assert not [path for path in store.timestamps if path in store._fs.store]
         assert await in_place(store) is None
 
     check(story())
@@ -169,7 +169,7 @@ def test_it_ends_when_nobody_renewed_it_for_its_time(own_clock: bool) -> None:
 def test_one_that_ended_long_ago_is_taken_at_once() -> None:
     async def story() -> None:
         store = Store(Time())
-        await left_by(store, elsewhere("x"), age=3600.0)
+        await left_by(store, fallback_reason("x"), age=3600.0)
         run = Run(store, "a")
         await run.lease.take(0)
         assert await holds(run)
@@ -181,7 +181,7 @@ def test_one_that_ended_long_ago_is_taken_at_once() -> None:
 def test_a_stamp_from_the_future_makes_nobody_younger() -> None:
     async def story() -> None:
         store = Store(Time())
-        await left_by(store, elsewhere("x"), age=-5000.0)
+        await left_by(store, fallback_reason("x"), age=-5000.0)
         run = Run(store, "a")
         waiting = taking(run)
         await store.time.turn(59)
@@ -196,7 +196,7 @@ def test_a_stamp_from_the_future_makes_nobody_younger() -> None:
 def test_one_that_is_renewed_is_never_taken() -> None:
     async def story() -> None:
         store = Store(Time())
-        record = elsewhere("x")
+        record = fallback_reason("x")
         await left_by(store, record)
         waiting = taking(Run(store, "a"), wait=500)
         for renewed in range(1, 25):
@@ -214,7 +214,7 @@ def test_one_that_is_renewed_is_never_taken() -> None:
 def test_of_two_that_take_it_over_one_wins() -> None:
     async def story() -> None:
         store = Store(Time())
-        await left_by(store, elsewhere("x"), age=30.0)
+        await left_by(store, fallback_reason("x"), age=30.0)
         runs = [Run(store, "a"), Run(store, "b")]
         tasks = [taking(run, wait=300) for run in runs]
         await store.time.turn(40)
@@ -261,7 +261,7 @@ def test_a_record_that_cannot_be_read_is_a_lease_all_the_same(data: bytes) -> No
 
 
 def test_other_peoples_names_are_shown_on_one_line() -> None:
-    record = read_holder(
+    record = read_record(
         json.dumps({"holder": "x", "user": "a\x1b[2J\nb", "host": "h" * 500, "lease_for": 1e999}).encode(),
         lease_for=60.0,
     )
@@ -273,7 +273,7 @@ def test_other_peoples_names_are_shown_on_one_line() -> None:
 def test_marks_that_dead_ones_left_are_removed() -> None:
     async def story() -> None:
         store = Store(Time())
-        await left_by(store, elsewhere("x"))
+        await left_by(store, fallback_reason("x"))
         for name, age in (("old", 4000), ("new", 10)):
             await store.put(f"state/lease-clock-{name}", b"1")
             store.age(f"state/lease-clock-{name}", age)
@@ -288,7 +288,7 @@ def test_marks_that_dead_ones_left_are_removed() -> None:
 def test_waiting_ends_when_the_run_is_told_to_stop() -> None:
     async def story() -> None:
         store = Store(Time())
-        await left_by(store, elsewhere("x"))
+        await left_by(store, fallback_reason("x"))
         run = Run(store, "a")
         waiting = taking(run)
         await store.time.turn(5)
@@ -312,7 +312,7 @@ def test_who_was_taken_over_stops_and_says_by_whom() -> None:
         heard: list[bool] = []
         run.stop.listen(lambda: heard.append(True))
         await run.lease.take(0)
-        await left_by(store, elsewhere("x"))
+        await left_by(store, fallback_reason("x"))
         assert run.stop.abandoned is None
         await store.time.turn(20)
         lost = run.stop.abandoned

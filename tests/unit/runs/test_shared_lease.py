@@ -13,11 +13,11 @@ from metaferry.errors import Conflict, LeaseHeld, LeaseLost, Unavailable
 from metaferry.progress import Stop
 from metaferry.runs.lease import lease
 from metaferry.runs.lease.lease import find_lease, living
-from metaferry.runs.lease.record import Member, is_gone, read_holder, this_member, this_process
+from metaferry.runs.lease.record import Member, is_gone, read_record, this_member, this_process
 from metaferry.runs.lease.shared import SharedLease
 from metaferry.storage.retry.attempts import Policy
 from metaferry.storage.retry.storage import Retrying
-from unit.runs.lease_world import KEY, Notes, Run, Store, Time, elsewhere
+from unit.runs.lease_world import KEY, Notes, Run, Store, Time, fallback_reason
 
 
 class Part:
@@ -75,7 +75,7 @@ def test_members_join_and_the_last_one_gives_it_back() -> None:
         assert b.lease.check() is None
         await b.lease.give_back()
         assert await names(store) == []
-        assert KEY not in store.stamps or await find_lease(b.storage, KEY, 60.0) is None
+        assert KEY not in store.timestamps or await find_lease(b.storage, KEY, 60.0) is None
 
     turned(test)
 
@@ -211,7 +211,7 @@ def test_one_that_cannot_leave_says_so(
 def test_members_that_died_are_seen_to_be_gone() -> None:
     async def test(store: Store) -> None:
         dead = Member("dead", this_member("x").machine, 2**22 + 1, 5)
-        left = replace(elsewhere("plan-1"), members=(dead,))
+        left = replace(fallback_reason("plan-1"), members=(dead,))
         await store.put(KEY, left.to_json())
         run = Run(store, "run")
         await run.lease.take(0)  # at once: nobody is there any more
@@ -267,7 +267,7 @@ def test_a_store_without_conditions_is_best_effort() -> None:
 
 def test_a_record_with_members_that_cannot_be_read() -> None:
     data = json.dumps({"holder": "plan-1", "members": [7, {"name": "a", "pid": "x"}]}).encode()
-    holder = read_holder(data, lease_for=60.0)
+    holder = read_record(data, lease_for=60.0)
     assert holder.members == (Member(""), Member("a"))
     assert not is_gone(holder)
-    assert read_holder(this_process("h", "r", acquired="", lease_for=5).to_json(), lease_for=1).members == ()
+    assert read_record(this_process("h", "r", acquired="", lease_for=5).to_json(), lease_for=1).members == ()

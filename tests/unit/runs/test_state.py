@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metaferry.runs.state.folder import Past, State
+from metaferry.runs.state.folder import RunHistory, State
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.local.adapter import LocalAdapter
 from metaferry.storage.memory import MemoryAdapter
@@ -53,10 +53,10 @@ def test_old_runs_are_deleted_with_the_runs_concurrency(counting: tuple[Counting
     for run in range(30):
         for name in ("started.json", "run.json", "rejects.parquet"):
             state.write(state.run_key(f"run-{run:02}", name), b"{}")
-    past = state.past()
-    state.forget_old_runs(past, keep=5)
+    history = state.history()
+    state.forget_old_runs(history, keep=5)
     assert adapter.most == 6
-    assert state.past().run_ids == tuple(f"run-{run:02}" for run in range(26, 30))
+    assert state.history().run_ids == tuple(f"run-{run:02}" for run in range(26, 30))
 
 
 def test_markers_are_read_with_the_runs_concurrency(counting: tuple[Counting, State]) -> None:
@@ -75,8 +75,8 @@ def test_empty_folders_of_a_local_state_go_with_their_run(tmp_path: Path, portal
         state.write(state.report_key(run), b"{}")
         state.write(state.run_key(run, "plan/shard=000/x.parquet"), b"")
     (tmp_path / "runs/b/plan/somebody.txt").write_text("else's")
-    past = state.past()
-    state.forget_old_runs(Past(past.run_ids, False, past.files), keep=1)
+    history = state.history()
+    state.forget_old_runs(RunHistory(history.run_ids, False, history.files), keep=1)
     state.write(state.report_key("d"), b"{}")
     state.write(state.run_key("d", "plan/shard=000/x.parquet"), b"")
     state.forget_parts("d")

@@ -51,7 +51,7 @@ def test_a_dask_worker_logs_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     pytest.importorskip("distributed")
     import metaferry
     from metaferry.job.model import Job
-    from metaferry.runs.sharded.task import order_for
+    from metaferry.runs.sharded.task import task_for
     from unit.engines.tasks import log_in_shard
 
     dataset = make_dataset(tmp_path / "demo")
@@ -65,9 +65,9 @@ def test_a_dask_worker_logs_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]
         }
     )
     plan = metaferry.plan(job, out=str(tmp_path / "plan"))
-    order = order_for(job, str(tmp_path / "plan"), 0, run_id=plan.run_id, bell="b", share=1, alone=True)
+    order = task_for(job, str(tmp_path / "plan"), 0, run_id=plan.run_id, scope="b", share=1, alone=True)
     assert SECRET not in repr(order)
-    with open_workers("dask", bell="b", workers=1, grace=5.0) as workers:
+    with open_workers("dask", scope="b", workers=1, grace=5.0) as workers:
         ran = run_shards(workers, log_in_shard, {0: order}, stop=Stop(), grace=5.0)
     assert ran.given_up == {}
     said = capfd.readouterr().err

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metaferry.errors import Denied, Unavailable
-from metaferry.storage.listing import parallel as at_once
-from metaferry.storage.listing.parallel import list_at_once
+from metaferry.storage.listing import parallel
+from metaferry.storage.listing.parallel import list_parallel
 from metaferry.storage.memory import MemoryAdapter
 from metaferry.storage.protocol import Level, Page
 from metaferry.storage.retry.attempts import Policy
@@ -33,7 +33,7 @@ class Folders(MemoryAdapter):
     def __init__(self, keys: list[str], page_size: int = 3, truncated: bool = False) -> None:
         super().__init__(f"at-once-{uuid.uuid4()}", page_size=page_size)
         for key in keys:
-            self.put_now(key, b"1")
+            self.put_blocking(key, b"1")
         self.truncated = truncated
         self.prefixes: list[str] = []
         self.errors: list[Exception] = []
@@ -73,13 +73,13 @@ class Folders(MemoryAdapter):
 @pytest.fixture(autouse=True)
 def small_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """One page is not small, so that small listings show what large ones do."""
-    monkeypatch.setattr(at_once, "_FIRST", 1)
+    monkeypatch.setattr(parallel, "_FIRST", 1)
 
 
 def keys_of(adapter: Folders, prefix: str = "") -> list[str]:
     async def collect() -> list[str]:
         storage = Retrying(adapter, Policy(first=0.0))
-        return [entry.path async for page in list_at_once(storage, prefix) for entry in page]
+        return [entry.path async for page in list_parallel(storage, prefix) for entry in page]
 
     return asyncio.run(collect())
 
@@ -117,7 +117,7 @@ def test_where_it_is_not_worth_it_there_is_one_chain(adapter: Folders) -> None:
 
 
 def test_a_small_listing_costs_its_pages_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(at_once, "_FIRST", 3)
+    monkeypatch.setattr(parallel, "_FIRST", 3)
     adapter = Folders([f"{folder}/{n}.png" for folder in "abc" for n in range(9)], page_size=14)
     assert len(keys_of(adapter)) == 27
     assert adapter.prefixes == ["", ""]
@@ -141,7 +141,7 @@ def test_who_stops_reading_leaves_nothing_behind() -> None:
     adapter = Folders([f"{folder}/{n}.png" for folder in "abcdefgh" for n in range(90)])
 
     async def first() -> int:
-        pages = list_at_once(Retrying(adapter))
+        pages = list_parallel(Retrying(adapter))
         async for page in pages:
             found = len(page)
             break

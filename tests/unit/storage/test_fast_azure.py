@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from metaferry.errors import Corrupt, Expired, Unavailable
 from metaferry.storage.azure import config as fast_azure
 from metaferry.storage.azure.adapter import AzureAdapter
-from metaferry.storage.azure.config import AzureDialect, Bearer
-from metaferry.storage.azure.requests import AzurePlace, AzureSpeech, Nobody, SharedKey
+from metaferry.storage.azure.config import AzureConfig, Bearer
+from metaferry.storage.azure.requests import Anonymous, AzureEndpoint, AzureRequestCodec, SharedKey
 from metaferry.storage.errors import Failure, classify
 from metaferry.storage.factory import open_adapter
 from metaferry.storage.http.client import Refused
-from metaferry.storage.http.options import Untranslatable
+from metaferry.storage.http.options import UnsupportedOption
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
 
 NOW = datetime(2026, 11, 23, 1, 2, 3, 456789, tzinfo=UTC)
@@ -51,9 +51,9 @@ def taken_apart(request: bytes) -> tuple[str, dict[str, str], bytes]:
     only_if=st.sampled_from([ANYTHING, ABSENT, "0x8DE2A5B1C2D3E4F"]),
 )
 def test_the_signature_is_the_librarys(url: str, key: str, data: bytes, only_if: Precondition) -> None:
-    place = AzurePlace(url, "", "2025-11-05")
-    speech = AzureSpeech(place, SharedKey("acc", KEY), now=lambda: NOW)
-    target, headers, body = taken_apart(speech.request(key, data, "application/json", only_if))
+    place = AzureEndpoint(url, "", "2025-11-05")
+    codec = AzureRequestCodec(place, SharedKey("acc", KEY), now=lambda: NOW)
+    target, headers, body = taken_apart(codec.request(key, data, "application/json", only_if))
     sent = headers.pop("Authorization")
     origin = url.rpartition("/acc/")[0] or url.removesuffix("/fleet")
     request: Any = HttpRequest("PUT", origin + target, headers=headers)
@@ -75,12 +75,12 @@ def test_the_signature_is_the_librarys(url: str, key: str, data: bytes, only_if:
 
 def test_the_date_is_of_this_second() -> None:
     now, clock = [NOW], [0.0]
-    speech = AzureSpeech(
-        AzurePlace("https://h/c", "", "v"), Nobody(), now=lambda: now[0], clock=lambda: clock[0]
+    codec = AzureRequestCodec(
+        AzureEndpoint("https://h/c", "", "v"), Anonymous(), now=lambda: now[0], clock=lambda: clock[0]
     )
 
     def date() -> str:
-        return taken_apart(speech.request("a", b"", "k", ANYTHING))[1]["x-ms-date"]
+        return taken_apart(codec.request("a", b"", "k", ANYTHING))[1]["x-ms-date"]
 
     assert date() == "Mon, 23 Nov 2026 01:02:03 GMT"
     now[0] += timedelta(seconds=7)
@@ -116,10 +116,10 @@ class Credential:
 def test_an_access_token_is_renewed_before_it_ends() -> None:
     credential = Credential()
     bearer = Bearer(credential, now=lambda: credential.now)
-    speech = AzureSpeech(AzurePlace("https://h/c", "", "v"), bearer)
+    codec = AzureRequestCodec(AzureEndpoint("https://h/c", "", "v"), bearer)
 
     def said() -> str:
-        return taken_apart(speech.request("a", b"", "k", ANYTHING))[1]["Authorization"]
+        return taken_apart(codec.request("a", b"", "k", ANYTHING))[1]["Authorization"]
 
     assert [said(), said()] == ["Bearer t0k3n-1"] * 2
     credential.now += timedelta(minutes=54)
@@ -149,7 +149,7 @@ def test_where_no_token_can_be_had(error: Exception, kind: type[Exception]) -> N
 
 
 def test_secrets_are_in_no_representation() -> None:
-    place = AzurePlace("https://h/c", "sv=1&sig=hunter2", "v")
+    place = AzureEndpoint("https://h/c", "sv=1&sig=hunter2", "v")
     assert "hunter2" not in repr(place)
     assert KEY not in repr(SharedKey("acc", KEY))
 
@@ -171,8 +171,8 @@ ACCOUNT = ("AccountName=acc", f"AccountKey={KEY}")
 
 def said_to(options: dict[str, Any]) -> tuple[str, dict[str, str]]:
     """Target and headers of a put."""
-    sockets = AzureDialect("fleet", "data/", options).sockets(patience=1.0)
-    target, headers, _ = taken_apart(sockets._speech.request("data/a.json", b"{}", "k", ANYTHING))
+    sockets = AzureConfig("fleet", "data/", options).sockets(timeout=1.0)
+    target, headers, _ = taken_apart(sockets._codec.request("data/a.json", b"{}", "k", ANYTHING))
     return target, headers
 
 
@@ -206,9 +206,9 @@ def test_nobody_signs_nothing(no_proxy: pytest.MonkeyPatch) -> None:
 
 def test_an_access_token_is_sent_over_tls_only(no_proxy: pytest.MonkeyPatch) -> None:
     options = {"account_name": "acc", "client_id": "c", "client_secret": "s", "tenant_id": "t"}
-    sockets = AzureDialect("fleet", "", options).sockets(patience=1.0)
-    assert isinstance(sockets._speech, AzureSpeech)
-    assert isinstance(sockets._speech._authority, Bearer)
+    sockets = AzureConfig("fleet", "", options).sockets(timeout=1.0)
+    assert isinstance(sockets._codec, AzureRequestCodec)
+    assert isinstance(sockets._codec._put_credential, Bearer)
     client = fast_azure.file_system(options)
     plain = SimpleNamespace(
         service_client=SimpleNamespace(
@@ -220,32 +220,32 @@ def test_an_access_token_is_sent_over_tls_only(no_proxy: pytest.MonkeyPatch) -> 
         sync_credential=client.sync_credential,
     )
     no_proxy.setattr(fast_azure, "file_system", lambda _: plain)
-    with pytest.raises(Untranslatable, match="without TLS"):
-        AzureDialect("fleet", "", options).sockets(patience=1.0)
+    with pytest.raises(UnsupportedOption, match="without TLS"):
+        AzureConfig("fleet", "", options).sockets(timeout=1.0)
     plain.sync_credential = None  # one that the caller made, for event loops alone
-    with pytest.raises(Untranslatable, match="kind of credential"):
-        AzureDialect("fleet", "", options).sockets(patience=1.0)
+    with pytest.raises(UnsupportedOption, match="kind of credential"):
+        AzureConfig("fleet", "", options).sockets(timeout=1.0)
 
 
 def test_what_the_library_does_otherwise_is_left_to_it(
     no_proxy: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    with pytest.raises(Untranslatable, match="credential"):
-        AzureDialect("fleet", "", {"account_name": "acc", "credential": Credential()})
+    with pytest.raises(UnsupportedOption, match="credential"):
+        AzureConfig("fleet", "", {"account_name": "acc", "credential": Credential()})
     options = string("https://acc.blob.core.windows.net", *ACCOUNT)
     no_proxy.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(Untranslatable, match="proxy"):
-        AzureDialect("fleet", "", options)
+    with pytest.raises(UnsupportedOption, match="proxy"):
+        AzureConfig("fleet", "", options)
     adapter = open_adapter("az://fleet", options)
     assert isinstance(adapter, AzureAdapter)  # its puts may be divided among processes
     assert "through fsspec alone, on account of a proxy" in caplog.text
     no_proxy.setenv("no_proxy", "blob.core.windows.net")
-    AzureDialect("fleet", "", options).sockets(patience=1.0)
+    AzureConfig("fleet", "", options).sockets(timeout=1.0)
     no_proxy.delenv("https_proxy")
     for wrong in ({"connection_string": "none"}, string("https://h", "AccountName=a", "AccountKey=a")):
-        with pytest.raises(Untranslatable) as caught:
-            AzureDialect("fleet", "", wrong).sockets(patience=1.0)
+        with pytest.raises(UnsupportedOption) as caught:
+            AzureConfig("fleet", "", wrong).sockets(timeout=1.0)
         assert "none;" not in str(caught.value)
 
 
@@ -253,8 +253,8 @@ def test_what_the_library_does_otherwise_is_left_to_it(
 
 
 @pytest.fixture
-def speech() -> AzureSpeech:
-    return AzureSpeech(AzurePlace("https://h/c", "", "v"), Nobody())
+def codec() -> AzureRequestCodec:
+    return AzureRequestCodec(AzureEndpoint("https://h/c", "", "v"), Anonymous())
 
 
 HEAD = b'HTTP/1.1 201 Created\r\nETag: "0x8D"\r\nContent-MD5: %b\r\n' % MD5.encode()
@@ -263,39 +263,39 @@ HEAD = b'HTTP/1.1 201 Created\r\nETag: "0x8D"\r\nContent-MD5: %b\r\n' % MD5.enco
 @pytest.mark.parametrize(
     "end", [b"Content-Length: 0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
 )
-def test_the_tag_of_a_blob_that_was_made(speech: AzureSpeech, end: bytes) -> None:
-    assert speech.quick(HEAD + end, "a", b"{}") == "0x8D"
+def test_the_tag_of_a_blob_that_was_made(codec: AzureRequestCodec, end: bytes) -> None:
+    assert codec.quick(HEAD + end, "a", b"{}") == "0x8D"
     for n in range(len(HEAD + end)):
-        assert speech.quick((HEAD + end)[:n], "a", b"{}") is None, "cut off"
+        assert codec.quick((HEAD + end)[:n], "a", b"{}") is None, "cut off"
 
 
-def test_a_blob_that_holds_something_else_is_noticed(speech: AzureSpeech) -> None:
+def test_a_blob_that_holds_something_else_is_noticed(codec: AzureRequestCodec) -> None:
     with pytest.raises(Refused) as caught:
-        speech.quick(HEAD + b"Content-Length: 0\r\n\r\n", "a", b"{ }")
+        codec.quick(HEAD + b"Content-Length: 0\r\n\r\n", "a", b"{ }")
     assert classify(caught.value.failure) is Corrupt
     with pytest.raises(Refused) as caught:
-        speech.token({"content-type": "text/html"}, b"<p>log in</p>", "a", b"{}")
+        codec.token({"content-type": "text/html"}, b"<p>log in</p>", "a", b"{}")
     assert (caught.value.failure.code, classify(caught.value.failure)) == ("BadAnswer", Corrupt)
     with pytest.raises(Refused) as caught:
-        speech.token({"etag": '"1"'}, b"<p>log in</p>", "a", b"{}")
+        codec.token({"etag": '"1"'}, b"<p>log in</p>", "a", b"{}")
     assert (caught.value.failure.code, classify(caught.value.failure)) == ("BadAnswer", Corrupt)
 
 
-def test_a_refusal_has_the_services_word(speech: AzureSpeech) -> None:
+def test_a_refusal_has_the_services_word(codec: AzureRequestCodec) -> None:
     headers = {"x-ms-error-code": "ServerBusy", "retry-after": "3"}
-    assert speech.failure(503, headers, b"") == Failure(503, "ServerBusy", 3.0)
+    assert codec.failure(503, headers, b"") == Failure(503, "ServerBusy", 3.0)
     body = b'<?xml version="1.0"?><Error><Code>Md5Mismatch</Code></Error>'
-    assert speech.failure(400, {}, body) == Failure(400, "Md5Mismatch")
+    assert codec.failure(400, {}, body) == Failure(400, "Md5Mismatch")
 
 
 def test_a_first_challenge_is_left_to_the_library() -> None:
     """The service may want a token of another directory, which it names; the SDK gets it."""
-    dialect = AzureDialect("fleet", "", {})
-    speech = AzureSpeech(AzurePlace("https://h/c", "", "v"), Bearer(Credential()))
-    refused = speech.failure(401, {"x-ms-error-code": "InvalidAuthenticationInfo"}, b"")
-    assert "challenge" in (dialect.elsewhere(refused) or "")
-    speech.token({"etag": '"1"'}, b"", "a", b"{}")
-    refused = speech.failure(401, {"x-ms-error-code": "InvalidAuthenticationInfo"}, b"")
-    assert dialect.elsewhere(refused) is None
+    config = AzureConfig("fleet", "", {})
+    codec = AzureRequestCodec(AzureEndpoint("https://h/c", "", "v"), Bearer(Credential()))
+    refused = codec.failure(401, {"x-ms-error-code": "InvalidAuthenticationInfo"}, b"")
+    assert "challenge" in (config.fallback_reason(refused) or "")
+    codec.token({"etag": '"1"'}, b"", "a", b"{}")
+    refused = codec.failure(401, {"x-ms-error-code": "InvalidAuthenticationInfo"}, b"")
+    assert config.fallback_reason(refused) is None
     assert classify(refused) is Expired
-    assert dialect.elsewhere(Failure(307)) == "a redirection"
+    assert config.fallback_reason(Failure(307)) == "a redirection"

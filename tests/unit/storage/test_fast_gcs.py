@@ -15,9 +15,9 @@ from google.oauth2.credentials import Credentials
 from metaferry.errors import Corrupt, Denied, Expired, Unavailable
 from metaferry.storage.errors import Failure, classify
 from metaferry.storage.gcs.client import file_system
-from metaferry.storage.gcs.config import GcsDialect, GcsSpeech
+from metaferry.storage.gcs.config import GcsConfig, GcsRequestCodec
 from metaferry.storage.http.client import Refused
-from metaferry.storage.http.options import Untranslatable
+from metaferry.storage.http.options import UnsupportedOption
 from metaferry.storage.protocol import ABSENT, ANYTHING
 
 ANON = {"token": "anon", "project": "fleet", "endpoint_url": "http://127.0.0.1:1/base"}
@@ -40,13 +40,13 @@ class Renewed(Credentials):  # type: ignore[misc] # google-auth is not typed
         self.expiry = datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=1)
 
 
-def speech_of(options: dict[str, Any], clock: list[float] | None = None) -> GcsSpeech:
+def codec_of(options: dict[str, Any], clock: list[float] | None = None) -> GcsRequestCodec:
     now = clock or [0.0]
-    return GcsSpeech(file_system(options), "fleet", clock=lambda: now[0])
+    return GcsRequestCodec(file_system(options), "fleet", clock=lambda: now[0])
 
 
-def head_of(speech: GcsSpeech, only_if: Any = ANYTHING) -> tuple[str, dict[str, str]]:
-    request = speech.request("data/a.json", b"{}", "application/json", only_if)
+def head_of(codec: GcsRequestCodec, only_if: Any = ANYTHING) -> tuple[str, dict[str, str]]:
+    request = codec.request("data/a.json", b"{}", "application/json", only_if)
     head, _, body = request.partition(b"\r\n\r\n")
     first, *lines = head.decode("ascii").split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
@@ -58,22 +58,22 @@ def head_of(speech: GcsSpeech, only_if: Any = ANYTHING) -> tuple[str, dict[str, 
 
 
 def test_where_a_put_goes() -> None:
-    target, headers = head_of(speech_of(ANON))
+    target, headers = head_of(codec_of(ANON))
     assert target == "/base/upload/storage/v1/b/fleet/o?uploadType=multipart"
     assert headers["Host"] == "127.0.0.1:1"
     assert "authorization" not in {name.lower() for name in headers}
-    assert head_of(speech_of(ANON), ABSENT)[0].endswith("&ifGenerationMatch=0")
-    assert head_of(speech_of(ANON), "1700")[0].endswith("&ifGenerationMatch=1700")
-    paid = speech_of({**ANON, "requester_pays": "a b"})
+    assert head_of(codec_of(ANON), ABSENT)[0].endswith("&ifGenerationMatch=0")
+    assert head_of(codec_of(ANON), "1700")[0].endswith("&ifGenerationMatch=1700")
+    paid = codec_of({**ANON, "requester_pays": "a b"})
     assert head_of(paid)[0].endswith("o?uploadType=multipart&userProject=a+b")
 
 
 def test_the_access_token_is_looked_at_once_a_second_and_renewed_in_time() -> None:
     credentials, clock = Renewed(), [0.0]
-    speech = speech_of({"token": credentials, "project": "fleet"}, clock)
+    codec = codec_of({"token": credentials, "project": "fleet"}, clock)
 
     def said() -> str:
-        return head_of(speech)[1]["authorization"]
+        return head_of(codec)[1]["authorization"]
 
     assert [said(), said()] == ["Bearer t0k3n-1"] * 2
     credentials.expiry -= timedelta(minutes=58)  # gcsfs renews five minutes before the end
@@ -102,7 +102,7 @@ def test_where_no_token_can_be_had(error: Exception, kind: type[Exception]) -> N
     credentials = Renewed()
     credentials.error = error
     with pytest.raises(Refused) as caught:
-        head_of(speech_of({"token": credentials, "project": "fleet"}))
+        head_of(codec_of({"token": credentials, "project": "fleet"}))
     assert classify(caught.value.failure) is kind
     assert "hunter2" not in str(caught.value)
 
@@ -110,7 +110,7 @@ def test_where_no_token_can_be_had(error: Exception, kind: type[Exception]) -> N
 def test_a_token_with_a_line_break_is_not_sent() -> None:
     credentials = Credentials("a\r\nX-Evil: 1")
     with pytest.raises(Refused) as caught:
-        head_of(speech_of({"token": credentials, "project": "fleet"}))
+        head_of(codec_of({"token": credentials, "project": "fleet"}))
     assert classify(caught.value.failure) is Denied
 
 
@@ -129,8 +129,8 @@ def test_what_gcsfs_does_otherwise_is_left_to_it(
         raise OSError("no net")
 
     monkeypatch.setattr("gcsfs.credentials.requests.get", no_net)  # it asks what a bare token is good for
-    with pytest.raises(Untranslatable, match=reason):
-        GcsDialect("fleet", "", {**ANON, **more}).sockets(patience=1.0)
+    with pytest.raises(UnsupportedOption, match=reason):
+        GcsConfig("fleet", "", {**ANON, **more}).sockets(timeout=1.0)
 
 
 def test_nobody_has_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,8 +138,8 @@ def test_nobody_has_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         self.credentials = None
 
     monkeypatch.setattr("gcsfs.credentials.GoogleCredentials.connect", found_nothing)
-    with pytest.raises(Untranslatable, match="credentials"):
-        GcsDialect("fleet", "", {**ANON, "token": None}).sockets(patience=1.0)
+    with pytest.raises(UnsupportedOption, match="credentials"):
+        GcsConfig("fleet", "", {**ANON, "token": None}).sockets(timeout=1.0)
 
 
 # -- answers
@@ -156,12 +156,12 @@ def answer(**resource: Any) -> bytes:
 
 
 def test_the_generation_of_an_object_that_was_made() -> None:
-    speech = speech_of(ANON)
+    codec = codec_of(ANON)
     whole = answer(generation="1700", md5Hash=MD5)
-    assert speech.quick(whole, KEY, b"{}") == "1700"
+    assert codec.quick(whole, KEY, b"{}") == "1700"
     for n in range(len(whole)):
-        assert speech.quick(whole[:n], KEY, b"{}") is None, "cut off"
-    assert speech.quick(whole + b"more", KEY, b"{}") is None
+        assert codec.quick(whole[:n], KEY, b"{}") is None, "cut off"
+    assert codec.quick(whole + b"more", KEY, b"{}") is None
 
 
 @pytest.mark.parametrize(
@@ -179,12 +179,12 @@ def test_the_generation_of_an_object_that_was_made() -> None:
 )
 def test_an_object_that_is_something_else_is_noticed(found: bytes, code: str) -> None:
     with pytest.raises(Refused) as caught:
-        speech_of(ANON).quick(found, KEY, b"{}")
+        codec_of(ANON).quick(found, KEY, b"{}")
     assert (caught.value.failure.code, classify(caught.value.failure)) == (code, Corrupt)
 
 
 def test_a_redirection_is_left_to_the_library_that_follows_it() -> None:
-    dialect = GcsDialect("fleet", "", ANON)
-    assert dialect.elsewhere(Failure(307)) == "a redirection"
-    assert dialect.elsewhere(Failure(404, "notFound")) is None
-    assert dialect.elsewhere(Failure(code="Timeout")) is None
+    config = GcsConfig("fleet", "", ANON)
+    assert config.fallback_reason(Failure(307)) == "a redirection"
+    assert config.fallback_reason(Failure(404, "notFound")) is None
+    assert config.fallback_reason(Failure(code="Timeout")) is None

@@ -11,10 +11,10 @@ import pytest
 
 from metaferry.errors import UsageError
 from metaferry.storage.factory import open_adapter
-from metaferry.storage.http.options import Untranslatable, client_options
+from metaferry.storage.http.options import UnsupportedOption, client_options
 from metaferry.storage.http.storage import FastAdapter
 from metaferry.storage.s3.adapter import S3Adapter
-from metaferry.storage.s3.config import S3Dialect, s3_dialect
+from metaferry.storage.s3.config import S3Config, s3_config
 from metaferry.storage.s3.credentials import Credentials
 
 KEYS = {"key": "AKIDEXAMPLE", "secret": "s3cr3t-hunter2"}
@@ -34,8 +34,8 @@ def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def translated(bucket: str = "fleet", **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """obstore's config and client options."""
-    config, network = S3Dialect(bucket, "", {**KEYS, **options}, concurrency=7)._translate()
-    return config, client_options(network, patience=60.0)
+    config, network = S3Config(bucket, "", {**KEYS, **options}, concurrency=7)._to_options()
+    return config, client_options(network, timeout=60.0)
 
 
 @pytest.mark.parametrize(
@@ -145,11 +145,11 @@ def test_a_profile_gives_region_endpoint_and_bundle(tmp_path: Path) -> None:
         f"[profile lab]\nregion = eu-central-1\nendpoint_url = https://s3.lab\n"
         f"ca_bundle = {tmp_path}/ca.pem\ns3 =\n    addressing_style = virtual\n"
     )
-    config, network = S3Dialect("fleet", "", {"profile": "lab"}, concurrency=7)._translate()
+    config, network = S3Config("fleet", "", {"profile": "lab"}, concurrency=7)._to_options()
     assert (config["endpoint"], config["region"]) == ("https://fleet.s3.lab", "eu-central-1")
     assert network.trusted == f"{tmp_path}/ca.pem"
-    with pytest.raises(Untranslatable, match="profile"):
-        S3Dialect("fleet", "", {"profile": "none"}, concurrency=7)._translate()
+    with pytest.raises(UnsupportedOption, match="profile"):
+        S3Config("fleet", "", {"profile": "none"}, concurrency=7)._to_options()
 
 
 UNKNOWN: list[tuple[dict[str, Any], str]] = [
@@ -216,7 +216,7 @@ def test_a_variable_that_only_obstore_reads_is_in_the_way(name: str, monkeypatch
 
 @pytest.mark.parametrize("bucket", ["fleet--use1-az4--x-s3", "arn:aws:s3:eu-west-1:1:accesspoint"])
 def test_buckets_of_another_kind_are_left_to_s3fs(bucket: str) -> None:
-    assert isinstance(s3_dialect(bucket, "", KEYS, concurrency=1), Untranslatable)
+    assert isinstance(s3_config(bucket, "", KEYS, concurrency=1), UnsupportedOption)
 
 
 @pytest.mark.parametrize("url", ["gs://fleet/x", "az://fleet/x"])
@@ -232,7 +232,7 @@ def test_another_scheme_has_one_way_only() -> None:
 
 def test_nothing_shows_a_secret() -> None:
     adapter = open_adapter("s3://fleet/x", KEYS)
-    assert "hunter2" not in repr(adapter) + repr(vars(adapter)["_dialect"])
+    assert "hunter2" not in repr(adapter) + repr(vars(adapter)["_config"])
     assert repr(Credentials(lambda: None, {"aws_secret_access_key": "hunter2"})) == "Credentials(…)"
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
-from metaferry.storage.s3.signature import Place, Signer, Unsigned, is_plain
+from metaferry.storage.s3.signature import Endpoint, Signer, Unsigned, is_plain
 
 NOW = datetime(2026, 11, 23, 1, 2, 3, 456789, tzinfo=UTC)
 KEYS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "s3cr3t-hunter2", "token": None}
@@ -33,7 +33,7 @@ def taken_apart(head: bytes) -> tuple[str, dict[str, str]]:
     return path, headers
 
 
-def botocores(place: Place, path: str, headers: Mapping[str, str], keys: Mapping[str, Any]) -> str:
+def botocores(place: Endpoint, path: str, headers: Mapping[str, str], keys: Mapping[str, Any]) -> str:
     """The Authorization of a request like this one."""
     url = place.endpoint.partition("://")
     request = AWSRequest("PUT", f"{url[0]}://{headers['host']}{path}", headers=dict(headers))
@@ -48,10 +48,10 @@ def botocores(place: Place, path: str, headers: Mapping[str, str], keys: Mapping
 
 
 PLACES = [
-    Place("https://fleet.s3.eu-west-1.amazonaws.com", "eu-west-1"),
-    Place("https://fleet.s3.amazonaws.com:443", "us-east-1", checksum=False),
-    Place("http://127.0.0.1:9000/base/fleet", "us-east-1", {"x-amz-request-payer": "requester"}),
-    Place(
+    Endpoint("https://fleet.s3.eu-west-1.amazonaws.com", "eu-west-1"),
+    Endpoint("https://fleet.s3.amazonaws.com:443", "us-east-1", checksum=False),
+    Endpoint("http://127.0.0.1:9000/base/fleet", "us-east-1", {"x-amz-request-payer": "requester"}),
+    Endpoint(
         "http://minio:80/fleet",
         "x",
         {
@@ -71,7 +71,7 @@ PLACES = [
     token=st.sampled_from([None, "FwoGZXIvYXdzE//////////wEaD=="]),
 )
 def test_it_is_botocores(
-    place: Place, key: str, data: bytes, only_if: Precondition, token: str | None
+    place: Endpoint, key: str, data: bytes, only_if: Precondition, token: str | None
 ) -> None:
     keys = {**KEYS, "token": token}
     head = Signer(place, lambda: keys, now=lambda: NOW).head(key, data, "application/json", only_if)
@@ -124,7 +124,7 @@ def test_a_usual_port_is_not_named() -> None:
 )
 def test_headers_that_would_not_arrive_as_they_are_signed_are_refused(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=name):
-        Place("https://h", "r", {name: value})
+        Endpoint("https://h", "r", {name: value})
 
 
 def test_tokens_that_no_header_can_hold_are_known() -> None:
@@ -159,4 +159,4 @@ def test_without_credentials_nothing_is_signed() -> None:
 def test_no_secret_is_shown() -> None:
     signer = Signer(PLACES[0], lambda: KEYS)
     signer.head("a", b"", "x/y", ANYTHING)
-    assert "hunter2" not in repr(signer) + repr(signer._moment) + str(vars(signer))
+    assert "hunter2" not in repr(signer) + repr(signer._instant) + str(vars(signer))

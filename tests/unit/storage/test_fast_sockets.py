@@ -22,10 +22,10 @@ from metaferry.errors import Denied, Unavailable
 from metaferry.storage.errors import Failure
 from metaferry.storage.http.client import Refused, Sockets, plain_answer
 from metaferry.storage.http.errors import NO_TAG
-from metaferry.storage.http.options import Network, Untranslatable
+from metaferry.storage.http.options import Network, UnsupportedOption
 from metaferry.storage.protocol import ABSENT
-from metaferry.storage.s3.requests import NOBODY, S3Speech
-from metaferry.storage.s3.signature import Place, Signer, Unsigned
+from metaferry.storage.s3.requests import ANONYMOUS, S3RequestCodec
+from metaferry.storage.s3.signature import Endpoint, Signer, Unsigned
 from servers.certificates import write_certificates
 
 TAG = "0123456789abcdef0123456789abcdef"
@@ -41,15 +41,15 @@ class Server:
         self.connections = 0
         self.hold = threading.Event()  # set: the next request is never answered
         self._tls = tls
-        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._scopes = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
-        self.port = self._listening.getsockname()[1]
+        self.port = self._scopes.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
     def close(self) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
+        self._scopes.shutdown(socket.SHUT_RDWR)
+        self._scopes.close()
         self.drop()
         for thread in self._threads:
             thread.join(10)
@@ -63,7 +63,7 @@ class Server:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                connection, _ = self._listening.accept()
+                connection, _ = self._scopes.accept()
                 self.connections += 1
                 self._open.append(connection)
                 thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
@@ -107,7 +107,10 @@ class Client:
         network = Network(endpoint, None, **more)  # type: ignore[arg-type]
         keys = {"access_key_id": "a", "secret_access_key": "b", "token": None}
         self.sockets = Sockets(
-            network, S3Speech(Signer(Place(endpoint, "us-east-1"), lambda: keys)), patience=5.0, clock=clock
+            network,
+            S3RequestCodec(Signer(Endpoint(endpoint, "us-east-1"), lambda: keys)),
+            timeout=5.0,
+            clock=clock,
         )
 
     def put(self, data: bytes = b"{}") -> str:
@@ -308,13 +311,13 @@ def test_without_credentials_no_connection_is_made(server: Server, now: list[flo
     endpoint = f"http://127.0.0.1:{server.port}/fleet"
     sockets = Sockets(
         Network(endpoint, None),
-        S3Speech(Signer(Place(endpoint, "r"), nobody)),
-        patience=5.0,
+        S3RequestCodec(Signer(Endpoint(endpoint, "r"), nobody)),
+        timeout=5.0,
         clock=lambda: now[0],
     )
     with sockets.connection() as connection, pytest.raises(Refused) as caught:
         connection.put("a.json", b"{}", "application/json", ABSENT)
-    assert caught.value.failure is NOBODY
+    assert caught.value.failure is ANONYMOUS
     assert server.connections == 0
 
 
@@ -372,7 +375,7 @@ def test_a_certificate_that_is_not_trusted_is_named(
     trusted = str(certificates / "ca.pem")
     assert Client(other_name, lambda: now[0], trusted=trusted).fails() == denied
     assert not secure.heads
-    with pytest.raises(Untranslatable, match="verify"):
+    with pytest.raises(UnsupportedOption, match="verify"):
         Client(endpoint, lambda: now[0], trusted=str(certificates / "none.pem"))
 
 

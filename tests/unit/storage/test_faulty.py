@@ -43,6 +43,7 @@ from metaferry.storage.testing.faulty import (
     TOO_MANY,
     TRUNCATED,
     UNAVAILABLE,
+    Delay,
     DirectFaultyAdapter,
     Faults,
     FaultyAdapter,
@@ -52,7 +53,6 @@ from metaferry.storage.testing.faulty import (
     Meddle,
     Refusal,
     Rule,
-    Slow,
     storm,
 )
 
@@ -129,7 +129,7 @@ def test_a_refused_call_does_nothing(fault: Refusal, kind: type[StorageError], c
 
     run(check())
     with pytest.raises(kind):
-        wrapped.put_now("a", b"1")
+        wrapped.put_blocking("a", b"1")
 
 
 def test_a_full_device_is_told_as_the_local_adapter_tells_it() -> None:
@@ -143,12 +143,12 @@ def test_a_lost_reply_comes_after_the_work() -> None:
         assert await outcome(lambda: wrapped.put("a", b"1", only_if=ABSENT)) == "Unavailable"
         assert (await inner.read("a")).data == b"1"
         with pytest.raises(Unavailable):
-            wrapped.put_now("b", b"2", only_if=ABSENT)
+            wrapped.put_blocking("b", b"2", only_if=ABSENT)
         assert (await inner.read("b")).data == b"2"
 
     run(check())
     with pytest.raises(Conflict):
-        wrapped.put_now("a", b"1", only_if=ABSENT)
+        wrapped.put_blocking("a", b"1", only_if=ABSENT)
 
 
 def test_the_retry_layer_settles_a_lost_reply() -> None:
@@ -203,7 +203,7 @@ def test_a_storm_by_the_clock() -> None:
     _, wrapped = memory(faults)
     assert set(run(outcomes(wrapped, 100))) == {"Throttled"}
     with pytest.raises(Throttled) as caught:
-        wrapped.put_now("a", b"1")
+        wrapped.put_blocking("a", b"1")
     assert caught.value.retry_after == 7.0
     time.now += 30.0
     refused = run(outcomes(wrapped, 1000)).count("Throttled")
@@ -223,11 +223,11 @@ def test_the_seed_decides() -> None:
 
 def test_slow_sleeps_as_it_is_told() -> None:
     time = Time()
-    faults = Faults([Rule(fault=Slow(12.5))], clock=time.clock, sleep=time.sleep)
+    faults = Faults([Rule(fault=Delay(12.5))], clock=time.clock, sleep=time.sleep)
     _, wrapped = memory(faults)
     run(outcomes(wrapped, 2))
     assert time.now == 5025.0
-    wrapped.put_now("a", b"1")
+    wrapped.put_blocking("a", b"1")
     assert time.now == 5037.5
     assert [call.age for call in faults.calls] == [0.0, 12.5, 25.0]
 
@@ -245,10 +245,12 @@ def test_a_flipped_bit_in_a_read_and_in_a_put() -> None:
         assert bits((await wrapped.read("a")).data, data) == 1
         assert (await inner.read("a")).data == data, "only the answer was spoiled"
         for direct in (False, True):
-            stamp = wrapped.put_now("b", data) if direct else await wrapped.put("b", data)
+            put_result = wrapped.put_blocking("b", data) if direct else await wrapped.put("b", data)
             stored = await inner.read("b")
             assert bits(stored.data, data) == 1
-            assert (stamp.md5, stamp.token) == (plain.md5, stored.token), "it answers for what was sent"
+            assert (put_result.md5, put_result.token) == (plain.md5, stored.token), (
+                "it answers for what was sent"
+            )
         await wrapped.put("empty", b"")
         assert (await inner.read("empty")).data == b""
         await wrapped.delete("b")
@@ -284,8 +286,8 @@ def test_somebody_else_writes() -> None:
     async def theirs(adapter: Adapter) -> None:
         await adapter.put("a", b"theirs")
 
-    for moment, left, answer in (("before", b"theirs", "Conflict"), ("after", b"theirs", "done")):
-        rule = Rule(fault=Meddle(theirs, "before" if moment == "before" else "after"), times=1)
+    for when, left, answer in (("before", b"theirs", "Conflict"), ("after", b"theirs", "done")):
+        rule = Rule(fault=Meddle(theirs, "before" if when == "before" else "after"), times=1)
         inner, wrapped = memory(Faults([rule]))
 
         async def check(inner: Adapter, wrapped: Adapter, answer: str, left: bytes) -> None:
@@ -307,7 +309,7 @@ def test_somebody_else_writes_while_a_thread_does() -> None:
     async def check() -> None:
         await wrapped.put("b", b"1")
         with pytest.raises(Conflict):
-            await asyncio.to_thread(wrapped.put_now, "a", b"ours", only_if=ABSENT)
+            await asyncio.to_thread(wrapped.put_blocking, "a", b"ours", only_if=ABSENT)
         assert seen == [asyncio.get_running_loop()], "on the loop of the run"
         assert (await inner.read("a")).data == b"theirs"
 
@@ -316,15 +318,15 @@ def test_somebody_else_writes_while_a_thread_does() -> None:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("direct", [False, True])
-def test_nothing_happens_after_a_kill(moment: str, direct: bool) -> None:
-    fault = Kill("before" if moment == "before" else "after")
+def test_nothing_happens_after_a_kill(when: str, direct: bool) -> None:
+    fault = Kill("before" if when == "before" else "after")
     faults = Faults([Rule(fault=fault, number=1)])
     inner, wrapped = memory(faults)
     _, other = memory(faults)
 
     async def check() -> None:
         await wrapped.put("k0", b"0")
-        put = asyncio.to_thread(wrapped.put_now, "k1", b"1") if direct else wrapped.put("k1", b"1")
+        put = asyncio.to_thread(wrapped.put_blocking, "k1", b"1") if direct else wrapped.put("k1", b"1")
         with pytest.raises(Killed):
             await put
         for call in (
@@ -338,9 +340,9 @@ def test_nothing_happens_after_a_kill(moment: str, direct: bool) -> None:
             with pytest.raises(Killed):
                 await call()
         with pytest.raises(Killed):
-            wrapped.put_now("k2", b"2")
+            wrapped.put_blocking("k2", b"2")
         left = [entry.path for entry in (await inner.list_page("")).entries]
-        assert left == (["k0"] if moment == "before" else ["k0", "k1"])
+        assert left == (["k0"] if when == "before" else ["k0", "k1"])
         await wrapped.close()
 
     run(check())
@@ -379,9 +381,9 @@ def test_put_now_exactly_where_it_is(tmp_path: Path) -> None:
         wrapped = faults.wrap(inner)
         assert isinstance(wrapped, FaultyAdapter)
         assert isinstance(wrapped, Direct) == isinstance(inner, Direct)
-        assert (wrapped.url, wrapped.traits) == (inner.url, inner.traits)
+        assert (wrapped.url, wrapped.capabilities) == (inner.url, inner.capabilities)
         assert Retrying(wrapped, Policy()).direct == isinstance(inner, Direct)
-    with pytest.raises(TypeError, match="put_now"):
+    with pytest.raises(TypeError, match="put_blocking"):
         DirectFaultyAdapter(GenericAdapter(f"file://{tmp_path}", {}), faults)
 
 
@@ -390,7 +392,7 @@ def test_threads_and_coroutines_share_one_sequence() -> None:
 
     def put(n: int) -> bool:
         try:
-            wrapped.put_now(f"t{n}", b"1")
+            wrapped.put_blocking(f"t{n}", b"1")
         except Unavailable:
             return False
         return True
@@ -418,8 +420,8 @@ def test_an_error_of_the_store_is_an_answer_too() -> None:
     with pytest.raises(Unavailable):
         run(check())
     with pytest.raises(Unavailable):
-        wrapped.put_now("a", b"2", only_if=ABSENT)
+        wrapped.put_blocking("a", b"2", only_if=ABSENT)
     with pytest.raises(Conflict):
-        wrapped.put_now("a", b"2", only_if=ABSENT)
+        wrapped.put_blocking("a", b"2", only_if=ABSENT)
     with pytest.raises(Killed):
-        wrapped.put_now("a", b"2", only_if=ABSENT)
+        wrapped.put_blocking("a", b"2", only_if=ABSENT)

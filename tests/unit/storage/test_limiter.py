@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaferry.storage.rates import Rates
-from metaferry.storage.throttle.limiter import START, Answer, Limiter, urgent
+from metaferry.storage.throttle.limiter import START, Limiter, Outcome, urgent
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def limiter(most: int, time: Time | None = None, **more: Any) -> Limiter:
 def turns(pace: Limiter, count: int) -> list[int]:
     """So many turns at once; fails where the pace does not give them."""
     assert pace._under_way + count <= pace.allowed
-    taken = [pace.enter_now() for _ in range(count)]
+    taken = [pace.acquire_blocking() for _ in range(count)]
     assert None not in taken
     return [turn for turn in taken if turn is not None]
 
@@ -58,11 +58,11 @@ def serve(pace: Limiter, time: Time, rate: Callable[[int], float], seconds: floa
         if not widths or widths[-1] != width:
             widths.append(width)
         time.now += 1.0 / rate(width)
-        pace.leave(under_way.pop(), Answer.GOOD)
+        pace.release(under_way.pop(), Outcome.GOOD)
         if len(under_way) < pace.allowed:
             under_way += turns(pace, pace.allowed - len(under_way))
     for turn in under_way:
-        pace.leave(turn, Answer.NONE)
+        pace.release(turn, Outcome.NONE)
     return widths
 
 
@@ -73,13 +73,13 @@ def test_no_more_than_allowed_are_under_way() -> None:
 
         async def one() -> None:
             nonlocal now, most, done
-            turn = await pace.enter()
+            turn = await pace.acquire()
             now += 1
             most = max(most, now)
             await asyncio.sleep(0)
             now -= 1
             done += 1
-            pace.leave(turn, Answer.GOOD)
+            pace.release(turn, Outcome.GOOD)
 
         await asyncio.gather(*(one() for _ in range(100)))
         return most, done
@@ -112,7 +112,7 @@ def test_the_time_before_anybody_asked_for_much_is_no_measure() -> None:
     for _ in range(5):
         time.now += 10.0
         (turn,) = turns(pace, 1)
-        pace.leave(turn, Answer.GOOD)
+        pace.release(turn, Outcome.GOOD)
     assert serve(pace, time, lambda width: 4000.0, 4.0) == [8, 16, 8]
 
 
@@ -138,7 +138,7 @@ def test_it_learns_nothing_from_answers_that_nobody_waited_for() -> None:
     for _ in range(1000):
         time.now += 0.01
         (turn,) = turns(pace, 1)
-        pace.leave(turn, Answer.GOOD)
+        pace.release(turn, Outcome.GOOD)
     assert pace.allowed == START
 
 
@@ -146,7 +146,7 @@ def test_a_turn_may_serve_several_requests() -> None:
     time = Time()
     pace = limiter(256, time)
     (turn,) = turns(pace, 1)
-    pace.leave(turn, Answer.SLOWER, good=7)
+    pace.release(turn, Outcome.THROTTLED, good=7)
     history = pace.rates.history()
     assert (sum(history.answered), sum(history.throttled)) == (7, 1)
 
@@ -158,21 +158,21 @@ def test_a_width_is_measured_over_several_turns_however_much_one_brings() -> Non
     under_way = turns(pace, START)
     for n in range(3 * START - 1):
         time.now += 0.4 / START
-        pace.leave(under_way[n % START], Answer.NONE, good=6)
+        pace.release(under_way[n % START], Outcome.NONE, good=6)
         under_way[n % START] = turns(pace, 1)[0]
         assert pace.allowed == START
     time.now += 0.4 / START
-    pace.leave(under_way[0], Answer.NONE, good=6)
+    pace.release(under_way[0], Outcome.NONE, good=6)
     assert pace.allowed == 2 * START
 
 
 def test_a_refusal_halves_once_for_all_that_were_under_way() -> None:
     pace = limiter(32, start=32)
     for turn in turns(pace, 32):
-        pace.leave(turn, Answer.SLOWER)
+        pace.release(turn, Outcome.THROTTLED)
     assert pace.allowed == 16
     (later,) = turns(pace, 1)
-    pace.leave(later, Answer.SLOWER)
+    pace.release(later, Outcome.THROTTLED)
     assert pace.allowed == 1  # half of what was under way, not of a width that nobody used
 
 
@@ -180,12 +180,12 @@ def test_good_answers_widen_a_throttled_store_step_by_step() -> None:
     time = Time()
     pace = limiter(32, time, start=32)
     for turn in turns(pace, 32):
-        pace.leave(turn, Answer.SLOWER)
+        pace.release(turn, Outcome.THROTTLED)
     for _ in range(17):
-        pace.leave(turns(pace, 1)[0], Answer.GOOD)
+        pace.release(turns(pace, 1)[0], Outcome.GOOD)
     assert pace.allowed == 17
     for _ in range(2000):
-        pace.leave(turns(pace, 1)[0], Answer.GOOD)
+        pace.release(turns(pace, 1)[0], Outcome.GOOD)
     assert pace.allowed == 32
 
 
@@ -197,12 +197,12 @@ def test_a_storm_costs_about_two_windows_and_then_a_trickle() -> None:
     end = time.now + 60.0
     while time.now < end:
         under_way = []
-        while pace._under_way < pace.allowed and (turn := pace.enter_now()) is not None:
+        while pace._under_way < pace.allowed and (turn := pace.acquire_blocking()) is not None:
             under_way.append(turn)
         asked += len(under_way)
         time.now += 0.01
         for turn in under_way:
-            pace.leave(turn, Answer.SLOWER)
+            pace.release(turn, Outcome.THROTTLED)
     assert START <= asked <= 2 * START + 20
 
 
@@ -210,10 +210,10 @@ def test_a_store_that_says_how_long_is_left_alone_so_long() -> None:
     time = Time()
     pace = limiter(8, time)
     (turn,) = turns(pace, 1)
-    pace.leave(turn, Answer.SLOWER, retry_after=30.0)
-    assert pace.enter_now() is None
+    pace.release(turn, Outcome.THROTTLED, retry_after=30.0)
+    assert pace.acquire_blocking() is None
     start = time.now
-    run(pace.enter())
+    run(pace.acquire())
     assert time.now - start == pytest.approx(30.0)
 
 
@@ -226,10 +226,10 @@ def test_no_second_ever_sees_more_than_the_rate(gaps: list[float], rate: float) 
     async def work() -> None:
         for gap in gaps:
             time.now += gap
-            assert pace.enter_now() is None  # a matter of time: not for threads
-            turn = await pace.enter()
+            assert pace.acquire_blocking() is None  # a matter of time: not for threads
+            turn = await pace.acquire()
             begun.append(time.now)
-            pace.leave(turn, Answer.GOOD)
+            pace.release(turn, Outcome.GOOD)
 
     run(work())
     for n, start in enumerate(begun):
@@ -243,22 +243,22 @@ def test_turns_come_in_the_order_of_arrival() -> None:
         order: list[int] = []
 
         async def one(name: int) -> None:
-            turn = await pace.enter()
+            turn = await pace.acquire()
             order.append(name)
-            pace.leave(turn, Answer.GOOD)
+            pace.release(turn, Outcome.GOOD)
 
-        turn = await pace.enter()
+        turn = await pace.acquire()
         tasks = [asyncio.create_task(one(n)) for n in range(5)]
         await asyncio.sleep(0)
-        thread = asyncio.create_task(asyncio.to_thread(pace.enter_now))
+        thread = asyncio.create_task(asyncio.to_thread(pace.acquire_blocking))
         while len(pace._waiting) < 6:  # noqa: ASYNC110 - a thread does not set events of a loop
             await asyncio.sleep(0)
-        pace.leave(turn, Answer.GOOD)
+        pace.release(turn, Outcome.GOOD)
         await asyncio.gather(*tasks)
         last = await thread
         order.append(99)
         assert last is not None
-        pace.leave(last, Answer.GOOD)
+        pace.release(last, Outcome.GOOD)
         return order
 
     assert run(work()) == [0, 1, 2, 3, 4, 99]
@@ -271,19 +271,19 @@ def test_a_waiter_that_is_cancelled_loses_nobodys_turn(granted: bool) -> None:
         order: list[str] = []
 
         async def one(name: str) -> None:
-            turn = await pace.enter()
+            turn = await pace.acquire()
             order.append(name)
-            pace.leave(turn, Answer.GOOD)
+            pace.release(turn, Outcome.GOOD)
 
-        turn = await pace.enter()
+        turn = await pace.acquire()
         first, second = asyncio.create_task(one("first")), asyncio.create_task(one("second"))
         await asyncio.sleep(0)
         if granted:
-            pace.leave(turn, Answer.GOOD)  # hands the turn to the first …
+            pace.release(turn, Outcome.GOOD)  # hands the turn to the first …
             first.cancel()  # … which is cancelled before it runs
         else:
             first.cancel()
-            pace.leave(turn, Answer.GOOD)
+            pace.release(turn, Outcome.GOOD)
         await asyncio.gather(first, second, return_exceptions=True)
         await one("third")
         return order
@@ -300,8 +300,8 @@ def test_a_cancelled_wait_for_the_rate_gives_its_turn_back() -> None:
             await asyncio.Event().wait()
 
         pace = Limiter(1, clock=lambda: 0.0, sleep=sleep, max_rate=1.0)
-        pace.leave(await pace.enter(), Answer.GOOD)
-        task = asyncio.create_task(pace.enter())
+        pace.release(await pace.acquire(), Outcome.GOOD)
+        task = asyncio.create_task(pace.acquire())
         await asleep.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -320,23 +320,23 @@ def test_threads_and_a_loop_share_it() -> None:
         nonlocal now, most
         done = 0
         while done < 200:
-            turn = pace.enter_now()
+            turn = pace.acquire_blocking()
             assert turn is not None
             with lock:
                 now += 1
                 most = max(most, now)
             with lock:
                 now -= 1
-            pace.leave(turn, Answer.GOOD)
+            pace.release(turn, Outcome.GOOD)
             done += 1
         return done
 
     async def coroutines() -> None:
         async def one() -> None:
             for _ in range(50):
-                turn = await pace.enter()
+                turn = await pace.acquire()
                 await asyncio.sleep(0)
-                pace.leave(turn, Answer.GOOD)
+                pace.release(turn, Outcome.GOOD)
 
         await asyncio.gather(*(one() for _ in range(10)))
 
@@ -353,13 +353,13 @@ def test_what_is_urgent_waits_for_nobody() -> None:
         pace = limiter(1)
         (turn,) = turns(pace, 1)
         with urgent():
-            first = await pace.enter()
-        pace.leave(turn, Answer.SLOWER, retry_after=1000.0)
+            first = await pace.acquire()
+        pace.release(turn, Outcome.THROTTLED, retry_after=1000.0)
         with urgent():
-            second = await pace.enter()
+            second = await pace.acquire()
         for each in (first, second):
-            pace.leave(each, Answer.GOOD)
-        return pace.enter_now()
+            pace.release(each, Outcome.GOOD)
+        return pace.acquire_blocking()
 
     assert run(work()) is None  # the others still wait
 
@@ -370,7 +370,7 @@ def test_only_the_requests_of_the_block_are_urgent() -> None:
         turns(pace, 1)
         with urgent():
             pass
-        task = asyncio.create_task(pace.enter())
+        task = asyncio.create_task(pace.acquire())
         await asyncio.sleep(0)
         waits = not task.done()
         task.cancel()
@@ -384,8 +384,8 @@ def test_a_burst_of_refusals_is_one_refusal() -> None:
     pace = limiter(256, time)
     under_way = turns(pace, START)
     for turn in under_way:
-        pace.leave(turn, Answer.SLOWER)
-    assert pace.enter_now() is not None  # half as many, and no pause yet
+        pace.release(turn, Outcome.THROTTLED)
+    assert pace.acquire_blocking() is not None  # half as many, and no pause yet
 
 
 def test_rates_keep_every_count_in_sixty_points() -> None:

@@ -346,9 +346,9 @@ def test_a_token_never_comes_back(tmp_path: Path, conditional: bool) -> None:
         token = run(adapter.read("x")).token
         seen = [token]
         for number in range(1, 6):
-            stamp = run(adapter.put("x", b"%d" % number, only_if=token if conditional else ANYTHING))
+            put_result = run(adapter.put("x", b"%d" % number, only_if=token if conditional else ANYTHING))
             token = run(adapter.read("x")).token
-            assert stamp.token == token
+            assert put_result.token == token
             seen.append(token)
     times = [int(token.split("-")[1]) for token in seen]
     assert times == sorted(set(times))
@@ -419,7 +419,7 @@ def test_a_file_that_is_locked_for_a_while_is_waited_for(
     monkeypatch.setattr(local_locks, "LOCK_WITHIN", 60.0)
     with opened(tmp_path) as adapter, ThreadPoolExecutor(2) as pool:
         seen = run(adapter.read("x")).token
-        puts = [pool.submit(adapter.put_now, "x", b"%d" % n, only_if=seen) for n in range(2)]
+        puts = [pool.submit(adapter.put_blocking, "x", b"%d" % n, only_if=seen) for n in range(2)]
         done, _ = wait(puts, timeout=0.2)
         assert not done
         suspended.kill()

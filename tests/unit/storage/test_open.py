@@ -58,7 +58,7 @@ def test_each_url_has_its_adapter(url: str, expected: type) -> None:
 def test_what_is_opened_is_a_storage(tmp_path: Path) -> None:
     storage: Storage = open_storage(str(tmp_path))
     assert storage.url == str(tmp_path)
-    assert (storage.traits.conditional, storage.traits.atomic) == (True, True)
+    assert (storage.capabilities.conditional, storage.capabilities.atomic) == (True, True)
 
 
 @pytest.mark.parametrize(

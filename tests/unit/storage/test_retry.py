@@ -21,7 +21,16 @@ from metaferry.errors import (
     Unsupported,
 )
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Entry, Page, Precondition, Stamp, Traits
+from metaferry.storage.protocol import (
+    ABSENT,
+    ANYTHING,
+    Blob,
+    Capabilities,
+    Entry,
+    Page,
+    Precondition,
+    PutResult,
+)
 from metaferry.storage.retry.attempts import Policy
 from metaferry.storage.retry.storage import Retrying
 
@@ -61,7 +70,7 @@ class Scripted:
         self.renewed = 0
         self.closed = 0
         self.hanging = asyncio.Event()
-        self.traits = Traits(listing_md5=True, conditional=True)
+        self.capabilities = Capabilities(listing_md5=True, conditional=True)
         self.url = "test://scripted"
 
     async def _next(self, name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -97,7 +106,7 @@ class Scripted:
     ) -> Blob:
         return await self._next("read", lambda: self.inner.read(path, start, end, version=version))
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         return await self._next("put", lambda: self.inner.put(path, data, only_if=only_if))
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
@@ -124,8 +133,8 @@ def retrying(adapter: Scripted, time: Time, retry_for: float = 300.0, **policy: 
 def test_what_passes_is_tried_again(error: StorageError) -> None:
     adapter, time = Scripted(error, error, error), Time()
     storage = retrying(adapter, time)
-    stamp = run(storage.put("a", b"1"))
-    assert stamp.md5 == "c4ca4238a0b923820dcc509a6f75849b"
+    put_result = run(storage.put("a", b"1"))
+    assert put_result.md5 == "c4ca4238a0b923820dcc509a6f75849b"
     assert adapter.calls == ["put"] * 4
     assert len(time.slept) >= 3
     assert (storage.requests.put, storage.requests.retries) == (4, 3)
@@ -193,22 +202,22 @@ def test_a_page_that_failed_is_asked_with_the_same_cursor() -> None:
 def test_an_answer_that_was_lost_is_no_conflict_with_ourselves() -> None:
     adapter, time = Scripted(("after", Unavailable("reset"))), Time()
     storage = retrying(adapter, time)
-    stamp = run(storage.put("lease", b"ours", only_if=ABSENT))
+    put_result = run(storage.put("lease", b"ours", only_if=ABSENT))
     assert adapter.calls == ["put", "put", "read"]
-    assert run(storage.read("lease")).token == stamp.token
+    assert run(storage.read("lease")).token == put_result.token
 
 
 def test_a_lost_answer_to_a_replacement_is_settled_too() -> None:
     adapter, time = Scripted(None, ("after", Unavailable("reset"))), Time()
     storage = retrying(adapter, time)
 
-    async def work() -> Stamp:
+    async def work() -> PutResult:
         old = await storage.put("doc", b"old")
         return await storage.put("doc", b"new", only_if=old.token)
 
-    stamp = run(work())
+    put_result = run(work())
     assert run(storage.read("doc")).data == b"new"
-    assert run(storage.read("doc")).token == stamp.token
+    assert run(storage.read("doc")).token == put_result.token
 
 
 @pytest.mark.parametrize("theirs", [b"else", b"theirs and longer", b""])
@@ -244,8 +253,8 @@ def test_a_lost_answer_to_a_delete_is_success() -> None:
     storage = retrying(adapter, time)
 
     async def work() -> None:
-        stamp = await storage.put("doc", b"new")
-        await storage.delete("doc", only_if=stamp.token)
+        put_result = await storage.put("doc", b"new")
+        await storage.delete("doc", only_if=put_result.token)
 
     run(work())
     assert adapter.calls == ["put", "delete", "delete", "read"]
@@ -328,8 +337,8 @@ def test_retries_stay_in_proportion_and_then_trickle() -> None:
 def test_an_attempt_made_elsewhere_counts_as_the_first() -> None:
     adapter, time = Scripted(), Time()
     storage = retrying(adapter, time)
-    stamp = run(storage.put("a", b"1", failed=Unavailable("reset")))
-    assert stamp.md5 == "c4ca4238a0b923820dcc509a6f75849b"
+    put_result = run(storage.put("a", b"1", failed=Unavailable("reset")))
+    assert put_result.md5 == "c4ca4238a0b923820dcc509a6f75849b"
     assert (storage.requests.put, storage.requests.retries) == (1, 1)
     assert len(time.slept) == 1  # it waited before it tried again
 
@@ -360,7 +369,7 @@ def test_credentials_refused_in_threads_are_renewed_once_for_all() -> None:
 class DirectScripted(Scripted):
     """The same, with puts from threads."""
 
-    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    def put_blocking(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         return asyncio.run(self.put(path, data, only_if=only_if))
 
 
@@ -369,7 +378,7 @@ def test_a_put_from_a_thread_is_one_attempt() -> None:
     storage = retrying(adapter, Time())
     assert storage.direct
     assert not retrying(Scripted(), Time()).direct
-    met = storage.put_now([(name, b"1", ABSENT, "") for name in "abc"])
+    met = storage.put_blocking([(name, b"1", ABSENT, "") for name in "abc"])
     assert isinstance(met[0], str)
     assert isinstance(met[1], Throttled)
     assert met[2] is None  # not tried: the store wants a pause
@@ -381,7 +390,7 @@ def test_a_put_from_a_thread_is_one_attempt() -> None:
 
 def test_an_expiry_in_a_thread_says_which_credentials_it_met() -> None:
     storage = retrying(DirectScripted(Expired("old")), Time())
-    (met,) = storage.put_now([("a", b"1", ANYTHING, "")])
+    (met,) = storage.put_blocking([("a", b"1", ANYTHING, "")])
     assert isinstance(met, Expired)
     assert met.generation == 0
 
@@ -392,10 +401,10 @@ def test_no_turn_for_a_thread_while_the_store_wants_a_pause() -> None:
     time = Time()
     storage = retrying(DirectScripted(slow), time)
     put = [("a", b"1", ANYTHING, "")]
-    assert storage.put_now(put) == [slow]
-    assert storage.put_now(put) == [None]
+    assert storage.put_blocking(put) == [slow]
+    assert storage.put_blocking(put) == [None]
     time.now += 31.0
-    (met,) = storage.put_now(put)
+    (met,) = storage.put_blocking(put)
     assert isinstance(met, str)
 
 

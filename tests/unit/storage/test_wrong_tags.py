@@ -10,10 +10,10 @@ import uuid
 import pytest
 
 from metaferry.errors import Corrupt
-from metaferry.storage.capabilities import Learned
+from metaferry.storage.capabilities import DetectedCapabilities
 from metaferry.storage.keys import md5_hex
 from metaferry.storage.memory import MemoryAdapter
-from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Precondition, Stamp, Traits
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Capabilities, Precondition, PutResult
 from metaferry.storage.retry.attempts import Policy
 from metaferry.storage.retry.storage import Retrying
 
@@ -25,19 +25,19 @@ class Server(MemoryAdapter):
 
     def __init__(self, *, damage: int = 0, answers: str = "{}", keeps: str = "{}") -> None:
         super().__init__(f"tags-{uuid.uuid4().hex}")
-        self.learned = Learned("s3://b", Traits(listing_md5=True, conditional=True))
+        self.detected = DetectedCapabilities("s3://b", Capabilities(listing_md5=True, conditional=True))
         self.damage = damage
         self.answers, self.keeps = answers, keeps
         self.puts = self.reads = 0
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         self.puts += 1
         stored = data
         if self.damage:
             self.damage -= 1
             stored = b"?" + data[1:]
         await super().put(path, stored, only_if=only_if)
-        return self.learned.stamp(self.answers.format(md5_hex(stored)), md5_hex(data))
+        return self.detected.put_result(self.answers.format(md5_hex(stored)), md5_hex(data))
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
@@ -55,7 +55,7 @@ def storage_of(server: Server, retry_for: float = 60.0) -> Retrying:
     return Retrying(server, Policy(retry_for=retry_for), concurrency=1, sleep=sleep, rng=random.Random(1))
 
 
-def put(storage: Retrying, path: str = "a.json", only_if: Precondition = ANYTHING) -> Stamp:
+def put(storage: Retrying, path: str = "a.json", only_if: Precondition = ANYTHING) -> PutResult:
     return asyncio.run(storage.put(path, DATA, only_if=only_if))
 
 
@@ -71,10 +71,10 @@ def test_a_right_tag_costs_nothing() -> None:
 
 def test_other_bytes_than_were_sent_are_written_again() -> None:
     server = Server(damage=2)
-    stamp = put(storage_of(server))
-    assert stamp == Stamp(md5_hex(DATA), md5_hex(DATA))
+    put_result = put(storage_of(server))
+    assert put_result == PutResult(md5_hex(DATA), md5_hex(DATA))
     assert (server.puts, stored(server)) == (3, DATA)
-    assert server.learned.traits.listing_md5
+    assert server.detected.capabilities.listing_md5
 
 
 def test_a_store_that_always_keeps_other_bytes_is_an_error() -> None:
@@ -87,9 +87,9 @@ def test_a_store_that_always_keeps_other_bytes_is_an_error() -> None:
 def test_tags_that_are_no_md5_are_found_out_by_one_read() -> None:
     server = Server(answers="v2.{}", keeps="v2.{}")
     storage = storage_of(server)
-    stamp = put(storage, only_if=ABSENT)
-    assert stamp == Stamp(f"v2.{md5_hex(DATA)}", md5_hex(DATA))
-    assert not server.learned.traits.listing_md5
+    put_result = put(storage, only_if=ABSENT)
+    assert put_result == PutResult(f"v2.{md5_hex(DATA)}", md5_hex(DATA))
+    assert not server.detected.capabilities.listing_md5
     put(storage)
     assert (server.puts, server.reads, storage.requests.get) == (2, 1, 1)
 
@@ -101,11 +101,11 @@ def test_answers_that_are_wrong_alone_are_told_once(caplog: pytest.LogCaptureFix
         assert put(storage).token == md5_hex(DATA)
         assert put(storage).token == md5_hex(DATA)
     assert caplog.text.count("wrong ETags") == 1
-    assert server.learned.traits.listing_md5
+    assert server.detected.capabilities.listing_md5
     assert server.reads == 2
 
 
 def test_what_the_answer_calls_encrypted_is_not_read() -> None:
-    learned = Learned("s3://b", Traits(listing_md5=True, conditional=True))
-    learned.stamp("0" * 32, md5_hex(DATA), encrypted=True)
-    assert not learned.traits.listing_md5
+    detected = DetectedCapabilities("s3://b", Capabilities(listing_md5=True, conditional=True))
+    detected.put_result("0" * 32, md5_hex(DATA), encrypted=True)
+    assert not detected.capabilities.listing_md5

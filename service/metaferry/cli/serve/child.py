@@ -32,7 +32,7 @@ _RECALL: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RunRequest:
     """What a run is told; it goes through a pipe, since a `--set` may hold a secret."""
 
     job: str
@@ -62,20 +62,20 @@ class Runner:
 
     def __init__(
         self,
-        order: Order,
+        request: RunRequest,
         stop: Stop,
         *,
         now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
         module: str = "metaferry.cli.serve.worker",
     ) -> None:
-        self._order = order
+        self._request = request
         self._stop = stop
         self._now = now
         self._clock = clock
         self._module = module
         self._process: subprocess.Popen[bytes] | None = None
-        self._told: subprocess.Popen[bytes] | None = None
+        self._signalled: subprocess.Popen[bytes] | None = None
         self._recalling: subprocess.Popen[bytes] | None = None
         stop.listen(self._pass_on)
 
@@ -95,7 +95,7 @@ class Runner:
             with process:
                 assert process.stdin is not None
                 with contextlib.suppress(BrokenPipeError):  # it died at once; its code tells
-                    process.stdin.write(json.dumps(asdict(self._order)).encode() + b"\n")
+                    process.stdin.write(json.dumps(asdict(self._request)).encode() + b"\n")
                     process.stdin.flush()
                 self._process = process
                 if self._stop.requested:  # since it was started, and before it could be told
@@ -123,7 +123,7 @@ class Runner:
             if self._stop.requested:
                 process.kill()
             try:
-                said, _ = process.communicate(json.dumps(asdict(self._order)).encode() + b"\n", _RECALL)
+                said, _ = process.communicate(json.dumps(asdict(self._request)).encode() + b"\n", _RECALL)
             except subprocess.TimeoutExpired:
                 process.kill()
                 log.warning("what earlier runs reported could not be read within %.0f s", _RECALL)
@@ -141,8 +141,8 @@ class Runner:
         if recalling is not None:
             recalling.kill()  # it only reads
         process, number = self._process, self._stop.signal
-        if process is not None and number is not None and self._told is not process:
-            self._told = process  # once: a second signal would end the run without a drain
+        if process is not None and number is not None and self._signalled is not process:
+            self._signalled = process  # once: a second signal would end the run without a drain
             process.send_signal(number)
 
 

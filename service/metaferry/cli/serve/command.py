@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from metaferry.cli.options import LogFormat
-from metaferry.cli.serve.child import Finished, Order, Runner
+from metaferry.cli.serve.child import Finished, Runner, RunRequest
 from metaferry.cli.serve.loop import Alarm, serve
 from metaferry.cli.serve.schedule import Schedule, jitter_of
 from metaferry.cli.serve.status import Status
-from metaferry.cli.serve.web import listening
+from metaferry.cli.serve.web import http_server
 from metaferry.cli.session import Session
 from metaferry.cli.show.text import count, duration, safe
 from metaferry.cli.signals import stopping
@@ -66,11 +66,11 @@ def serve_job(
         else:
             session.show([summary(finished)])
 
-    with stopping(session.say) as stop, listening(status, host, port) as address:
+    with stopping(session.say) as stop, http_server(status, host, port) as address:
         session.say(f"{safe(first.label)}: {address}/healthz and {address}/metrics answer")
         alarm = Alarm(stop)
-        order = Order(str(job), sets, session.quiet, verbose, log_format.value)
-        runner = Runner(order, stop, now=now)
+        request = RunRequest(str(job), sets, session.quiet, verbose, log_format.value)
+        runner = Runner(request, stop, now=now)
         earlier = runner.recall()
         if earlier is not None:
             status.recalls(*earlier)

@@ -36,9 +36,9 @@ class Alarm:
     def __init__(self, stop: Stop) -> None:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        stop.listen(self._ring)
+        stop.listen(self._wake)
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         os.write(self._write, b"!")
 
     def wait(self, seconds: float) -> None:

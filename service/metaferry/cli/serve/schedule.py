@@ -107,12 +107,12 @@ class Cron:
     def period(self, due: datetime) -> float:
         return (next(self._after(due)) - due).total_seconds()
 
-    def _after(self, moment: datetime) -> Iterator[datetime]:
+    def _after(self, instant: datetime) -> Iterator[datetime]:
         """Times due after a moment, in order."""
         from cronsim import CronSim, CronSimError
 
         try:
-            times = CronSim(self._expression, moment.astimezone(self._zone))
+            times = CronSim(self._expression, instant.astimezone(self._zone))
         except CronSimError as error:
             raise _no_cron(self._expression, str(error).lower()) from None
         return (time.astimezone(UTC) for time in times)

@@ -28,7 +28,7 @@ _RECORDS: Final = "metaferry_last_run_records"
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class LastRun:
     """A run that ended, as /healthz tells it. Times as ISO 8601; `run_id` "" where it never got one."""
 
     run_id: str
@@ -54,8 +54,8 @@ class Status:
         self._running = False
         self._next: datetime | None = None
         self._due = 0.0  # the same by `clock`
-        self._last: Past | None = None
-        self._good: tuple[Past, float] | None = None  # and when, by `clock`
+        self._last: LastRun | None = None
+        self._good: tuple[LastRun, float] | None = None  # and when, by `clock`
         self._missed = 0
         self._codes: dict[int, int] = {}
         self._found: Samples = {"metaferry_build_info": {(version,): 1}}
@@ -92,7 +92,7 @@ class Status:
         now, report = self._now(), finished.report
         at = Ended(now.timestamp(), finished.seconds)
         found = samples(report, at, version=self._version)
-        past = Past(
+        last = LastRun(
             str(report["run_id"]),
             finished.started.isoformat(timespec="seconds"),
             now.isoformat(timespec="seconds"),
@@ -100,15 +100,15 @@ class Status:
         )
         with self._lock:
             self._running = False
-            self._last = past
-            if past.exit_code in GOOD:
-                self._good = (past, self._clock())
+            self._last = last
+            if last.exit_code in GOOD:
+                self._good = (last, self._clock())
             elif _SUCCESS in self._found:
                 found[_SUCCESS] = self._found[_SUCCESS]
             # A job file that cannot be read names no sources; those of before have read nothing.
             for labels in self._found.get(_RECORDS, {}):
                 found[_RECORDS].setdefault(labels, 0)
-            self._codes[past.exit_code] = self._codes.get(past.exit_code, 0) + 1
+            self._codes[last.exit_code] = self._codes.get(last.exit_code, 0) + 1
             self._found = found
             self._totals.add(found)
 
@@ -177,7 +177,7 @@ def _ended(report: Mapping[str, Any]) -> Ended:
     return Ended(finished.timestamp(), max(0.0, (finished - started).total_seconds()))
 
 
-def _past(report: Mapping[str, Any]) -> Past:
-    return Past(
+def _past(report: Mapping[str, Any]) -> LastRun:
+    return LastRun(
         str(report["run_id"]), str(report["started"]), str(report["finished"]), int(report["exit_code"])
     )

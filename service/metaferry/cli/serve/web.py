@@ -16,18 +16,18 @@ from metaferry.errors import MetaferryError
 from metaferry.runs.metrics.exposition import registry
 
 #: Seconds that a client has for its request.
-_PATIENCE: Final = 10.0
+_TIMEOUT: Final = 10.0
 
 
 @contextmanager
-def listening(status: Status, host: str, port: int) -> Iterator[str]:
+def http_server(status: Status, host: str, port: int) -> Iterator[str]:
     """Answers until the block ends; gives the address. MetaferryError where the port cannot be had."""
     from prometheus_client.exposition import choose_encoder
 
     metrics = registry(status.families)
 
     class Handler(BaseHTTPRequestHandler):
-        timeout = _PATIENCE
+        timeout = _TIMEOUT
         server_version = "metaferry"
         sys_version = ""
 

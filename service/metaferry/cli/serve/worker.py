@@ -24,9 +24,9 @@ def main() -> int:
     """Does the run; its exit code."""
     # Read as it comes: a thread that waits in a buffered read would hold up the end of the process.
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
-        order = json.loads(stdin.readline())
+        request = json.loads(stdin.readline())
     session = Session(
-        quiet=order["quiet"], verbose=order["verbose"], log_format=LogFormat(order["log_format"])
+        quiet=request["quiet"], verbose=request["verbose"], log_format=LogFormat(request["log_format"])
     )
     from metaferry.job.model import Job
     from metaferry.planning.formats import RunReport
@@ -37,11 +37,14 @@ def main() -> int:
     try:
         with stopping(session.say) as stop, session.progress() as progress:
             threading.Thread(target=_watch, daemon=True).start()
-            run.sync(Job.load(order["job"], order["sets"]), report=report, progress=progress, stop=stop)
-    except BaseException as met:  # noqa: BLE001 - the loop hears of it
+            run.sync(Job.load(request["job"], request["sets"]), report=report, progress=progress, stop=stop)
+    except BaseException as failure:  # noqa: BLE001 - the loop hears of it
         # The loop gives the error with the line of the run; here is what its log should have.
-        report.exit_code = report_failure(met, _flags(order))
-        error, advice = str(getattr(met, "message", type(met).__name__)), str(getattr(met, "advice", ""))
+        report.exit_code = report_failure(failure, _flags(request))
+        error, advice = (
+            str(getattr(failure, "message", type(failure).__name__)),
+            str(getattr(failure, "advice", "")),
+        )
     sys.stdout.write(json.dumps({"report": report.to_dict(), "error": error, "advice": advice}) + "\n")
     sys.stdout.flush()
     return report.exit_code
@@ -54,8 +57,8 @@ def _watch() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _flags(order: dict[str, Any]) -> list[str]:
-    return ["--log-format", order["log_format"], *["--verbose"] * order["verbose"]]
+def _flags(request: dict[str, Any]) -> list[str]:
+    return ["--log-format", request["log_format"], *["--verbose"] * request["verbose"]]
 
 
 if __name__ == "__main__":

@@ -142,10 +142,10 @@ class FrameCache:
         with self._lock:
             data = _encode(self._counts, self._method)
         only_if: Precondition = ABSENT if self._token is None else self._token
-        if not self._storage.traits.honours(only_if):
+        if not self._storage.capabilities.honours(only_if):
             only_if = ANYTHING
-        stamp = self._portal.run(self._storage.put(self._key, data, only_if=only_if))
-        self._token = stamp.token
+        timestamp = self._portal.run(self._storage.put(self._key, data, only_if=only_if))
+        self._token = timestamp.token
 
     def _read(self) -> dict[str, tuple[int, str, FrameCount]]:
         try:

@@ -79,7 +79,7 @@ class Counter:
         times: bool,
     ) -> None:
         #: Videos under way: indices wait for the store, so there are more of them than of workers.
-        self.at_once = workers if level == "decode" else max(workers, INDICES_AT_ONCE)
+        self.parallel = workers if level == "decode" else max(workers, INDICES_AT_ONCE)
         self._level = level
         self.times = times
         self._reads = Reads(storage, portal)

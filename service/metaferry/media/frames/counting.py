@@ -77,7 +77,7 @@ def _count_all(
         return count
 
     pending: dict[concurrent.futures.Future[tuple[int, str, FrameCount]], None] = {}
-    threads = concurrent.futures.ThreadPoolExecutor(counter.at_once, thread_name_prefix="metaferry-frames")
+    threads = concurrent.futures.ThreadPoolExecutor(counter.parallel, thread_name_prefix="metaferry-frames")
 
     def finished(least: int) -> Iterator[FrameCount]:
         """Waits until at most `least` videos are under way; gives those that were finished."""
@@ -98,7 +98,7 @@ def _count_all(
                 yield tell(known)
                 continue
             pending[threads.submit(counter.count, path, size, token)] = None
-            yield from finished(2 * counter.at_once)
+            yield from finished(2 * counter.parallel)
         yield from finished(0)
     finally:
         for future in pending:

@@ -133,7 +133,7 @@ def _gcs(content: Mapping[str, Any]) -> Manifest:
         raise ValueError("no columns")
     return Manifest(
         kind="gcs",
-        taken=_moment(content["snapshot_time"]),
+        taken=_instant(content["snapshot_time"]),
         format=form,
         files=tuple(DataFile(name.rpartition("/")[2], None, None) for name in names),
         stored_in=None,
@@ -159,7 +159,7 @@ def _azure(content: Mapping[str, Any], url: str, place: str) -> Manifest:
         )
     return Manifest(
         kind="azure",
-        taken=_moment(content["inventoryStartTime"]),
+        taken=_instant(content["inventoryStartTime"]),
         format=_format(rule["format"]),
         files=tuple(
             DataFile(str(each["blob"]), _number(each.get("size")), None) for each in content["files"]
@@ -182,7 +182,7 @@ def _number(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def _moment(text: str) -> datetime:
+def _instant(text: str) -> datetime:
     # Google writes nanoseconds, which Python's own reader does not take.
-    moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(text)))
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    instant = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(text)))
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)

@@ -28,7 +28,7 @@ _LAST: Final = 2**31 - 2
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     """What stands at a path below a column: its value, why it does not fit (NULL: it does), what would."""
 
     value_sql: str
@@ -38,7 +38,7 @@ class Place:
 
 def cast_within(
     expr: str, duckdb_type: str, types: Mapping[Steps, ValueType]
-) -> tuple[str, dict[Steps, Place]]:
+) -> tuple[str, dict[Steps, Endpoint]]:
     """`nested.cast_within` of a column of that type: canonical JSON text as VARCHAR, and the places.
 
     `misfit_sql` of a place is 'type', 'range', 'not_finite' or NULL.
@@ -70,15 +70,15 @@ def step_into(expr: str, kind: ColumnType, step: str) -> tuple[str, ColumnType] 
     return None
 
 
-def _place(expr: str, kind: ColumnType, steps: Steps, value_type: ValueType) -> Place:
+def _place(expr: str, kind: ColumnType, steps: Steps, value_type: ValueType) -> Endpoint:
     if kind.id == "null":
-        return Place(NULL_TEXT, NULL_TEXT, expected(value_type))
+        return Endpoint(NULL_TEXT, NULL_TEXT, expected(value_type))
     if not steps:
-        return Place(expr, cast_value(expr, kind.text, value_type).misfit_sql, expected(value_type))
+        return Endpoint(expr, cast_value(expr, kind.text, value_type).misfit_sql, expected(value_type))
     below = step_into(expr, kind, steps[0])
     if below is None:
         wanted = AN_OBJECT if position(steps[0]) is None else A_LIST
-        return Place(expr, f"CASE WHEN {expr} IS NOT NULL THEN 'type' END", wanted)
+        return Endpoint(expr, f"CASE WHEN {expr} IS NOT NULL THEN 'type' END", wanted)
     return _place(*below, steps[1:], value_type)
 
 

@@ -13,11 +13,11 @@ from metaferry.errors import Conflict, LeaseHeld
 from metaferry.job.model import Job
 from metaferry.lightly.names import DOCUMENTS
 from metaferry.progress import Progress, Stop
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.lease.lease import Found, Lease, find_lease, held_for, lease_age
-from metaferry.runs.lease.record import Holder, is_gone, this_member, this_process
+from metaferry.runs.lease.record import LeaseRecord, is_gone, this_member, this_process
 from metaferry.runs.lease.shared import SharedLease
-from metaferry.runs.state.capability_probe import learn_conditions
+from metaferry.runs.state.capability_probe import probe_capabilities
 from metaferry.runs.state.folder import State
 from metaferry.runs.storages import Storages
 from metaferry.storage.io.portal import Portal
@@ -40,7 +40,7 @@ class RunLease:
         lightly: Storage,
         state: State,
         portal: Portal,
-        world: Surroundings,
+        world: RuntimeDeps,
         *,
         run_id: str,
         stop: Stop,
@@ -82,11 +82,11 @@ class RunLease:
 
     async def _take(self) -> None:
         state = self._state
-        stores = [(state.storage, f"{state.traits_key.removesuffix('.json')}-probe-{self._name}")]
+        stores = [(state.storage, f"{state.capabilities_key.removesuffix('.json')}-probe-{self._name}")]
         if self._lightly is not state.storage:
             # The state is elsewhere, so this is the one folder of ours there. No media has that name.
             stores.append((self._lightly, f"{DOCUMENTS}.metaferry-probe-{self._name}"))
-        await learn_conditions(stores, state.storage, state.traits_key, self._world.now())
+        await probe_capabilities(stores, state.storage, state.capabilities_key, self._world.now())
         await self._lease.take(self._job.lease_wait)
 
     def __enter__(self) -> Self:
@@ -110,7 +110,7 @@ class Unlocked:
     """
 
     url: str
-    holder: Holder | None = None
+    holder: LeaseRecord | None = None
     age: float | None = None
     gone: bool = False
 
@@ -124,12 +124,12 @@ class Unlocked:
         return asdict(self)
 
 
-def unlock(job: Job, *, surroundings: Surroundings | None = None) -> Unlocked:
+def unlock(job: Job, *, deps: RuntimeDeps | None = None) -> Unlocked:
     """Takes away the lease of a job's datasource, whoever holds it; a run that does stops writing.
 
     Raises LeaseHeld when another run took it meanwhile, and StorageError.
     """
-    world = surroundings or Surroundings()
+    world = deps or RuntimeDeps()
     with Portal() as portal, Storages(job, portal, world) as storages:
         state = State.of(job, storages, portal)
         return portal.run(_unlock(job, state, f"{world.random.getrandbits(64):016x}"))

@@ -33,7 +33,7 @@ from typing import Final
 
 from metaferry.errors import Conflict, LeaseHeld, LeaseLost, NotFound, StorageError
 from metaferry.progress import Progress, Stop
-from metaferry.runs.lease.record import Holder, in_words, is_gone, read_holder
+from metaferry.runs.lease.record import LeaseRecord, in_words, is_gone, read_record
 from metaferry.storage.listing.checked_pages import listed
 from metaferry.storage.protocol import ABSENT, Precondition, Storage
 from metaferry.storage.throttle.limiter import urgent
@@ -62,7 +62,7 @@ living: set[str] = set()
 class Found:
     """A lease in place."""
 
-    holder: Holder
+    holder: LeaseRecord
     token: str
 
 
@@ -77,7 +77,7 @@ class Lease:
         self,
         storage: Storage,
         key: str,
-        record: Holder,
+        record: LeaseRecord,
         *,
         stop: Stop,
         progress: Progress,
@@ -96,7 +96,7 @@ class Lease:
         self._taken = self._sent = clock()
         self._until = float("-inf")
         self._lost: LeaseLost | None = None
-        self._next: Holder | None = None  # a renewal that is not answered yet
+        self._next: LeaseRecord | None = None  # a renewal that is not answered yet
         self._trouble = ""  # why the last renewal failed
         self._renewing = asyncio.Lock()
         self._keeping: asyncio.Task[None] | None = None
@@ -156,7 +156,7 @@ class Lease:
         only_if: Precondition | None = ABSENT
         found: Found | None = None
         watch: _Watch | None = None
-        told = False
+        announced = False
         while only_if is None or not await self._claim(only_if, found):
             self._look_at_stop()
             left = until - self._clock()
@@ -178,10 +178,10 @@ class Lease:
                 continue
             if left <= 0:
                 raise self._is_held(_who(found.holder, watch.age(self._clock())), wait)
-            if not told:
+            if not announced:
                 who = found.holder.name
                 self._progress.note(f"waiting up to {in_words(left)} for {who}, who holds the lease")
-                told = True
+                announced = True
             only_if = None  # only looked at until it is free: a look costs less than a try
             await self._pause(min(_LOOK, left, max(_BLINK, watch.free_at - self._clock())))
 
@@ -189,7 +189,7 @@ class Lease:
         """Whether a lease in place is also for this one; never so for a run's own."""
         return False
 
-    def _first(self, found: Found | None) -> Holder:
+    def _first(self, found: Found | None) -> LeaseRecord:
         """What is written to take the lease; `found` is what it replaces."""
         return replace(self._record, held=0.0, renewed=0)
 
@@ -198,16 +198,16 @@ class Lease:
         sent = self._clock()
         record = self._first(found)
         try:
-            stamp = await self._storage.put(self._key, record.to_json(), only_if=only_if)
+            put_result = await self._storage.put(self._key, record.to_json(), only_if=only_if)
         except Conflict:
             return False
-        if not self._storage.traits.honours(only_if):
+        if not self._storage.capabilities.honours(only_if):
             await self._sleep(_SETTLE)
             seen = await find_lease(self._storage, self._key, self._record.lease_for)
             if seen is None or seen.holder.holder != record.holder:
                 return False
-            stamp = stamp._replace(token=seen.token)
-        self._record, self._token, self._taken = record, stamp.token, sent
+            put_result = put_result._replace(token=seen.token)
+        self._record, self._token, self._taken = record, put_result.token, sent
         self._is_ours_from(sent)
         if self._clock() - sent > self._third:
             # The store took its time. Ours only if nobody has taken it over since.
@@ -224,7 +224,7 @@ class Lease:
         if not first:  # it was renewed since our last look
             return _Watch(found.token, now, free_at, 0.0)
         age = await lease_age(self._storage, self._key, found.token, self._record.holder)
-        if age is not None and self._storage.traits.own_clock:
+        if age is not None and self._storage.capabilities.own_clock:
             free_at = min(free_at, free_at - age + _SKEW)
         return _Watch(found.token, now, free_at, age)
 
@@ -306,20 +306,20 @@ class Lease:
                 held, renewed = round(sent - self._taken, 1), self._record.renewed + 1
                 self._next = replace(self._record, held=held, renewed=renewed)
             with urgent():  # not behind thousands of documents, nor behind a pause of theirs
-                stamp = await self._storage.put(
+                put_result = await self._storage.put(
                     self._key, self._next.to_json(), only_if=self._token or ABSENT
                 )
-            self._record, self._next, self._token = self._next, None, stamp.token
+            self._record, self._next, self._token = self._next, None, put_result.token
             self._is_ours_from(sent)
 
     async def _stop_keeping(self) -> None:
         """Ends the renewals, not in the middle of one if that can be helped. Raises what ended them."""
-        patience = min(self._third / 2, _GIVE_BACK_SOON) if self._stop.requested else self._third / 2
+        timeout = min(self._third / 2, _GIVE_BACK_SOON) if self._stop.requested else self._third / 2
         keeping, self._keeping = self._keeping, None
         if keeping is None:
             return
         try:
-            async with asyncio.timeout(patience), self._renewing:
+            async with asyncio.timeout(timeout), self._renewing:
                 keeping.cancel()
         except TimeoutError:
             keeping.cancel()
@@ -377,7 +377,7 @@ async def find_lease(storage: Storage, key: str, lease_for: float) -> Found | No
         if not error.path:
             raise
         return None
-    return Found(read_holder(blob.data, lease_for=lease_for), blob.token)
+    return Found(read_record(blob.data, lease_for=lease_for), blob.token)
 
 
 async def lease_age(storage: Storage, key: str, token: str, holder: str) -> float | None:
@@ -403,11 +403,11 @@ async def lease_age(storage: Storage, key: str, token: str, holder: str) -> floa
     return max(0.0, ours.mtime - lease.mtime)
 
 
-def _who(holder: Holder, age: float | None) -> str:
+def _who(holder: LeaseRecord, age: float | None) -> str:
     return f"{holder.name}, {held_for(holder, age)}"
 
 
-def held_for(holder: Holder, age: float | None) -> str:
+def held_for(holder: LeaseRecord, age: float | None) -> str:
     """`held for 3 min, renewed 12 s ago`, for a sentence; `age` is None where nobody knows."""
     if age is None:
         return f"held for at least {in_words(holder.held)}"

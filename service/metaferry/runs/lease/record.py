@@ -36,7 +36,7 @@ _STARTED: Final = 19
 class Member:
     """One process among those that hold a lease together, in the name of their plan.
 
-    `name` is random; the rest tells whether the process is still there, as in `Holder`.
+    `name` is random; the rest tells whether the process is still there, as in `LeaseRecord`.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class LeaseRecord:
     """One lease as it is written down. Of a record that cannot be read, what is unknown is empty.
 
     `holder` is random, so that no two leases are the same. `started` is when the process began, in
@@ -90,13 +90,13 @@ def this_member(name: str) -> Member:
     return Member(name, machine(), os.getpid(), _started(os.getpid()) or 0)
 
 
-def joined(holder: Holder, member: Member) -> Holder:
+def joined(holder: LeaseRecord, member: Member) -> LeaseRecord:
     """The record with one more member."""
     others = tuple(m for m in holder.members if m.name != member.name)
     return replace(holder, members=(*others, member))
 
 
-def left(holder: Holder, member: Member, *, living: Iterable[str]) -> Holder:
+def left(holder: LeaseRecord, member: Member, *, living: Iterable[str]) -> LeaseRecord:
     """The record without a member, and without those whose processes are known to be gone."""
     rest = (m for m in holder.members if m.name != member.name and not is_member_gone(m, living=living))
     return replace(holder, members=tuple(rest), renewed=holder.renewed + 1)
@@ -104,13 +104,13 @@ def left(holder: Holder, member: Member, *, living: Iterable[str]) -> Holder:
 
 def is_member_gone(member: Member, *, living: Iterable[str] = ()) -> bool:
     """As `is_gone`, of one member."""
-    alone = Holder(member.name, machine=member.machine, pid=member.pid, started=member.started)
+    alone = LeaseRecord(member.name, machine=member.machine, pid=member.pid, started=member.started)
     return is_gone(alone, living=living)
 
 
-def this_process(holder: str, run_id: str, *, acquired: str, lease_for: float) -> Holder:
+def this_process(holder: str, run_id: str, *, acquired: str, lease_for: float) -> LeaseRecord:
     """The record of a lease that this process takes."""
-    return Holder(
+    return LeaseRecord(
         holder=holder,
         run_id=run_id,
         user=_user(),
@@ -123,7 +123,7 @@ def this_process(holder: str, run_id: str, *, acquired: str, lease_for: float) -
     )
 
 
-def read_holder(data: bytes, *, lease_for: float) -> Holder:
+def read_record(data: bytes, *, lease_for: float) -> LeaseRecord:
     """The record of these bytes. What is damaged is a lease all the same, for `lease_for` seconds."""
     try:
         value = json.loads(data)
@@ -131,9 +131,9 @@ def read_holder(data: bytes, *, lease_for: float) -> Holder:
             raise ValueError("this is no lease")
     except ValueError as error:  # not UTF-8 and not JSON are ValueErrors as well
         log.warning("a lease.json that cannot be read, taken for a lease of somebody unknown: %s", error)
-        return Holder(lease_for=lease_for)
+        return LeaseRecord(lease_for=lease_for)
     stated = _number(value.get("lease_for"))
-    return Holder(
+    return LeaseRecord(
         holder=value["holder"],
         run_id=_text(value.get("run_id")),
         user=_text(value.get("user")),
@@ -149,7 +149,7 @@ def read_holder(data: bytes, *, lease_for: float) -> Holder:
     )
 
 
-def is_gone(holder: Holder, *, living: Iterable[str] = ()) -> bool:
+def is_gone(holder: LeaseRecord, *, living: Iterable[str] = ()) -> bool:
     """Whether the process that holds it is known to have ended; False where that cannot be known.
 
     `living` are the leases that this process itself holds: any other lease in its name was left by

@@ -22,7 +22,7 @@ from typing import Final
 from metaferry.errors import Conflict
 from metaferry.progress import Progress, Stop
 from metaferry.runs.lease.lease import Found, Lease, find_lease, living
-from metaferry.runs.lease.record import Holder, Member, is_member_gone, joined, left
+from metaferry.runs.lease.record import LeaseRecord, Member, is_member_gone, joined, left
 from metaferry.storage.protocol import Storage
 from metaferry.storage.throttle.limiter import urgent
 
@@ -41,7 +41,7 @@ class SharedLease(Lease):
         self,
         storage: Storage,
         key: str,
-        record: Holder,
+        record: LeaseRecord,
         member: Member,
         *,
         stop: Stop,
@@ -63,7 +63,7 @@ class SharedLease(Lease):
     def _may_join(self, found: Found) -> bool:
         return found.holder.holder == self._record.holder
 
-    def _first(self, found: Found | None) -> Holder:
+    def _first(self, found: Found | None) -> LeaseRecord:
         """What is written to take the lease, or to join those who have it."""
         record = replace(self._record, held=0.0, renewed=0, members=())
         if found is not None and self._may_join(found):
@@ -89,13 +89,15 @@ class SharedLease(Lease):
                     held, number = round(looked - self._taken, 1), found.holder.renewed + 1
                     renewed = joined(replace(found.holder, held=held, renewed=number), self._member)
                     try:
-                        stamp = await self._storage.put(self._key, renewed.to_json(), only_if=found.token)
+                        put_result = await self._storage.put(
+                            self._key, renewed.to_json(), only_if=found.token
+                        )
                     except Conflict:
                         # Another member was quicker; or it is no longer ours, which this look tells.
                         found = await self._find_ours()
                         self._record, self._token = found.holder, found.token
                     else:
-                        self._record, self._token = renewed, stamp.token
+                        self._record, self._token = renewed, put_result.token
                     self._is_ours_from(looked)
             self._looked = looked
 

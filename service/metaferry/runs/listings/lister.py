@@ -25,12 +25,12 @@ from metaferry.planning.formats import MediaListing
 from metaferry.planning.listings import Listings, listing_prefixes
 from metaferry.progress import Progress
 from metaferry.runs.listings.tokens import are_missing, with_tokens
-from metaferry.runs.state.listing_checkpoint import Earlier, KeptListing, Unusable
+from metaferry.runs.state.listing_checkpoint import Earlier, ListingCheckpoint, Unusable
 from metaferry.runs.storages import Storages
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.listing.checked_pages import AGAIN, inconsistent
 from metaferry.storage.listing.checked_pages import listed as listed_whole
-from metaferry.storage.listing.parallel import Disordered, Keep, Range, list_at_once
+from metaferry.storage.listing.parallel import Disordered, Keep, Range, list_parallel
 from metaferry.storage.protocol import Entry, Storage
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Lister:
         scratch: Path,
         prefix: str,
         now: datetime,
-        kept: KeptListing | None,
+        kept: ListingCheckpoint | None,
         progress: Progress,
     ) -> None:
         self._job = job
@@ -78,7 +78,7 @@ class Lister:
         taken for a short one.
         """
         self._progress.phase(_PHASE, None)
-        pages: Pages = list_at_once
+        pages: Pages = list_parallel
         begun = again = 0
         while True:
             try:
@@ -108,7 +108,7 @@ class Lister:
     def _list(self, listings: Listings) -> MediaListing:
         inventory = self._job.media.inventory
         if inventory is not None:
-            return self._from_inventory(listings, inventory, list_at_once)
+            return self._from_inventory(listings, inventory, list_parallel)
         kept = self._kept
         earlier = kept.earlier() if kept is not None else None
         if kept is not None and earlier is not None:
@@ -116,7 +116,7 @@ class Lister:
         keep = None if kept is None else _of_media(kept)
         listed = self._fresh(
             listings,
-            lambda storage, prefix: list_at_once(
+            lambda storage, prefix: list_parallel(
                 storage,
                 prefix,
                 keep=keep if prefix == self._media_prefix and storage is self._input else None,
@@ -145,7 +145,7 @@ class Lister:
                 self._progress.advance(len(page))
         else:
             self._both(listings, self._portal.iterate(pages(self._input, self._media_prefix)), pages)
-        return self._told(MediaListing(), self._now)
+        return self._reported(MediaListing(), self._now)
 
     def _from_inventory(self, listings: Listings, wanted: Inventory, pages: Pages) -> MediaListing:
         listings.from_inventory = True
@@ -160,18 +160,18 @@ class Lister:
             report, self._job.input.url, self._media_prefix, scratch=self._scratch, portal=self._portal
         )
         self._both(listings, media, pages)
-        return self._told(MediaListing(basis="inventory", inventory=report.url), report.manifest.taken)
+        return self._reported(MediaListing(basis="inventory", inventory=report.url), report.manifest.taken)
 
-    def _go_on(self, listings: Listings, kept: KeptListing, earlier: Earlier) -> MediaListing:
-        rest = list_at_once(self._input, self._media_prefix, keep=_of_media(kept), left=earlier.left)
+    def _go_on(self, listings: Listings, kept: ListingCheckpoint, earlier: Earlier) -> MediaListing:
+        rest = list_parallel(self._input, self._media_prefix, keep=_of_media(kept), left=earlier.left)
 
         def pages() -> Iterator[list[Entry]]:
             yield from kept.pages(earlier)
             yield from self._portal.iterate(rest)
 
-        self._both(listings, pages(), list_at_once)
+        self._both(listings, pages(), list_parallel)
         kept.finish()
-        return self._told(MediaListing(resumed=earlier.objects), earlier.began)
+        return self._reported(MediaListing(resumed=earlier.objects), earlier.began)
 
     def _both(self, listings: Listings, media: Iterator[list[Entry]], pages: Pages) -> None:
         """Media from where they come, and documents from their datasource, in turn."""
@@ -196,7 +196,7 @@ class Lister:
             entries = self._portal.run(with_tokens(self._lightly, entries))
         listings.add_documents(entries)
 
-    def _told(self, listed: MediaListing, as_of: datetime) -> MediaListing:
+    def _reported(self, listed: MediaListing, as_of: datetime) -> MediaListing:
         listed.as_of = as_of.isoformat(timespec="seconds")
         listed.age = max(0.0, round((self._now - as_of).total_seconds(), 1))
         listed.objects = self._objects
@@ -207,7 +207,7 @@ def _in_one_chain(storage: Storage, prefix: str) -> AsyncIterator[list[Entry]]:
     return storage.list(prefix)
 
 
-def _of_media(kept: KeptListing) -> Keep:
+def _of_media(kept: ListingCheckpoint) -> Keep:
     """Documents and state are never kept; what is left to be listed is told all the same."""
 
     async def keep(page: list[Entry], left: Callable[[], list[Range]]) -> None:

@@ -20,7 +20,9 @@ from metaferry.storage.protocol import Storage
 _AT_ONCE: Final = 64
 
 
-def confirmed(videos: Iterable[Video], storage: Storage, portal: Portal, gone: list[str]) -> Iterator[Video]:
+def revalidated(
+    videos: Iterable[Video], storage: Storage, portal: Portal, gone: list[str]
+) -> Iterator[Video]:
     """Each video with the size and token that it has now; those that are not there go to `gone`.
 
     Raises StorageError other than NotFound, and NotFound of a bucket.

@@ -21,11 +21,13 @@ _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 def are_missing(storage: Storage, entries: Sequence[Entry]) -> bool:
     """Whether the tokens of these documents have to be asked for."""
-    traits = storage.traits
-    if traits.conditions_vary and not traits.lists_tokens:
+    capabilities = storage.capabilities
+    if capabilities.conditions_vary and not capabilities.lists_tokens:
         return True
     # Where the store checks no condition, a token is of no use that no listing shows.
-    return (traits.conditional or traits.conditions_vary) and any(not entry.token for entry in entries)
+    return (capabilities.conditional or capabilities.conditions_vary) and any(
+        not entry.token for entry in entries
+    )
 
 
 async def with_tokens(storage: Storage, entries: Sequence[Entry]) -> list[Entry]:
@@ -43,5 +45,5 @@ async def _with_token(storage: Storage, entry: Entry) -> Entry | None:
             raise
         return None
     # As in a listing: equality with an MD5 proves the content, and nothing else does.
-    proof = blob.token if storage.traits.listing_md5 and _MD5.fullmatch(blob.token) else entry.md5
+    proof = blob.token if storage.capabilities.listing_md5 and _MD5.fullmatch(blob.token) else entry.md5
     return entry._replace(size=blob.size, token=blob.token, md5=proof)

@@ -27,7 +27,7 @@ from metaferry.errors import UsageError, exit_code
 from metaferry.job.model import Job
 from metaferry.masking import showable
 from metaferry.planning.formats import Report, SourceCounts
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.metrics.exposition import SERVICE, gauges, otlp_request, registry
 from metaferry.runs.metrics.figures import GOOD, JOB_LABEL, Ended, Samples, samples
 
@@ -47,7 +47,7 @@ class Account:
 
 
 @contextmanager
-def published(job: Job, report: Report, world: Surroundings) -> Iterator[Account]:
+def published(job: Job, report: Report, world: RuntimeDeps) -> Iterator[Account]:
     """Sends the figures of the account's report when the block ends, however it ends.
 
     Raises UsageError at once where a collector is named and the extra `otlp` is not installed.
@@ -65,10 +65,10 @@ def published(job: Job, report: Report, world: Surroundings) -> Iterator[Account
         raise
     finally:
         now = world.now()
-        told = account.report
-        told.finished = told.finished or now.isoformat(timespec="seconds")
+        report = account.report
+        report.finished = report.finished or now.isoformat(timespec="seconds")
         if job.metrics.targets:
-            publish(job, told.to_dict(), Ended(now.timestamp(), world.clock() - begun))
+            publish(job, report.to_dict(), Ended(now.timestamp(), world.clock() - begun))
 
 
 def publish(job: Job, report: Mapping[str, Any], ended: Ended) -> None:

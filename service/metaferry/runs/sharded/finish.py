@@ -101,7 +101,7 @@ class _Finish:
         self.report = RunReport(**{name: deepcopy(getattr(self.planned, name)) for name in fields})
         self.report.examples = {}
         self.ledger = Ledger(run.database, run.state)
-        self.past = run.state.past()
+        self.history = run.state.history()
         self.damage = Damage(run.database, run.state, run.plan.plan_id)
 
     def report_of_it(self) -> RunReport:
@@ -152,7 +152,7 @@ class _Finish:
             run.database.run(f"INSERT INTO {table} SELECT {names} FROM read_parquet({file})")
         run.database.run("DELETE FROM outcomes")
         run.database.run("DELETE FROM damaged")
-        self.damage.load(self.past)
+        self.damage.load(self.history)
         run.markers.load([marker.shard for marker in self.markers], run.database)
         for target in (target for marker in self.markers for target in marker.proved):
             self.damage.forget(f"SELECT {quote_text(target)}")
@@ -225,7 +225,7 @@ class _Finish:
             run.database,
             run.state,
             self.ledger,
-            self.past.without(run.plan.plan_id),
+            self.history.without(run.plan.plan_id),
             self.damage,
             keep_runs=run.job.keep_runs,
             finished=run.world.now().isoformat(timespec="seconds"),

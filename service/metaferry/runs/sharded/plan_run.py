@@ -39,7 +39,7 @@ from metaferry.planning.sql.rules import quote_text
 from metaferry.progress import Progress, Silent, Stop
 from metaferry.runid import during
 from metaferry.runs.apply import name_failures
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.lease.held import RunLease
 from metaferry.runs.outcomes import Outcomes
 from metaferry.runs.report import requests_of
@@ -63,7 +63,7 @@ class PlanRun:
     plan that a limit of the policy stopped.
     """
 
-    def __init__(self, job: Job, location: str, world: Surroundings) -> None:
+    def __init__(self, job: Job, location: str, world: RuntimeDeps) -> None:
         self.job = job
         self.world = world
         self._location = location
@@ -149,8 +149,8 @@ class PlanRun:
         UsageError where runs that began after the plan was made have written to a store that could not
         tell what they changed.
         """
-        later = [each for each in self.state.past().begun if each > self.plan.plan_id]
-        if later and not self.lightly.traits.honours("a token"):
+        later = [each for each in self.state.history().begun if each > self.plan.plan_id]
+        if later and not self.lightly.capabilities.honours("a token"):
             raise UsageError(
                 f"{self.place}: this plan is older than the run {later[-1]}, and without conditional writes "
                 "what that run wrote would be overwritten",
@@ -300,7 +300,7 @@ class PlanRun:
 def must_be_shared(*storages: Storage) -> None:
     """UsageError where one of them is seen by this process alone."""
     for storage in storages:
-        if not storage.traits.remote:
+        if not storage.capabilities.remote:
             raise UsageError(
                 f"{storage.url}: is in the memory of one process, so a plan cannot be divided for it",
                 advice="name a folder or a bucket that all of them can reach",

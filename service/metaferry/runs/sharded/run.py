@@ -21,18 +21,18 @@ from metaferry.job.parts import Location
 from metaferry.job.serialize import restore_job
 from metaferry.planning.formats import RunReport
 from metaferry.progress import Progress, Silent, Stop
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.metrics.push import published
 from metaferry.runs.report import rates_of, requests_of
 from metaferry.runs.sharded.finish import finish_run, missing_shards
 from metaferry.runs.sharded.plan_files import PLAN, read_plan
 from metaferry.runs.sharded.plan_run import PlanRun, add_markers, add_outage, count_findings
-from metaferry.runs.sharded.task import order_for, write_shard
+from metaferry.runs.sharded.task import task_for, write_shard
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 
 #: Seconds beyond the grace of an interrupt that workers get to say what they did.
-_LAST_WORD: Final = 5.0
+_RESULT_TIMEOUT: Final = 5.0
 #: Findings that the report of a share shows.
 _EXAMPLES: Final = 100
 
@@ -81,7 +81,7 @@ def sync_plan(
     leased: bool = False,
     progress: Progress | None = None,
     stop: Stop | None = None,
-    surroundings: Surroundings | None = None,
+    deps: RuntimeDeps | None = None,
 ) -> RunReport:
     """Applies a kept plan: everything, its end included, or the documents of a share of its shards.
 
@@ -91,7 +91,7 @@ def sync_plan(
     A shard that is done is not run again. The report of a share tells of its shards alone, whoever
     wrote them; its exit code is 3 when documents of them failed and the signal's when `stop` ended it.
     """
-    stop, progress, world = stop or Stop(), progress or Silent(), surroundings or Surroundings()
+    stop, progress, world = stop or Stop(), progress or Silent(), deps or RuntimeDeps()
     check_engine(engine)
 
     def apply() -> RunReport:
@@ -113,7 +113,7 @@ def _apply(
     leased: bool,
     progress: Progress,
     stop: Stop,
-    world: Surroundings,
+    world: RuntimeDeps,
 ) -> RunReport:
     with PlanRun(job, plan, world) as run:
         shards = len(run.plan.shards)
@@ -151,13 +151,13 @@ def finish(
     overrides: Sequence[str] = (),
     progress: Progress | None = None,
     stop: Stop | None = None,
-    surroundings: Surroundings | None = None,
+    deps: RuntimeDeps | None = None,
 ) -> RunReport:
     """Ends a plan whose shards are all done; the job is the one that lies in it, unless one is given.
 
     `overrides` are `key=value` over the job that was kept; those of `storage` open the plan as well.
     """
-    stop, progress, world = stop or Stop(), progress or Silent(), surroundings or Surroundings()
+    stop, progress, world = stop or Stop(), progress or Silent(), deps or RuntimeDeps()
     if job is None:
         job = _kept_job(plan, overrides, world)
     with published(job, RunReport("", job.digest(), ""), world) as account:
@@ -172,10 +172,10 @@ def _write(
 ) -> None:
     writes = sum(run.plan.shards[number].writes for number in numbers)
     progress.phase("Writing documents", writes)
-    crew = run.storages.crew() if engine == LOCAL else None
-    if engine != LOCAL or (crew is not None and writes >= crew.least):
-        workers = crew.workers if crew is not None else _asked_workers(run.job)
-        _write_elsewhere(run, plan, numbers, engine, workers, stop, progress)
+    writers = run.storages.writers() if engine == LOCAL else None
+    if engine != LOCAL or (writers is not None and writes >= writers.least):
+        workers = writers.workers if writers is not None else _asked_workers(run.job)
+        _write_on_engine(run, plan, numbers, engine, workers, stop, progress)
         return
     for number in numbers:
         if stop.requested:
@@ -183,7 +183,7 @@ def _write(
         run.write_shard(number, stop=stop, progress=progress)
 
 
-def _write_elsewhere(
+def _write_on_engine(
     run: PlanRun,
     plan: str,
     numbers: Sequence[int],
@@ -193,16 +193,16 @@ def _write_elsewhere(
     progress: Progress,
 ) -> None:
     """Has the shards written by an engine. Raises ShardsMissing for those that it gave up."""
-    job, bell = run.job, f"{run.plan.plan_id}-{run.world.random.getrandbits(64):016x}"
-    with open_workers(engine, bell=bell, workers=workers, grace=job.grace) as opened:
-        share = max(1, min(opened.width, len(numbers)))
-        orders = {
-            number: order_for(
+    job, scope = run.job, f"{run.plan.plan_id}-{run.world.random.getrandbits(64):016x}"
+    with open_workers(engine, scope=scope, workers=workers, grace=job.grace) as opened:
+        share = max(1, min(opened.parallelism, len(numbers)))
+        tasks = {
+            number: task_for(
                 job,
                 plan,
                 number,
                 run_id=run.plan.plan_id,
-                bell=bell,
+                scope=scope,
                 share=share,
                 alone=engine != LOCAL,
                 num_shards=run.num_shards,
@@ -212,9 +212,9 @@ def _write_elsewhere(
         ran = run_shards(
             opened,
             write_shard,
-            orders,
+            tasks,
             stop=stop,
-            grace=job.grace + _LAST_WORD,
+            grace=job.grace + _RESULT_TIMEOUT,
             done=lambda shard, answer: progress.advance(answer["writes"]),
         )
     run.markers.look(numbers)
@@ -260,7 +260,7 @@ def _report_of(
     return report
 
 
-def _kept_job(plan: str, overrides: Sequence[str], world: Surroundings) -> Job:
+def _kept_job(plan: str, overrides: Sequence[str], world: RuntimeDeps) -> Job:
     """The job that lies in a plan. UsageError where none does, JobError where a variable is not set."""
     storage = [each for each in overrides if each.lstrip().startswith("storage.")]
     opening = Job.model_construct(storage=storage_of(storage))

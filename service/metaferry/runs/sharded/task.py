@@ -14,25 +14,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metaferry.engines.cancellation import listening
+from metaferry.engines.cancellation import cancellation_scope
 from metaferry.errors import JobError
 from metaferry.job.model import Job
 from metaferry.job.serialize import keep_job, restore_job
 from metaferry.job.variables import remember_secrets
 from metaferry.progress import Silent
-from metaferry.runs.deps import Surroundings
+from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.sharded.plan_run import PlanRun
 from metaferry.runs.sharded.worker_logs import log_of_run
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ShardOrder:
+class ShardTask:
     """What a worker needs to know of one shard. Its repr, which executors log, names that alone."""
 
     plan: str
     shard: int
     job: Job | Mapping[str, Any]
-    bell: str
+    scope: str
     concurrency: int
     max_rate: float | None
     run_id: str = ""  # where the worker's log is its own; "" where it comes to the run's
@@ -42,20 +42,20 @@ class ShardOrder:
         return f"ShardOrder(shard {self.shard})"
 
 
-def order_for(
-    job: Job, plan: str, shard: int, *, run_id: str, bell: str, share: int, alone: bool, num_shards: int = 0
-) -> ShardOrder:
+def task_for(
+    job: Job, plan: str, shard: int, *, run_id: str, scope: str, share: int, alone: bool, num_shards: int = 0
+) -> ShardTask:
     """The order of a shard for one of `share` workers that write at once.
 
     `alone`: each has a machine, or a client, of its own; else they share the job's concurrency. The
     rate that the job allows is for all of them together in any case.
     """
     kept, _ = keep_job(job)
-    return ShardOrder(
+    return ShardTask(
         plan,
         shard,
         job if kept is None else kept,
-        bell,
+        scope,
         job.concurrency if alone else max(1, job.concurrency // share),
         None if job.max_rate is None else job.max_rate / share,
         run_id=run_id if alone else "",
@@ -63,39 +63,39 @@ def order_for(
     )
 
 
-def write_shard(order: ShardOrder) -> dict[str, Any]:
+def write_shard(task: ShardTask) -> dict[str, Any]:
     """Writes the shard and its done-marker, unless it is done. JSON-ready: how many documents.
 
     Raises what opening the plan and writing raise; JobError where a variable of the job is not set
     here.
     """
-    job = _job_of(order).model_copy(
-        update={"concurrency": order.concurrency, "max_rate": order.max_rate, "workers": 1}
+    job = _job_of(task).model_copy(
+        update={"concurrency": task.concurrency, "max_rate": task.max_rate, "workers": 1}
     )
     with (
-        listening(order.bell) as stop,
-        log_of_run(order.run_id) if order.run_id else contextlib.nullcontext(),
-        PlanRun(job, order.plan, Surroundings()) as run,
+        cancellation_scope(task.scope) as stop,
+        log_of_run(task.run_id) if task.run_id else contextlib.nullcontext(),
+        PlanRun(job, task.plan, RuntimeDeps()) as run,
         run.lease(stop, Silent()) as lease,
     ):
-        run.num_shards = order.num_shards
+        run.num_shards = task.num_shards
         run.writes_while(stop)
-        if not run.to_do([order.shard]):
-            return {"shard": order.shard, "done": True, "writes": 0}
+        if not run.to_do([task.shard]):
+            return {"shard": task.shard, "done": True, "writes": 0}
         if stop.requested:
-            return {"shard": order.shard, "done": False, "writes": 0}
+            return {"shard": task.shard, "done": False, "writes": 0}
         lease.take()
         run.begin()
-        marker = run.write_shard(order.shard, stop=stop, progress=Silent())
-        return {"shard": order.shard, "done": marker is not None, "writes": marker.writes if marker else 0}
+        marker = run.write_shard(task.shard, stop=stop, progress=Silent())
+        return {"shard": task.shard, "done": marker is not None, "writes": marker.writes if marker else 0}
 
 
-def _job_of(order: ShardOrder) -> Job:
-    if isinstance(order.job, Job):
-        remember_secrets(order.job.model_dump())  # it was made elsewhere, and this process knows none yet
-        return order.job
+def _job_of(task: ShardTask) -> Job:
+    if isinstance(task.job, Job):
+        remember_secrets(task.job.model_dump())  # it was made elsewhere, and this process knows none yet
+        return task.job
     try:
-        return restore_job(order.job)
+        return restore_job(task.job)
     except JobError as error:
         raise JobError(
             error.message,

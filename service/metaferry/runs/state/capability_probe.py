@@ -2,7 +2,7 @@
 
 Some stores that speak S3 take a condition and ignore it, or refuse the right one, and nothing in their
 answers tells. A probe does (`storage/capability_probe.py`: some ten requests about a name that nobody uses). What it
-found lies in `traits.json` in the state folder, by the URL of the store: reading it is one request a
+found lies in `capabilities.json` in the state folder, by the URL of the store: reading it is one request a
 run, on S3 alone. It can be lost without harm: the next run asks again.
 """
 
@@ -27,7 +27,7 @@ _NAMES: Final = ("conditional", "replaces", "lists_tokens")
 _GOOD_FOR: Final = timedelta(days=30)
 
 
-async def learn_conditions(
+async def probe_capabilities(
     stores: Iterable[tuple[Storage, str]], memory: Storage, key: str, now: datetime
 ) -> None:
     """Makes the traits of each store true to what the store does.
@@ -64,7 +64,7 @@ async def recall_conditions(stores: Iterable[Storage], memory: Storage, key: str
 
 
 def _may_differ(store: Storage) -> bool:
-    return store.traits.conditional and store.traits.conditions_vary
+    return store.capabilities.conditional and store.capabilities.conditions_vary
 
 
 async def _remembered(memory: Storage, key: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import duckdb
 from metaferry.planning.database import Database
 from metaferry.planning.formats import DAMAGE_COLUMNS
 from metaferry.planning.sql.rules import quote_text
-from metaferry.runs.state.folder import Past, State
+from metaferry.runs.state.folder import RunHistory, State
 from metaferry.runs.state.ledger import export_parquet
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,9 @@ class Damage:
     def __bool__(self) -> bool:
         return bool(self._database.value("SELECT count(*) FROM damaged"))
 
-    def load(self, past: Past) -> None:
+    def load(self, history: RunHistory) -> None:
         """Adds what earlier runs remembered."""
-        for key in past.files:
+        for key in history.files:
             if key.rpartition("/")[2].startswith("damaged") and (data := self._state.read(key)) is not None:
                 self._loaded.append(key)
                 self._take(key, data)

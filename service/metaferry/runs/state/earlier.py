@@ -32,10 +32,10 @@ def earlier_runs(job: Job) -> Earlier:
     last: RunReport | None = None
     with Portal() as portal, Storages(job, portal) as storages:
         state = State.of(job, storages, portal)
-        past = state.past()
-        for run_id in reversed(past.run_ids):
+        history = state.history()
+        for run_id in reversed(history.run_ids):
             key = state.report_key(run_id)
-            if key not in past.files or (data := state.read(key)) is None:
+            if key not in history.files or (data := state.read(key)) is None:
                 continue
             try:
                 report = read_format(RunReport, data, VERSION)

@@ -13,7 +13,7 @@ Layout below the folder::
     runs/<run id>/shard-NNNN.parquet   the done-markers of a run that was divided (runs/markers)
     runs/<run id>/plan/         its plan, where it was made for workers elsewhere
     runs/<run id>/damaged.parquet  documents that read back wrong, until they are right (runs/damage)
-    runs/<run id>/listing/      pages of a large listing, until it is complete (runs/kept_listing)
+    runs/<run id>/listing/      pages of a large listing, until it is complete (runs/listing_checkpoint)
     lease.json                  who writes to this datasource now (runs/lease)
     traits.json                 what its stores were found to do (runs/conditions)
 """
@@ -50,7 +50,7 @@ _MOST_LEDGER_PIECES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class RunHistory:
     """What the state folder says of the runs before this one."""
 
     run_ids: tuple[str, ...]  # oldest first
@@ -58,7 +58,7 @@ class Past:
     files: tuple[str, ...]  # every key below runs/
     begun: tuple[str, ...] = ()  # those of `run_ids` that began to write, oldest first
 
-    def without(self, run_id: str) -> Past:
+    def without(self, run_id: str) -> RunHistory:
         """The same without a run that has begun in parts, for its own end."""
         return replace(self, run_ids=tuple(each for each in self.run_ids if each != run_id))
 
@@ -71,7 +71,7 @@ class State:
         self.concurrency = concurrency
         self.frame_cache_key = f"{prefix}frames.parquet"
         self.lease_key = f"{prefix}lease.json"
-        self.traits_key = f"{prefix}traits.json"
+        self.capabilities_key = f"{prefix}traits.json"
         self._portal = portal
         self._ledger = prefix + _LEDGER
         self._runs = prefix + _RUNS
@@ -83,7 +83,7 @@ class State:
             return cls(storages.at(job.lightly_location), portal, STATE, concurrency=job.concurrency)
         return cls(storages.writable(job.state), portal, concurrency=job.concurrency)
 
-    def past(self) -> Past:
+    def history(self) -> RunHistory:
         """Reads the list of past runs; an empty or missing folder is no runs."""
         files = sorted(entry.path for entry in self._list(self._runs))
         ids = sorted({self._run_of(key) for key in files})
@@ -91,7 +91,7 @@ class State:
         # One that only kept pages of its listing had not begun to write.
         known = sorted({self._run_of(key) for key in files if LISTING not in key})
         begun = tuple(sorted({self._run_of(key) for key in files if key.endswith(_STARTED)}))
-        return Past(tuple(ids), bool(known) and known[-1] not in done, tuple(files), begun)
+        return RunHistory(tuple(ids), bool(known) and known[-1] not in done, tuple(files), begun)
 
     def start(self, run_id: str, started: str) -> None:
         """Marks a run as begun. It is the first write of a run: a missing right shows here."""
@@ -117,11 +117,11 @@ class State:
         """Deletes files of the state folder; those that are gone already too."""
         self._delete(keys)
 
-    def forget_old_runs(self, past: Past, keep: int) -> None:
+    def forget_old_runs(self, history: RunHistory, keep: int) -> None:
         """Deletes the files of all but the newest `keep - 1` past runs (this one is the `keep`th)."""
-        excess = len(past.run_ids) - (keep - 1)
-        old = set(past.run_ids[: max(0, excess)])
-        self._delete(key for key in past.files if self._run_of(key) in old)
+        excess = len(history.run_ids) - (keep - 1)
+        old = set(history.run_ids[: max(0, excess)])
+        self._delete(key for key in history.files if self._run_of(key) in old)
         self._remove_folders(f"{self._runs}{run_id}" for run_id in sorted(old))
 
     # -- the shards of a run that several processes share

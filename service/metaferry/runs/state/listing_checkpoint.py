@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from metaferry.errors import NotFound, StorageError
 from metaferry.planning.formats import VERSION
-from metaferry.runs.state.folder import LISTING, Past, State
+from metaferry.runs.state.folder import LISTING, RunHistory, State
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.listing.parallel import Range
 from metaferry.storage.protocol import Entry
@@ -54,17 +54,17 @@ class Earlier:
     left: tuple[Range, ...]
 
 
-class KeptListing:
+class ListingCheckpoint:
     """The pages of one run's listing, in `runs/<run id>/listing/`. `address` says what is listed."""
 
     def __init__(
-        self, state: State, portal: Portal, run_id: str, address: str, past: Past, now: datetime
+        self, state: State, portal: Portal, run_id: str, address: str, history: RunHistory, now: datetime
     ) -> None:
         self._state = state
         self._portal = portal
         self._run_id = run_id
         self._address = address
-        self._past = past
+        self._history = history
         self._began = now
         self._now = now
         self._batches: list[pa.RecordBatch] = []
@@ -76,7 +76,7 @@ class KeptListing:
 
     def earlier(self) -> Earlier | None:
         """The newest listing of the same that was cut off not too long ago; this one then goes on from it."""
-        files = frozenset(key for key in self._past.files if LISTING in key)
+        files = frozenset(key for key in self._history.files if LISTING in key)
         newest = None
         for key in sorted((key for key in files if key.endswith(_PROGRESS)), reverse=True):
             try:
@@ -106,7 +106,7 @@ class KeptListing:
                 yield [Entry(path, size, token, None, mtime) for path, size, token, mtime in rows]
 
     async def keep(self, page: list[Entry], left: Callable[[], list[Range]]) -> None:
-        """Takes a page of media; see `storage.at_once.Keep`."""
+        """Takes a page of media; see `storage.parallel.Keep`."""
         if not self._keeping or not page:
             return
         found = dict(zip(Entry._fields, zip(*page, strict=True), strict=True))

@@ -32,12 +32,12 @@ from metaferry.storage.protocol import (
     ABSENT,
     ANYTHING,
     Blob,
+    Capabilities,
     Entry,
     Level,
     Page,
     Precondition,
-    Stamp,
-    Traits,
+    PutResult,
 )
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class AzureAdapter:
         self._url = url
         self._concurrency = concurrency
         self._page_size = page_size if page_size is not None else 5000
-        self._traits = Traits(
+        self._capabilities = Capabilities(
             listing_md5=True,
             conditional=True,
             one_loop=True,
@@ -86,10 +86,10 @@ class AzureAdapter:
         return self._url
 
     @property
-    def traits(self) -> Traits:
-        return self._traits
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
 
-    def sibling(self) -> AzureAdapter:
+    def clone(self) -> AzureAdapter:
         """Another client of the same datasource, for another event loop."""
         return AzureAdapter(
             self._container,
@@ -181,14 +181,14 @@ class AzureAdapter:
                 return await self._nothing(path, pin)
             raise
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         from azure.storage.blob import ContentSettings
 
         md5 = md5_hex(data)
         settings = ContentSettings(content_type=content_type(path), content_md5=bytearray(bytes.fromhex(md5)))
         condition = _pin(only_if) if isinstance(only_if, str) else {}
 
-        async def work(container: Any) -> Stamp:
+        async def work(container: Any) -> PutResult:
             answer = await container.get_blob_client(self._prefix + path).upload_blob(
                 data,
                 length=len(data),
@@ -200,7 +200,7 @@ class AzureAdapter:
             )
             stored = answer.get("content_md5")  # not of one that took several requests
             require(stored is None or bytes(stored).hex() == md5, "another MD5")
-            return Stamp(entity_tag(answer["etag"]), md5)
+            return PutResult(entity_tag(answer["etag"]), md5)
 
         try:
             return await self._call("put", path, work)

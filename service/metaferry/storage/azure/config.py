@@ -17,16 +17,16 @@ from metaferry.errors import Unavailable
 from metaferry.storage.azure.client import azure_failure, file_system
 from metaferry.storage.azure.requests import (
     CHALLENGED,
-    Authority,
-    AzurePlace,
-    AzureSpeech,
-    Nobody,
+    Anonymous,
+    AzureEndpoint,
+    AzureRequestCodec,
+    Credential,
     SharedKey,
 )
 from metaferry.storage.azure.token_failure import TOKEN_SERVER
 from metaferry.storage.errors import Failure
 from metaferry.storage.http.client import Refused, Sockets, header_lines
-from metaferry.storage.http.options import Network, Untranslatable
+from metaferry.storage.http.options import Network, UnsupportedOption
 
 #: What an access token has to be good for.
 _SCOPE: Final = "https://storage.azure.com/.default"
@@ -35,10 +35,10 @@ _EARLY: Final = 300
 _PROBE: Final = "metaferry-endpoint"
 
 
-class AzureDialect:
-    """A `SocketDialect` for `container`. Options are adlfs's.
+class AzureConfig:
+    """A `ClientConfig` for `container`. Options are adlfs's.
 
-    Raises `Untranslatable` for a proxy, and a credential that there is only for event loops.
+    Raises `UnsupportedOption` for a proxy, and a credential that there is only for event loops.
     """
 
     store: Final = "azure"
@@ -48,32 +48,32 @@ class AzureDialect:
         self._prefix = prefix
         self._options = dict(options)
         if not isinstance(options.get("credential"), (str, type(None))):
-            raise Untranslatable("credential")
+            raise UnsupportedOption("credential")
         if getproxies():
             self._open()
 
     def key(self, path: str) -> str:
         return self._prefix + path
 
-    def sockets(self, *, patience: float) -> Sockets:
-        """Raises `Untranslatable` for options that adlfs refuses."""
-        place, authority = self._open()
-        return Sockets(Network(place.url, None), AzureSpeech(place, authority), patience=patience)
+    def sockets(self, *, timeout: float) -> Sockets:
+        """Raises `UnsupportedOption` for options that adlfs refuses."""
+        place, put_credential = self._open()
+        return Sockets(Network(place.url, None), AzureRequestCodec(place, put_credential), timeout=timeout)
 
-    def _open(self) -> tuple[AzurePlace, Authority]:
+    def _open(self) -> tuple[AzureEndpoint, Credential]:
         try:
             fs = file_system(self._options)
         except (ValueError, TypeError):  # the adapter will say what is wrong with them
-            raise Untranslatable("its options") from None
-        place, authority = _place(fs, self._container), _authority(fs)
-        if isinstance(authority, SharedKey) and place.query:
-            raise Untranslatable("a key and a signature at once")
-        if authority.may_be_challenged and not place.url.startswith("https:"):
-            raise Untranslatable("an access token without TLS")  # the SDK will refuse
+            raise UnsupportedOption("its options") from None
+        place, put_credential = _place(fs, self._container), _put_credential(fs)
+        if isinstance(put_credential, SharedKey) and place.query:
+            raise UnsupportedOption("a key and a signature at once")
+        if put_credential.may_be_challenged and not place.url.startswith("https:"):
+            raise UnsupportedOption("an access token without TLS")  # the SDK will refuse
         url = urlsplit(place.url)
         if url.scheme in getproxies() and not proxy_bypass(url.hostname or ""):
-            raise Untranslatable("a proxy")
-        return place, authority
+            raise UnsupportedOption("a proxy")
+        return place, put_credential
 
     def forget(self) -> None:
         """Nothing is kept: each `sockets` looks for credentials."""
@@ -81,7 +81,7 @@ class AzureDialect:
     def refine(self, failure: Failure, error: BaseException) -> Failure:
         return failure
 
-    def elsewhere(self, failure: Failure) -> str | None:
+    def fallback_reason(self, failure: Failure) -> str | None:
         if failure.code == CHALLENGED:
             return "a challenge: the access token may have to come from another directory"
         redirected = failure.status is not None and 300 <= failure.status < 400
@@ -123,22 +123,22 @@ class Bearer:
         self._until = datetime.fromtimestamp(token.expires_on - _EARLY, UTC)
 
 
-def _place(fs: Any, container: str) -> AzurePlace:
+def _place(fs: Any, container: str) -> AzureEndpoint:
     client = fs.service_client.get_container_client(container)
     url, _, query = client.get_blob_client(_PROBE).url.partition("?")
-    return AzurePlace(url.removesuffix(f"/{_PROBE}"), query, client.api_version)
+    return AzureEndpoint(url.removesuffix(f"/{_PROBE}"), query, client.api_version)
 
 
-def _authority(fs: Any) -> Authority:
+def _put_credential(fs: Any) -> Credential:
     """Who the SDK's client would be."""
     credential = fs.service_client.credential
     if credential is None:
-        return Nobody()
+        return Anonymous()
     if hasattr(credential, "account_key"):
         try:
             return SharedKey(credential.account_name, credential.account_key)
         except ValueError:
-            raise Untranslatable("the account key, which is none") from None
+            raise UnsupportedOption("the account key, which is none") from None
     if fs.sync_credential is None:
-        raise Untranslatable("the kind of credential")
+        raise UnsupportedOption("the kind of credential")
     return Bearer(fs.sync_credential)

@@ -31,7 +31,7 @@ from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
 from metaferry.storage.s3.signature import quoted
 
 #: Seconds for which a time stamp is used. The service allows 15 minutes.
-_MOMENT: Final = 1.0
+_VALID: Final = 1.0
 
 _STREAM: Final = "application/octet-stream"
 
@@ -40,7 +40,7 @@ CHALLENGED: Final = "BearerChallenge"
 
 
 @dataclass(frozen=True, slots=True)
-class AzurePlace:
+class AzureEndpoint:
     """`url` of the container without a query; `query` is its SAS, "" for none; `version` of the API."""
 
     url: str
@@ -51,7 +51,7 @@ class AzurePlace:
         return f"AzurePlace({self.url!r})"
 
 
-class Authority(Protocol):
+class Credential(Protocol):
     """Who makes the requests."""
 
     @property
@@ -63,7 +63,7 @@ class Authority(Protocol):
         account and `path`. Raises `Refused`."""
 
 
-class Nobody:
+class Anonymous:
     """Anonymous, or somebody whom the query names."""
 
     may_be_challenged: Final = False
@@ -92,13 +92,13 @@ class SharedKey:
         return f"Authorization: SharedKey {self._account}:{signature}\r\n"
 
 
-class AzureSpeech:
-    """A `Speech`. The token is the ETag without its quotes. `now` is the time of the day."""
+class AzureRequestCodec:
+    """A `RequestCodec`. The token is the ETag without its quotes. `now` is the time of the day."""
 
     def __init__(
         self,
-        place: AzurePlace,
-        authority: Authority,
+        place: AzureEndpoint,
+        put_credential: Credential,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
@@ -108,7 +108,7 @@ class AzureSpeech:
         self._query = f"?{place.query}" if place.query else ""
         self._host = header_lines({"Host": url.netloc.rpartition("@")[2]})
         self._version = place.version
-        self._authority = authority
+        self._put_credential = put_credential
         self._now = now
         self._clock = clock
         self._date = ""
@@ -117,7 +117,7 @@ class AzureSpeech:
 
     def request(self, key: str, data: bytes, kind: str, only_if: Precondition) -> bytes:
         if self._clock() >= self._until:  # several threads may do so at once
-            self._date, self._until = format_datetime(self._now(), usegmt=True), self._clock() + _MOMENT
+            self._date, self._until = format_datetime(self._now(), usegmt=True), self._clock() + _VALID
         md5 = _md5(data)
         path = f"{self._path}/{quoted(key)}"
         match = none_match = sent = ""
@@ -136,7 +136,7 @@ class AzureSpeech:
         signed = f"PUT\n\n\n{length}\n{md5}\n{_STREAM}\n\n\n{match}\n{none_match}\n\n\n{named}"
         named = named.replace("\n", "\r\n")
         return (
-            f"PUT {path}{self._query} HTTP/1.1\r\n{self._host}{self._authority.lines(signed, path)}{sent}"
+            f"PUT {path}{self._query} HTTP/1.1\r\n{self._host}{self._put_credential.lines(signed, path)}{sent}"
             f"Content-MD5: {md5}\r\nContent-Type: {_STREAM}\r\n{named}"
             f"Content-Length: {len(data)}\r\nUser-Agent: metaferry\r\n\r\n"
         ).encode() + data
@@ -155,7 +155,7 @@ class AzureSpeech:
         return tag
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        if status == 401 and self._authority.may_be_challenged and not self._welcome:
+        if status == 401 and self._put_credential.may_be_challenged and not self._welcome:
             return Failure(status, CHALLENGED)
         code = headers.get("x-ms-error-code") or error_code(body.decode(errors="replace"))
         return answered(status, code, headers)

@@ -45,7 +45,16 @@ from metaferry.storage.keys import (
     limits_below,
     md5_hex,
 )
-from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Level, Page, Precondition, Stamp, Traits
+from metaferry.storage.protocol import (
+    ABSENT,
+    ANYTHING,
+    Blob,
+    Capabilities,
+    Level,
+    Page,
+    Precondition,
+    PutResult,
+)
 
 #: What a request that went well is answered with.
 _STATUSES: Final[Mapping[Operation, Container[int]]] = {
@@ -82,7 +91,7 @@ class GcsAdapter:
         self._url = url
         self._concurrency = concurrency
         self._page_size = page_size if page_size is not None else 1000
-        self._traits = Traits(
+        self._capabilities = Capabilities(
             listing_md5=True,
             conditional=True,
             one_loop=True,
@@ -102,10 +111,10 @@ class GcsAdapter:
         return self._url
 
     @property
-    def traits(self) -> Traits:
-        return self._traits
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
 
-    def sibling(self) -> GcsAdapter:
+    def clone(self) -> GcsAdapter:
         """Another client of the same datasource, for another event loop."""
         return GcsAdapter(
             self._bucket,
@@ -176,7 +185,7 @@ class GcsAdapter:
         self._verify(path, data, headers)
         return Blob(data[start:end], token, len(data))
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         params = {"uploadType": "multipart", **condition(only_if)}
         md5 = md5_hex(data)
         headers, body = multipart(self._prefix + path, content_type(path), data, md5)
@@ -192,7 +201,7 @@ class GcsAdapter:
             token, same = stored(answer.body, self._prefix + path, data, md5)
         if not same:
             raise self._error(Failure(kind=Corrupt, code="md5Hash"), "put", path)
-        return Stamp(token, md5)
+        return PutResult(token, md5)
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         if only_if is ABSENT:

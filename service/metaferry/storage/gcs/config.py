@@ -17,18 +17,18 @@ from metaferry.storage.errors import Failure
 from metaferry.storage.gcs.client import NOT_UNDERSTOOD, auth_failure, file_system, upload_base
 from metaferry.storage.gcs.requests import condition, gcs_failure, multipart, stored
 from metaferry.storage.http.client import Refused, Sockets, header_lines, plain_answer
-from metaferry.storage.http.options import Network, Untranslatable
+from metaferry.storage.http.options import Network, UnsupportedOption
 from metaferry.storage.keys import md5_hex
 from metaferry.storage.protocol import ANYTHING, Precondition
 
 #: Seconds for which the headers are used before the credentials are looked at again.
-_MOMENT: Final = 1.0
+_VALID: Final = 1.0
 
 
-class GcsDialect:
-    """A `SocketDialect` for `bucket`. Options are gcsfs's.
+class GcsConfig:
+    """A `ClientConfig` for `bucket`. Options are gcsfs's.
 
-    Raises `Untranslatable` for settings of aiohttp's.
+    Raises `UnsupportedOption` for settings of aiohttp's.
     """
 
     store: Final = "gcs"
@@ -38,22 +38,22 @@ class GcsDialect:
         self._prefix = prefix
         self._options = dict(options)
         if options.get("session_kwargs"):
-            raise Untranslatable("session_kwargs")
+            raise UnsupportedOption("session_kwargs")
 
     def key(self, path: str) -> str:
         return self._prefix + path
 
-    def sockets(self, *, patience: float) -> Sockets:
-        """Raises `Untranslatable` where gcsfs finds no credentials, or a client certificate."""
+    def sockets(self, *, timeout: float) -> Sockets:
+        """Raises `UnsupportedOption` where gcsfs finds no credentials, or a client certificate."""
         try:
             fs = file_system(self._options)
         except Exception:  # noqa: BLE001 - a malformed key file raises anything; the adapter will say so
-            raise Untranslatable("its options") from None
+            raise UnsupportedOption("its options") from None
         if fs.credentials.credentials is None and self._options.get("token") != "anon":
-            raise Untranslatable("credentials, of which there are none")
+            raise UnsupportedOption("credentials, of which there are none")
         if fs._use_client_cert:
-            raise Untranslatable("a client certificate")
-        return Sockets(Network(fs._location, None), GcsSpeech(fs, self._bucket), patience=patience)
+            raise UnsupportedOption("a client certificate")
+        return Sockets(Network(fs._location, None), GcsRequestCodec(fs, self._bucket), timeout=timeout)
 
     def forget(self) -> None:
         """Nothing is kept: each `sockets` looks for credentials."""
@@ -61,13 +61,13 @@ class GcsDialect:
     def refine(self, failure: Failure, error: BaseException) -> Failure:
         return failure
 
-    def elsewhere(self, failure: Failure) -> str | None:
+    def fallback_reason(self, failure: Failure) -> str | None:
         redirected = failure.status is not None and 300 <= failure.status < 400
         return "a redirection" if redirected else None
 
 
-class GcsSpeech:
-    """A `Speech`. The token is the generation. `fs` is gcsfs's file system."""
+class GcsRequestCodec:
+    """A `RequestCodec`. The token is the generation. `fs` is gcsfs's file system."""
 
     def __init__(self, fs: Any, bucket: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         url = urlsplit(fs._format_path(upload_base(fs) + "b/{}/o", [bucket]))
@@ -115,5 +115,5 @@ class GcsSpeech:
                 raise Refused(auth_failure(error)) from None
             except OSError as error:
                 raise Refused(Failure(code=type(error).__name__, kind=Unavailable)) from None
-            self._headers, self._until = header_lines(given), self._clock() + _MOMENT
+            self._headers, self._until = header_lines(given), self._clock() + _VALID
         return self._headers

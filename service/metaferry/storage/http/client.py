@@ -5,7 +5,7 @@ its socket: no second thread, no event loop, no queue. One request is made and o
 answer of a put that went well is recognised by its form; any other is read by `http.client`, and told
 as a :class:`Failure`. A connection that anything was wrong with is not used again. Nothing here retries,
 follows a redirection or goes through a proxy; what a request says and an answer means is the store's
-:class:`Speech`.
+:class:`RequestCodec`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 from metaferry.errors import Denied, Unavailable
 from metaferry.storage.errors import Failure
-from metaferry.storage.http.options import Network, Untranslatable
+from metaferry.storage.http.options import Network, UnsupportedOption
 from metaferry.storage.protocol import Precondition
 
 #: Bytes read at once; the answer to a put has some hundreds. What is longer than so many is cut off.
@@ -48,7 +48,7 @@ class Refused(Exception):
         self.failure = failure
 
 
-class Speech(Protocol):
+class RequestCodec(Protocol):
     """How one store is told to put something, and what it answers. Safe from any thread.
 
     Header names of answers are in small letters.
@@ -74,21 +74,21 @@ class Speech(Protocol):
 class Sockets:
     """The connections to one bucket, as many as are used at once. Safe from any thread, not across a fork.
 
-    `patience` (seconds) bounds the wait for the answer to one request. Raises `Untranslatable` for
+    `timeout` (seconds) bounds the wait for the answer to one request. Raises `UnsupportedOption` for
     certificates that cannot be read.
     """
 
     def __init__(
         self,
         network: Network,
-        speech: Speech,
+        codec: RequestCodec,
         *,
-        patience: float,
+        timeout: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._network = network
-        self._speech = speech
-        self._patience = patience
+        self._codec = codec
+        self._timeout = timeout
         self._clock = clock
         self._tls = _tls(network)
         self._lock = threading.Lock()
@@ -100,7 +100,7 @@ class Sockets:
         with self._lock:
             taken = self._idle.pop() if self._idle else None
         connection = taken or Connection(
-            self._network, self._tls, self._speech, patience=self._patience, clock=self._clock
+            self._network, self._tls, self._codec, timeout=self._timeout, clock=self._clock
         )
         try:
             yield connection
@@ -127,31 +127,31 @@ class Connection:
         self,
         network: Network,
         tls: ssl.SSLContext | None,
-        speech: Speech,
+        codec: RequestCodec,
         *,
-        patience: float,
+        timeout: float,
         clock: Callable[[], float],
     ) -> None:
         url = urlsplit(network.endpoint)
         self._address = (url.hostname or "", url.port or (443 if tls is not None else 80))
         self._network = network
         self._tls = tls
-        self._speech = speech
-        self._patience = patience
+        self._codec = codec
+        self._timeout = timeout
         self._clock = clock
         self._socket: socket.socket | None = None
         self._used = 0.0
 
     def put(self, key: str, data: bytes, kind: str, only_if: Precondition) -> str:
         """The token of what is now there. Raises `Refused`."""
-        request = self._speech.request(key, data, kind, only_if)
+        request = self._codec.request(key, data, kind, only_if)
         opened = self._ready()
         try:
             opened.sendall(request)
             answer = opened.recv(_READ)
             self._used = self._clock()
-            token = self._speech.quick(answer, key, data)
-            return self._told(opened, answer, key, data) if token is None else token
+            token = self._codec.quick(answer, key, data)
+            return self._error_for(opened, answer, key, data) if token is None else token
         except OSError as error:
             self.close()
             raise Refused(_broken(error)) from None
@@ -180,7 +180,7 @@ class Connection:
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self._tls is not None:
                     opened = self._tls.wrap_socket(opened, server_hostname=self._address[0])
-                _bound(opened, min(self._network.read, self._patience))
+                _bound(opened, min(self._network.read, self._timeout))
             except BaseException:
                 opened.close()
                 raise
@@ -192,9 +192,9 @@ class Connection:
         self._socket = opened
         return opened
 
-    def _told(self, opened: socket.socket, begin: bytes, key: str, data: bytes) -> str:
+    def _error_for(self, opened: socket.socket, begin: bytes, key: str, data: bytes) -> str:
         """The token out of an answer that is not of the usual form. Raises `Refused` and OSError."""
-        rest = _Rest(begin, opened, self._clock, self._clock() + self._patience)
+        rest = _Rest(begin, opened, self._clock, self._clock() + self._timeout)
         rest.read_head()
         response = http.client.HTTPResponse(rest, method="PUT")  # type: ignore[arg-type] # it asks for makefile
         with contextlib.closing(
@@ -212,8 +212,8 @@ class Connection:
                 self.close()
         headers = {name.lower(): value for name, value in response.getheaders()}
         if not 200 <= response.status < 300:
-            raise Refused(self._speech.failure(response.status, headers, body))
-        return self._speech.token(headers, body, key, data)
+            raise Refused(self._codec.failure(response.status, headers, body))
+        return self._codec.token(headers, body, key, data)
 
 
 class _Rest(io.RawIOBase):
@@ -331,7 +331,7 @@ def _tls(network: Network) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=network.trusted)
     except OSError:  # a folder of certificates, or none at all
-        raise Untranslatable("verify") from None
+        raise UnsupportedOption("verify") from None
     if not network.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from metaferry.errors import Unavailable
 from metaferry.storage.io.portal import Portal
-from metaferry.storage.protocol import Adapter, Levelled, Precondition, Stamp
+from metaferry.storage.protocol import Adapter, Levelled, Precondition, PutResult
 
 #: This process; what was opened in another one is of no use here.
 _process = os.getpid()
@@ -32,31 +32,31 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 
-class Slow(Adapter, Levelled, Protocol):
+class FsspecAdapter(Adapter, Levelled, Protocol):
     """The fsspec adapter beside it."""
 
-    def sibling(self) -> Slow:
+    def clone(self) -> FsspecAdapter:
         """Another client of the same datasource, for another event loop."""
 
     async def renew(self) -> None: ...
 
 
-class Bridge:
+class FsspecFallback:
     """Opened by the first put; safe to use from many threads, and in a forked child."""
 
-    def __init__(self, slow: Slow) -> None:
-        self._slow = slow
+    def __init__(self, fsspec: FsspecAdapter) -> None:
+        self._fsspec = fsspec
         self._lock = threading.Lock()
-        self._open: tuple[Portal, Slow] | None = None
+        self._open: tuple[Portal, FsspecAdapter] | None = None
         self._process = _process
 
-    def put(self, path: str, data: bytes, only_if: Precondition, patience: float) -> Stamp:
+    def put(self, path: str, data: bytes, only_if: Precondition, timeout: float) -> PutResult:
         with self._lock:
             if self._open is None or self._process != _process:
                 self._process = _process
-                self._open = (Portal().__enter__(), self._slow.sibling())
+                self._open = (Portal().__enter__(), self._fsspec.clone())
             portal, adapter = self._open
-        return portal.run(_within(patience, adapter, path, data, only_if))
+        return portal.run(_within(timeout, adapter, path, data, only_if))
 
     async def renew(self) -> None:
         if self._open is not None and self._process == _process:
@@ -72,13 +72,15 @@ class Bridge:
             portal.__exit__(None, None, None)
 
 
-async def _within(patience: float, adapter: Slow, path: str, data: bytes, only_if: Precondition) -> Stamp:
-    deadline = asyncio.timeout(patience)
+async def _within(
+    timeout: float, adapter: FsspecAdapter, path: str, data: bytes, only_if: Precondition
+) -> PutResult:
+    deadline = asyncio.timeout(timeout)
     try:
         async with deadline:
             return await adapter.put(path, data, only_if=only_if)
     except TimeoutError:
         if not deadline.expired():
             raise
-        message = f'{adapter.url}: no answer within {patience:.0f} s for "{path}"'
+        message = f'{adapter.url}: no answer within {timeout:.0f} s for "{path}"'
         raise Unavailable(message, url=adapter.url, path=path, code="Deadline") from None

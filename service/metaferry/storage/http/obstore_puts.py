@@ -12,22 +12,22 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, Protocol
 
 from metaferry.errors import Conflict, NotFound, StorageError
-from metaferry.storage.capabilities import Learned
+from metaferry.storage.capabilities import DetectedCapabilities
 from metaferry.storage.errors import Failure, Operation
-from metaferry.storage.http.puts import Send, SocketDialect
+from metaferry.storage.http.puts import ClientConfig, Send
 from metaferry.storage.keys import content_type, md5_hex
-from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, Stamp
+from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, PutResult
 
 
-class Dialect(SocketDialect, Protocol):
+class StoreConfig(ClientConfig, Protocol):
     """What differs between the stores, for obstore."""
 
     @property
     def conditions_optional(self) -> bool:
         """Whether there are stores of this kind that know no conditions on writes."""
 
-    def connect(self, *, patience: float) -> Any:
-        """A store of obstore's; `patience` (seconds) bounds one request. Raises `Untranslatable`."""
+    def connect(self, *, timeout: float) -> Any:
+        """A store of obstore's; `timeout` (seconds) bounds one request. Raises `UnsupportedOption`."""
 
     def mode(self, only_if: Precondition) -> Any:
         """obstore's word for a precondition of a put."""
@@ -50,14 +50,14 @@ class Puts:
 
     def __init__(
         self,
-        dialect: Dialect,
-        learned: Learned,
+        config: StoreConfig,
+        detected: DetectedCapabilities,
         failed: Callable[[Exception, Operation, str], StorageError],
         error: Callable[[Failure, Operation, str], StorageError],
     ) -> None:
-        self._dialect = dialect
-        self._learned = learned
-        self._tags_are_md5 = dialect.store == "s3"
+        self._config = config
+        self._detected = detected
+        self._tags_are_md5 = config.store == "s3"
         self._failed = failed
         self._error = error
 
@@ -65,7 +65,7 @@ class Puts:
         """One request each through a store of obstore's."""
         import obstore
 
-        put, mode, token = obstore.put, self._dialect.mode, self._dialect.token
+        put, mode, token = obstore.put, self._config.mode, self._config.token
 
         def send(key: str, data: bytes, kind: str, only_if: Precondition) -> str:
             attributes: Any = _of_type(kind)
@@ -75,32 +75,32 @@ class Puts:
 
         return send
 
-    def stamp(self, token: str, md5: str) -> Stamp:
+    def put_result(self, token: str, md5: str) -> PutResult:
         """Takes notice of the token of a put of data with that MD5."""
         if token == md5 or not self._tags_are_md5:
-            return Stamp(token, md5)
-        return self._learned.stamp(token, md5)
+            return PutResult(token, md5)
+        return self._detected.put_result(token, md5)
 
     def now(
         self, store: Any, path: str, data: bytes, only_if: Precondition, *, first: Exception | None = None
-    ) -> Stamp:
+    ) -> PutResult:
         """All requests of a put; `first` is what the first of them met that was made elsewhere."""
         import obstore
 
         steps = self._steps(path, data, only_if)
-        key, attributes = self._dialect.key(path), _attributes(path)
+        key, attributes = self._config.key(path), _attributes(path)
         step = _start(steps)
-        while not isinstance(step, Stamp):
+        while not isinstance(step, PutResult):
             answer: Any = None
             failed: StorageError | None = None
             try:
                 if first is not None:
-                    met, first = first, None
-                    raise met
+                    failure, first = first, None
+                    raise failure
                 if step is None:
-                    answer = self._dialect.token(obstore.head(store, key))
+                    answer = self._config.token(obstore.head(store, key))
                 else:
-                    mode = self._dialect.mode(step)
+                    mode = self._config.mode(step)
                     answer = obstore.put(
                         store, key, data, attributes=attributes, mode=mode, use_multipart=False
                     )
@@ -109,20 +109,20 @@ class Puts:
             step = _go_on(steps, step, answer, failed)
         return step
 
-    async def on_loop(self, store: Any, path: str, data: bytes, only_if: Precondition) -> Stamp:
+    async def on_loop(self, store: Any, path: str, data: bytes, only_if: Precondition) -> PutResult:
         import obstore
 
         steps = self._steps(path, data, only_if)
-        key, attributes = self._dialect.key(path), _attributes(path)
+        key, attributes = self._config.key(path), _attributes(path)
         step = _start(steps)
-        while not isinstance(step, Stamp):
+        while not isinstance(step, PutResult):
             answer: Any = None
             failed: StorageError | None = None
             try:
                 if step is None:
-                    answer = self._dialect.token(await obstore.head_async(store, key))
+                    answer = self._config.token(await obstore.head_async(store, key))
                 else:
-                    mode = self._dialect.mode(step)
+                    mode = self._config.mode(step)
                     answer = await obstore.put_async(
                         store, key, data, attributes=attributes, mode=mode, use_multipart=False
                     )
@@ -133,32 +133,32 @@ class Puts:
 
     def _steps(
         self, path: str, data: bytes, only_if: Precondition
-    ) -> Generator[Precondition | None, Any, Stamp]:
+    ) -> Generator[Precondition | None, Any, PutResult]:
         """A put in single requests: yields what a put is to require, or None to ask what is there.
 
         It is sent obstore's answer, or the error is thrown into it. What is there is sent as its
         token, None where there is nothing.
         """
-        learned, plain = self._learned, only_if is ANYTHING
+        detected, plain = self._detected, only_if is ANYTHING
         wanted: Precondition = only_if
-        if not plain and not learned.traits.honours(only_if):
+        if not plain and not detected.capabilities.honours(only_if):
             yield from self._require(path, only_if)
             wanted = ANYTHING
         try:
             answer = yield wanted
         except NotFound as error:
-            missing = isinstance(wanted, str) or (wanted is ABSENT and self._dialect.conditions_optional)
+            missing = isinstance(wanted, str) or (wanted is ABSENT and self._config.conditions_optional)
             if not missing or not error.path:
                 raise
             raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
         except StorageError as error:
-            optional = self._dialect.conditions_optional and wanted is not ANYTHING
-            if not optional or not self._dialect.refuses_conditions(error):
+            optional = self._config.conditions_optional and wanted is not ANYTHING
+            if not optional or not self._config.refuses_conditions(error):
                 raise
             yield from self._require(path, only_if)
             answer = yield ANYTHING  # raises again where that was not the reason
-            learned.refused(only_if)
-        return self.stamp(self._dialect.token(answer), md5_hex(data))
+            detected.refused(only_if)
+        return self.put_result(self._config.token(answer), md5_hex(data))
 
     def _require(self, path: str, only_if: Precondition) -> Generator[None, Any, None]:
         found = yield None
@@ -177,15 +177,18 @@ def _of_type(type_: str) -> dict[str, str]:
 
 
 #: What a put asks for next, or what it ended with.
-_Step = Precondition | Stamp | None
+_Step = Precondition | PutResult | None
 
 
-def _start(steps: Generator[Precondition | None, Any, Stamp]) -> _Step:
+def _start(steps: Generator[Precondition | None, Any, PutResult]) -> _Step:
     return next(steps)
 
 
 def _go_on(
-    steps: Generator[Precondition | None, Any, Stamp], step: _Step, answer: Any, failed: StorageError | None
+    steps: Generator[Precondition | None, Any, PutResult],
+    step: _Step,
+    answer: Any,
+    failed: StorageError | None,
 ) -> _Step:
     """Tells `steps` what became of `step`; what it wants next, or its result."""
     try:
@@ -195,5 +198,5 @@ def _go_on(
             return steps.send(None)
         return steps.throw(failed)
     except StopIteration as end:
-        stamp: Stamp = end.value
-        return stamp
+        put_result: PutResult = end.value
+        return put_result

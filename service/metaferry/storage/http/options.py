@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 #: A put from a thread ends after so many seconds, whatever happens.
-PATIENCE: Final = 60.0
+TIMEOUT: Final = 60.0
 #: The bound for anything else; the retry layer has its own, shorter ones and cancels.
 LONGEST: Final = 900.0
 
@@ -21,7 +21,7 @@ LONGEST: Final = 900.0
 _PROXY_VARIABLES: Final = ("http_proxy", "https_proxy", "all_proxy")
 
 
-class Untranslatable(Exception):
+class UnsupportedOption(Exception):
     """obstore cannot be made to do exactly what the fsspec library would do; says on account of what."""
 
 
@@ -42,8 +42,8 @@ class Network:
     concurrency: int = 64
 
 
-def client_options(network: Network, *, patience: float) -> dict[str, Any]:
-    """obstore's `client_options`; `patience` (seconds) bounds one request, its answer included."""
+def client_options(network: Network, *, timeout: float) -> dict[str, Any]:
+    """obstore's `client_options`; `timeout` (seconds) bounds one request, its answer included."""
     host = urlsplit(network.endpoint)
     options: dict[str, Any] = {
         "allow_http": host.scheme == "http",
@@ -51,7 +51,7 @@ def client_options(network: Network, *, patience: float) -> dict[str, Any]:
         "http1_only": True,
         "connect_timeout": _seconds(network.connect),
         "read_timeout": _seconds(network.read),
-        "timeout": _seconds(patience),
+        "timeout": _seconds(timeout),
         # A connection comes back a moment after its answer, when the next request may have opened
         # another: room for both, or one is closed each time. None so old that the server closed it.
         "pool_max_idle_per_host": str(2 * network.concurrency),
@@ -78,7 +78,7 @@ def proxy_for(endpoint: str, proxies: Mapping[str, str] | None) -> str | None:
     if "://" not in proxy:
         proxy = f"http://{proxy}"
     if urlsplit(proxy).scheme not in ("http", "https"):
-        raise Untranslatable("proxies")
+        raise UnsupportedOption("proxies")
     return str(proxy)
 
 
@@ -91,4 +91,4 @@ def _certificates(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError:  # a folder of certificates, or nothing at all
-        raise Untranslatable("verify") from None
+        raise UnsupportedOption("verify") from None

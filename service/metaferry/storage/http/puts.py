@@ -18,20 +18,20 @@ from typing import Any, Final, Protocol
 from metaferry.errors import Conflict, Expired, NotFound, StorageError, Throttled
 from metaferry.storage.errors import Failure, Operation, Store, storage_error
 from metaferry.storage.http.client import Refused, Sockets
-from metaferry.storage.http.fallback import Bridge, Slow, process
-from metaferry.storage.http.options import LONGEST, PATIENCE, Untranslatable
+from metaferry.storage.http.fallback import FsspecAdapter, FsspecFallback, process
+from metaferry.storage.http.options import LONGEST, TIMEOUT, UnsupportedOption
 from metaferry.storage.keys import are_exact, content_type, is_exact, md5_hex
 from metaferry.storage.protocol import (
     ABSENT,
     ANYTHING,
     Adapter,
     Blob,
+    Capabilities,
     Level,
     Page,
     Precondition,
     Put,
-    Stamp,
-    Traits,
+    PutResult,
 )
 from metaferry.storage.s3.signature import is_plain
 
@@ -44,7 +44,7 @@ SMALL: Final = 4 << 20
 Send = Callable[[str, bytes, str, Precondition], str]
 
 
-class SocketDialect(Protocol):
+class ClientConfig(Protocol):
     """What differs between the stores."""
 
     @property
@@ -52,9 +52,9 @@ class SocketDialect(Protocol):
 
     def key(self, path: str) -> str: ...
 
-    def sockets(self, *, patience: float) -> Sockets | None:
+    def sockets(self, *, timeout: float) -> Sockets | None:
         """Connections to it; None where something else has to make the puts. May block. Raises
-        `Untranslatable`."""
+        `UnsupportedOption`."""
 
     def forget(self) -> None:
         """Credentials are looked up anew from here on."""
@@ -62,113 +62,113 @@ class SocketDialect(Protocol):
     def refine(self, failure: Failure, error: BaseException) -> Failure:
         """`failure`, or what is known better about the `error` that it stands for."""
 
-    def elsewhere(self, failure: Failure) -> str | None:
+    def fallback_reason(self, failure: Failure) -> str | None:
         """On account of what the fsspec library would not leave it at this answer; None where it would."""
 
 
-def with_sockets(slow: Slow, dialect: Callable[[], SocketDialect]) -> Adapter:
-    """`slow` with connections of our own beside it, or alone where they are out of the question."""
+def with_sockets(fsspec: FsspecAdapter, config: Callable[[], ClientConfig]) -> Adapter:
+    """`fsspec` with connections of our own beside it, or alone where they are out of the question."""
     try:
-        return SocketAdapter(slow, dialect())
-    except Untranslatable as reason:
-        log.info("%s: through fsspec alone, on account of %s", slow.url, reason)
-        return slow
+        return SocketAdapter(fsspec, config())
+    except UnsupportedOption as reason:
+        log.info("%s: through fsspec alone, on account of %s", fsspec.url, reason)
+        return fsspec
 
 
 class SocketAdapter:
-    """`Adapter` and `Batched` over the datasource of `slow`. Usable from any loop and any thread."""
+    """`Adapter` and `Batched` over the datasource of `fsspec`. Usable from any loop and any thread."""
 
     #: Seconds after which a put of a small object has ended.
-    patience: float = PATIENCE
+    timeout: float = TIMEOUT
 
-    def __init__(self, slow: Slow, dialect: SocketDialect, *, sockets: bool = True) -> None:
-        self._slow = slow
-        self._speaks = dialect
+    def __init__(self, fsspec: FsspecAdapter, config: ClientConfig, *, sockets: bool = True) -> None:
+        self._fsspec = fsspec
+        self._client_config = config
         self._lock = threading.Lock()
         self._uses_sockets = sockets
         self._sockets: dict[int, Sockets | None] = {}
         self._given_up = False
-        self._bridge = Bridge(slow)
+        self._fallback = FsspecFallback(fsspec)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._slow!r})"
+        return f"{type(self).__name__}({self._fsspec!r})"
 
     @property
     def url(self) -> str:
-        return self._slow.url
+        return self._fsspec.url
 
     @property
-    def traits(self) -> Traits:
-        return self._slow.traits
+    def capabilities(self) -> Capabilities:
+        return self._fsspec.capabilities
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
     ) -> Page:
-        return await self._slow.list_page(prefix, start_after=start_after, cursor=cursor)
+        return await self._fsspec.list_page(prefix, start_after=start_after, cursor=cursor)
 
     async def list_level(self, prefix: str) -> Level | None:
-        return await self._slow.list_level(prefix)
+        return await self._fsspec.list_level(prefix)
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
     ) -> Blob:
-        return await self._slow.read(path, start, end, version=version)
+        return await self._fsspec.read(path, start, end, version=version)
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
-        return await self._slow.put(path, data, only_if=only_if)
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
+        return await self._fsspec.put(path, data, only_if=only_if)
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
-        await self._slow.delete(path, only_if=only_if)
+        await self._fsspec.delete(path, only_if=only_if)
 
-    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    def put_blocking(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         """As `put`, blocking, from any thread; ends within a minute, or more for megabytes."""
         md5 = md5_hex(data)
-        (met,) = self.put_all_now([(path, data, only_if, md5)], ended=lambda: False)
-        if isinstance(met, str):
-            return self._stamp(met, md5)
-        raise met if met is not None else AssertionError("it was tried")
+        (attempted,) = self.put_batch([(path, data, only_if, md5)], ended=lambda: False)
+        if isinstance(attempted, str):
+            return self._put_result(attempted, md5)
+        raise attempted if attempted is not None else AssertionError("it was tried")
 
-    def put_all_now(
+    def put_batch(
         self, puts: Sequence[Put], *, ended: Callable[[], bool]
     ) -> Sequence[str | StorageError | None]:
-        met: list[str | StorageError | None] = [None] * len(puts)
+        attempted: list[str | StorageError | None] = [None] * len(puts)
         with self._sender() as send:
             for n, arguments in enumerate(self._prepared(puts)):
                 if ended():
                     break
                 try:
                     if send is None or arguments is None:
-                        met[n] = self._put_somehow(puts[n])
+                        attempted[n] = self._put_somehow(puts[n])
                         continue
                     token = send(*arguments)
                 except Exception as error:  # noqa: BLE001 - becomes one of ours, or is raised again
-                    met[n] = self._met(puts[n], error)
-                    if isinstance(met[n], (Throttled, Expired)):
+                    attempted[n] = self._settled(puts[n], error)
+                    if isinstance(attempted[n], (Throttled, Expired)):
                         break
                 else:
-                    met[n] = token
+                    attempted[n] = token
                     if token != puts[n][3]:
                         try:
-                            self._stamp(token, puts[n][3])
+                            self._put_result(token, puts[n][3])
                         except StorageError as error:
-                            met[n] = error
-        return met
+                            attempted[n] = error
+        return attempted
 
     async def renew(self) -> None:
         """Looks the credentials up again, for both."""
         with self._lock:
             self._let_go()
-            self._speaks.forget()
-        await self._bridge.renew()
-        await self._slow.renew()
+            self._client_config.forget()
+        await self._fallback.renew()
+        await self._fsspec.renew()
 
     async def close(self) -> None:
         with self._lock:
             self._let_go()
         try:
-            await asyncio.to_thread(self._bridge.close)
+            await asyncio.to_thread(self._fallback.close)
         finally:
-            await self._slow.close()
+            await self._fsspec.close()
 
     # -- which way
 
@@ -190,15 +190,15 @@ class SocketAdapter:
             with self._lock:
                 try:
                     if number not in self._sockets:
-                        self._sockets[number] = self._speaks.sockets(patience=self.patience)
-                except Untranslatable as reason:
+                        self._sockets[number] = self._client_config.sockets(timeout=self.timeout)
+                except UnsupportedOption as reason:
                     self._give_up(str(reason))
         return self._sockets.get(number)
 
     def _prepared(self, puts: Sequence[Put]) -> list[tuple[str, bytes, str, Precondition] | None]:
         """For each what a `Send` takes, if it is the one request that it is as a rule; else None."""
-        key, traits = self._speaks.key, self.traits
-        create, replace = traits.honours(ABSENT), traits.conditional and traits.replaces
+        key, capabilities = self._client_config.key, self.capabilities
+        create, replace = capabilities.honours(ABSENT), capabilities.conditional and capabilities.replaces
         keys = [key(put[0]) for put in puts]
         all_exact = are_exact(keys)  # as a rule; looking at each costs five times as much
         return [
@@ -216,18 +216,18 @@ class SocketAdapter:
         try:
             if first is not None:
                 raise self._failed(first, "put", path)
-        except Elsewhere:
+        except FallbackRequired:
             pass
         except NotFound as error:
             if not error.path or not isinstance(only_if, str):
                 raise
             raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
-        return self._bridge.put(path, data, only_if, self._patience_for(data)).token
+        return self._fallback.put(path, data, only_if, self._timeout_for(data)).token
 
-    def _patience_for(self, data: bytes) -> float:
-        return self.patience if len(data) <= SMALL else LONGEST
+    def _timeout_for(self, data: bytes) -> float:
+        return self.timeout if len(data) <= SMALL else LONGEST
 
-    def _met(self, put: Put, error: Exception) -> str | StorageError:
+    def _settled(self, put: Put, error: Exception) -> str | StorageError:
         """What a put came to whose first request met `error`."""
         if isinstance(error, StorageError):
             return error
@@ -236,9 +236,9 @@ class SocketAdapter:
         except StorageError as ours:
             return ours
 
-    def _stamp(self, token: str, md5: str) -> Stamp:
+    def _put_result(self, token: str, md5: str) -> PutResult:
         """The stamp of a put that got this token."""
-        return Stamp(token, md5)
+        return PutResult(token, md5)
 
     def _give_up(self, reason: str) -> None:
         if not self._given_up:
@@ -254,22 +254,24 @@ class SocketAdapter:
     # -- errors
 
     def _failed(self, error: Exception, operation: Operation, path: str) -> StorageError:
-        """One of our errors for a foreign one; raises what is none of ours to tell, and `Elsewhere`."""
+        """One of our errors for a foreign one; raises what is none of ours to tell, and `FallbackRequired`."""
         if not isinstance(error, Refused):
             raise error
-        return self._told(self._speaks.refine(error.failure, error), operation, path)
+        return self._error_for(self._client_config.refine(error.failure, error), operation, path)
 
-    def _told(self, failure: Failure, operation: Operation, path: str) -> StorageError:
-        reason = self._speaks.elsewhere(failure)
+    def _error_for(self, failure: Failure, operation: Operation, path: str) -> StorageError:
+        reason = self._client_config.fallback_reason(failure)
         if reason is not None:
             with self._lock:
                 self._give_up(reason)
-            raise Elsewhere
+            raise FallbackRequired
         return self._error(failure, operation, path)
 
     def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
-        return storage_error(failure, store=self._speaks.store, url=self.url, operation=operation, path=path)
+        return storage_error(
+            failure, store=self._client_config.store, url=self.url, operation=operation, path=path
+        )
 
 
-class Elsewhere(Exception):
+class FallbackRequired(Exception):
     """The fsspec adapter is to make this request."""

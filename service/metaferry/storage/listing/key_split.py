@@ -29,7 +29,7 @@ def common(one: str, other: str) -> int:
     return next(at for at in range(size) if one[at] != other[at])
 
 
-def between(low: str, high: str, seen: Sequence[str]) -> str | None:
+def midpoint_key(low: str, high: str, seen: Sequence[str]) -> str | None:
     """About the middle of the keys between two keys, both exclusive; None where nothing lies between.
 
     The characters after the first difference count as digits of a number whose base is the span of the
@@ -68,7 +68,7 @@ def beyond(low: str, first: str, ceiling: str, seen: Sequence[str]) -> str | Non
         highest = _TOP
     if highest <= own:
         return low[: shared + 1] + LAST
-    return between(low, low[:shared] + _character(highest + 1), seen)
+    return midpoint_key(low, low[:shared] + _character(highest + 1), seen)
 
 
 def _number(key: str, start: int, spans: Sequence[tuple[int, int]]) -> int:

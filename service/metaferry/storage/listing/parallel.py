@@ -2,7 +2,7 @@
 
 A page names the key that the next one begins after, so one listing is a chain of round trips. The
 folders of the first level are chains of their own. Where the store says that a listing may begin after
-any key (`Traits.start_key`), whoever has nothing left to do cuts a chain that is still under way in
+any key (`Capabilities.start_key`), whoever has nothing left to do cuts a chain that is still under way in
 two, so that a folder of millions of keys is read as fast as many folders.
 
 That each key comes exactly once rests on one thing only: a listing that begins after some key is the
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from metaferry.errors import Denied, Expired, StorageError
-from metaferry.storage.listing.key_split import LAST, between, beyond
+from metaferry.storage.listing.key_split import LAST, beyond, midpoint_key
 from metaferry.storage.protocol import Entry, Storage
 
 #: Chains under way at once, and the folders of a level that are worth a chain of their own.
@@ -61,7 +61,7 @@ class Keep(Protocol):
         """Takes a page before it is given out; with it, `left()` is what the listing still has to give."""
 
 
-async def list_at_once(
+async def list_parallel(
     storage: Storage, prefix: str = "", *, keep: Keep | None = None, left: Sequence[Range] | None = None
 ) -> AsyncIterator[list[Entry]]:
     """Every key below `prefix`, a page at a time, in no particular order; memory holds a few pages.
@@ -76,7 +76,9 @@ async def list_at_once(
     left: what an earlier listing of this prefix had still to give; nothing else is listed.
     """
     if left is not None:
-        async with aclosing(_Crew(storage, [_rest(storage, each) for each in left], keep).pages()) as pages:
+        async with aclosing(
+            ListingPool(storage, [_rest(storage, each) for each in left], keep).pages()
+        ) as pages:
             async for page in pages:
                 yield page
         return
@@ -92,17 +94,17 @@ async def list_at_once(
         return
     entries, folders = await _folders(storage, prefix)
     if folders:
-        crew = _Crew(storage, [_Chain(folder, storage.list(folder)) for folder in folders], keep)
+        pool = ListingPool(storage, [RangeScan(folder, storage.list(folder)) for folder in folders], keep)
         if entries:
-            await crew.keep(entries)
+            await pool.keep(entries)
             yield entries
-    elif storage.traits.start_key:
-        chain = _Chain(prefix, plain)
-        crew = _Crew(storage, [chain], keep)
+    elif storage.capabilities.start_key:
+        scan = RangeScan(prefix, plain)
+        pool = ListingPool(storage, [scan], keep)
         for page in first:
-            crew.note(chain, page)
-            chain.given = page[-1].path
-            await crew.keep(page)
+            pool.note(scan, page)
+            scan.given = page[-1].path
+            await pool.keep(page)
             yield page
     else:
         for page in first:
@@ -110,13 +112,13 @@ async def list_at_once(
         async for page in plain:
             yield page
         return
-    async with aclosing(crew.pages()) as pages:
+    async with aclosing(pool.pages()) as pages:
         async for page in pages:
             yield page
 
 
-def _rest(storage: Storage, left: Range) -> _Chain:
-    return _Chain(
+def _rest(storage: Storage, left: Range) -> RangeScan:
+    return RangeScan(
         left.prefix,
         storage.list(left.prefix, start_after=left.after),
         position=left.after or "",
@@ -136,14 +138,14 @@ async def _folders(storage: Storage, prefix: str) -> tuple[list[Entry], list[str
         entries += level.entries
         if len(level.folders) > 1:
             return entries, level.folders
-        if not level.folders or storage.traits.start_key:
+        if not level.folders or storage.capabilities.start_key:
             break
         prefix = level.folders[0]
     return [], []
 
 
 @dataclass(eq=False)
-class _Chain:
+class RangeScan:
     """One listing under way: the keys of `prefix` up to, and without, the key `until`."""
 
     prefix: str
@@ -159,19 +161,19 @@ class _Chain:
     read: int = 0
 
 
-class _Crew:
+class ListingPool:
     """So many tasks read the chains; one without a chain cuts somebody else's."""
 
-    def __init__(self, storage: Storage, chains: list[_Chain], keep: Keep | None) -> None:
+    def __init__(self, storage: Storage, chains: list[RangeScan], keep: Keep | None) -> None:
         self._storage = storage
-        self._keep = keep if storage.traits.start_key else None
+        self._keep = keep if storage.capabilities.start_key else None
         self._waiting = deque(chains)
-        self._running: list[_Chain] = []
+        self._running: list[RangeScan] = []
         self._not_given = list(chains)  # not all of their pages were given out
         #: A page of a chain; no page after its last one; nothing after all of them.
-        self._found: asyncio.Queue[tuple[_Chain, list[Entry]] | None] = asyncio.Queue(maxsize=_AT_ONCE)
+        self._found: asyncio.Queue[tuple[RangeScan, list[Entry]] | None] = asyncio.Queue(maxsize=_AT_ONCE)
         self._turned = asyncio.Event()  # a chain went on, began or ended
-        self._cuts = storage.traits.start_key
+        self._cuts = storage.capabilities.start_key
         self._seen: deque[str] = deque(maxlen=_SEEN)
         self._pages_read = 0
         self._guesses = 0
@@ -181,11 +183,11 @@ class _Crew:
         task = asyncio.create_task(self._all())
         try:
             while (found := await self._found.get()) is not None:
-                chain, page = found
+                scan, page = found
                 if not page:
-                    self._not_given.remove(chain)
+                    self._not_given.remove(scan)
                     continue
-                chain.given = page[-1].path
+                scan.given = page[-1].path
                 await self.keep(page)
                 yield page
             await task
@@ -200,18 +202,18 @@ class _Crew:
             await self._keep(page, self._left)
 
     def _left(self) -> list[Range]:
-        return [Range(chain.prefix, chain.given, chain.until) for chain in self._not_given]
+        return [Range(scan.prefix, scan.given, scan.until) for scan in self._not_given]
 
-    def note(self, chain: _Chain, page: list[Entry]) -> bool:
+    def note(self, scan: RangeScan, page: list[Entry]) -> bool:
         """Takes notice of a page; whether its keys, and they after those before, are in byte order."""
-        before, ordered = chain.position, True
+        before, ordered = scan.position, True
         for entry in page:
             if entry.path <= before:
                 ordered = False
             before = entry.path
-        chain.first = chain.first or page[0].path
-        chain.position = before
-        chain.read += 1
+        scan.first = scan.first or page[0].path
+        scan.position = before
+        scan.read += 1
         self._pages_read += 1
         self._seen.extend((page[0].path, before))
         if not ordered:
@@ -233,7 +235,7 @@ class _Crew:
     async def _work(self) -> None:
         while True:
             if self._waiting:
-                chain = self._waiting.popleft()
+                scan = self._waiting.popleft()
             else:
                 turned = self._turned
                 cut = await self._cut()
@@ -242,38 +244,38 @@ class _Crew:
                         return
                     await turned.wait()
                     continue
-                chain = cut
-            self._running.append(chain)
+                scan = cut
+            self._running.append(scan)
             try:
-                await self._read(chain)
+                await self._read(scan)
             finally:
-                self._running.remove(chain)
+                self._running.remove(scan)
                 self._turn()
 
     def _turn(self) -> None:
         self._turned.set()
         self._turned = asyncio.Event()
 
-    async def _read(self, chain: _Chain) -> None:
-        async for page in chain.pages:
-            ordered = self.note(chain, page)
-            if chain.cut and not ordered:
+    async def _read(self, scan: RangeScan) -> None:
+        async for page in scan.pages:
+            ordered = self.note(scan, page)
+            if scan.cut and not ordered:
                 raise Disordered
-            until = chain.until
-            if until is not None and chain.position >= until:
+            until = scan.until
+            if until is not None and scan.position >= until:
                 mine = [entry for entry in page if entry.path < until]
                 if len(mine) == len(page) or page[len(mine)].path != until:
                     await self._require_gone(until)
                 if mine:
-                    await self._found.put((chain, mine))
+                    await self._found.put((scan, mine))
                 break
-            await self._found.put((chain, page))
+            await self._found.put((scan, page))
             self._turn()
         else:
-            if chain.until is not None:
-                await self._require_gone(chain.until)
-        chain.looked_at = True  # there is nothing left to cut
-        await self._found.put((chain, []))
+            if scan.until is not None:
+                await self._require_gone(scan.until)
+        scan.looked_at = True  # there is nothing left to cut
+        await self._found.put((scan, []))
 
     async def _require_gone(self, key: str) -> None:
         """The key that a chain should have met was deleted meanwhile, or the order is another one."""
@@ -284,22 +286,22 @@ class _Crew:
 
     # -- cutting
 
-    async def _cut(self) -> _Chain | None:
+    async def _cut(self) -> RangeScan | None:
         """The upper half of a chain that is under way, as a new one; None where that cannot be had now."""
         while self._cuts:
-            chain = self._longest()
-            if chain is None:
+            scan = self._longest()
+            if scan is None:
                 return None
-            chain.looked_at = True
+            scan.looked_at = True
             try:
-                new, more = await self._try(chain)
+                new, more = await self._try(scan)
             finally:
-                chain.looked_at = False
+                scan.looked_at = False
             if new is not None or not more:
                 return new
         return None
 
-    def _longest(self) -> _Chain | None:
+    def _longest(self) -> RangeScan | None:
         """The chain of which most is thought to be left: open ones first, then the one read longest."""
         allowed = min(
             self._pages_read // _PAGES_AN_EARLY_GUESS, _EARLY_GUESSES + self._pages_read // _PAGES_A_GUESS
@@ -307,20 +309,20 @@ class _Crew:
         if self._guesses >= allowed:
             return None
         able = [
-            chain
-            for chain in self._running
-            if chain.read and not chain.looked_at and chain.read >= chain.guess_after
+            scan
+            for scan in self._running
+            if scan.read and not scan.looked_at and scan.read >= scan.guess_after
         ]
-        return max(able, key=lambda chain: (chain.until is None, chain.read), default=None)
+        return max(able, key=lambda scan: (scan.until is None, scan.read), default=None)
 
-    async def _try(self, chain: _Chain) -> tuple[_Chain | None, bool]:
+    async def _try(self, scan: RangeScan) -> tuple[RangeScan | None, bool]:
         """One guess: the new chain, if it found one; and whether another guess may be made at once."""
-        guess = self._guess(chain)
-        if guess is None or guess <= chain.position:
-            chain.guess_after = 2 * chain.read + 1
+        guess = self._guess(scan)
+        if guess is None or guess <= scan.position:
+            scan.guess_after = 2 * scan.read + 1
             return None, True
         self._guesses += 1
-        pages = self._storage.list(chain.prefix, start_after=guess)
+        pages = self._storage.list(scan.prefix, start_after=guess)
         try:
             page = await anext(pages, None)
         except (Denied, Expired):
@@ -331,32 +333,32 @@ class _Crew:
         if page is not None and page[0].path <= guess:  # it does not begin where it was asked to
             self._cuts = False
             return None, False
-        if page is None or (chain.until is not None and page[0].path >= chain.until):
-            chain.ceiling = guess
+        if page is None or (scan.until is not None and page[0].path >= scan.until):
+            scan.ceiling = guess
             return None, True
         start = page[0].path
-        if chain not in self._running or start <= chain.position:  # it came there first
+        if scan not in self._running or start <= scan.position:  # it came there first
             return None, True
-        new = _Chain(
-            chain.prefix,
+        new = RangeScan(
+            scan.prefix,
             _again(page, pages),
             given=guess,
-            until=chain.until,
-            ceiling=chain.ceiling,
+            until=scan.until,
+            ceiling=scan.ceiling,
             cut=True,
         )
         self._not_given.append(new)
-        chain.until, chain.ceiling, chain.cut = start, guess, True
+        scan.until, scan.ceiling, scan.cut = start, guess, True
         return new, False
 
-    def _guess(self, chain: _Chain) -> str | None:
-        low, skip = chain.position, len(chain.prefix)
-        if chain.until is None and (chain.ceiling is None or chain.ceiling.endswith(LAST)):
-            ceiling = chain.ceiling or chain.prefix + LAST
-            below = beyond(low[skip:], chain.first[skip:], ceiling[skip:], [key[skip:] for key in self._seen])
-            return None if below is None else chain.prefix + below
-        high = chain.until if chain.ceiling is None else chain.ceiling
-        return None if high is None else between(low, high, tuple(self._seen))
+    def _guess(self, scan: RangeScan) -> str | None:
+        low, skip = scan.position, len(scan.prefix)
+        if scan.until is None and (scan.ceiling is None or scan.ceiling.endswith(LAST)):
+            ceiling = scan.ceiling or scan.prefix + LAST
+            below = beyond(low[skip:], scan.first[skip:], ceiling[skip:], [key[skip:] for key in self._seen])
+            return None if below is None else scan.prefix + below
+        high = scan.until if scan.ceiling is None else scan.ceiling
+        return None if high is None else midpoint_key(low, high, tuple(self._seen))
 
 
 async def _again(page: list[Entry], rest: AsyncIterator[list[Entry]]) -> AsyncIterator[list[Entry]]:

@@ -52,7 +52,7 @@ from metaferry.storage.local.disk_names import from_disk, to_disk
 from metaferry.storage.local.links import ADVICE, OPTION, link_out
 from metaferry.storage.local.locks import StillLocked, in_place, locked
 from metaferry.storage.local.walk import Walk, token_of
-from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Page, Precondition, Stamp, Traits
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Capabilities, Page, Precondition, PutResult
 
 T = TypeVar("T")
 #: How a file system says that it has no hard links, or no more for this file.
@@ -88,7 +88,9 @@ class LocalAdapter:
         self._clock = clock if clock is not None else _time_of_day
         self._pool: ThreadPoolExecutor | None = None
         self._walk = Walk(self._root, self._url)
-        self._traits = Traits(listing_md5=False, conditional=True, key_limits=limits_of(self._root))
+        self._capabilities = Capabilities(
+            listing_md5=False, conditional=True, key_limits=limits_of(self._root)
+        )
 
     def __repr__(self) -> str:
         return f"LocalAdapter({self._url!r})"
@@ -98,8 +100,8 @@ class LocalAdapter:
         return self._url
 
     @property
-    def traits(self) -> Traits:
-        return self._traits
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -112,10 +114,10 @@ class LocalAdapter:
     ) -> Blob:
         return await self._run("read", path, lambda: self._read(path, start, end, version))
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         return await self._run("put", path, lambda: self._put(path, data, only_if))
 
-    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    def put_blocking(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         return self._translated("put", path, lambda: self._put(path, data, only_if))
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
@@ -234,7 +236,7 @@ class LocalAdapter:
             failure = Failure(code="ENOENT", kind=NotFound, bucket=missing)
             raise self._error(failure, "read", path) from None
 
-    def _put(self, path: str, data: bytes, only_if: Precondition) -> Stamp:
+    def _put(self, path: str, data: bytes, only_if: Precondition) -> PutResult:
         target = self._file_to_write(path, "put")
         folder = os.path.dirname(target)
         self._remove_left_behind()
@@ -249,7 +251,7 @@ class LocalAdapter:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
-        return Stamp(token, hashlib.md5(data, usedforsecurity=False).hexdigest())
+        return PutResult(token, hashlib.md5(data, usedforsecurity=False).hexdigest())
 
     def _create(self, temporary: bytes, folder: bytes) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

@@ -32,13 +32,13 @@ from metaferry.errors import (
 from metaferry.storage.errors import UNREACHED
 from metaferry.storage.protocol import Adapter, Put, Requests
 from metaferry.storage.rates import RateHistory
-from metaferry.storage.throttle.limiter import Answer, Limiter, is_undrained, sleeping
+from metaferry.storage.throttle.limiter import Limiter, Outcome, is_undrained, sleeping
 from metaferry.storage.waits import Budget, Drain
 
 T = TypeVar("T")
 
 #: What became of a few puts: the token, what it met, or None where it was not tried.
-Met = Sequence[str | StorageError | None]
+Attempted = Sequence[str | StorageError | None]
 
 #: What a store says of its objects, where a request as such went well.
 _ANSWERS = (NotFound, Conflict, Changed)
@@ -101,7 +101,7 @@ class Attempts:
             concurrency, clock=clock, sleep=sleep, max_rate=max_rate, longest=max(0.0, policy.retry_for)
         )
         self._requests = Requests()
-        self._elsewhere = RateHistory(1.0, (), ())
+        self._other_processes = RateHistory(1.0, (), ())
         self._counting = threading.Lock()
         self._asked = 0  # requests without their retries
         self._last_spare = float("-inf")
@@ -114,20 +114,20 @@ class Attempts:
         return self._requests
 
     @property
-    def patience(self) -> float:
+    def timeout(self) -> float:
         """Seconds without a write that went well after which others are of no use; see the contract."""
         retry_for = self._policy.retry_for
         return max(2 * retry_for, 10 * self.limiter.spacing) if retry_for > 0 else float("inf")
 
     @property
     def rates(self) -> RateHistory:
-        return self.limiter.rates.history() + self._elsewhere
+        return self.limiter.rates.history() + self._other_processes
 
     def absorb(self, requests: Requests, rates: RateHistory) -> None:
         """Counts what another process did."""
         with self._counting:
             self._requests = self._requests + requests
-            self._elsewhere = self._elsewhere + rates
+            self._other_processes = self._other_processes + rates
 
     def count_bytes(self, *, read: int = 0, written: int = 0) -> None:
         with self._counting:
@@ -192,42 +192,42 @@ class Attempts:
         )
         return await retrying(again)
 
-    def now(self, puts: Sequence[Put], make: Callable[[], Met], ended: Callable[[], bool]) -> Met:
+    def now(self, puts: Sequence[Put], make: Callable[[], Attempted], ended: Callable[[], bool]) -> Attempted:
         """One attempt of each put, blocking, from any thread; none where it is nobody's turn.
 
         `make` makes them, unless it has `ended` by then.
         """
-        met: Met = [None] * len(puts)
-        turn = self.limiter.enter_now(ended)
+        attempted: Attempted = [None] * len(puts)
+        turn = self.limiter.acquire_blocking(ended)
         if turn is None:
-            return met
+            return attempted
         seen = self._renewals
-        answer, wait, good, written = Answer.NONE, None, 0, 0
+        answer, wait, good, written = Outcome.NONE, None, 0, 0
         try:
-            met = make()
-            for put, result in zip(puts, met, strict=True):
+            attempted = make()
+            for put, result in zip(puts, attempted, strict=True):
                 if isinstance(result, str):
                     good += 1
                     written += len(put[1])
                 elif isinstance(result, Throttled):
-                    answer, wait = Answer.SLOWER, result.retry_after
+                    answer, wait = Outcome.THROTTLED, result.retry_after
                 elif result is not None:
                     good += not result.retryable
                     if isinstance(result, Expired):
                         result.generation = seen
         finally:
-            self.limiter.leave(turn, answer, good=good, retry_after=wait)
-            asked = len(met) - met.count(None)
-            errors = [result for result in met if isinstance(result, StorageError)]
+            self.limiter.release(turn, answer, good=good, retry_after=wait)
+            asked = len(attempted) - attempted.count(None)
+            errors = [result for result in attempted if isinstance(result, StorageError)]
             failed = sum(not isinstance(error, _ANSWERS) for error in errors)
             with self._counting:
                 self._asked += asked
                 self._requests.put += asked
                 self._requests.put_failed += failed
-                self._requests.throttled += answer is Answer.SLOWER
+                self._requests.throttled += answer is Outcome.THROTTLED
                 self._requests.bytes_written += written
             self._tell(errors, good=asked > len(errors))
-        return met
+        return attempted
 
     def _tell(self, errors: Sequence[StorageError], *, good: bool) -> None:
         """Tells the drain how writes from a thread went."""
@@ -251,19 +251,19 @@ class Attempts:
         reads are given up also when they have begun."""
         # A read to an end that nobody knows gets ten times the deadline.
         extra = self._policy.deadline * 9 if size is None else size / self._policy.slowest
-        url, patience = self._adapter.url, self._policy.deadline + extra
-        turn = await self.limiter.enter(budget)
+        url, timeout = self._adapter.url, self._policy.deadline + extra
+        turn = await self.limiter.acquire(budget)
         if budget is not None:
             budget.begin()
         drain = self._drain
         writes = counter in ("put", "delete")
-        answer, wait = Answer.NONE, None
+        answer, wait = Outcome.NONE, None
         try:
             if drain is not None:
                 drain.check()
             with self._counting:
                 setattr(self._requests, counter, getattr(self._requests, counter) + 1)
-            deadline = asyncio.timeout(patience)
+            deadline = asyncio.timeout(timeout)
             try:
                 async with deadline:
                     if drain is None or (writes and not drain.cuts):
@@ -274,18 +274,18 @@ class Attempts:
                 if not deadline.expired():
                     raise
                 raise Unavailable(
-                    f'{url}: no answer within {patience:.0f} s for "{path}"',
+                    f'{url}: no answer within {timeout:.0f} s for "{path}"',
                     url=url,
                     path=path,
                     code="Deadline",
                     advice=UNREACHED,
                 ) from None
-            answer = Answer.GOOD
+            answer = Outcome.GOOD
             if drain is not None and writes:
                 drain.attempted(None, self._clock())
             return result
         except Throttled as error:
-            answer, wait = Answer.SLOWER, error.retry_after
+            answer, wait = Outcome.THROTTLED, error.retry_after
             if drain is not None and writes:
                 drain.attempted(error, self._clock())
             with self._counting:
@@ -293,7 +293,7 @@ class Attempts:
                 self._count_failure(counter)
             raise
         except StorageError as error:
-            answer = Answer.NONE if error.retryable else Answer.GOOD
+            answer = Outcome.NONE if error.retryable else Outcome.GOOD
             if drain is not None and writes:
                 drain.attempted(error, self._clock())
             if not isinstance(error, _ANSWERS):
@@ -301,7 +301,7 @@ class Attempts:
                     self._count_failure(counter)
             raise
         finally:
-            self.limiter.leave(turn, answer, retry_after=wait)
+            self.limiter.release(turn, answer, retry_after=wait)
 
     # -- when
 

@@ -4,7 +4,7 @@
 been lost is settled by reading back: bytes that equal ours are our own put. Conditions that the store
 does not check are checked just before. Nothing else in the program retries, and the libraries' own
 retries are switched off, so the counts in :class:`Requests` are the requests that went out. A put
-from a thread (`put_now`) is one attempt and no more; what it met is handed to `put`, which goes on
+from a thread (`put_blocking`) is one attempt and no more; what it attempted is handed to `put`, which goes on
 from there.
 """
 
@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from metaferry.errors import Conflict, Corrupt, Expired, NotFound, StorageError, Throttled, Unavailable
 from metaferry.storage.answers import BadAnswer, require_blob, require_level
-from metaferry.storage.capabilities import Learning
+from metaferry.storage.capabilities import Detecting
 from metaferry.storage.capability_probe import Honoured, probe
 from metaferry.storage.errors import WRONG_TAG, Operation, storage_error
 from metaferry.storage.listing.checked_pages import Pages
@@ -32,6 +32,7 @@ from metaferry.storage.protocol import (
     Adapter,
     Batched,
     Blob,
+    Capabilities,
     Direct,
     Entry,
     Level,
@@ -39,12 +40,11 @@ from metaferry.storage.protocol import (
     Page,
     Precondition,
     Put,
+    PutResult,
     Requests,
-    Stamp,
-    Traits,
 )
 from metaferry.storage.rates import RateHistory
-from metaferry.storage.retry.attempts import Attempts, Met, Policy
+from metaferry.storage.retry.attempts import Attempted, Attempts, Policy
 from metaferry.storage.waits import Drain
 
 log = logging.getLogger(__name__)
@@ -93,15 +93,15 @@ class Retrying:
         return self._adapter.url
 
     @property
-    def traits(self) -> Traits:
-        traits, found = self._adapter.traits, self._honoured
+    def capabilities(self) -> Capabilities:
+        capabilities, found = self._adapter.capabilities, self._honoured
         if found == _ALL:
-            return traits
+            return capabilities
         return replace(
-            traits,
-            conditional=traits.conditional and found.create,
-            replaces=traits.replaces and found.replace,
-            lists_tokens=traits.lists_tokens and found.lists,
+            capabilities,
+            conditional=capabilities.conditional and found.create,
+            replaces=capabilities.replaces and found.replace,
+            lists_tokens=capabilities.lists_tokens and found.lists,
         )
 
     @property
@@ -120,7 +120,7 @@ class Retrying:
         return self._direct is not None
 
     @property
-    def window(self) -> int:
+    def concurrency_limit(self) -> int:
         return self._attempts.limiter.allowed
 
     async def list(self, prefix: str = "", *, start_after: str | None = None) -> AsyncIterator[list[Entry]]:
@@ -176,7 +176,7 @@ class Retrying:
         *,
         only_if: Precondition = ANYTHING,
         failed: StorageError | None = None,
-    ) -> Stamp:
+    ) -> PutResult:
         if self._ignored(only_if):
             await self._require(path, only_if)
             only_if = ANYTHING
@@ -186,7 +186,7 @@ class Retrying:
                 found = await self._attempts.all(
                     "put", len(data), lambda: self._put_once(path, data, only_if), path, failed
                 )
-            stamp = found
+            put_result = found
         except (Conflict, Corrupt, Unavailable):
             # Even a first attempt may be the second at the server: HTTP clients send a PUT again
             # when a kept-alive connection turns out to be closed.
@@ -194,18 +194,18 @@ class Retrying:
             if settled is None:
                 raise
             log.debug("%s: the answer to a put of %r was lost; it is in place", self.url, path)
-            stamp = settled
+            put_result = settled
         self._attempts.count_bytes(written=len(data))
-        return stamp
+        return put_result
 
-    def put_now(self, puts: Sequence[Put], *, ended: Callable[[], bool] = lambda: False) -> Met:
+    def put_blocking(self, puts: Sequence[Put], *, ended: Callable[[], bool] = lambda: False) -> Attempted:
         direct, batched = self._direct, self._batched
         if direct is None:
             return [None] * len(puts)
         if self._honoured != _ALL and any(self._ignored(put[2]) for put in puts):
             return [None] * len(puts)  # what is there has to be looked at first
         if batched is not None:
-            return self._attempts.now(puts, lambda: batched.put_all_now(puts, ended=ended), ended)
+            return self._attempts.now(puts, lambda: batched.put_batch(puts, ended=ended), ended)
         return self._attempts.now(puts, lambda: _one_by_one(direct, puts, ended), ended)
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
@@ -227,7 +227,7 @@ class Retrying:
         """What the store makes of conditions, by trying (`probe.py`), and what it is held for from here on.
 
         Writes and deletes `path`, which has to be a name that nobody uses. What the store does not
-        honour `traits` no longer promise, and preconditions are checked just before.
+        honour `capabilities` no longer promise, and preconditions are checked just before.
         """
         found = await probe(self, path)
         self.knows(found)
@@ -261,8 +261,8 @@ class Retrying:
         self._attempts.limiter.drain = drain
 
     @property
-    def patience(self) -> float:
-        return self._attempts.patience
+    def timeout(self) -> float:
+        return self._attempts.timeout
 
     async def close(self) -> None:
         await self._adapter.close()
@@ -301,7 +301,7 @@ class Retrying:
 
     # -- lost answers
 
-    async def _settled(self, path: str, data: bytes) -> Stamp | None:
+    async def _settled(self, path: str, data: bytes) -> PutResult | None:
         """The stamp of what is there, if its bytes are ours; None if not, or if nobody can tell."""
         try:
             blob = await self._attempts.once(
@@ -312,18 +312,18 @@ class Retrying:
             return None
         if blob.data != data or blob.size != len(data):
             return None
-        return Stamp(blob.token, hashlib.md5(data, usedforsecurity=False).hexdigest())
+        return PutResult(blob.token, hashlib.md5(data, usedforsecurity=False).hexdigest())
 
-    async def _put_once(self, path: str, data: bytes, only_if: Precondition) -> Stamp:
+    async def _put_once(self, path: str, data: bytes, only_if: Precondition) -> PutResult:
         try:
             return await self._adapter.put(path, data, only_if=only_if)
         except Corrupt as error:
-            stamp = await self._as_read(path, data) if _has_wrong_tag(error) else None
-            if stamp is None:
+            put_result = await self._as_read(path, data) if _has_wrong_tag(error) else None
+            if put_result is None:
                 raise
-            return stamp
+            return put_result
 
-    async def _as_read(self, path: str, data: bytes) -> Stamp | None:
+    async def _as_read(self, path: str, data: bytes) -> PutResult | None:
         """The stamp of what was put under a wrong tag, if it is there all the same. Within the turn of
         the put, of which it is the end."""
         self._attempts.count_read()
@@ -334,10 +334,10 @@ class Retrying:
             return None
         if blob.data != data or blob.size != len(data):
             return None
-        stamp = Stamp(blob.token, hashlib.md5(data, usedforsecurity=False).hexdigest())
-        if isinstance(self._adapter, Learning):
-            self._adapter.learned.was_read(*stamp)
-        return stamp
+        put_result = PutResult(blob.token, hashlib.md5(data, usedforsecurity=False).hexdigest())
+        if isinstance(self._adapter, Detecting):
+            self._adapter.detected.was_read(*put_result)
+        return put_result
 
     async def _gone(self, path: str) -> bool:
         """Whether a delete that met a conflict met its own earlier success."""
@@ -354,17 +354,17 @@ def _has_wrong_tag(error: StorageError | None) -> bool:
     return error is not None and error.code == WRONG_TAG
 
 
-def _one_by_one(direct: Direct, puts: Sequence[Put], ended: Callable[[], bool]) -> Met:
-    """What `Batched.put_all_now` does, for an adapter that has only `put_now`."""
-    met: list[str | StorageError | None] = [None] * len(puts)
+def _one_by_one(direct: Direct, puts: Sequence[Put], ended: Callable[[], bool]) -> Attempted:
+    """What `Batched.put_batch` does, for an adapter that has only `put_blocking`."""
+    attempted: list[str | StorageError | None] = [None] * len(puts)
     for n, (path, data, only_if, _) in enumerate(puts):
         if ended():
             break
         try:
-            met[n] = direct.put_now(path, data, only_if=only_if).token
+            attempted[n] = direct.put_blocking(path, data, only_if=only_if).token
         except (Throttled, Expired) as error:
-            met[n] = error
+            attempted[n] = error
             break  # the others wait for the pause that it wants, or for credentials
         except StorageError as error:
-            met[n] = error
-    return met
+            attempted[n] = error
+    return attempted

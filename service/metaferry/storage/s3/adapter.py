@@ -3,7 +3,7 @@
 s3fs is used for what it knows (options, credentials, sessions) and for its page-wise calls; its
 retries, caches and path rules are not: keys go to the API exactly as they are. Every request is one
 attempt. A bucket is never created. Where a store does not know conditional writes, the precondition
-is checked just before a plain put, and `traits` say so from then on.
+is checked just before a plain put, and `capabilities` say so from then on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from metaferry.errors import (
     Unsupported,
 )
 from metaferry.storage.answers import BadAnswer, bad_answer, require, require_blob
-from metaferry.storage.capabilities import Learned
+from metaferry.storage.capabilities import DetectedCapabilities
 from metaferry.storage.errors import Failure, Operation, retry_after, storage_error
 from metaferry.storage.io.concurrent import close_all
 from metaferry.storage.keys import (
@@ -35,7 +35,16 @@ from metaferry.storage.keys import (
     limits_below,
     md5_hex,
 )
-from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Level, Page, Precondition, Stamp, Traits
+from metaferry.storage.protocol import (
+    ABSENT,
+    ANYTHING,
+    Blob,
+    Capabilities,
+    Level,
+    Page,
+    Precondition,
+    PutResult,
+)
 from metaferry.storage.s3.answers import blob_of, level_of, page_of, require_own, tag_of
 from metaferry.storage.s3.client import file_system
 
@@ -57,7 +66,7 @@ class S3Adapter:
         url: str,
         concurrency: int = 64,
         page_size: int | None = None,
-        learned: Learned | None = None,
+        detected: DetectedCapabilities | None = None,
     ) -> None:
         self._bucket = bucket
         self._prefix = prefix
@@ -65,7 +74,7 @@ class S3Adapter:
         self._url = url
         self._concurrency = concurrency
         self._page_size = page_size if page_size is not None else 1000
-        traits = Traits(
+        capabilities = Capabilities(
             listing_md5=True,
             conditional=True,
             one_loop=True,
@@ -75,7 +84,7 @@ class S3Adapter:
             start_key=not bucket.endswith("--x-s3"),
             key_limits=limits_below(prefix),
         )
-        self._learned = learned or Learned(url, traits)
+        self._detected = detected or DetectedCapabilities(url, capabilities)
         self._fs: Any = None
         self._retired: list[Any] = []
 
@@ -87,15 +96,15 @@ class S3Adapter:
         return self._url
 
     @property
-    def traits(self) -> Traits:
-        return self._learned.traits
+    def capabilities(self) -> Capabilities:
+        return self._detected.capabilities
 
     @property
-    def learned(self) -> Learned:
+    def detected(self) -> DetectedCapabilities:
         """What was found out about the store; shared with other clients of the same datasource."""
-        return self._learned
+        return self._detected
 
-    def sibling(self) -> S3Adapter:
+    def clone(self) -> S3Adapter:
         """Another client of the same datasource, for another event loop."""
         return S3Adapter(
             self._bucket,
@@ -104,7 +113,7 @@ class S3Adapter:
             url=self._url,
             concurrency=self._concurrency,
             page_size=self._page_size,
-            learned=self._learned,
+            detected=self._detected,
         )
 
     async def list_page(
@@ -144,10 +153,10 @@ class S3Adapter:
             require_blob(blob, start, end, version)
         return blob
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         condition: dict[str, str] = {}
         if only_if is not ANYTHING:
-            if not self.traits.honours(only_if):
+            if not self.capabilities.honours(only_if):
                 await self._require(path, only_if, "put")
             elif only_if is ABSENT:
                 condition = {"IfNoneMatch": "*"}
@@ -164,9 +173,9 @@ class S3Adapter:
                 raise
             await self._require(path, only_if, "put")
             answer = await self._put(path, data, {})  # raises again where that was not the reason
-            self._learned.refused(only_if)
+            self._detected.refused(only_if)
         token = tag_of(answer) or await self._tag_in_place(path, data)
-        return self._learned.stamp(token, md5_hex(data), encrypted=_is_encrypted(answer))
+        return self._detected.put_result(token, md5_hex(data), encrypted=_is_encrypted(answer))
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         condition: dict[str, str] = {}
@@ -179,7 +188,7 @@ class S3Adapter:
                 return
             if tag_of(head) != only_if:
                 raise self._error(Failure(kind=Conflict), "delete", path)
-            if self.traits.honours(only_if):
+            if self.capabilities.honours(only_if):
                 condition = {"IfMatch": f'"{only_if}"'}
         try:
             await self._call("delete_object", "delete", path, {"Key": path, **condition})

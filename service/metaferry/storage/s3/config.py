@@ -18,13 +18,13 @@ from metaferry.errors import StorageError
 from metaferry.storage.errors import Failure
 from metaferry.storage.http.client import Sockets
 from metaferry.storage.http.errors import NOWHERE
-from metaferry.storage.http.options import Network, Untranslatable, client_options, proxy_for
+from metaferry.storage.http.options import Network, UnsupportedOption, client_options, proxy_for
 from metaferry.storage.keys import entity_tag
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
 from metaferry.storage.s3.adapter import refuses_conditions
 from metaferry.storage.s3.credentials import Credentials, probe, session_of
-from metaferry.storage.s3.requests import NOBODY, S3Speech
-from metaferry.storage.s3.signature import Place, Signer
+from metaferry.storage.s3.requests import ANONYMOUS, S3RequestCodec
+from metaferry.storage.s3.signature import Endpoint, Signer
 
 #: s3fs's options that come out the same: they are translated, or say nothing about single requests.
 _OPTIONS: Final = frozenset(
@@ -98,7 +98,7 @@ _ENVIRONMENT: Final = frozenset(
 )
 
 #: Answers that mean that another address or region is meant. botocore follows them, obstore does not.
-_ELSEWHERE: Final = frozenset(
+_FALLBACK_CODES: Final = frozenset(
     {
         NOWHERE,
         "PermanentRedirect",
@@ -110,18 +110,18 @@ _ELSEWHERE: Final = frozenset(
 )
 
 
-def s3_dialect(
+def s3_config(
     bucket: str, prefix: str, options: Mapping[str, Any], *, concurrency: int
-) -> S3Dialect | Untranslatable:
+) -> S3Config | UnsupportedOption:
     """How obstore is to speak to the bucket, or on account of what it cannot."""
     try:
-        return S3Dialect(bucket, prefix, options, concurrency=concurrency)
-    except Untranslatable as reason:
+        return S3Config(bucket, prefix, options, concurrency=concurrency)
+    except UnsupportedOption as reason:
         return reason
 
 
-class S3Dialect:
-    """How obstore is to speak to `bucket`. Raises `Untranslatable` for an option outside the list."""
+class S3Config:
+    """How obstore is to speak to `bucket`. Raises `UnsupportedOption` for an option outside the list."""
 
     store: Final = "s3"
     conditions_optional: Final = True
@@ -134,21 +134,21 @@ class S3Dialect:
         self._concurrency = concurrency
         self._credentials: Credentials | None = None
         self._settings: tuple[dict[str, Any], Network] | None = None
-        self._place: Place | None = None
+        self._place: Endpoint | None = None
 
     def key(self, path: str) -> str:
         return self._prefix + path
 
-    def connect(self, *, patience: float) -> Any:
-        """A store of obstore's; `patience` (seconds) bounds one request. Raises `Untranslatable`."""
+    def connect(self, *, timeout: float) -> Any:
+        """A store of obstore's; `timeout` (seconds) bounds one request. Raises `UnsupportedOption`."""
         from obstore.store import S3Store
 
         if self._settings is None:
-            self._settings = self._translate()
+            self._settings = self._to_options()
         config: Any
         config, network = self._settings
         credentials: Any = self._credentials
-        client: Any = client_options(network, patience=patience)
+        client: Any = client_options(network, timeout=timeout)
         return S3Store(
             self._bucket,
             config=config,
@@ -157,15 +157,15 @@ class S3Dialect:
             credential_provider=credentials,
         )
 
-    def sockets(self, *, patience: float) -> Sockets | None:
+    def sockets(self, *, timeout: float) -> Sockets | None:
         """Puts over connections of our own; None where obstore has to make them: through a proxy,
-        and without a signature. Raises `Untranslatable`."""
+        and without a signature. Raises `UnsupportedOption`."""
         if self._settings is None:
-            self._settings = self._translate()
+            self._settings = self._to_options()
         network = self._settings[1]
         if self._place is None or self._credentials is None or network.proxy is not None:
             return None
-        return Sockets(network, S3Speech(Signer(self._place, self._credentials)), patience=patience)
+        return Sockets(network, S3RequestCodec(Signer(self._place, self._credentials)), timeout=timeout)
 
     def forget(self) -> None:
         """Credentials are looked up anew from here on."""
@@ -189,19 +189,19 @@ class S3Dialect:
         """A failure to get credentials by its own name: who signs only knows that there are none."""
         from obstore.exceptions import UnauthenticatedError
 
-        if failure is NOBODY or (failure.status is None and isinstance(error, UnauthenticatedError)):
+        if failure is ANONYMOUS or (failure.status is None and isinstance(error, UnauthenticatedError)):
             why = None if self._credentials is None else self._credentials.failure
             return why or failure
         return failure
 
-    def elsewhere(self, failure: Failure) -> str | None:
-        if failure.code in _ELSEWHERE or failure.status in (301, 302, 303, 307, 308):
+    def fallback_reason(self, failure: Failure) -> str | None:
+        if failure.code in _FALLBACK_CODES or failure.status in (301, 302, 303, 307, 308):
             return "a redirection: the bucket is in another region"
         return None
 
     # -- translation
 
-    def _translate(self) -> tuple[dict[str, Any], Network]:
+    def _to_options(self) -> tuple[dict[str, Any], Network]:
         session = session_of(self._options)
         seen = probe(session, self._bucket, self._options)
         given = _given(self._options)
@@ -223,13 +223,13 @@ class S3Dialect:
         if not _old(self._options):
             config["checksum_algorithm"] = "SHA256"
         elif os.environ.get("AWS_CHECKSUM_ALGORITHM"):
-            raise Untranslatable("the environment variable AWS_CHECKSUM_ALGORITHM")
+            raise UnsupportedOption("the environment variable AWS_CHECKSUM_ALGORITHM")
         for name in _ENVIRONMENT:
             if os.environ.get(name) and name.removeprefix("AWS_").lower() not in config:
-                raise Untranslatable(f"the environment variable {name}")
+                raise UnsupportedOption(f"the environment variable {name}")
         self._credentials = None if anonymous else Credentials(lambda: session_of(self._options), given)
         with contextlib.suppress(ValueError):  # a header that only obstore can send
-            self._place = Place(seen.endpoint, seen.region, seen.more, "checksum_algorithm" in config)
+            self._place = Endpoint(seen.endpoint, seen.region, seen.more, "checksum_algorithm" in config)
         client = self._options.get("client_kwargs") or {}
         settings = self._options.get("config_kwargs") or {}
         verify = client.get("verify")
@@ -248,25 +248,25 @@ class S3Dialect:
 
 
 def _check(bucket: str, options: Mapping[str, Any]) -> None:
-    """Raises `Untranslatable` with the name of the first option that is not on the list."""
+    """Raises `UnsupportedOption` with the name of the first option that is not on the list."""
     for name, value in options.items():
         if name not in _OPTIONS and value is not None:
-            raise Untranslatable(name)
+            raise UnsupportedOption(name)
     groups = {"client_kwargs": _CLIENT, "config_kwargs": _CONFIG, "s3_additional_kwargs": _EXTRA}
     for group, known in groups.items():
         inner = options.get(group) or {}
         if not isinstance(inner, Mapping):
-            raise Untranslatable(group)
+            raise UnsupportedOption(group)
         for name in inner:
             if name not in known:
-                raise Untranslatable(f"{group}.{name}")
+                raise UnsupportedOption(f"{group}.{name}")
     config = options.get("config_kwargs") or {}
     for name in ("connect_timeout", "read_timeout"):
         value = config.get(name, 1)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-            raise Untranslatable(f"config_kwargs.{name}")
+            raise UnsupportedOption(f"config_kwargs.{name}")
     if bucket.endswith("--x-s3") or ":" in bucket:  # sessions of their own, addresses of their own
-        raise Untranslatable("the kind of bucket")
+        raise UnsupportedOption("the kind of bucket")
     _given(options)
 
 
@@ -282,11 +282,11 @@ def _given(options: Mapping[str, Any]) -> dict[str, str]:
     for name, value in outer.items():
         inner = client.get(name)
         if value is not None and inner is not None and value != inner:
-            raise Untranslatable(f"client_kwargs.{name}")  # s3fs refuses it
+            raise UnsupportedOption(f"client_kwargs.{name}")  # s3fs refuses it
         if (value if value is not None else inner) is not None:
             found[name] = str(value if value is not None else inner)
     if found and not {"aws_access_key_id", "aws_secret_access_key"} <= found.keys():
-        raise Untranslatable("key without secret, or secret without key")
+        raise UnsupportedOption("key without secret, or secret without key")
     return found
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from metaferry.storage.errors import Failure
-from metaferry.storage.http.options import Untranslatable
+from metaferry.storage.http.options import UnsupportedOption
 from metaferry.storage.s3.adapter import s3_failure
 from metaferry.storage.s3.client import share_descriptions
 from metaferry.storage.s3.signature import Unsigned
@@ -61,7 +61,7 @@ def session_of(options: Mapping[str, Any]) -> Any:
         share_descriptions(session)
         session.get_scoped_config()
     except BotoCoreError:  # no such profile, no such syntax; s3fs will say so
-        raise Untranslatable("profile") from None
+        raise UnsupportedOption("profile") from None
     return session
 
 
@@ -71,10 +71,10 @@ class Seen:
     def __init__(self, base: str, url: str, headers: Mapping[str, str], *, signed: bool) -> None:
         scope = _SCOPE.match(headers.get("authorization", ""))
         if signed and scope is None:
-            raise Untranslatable("signature_version")
+            raise UnsupportedOption("signature_version")
         self.region = scope[1] if scope is not None else "us-east-1"
         if not url.endswith("/" + _PROBE):
-            raise Untranslatable("endpoint_url")
+            raise UnsupportedOption("endpoint_url")
         self.base = base
         self.endpoint = url[: -len(_PROBE) - 1]
         self.pays = False
@@ -88,7 +88,7 @@ class Seen:
                 self.settings[_SETTINGS[name]] = value
                 self.more[name] = value
             elif name not in _USUAL:
-                raise Untranslatable(f"the header {name}")
+                raise UnsupportedOption(f"the header {name}")
 
 
 def probe(session: Any, bucket: str, options: Mapping[str, Any]) -> Seen:
@@ -128,7 +128,7 @@ def probe(session: Any, bucket: str, options: Mapping[str, Any]) -> Seen:
             client.close()
     except (BotoCoreError, ValueError, TypeError, OSError):
         # s3fs will say what is wrong with them.
-        raise Untranslatable("client_kwargs or config_kwargs") from None
+        raise UnsupportedOption("client_kwargs or config_kwargs") from None
     headers = {name.lower(): _text(value) for name, value in caught[0].headers.items()}
     return Seen(client.meta.endpoint_url, caught[0].url, headers, signed=not anonymous)
 

@@ -116,16 +116,16 @@ def _entries(contents: str, *, encoded: bool) -> Listed:
     """The keys in order. Raises `_NotPlain`."""
     keys, sizes, modified, tags = _columns(contents)
     try:
-        moments = [datetime.fromisoformat(moment) for moment in modified]
+        instants = [datetime.fromisoformat(instant) for instant in modified]
     except ValueError:
         raise _NotPlain from None
-    if any(moment.tzinfo is None for moment in moments):
+    if any(instant.tzinfo is None for instant in instants):
         raise _NotPlain
     return Listed(
         _changed(keys, _decoded if encoded else _resolved),
         list(map(int, sizes)),
         [tag.strip('"') for tag in _changed(tags, _resolved)],
-        [moment.timestamp() for moment in moments],
+        [instant.timestamp() for instant in instants],
     )
 
 

@@ -15,11 +15,11 @@ from metaferry.storage.protocol import Precondition
 from metaferry.storage.s3.signature import Signer, Unsigned
 
 #: There is nothing to sign with.
-NOBODY: Final = Failure(code="NoCredentials", kind=Denied)
+ANONYMOUS: Final = Failure(code="NoCredentials", kind=Denied)
 
 
-class S3Speech:
-    """A `Speech`. The token is the tag without its quotes; that it is the MD5 is for the caller to see."""
+class S3RequestCodec:
+    """A `RequestCodec`. The token is the tag without its quotes; that it is the MD5 is for the caller to see."""
 
     def __init__(self, signer: Signer) -> None:
         self._signer = signer
@@ -28,7 +28,7 @@ class S3Speech:
         try:
             return self._signer.head(key, data, kind, only_if) + data
         except Unsigned:
-            raise Refused(NOBODY) from None
+            raise Refused(ANONYMOUS) from None
 
     def quick(self, answer: bytes, key: str, data: bytes) -> str | None:
         # Each microsecond counts here: no header is taken apart that is not needed.

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
 
 #: Seconds for which a time stamp is used, and credentials are not asked for again. S3 allows 15 minutes.
-_MOMENT: Final = 1.0
+_SIGNING_VALID: Final = 1.0
 
 #: Characters that a header may have without being altered on its way, in a token and in any value.
 _TOKEN: Final = re.compile(r"[!#-~]+")
@@ -35,7 +35,7 @@ class Unsigned(LookupError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     """Where puts go and what all of them say.
 
     endpoint: the URL of the bucket, without a slash at its end. headers: more of them, whose names
@@ -74,7 +74,7 @@ class Signer:
 
     def __init__(
         self,
-        place: Place,
+        place: Endpoint,
         credentials: Callable[[], Mapping[str, Any]],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -85,7 +85,7 @@ class Signer:
         self._now = now
         self._clock = clock
         self._until = float("-inf")
-        self._moment: _Moment | None = None
+        self._instant: _SigningTime | None = None
 
     def __repr__(self) -> str:
         return f"Signer({self._place.endpoint!r})"
@@ -95,28 +95,28 @@ class Signer:
 
         `kind` is the content type, `only_if` one that `is_plain`. Raises `Unsigned`.
         """
-        moment = self._moment
-        if moment is None or self._clock() >= self._until:
+        signing_time = self._instant
+        if signing_time is None or self._clock() >= self._until:
             # Several threads may do so at once, with the same result.
-            moment = _Moment(self._place, self._credentials(), self._now())
-            self._moment, self._until = moment, self._clock() + _MOMENT
-        return moment.head(key, data, kind, only_if)
+            signing_time = _SigningTime(self._place, self._credentials(), self._now())
+            self._instant, self._until = signing_time, self._clock() + _SIGNING_VALID
+        return signing_time.head(key, data, kind, only_if)
 
 
-class _Moment:
+class _SigningTime:
     """What all puts of a second have in common: a tenth of the work is left for each."""
 
     __slots__ = ("_authorization", "_base", "_checksum", "_end", "_host", "_names", "_signing")
 
-    def __init__(self, place: Place, credentials: Mapping[str, Any], now: datetime) -> None:
+    def __init__(self, place: Endpoint, credentials: Mapping[str, Any], now: datetime) -> None:
         url = urlsplit(place.endpoint)
         usual = ":443" if url.scheme == "https" else ":80"  # is not named
         self._host = f"host:{url.netloc.rpartition('@')[2].removesuffix(usual)}\n"
         self._base, self._checksum = url.path, place.checksum
-        stamp = now.strftime("%Y%m%dT%H%M%SZ")
-        day = stamp[:8]
+        put_result = now.strftime("%Y%m%dT%H%M%SZ")
+        day = put_result[:8]
         scope = f"{day}/{place.region}/s3/aws4_request"
-        more = {"x-amz-date": stamp, **place.headers}
+        more = {"x-amz-date": put_result, **place.headers}
         if credentials["token"]:
             more["x-amz-security-token"] = credentials["token"]
         self._end = "".join(f"{name}:{value}\n" for name, value in sorted(more.items()))
@@ -128,7 +128,7 @@ class _Moment:
         key = f"AWS4{credentials['secret_access_key']}".encode()
         for part in scope.split("/"):
             key = hmac.digest(key, part.encode(), "sha256")
-        self._signing = hmac.new(key, f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n".encode(), "sha256")
+        self._signing = hmac.new(key, f"AWS4-HMAC-SHA256\n{put_result}\n{scope}\n".encode(), "sha256")
         who = f"{credentials['access_key_id']}/{scope}"
         self._authorization = f"authorization:AWS4-HMAC-SHA256 Credential={who}, SignedHeaders="
 

@@ -6,7 +6,7 @@ numbers their calls in one sequence, and records them, so that a test can count 
 run and then spoil each of them in turn. It never waits by itself and never draws from a shared
 generator: time comes from the injected clock and sleep, chance from the seed and the call's number.
 
-A wrapped adapter shows `put_now` exactly where the one behind it has it.
+A wrapped adapter shows `put_blocking` exactly where the one behind it has it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,20 @@ from typing import Any, Final, Literal, TypeVar
 from metaferry.errors import Corrupt, StorageError
 from metaferry.storage.errors import Failure, Operation, errno_failure, storage_error
 from metaferry.storage.keys import md5_hex
-from metaferry.storage.protocol import ANYTHING, Adapter, Blob, Direct, Page, Precondition, Stamp, Traits
+from metaferry.storage.protocol import (
+    ANYTHING,
+    Adapter,
+    Blob,
+    Capabilities,
+    Direct,
+    Page,
+    Precondition,
+    PutResult,
+)
 from metaferry.storage.retry.attempts import Renewable
 
 T = TypeVar("T")
-Moment = Literal["before", "after"]
+When = Literal["before", "after"]
 
 
 class Killed(BaseException):
@@ -54,7 +63,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Slow:
+class Delay:
     """The answer takes this many seconds more, by the injected sleep."""
 
     seconds: float
@@ -73,7 +82,7 @@ class Flip:
 class Kill:
     """The process ends, before the call's work or after it."""
 
-    moment: Moment = "before"
+    when: When = "before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +93,10 @@ class Meddle:
     """
 
     act: Callable[[Adapter], Awaitable[None]]
-    moment: Moment = "before"
+    when: When = "before"
 
 
-Fault = Refusal | Slow | Flip | Kill | Meddle
+Fault = Refusal | Delay | Flip | Kill | Meddle
 
 SLOW_DOWN: Final = Refusal(Failure(503, "SlowDown"))
 TOO_MANY: Final = Refusal(Failure(429, "TooManyRequests"))
@@ -144,7 +153,7 @@ class Call:
     url: str
     operation: Operation
     path: str
-    direct: bool  # from a plain thread, through `put_now`
+    direct: bool  # from a plain thread, through `put_blocking`
     fault: Fault | None = None
 
 
@@ -171,7 +180,7 @@ def storm(seconds: float, *, share: float = 0.2, retry_after: float | None = Non
 class Faults:
     """Rules over one sequence of calls; the first rule that strikes a call decides. Safe from threads.
 
-    `wrap` is what `Surroundings.wrap` and `open_storage` take. `clock` is monotonic seconds.
+    `wrap` is what `RuntimeDeps.wrap` and `open_storage` take. `clock` is monotonic seconds.
     """
 
     def __init__(
@@ -210,7 +219,7 @@ class Faults:
         return self._renewals
 
     def wrap(self, adapter: Adapter) -> FaultyAdapter:
-        """The adapter in this weather, with a `put_now` exactly if it has one itself."""
+        """The adapter in this weather, with a `put_blocking` exactly if it has one itself."""
         if isinstance(adapter, Direct):
             return DirectFaultyAdapter(adapter, self)
         return FaultyAdapter(adapter, self)
@@ -225,7 +234,7 @@ class Faults:
             call = Call(len(self._calls), self._clock() - self._began, url, operation, path, direct)
             call = replace(call, fault=self._strike(call))
             self._calls.append(call)
-            if isinstance(call.fault, Kill) and call.fault.moment == "before":
+            if isinstance(call.fault, Kill) and call.fault.when == "before":
                 self._die()
             return call
 
@@ -305,8 +314,8 @@ class FaultyAdapter:
         return self._inner.url
 
     @property
-    def traits(self) -> Traits:
-        return self._inner.traits
+    def capabilities(self) -> Capabilities:
+        return self._inner.capabilities
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -325,11 +334,11 @@ class FaultyAdapter:
             return replace(blob, data=self._faults.flipped(call, blob.data))
         return blob
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         call = self._faults.begin(self.url, "put", path, False)
         stored = self._stored(call, data)
-        stamp = await self._through(call, lambda: self._inner.put(path, stored, only_if=only_if))
-        return self._answered(call, stamp, data)
+        put_result = await self._through(call, lambda: self._inner.put(path, stored, only_if=only_if))
+        return self._answered(call, put_result, data)
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         call = self._faults.begin(self.url, "delete", path, False)
@@ -362,7 +371,7 @@ class FaultyAdapter:
         match call.fault:
             case Refusal(lost=False):
                 raise self._error(call, call.fault)
-            case Slow(seconds):
+            case Delay(seconds):
                 return self._faults.wait(seconds)
             case Meddle(act, "before"):
                 return act(self._inner)
@@ -386,8 +395,8 @@ class FaultyAdapter:
     def _stored(self, call: Call, data: bytes) -> bytes:
         return self._faults.flipped(call, data) if isinstance(call.fault, Flip) else data
 
-    def _answered(self, call: Call, stamp: Stamp, data: bytes) -> Stamp:
-        return stamp._replace(md5=md5_hex(data)) if isinstance(call.fault, Flip) else stamp
+    def _answered(self, call: Call, put_result: PutResult, data: bytes) -> PutResult:
+        return put_result._replace(md5=md5_hex(data)) if isinstance(call.fault, Flip) else put_result
 
 
 class DirectFaultyAdapter(FaultyAdapter):
@@ -399,15 +408,15 @@ class DirectFaultyAdapter(FaultyAdapter):
             raise TypeError(f"{inner!r} has no put_now")
         self._direct = inner
 
-    def put_now(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> Stamp:
+    def put_blocking(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         call = self._faults.begin(self.url, "put", path, True)
         stored = self._stored(call, data)
         self._wait_for(self._before(call))
         try:
-            stamp = self._direct.put_now(path, stored, only_if=only_if)
+            put_result = self._direct.put_blocking(path, stored, only_if=only_if)
         finally:
             self._wait_for(self._after(call))
-        return self._answered(call, stamp, data)
+        return self._answered(call, put_result, data)
 
     def _wait_for(self, work: Awaitable[None] | None) -> None:
         """On the loop that the adapter behind lives on; on one of its own before there is one."""

@@ -16,7 +16,7 @@ AS_GOOD: Final = 0.97
 PAUSE: Final = 5.0
 
 
-class Width:
+class ConcurrencyController:
     """`now` is how many requests may be under way; `measured` is told what came of it."""
 
     def __init__(self, start: int, most: int) -> None:
@@ -32,16 +32,16 @@ class Width:
         if self._base is None:
             self._try(rate, when)
             return
-        width, before = self._base
+        limit, before = self._base
         self._base = None
-        wider = self.now > width
+        wider = self.now > limit
         if rate >= before * (GAIN if wider else AS_GOOD):
             self._up = wider  # it went well this way: go on
             if self.climbing:
                 self._try(rate, when)
                 return
         else:
-            self.now = width
+            self.now = limit
             self.climbing = False
             self._up = not self._up
         self._next_trial = when + PAUSE

@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Final
 
 from metaferry.storage.rates import Rates
-from metaferry.storage.throttle.concurrency import Width
+from metaferry.storage.throttle.concurrency import ConcurrencyController
 from metaferry.storage.waits import Budget, Deferred, Drain
 
 #: Requests under way at first: enough for a store nearby, a moderate beginning for any.
@@ -62,11 +62,11 @@ def urgent(*, drained: bool = False) -> Iterator[None]:
         _UNDRAINED.reset(undrained)
 
 
-class Answer(Enum):
+class Outcome(Enum):
     """How a request ended, as far as the pace is concerned."""
 
     GOOD = "good"  # the store answered; also with "no such key" or "somebody else wrote"
-    SLOWER = "slower"  # it asks for less
+    THROTTLED = "slower"  # it asks for less
     NONE = "none"  # nothing that tells of its load: a broken connection, a cancelled call
 
 
@@ -109,7 +109,7 @@ class _Thread:
 
 
 class Limiter:
-    """`turn = await enter()` or `enter_now()`, the request, `leave(turn, answer)`.
+    """`turn = await acquire()` or `acquire_blocking()`, the request, `release(turn, answer)`.
 
     `most` bounds the requests under way, `max_rate` those begun in a second (None: no bound), and
     `longest` (seconds) every pause that the store wants. A set `drain` ends whatever waits here.
@@ -135,7 +135,7 @@ class Limiter:
         self._lock = threading.Lock()
         self._waiting: deque[_Coroutine | _Thread] = deque()
         self._under_way = 0
-        self._width = Width(start, self._most)
+        self._controller = ConcurrencyController(start, self._most)
         self._cap = float(self._most)  # what refusals have left of it
         self._next_at = float("-inf")  # when `max_rate` allows the next request
         self._held_until = float("-inf")  # when the store allows it
@@ -151,7 +151,7 @@ class Limiter:
     @property
     def allowed(self) -> int:
         """Requests that may be under way now."""
-        return max(1, int(min(self._width.now, self._cap)))
+        return max(1, int(min(self._controller.now, self._cap)))
 
     @property
     def spacing(self) -> float:
@@ -163,8 +163,8 @@ class Limiter:
         """Answers and refusals over time."""
         return self._rates
 
-    async def enter(self, budget: Budget | None = None) -> int:
-        """Waits for a turn and then for the moment that the pace allows; what `leave` takes.
+    async def acquire(self, budget: Budget | None = None) -> int:
+        """Waits for a turn and then for the moment that the pace allows; what `release` takes.
 
         Pauses that the store wants count against `budget` once it has begun, and end with it; the turn
         and `max_rate` do not. Raises `Deferred` where a drain comes before.
@@ -191,15 +191,15 @@ class Limiter:
         try:
             await self._wait_for_pace(budget, drain)
         except BaseException:
-            self.leave(self._cuts, Answer.NONE)
+            self.release(self._cuts, Outcome.NONE)
             raise
         return self._cuts
 
-    def enter_now(self, ended: Callable[[], bool] = lambda: False) -> int | None:
+    def acquire_blocking(self, ended: Callable[[], bool] = lambda: False) -> int | None:
         """The same from a thread: blocks for a turn, but not for time to pass.
 
         None where the pace is a matter of time (`max_rate`, Retry-After), or where it has `ended` by the
-        time the turn comes. A turn may serve several requests, one after the other; `leave` is told of
+        time the turn comes. A turn may serve several requests, one after the other; `release` is told of
         how many good answers there were.
         """
         with self._lock:
@@ -219,7 +219,7 @@ class Limiter:
                 return None
             return self._cuts
 
-    def leave(self, turn: int, answer: Answer, *, good: int = 0, retry_after: float | None = None) -> None:
+    def release(self, turn: int, answer: Outcome, *, good: int = 0, retry_after: float | None = None) -> None:
         """Ends a turn with `answer`, after `good` more answers that were good.
 
         `retry_after` is what a refusal asked for, in seconds.
@@ -228,11 +228,11 @@ class Limiter:
             now = self._clock()
             busy = self._under_way
             self._under_way -= 1
-            good += answer is Answer.GOOD
+            good += answer is Outcome.GOOD
             if good:
                 self._good(now, good)
-            if answer is Answer.SLOWER:
-                self._slower(turn, busy, now, retry_after)
+            if answer is Outcome.THROTTLED:
+                self._throttled(turn, busy, now, retry_after)
             self._wake()
 
     # -- what answers teach; called with the lock held
@@ -240,7 +240,7 @@ class Limiter:
     def _good(self, now: float, count: int) -> None:
         self._rates.answered(now, count)
         self._refused = 0
-        if self._cap < self._width.now:
+        if self._cap < self._controller.now:
             # One more for each window of answers; after a while without a refusal, no cap at all.
             calm = now - self._slowed_at >= _CALM
             self._cap = float(self._most) if calm else self._cap + count / self._cap
@@ -249,19 +249,19 @@ class Limiter:
         self._turns += 1
         if self._turns == self.allowed and self._full:
             self._since, self._answers = now, 0
-        while_ = _WHILE_CLIMBING if self._width.climbing else _WHILE
+        while_ = _WHILE_CLIMBING if self._controller.climbing else _WHILE
         # By turns: what a turn with many requests brought is counted in one go, at its end.
         if self._turns >= _ROUNDS * self.allowed and now - self._since >= while_:
             if self._full:
-                self._width.measured(self._answers / (now - self._since), now)
+                self._controller.measured(self._answers / (now - self._since), now)
             else:
-                self._width.disturbed()  # nobody wanted more, so nothing was learned
+                self._controller.disturbed()  # nobody wanted more, so nothing was learned
             self._measure_anew(now)
 
-    def _slower(self, turn: int, busy: int, now: float, retry_after: float | None) -> None:
+    def _throttled(self, turn: int, busy: int, now: float, retry_after: float | None) -> None:
         self._rates.refused(now)
         self._slowed_at = now
-        self._width.disturbed()
+        self._controller.disturbed()
         self._measure_anew(now)
         if turn == self._cuts:  # else it began before the last cut and tells nothing new
             self._cuts += 1

@@ -99,11 +99,11 @@ def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
         f"stream {video.number}: codec {video.codec.decode('latin-1')}",
         f"{how}: {len(lengths)} entries, {len(lengths) - len(filled)} without bytes",
     )
-    stamps = None
+    timestamps = None
     if times and video.codec in _PLAIN:  # MPEG-4 may have B-frames, which are stored in another order
         unit = Fraction(video.scale, video.rate)
-        stamps = Times(unit, array("q", filled))
-    return Indexed(len(filled), len(videos) > 1, explain, stamps)
+        timestamps = Times(unit, array("q", filled))
+    return Indexed(len(filled), len(videos) > 1, explain, timestamps)
 
 
 #: What is fetched with the header of a chunk behind the head of the file.

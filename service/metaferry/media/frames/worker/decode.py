@@ -63,7 +63,7 @@ class Readable(Protocol):
     def tell(self) -> int: ...
 
 
-class Stamps:
+class Timestamps:
     """Collects when frames are shown, in whatever order."""
 
     def __init__(self) -> None:
@@ -166,8 +166,8 @@ def _count(container: Any, head: bytes, size: int, threads: int, times: bool) ->
     stream.codec_context.thread_type = "AUTO"
     stream.codec_context.thread_count = threads
 
-    stamps = Stamps() if times else None
-    frames, corrupt, fault = _decode(container, stream, stamps)
+    timestamps = Timestamps() if times else None
+    frames, corrupt, fault = _decode(container, stream, timestamps)
     fault = fault or contradiction(container, stream, frames, size)
     if fault:
         return Found(None, f"decode errors: {fault}", (*flags, DAMAGED))
@@ -176,10 +176,10 @@ def _count(container: Any, head: bytes, size: int, threads: int, times: bool) ->
     if ends_early(head, size):
         flags.append(TRUNCATED)
     found = Found(frames, flags=tuple(flags))
-    return found if stamps is None else stamps.added_to(found)
+    return found if timestamps is None else timestamps.added_to(found)
 
 
-def _decode(container: Any, stream: Any, stamps: Stamps | None) -> tuple[int, bool, str]:
+def _decode(container: Any, stream: Any, timestamps: Timestamps | None) -> tuple[int, bool, str]:
     """(frames, whether some are visibly damaged, the first error in words and how much decoded)."""
     frames = errors = 0
     corrupt = False
@@ -204,8 +204,8 @@ def _decode(container: Any, stream: Any, stamps: Stamps | None) -> tuple[int, bo
             continue
         for frame in decoded:
             frames += 1
-            if stamps is not None:
-                stamps.add(frame.pts, frame.time_base)
+            if timestamps is not None:
+                timestamps.add(frame.pts, frame.time_base)
             corrupt = corrupt or frame.is_corrupt
     if errors:
         return frames, corrupt, f"{first} ({frames} frames decode, {errors} errors)"

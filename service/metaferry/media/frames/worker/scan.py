@@ -16,7 +16,7 @@ from metaferry.media.frames.model import NOT_PROVED, SEVERAL, TRUNCATED
 from metaferry.media.frames.worker.decode import (
     Found,
     Readable,
-    Stamps,
+    Timestamps,
     contradiction,
     only,
     opened,
@@ -45,10 +45,10 @@ def count(
     fragments: it is an MP4 of which an index reader has found everything in order (codec, track,
     data references) but could not read all fragments.
     """
-    stamps = Stamps() if times else None
+    timestamps = Timestamps() if times else None
     formats = (*_FORMATS, "mov") if fragments else _FORMATS
     return opened(
-        file, extension, lambda container, head: _count(container, head, size, stamps, proved, formats)
+        file, extension, lambda container, head: _count(container, head, size, timestamps, proved, formats)
     )
 
 
@@ -56,7 +56,7 @@ def _count(
     container: Any,
     head: bytes,
     size: int,
-    stamps: Stamps | None,
+    timestamps: Timestamps | None,
     proved: int | None,
     formats: tuple[str, ...],
 ) -> Found:
@@ -71,9 +71,9 @@ def _count(
     try:
         only(container, stream)
         frames = (
-            _packets(container, stream, format, stamps)
+            _packets(container, stream, format, timestamps)
             if proved is None
-            else _times(container, stream, stamps, proved)
+            else _times(container, stream, timestamps, proved)
         )
         fault = contradiction(container, stream, frames, size) if proved is None else ""
         if fault:
@@ -83,18 +83,18 @@ def _count(
     if ends_early(head, size):
         flags.append(TRUNCATED)
     found = Found(frames, flags=tuple(flags))
-    return found if stamps is None else stamps.added_to(found)
+    return found if timestamps is None else timestamps.added_to(found)
 
 
-def _times(container: Any, stream: Any, stamps: Stamps | None, proved: int) -> int:
+def _times(container: Any, stream: Any, timestamps: Timestamps | None, proved: int) -> int:
     """The times of the packets of a stream that has `proved` frames, a packet each."""
     packets = 0
     try:
         for packet in container.demux(stream):
             if packet.size and not packet.is_discard:
                 packets += 1
-                if stamps is not None:
-                    stamps.add(packet.pts, packet.time_base)
+                if timestamps is not None:
+                    timestamps.add(packet.pts, packet.time_base)
     except av.FFmpegError as error:
         raise_if_memory(error)
         raise NoProof("reading stopped in the middle") from error
@@ -103,7 +103,7 @@ def _times(container: Any, stream: Any, stamps: Stamps | None, proved: int) -> i
     return packets
 
 
-def _packets(container: Any, stream: Any, format: str, stamps: Stamps | None) -> int:
+def _packets(container: Any, stream: Any, format: str, timestamps: Timestamps | None) -> int:
     name = stream.codec_context.name
     extradata = stream.codec_context.extradata or b""
     shows = rule_for(name, format, extradata)
@@ -125,8 +125,8 @@ def _packets(container: Any, stream: Any, format: str, stamps: Stamps | None) ->
                 raise NoProof("pictures before the first key picture are shown")
             shown = shows(bytes(packet), number)
             frames += shown
-            if stamps is not None and shown:
-                stamps.add(packet.pts if shown == 1 else None, packet.time_base)
+            if timestamps is not None and shown:
+                timestamps.add(packet.pts if shown == 1 else None, packet.time_base)
             number += 1
     except av.FFmpegError as error:
         raise_if_memory(error)

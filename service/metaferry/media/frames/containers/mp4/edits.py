@@ -45,11 +45,11 @@ def shown(track: Track, movie_scale: int, *, times: bool) -> tuple[int, Times | 
     offsets = expand(ctts, count) if ctts else array("q", bytes(8 * count))
     shift = _dts_shift(ctts)
     keep: Sequence[int] = range(count)
-    stamps: Sequence[int] = [d - shift + o + shift for d, o in zip(dts, offsets, strict=True)]
+    timestamps: Sequence[int] = [d - shift + o + shift for d, o in zip(dts, offsets, strict=True)]
     if edits is not None:
-        if len(set(stamps)) != count:
+        if len(set(timestamps)) != count:
             raise NoProof("samples that are shown at the same time")
-        keep, stamps = _cut(track, edits, dts, offsets, shift, bool(ctts), stts)
+        keep, timestamps = _cut(track, edits, dts, offsets, shift, bool(ctts), stts)
         track.notes.append(f"edit list {edits.words()}: {count - len(keep)} samples discarded")
     else:
         track.notes.append("no edit list")
@@ -59,7 +59,7 @@ def shown(track: Track, movie_scale: int, *, times: bool) -> tuple[int, Times | 
         raise NoProof("samples before the first sync sample are shown")
     if not times:
         return len(keep), None
-    return len(keep), Times(Fraction(1, track.scale), array("q", sorted(stamps)))
+    return len(keep), Times(Fraction(1, track.scale), array("q", sorted(timestamps)))
 
 
 def offset(track: Track, movie_scale: int) -> int | None:
@@ -165,7 +165,7 @@ def _cut(
         raise NoProof("an edit list that begins in the middle, and no table of sync samples")
     counter = edits.empty - shift
     keep: list[int] = []
-    stamps: list[int] = []
+    timestamps: list[int] = []
     least = None
     started = passed = False
     for index in range(begin, count):
@@ -177,7 +177,7 @@ def _cut(
             least = corrected if least is None else min(least, corrected)
             started = True
             keep.append(index)
-            stamps.append(corrected)
+            timestamps.append(corrected)
         if started:
             counter += duration
         if shown_at + duration >= end and (syncs is None or index in syncs):
@@ -188,7 +188,7 @@ def _cut(
     if not keep:
         raise NoProof("an edit list that shows nothing")
     late = max(0, (least or 0) - edits.empty)
-    return keep, [stamp - late for stamp in stamps]
+    return keep, [timestamp - late for timestamp in timestamps]
 
 
 def _closest_sync(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from metaferry.media.frames.containers import codecs
-from metaferry.media.frames.containers.mp4 import tables as tables
+from metaferry.media.frames.containers.mp4 import tables
 from metaferry.media.frames.containers.mp4.boxes import Box, Budget, box_at, children, find_moov, only
 from metaferry.media.frames.containers.mp4.edits import offset, shown
 from metaferry.media.frames.containers.mp4.fragments import Defaults, Fragments, defaults_of
@@ -77,10 +77,10 @@ def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
         except OverBudget as error:
             raise LeftToPackets(f"fragments: {error}") from error
     places = tables.check_places(track, source.size)
-    frames, stamps = shown(track, movie_scale, times=times)
+    frames, timestamps = shown(track, movie_scale, times=times)
     yield from _look_at_samples(source, track, places)
     explain.extend(track.notes)
-    return Indexed(frames, several, tuple(explain), stamps)
+    return Indexed(frames, several, tuple(explain), timestamps)
 
 
 def _defaults(source: Source, mvex: Box, number: int, budget: Budget) -> Asking[Defaults]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from metaferry.media.frames.containers.mp4 import tables as tables
+from metaferry.media.frames.containers.mp4 import tables
 from metaferry.media.frames.containers.mp4.boxes import Box, Budget, children, maybe, only
 from metaferry.media.frames.containers.reading import Asking, NoProof, Source
 
