@@ -30,6 +30,7 @@ from metaferry.errors import (
 )
 from metaferry.findings import Code, Finding, Severity
 from metaferry.progress import Progress, Stop
+from metaferry.version import __version__
 
 if TYPE_CHECKING:
     from metaferry.api import count_frames, finish, plan, sync, unlock
@@ -67,8 +68,6 @@ __all__ = [
     "sync",
     "unlock",
 ]
-
-__version__: Final = "0.1.0"
 
 #: Names whose modules load what takes time, by module; looked up on first use.
 _LAZY: Final = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from metaferry import __version__
+from metaferry.version import __version__
 
 
 def get_provider_info() -> dict[str, Any]:

@@ -49,7 +49,7 @@ for _command in (
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from metaferry import __version__
+        from metaferry.version import __version__
 
         typer.echo(f"metaferry {__version__}")
         raise typer.Exit

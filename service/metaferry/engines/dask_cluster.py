@@ -13,12 +13,12 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any, Final
 
 from metaferry.engines.cancellation import cancel
 from metaferry.engines.shards import Workers
 from metaferry.errors import MetaferryError, UsageError
+from metaferry.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def _client(distributed: Any, where: Any, address: str) -> Iterator[Any]:
 
 def version() -> str:
     """The version of metaferry in this process."""
-    return str(import_module("metaferry").__version__)
+    return __version__
 
 
 def _same_version(client: Any) -> None:

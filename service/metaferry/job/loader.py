@@ -15,20 +15,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from metaferry.errors import JobError
 from metaferry.job.keys import LOCATIONS, known_keys
+from metaferry.job.parts import Model
 from metaferry.job.variables import as_written, expand, remember_secrets
 from metaferry.job.yaml_text import Fault, Key, Tree, read_yaml
 from metaferry.masking import mask
 from metaferry.storage.local.disk_names import absolute, from_disk, to_disk
 from metaferry.urls import is_chained
 
-if TYPE_CHECKING:
-    from metaferry.job.model import Job
 
-J = TypeVar("J", bound="Job")
+class Loadable(Model):
+    """What a job file is checked against: it takes notice of what it was read from."""
+
+    def read_from(self, origin: Mapping[str, Any]) -> Self:
+        """This value, which remembers `origin`."""
+        raise NotImplementedError
+
+
+J = TypeVar("J", bound=Loadable)
 
 #: Keys of the job file that hold a location: a URL, or {url, options}.
 _STEP: Final = re.compile(r'"([^"]*)"|([^.\[\]"]+)|\[([0-9]+)\]')
@@ -260,7 +267,7 @@ def _path(value: Any, loc: Iterable[int | str]) -> tuple[tuple[Key, ...], bool]:
     return tuple(path), False
 
 
-def _message(kind: type[Job], error: Any, path: tuple[Key, ...], missing: bool, tree: Tree) -> str:
+def _message(kind: type[Loadable], error: Any, path: tuple[Key, ...], missing: bool, tree: Tree) -> str:
     secret = "options" in path or path[:1] == ("storage",)
     code, context, value = error["type"], error.get("ctx", {}), error["input"]
     echoed = tree.written[path][0] if path in tree.written else value

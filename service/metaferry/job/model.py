@@ -26,6 +26,7 @@ from pydantic import (
     field_validator,
 )
 
+from metaferry.job.loader import Loadable, job_of, load_job
 from metaferry.job.metrics import Metrics
 from metaferry.job.parts import (
     ALIASES,
@@ -34,7 +35,6 @@ from metaferry.job.parts import (
     Infer,
     Location,
     MediaRules,
-    Model,
     Number,
     Policy,
     Schema,
@@ -54,7 +54,7 @@ class _Origin:
     mapping: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
-class Job(Model):
+class Job(Loadable):
     """Everything one run needs to know."""
 
     input: Location = Field(description="Where the media are: list and read.")
@@ -206,8 +206,6 @@ class Job(Model):
 
         Raises JobError that lists every fault with its line.
         """
-        from metaferry.job.loader import load_job
-
         return load_job(cls, path, overrides)
 
     @classmethod
@@ -222,8 +220,6 @@ class Job(Model):
 
         Raises JobError that lists every fault with its key.
         """
-        from metaferry.job.loader import job_of
-
         return job_of(cls, mapping, base=base, overrides=overrides)
 
     @classmethod

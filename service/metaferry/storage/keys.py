@@ -10,6 +10,7 @@ import mimetypes
 import re
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import quote
 
 from metaferry.lightly.key_limits import KeyLimits
 
@@ -22,6 +23,8 @@ LARGE: Final = 1 << 20
 
 #: An MD5 that is not in small letters throughout, or that of an upload in parts.
 _CAPITALS: Final = re.compile(r"(?=.*[A-F])[0-9A-Fa-f]{32}(?:-\d+)?")
+#: Keys that are the same in a URL: looked for first, since nearly all are.
+_AS_IT_IS: Final = re.compile(r"[A-Za-z0-9_.~/-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -108,3 +111,8 @@ def whole_size(content_range: str | None) -> int | None:
 def is_complete(received: int, start: int, end: int | None, size: int) -> bool:
     """Whether an answer has as many bytes as were asked for of an object of `size`."""
     return received == max(0, (size if end is None else min(end, size)) - start)
+
+
+def quoted(key: str) -> str:
+    """The key as a path in a URL, as botocore and the Azure SDK spell it."""
+    return key if _AS_IT_IS.fullmatch(key) else quote(key, safe="/~")

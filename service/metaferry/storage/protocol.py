@@ -16,6 +16,7 @@ first use on that loop and closed by `close()`. Nothing here creates or deletes 
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -39,6 +40,14 @@ ABSENT: Final = OnlyIf.ABSENT
 
 #: What a write may require of what is there now: anything, nothing, or exactly this token.
 Precondition = OnlyIf | str
+
+#: Characters of a token that a header may have without being altered on its way.
+_TOKEN: Final = re.compile(r"[!#-~]+")
+
+
+def is_plain(only_if: Precondition) -> bool:
+    """Whether a header can name this token."""
+    return not isinstance(only_if, str) or _TOKEN.fullmatch(only_if) is not None
 
 
 #: Path, data, precondition, and the hex MD5 of the data, of a put.

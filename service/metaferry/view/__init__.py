@@ -1,0 +1,1 @@
+"""To come: what was written, for people to look at (check, export, report)."""

@@ -14,8 +14,9 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
-from metaferry.storage.s3.signature import Endpoint, Signer, Unsigned, is_plain
+from metaferry.storage.http.errors import Unsigned
+from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, is_plain
+from metaferry.storage.s3.signature import Endpoint, Signer
 
 NOW = datetime(2026, 11, 23, 1, 2, 3, 456789, tzinfo=UTC)
 KEYS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "s3cr3t-hunter2", "token": None}

@@ -21,11 +21,11 @@ import pytest
 from metaferry.errors import Denied, Unavailable
 from metaferry.storage.errors import Failure
 from metaferry.storage.http.client import Refused, Sockets, plain_answer
-from metaferry.storage.http.errors import NO_TAG
+from metaferry.storage.http.errors import NO_TAG, Unsigned
 from metaferry.storage.http.options import Network, UnsupportedOption
 from metaferry.storage.protocol import ABSENT
 from metaferry.storage.s3.requests import ANONYMOUS, S3RequestCodec
-from metaferry.storage.s3.signature import Endpoint, Signer, Unsigned
+from metaferry.storage.s3.signature import Endpoint, Signer
 from servers.certificates import write_certificates
 
 TAG = "0123456789abcdef0123456789abcdef"

@@ -46,9 +46,9 @@ def serve_job(
     log_format: LogFormat,
 ) -> int:
     """Serves until a signal; the exit code. Raises before the first run what is wrong with the call."""
-    from metaferry import __version__
     from metaferry.job.model import Job
     from metaferry.runs.metrics.push import require_library
+    from metaferry.version import __version__
 
     def now() -> datetime:
         return datetime.now(UTC)

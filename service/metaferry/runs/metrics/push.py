@@ -73,7 +73,7 @@ def published(job: Job, report: Report, world: RuntimeDeps) -> Iterator[Account]
 
 def publish(job: Job, report: Mapping[str, Any], ended: Ended) -> None:
     """Sends the figures of one run to all targets of the job, at once, within its timeout."""
-    from metaferry import __version__
+    from metaferry.version import __version__
 
     found = samples(report, ended, version=__version__)
     tasks: dict[str, Callable[[str], None]] = {

@@ -1,0 +1,5 @@
+"""A kept plan, applied whole or in parts, here or on other machines.
+
+`plan_files` writes and reads the plan, `run` applies a share of its shards, `task` is one shard on a
+worker, `plan_run` what both need open, `finish` ends it: deletes, schema.json, report. It never plans.
+"""

@@ -26,9 +26,8 @@ from metaferry.storage.azure.client import answered
 from metaferry.storage.errors import Failure
 from metaferry.storage.http.client import Refused, header_lines, plain_answer
 from metaferry.storage.http.errors import error_code
-from metaferry.storage.keys import entity_tag
+from metaferry.storage.keys import entity_tag, quoted
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
-from metaferry.storage.s3.signature import quoted
 
 #: Seconds for which a time stamp is used. The service allows 15 minutes.
 _VALID: Final = 1.0

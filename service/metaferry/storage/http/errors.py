@@ -38,6 +38,10 @@ NOWHERE: Final = "BareRedirect"
 WHOLE: Final = "NotPartial"
 
 
+class Unsigned(LookupError):
+    """There is nothing to sign with."""
+
+
 def fast_failure(error: BaseException) -> Failure:
     """Status and code of what obstore raised."""
     dump = str(error).rpartition("\n\nDebug source:\n")[2]

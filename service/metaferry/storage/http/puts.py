@@ -32,8 +32,8 @@ from metaferry.storage.protocol import (
     Precondition,
     Put,
     PutResult,
+    is_plain,
 )
-from metaferry.storage.s3.signature import is_plain
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from metaferry.storage.errors import Failure
+from metaferry.storage.http.errors import Unsigned
 from metaferry.storage.http.options import UnsupportedOption
 from metaferry.storage.s3.adapter import s3_failure
 from metaferry.storage.s3.client import share_descriptions
-from metaferry.storage.s3.signature import Unsigned
 
 #: Headers of botocore's put that obstore sends in its own way, or has no need of.
 _USUAL: Final = frozenset(

@@ -9,10 +9,10 @@ from metaferry.errors import Denied, Unavailable
 from metaferry.storage.answers import bad_answer
 from metaferry.storage.errors import Failure, retry_after
 from metaferry.storage.http.client import Refused
-from metaferry.storage.http.errors import NO_TAG, error_code
+from metaferry.storage.http.errors import NO_TAG, Unsigned, error_code
 from metaferry.storage.keys import entity_tag
 from metaferry.storage.protocol import Precondition
-from metaferry.storage.s3.signature import Signer, Unsigned
+from metaferry.storage.s3.signature import Signer
 
 #: There is nothing to sign with.
 ANONYMOUS: Final = Failure(code="NoCredentials", kind=Denied)

@@ -16,22 +16,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
+from metaferry.storage.keys import quoted
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
 
 #: Seconds for which a time stamp is used, and credentials are not asked for again. S3 allows 15 minutes.
 _SIGNING_VALID: Final = 1.0
 
-#: Characters that a header may have without being altered on its way, in a token and in any value.
-_TOKEN: Final = re.compile(r"[!#-~]+")
+#: Characters that a header may have without being altered on its way.
 _VALUE: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
-#: Keys that are the same in a URL: looked for first, since nearly all are.
-_AS_IT_IS: Final = re.compile(r"[A-Za-z0-9_.~/-]+")
-
-
-class Unsigned(LookupError):
-    """There is nothing to sign with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +46,6 @@ class Endpoint:
         for name, value in self.headers.items():
             if not name > "x-amz-date" or not _VALUE.fullmatch(value):
                 raise ValueError(f"{name} cannot be signed here")
-
-
-def is_plain(only_if: Precondition) -> bool:
-    """Whether a header can name this token."""
-    return not isinstance(only_if, str) or _TOKEN.fullmatch(only_if) is not None
-
-
-def quoted(key: str) -> str:
-    """The key as a path in a URL, as botocore and the Azure SDK spell it."""
-    return key if _AS_IT_IS.fullmatch(key) else quote(key, safe="/~")
 
 
 class Signer:
