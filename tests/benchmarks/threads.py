@@ -64,7 +64,7 @@ def main() -> None:
                 (loop, loop_cpu), (rate, cpu) = best[alone], best[ours]
                 print(
                     f"delay {delay * 1000:3.0f} ms  threads {threads:4}  {transport:7}  "
-                    f"bare {loop:7.0f}/s {loop_cpu:.3f}  put_now {rate:7.0f}/s {cpu:.3f}  "
+                    f"bare {loop:7.0f}/s {loop_cpu:.3f}  put_blocking {rate:7.0f}/s {cpu:.3f}  "
                     f"ratio {rate / loop:.2f}",
                     flush=True,
                 )

@@ -1,6 +1,6 @@
 """The command line: `main()` is what the installed `metaferry` runs.
 
-Thin on purpose. Commands are in `commands.py`; here is what holds for all of them: errors become
+Thin on purpose. Commands are in `commands/`; here is what holds for all of them: errors become
 one message and an exit code, and nothing heavy is imported to show a help text.
 """
 
@@ -14,7 +14,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from metaferry.cli import commands
+from metaferry.cli.commands.demo import demo
+from metaferry.cli.commands.finish import finish
+from metaferry.cli.commands.frames import frames
+from metaferry.cli.commands.init import init
+from metaferry.cli.commands.plan import plan
+from metaferry.cli.commands.serve import serve
+from metaferry.cli.commands.sync import sync
+from metaferry.cli.commands.unlock import unlock
 from metaferry.cli.show.failures import close_streams, report_failure
 from metaferry.storage.local.disk_names import python_agrees
 
@@ -35,14 +42,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command in (
-    commands.init,
-    commands.demo,
-    commands.plan,
-    commands.sync,
-    commands.finish,
-    commands.serve,
-    commands.unlock,
-    commands.frames,
+    init,
+    demo,
+    plan,
+    sync,
+    finish,
+    serve,
+    unlock,
+    frames,
 ):
     app.command()(_command)
 

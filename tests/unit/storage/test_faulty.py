@@ -316,7 +316,7 @@ def test_somebody_else_writes_while_a_thread_does() -> None:
     run(check())
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("direct", [False, True])
 def test_nothing_happens_after_a_kill(when: str, direct: bool) -> None:
     fault = Kill("before" if when == "before" else "after")
@@ -375,7 +375,7 @@ def test_killed_is_no_error_that_anybody_handles() -> None:
     assert not issubclass(Killed, Exception)
 
 
-def test_put_now_exactly_where_it_is(tmp_path: Path) -> None:
+def test_put_blocking_exactly_where_it_is(tmp_path: Path) -> None:
     faults = Faults()
     for inner in (LocalAdapter(tmp_path), MemoryAdapter("x"), GenericAdapter(f"file://{tmp_path}", {})):
         wrapped = faults.wrap(inner)

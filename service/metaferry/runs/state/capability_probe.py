@@ -1,9 +1,9 @@
 """Whether the stores of a run honour conditions on writes; asked once in thirty days, and remembered.
 
 Some stores that speak S3 take a condition and ignore it, or refuse the right one, and nothing in their
-answers tells. A probe does (`storage/capability_probe.py`: some ten requests about a name that nobody uses). What it
-found lies in `capabilities.json` in the state folder, by the URL of the store: reading it is one request a
-run, on S3 alone. It can be lost without harm: the next run asks again.
+answers tells. `storage/capability_probe.py` finds out, with some ten requests for a name that nobody uses.
+The result is kept in `traits.json` in the state folder, by the URL of the store: reading it is one request
+a run, on S3 alone. It can be lost without harm: the next run asks again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ async def probe_capabilities(
 ) -> None:
     """Makes the traits of each store true to what the store does.
 
-    Each comes with a key that may be written and deleted. `memory` holds traits.json under `key`.
+    Each comes with a key that may be written and deleted. `memory` has traits.json under `key`.
     """
     asked = [(store, path) for store, path in stores if isinstance(store, Retrying) and _may_differ(store)]
     if not asked:

@@ -134,8 +134,9 @@ class AzureRequestCodec:
         length = str(len(data)) if data else ""
         signed = f"PUT\n\n\n{length}\n{md5}\n{_STREAM}\n\n\n{match}\n{none_match}\n\n\n{named}"
         named = named.replace("\n", "\r\n")
+        credential = self._put_credential.lines(signed, path)
         return (
-            f"PUT {path}{self._query} HTTP/1.1\r\n{self._host}{self._put_credential.lines(signed, path)}{sent}"
+            f"PUT {path}{self._query} HTTP/1.1\r\n{self._host}{credential}{sent}"
             f"Content-MD5: {md5}\r\nContent-Type: {_STREAM}\r\n{named}"
             f"Content-Length: {len(data)}\r\nUser-Agent: metaferry\r\n\r\n"
         ).encode() + data

@@ -254,7 +254,7 @@ class SocketAdapter:
     # -- errors
 
     def _failed(self, error: Exception, operation: Operation, path: str) -> StorageError:
-        """One of our errors for a foreign one; raises what is none of ours to tell, and `FallbackRequired`."""
+        """Our error for a foreign one. Raises what is not a refusal, and `FallbackRequired`."""
         if not isinstance(error, Refused):
             raise error
         return self._error_for(self._client_config.refine(error.failure, error), operation, path)

@@ -19,7 +19,7 @@ ANONYMOUS: Final = Failure(code="NoCredentials", kind=Denied)
 
 
 class S3RequestCodec:
-    """A `RequestCodec`. The token is the tag without its quotes; that it is the MD5 is for the caller to see."""
+    """The requests of S3. A token is the tag without its quotes; the caller checks whether it is the MD5."""
 
     def __init__(self, signer: Signer) -> None:
         self._signer = signer

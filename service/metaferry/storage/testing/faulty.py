@@ -405,7 +405,7 @@ class DirectFaultyAdapter(FaultyAdapter):
     def __init__(self, inner: Adapter, faults: Faults) -> None:
         super().__init__(inner, faults)
         if not isinstance(inner, Direct):
-            raise TypeError(f"{inner!r} has no put_now")
+            raise TypeError(f"{inner!r} has no put_blocking")
         self._direct = inner
 
     def put_blocking(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:

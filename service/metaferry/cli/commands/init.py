@@ -1,0 +1,24 @@
+"""`metaferry init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metaferry.cli.options import Quiet
+
+
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Where to write it.", show_default=False)
+    ] = Path(),
+    quiet: Quiet = False,
+) -> None:
+    """Writes a commented job.yaml to begin with."""
+    from metaferry.cli.session import Session
+    from metaferry.cli.starting import write_job
+
+    path = write_job(folder)
+    Session(quiet=quiet).say(f"wrote {path}: name your media and tables in it, then `metaferry plan {path}`")

@@ -1,0 +1,63 @@
+"""`metaferry serve`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from metaferry.cli.options import Format, JobFile, LogFormat, Logs, OutputFormat, Quiet, Sets, Verbose
+
+
+def serve(
+    job: JobFile,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="A run so often, the first at once: 15m, 1h30m.", show_default=False
+        ),
+    ] = None,
+    cron: Annotated[
+        str | None,
+        typer.Option(metavar="EXPR", help='Runs by a cron expression: "*/15 * * * *".', show_default=False),
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="Whose clocks --cron means; default: UTC.", show_default=False),
+    ] = None,
+    jitter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Begin up to so much later, by chance; default: 30s, at most a tenth of the period.",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Where to listen.")] = "0.0.0.0",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="Of /healthz and /metrics; 0: any.")
+    ] = 9464,
+    sets: Sets = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    format: OutputFormat = Format.TABLE,
+    log_format: Logs = LogFormat.TEXT,
+) -> None:
+    """Syncs again and again, one run at a time, and answers /healthz and /metrics."""
+    from metaferry.cli.serve.command import serve_job
+    from metaferry.cli.serve.schedule import schedule
+    from metaferry.cli.session import Session
+
+    session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
+    code = serve_job(
+        session,
+        job,
+        tuple(sets or ()),
+        schedule(every, cron, timezone),
+        jitter=jitter,
+        host=host,
+        port=port,
+        verbose=verbose,
+        log_format=log_format,
+    )
+    raise typer.Exit(code)
