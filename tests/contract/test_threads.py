@@ -176,7 +176,7 @@ def test_a_missing_bucket_is_named(pair: Pair) -> None:
 
 
 def test_a_put_ends_by_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SocketAdapter, "patience", 0.3)
+    monkeypatch.setattr(SocketAdapter, "timeout", 0.3)
     adapter = pair.adapter()
     pair.wire.add(Rule("wait", pair.method, seconds=15.0, times=2))
     for key in ("a.json", "a//b.json"):  # over a socket, and by the library

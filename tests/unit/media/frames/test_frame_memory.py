@@ -14,7 +14,7 @@ from metaferry.media.frames.ranges import LARGE_INDEX, LONG_AT_ONCE, LONG_INDEX,
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
-from unit.media.test_frame_index import padded
+from unit.media.frames.test_frame_index import padded
 
 
 def free(reads: Reads) -> list[int]:

@@ -16,7 +16,7 @@ from metaferry.media.frames.model import LEVEL_TIMES, NO_COUNT, NO_TIMES, Times
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
-from unit.media.test_frame_index import counted
+from unit.media.frames.test_frame_index import counted
 
 X264 = {"codec": "libx264", "options": {"bf": "3"}}
 FRAGMENTS = "frag_keyframe+empty_moov+default_base_moof"

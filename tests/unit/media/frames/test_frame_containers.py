@@ -15,7 +15,7 @@ from metaferry.media.frames.model import UNKNOWN_SIZE, FrameCount
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
-from unit.media.test_frame_variety import box, with_wide_sizes
+from unit.media.frames.test_frame_variety import box, with_wide_sizes
 
 
 def decodes(data: bytes) -> int:

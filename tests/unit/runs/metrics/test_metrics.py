@@ -135,7 +135,7 @@ def test_prometheus_reads_what_is_shown() -> None:
 
 
 def test_the_page_lists_every_metric_and_no_other() -> None:
-    page = (Path(__file__).parents[3] / "docs/operations.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs/operations.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(metaferry_\w+)` \| (\w+) \| ([^|]*) \|", page, re.MULTILINE)
     documented = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in listed}
     metrics = {metric.name: ("gauge", metric.labels) for metric in METRICS}

@@ -17,7 +17,7 @@ from metaferry.media.frames.model import DAMAGED, Level
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
-from unit.media.test_frame_index import counted, decoded_times
+from unit.media.frames.test_frame_index import counted, decoded_times
 
 X264 = {"codec": "libx264", "options": {"bf": "3"}}
 

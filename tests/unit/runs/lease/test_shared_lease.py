@@ -17,7 +17,7 @@ from metaferry.runs.lease.record import Member, is_gone, read_record, this_membe
 from metaferry.runs.lease.shared import SharedLease
 from metaferry.storage.retry.attempts import Policy
 from metaferry.storage.retry.storage import Retrying
-from unit.runs.lease_world import KEY, Notes, Run, Store, Time, fallback_reason
+from unit.runs.lease.lease_world import KEY, Notes, Run, Store, Time, fallback_reason
 
 
 class Part:

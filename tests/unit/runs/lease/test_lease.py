@@ -15,7 +15,7 @@ from metaferry.errors import Interrupted, LeaseHeld, LeaseLost, Unavailable, Uns
 from metaferry.runs.lease import lease as module
 from metaferry.runs.lease.lease import find_lease
 from metaferry.runs.lease.record import LeaseRecord, read_record
-from unit.runs.lease_world import KEY, Run, Store, Time, fallback_reason, settle
+from unit.runs.lease.lease_world import KEY, Run, Store, Time, fallback_reason, settle
 
 
 @pytest.fixture(autouse=True)

@@ -231,7 +231,7 @@ def test_a_put_whose_answer_is_lost_may_have_been_done(pair: Pair) -> None:
 
 
 def test_a_put_ends_by_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FastAdapter, "patience", 0.3)
+    monkeypatch.setattr(FastAdapter, "timeout", 0.3)
     adapter = pair.adapter()
     pair.wire.add(Rule("wait", "PUT", seconds=15.0, times=2))
     for key in ("a.json", "a//b.json"):  # by obstore, and by the other one
