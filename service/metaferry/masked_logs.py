@@ -1,7 +1,8 @@
-"""Masks what libraries log while a run goes on, whoever's handler it comes to.
+"""Masks what libraries log during a run, whichever handler shows it.
 
 A program that calls this library, or Airflow, has handlers and levels of its own, which stay as they
-are. So records of foreign loggers lose their secrets when they are made, before any handler sees them.
+are. So the records of other loggers lose their secrets when they are created, before any handler sees
+them.
 """
 
 from __future__ import annotations
@@ -10,50 +11,77 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from metaferry.masking import mask_foreign, remember_environment
 
-_lock = threading.Lock()
-_runs = 0
-_before: Any = logging.LogRecord
+
+class RecordEdit:
+    """Applies `edit` to every log record of this process while at least one block of `active()` is open.
+
+    `edit` changes the record in place, in the thread that logs.
+    """
+
+    def __init__(self, edit: Callable[[logging.LogRecord], None]) -> None:
+        self._edit = edit
+        self._lock = threading.Lock()
+        self._blocks = 0
+        self._factory: Any = None
+        self._previous: Any = None
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        with self._lock:
+            if self._blocks == 0:
+                self._install()
+            self._blocks += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._blocks -= 1
+                # A factory that was installed on top of this one stays; this one then edits nothing.
+                if self._blocks == 0 and logging.getLogRecordFactory() is self._factory:
+                    logging.setLogRecordFactory(self._previous)
+
+    def _install(self) -> None:
+        # A new function each time: one that is still below another factory must not call that factory.
+        previous = logging.getLogRecordFactory()
+
+        def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
+            record: logging.LogRecord = previous(*args, **kwargs)
+            if self._blocks and self._factory is factory:
+                self._edit(record)
+            return record
+
+        self._factory, self._previous = factory, previous
+        logging.setLogRecordFactory(factory)
 
 
 @contextlib.contextmanager
 def masked_logs() -> Iterator[None]:
-    """Masks the records of foreign loggers in the whole process, until the last of such blocks ends."""
-    global _runs, _before
+    """Masks the records of other loggers in the whole process, until the last of these blocks ends."""
     remember_environment(os.environ)
-    with _lock:
-        if _runs == 0:
-            _before = logging.getLogRecordFactory()
-            logging.setLogRecordFactory(_masked_record)
-        _runs += 1
-    try:
+    with _MASKING.active():
         yield
-    finally:
-        with _lock:
-            _runs -= 1
-            # Where somebody has set another meanwhile, it stays; ours passes on what it is given.
-            if _runs == 0 and logging.getLogRecordFactory() is _masked_record:
-                logging.setLogRecordFactory(_before)
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a logger is none of this package."""
+    """Whether a logger belongs to another package."""
     return name.partition(".")[0] != "metaferry"
 
 
-def _masked_record(*given: Any, **more: Any) -> logging.LogRecord:
-    record: logging.LogRecord = _before(*given, **more)
-    if _runs and is_foreign(record.name):
+def _mask_record(record: logging.LogRecord) -> None:
+    if is_foreign(record.name):
         record.msg = mask_foreign(_text(record))
         record.args = None
         if record.exc_info and record.exc_info[1] is not None:
             error = _stand_in(record.exc_info[1], set())
             record.exc_info = (type(error), error, error.__traceback__)
-    return record
+
+
+_MASKING: Final = RecordEdit(_mask_record)
 
 
 def _text(record: logging.LogRecord) -> str:

@@ -1,60 +1,36 @@
-"""The log of a worker elsewhere, which has handlers of its own and knows neither runs nor secrets.
+"""The log of a worker on another machine, whose handlers and format are not ours.
 
-A Dask worker writes what is logged in it to its own stderr, by a logging that is not ours. So records are
-changed when they are made, while a shard is written there: ours begin with the run that they belong to, and
-all of them lose the secrets that the process knows from the job (`maskedlogs.py` does so for libraries).
+A Dask worker writes what is logged in it to its own stderr. So records are changed when they are created,
+while a shard is written there: those of metaferry begin with the id of their run, and all of them lose the
+secrets of the job (`masked_logs` does that for other loggers).
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Final
 
-from metaferry.masked_logs import is_foreign, masked_logs
+from metaferry.masked_logs import RecordEdit, is_foreign, masked_logs
 from metaferry.masking import mask
 from metaferry.runid import current, during
-
-_lock = threading.Lock()
-_runs = 0
-_before: Any = logging.LogRecord
 
 
 @contextlib.contextmanager
 def log_of_run(run_id: str) -> Iterator[None]:
-    """What is logged in this process is of that run and holds no secret, until the block ends.
+    """Until the block ends, what is logged in this process names that run and holds no secret.
 
-    Where shards of several runs are written at once, no run is named.
+    While shards of several runs are written at once, no run is named.
     """
-    with masked_logs(), _ours(), during(run_id):
+    with masked_logs(), _NAMING.active(), during(run_id):
         yield
 
 
-@contextlib.contextmanager
-def _ours() -> Iterator[None]:
-    global _runs, _before
-    with _lock:
-        if _runs == 0:
-            _before = logging.getLogRecordFactory()
-            logging.setLogRecordFactory(_record)
-        _runs += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _runs -= 1
-            # Where somebody has set another meanwhile, it stays; ours passes on what it is given.
-            if _runs == 0 and logging.getLogRecordFactory() is _record:
-                logging.setLogRecordFactory(_before)
-
-
-def _record(*given: Any, **more: Any) -> logging.LogRecord:
-    """A record of ours with its run, and without secrets; those of others are masked by `masked_logs`."""
-    record: logging.LogRecord = _before(*given, **more)
-    if _runs == 0 or is_foreign(record.name):
-        return record
+def _name_run(record: logging.LogRecord) -> None:
+    """Adds the run and masks secrets in a record of metaferry; `masked_logs` handles the others."""
+    if is_foreign(record.name):
+        return
     text = mask(record.getMessage())
     run_id = current()
     record.msg, record.args = f"run {run_id}: {text}" if run_id else text, None
@@ -62,4 +38,6 @@ def _record(*given: Any, **more: Any) -> logging.LogRecord:
         # The text of an exception, and of those that led to it, may quote anything.
         record.msg += f" ({record.exc_info[0].__name__})"
         record.exc_info = None
-    return record
+
+
+_NAMING: Final = RecordEdit(_name_run)
