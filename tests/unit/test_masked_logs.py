@@ -34,7 +34,8 @@ def test_blocks_that_end_in_another_order_than_they_began(caplog: pytest.LogCapt
             log.warning("each once")
     finally:
         logging.setLogRecordFactory(original)
-    assert [record.msg for record in caplog.records] == ["both second first", "none", "each once second first"]
+    written = [record.msg for record in caplog.records]
+    assert written == ["both second first", "none", "each once second first"]
 
 
 def test_a_factory_of_somebody_else_stays(caplog: pytest.LogCaptureFixture) -> None:
