@@ -112,7 +112,7 @@ class Runner:
         What cannot be read within a minute is not waited for, nor is it while somebody asks to stop.
         """
         process = subprocess.Popen(
-            (sys.executable, "-P", "-m", "metaferry.cli.serving.recall"),
+            (sys.executable, "-P", "-m", "metaferry.cli.serve.recall"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},

@@ -1,4 +1,4 @@
-"""What `serve` knows of earlier runs: `python -m metaferry.cli.serving.recall`, started by `child.py`.
+"""What `serve` knows of earlier runs: `python -m metaferry.cli.serve.recall`, started by `child.py`.
 
 A process of its own as each run is, so that the libraries that it loads are not those of the loop. Reads
 its order from stdin, and says on stdout the last report and the last good one, or null.
