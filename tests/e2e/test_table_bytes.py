@@ -20,7 +20,8 @@ from metaferry.job.model import Job
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Entry
-from metaferry.tables import blocks, parquet, proof
+from metaferry.tables import parquet
+from metaferry.tables.files import blocks, proof
 from servers.s3_rules import Fault
 
 pytestmark = pytest.mark.servers

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from metaferry.tables import delimited
+from metaferry.tables.csv import rows as delimited
 from unit.tables.table_loading import Result, load
 
 #: What CSV has a meaning for, what numbers and truth values look like, and any other text.

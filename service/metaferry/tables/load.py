@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from metaferry.job.parts import Source
 from metaferry.masking import showable
 from metaferry.storage.io.portal import Portal
-from metaferry.tables.files import Format, StorageFor, TableObject, find_files
+from metaferry.tables.files.find import Format, StorageFor, TableObject, find_files
 from metaferry.tables.mapping import build_records, parse_mapping
 from metaferry.tables.model import KeyColumn, Loaded, Staged, TableFile
 from metaferry.tables.staging import Rejects, quote_ident
@@ -84,7 +84,7 @@ def _stage(
             con, files, table=table, used=used, portal=portal, place=place, progress=progress
         )
     if format == "jsonl":
-        from metaferry.tables.json_lines import stage_json_lines
+        from metaferry.tables.json.lines import stage_json_lines
 
         return stage_json_lines(
             con,
@@ -96,7 +96,7 @@ def _stage(
             place=place,
             progress=progress,
         )
-    from metaferry.tables.delimited import stage_delimited
+    from metaferry.tables.csv.rows import stage_delimited
 
     return stage_delimited(
         con,

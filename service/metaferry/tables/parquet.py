@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from metaferry.errors import Changed, Corrupt, JobError, NotFound
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.io.reader import RangeFile
-from metaferry.tables.files import TableObject, missing
+from metaferry.tables.files.find import TableObject, missing
+from metaferry.tables.files.proof import WHOLE, proof_of, read_whole
 from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile, folded
-from metaferry.tables.proof import WHOLE, proof_of, read_whole
 from metaferry.tables.staging import BATCH_ROWS, StagingTable, check_names, check_width, quote_ident
 
 if TYPE_CHECKING:

@@ -183,7 +183,7 @@ def test_why_a_column_is_text_is_said_with_the_lines(jsonl: Any) -> None:
 
 
 def test_lines_keep_their_numbers_over_pieces(jsonl: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metaferry.tables.blocks.BLOCK", 64)
+    monkeypatch.setattr("metaferry.tables.files.blocks.BLOCK", 64)
     lines = [{"file_name": "n" * (n % 90), "x": n} for n in range(500)]
     result = jsonl(*lines)
     assert result.values("row") == list(range(1, 501))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from metaferry.errors import JobError, TableMissing
-from metaferry.tables.files import Address, split_url
+from metaferry.tables.files.find import Address, split_url
 from unit.tables.table_loading import load
 
 CSV = b"file_name,scene\na.png,city\nb.png,road\n"
@@ -141,7 +141,7 @@ def test_a_damaged_archive_is_one_error(tmp_path: Path, codec: str, damage: str)
 
 
 def test_a_table_without_lines_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metaferry.tables.blocks.LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr("metaferry.tables.files.blocks.LONGEST_LINE", 1 << 20)
     (tmp_path / "t.csv").write_bytes(b"x" * (9 << 20))
     with pytest.raises(JobError, match="line of more than 1 MiB"):
         load(tmp_path / "t.csv")

@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from metaferry.errors import JobError
 from metaferry.storage.io.portal import Portal
-from metaferry.tables.blocks import ByteStream
-from metaferry.tables.files import TableObject
-from metaferry.tables.json_shapes import (
+from metaferry.tables.files.blocks import ByteStream
+from metaferry.tables.files.find import TableObject
+from metaferry.tables.json.shapes import (
     Malformed,
     ObjectShape,
     Structure,

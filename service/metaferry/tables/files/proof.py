@@ -17,7 +17,7 @@ from typing import Final
 from metaferry.errors import Corrupt, StorageError
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Blob, Entry, Storage
-from metaferry.tables.files import TableObject
+from metaferry.tables.files.find import TableObject
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from metaferry.errors import JobError, NotFound
 from metaferry.storage.io.portal import Portal
-from metaferry.tables.files import TableObject, missing
-from metaferry.tables.proof import BLOCK, WHOLE, Running, proof_of, ranges, read_whole
+from metaferry.tables.files.find import TableObject, missing
+from metaferry.tables.files.proof import BLOCK, WHOLE, Running, proof_of, ranges, read_whole
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

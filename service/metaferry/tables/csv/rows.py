@@ -4,7 +4,7 @@ What is a row is decided by Python's `csv` in its strict mode: the line numbers 
 row is named instead of being repaired. A line ends with LF, CR LF or CR. Cells that are empty are null; blank
 lines are no rows. A row that is ragged, not UTF-8, holds a NUL, or has a quote that is never closed
 is a reject, and the rest of the file is read as far as that is safe. What types the columns have is
-found out afterwards, over all rows (`column_types.py`).
+found out afterwards, over all rows (`column_types`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import pyarrow.csv as pacsv
 
 from metaferry.errors import JobError
 from metaferry.storage.io.portal import Portal
-from metaferry.tables.blocks import LONGEST_LINE, UTF8_BOM, ByteStream
-from metaferry.tables.column_types import find_types
-from metaferry.tables.files import TableObject
+from metaferry.tables.csv.column_types import find_types
+from metaferry.tables.files.blocks import LONGEST_LINE, UTF8_BOM, ByteStream
+from metaferry.tables.files.find import TableObject
 from metaferry.tables.model import FILE, ROW, Staged, TableFile, folded
 from metaferry.tables.staging import PYTHON_ROWS, Rejects, StagingTable, check_names, check_width, quote_ident
 
