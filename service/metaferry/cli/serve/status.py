@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from metaferry.runs.metrics.exposition import counters, gauges
-from metaferry.runs.metrics.figures import GOOD, Ended, Metric, Samples, Totals, samples
+from metaferry.runs.metrics.figures import EXIT_CODES, GOOD, Ended, Metric, Samples, Totals, samples
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
@@ -52,12 +52,13 @@ class Status:
         self._clock = clock
         self._lock = threading.Lock()
         self._running = False
+        self._began = 0.0  # Unix seconds, of the run that is going on
         self._next: datetime | None = None
         self._due = 0.0  # the same by `clock`
         self._last: LastRun | None = None
         self._good: tuple[LastRun, float] | None = None  # and when, by `clock`
         self._missed = 0
-        self._codes: dict[int, int] = {}
+        self._codes = dict.fromkeys(EXIT_CODES, 0)  # all of them, so that a rate has a beginning
         self._found: Samples = {"metaferry_build_info": {(version,): 1}}
         self._totals = Totals()
 
@@ -85,6 +86,7 @@ class Status:
     def begins(self) -> None:
         with self._lock:
             self._running = True
+            self._began = self._now().timestamp()
             self._next = None
 
     def ended(self, finished: Finished) -> None:
@@ -164,6 +166,14 @@ class Status:
         active = GaugeMetricFamily("metaferry_run_active", "1 while a run is going on.", labels=(JOB_LABEL,))
         active.add_metric((self._label,), float(self._running))
         yield active
+        if self._running:
+            began = GaugeMetricFamily(
+                "metaferry_run_started_timestamp_seconds",
+                "When the run that is going on began.",
+                labels=(JOB_LABEL,),
+            )
+            began.add_metric((self._label,), self._began)
+            yield began
         if self._next is not None:
             due = GaugeMetricFamily(
                 "metaferry_next_run_timestamp_seconds", "When the next run is due.", labels=(JOB_LABEL,)

@@ -19,6 +19,8 @@ JOB_LABEL: Final = "metaferry_job"
 
 #: Exit codes of a run that did its work; 3: and named what it could not use.
 GOOD: Final = frozenset({0, 3})
+#: All exit codes that a run can end with by itself. README.md says what each means.
+EXIT_CODES: Final = (0, 1, 2, 3, 5, 11, 130, 143)
 
 #: Values by metric, then by label values in the order of the metric's labels.
 Samples = dict[str, dict[tuple[str, ...], float]]

@@ -369,6 +369,22 @@ def test_metrics_accumulate_and_the_last_success_stays() -> None:
     assert read["metaferry_last_success_timestamp_seconds", "fleet"] == START.timestamp() + 1
     assert read["metaferry_last_run_timestamp_seconds", "fleet"] == START.timestamp() + 121
     assert read["metaferry_run_active", "fleet"] == 0
+    assert read["metaferry_runs_total", "11", "fleet"] == 0, "a rate needs a beginning"
+
+
+def test_the_age_of_a_run_shows_while_it_goes_on() -> None:
+    world = World(30)
+    shown: list[dict[str, float]] = []
+
+    def note() -> None:
+        families = world.status.families()
+        shown.append({sample.name: sample.value for family in families for sample in family.samples})
+
+    world.during = note
+    world.serve(Every(60))
+    note()
+    assert shown[0]["metaferry_run_started_timestamp_seconds"] == START.timestamp()
+    assert "metaferry_run_started_timestamp_seconds" not in shown[1]
 
 
 # -- the line of a run

@@ -144,6 +144,7 @@ def test_the_page_lists_every_metric_and_no_other() -> None:
         "metaferry_runs_total": ("counter", ("exit_code",)),
         "metaferry_missed_starts_total": ("counter", ()),
         "metaferry_run_active": ("gauge", ()),
+        "metaferry_run_started_timestamp_seconds": ("gauge", ()),
         "metaferry_next_run_timestamp_seconds": ("gauge", ()),
     }
     assert len(listed) == len(documented)
