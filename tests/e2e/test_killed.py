@@ -143,7 +143,7 @@ def test_a_temporary_file_left_behind_is_no_document(dataset: DemoDataset, clean
     left = dataset.media / ".lightly/metadata/images/berlin" / name
     left.write_bytes(b'{"type": "im')
     report = metaferry.sync(job)
-    assert (report.exit_code, report.changes, report.documents.leave) == (0, 0, 0)
+    assert (report.exit_code, report.changes, report.documents.skip) == (0, 0, 0)
     assert report.documents.keep == len(clean) - 1
     assert not left.exists()
     assert read_folder(dataset.media) == clean

@@ -93,7 +93,7 @@ def test_a_stale_document_stays_while_its_replacement_is_not_written(
     report = run.sync(a_job(dataset), deps=world)
     assert (report.exit_code, report.documents.create, report.documents.delete) == (3, 8, 8)
     assert report.documents.failed + report.documents.conflict == 1
-    assert report.documents.leave == 1
+    assert report.documents.skip == 1
     assert frames(dataset) == {*RIGHT, STALE[4]} - {RIGHT[4]}
     assert "left in place: " in messages(report)[STALE[4]]
     again = metaferry.sync(a_job(dataset))
@@ -158,7 +158,7 @@ def test_finish_keeps_a_stale_document_whose_replacement_went_since_the_plan_was
     metaferry.plan(a_job(dataset), out=plan, shards=2)
     (dataset.media / RIGHT[4]).unlink()
     report = metaferry.sync(a_job(dataset), plan=plan)
-    assert (report.documents.delete, report.documents.leave) == (8, 1)
+    assert (report.documents.delete, report.documents.skip) == (8, 1)
     assert frames(dataset) == {*RIGHT, STALE[4]} - {RIGHT[4]}
     assert "left in place: " in messages(report)[STALE[4]]
     assert metaferry.sync(a_job(dataset)).exit_code == 0

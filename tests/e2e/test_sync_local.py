@@ -139,7 +139,7 @@ def test_excluded_media_make_no_orphans(dataset: DemoDataset) -> None:
     assert sum(source.excluded for source in report.sources) == dataset.frame_rows + len(dataset.videos)
 
 
-def test_prefix_narrows_and_limit_postpones(dataset: DemoDataset) -> None:
+def test_prefix_narrows_and_limit_defers(dataset: DemoDataset) -> None:
     job = Job.from_mapping(job_mapping(dataset, str(dataset.media), {}))
     report = metaferry.sync(job, prefix="images/berlin/")
     assert report.documents.create == 4

@@ -39,7 +39,7 @@ def test_what_limit_leaves_is_not_said_to_be_nobodys(world: World) -> None:
     world.job["policy"] = {"delete": "orphans", "max_delete": "100%"}
     world.write_job()
     ran = world.run("sync", "job.yaml", "--limit", "1")
-    assert "in place, and not for this run to change" in ran.out
+    assert "in place, and not changed by this run" in ran.out
     assert "left in place: beyond --limit (delete)" in ran.out
     assert "a run without --limit deletes it" in ran.out
     assert "policy.delete: orphans would delete it" not in ran.out

@@ -129,7 +129,7 @@ def _adds_up(site: Site, before: Before, ran: Ran) -> None:
         counts.create + counts.update + counts.keep + counts.failed + counts.conflict + counts.deferred
     ) == len(site.wanted())
     unwanted = without_schema(before.documents).keys() - site.wanted().keys()
-    assert counts.delete + counts.leave == len(unwanted)
+    assert counts.delete + counts.skip == len(unwanted)
     assert [source.read for source in report.sources] == [len(site.rows), len(site.frame_rows)]
     for source in report.sources:
         assert source.read == source.used + source.rejected + source.unmatched + source.excluded

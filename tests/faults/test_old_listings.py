@@ -139,7 +139,7 @@ def test_what_is_newer_than_the_inventory_is_neither_seen_nor_deleted(world: Wor
     report = world.sync()
     # The record of c is gone, which does not need a listing; new.png may only be new.
     assert world.tree() == ["a.json", "b.json", "new.json"]
-    assert (report.documents.delete, report.documents.leave, report.documents.keep) == (1, 1, 2)
+    assert (report.documents.delete, report.documents.skip, report.documents.keep) == (1, 1, 2)
     assert (report.sources[0].unmatched, report.findings["media.old_listing"]) == (1, 1)
     assert (report.listing.basis, report.listing.objects) == ("inventory", 3)
     (note,) = [f for f in report.finding_examples if f.code == "media.old_listing"]

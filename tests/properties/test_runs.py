@@ -234,7 +234,7 @@ def _adds_up(world: World, report: metaferry.RunReport, planned: dict[str, dict[
     counts = report.documents
     wanted = counts.create + counts.update + counts.keep + counts.failed + counts.conflict + counts.deferred
     assert wanted == sum(row["action"] in ("create", "update", "keep") for row in planned.values())
-    assert wanted + counts.delete + counts.leave == len(planned)
+    assert wanted + counts.delete + counts.skip == len(planned)
 
 
 def _is_as_planned(
@@ -250,7 +250,7 @@ def _is_as_planned(
             case "delete":
                 assert target in before
                 assert target not in after
-            case "keep" | "leave":
+            case "keep" | "skip":
                 assert after[target] == before[target]
             case action:
                 raise AssertionError(action)

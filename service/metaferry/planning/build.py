@@ -161,7 +161,7 @@ def limit_of(limit: int | str, total: int, *, name: str) -> int:
 
 def _count_documents(database: Database) -> tuple[DocumentCounts, int]:
     counts = dict(database.rows("SELECT action, count(*) FROM decided GROUP BY action"))
-    deferred = counts.pop("postpone", 0)
+    deferred = counts.pop("defer", 0)
     size: int = database.value(
         "SELECT coalesce(sum(size), 0)::BIGINT FROM decided WHERE action IN ('create', 'update')"
     )

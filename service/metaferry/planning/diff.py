@@ -19,7 +19,7 @@ from metaferry.planning.sql import rules as sql
 _SHARD_ROWS = 50_000
 
 #: Why a document is left whose media is not known, where not all media are.
-NOT_KNOWN_GONE: Final = "left: its media may be newer than the list of media"
+NOT_KNOWN_GONE: Final = "skipped: its media may be newer than the list of media"
 
 
 def needs_ledger(database: Database, *, delete_orphans: bool) -> bool:
@@ -112,7 +112,7 @@ def build_plan(
         # Writes first: a stale document may not go while the one in its place waits for another run.
         database.run(
             """
-            UPDATE decided SET action = CASE WHEN action = 'delete' THEN 'leave' ELSE 'postpone' END,
+            UPDATE decided SET action = CASE WHEN action = 'delete' THEN 'skip' ELSE 'defer' END,
                                why = 'beyond --limit (' || action || ')'
             WHERE action IN ('create', 'update', 'delete') AND target NOT IN (
                 SELECT target FROM decided WHERE action IN ('create', 'update', 'delete')
@@ -160,7 +160,7 @@ def classify_unwanted(
         CREATE TABLE unwanted AS
         SELECT u.target, u.kind, u.media, u.stale, u.replacement, false AS replaced, u.digits,
                reason IN ('media gone', 'no row is for it', 'frame gone') AND r.target IS NULL AS orphan,
-               CASE WHEN r.target IS NOT NULL THEN 'left: its row was rejected'
+               CASE WHEN r.target IS NOT NULL THEN 'skipped: its row was rejected'
                     WHEN u.stale THEN u.reason || '; ' || u.digits ELSE u.reason END AS reason
         FROM (
             SELECT d.target,
@@ -174,21 +174,21 @@ def classify_unwanted(
                    CASE WHEN stale THEN {sql.frame_document_path("v.path", "d.frame", "f.digits")} END
                        AS replacement,
                    CASE
-                       WHEN h.target IS NOT NULL THEN 'left: its row was rejected'
-                       WHEN NOT ends_with(d.target, '.json') THEN 'left: not a document'
-                       WHEN m.refused OR v.refused THEN 'left: the name of its media is refused'
-                       WHEN m.path IS NOT NULL AND NOT m.included THEN 'left: its media is excluded'
+                       WHEN h.target IS NOT NULL THEN 'skipped: its row was rejected'
+                       WHEN NOT ends_with(d.target, '.json') THEN 'skipped: not a document'
+                       WHEN m.refused OR v.refused THEN 'skipped: the name of its media is refused'
+                       WHEN m.path IS NOT NULL AND NOT m.included THEN 'skipped: its media is excluded'
                        WHEN m.path IS NOT NULL AND {str(unplaced).lower()}
-                           THEN 'left: rejected rows could be for it'
+                           THEN 'skipped: rejected rows could be for it'
                        WHEN m.path IS NOT NULL THEN 'no row is for it'
-                       WHEN v.path IS NOT NULL AND NOT v.included THEN 'left: its media is excluded'
+                       WHEN v.path IS NOT NULL AND NOT v.included THEN 'skipped: its media is excluded'
                        WHEN v.path IS NOT NULL AND f.media IS NOT NULL AND f.frames IS NULL
-                           THEN 'left: the number of frames is not proved'
+                           THEN 'skipped: the number of frames is not proved'
                        WHEN v.path IS NOT NULL AND d.frame >= f.frames THEN 'frame gone'
                        WHEN v.path IS NOT NULL AND {str(unplaced).lower()}
-                           THEN 'left: rejected rows could be for it'
+                           THEN 'skipped: rejected rows could be for it'
                        WHEN v.path IS NOT NULL THEN 'no row is for it'
-                       WHEN NOT starts_with({stem}, {sql.quote_text(prefix)}) THEN 'left: outside --prefix'
+                       WHEN NOT starts_with({stem}, {sql.quote_text(prefix)}) THEN 'skipped: outside --prefix'
                        WHEN {str(not media_current).lower()} THEN '{NOT_KNOWN_GONE}'
                        ELSE 'media gone'
                    END AS reason
@@ -252,7 +252,7 @@ def write_plan(database: Database, *, max_shard_rows: int = _SHARD_ROWS, min_sha
     The shard of a document is the first 8 hex digits of md5(target), modulo the number of shards:
     the same on every machine and engine.
     """
-    rows: int = database.value("SELECT count(*) FROM decided WHERE action <> 'postpone'")
+    rows: int = database.value("SELECT count(*) FROM decided WHERE action <> 'defer'")
     shards = max(min_shards, -(-rows // max_shard_rows))
     place = database.scratch / "plan"
     select = """
@@ -260,7 +260,7 @@ def write_plan(database: Database, *, max_shard_rows: int = _SHARD_ROWS, min_sha
                CASE WHEN p.action IN ('create', 'update') THEN w.body END AS body,
                p.md5, p.size, p.expect, p.replacement, p.damaged AS read_back, p.why
         FROM decided p LEFT JOIN wanted w ON w.rowid = p.wid AND p.action IN ('create', 'update')
-        WHERE p.action <> 'postpone'
+        WHERE p.action <> 'defer'
     """
     partition = ""
     if shards == 1 and rows:  # dividing costs as much as all the rest

@@ -17,12 +17,18 @@ from metaferry.findings import Finding
 
 T = TypeVar("T")
 
-#: Version of `run.json`; readers refuse a newer one. Since 2 `documents.deferred` is called so, which was
-#: `documents.postponed`.
-VERSION: Final = 2
+#: Version of `run.json`, and the versions before it that are read too. Version 2 renamed
+#: `documents.postponed` to `documents.deferred`, version 3 `documents.leave` to `documents.skip`.
+VERSION: Final = 3
+OLDER_VERSIONS: Final = (1, 2)
 
-#: Version of `plan.json` and of the done-markers; readers refuse any other.
-PLAN_VERSION: Final = 3
+#: Version of `plan.json` and of the done-markers, and the versions before it that are read too. Version 4
+#: renamed the action `leave` to `skip`.
+PLAN_VERSION: Final = 4
+OLDER_PLAN_VERSIONS: Final = (3,)
+
+#: Actions and counts by the names that they had in earlier versions.
+_RENAMED: Final = {"postponed": "deferred", "leave": "skip"}
 
 
 class Action(StrEnum):
@@ -32,7 +38,7 @@ class Action(StrEnum):
     UPDATE = "update"
     KEEP = "keep"
     DELETE = "delete"
-    SKIP = "leave"
+    SKIP = "skip"
 
 
 class Outcome(StrEnum):
@@ -44,7 +50,7 @@ class Outcome(StrEnum):
     CONFLICT = "conflict"
 
 
-# Columns as DuckDB types, in order. `body` is null where nothing is written (keep, leave, delete).
+# Columns as DuckDB types, in order. `body` is null where nothing is written (keep, skip, delete).
 # `replacement` is the document that a stale one gives way to: it is deleted only where that one stands.
 # `read_back` are those that are read after they were written, whatever `verify` says.
 PLAN_COLUMNS: Final = {
@@ -163,7 +169,7 @@ class DocumentCounts:
     update: int = 0
     keep: int = 0
     delete: int = 0
-    leave: int = 0
+    skip: int = 0
     failed: int = 0
     conflict: int = 0
     deferred: int = 0  # left for a later run by --limit, or by an interrupt
@@ -416,7 +422,7 @@ class ShardMarker:
 def read_format(kind: type[T], data: bytes | str, version: int, *, older: Sequence[int] = ()) -> T:
     """The dataclass of this JSON, every field checked. ValueError says what is wrong with it.
 
-    `older` are versions that are read too; the one name that changed since is known by both.
+    `older` are versions that are read too, with their names in place of those of today.
     """
     from pydantic import ValidationError
 
@@ -425,9 +431,11 @@ def read_format(kind: type[T], data: bytes | str, version: int, *, older: Sequen
     if found != version and found not in older:
         raise ValueError(f"it is of version {found!r}, and this is for version {version}")
     for report in (value, value.get("report")):
-        documents = report.get("documents") if isinstance(report, dict) else None
-        if isinstance(documents, dict) and "postponed" in documents:  # before version 2
-            documents.setdefault("deferred", documents.pop("postponed"))
+        for key in ("documents", "examples"):
+            named = report.get(key) if isinstance(report, dict) else None
+            for before, now in _RENAMED.items():
+                if isinstance(named, dict) and before in named:
+                    named.setdefault(now, named.pop(before))
     try:
         checked: T = _adapter(kind).validate_python(value)
     except ValidationError as error:

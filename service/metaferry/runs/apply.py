@@ -56,7 +56,7 @@ def write(
     was abandoned.
     """
     tally, deletes = Tally(), report.documents.delete
-    report.documents.leave += deletes
+    report.documents.skip += deletes
     report.documents.delete = 0
     _write_documents(database, job, lightly, portal, report, tally, stop, progress, writers, bool(deletes))
     if (job.verified_share or damage) and not stop.requested and not tally.outage:
@@ -180,7 +180,7 @@ def _delete_documents(
             )
     finally:
         documents.delete += tally.delete
-        documents.leave -= tally.delete
+        documents.skip -= tally.delete
 
 
 def report_outage(database: Database, report: Report, url: str, reason: str) -> None:

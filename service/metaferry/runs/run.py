@@ -459,14 +459,14 @@ class _Run:
         add_markers(report, found.values())
         count_findings(report, found.values())
         documents.deferred += wanted - sum(marker.writes for marker in found.values())
-        documents.leave += planned_deletes
+        documents.skip += planned_deletes
         report.schema.written = False
 
     def _nothing_done(self) -> None:
         """The counts of a run that a limit stopped: what was planned waits for a later one."""
         documents = self.report.documents
         documents.deferred += documents.create + documents.update
-        documents.leave += documents.delete
+        documents.skip += documents.delete
         documents.create = documents.update = documents.delete = 0
         self.report.schema.written = False
 

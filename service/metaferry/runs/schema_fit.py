@@ -32,7 +32,7 @@ _NAMED: Final = 10
 #: Documents that are there, and that this run neither writes, keeps for being equal, nor deletes.
 _LEFT: Final = (
     "FROM decided p JOIN documents d ON d.target = p.target "
-    "WHERE p.action IN ('leave', 'postpone') AND ends_with(d.target, '.json')"
+    "WHERE p.action IN ('skip', 'defer') AND ends_with(d.target, '.json')"
 )
 
 

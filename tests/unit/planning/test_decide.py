@@ -397,7 +397,7 @@ def test_a_stale_document_whose_row_may_be_a_rejected_one_stays() -> None:
             in_place=entry,
             policy=ORPHANS,
         )
-        assert [t for t, a in sorted(plan.actions.items()) if a == "leave"] == [document(t) for t in left]
+        assert [t for t, a in sorted(plan.actions.items()) if a == "skip"] == [document(t) for t in left]
         assert plan.actions[document("v-00-mp4.json")] == "delete"
 
 
@@ -412,11 +412,11 @@ def test_a_document_that_goes_itself_replaces_nothing(policy: dict[str, Any], co
         policy=policy | {"max_delete": 1},
     )
     assert plan.actions[document("v-01-mp4.json")] == "delete"
-    assert plan.actions[document("v-1-mp4.json")] == ("delete" if counted else "leave")
+    assert plan.actions[document("v-1-mp4.json")] == ("delete" if counted else "skip")
     assert bool(plan.decided.stopped) is bool(counted), "two orphans, or none"
 
 
-def test_a_limit_postpones_the_delete_of_a_stale_document_with_its_replacement() -> None:
+def test_a_limit_defers_the_delete_of_a_stale_document_with_its_replacement() -> None:
     """Also where the name that goes is the first of them by name."""
     world: dict[str, Any] = {
         "documents": {document(f"v-0{n}-mp4.json"): b"{}" for n in range(2)},
@@ -426,7 +426,7 @@ def test_a_limit_postpones_the_delete_of_a_stale_document_with_its_replacement()
     plan = decide(["v.mp4"], rows, limit=1, **world)
     assert [t for t, a in plan.actions.items() if a in ("create", "delete")] == [document("v-0-mp4.json")]
     plan = decide(["v.mp4"], rows, limit=3, **world)
-    assert sorted(plan.actions.values()) == ["create", "create", "delete", "leave"]
+    assert sorted(plan.actions.values()) == ["create", "create", "delete", "skip"]
 
 
 def test_a_stale_looking_document_of_an_image_is_the_images() -> None:
@@ -438,7 +438,7 @@ def test_a_stale_looking_document_of_an_image_is_the_images() -> None:
         media={"exclude": ["*.png"]},
         policy={"max_rejects": "100%", "delete": "orphans", "max_delete": "100%"},
     )
-    assert plan.actions[document("v-3-mp4.json")] == "leave"
+    assert plan.actions[document("v-3-mp4.json")] == "skip"
 
 
 def orphans(**changes: Any) -> Plan:
@@ -476,7 +476,7 @@ def test_orphans_are_left_by_default() -> None:
 
 def test_documents_of_excluded_media_are_no_orphans() -> None:
     plan = orphans(media={"exclude": ["b.png"]})
-    assert plan.actions[document("b.json")] == "leave"
+    assert plan.actions[document("b.json")] == "skip"
 
 
 def test_the_document_of_a_rejected_row_stays() -> None:
@@ -486,7 +486,7 @@ def test_the_document_of_a_rejected_row_stays() -> None:
         documents={document("a.json"): b"{}"},
         policy={"max_rejects": "100%", "delete": "orphans", "max_delete": "100%"},
     )
-    assert plan.actions == {document("a.json"): "leave"}
+    assert plan.actions == {document("a.json"): "skip"}
     assert "rejected" in plan.why[document("a.json")]
 
 
@@ -497,13 +497,13 @@ def test_a_malformed_row_could_have_been_for_any_document() -> None:
         documents={document("b.json"): b"{}", document("gone.json"): b"{}"},
         policy={"max_rejects": "100%", "delete": "orphans", "max_delete": "100%"},
     )
-    assert plan.actions[document("b.json")] == "leave"
+    assert plan.actions[document("b.json")] == "skip"
     assert plan.actions[document("gone.json")] == "delete"
 
 
 def test_frames_of_an_unproved_video_stay() -> None:
     plan = orphans(frames={"v.mp4": "deadline: 1 s"})
-    assert plan.actions[document("v-7-mp4.json")] == "leave"
+    assert plan.actions[document("v-7-mp4.json")] == "skip"
 
 
 def test_a_prefix_narrows_orphans_too() -> None:
@@ -556,7 +556,7 @@ def test_a_document_under_a_hostile_name_is_no_orphan() -> None:
         documents={document("x\\b.json"): b"{}"},
         policy={"delete": "orphans", "max_delete": "100%"},
     )
-    assert plan.actions[document("x\\b.json")] == "leave"
+    assert plan.actions[document("x\\b.json")] == "skip"
 
 
 def test_a_name_that_is_no_utf8_is_reported_and_stops_nothing() -> None:

@@ -106,7 +106,7 @@ def test_a_stale_document_that_goes_is_read_too() -> None:
     assert "reviewer (1)" in plan.decided.stopped
 
 
-def test_what_is_left_or_postponed_is_not_read() -> None:
+def test_what_is_skipped_or_deferred_is_not_read() -> None:
     documents = others(reviewer="R")
     plan = decide(NAMES, ROWS, documents=documents, limit=2)
     assert plan.read == sorted(plan.read, key=lambda target: hashlib.md5(target.encode()).hexdigest())

@@ -34,15 +34,15 @@ _ACTIONS: Final = {
     "create": ("create", "new"),
     "update": ("update", "changes, or is not known to be the same"),
     "delete": ("delete", "stale or orphaned"),
-    "keep": ("keep", "as it should be"),
-    "leave": ("leave", "in place, and not for this run to change"),
+    "keep": ("keep", "unchanged"),
+    "skip": ("skip", "in place, and not changed by this run"),
 }
 _DONE: Final = {
     "create": ("created", "new"),
     "update": ("updated", "changed, or not known to be the same"),
     "delete": ("deleted", "stale or orphaned"),
-    "keep": ("kept", "as they should be"),
-    "leave": ("left", "in place, and not for this run to change"),
+    "keep": ("kept", "unchanged"),
+    "skip": ("skipped", "in place, and not changed by this run"),
     "failed": ("failed", "could not be written"),
     "conflict": ("conflict", "changed by somebody else during the run"),
     "deferred": ("deferred", "for a later run"),
@@ -244,7 +244,7 @@ def _pace(report: Report) -> Iterator[Line]:
 
 
 def _examples(examples: dict[str, list[Example]]) -> Iterator[Line]:
-    for action in ("create", "update", "delete", "leave"):
+    for action in ("create", "update", "delete", "skip"):
         shown = examples.get(action, [])
         if not shown:
             continue
@@ -267,7 +267,7 @@ def _verdict(report: Report, *, planned: bool) -> Iterator[Line]:
     elif report.changes or report.schema.written:
         yield Text("Done.", style="bold green")
     else:
-        yield Text("Nothing to do: every document is as it should be, and none was written.", style="green")
+        yield Text("Nothing to do: all documents are unchanged.", style="green")
     if planned:
         yield Text(f"No document was written. {cost}", style="dim")
     else:
@@ -279,7 +279,7 @@ def _verdict(report: Report, *, planned: bool) -> Iterator[Line]:
 def _planned(report: Report) -> Line:
     writes = report.documents.create + report.documents.update
     if not report.changes and not report.schema.written:
-        return Text("A sync would write nothing: every document is as it should be.", style="green")
+        return Text("A sync would write nothing: all documents are unchanged.", style="green")
     deletes = f" and delete {count(report.documents.delete, 'document')}" if report.documents.delete else ""
     with_schema = ", then schema.json" if report.schema.written else ""
     return Text.assemble(

@@ -44,7 +44,7 @@ class Ended:
     seconds: float
 
 
-_ACTIONS: Final = ("create", "update", "keep", "delete", "leave", "failed", "conflict", "deferred")
+_ACTIONS: Final = ("create", "update", "keep", "delete", "skip", "failed", "conflict", "deferred")
 _RESULTS: Final = ("used", "rejected", "unmatched", "excluded")
 _KINDS: Final = ("list", "get", "put", "delete")
 #: Codes that keep a row from being used.

@@ -192,7 +192,7 @@ class _Finish:
         report, documents = self.report, self.report.documents
         documents.create = documents.update = 0
         documents.delete = tally.delete
-        documents.leave += self.planned.documents.delete - tally.delete
+        documents.skip += self.planned.documents.delete - tally.delete
         add_markers(report, self.markers)
 
     def _name(self, bad: Sequence[int]) -> None:

@@ -23,6 +23,7 @@ from metaferry.lightly.schema import Entry
 from metaferry.planning import diff
 from metaferry.planning.database import Database
 from metaferry.planning.formats import (
+    OLDER_PLAN_VERSIONS,
     PLAN_VERSION,
     Action,
     KeptPlan,
@@ -190,7 +191,7 @@ def _take_away(storage: Storage, portal: Portal, concurrency: int) -> None:
 
 def _parse(data: bytes) -> KeptPlan:
     """ValueError where it is no plan; also where it names files that no plan of ours has."""
-    plan = read_format(KeptPlan, data, PLAN_VERSION)
+    plan = read_format(KeptPlan, data, PLAN_VERSION, older=OLDER_PLAN_VERSIONS)
     for file in (*_files(plan), plan.rejects, plan.findings):
         if _NAME.fullmatch(file.name) is None:
             raise ValueError(f"{file.name!r} is no file of a plan")

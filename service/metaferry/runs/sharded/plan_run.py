@@ -22,6 +22,7 @@ from metaferry.job.model import Job
 from metaferry.planning.database import Database, open_database
 from metaferry.planning.formats import (
     FINDING_COLUMNS,
+    OLDER_VERSIONS,
     OUTCOME_COLUMNS,
     VERSION,
     Action,
@@ -131,7 +132,7 @@ class PlanRun:
         if data is None:
             return None
         try:
-            report = read_format(RunReport, data, VERSION, older=(1,))
+            report = read_format(RunReport, data, VERSION, older=OLDER_VERSIONS)
         except ValueError:
             return None  # it is written again
         unfinished = report.stopped or any(report.findings.get(code) for code in UNFINISHED)

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from metaferry.job.model import Job
-from metaferry.planning.formats import VERSION, RunReport, read_format
+from metaferry.planning.formats import OLDER_VERSIONS, VERSION, RunReport, read_format
 from metaferry.runs.metrics.figures import GOOD
 from metaferry.runs.state.folder import State
 from metaferry.runs.storages import Storages
@@ -38,7 +38,7 @@ def earlier_runs(job: Job) -> Earlier:
             if key not in history.files or (data := state.read(key)) is None:
                 continue
             try:
-                report = read_format(RunReport, data, VERSION)
+                report = read_format(RunReport, data, VERSION, older=OLDER_VERSIONS)
             except ValueError as error:
                 log.warning("%s is not used: %s", state.url_of(key), error)
                 continue

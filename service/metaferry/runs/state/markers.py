@@ -18,7 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metaferry.planning.database import Database
-from metaferry.planning.formats import OUTCOME_COLUMNS, PLAN_VERSION, KeptPlan, ShardMarker, read_format
+from metaferry.planning.formats import (
+    OLDER_PLAN_VERSIONS,
+    OUTCOME_COLUMNS,
+    PLAN_VERSION,
+    KeptPlan,
+    ShardMarker,
+    read_format,
+)
 from metaferry.planning.sql.rules import quote_text
 from metaferry.runs.state.folder import State
 from metaferry.runs.state.ledger import export_parquet
@@ -83,7 +90,8 @@ class Markers:
     def _take(self, shard: int, key: str, data: bytes) -> None:
         try:
             metadata = pq.read_metadata(pa.BufferReader(data)).metadata or {}
-            marker = read_format(ShardMarker, metadata.get(_COUNTS.encode(), b"null"), PLAN_VERSION)
+            counts = metadata.get(_COUNTS.encode(), b"null")
+            marker = read_format(ShardMarker, counts, PLAN_VERSION, older=OLDER_PLAN_VERSIONS)
             wanted = (self._plan.plan_id, shard, self._plan.shards[shard].writes)
             if (marker.plan_id, marker.shard, marker.writes) != wanted:
                 raise ValueError("it is not of this shard")

@@ -88,7 +88,7 @@ Documents
   create  1,000  new
   update      0  changes, or is not known to be the same
   delete      2  stale or orphaned
-  keep      190  as it should be
+  keep      190  unchanged
 
 Schema   3 entries, 2 of them new: a, b; schema.json would be written
 
@@ -116,7 +116,7 @@ def test_a_run_for_people() -> None:
         run_lines(
             run(
                 lightly="gs://other",
-                documents=DocumentCounts(create=1, update=2, keep=3, delete=4, leave=5, failed=6, deferred=7),
+                documents=DocumentCounts(create=1, update=2, keep=3, delete=4, skip=5, failed=6, deferred=7),
                 exit_code=3,
                 rejects_url="gs://other/.metaferry/runs/r/rejects.parquet",
                 findings={"record.unmatched": 1},
@@ -159,7 +159,7 @@ def test_the_verdict_of_a_plan(report: PlanReport, verdict: str) -> None:
     [
         (run(stopped="interrupted", exit_code=143), "Stopped: interrupted"),
         (run(), "\nDone.\n"),
-        (run(documents=DocumentCounts(keep=5), schema=SchemaChange(5)), "none was written."),
+        (run(documents=DocumentCounts(keep=5), schema=SchemaChange(5)), "all documents are unchanged."),
         (run(documents=DocumentCounts(keep=5), schema=SchemaChange(5), exit_code=3), "not everything"),
     ],
 )

@@ -55,7 +55,7 @@ def test_every_figure_of_a_report_is_there() -> None:
         ("update",): 2,
         ("keep",): 3,
         ("delete",): 4,
-        ("leave",): 5,
+        ("skip",): 5,
         ("failed",): 6,
         ("conflict",): 7,
         ("deferred",): 8,
