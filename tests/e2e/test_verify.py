@@ -254,7 +254,7 @@ def test_what_is_gone_is_forgotten(dataset: DemoDataset) -> None:
     assert remembered(dataset) == []
 
 
-@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("parallel", [True, False])
 def test_a_plan_that_is_divided_writes_and_reads_it_again(
     dataset: DemoDataset, tmp_path: Path, parallel: bool
 ) -> None:

@@ -133,7 +133,12 @@ class Job(Loadable):
         allow_inf_nan=False,
         description="Seconds an interrupted run may finish what is under way.",
     )
-    keep_runs: Annotated[int, Number] = Field(default=20, ge=1, description="Runs whose reports are kept.")
+    keep_runs: Annotated[int, Number] = Field(
+        default=20,
+        ge=1,
+        description="Runs that wrote, whose files are kept in the state folder. Beside them stay 20 runs "
+        "that changed nothing, and for 30 days `run.json` of all that wrote.",
+    )
     metrics: Metrics = Field(default=Metrics(), description="Where the figures of each sync are sent.")
 
     _origin: _Origin = PrivateAttr(default_factory=_Origin)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields
+from datetime import datetime
 
 from metaferry.planning.database import Database
 from metaferry.planning.formats import RateCounts, Report, RequestCounts
@@ -34,7 +35,7 @@ def leave_report(
     """
     ledger.save(report.run_id)
     damage.save()
-    state.forget_old_runs(history, keep_runs)
+    state.forget_old_runs(history, report.run_id, keep_runs, datetime.fromisoformat(finished))
     for name in ("rejects", "findings"):
         if database.value(f"SELECT count(*) FROM {name}"):
             key = state.run_key(report.run_id, f"{name}.parquet")

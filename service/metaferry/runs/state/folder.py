@@ -24,11 +24,13 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Self
 
 from metaferry.errors import NotFound
 from metaferry.job.model import Job
 from metaferry.job.parts import STATE
+from metaferry.runs.state.retention import expired
 from metaferry.runs.storages import Storages
 from metaferry.storage.io.concurrent import in_order
 from metaferry.storage.io.portal import Portal
@@ -73,6 +75,7 @@ class State:
         self.lease_key = f"{prefix}lease.json"
         self.capabilities_key = f"{prefix}traits.json"
         self._portal = portal
+        self._begun: set[str] = set()  # by this process
         self._ledger = prefix + _LEDGER
         self._runs = prefix + _RUNS
 
@@ -95,6 +98,7 @@ class State:
 
     def start(self, run_id: str, started: str) -> None:
         """Marks a run as begun. It is the first write of a run: a missing right shows here."""
+        self._begun.add(run_id)
         self.write(
             self.run_key(run_id, _STARTED.removeprefix("/")), json.dumps({"started": started}).encode()
         )
@@ -117,12 +121,22 @@ class State:
         """Deletes files of the state folder; those that are gone already too."""
         self._delete(keys)
 
-    def forget_old_runs(self, history: RunHistory, keep: int) -> None:
-        """Deletes the files of all but the newest `keep - 1` past runs (this one is the `keep`th)."""
-        excess = len(history.run_ids) - (keep - 1)
-        old = set(history.run_ids[: max(0, excess)])
-        self._delete(key for key in history.files if self._run_of(key) in old)
-        self._remove_folders(f"{self._runs}{run_id}" for run_id in sorted(old))
+    def forget_old_runs(self, history: RunHistory, run_id: str, keep: int, now: datetime) -> None:
+        """Deletes what is too old to be kept (`retention.py`) when the run `run_id` ends."""
+        parts = {key: key.removeprefix(self._runs).partition("/") for key in history.files}
+        wrote = {*history.begun, *self._begun}
+        gone = set(
+            expired(
+                [(run, name) for run, _, name in parts.values()],
+                wrote,
+                this=run_id,
+                this_wrote=run_id in wrote,
+                keep=keep,
+                now=now,
+            )
+        )
+        self._delete(key for key, (run, _, name) in parts.items() if (run, name) in gone)
+        self._remove_folders(f"{self._runs}{run}" for run in sorted({run for run, _ in gone}))
 
     # -- the shards of a run that several processes share
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_old_runs_are_deleted_with_the_runs_concurrency(counting: tuple[Counting
         for name in ("started.json", "run.json", "rejects.parquet"):
             state.write(state.run_key(f"run-{run:02}", name), b"{}")
     history = state.history()
-    state.forget_old_runs(history, keep=5)
+    state.forget_old_runs(history, "run-30", keep=4, now=datetime.now(UTC))
     assert adapter.most == 6
     assert state.history().run_ids == tuple(f"run-{run:02}" for run in range(26, 30))
 
@@ -76,7 +77,8 @@ def test_empty_folders_of_a_local_state_go_with_their_run(tmp_path: Path, portal
         state.write(state.run_key(run, "plan/shard=000/x.parquet"), b"")
     (tmp_path / "runs/b/plan/somebody.txt").write_text("else's")
     history = state.history()
-    state.forget_old_runs(RunHistory(history.run_ids, False, history.files), keep=1)
+    begun = RunHistory(history.run_ids, False, history.files, history.run_ids)
+    state.forget_old_runs(begun, "d", keep=0, now=datetime.now(UTC))
     state.write(state.report_key("d"), b"{}")
     state.write(state.run_key("d", "plan/shard=000/x.parquet"), b"")
     state.forget_parts("d")
