@@ -7,6 +7,8 @@ different widths, and other types that one type holds without loss, become that 
 from __future__ import annotations
 
 import contextlib
+import math
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,8 +22,8 @@ from metaferry.storage.io.portal import Portal
 from metaferry.storage.io.reader import RangeFile
 from metaferry.tables.files.find import TableObject, missing
 from metaferry.tables.files.proof import WHOLE, proof_of, read_whole
-from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile, folded
-from metaferry.tables.staging import BATCH_ROWS, StagingTable, check_names, check_width, quote_ident
+from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile
+from metaferry.tables.staging import BATCH_ROWS, StagingTable, check_width, quote_ident, used_columns
 
 if TYPE_CHECKING:
     import duckdb
@@ -111,14 +113,12 @@ def _footer(file: TableObject, portal: Portal, place: str) -> _Footer:
 
 def _common_schema(footers: Sequence[_Footer], used: frozenset[str] | None, place: str) -> pa.Schema:
     first = footers[0]
-    names = [name for name in first.schema.names if used is None or folded(name) in used]
+    names = list(used_columns(first.schema.names, used, first.file.url, place))
     check_width(len(names), first.file.url, place)
-    check_names(names, first.file.url, place)
     fields = {name: _plain(first.schema.field(name).type) for name in names}
     for footer in footers[1:]:
         url = footer.file.url
-        here = [name for name in footer.schema.names if used is None or folded(name) in used]
-        check_names(here, url, place)
+        here = list(used_columns(footer.schema.names, used, url, place))
         if set(here) != set(names):
             column = min(set(here) ^ set(names))
             lacks, has = (url, first.file.url) if column in names else (first.file.url, url)
@@ -152,6 +152,11 @@ def _plain(kind: pa.DataType) -> pa.DataType:
         return pa.string()
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return pa.binary()
+    if pa.types.is_float16(kind):
+        return pa.float64()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        # The engine knows no half floats in lists either.
+        return pa.list_(pa.float32()) if pa.types.is_float16(kind.value_type) else kind
     return kind
 
 
@@ -207,6 +212,8 @@ def _cast(column: pa.Array, field: pa.Field, file: TableObject, place: str) -> p
     if column.type == field.type:
         return column
     try:
+        if pa.types.is_float16(column.type):
+            return halves(column).cast(field.type)
         if pa.types.is_float32(column.type) and pa.types.is_float64(field.type):
             # By the digits it is printed with: 0.1 stays 0.1.
             return column.cast(pa.string()).cast(field.type)
@@ -217,6 +224,28 @@ def _cast(column: pa.Array, field: pa.Field, file: TableObject, place: str) -> p
             f"other files need: {error}",
             place=place,
         ) from None
+
+
+def halves(column: pa.Array) -> pa.Array:
+    """Half floats as doubles, by the fewest digits that tell them apart: 0.1 stays 0.1."""
+    found = column.cast(pa.float32()).dictionary_encode()
+    digits = [None if value is None else _fewest(value) for value in found.dictionary.to_pylist()]
+    return pa.array(digits, pa.float64()).take(found.indices)
+
+
+def _fewest(value: float) -> float:
+    if not math.isfinite(value):
+        return value
+    candidates = (float(f"{value:.{digits}g}") for digits in range(1, 6))
+    return next((short for short in candidates if _half(short) == value), value)
+
+
+def _half(value: float) -> float | None:
+    try:
+        (rounded,) = struct.unpack("e", struct.pack("e", value))
+    except OverflowError:
+        return None
+    return float(rounded)
 
 
 def _check_text(column: pa.Array, field: pa.Field, file: TableObject, row: int, place: str) -> None:

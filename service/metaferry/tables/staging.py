@@ -5,6 +5,7 @@ Appends are gathered to about a row group of the engine. Nothing here reads a fi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -146,21 +147,38 @@ def check_width(count: int, url: str, place: str) -> None:
         )
 
 
-def check_names(names: Sequence[str], url: str, place: str) -> None:
-    """Raises JobError for column names that the engine could not tell apart, or that are none."""
+def used_columns(names: Sequence[str], used: frozenset[str] | None, url: str, place: str) -> dict[str, int]:
+    """The columns that are used, by name, with their positions (from 0); the others may be anything.
+
+    `used` has names as `folded` gives them. None takes all but those without a name and the index that
+    pandas adds by itself. Raises JobError for names among them that the engine could not tell apart.
+    """
+    found: dict[str, int] = {}
     seen: dict[str, str] = {}
-    for position, name in enumerate(names, 1):
-        if not name:
-            raise JobError(f"{url}: column {position} has no name", place=place, advice="name every column")
+    for position, name in enumerate(names):
+        if not (taken_unasked(name) if used is None else folded(name) in used):
+            continue
         if "\0" in name or folded(name).startswith(OURS):
             raise JobError(f"{url}: a column cannot be called {name!r}", place=place, advice="rename it")
         other = seen.get(folded(name))
-        seen[folded(name)] = name
         if other is not None:
+            both = f"columns {found[other] + 1} and {position + 1}"
             raise JobError(
-                f"{url}: there are two columns called {name}"
+                f"{url}: {both} are both called {name}"
                 if other == name
-                else f"{url}: the columns {other} and {name} differ in letter case only",
+                else f"{url}: {both} are called {other} and {name}, which differ in letter case only",
                 place=place,
-                advice="rename one of them: SQL does not tell them apart",
+                advice="rename one of them: SQL does not tell them apart"
+                + ("; or name the columns that are wanted in metadata:" if used is None else ""),
             )
+        seen[folded(name)] = name
+        found[name] = position
+    return found
+
+
+def taken_unasked(name: str) -> bool:
+    """Whether a column is taken where a job does not say which."""
+    return bool(name) and not _PANDAS_INDEX.fullmatch(name)
+
+
+_PANDAS_INDEX: Final = re.compile(r"__index_level_[0-9]+__")

@@ -197,9 +197,8 @@ def test_a_table_without_rows(csv: Any) -> None:
     [
         ("", "is empty"),
         ("\n\n", "is empty"),
-        ("a,b,a", "two columns called a"),
-        ("a,b,A", "a and A differ in letter case only"),
-        ("a,,b", "column 2 has no name"),
+        ("a,b,a", "columns 1 and 3 are both called a"),
+        ("a,b,A", "columns 1 and 3 are called a and A, which differ in letter case only"),
         ('a,"b', "header line cannot be read"),
         ("a,__metaferry_row", "cannot be called"),
     ],
@@ -208,6 +207,60 @@ def test_headers_that_are_none(csv: Any, header: str, message: str) -> None:
     with pytest.raises(JobError, match=message) as caught:
         csv(header)
     assert caught.value.place == "sources[0].table"
+
+
+@pytest.mark.parametrize("quoted", ["b,2", '"b",2'])
+def test_columns_that_nobody_uses_break_nothing(csv: Any, quoted: str) -> None:
+    """Twice the same name, names that differ in case, and ours: nobody asks for them."""
+    header = "file_name,x,y,Y,y,__metaferry_row,"
+    result = csv(f"{header}\na,1,,2,3,4,\n{quoted},5,6,7,8,\n", metadata={"x": "x"})
+    assert (result.values("file_name"), result.values("x")) == (["a", "b"], [1, 2])
+    assert (result.rejects, result.loaded.read) == ([], 2)
+
+
+def test_an_index_without_a_name_is_left_out(csv: Any) -> None:
+    result = csv(",file_name,x,__index_level_0__,\n0,a,1,7,\n1,b,2,8,\n")
+    assert result.types == {"x": "BIGINT"}
+    assert result.values("file_name") == ["a", "b"]
+    mapped = csv("file_name,__index_level_0__\na,7\n", metadata={"n": "__index_level_0__"})
+    assert mapped.values("n") == [7]
+
+
+@pytest.mark.parametrize(
+    ("content", "rejects"),
+    [
+        ("file_name,x\na,1,\nb,2,\n", []),
+        ("file_name,x,\na,1\nb,2\n", []),
+        ("file_name,x,\na,1,\nb,2,\n", []),
+        # most rows tell which it is; the others are named
+        ("file_name,x\na,1,\nc,3\nb,2,\n", [(3, "the row has 2 cells, and the header has 3")]),
+        ("file_name,x\na,1\nc,3,\nb,2\n", [(3, "the row has 3 cells, and the header has 2")]),
+        ("file_name,x\na,1\nc,3,4\nd,3,4\ne,5,6\nb,2\n", [(n, None) for n in (3, 4, 5)]),
+    ],
+)
+def test_a_trailing_delimiter_is_no_cell(csv: Any, content: str, rejects: list[Any]) -> None:
+    result = csv(content)
+    assert (result.values("file_name"), result.values("x")) == (["a", "b"], [1, 2])
+    assert [row for row, _ in result.rejects] == [row for row, _ in rejects]
+    for (_, said), (_, wanted) in zip(result.rejects, rejects, strict=True):
+        assert wanted in (None, said)
+
+
+@pytest.mark.parametrize("ending", ["", '"q",1,x\n'])
+def test_cells_that_nobody_uses_may_be_anything(csv: Any, ending: str) -> None:
+    """In a piece that Arrow parts and in one that Python parts alike."""
+    content = b"file_name,x,note\na,1,caf\xe9\nb,2,n\0l\n" + ending.encode()
+    result = csv(content, metadata={"x": "x"})
+    assert result.values("file_name") == (["a", "b", "q"] if ending else ["a", "b"])
+    assert result.rejects == []
+
+
+def test_a_long_cell_that_nobody_uses_is_told_alike_by_both_readers(csv: Any) -> None:
+    row = f"b,{'y' * (2 << 20)}\n"
+    for more in ("", '"c",1\n'):
+        result = csv(f"file_name,x\na,1\n{row}{more}", metadata={})
+        assert result.values("file_name") == ["a"]
+        assert "a cell has more than" in result.rejects[0][1]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])

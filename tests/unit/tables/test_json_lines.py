@@ -156,9 +156,10 @@ def test_keys_that_are_data_are_refused(jsonl: Any) -> None:
     assert len(jsonl(*many, metadata={"x": "x"}).rows) == 5000
 
 
-def test_an_empty_key_is_refused(jsonl: Any) -> None:
+def test_an_empty_key_is_left_out_and_refused_where_it_is_used(jsonl: Any) -> None:
+    assert jsonl({"file_name": "a", "": 1, "x": 2, "__index_level_0__": 3}).types == {"x": "BIGINT"}
     with pytest.raises(JobError, match="a key without a usable name"):
-        jsonl({"file_name": "a", "": 1})
+        jsonl({"file_name": "a", "x": {"": 1}})
 
 
 def test_a_file_without_lines(jsonl: Any) -> None:

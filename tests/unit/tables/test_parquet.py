@@ -153,7 +153,7 @@ def test_a_type_that_the_engine_does_not_know_is_named(tmp_path: Path) -> None:
 
 def test_columns_that_sql_cannot_tell_apart(tmp_path: Path) -> None:
     path = write(tmp_path / "t.parquet", {"file_name": ["a"], "X": [1], "x": [2], "y": [3]})
-    with pytest.raises(JobError, match="X and x differ in letter case only"):
+    with pytest.raises(JobError, match="called X and x, which differ in letter case only"):
         load(path)
     assert load(path, metadata={"y": "y"}).values("y") == [3]
 
@@ -200,3 +200,33 @@ def test_a_table_without_rows_keeps_its_types(tmp_path: Path) -> None:
     pq.write_table(empty, tmp_path / "t.parquet")
     result = load(tmp_path / "t.parquet", frame="n", metadata={"n": "n + 1"})
     assert (result.rows, result.loaded.read, result.types) == ([], 0, {"n": "INTEGER"})
+
+
+def test_half_floats_are_numbers_by_their_fewest_digits(tmp_path: Path) -> None:
+    given = [0.1, 2.5, None, 65504.0, 1e-7, -0.3333, 6e-8, 0.0]
+    halves = pa.array(given, pa.float64()).cast(pa.float16())
+    lists = pa.array([[0.5]] * len(given), pa.list_(pa.float64())).cast(pa.list_(pa.float16()))
+    names = pa.array([f"{n}.png" for n in range(len(given))])
+    pq.write_table(pa.table({"file_name": names, "x": halves, "xs": lists}), tmp_path / "t.parquet")
+    result = load(tmp_path / "t.parquet")
+    assert result.types["x"] == "DOUBLE"
+    assert result.values("x") == [0.1, 2.5, None, 65500.0, 1e-7, -0.3333, 6e-8, 0.0]
+    assert result.values("xs") == [[0.5]] * len(given)
+
+
+def test_columns_that_nobody_uses_break_nothing(tmp_path: Path) -> None:
+    """A name that stands twice, one in another case, none at all, a type that nobody can load."""
+    view = pa.array(["a"]).cast(pa.string_view())
+    names = ["file_name", "x", "y", "y", "Y", "", "odd"]
+    table = pa.Table.from_arrays([["a"], [1], [2], [3], [4], [5], view], names=names)
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert load(tmp_path / "t.parquet", metadata={"x": "x"}).values("x") == [1]
+    with pytest.raises(JobError, match="columns 3 and 4 are both called y"):
+        load(tmp_path / "t.parquet")
+
+
+def test_the_index_of_pandas_is_left_out(tmp_path: Path) -> None:
+    table = pa.table({"file_name": ["a"], "x": [1], "": [2], "__index_level_0__": [7]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert load(tmp_path / "t.parquet").types == {"x": "BIGINT"}
+    assert load(tmp_path / "t.parquet", metadata={"n": "__index_level_0__"}).values("n") == [7]

@@ -9,16 +9,16 @@ found out afterwards, over all rows (`column_types`).
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from metaferry.errors import JobError
@@ -27,7 +27,14 @@ from metaferry.tables.csv.column_types import find_types
 from metaferry.tables.files.blocks import LONGEST_LINE, UTF8_BOM, ByteStream
 from metaferry.tables.files.find import TableObject
 from metaferry.tables.model import FILE, ROW, Staged, TableFile, folded
-from metaferry.tables.staging import PYTHON_ROWS, Rejects, StagingTable, check_names, check_width, quote_ident
+from metaferry.tables.staging import (
+    PYTHON_ROWS,
+    Rejects,
+    StagingTable,
+    check_width,
+    quote_ident,
+    used_columns,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -36,6 +43,8 @@ log = logging.getLogger(__name__)
 
 #: Characters of one cell. A quote that is never closed is noticed when its cell has grown past it.
 LARGEST_CELL: Final = 1 << 20
+#: Rows that tell whether lines end in a delimiter.
+_ROWS_LOOKED_AT: Final = 100
 
 
 def stage_delimited(
@@ -64,13 +73,14 @@ def stage_delimited(
     for index, file in enumerate(files):
         stream = ByteStream(file, portal, place)
         reader = _Reader(file.url, stream, "\t" if format == "tsv" else "", rejects, place)
+        here = used_columns(reader.header, used, file.url, place)
         if staging is None:
             header = reader.header
-            columns = [name for name in header if used is None or folded(name) in used]
+            columns = list(here)
             check_width(len(columns), file.url, place)
             schema = pa.schema([(name, pa.string()) for name in columns])
             staging = StagingTable(con, table, schema, progress, empty_is_null=True)
-        picks = _picks(reader.header, columns, used, file.url, files[0].url, place)
+        picks = _picks(here, columns, file.url, files[0].url, place)
         for lines, cells in reader.batches(picks):
             staging.append(index, lines, cells)
         done.append(TableFile(file.url, stream.size, stream.token, reader.rows))
@@ -110,17 +120,15 @@ class _Reader:
         self._dirty = False  # a piece held what no cell may hold
         self._stopped = False
         header, self._delimiter, self._rest = self._read_header(delimiter, place)
-        check_names(header, url, place)
         self.header = header
         alone = re.escape(self._delimiter).encode()
         #: Cells in quotes that begin and end as they should, within one line.
         self._quoted = re.compile(rb'(?<![^\n%b])"[^"\r\n]*(?:""[^"\r\n]*)*"(?=[\r\n%b]|\Z)' % (alone, alone))
+        #: Names for Arrow alone: those of the header may stand twice, or be none.
+        self._places = [str(place) for place in range(len(header))]
         self._format = (
-            pacsv.ReadOptions(column_names=self.header, use_threads=False, block_size=2 * LONGEST_LINE),
+            pacsv.ReadOptions(column_names=self._places, use_threads=False, block_size=2 * LONGEST_LINE),
             pacsv.ParseOptions(delimiter=self._delimiter),
-            pacsv.ConvertOptions(
-                column_types=dict.fromkeys(self.header, pa.string()), strings_can_be_null=False
-            ),
         )
 
     def _read_header(self, delimiter: str, place: str) -> tuple[list[str], str, bytes]:
@@ -150,7 +158,8 @@ class _Reader:
         if self._dirty and any(map(_fault, header)):
             raise JobError(f"{self._url}: the header line is not UTF-8 text", place=place)
         self._line += reader.line_num
-        return header, found, text.read().encode(errors="surrogateescape")
+        rest = text.read()
+        return _trailing(header, rest, found), found, rest.encode(errors="surrogateescape")
 
     def _decode(self, piece: bytes) -> str:
         try:
@@ -163,22 +172,28 @@ class _Reader:
 
     def batches(self, picks: Sequence[int]) -> Iterator[tuple[pa.Array, list[pa.Array]]]:
         """Lines where rows start, and the picked columns as text ("" where a cell is empty)."""
+        wanted = [self._places[pick] for pick in picks]
+        convert = pacsv.ConvertOptions(
+            column_types=dict.fromkeys(self._places, pa.string()),
+            strings_can_be_null=False,
+            include_columns=wanted or self._places[:1],
+        )
         for piece in itertools.chain([self._rest] if self._rest else [], self._pieces):
             if self._stopped:
                 return
-            columns = self._parted(piece)
-            if columns is None:
+            table = self._parted(piece, convert)
+            if table is None:
                 yield from self._read(piece, picks)
                 continue
-            count = len(columns[0])
+            count = table.num_rows
             lines = pa.array(range(self._line + 1, self._line + 1 + count), pa.int64())
             self._line += count
             self.rows += count
-            yield lines, [columns[pick] for pick in picks]
+            yield lines, [table.column(name).combine_chunks() for name in wanted]
 
-    def _parted(self, piece: bytes) -> list[pa.Array] | None:
+    def _parted(self, piece: bytes, convert: pacsv.ConvertOptions) -> pa.Table | None:
         """The columns of a piece in which each line is a row; None where that is not certain."""
-        if b"\0" in piece or piece.count(b"\r") != piece.count(b"\r\n"):
+        if _has_long_line(piece) or b"\0" in piece or piece.count(b"\r") != piece.count(b"\r\n"):
             return None
         if piece.startswith((b"\n", b"\r\n")) or b"\n\n" in piece or b"\n\r\n" in piece:
             return None  # blank lines, which are no rows but count as lines
@@ -187,14 +202,10 @@ class _Reader:
         if b'"' in piece and b'"' in self._quoted.sub(b"", piece):
             return None
         try:
-            table = pacsv.read_csv(io.BytesIO(piece), *self._format)
+            table = pacsv.read_csv(io.BytesIO(piece), *self._format, convert)
         except pa.ArrowInvalid:  # ragged, or not UTF-8: `csv` finds out in which line
             return None
-        columns = [column.combine_chunks() for column in table.columns]
-        longest = max((pc.max(pc.binary_length(column)).as_py() or 0 for column in columns), default=0)
-        if longest > LARGEST_CELL or table.num_rows != _line_ends(piece) + (not piece.endswith(b"\n")):
-            return None
-        return columns
+        return table if table.num_rows == _line_ends(piece) + (not piece.endswith(b"\n")) else None
 
     def _read(self, piece: bytes, picks: Sequence[int]) -> Iterator[tuple[pa.Array, list[pa.Array]]]:
         """The rows of a piece, and of as many pieces after it as its last row goes on."""
@@ -209,11 +220,11 @@ class _Reader:
             try:
                 for row in itertools.islice(reader, PYTHON_ROWS):
                     more = True
-                    if len(row) == width and not (self._dirty and any(map(_fault, row))):
+                    if len(row) == width and not (self._dirty and any(_fault(row[pick]) for pick in picks)):
                         starts.append(self._line + 1)
                         rows.append(row)
                     elif row:
-                        self._reject_row(self._line + 1, row, width)
+                        self._reject_row(self._line + 1, row, width, picks)
                     self._line = before + reader.line_num
             except csv.Error as error:
                 start, self._line = self._line + 1, before + reader.line_num
@@ -240,16 +251,14 @@ class _Reader:
             if not piece:
                 return
 
-    def _reject_row(self, line: int, row: list[str], width: int) -> None:
+    def _reject_row(self, line: int, row: list[str], width: int, picks: Sequence[int]) -> None:
         self.rows += 1
         text = self._delimiter.join(row)
         if len(row) != width:
             message = f"the row has {len(row)} cells, and the header has {width}"
             self._rejects.add(self._url, line, message, value=text, expected=f"{width} cells")
             return
-        column, fault = next(
-            (name, fault) for name, cell in zip(self.header, row, strict=True) if (fault := _fault(cell))
-        )
+        column, fault = next((self.header[pick], fault) for pick in picks if (fault := _fault(row[pick])))
         self._rejects.add(
             self._url, line, f"{column} {fault}", column=column, value=text, expected="UTF-8 text"
         )
@@ -299,25 +308,48 @@ def _delimiter(header: bytes, url: str) -> str:
     return best
 
 
-def _picks(
-    header: Sequence[str],
-    columns: Sequence[str],
-    used: frozenset[str] | None,
-    url: str,
-    first: str,
-    place: str,
-) -> list[int]:
+def _has_long_line(piece: bytes) -> bool:
+    """Whether a line may hold a cell that is too large, of whichever column."""
+    at = 0
+    while len(piece) - at > LARGEST_CELL:
+        at = piece.rfind(b"\n", at, at + LARGEST_CELL) + 1
+        if not at:
+            return True
+    return False
+
+
+def _first_rows(text: str, delimiter: str) -> Iterator[list[str]]:
+    """The first rows of a text, up to one that cannot be read."""
+    with contextlib.suppress(csv.Error):  # its line is named when it is read
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        yield from (row for row in itertools.islice(reader, _ROWS_LOOKED_AT) if row)
+
+
+def _trailing(header: list[str], rest: str, delimiter: str) -> list[str]:
+    """The header as wide as the rows, where one of the two ends in a delimiter and the other does not.
+
+    Decided by most of the first rows; those that differ are ragged.
+    """
+    widths = [(len(row), not row[-1]) for row in _first_rows(rest, delimiter)]
+    width = len(header)
+    alike = sum(cells == width for cells, _ in widths)
+    if sum(cells == width + 1 and blank for cells, blank in widths) > alike:
+        return [*header, ""]
+    if width > 1 and not header[-1] and sum(cells == width - 1 for cells, _ in widths) > alike:
+        return header[:-1]
+    return header
+
+
+def _picks(here: Mapping[str, int], columns: Sequence[str], url: str, first: str, place: str) -> list[int]:
     """Where each column stands in this file. Raises JobError when files disagree on what is used."""
-    at = {folded(name): position for position, name in enumerate(header)}
+    at = {folded(name): position for name, position in here.items()}
     lacking = [name for name in columns if folded(name) not in at]
     more = set(at) - {folded(name) for name in columns}
-    if used is not None:
-        more &= used
     if lacking or more:
-        column = lacking[0] if lacking else next(name for name in header if folded(name) in more)
-        there, here = (first, url) if lacking else (url, first)
+        column = lacking[0] if lacking else next(name for name in here if folded(name) in more)
+        there, by = (first, url) if lacking else (url, first)
         raise JobError(
-            f"{here} has no column {column}, and {there} has one",
+            f"{by} has no column {column}, and {there} has one",
             place=place,
             advice="files of one source must have the same columns: make them two sources, or map the "
             "columns that all of them have in metadata:",

@@ -28,7 +28,15 @@ from metaferry.tables.json.shapes import (
     shape_of_line,
 )
 from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile, folded
-from metaferry.tables.staging import Rejects, StagingTable, check_names, check_width, quote_ident, quote_text
+from metaferry.tables.staging import (
+    Rejects,
+    StagingTable,
+    check_width,
+    quote_ident,
+    quote_text,
+    taken_unasked,
+    used_columns,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -69,7 +77,7 @@ def stage_json_lines(
         done.append(TableFile(file.url, stream.size, stream.token, rows))
     staging.flush()
     members = {key: member for key, member in structure.members.items() if not folded(key).startswith(OURS)}
-    check_names(list(members), files[0].url, place)
+    used_columns(list(members), used, files[0].url, place)
     columns, values = [], []
     template = {key: member.template() for key, member in members.items() if member.plain_type()}
     for key in members:
@@ -158,7 +166,11 @@ class _Lines:
     def _learn(self, shape: ObjectShape, line: int) -> None:
         check_depth(shape)  # first: a line that turns out malformed must leave no trace
         used = self._used
-        kept = ObjectShape(member for member in shape if used is None or folded(member[0]) in used)
+        kept = ObjectShape(
+            member
+            for member in shape
+            if (taken_unasked(member[0]) if used is None else folded(member[0]) in used)
+        )
         for key, _ in shape:
             if len(self._names) < _REMEMBERED:
                 self._names.setdefault(key)

@@ -1,0 +1,134 @@
+"""Tables as people have them, through the command: the documents in full, and what a person reads."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from e2e.world import Ran, World
+from metaferry.demo import make_dataset
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    dataset = make_dataset(tmp_path_factory.mktemp("demo"))
+    return (dataset.media / dataset.images[0]).read_bytes()
+
+
+@pytest.fixture
+def world(tmp_path: Path, picture: bytes) -> World:
+    """Two images and a job with one source; the tables are the tests'."""
+    world = World(tmp_path)
+    for name in ("a.png", "b.png"):
+        world.put(f"data/{name}", picture)
+    world.job = {"input": "data", "sources": [{}]}
+    return world
+
+
+def parquet(columns: list[tuple[str, Any]]) -> bytes:
+    """A Parquet file of these columns; names may stand twice."""
+    sink = io.BytesIO()
+    table = pa.Table.from_arrays([pa.array(values) for _, values in columns], names=[n for n, _ in columns])
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def documents(world: World) -> dict[str, Any]:
+    """The metadata of every document, by its media's name without an extension."""
+    folder = world.data / ".lightly/metadata"
+    found = {path.stem: json.loads(path.read_bytes()) for path in folder.glob("?.json")}
+    assert all(document["type"] == "image" for document in found.values())
+    return {name: document["metadata"] for name, document in found.items()}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Files below tables/, the source over them, and what must come out."""
+
+    files: dict[str, str | bytes]
+    documents: dict[str, Any] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
+    code: int = 0
+    says: tuple[str, ...] = ()  # on stdout, or on stderr where the code is 2
+    rows: tuple[tuple[str, int], ...] = ()  # code and row of each reject
+
+    def run(self, world: World, *arguments: str) -> Ran:
+        for name, content in self.files.items():
+            world.put(f"tables/{name}", content)
+        table = self.source.get("table", next(iter(self.files)))
+        world.job["sources"] = [{**self.source, "table": f"tables/{table}"}]
+        world.write_job()
+        return world.run("sync", "job.yaml", *arguments)
+
+    def check(self, world: World) -> None:
+        ran = self.run(world)
+        said = ran.err if self.code == 2 else ran.out
+        assert ran.code == self.code, ran.out + ran.err
+        assert [word for word in self.says if word not in said] == [], said
+        if self.code != 2:
+            kept = (world.run_folders()[-1] / "rejects.parquet").exists()
+            rejects = [(row["code"], row["row"]) for row in world.rejects()] if kept else []
+            assert sorted(rejects) == sorted(self.rows)
+        assert documents(world) == self.documents
+
+
+def cases(**named: Case) -> Callable[..., Any]:
+    return pytest.mark.parametrize("case", list(named.values()), ids=list(named))
+
+
+TWO: list[tuple[str, Any]] = [("file_name", ["a.png", "b.png"]), ("x", [1, 2])]
+BOTH = {"a": {"x": 1}, "b": {"x": 2}}
+
+
+# -- columns that nobody uses
+
+
+@cases(
+    index_of_pandas=Case({"t.csv": ",file_name,x\n0,a.png,1\n1,b.png,2\n"}, BOTH),
+    trailing_delimiter=Case({"t.csv": "file_name,x\na.png,1,\nb.png,2,\n"}, BOTH),
+    trailing_delimiter_everywhere=Case({"t.csv": "file_name;x;\na.png;1;\nb.png;2;\n"}, BOTH),
+    twice_and_not_used=Case(
+        {"t.csv": "file_name,x,y,y\na.png,1,5,6\nb.png,2,5,6\n"}, BOTH, {"metadata": {"x": "x"}}
+    ),
+    twice_and_used=Case(
+        {"t.csv": "file_name,x,y,y\na.png,1,5,6\n"},
+        code=2,
+        says=("t.csv: columns 3 and 4 are both called y", "name the columns that are wanted in metadata:"),
+    ),
+    twice_in_parquet=Case(
+        {"t.parquet": parquet([*TWO, ("y", [0, 0]), ("y", [0, 0])])},
+        BOTH,
+        {"metadata": {"x": "x"}},
+    ),
+    index_in_parquet=Case(
+        {"t.parquet": parquet([*TWO, ("__index_level_0__", [7, 9])])},
+        BOTH,
+    ),
+    half_floats=Case(
+        {
+            "t.parquet": parquet(
+                [("file_name", ["a.png", "b.png"]), ("x", pa.array([0.1, 2.5]).cast(pa.float16()))]
+            )
+        },
+        {"a": {"x": 0.1}, "b": {"x": 2.5}},
+    ),
+    bad_bytes_and_not_used=Case(
+        {"t.csv": b"file_name,x,note\na.png,1,caf\xe9\nb.png,2,ok\n"}, BOTH, {"metadata": {"x": "x"}}
+    ),
+    bad_bytes_and_used=Case(
+        {"t.csv": b"file_name,x,note\na.png,1,caf\xe9\nb.png,2,ok\n"},
+        code=5,
+        says=("note is not UTF-8: it holds the byte 0xe9", "t.csv:2: "),
+        rows=(("source.malformed", 2),),
+    ),
+)
+def test_columns_that_nobody_uses_break_nothing(world: World, case: Case) -> None:
+    case.check(world)
