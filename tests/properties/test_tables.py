@@ -142,7 +142,7 @@ def test_the_fast_reader_and_the_careful_one_agree(text: str, delimiter: str) ->
     fast = outcome(content)
     parted = delimited._Reader._parted
     try:
-        delimited._Reader._parted = lambda self, piece: None  # type: ignore[method-assign]
+        delimited._Reader._parted = lambda self, piece, convert: None  # type: ignore[method-assign]
         careful = outcome(content)
     finally:
         delimited._Reader._parted = parted  # type: ignore[method-assign]
