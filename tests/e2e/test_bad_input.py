@@ -204,7 +204,7 @@ def test_a_glob_without_a_match_may_be_tried_again(world: World) -> None:
         ("twice.csv", "file_name,scene,scene\nimages/a.png,1,2\n", ["columns 2 and 3 are both called scene"]),
         ("labels.xls", "x", ["labels.xls: the format of the table cannot be told", "set format:"]),
         ("x.parquet", b"PAR1 but no more", ["x.parquet cannot be read as Parquet"]),
-        ("x.csv.gz", b"not gzip at all", ["x.csv.gz is no whole gzip file"]),
+        ("x.csv.gz", b"\0not gzip at all", ["x.csv.gz is no whole gzip file"]),
     ],
 )
 def test_a_table_that_cannot_be_read_is_named(

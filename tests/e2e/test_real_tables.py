@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +90,17 @@ TWO: list[tuple[str, Any]] = [("file_name", ["a.png", "b.png"]), ("x", [1, 2])]
 BOTH = {"a": {"x": 1}, "b": {"x": 2}}
 
 
+CSV = b"file_name,x\na.png,1\nb.png,2\n"
+
+
+def zipped(**members: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
 # -- columns that nobody uses
 
 
@@ -126,9 +139,82 @@ BOTH = {"a": {"x": 1}, "b": {"x": 2}}
     bad_bytes_and_used=Case(
         {"t.csv": b"file_name,x,note\na.png,1,caf\xe9\nb.png,2,ok\n"},
         code=5,
-        says=("note is not UTF-8: it holds the byte 0xe9", "t.csv:2: "),
+        says=("note is not UTF-8: it holds the byte 0xe9, which is é", "t.csv:2: "),
         rows=(("source.malformed", 2),),
     ),
 )
 def test_columns_that_nobody_uses_break_nothing(world: World, case: Case) -> None:
+    case.check(world)
+
+
+# -- content decides
+
+
+@cases(
+    gzip=Case({"t.csv": gzip.compress(CSV)}, BOTH),
+    zstd=Case({"t.csv": pa.compress(CSV, codec="zstd", asbytes=True)}, BOTH),
+    zip_with_one_file=Case({"t.csv": zipped(labels=CSV)}, BOTH),
+    zip_by_name=Case({"t.csv.zip": zipped(labels=CSV)}, BOTH),
+    zip_with_two_files=Case(
+        {"t.csv": zipped(labels=CSV, other=CSV)},
+        code=2,
+        says=("t.csv is a zip archive of 2 files: labels, other", "pack each table by itself"),
+    ),
+    unpacked_on_its_way=Case({"t.csv.gz": CSV}, BOTH),
+    parquet=Case({"t.csv": parquet(TWO)}, BOTH),
+    excel=Case(
+        {"t.csv": zipped(**{"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"})},
+        code=2,
+        says=(
+            "sources[0].table: ",
+            "t.csv is an Excel workbook",
+            "save the sheet that is wanted as CSV or Parquet",
+        ),
+    ),
+    old_excel=Case(
+        {"t.csv": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)},
+        code=2,
+        says=("t.csv is an Excel workbook",),
+    ),
+    html=Case(
+        {"t.csv": "\n<!DOCTYPE html>\n<html><body>Please sign in</body></html>"},
+        code=2,
+        says=("t.csv is a web page (HTML)", "download the table again"),
+    ),
+    lfs_pointer=Case(
+        {"t.csv": "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"},
+        code=2,
+        says=("t.csv is a pointer of Git LFS, not the file itself", "git lfs pull"),
+    ),
+    lfs_pointer_for_parquet=Case(
+        {"t.parquet": "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"},
+        code=2,
+        says=("t.parquet is a pointer of Git LFS", "git lfs pull"),
+    ),
+    utf16_with_a_mark=Case({"t.csv": CSV.decode().encode("utf-16")}, BOTH),
+    utf16_when_named=Case({"t.csv": CSV.decode().encode("utf-16-le")}, BOTH, {"encoding": "utf-16-le"}),
+    utf16_without_a_mark=Case(
+        {"t.csv": CSV.decode().encode("utf-16-le")},
+        code=2,
+        says=("t.csv: the header line is not UTF-8 text", "encoding: utf-16-le"),
+    ),
+    windows=Case(
+        {"t.csv": "file_name,größe\na.png,für\n".encode("cp1252")},
+        {"a": {"größe": "für"}},
+        {"encoding": "cp1252"},
+    ),
+    windows_unnamed=Case(
+        {"t.csv": b"file_name,x\na.png,f\xfcr\n"},
+        code=5,
+        says=("t.csv:2: x is not UTF-8: it holds the byte 0xfc, which is ü under encoding: cp1252",),
+        rows=(("source.malformed", 2),),
+    ),
+    unknown_encoding=Case(
+        {"t.csv": CSV},
+        source={"encoding": "windows"},
+        code=2,
+        says=("sources[0].encoding: 'windows' is no encoding that is known", "cp1252"),
+    ),
+)
+def test_content_decides(world: World, case: Case) -> None:
     case.check(world)

@@ -16,7 +16,7 @@ LOCATIONS: Final = ("input", "lightly", "state")
 
 def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
     """The keys that may stand at a place of the job file."""
-    from metaferry.job import parts  # with pydantic, which only a fault needs here
+    from metaferry.job import parts, sources  # with pydantic, which only a fault needs here
     from metaferry.job.metrics import Metrics
 
     keys: Sequence[Key] = [step for step in path if not isinstance(step, int)]
@@ -24,9 +24,9 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
         (): kind,
         ("media",): parts.MediaRules,
         ("media", "inventory"): parts.Inventory,
-        ("sources",): parts.Source,
+        ("sources",): sources.Source,
         ("sources", "table"): parts.Location,
-        ("sources", "frame"): parts.FrameColumn,
+        ("sources", "frame"): sources.FrameColumn,
         ("policy",): parts.Policy,
         ("metrics",): Metrics,
         ("schema",): parts.SchemaEntry,

@@ -38,8 +38,8 @@ from metaferry.job.parts import (
     Number,
     Policy,
     Schema,
-    Source,
 )
+from metaferry.job.sources import Source
 from metaferry.masking import remember, remember_url, showable
 from metaferry.urls import is_served, redact, schemes_like
 

@@ -43,7 +43,7 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class _Short(Model):
+class Short(Model):
     """A model that may be written as one value where only one of its fields matters."""
 
     short: ClassVar[str]
@@ -114,7 +114,7 @@ Number = BeforeValidator(_no_bool)
 STATE: Final = ".metaferry/"
 
 
-class Location(_Short):
+class Location(Short):
     """A URL with the options of its file system. `s3://bucket/prefix`, `gs://…`, `az://…`, a local path …"""
 
     short = "url"
@@ -209,62 +209,6 @@ class MediaRules(Model):
             except (ValueError, re.error) as error:
                 raise ValueError(f"{pattern!r} is no glob: {error}") from None
         return patterns
-
-
-class FrameColumn(_Short):
-    """The frame index of a row."""
-
-    short = "value"
-
-    value: Expression = Field(description="SQL expression giving the frame's index.")
-    base: Annotated[Literal[0, 1], Number] = Field(
-        default=0, description="1 where the table counts frames from one."
-    )
-
-
-class Source(Model):
-    """One metadata table and how its rows become records."""
-
-    table: Location = Field(
-        description="csv, tsv, parquet, jsonl (also .gz, .zst), globs, from any fsspec URL."
-    )
-    name: str | None = Field(
-        default=None, min_length=1, description="Name in reports; default: the table's URL."
-    )
-    format: Literal["csv", "tsv", "parquet", "jsonl"] | None = Field(
-        default=None, description="Where the file name does not tell it."
-    )
-    file_name: Expression = Field(
-        default="file_name", description="SQL expression giving the media's path below `input`."
-    )
-    frame: FrameColumn | None = Field(
-        default=None,
-        description="SQL expression of the frame index, or {value, base}. Null: the whole video.",
-    )
-    metadata: dict[str, Expression] | None = Field(
-        default=None,
-        description="Key path in the document: SQL expression. Omit to take all other columns.",
-    )
-
-    @field_validator("metadata")
-    @classmethod
-    def _key_paths(cls, metadata: dict[str, str] | None) -> dict[str, str] | None:
-        from metaferry.lightly.key_paths import RESERVED_PREFIX, overlapping, split_path
-
-        paths = {key: split_path(key) for key in metadata or {}}
-        for key, path in paths.items():
-            if any(step.startswith("[") for step in path):
-                raise ValueError(f"{key!r}: a position in a list cannot be written; map the whole list")
-            if path[0].startswith(RESERVED_PREFIX):
-                raise ValueError(f"{key!r}: keys that begin with `{RESERVED_PREFIX}` are the consumer's own")
-        for short, long in overlapping(paths.values()):
-            raise ValueError(f"{'.'.join(short)!r} cannot hold a value and {'.'.join(long)!r} too")
-        return metadata
-
-    @property
-    def label(self) -> str:
-        """What reports and findings call this source."""
-        return self.name or self.table.shown
 
 
 class SchemaEntry(Model):

@@ -8,12 +8,13 @@ JobError, before the planner sees anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from metaferry.job.parts import Source
+from metaferry.job.sources import Source
 from metaferry.masking import showable
 from metaferry.storage.io.portal import Portal
+from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.files.find import Format, StorageFor, TableObject, find_files
 from metaferry.tables.mapping import build_records, parse_mapping
 from metaferry.tables.model import KeyColumn, Loaded, Staged, TableFile
@@ -48,7 +49,16 @@ def load_source(
     table, staging = f"source_{index}", f"staged_{index}"
     try:
         staged = _stage(
-            con, files, format, staging, mapping.used, rejects, portal, f"{place}.table", progress
+            con,
+            files,
+            format,
+            staging,
+            source.encoding or "",
+            mapping.used,
+            rejects,
+            portal,
+            f"{place}.table",
+            progress,
         )
         rejects.flush()
         keys = build_records(con, staged, mapping, table=table, source=showable(source.table.url))
@@ -70,42 +80,49 @@ def _stage(
     files: list[TableObject],
     format: Format,
     table: str,
+    encoding: str,
     used: frozenset[str] | None,
     rejects: Rejects,
     portal: Portal,
     place: str,
     progress: Callable[[int], None],
 ) -> Staged:
-    """The files as rows, by the reader of their format. Each reader is imported when it is needed."""
+    """The files as rows, by the reader of their format. Each reader is imported when it is needed.
+
+    What the first file holds decides over what its name says.
+    """
+    if format != "parquet":
+        first = ByteStream(files[0], portal, place, encoding)
+        first.open()
+        if first.content == "parquet" and not first.packed:
+            format = "parquet"
     if format == "parquet":
         from metaferry.tables.parquet import stage_parquet
 
         return stage_parquet(
             con, files, table=table, used=used, portal=portal, place=place, progress=progress
         )
+
+    def streams() -> Iterator[ByteStream]:
+        yield first
+        for file in files[1:]:
+            yield ByteStream(file, portal, place, encoding)
+
     if format == "jsonl":
         from metaferry.tables.json.lines import stage_json_lines
 
         return stage_json_lines(
-            con,
-            files,
-            table=table,
-            used=used,
-            rejects=rejects,
-            portal=portal,
-            place=place,
-            progress=progress,
+            con, streams(), table=table, used=used, rejects=rejects, place=place, progress=progress
         )
     from metaferry.tables.csv.rows import stage_delimited
 
     return stage_delimited(
         con,
-        files,
+        streams(),
         table=table,
         format=format,
         used=used,
         rejects=rejects,
-        portal=portal,
         place=place,
         progress=progress,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from metaferry.errors import JobError
-from metaferry.job.parts import Source
+from metaferry.job.sources import Source
 from metaferry.lightly.key_paths import RESERVED_PREFIX, column_is_ambiguous, split_path
 from metaferry.tables.binding import Binder, engine_message
 from metaferry.tables.expressions import Expression, parse_expression, sealed

@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 from metaferry.errors import Changed, Corrupt, JobError, NotFound
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.io.reader import RangeFile
+from metaferry.tables.files.blocks import ByteStream, refuse
+from metaferry.tables.files.content import HEAD, looks_like_text
 from metaferry.tables.files.find import TableObject, missing
 from metaferry.tables.files.proof import WHOLE, proof_of, read_whole
 from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile
@@ -105,10 +107,27 @@ def _footer(file: TableObject, portal: Portal, place: str) -> _Footer:
             # The file may be at fault, or what came of it: only the bytes of the whole tell.
             proof = proof_of(file, portal)
             if proof is None or proof.size > WHOLE:
+                _refuse_other(file, portal, place)
                 raise
             content, token = read_whole(file, portal, proof)
+            if not content.startswith(b"PAR1"):
+                _refuse_other(file, portal, place)
             reader = pq.ParquetFile(pa.BufferReader(content))
             return _Footer(file, reader.metadata, reader.schema_arrow, len(content), token)
+
+
+def _refuse_other(file: TableObject, portal: Portal, place: str) -> None:
+    """Raises JobError for a file that is something else by its first bytes."""
+    stream = ByteStream(file, portal, place)
+    stream.open()
+    if stream.content and stream.content != "parquet":
+        refuse(stream, place)
+    if not stream.content and (stream.packed or looks_like_text(next(stream.blocks(), b"")[:HEAD])):
+        raise JobError(
+            f"{file.url} is {'a packed text' if stream.packed else 'text'}, not Parquet",
+            place=place,
+            advice="name its format: format: csv, tsv or jsonl",
+        )
 
 
 def _common_schema(footers: Sequence[_Footer], used: frozenset[str] | None, place: str) -> pa.Schema:

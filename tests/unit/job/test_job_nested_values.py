@@ -11,15 +11,14 @@ from pydantic import BaseModel
 from metaferry import Job
 from metaferry.job.metrics import Metrics
 from metaferry.job.parts import (
-    FrameColumn,
     GivenSchema,
     Infer,
     Inventory,
     MediaRules,
     Policy,
     SchemaEntry,
-    Source,
 )
+from metaferry.job.sources import FrameColumn, Source
 from metaferry.lightly.values import ValueType
 
 BASE: dict[str, Any] = {
@@ -88,6 +87,7 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
             "table": ["/data/*.parquet", "s3://b/t.csv"],
             "name": ["labels"],
             "format": ["csv", "tsv", "parquet", "jsonl"],
+            "encoding": [None, "cp1252", "utf-16-le"],
             "file_name": ["path || '.png'"],
             "frame": ["frame_idx"],
             "metadata": [{"scene": "scene", "n": "1"}],

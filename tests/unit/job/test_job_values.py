@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from metaferry import Job
-from metaferry.job.parts import Policy, Source
+from metaferry.job.parts import Policy
+from metaferry.job.sources import Source
 
 BASE: dict[str, Any] = {
     "input": "/in",

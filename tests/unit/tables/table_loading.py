@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from metaferry.job.parts import Source
+from metaferry.job.sources import Source
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage

@@ -106,7 +106,7 @@ def test_what_is_not_utf8_or_holds_a_nul_is_named(csv: Any) -> None:
     result = csv(b"file_name,x\na,caf\xe9\nb,ok\nc,n\0l\n\xc3\xa9,fine\n")
     assert result.values("file_name") == ["b", "é"]
     assert result.rejects == [
-        (2, "x is not UTF-8: it holds the byte 0xe9"),
+        (2, "x is not UTF-8: it holds the byte 0xe9, which is é under encoding: cp1252"),
         (4, "x holds a NUL character"),
     ]
 
@@ -263,12 +263,50 @@ def test_a_long_cell_that_nobody_uses_is_told_alike_by_both_readers(csv: Any) ->
         assert "a cell has more than" in result.rejects[0][1]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
-def test_utf16_is_named_for_what_it_is(csv: Any, encoding: str) -> None:
-    content = "file_name,x\na,1\n".encode(encoding)
-    with pytest.raises(JobError) as caught:
-        csv(content if content.startswith(b"\xff") else b"\xfe\xff" + content)
-    assert "is UTF-16" in caught.value.message
+MARKS = {"utf-8": b"\xef\xbb\xbf", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
+MARKS |= {"utf-32-le": b"\xff\xfe\0\0", "utf-32-be": b"\0\0\xfe\xff"}
+
+
+@pytest.mark.parametrize("encoding", list(MARKS))
+def test_a_byte_order_mark_tells_the_encoding(csv: Any, encoding: str) -> None:
+    content = 'file_name,größe\na,1\n"b\n🚗",2\nc,3,4\n'.encode(encoding)
+    for more in ({}, {"encoding": "cp1252"}):  # a mark is no text of any encoding
+        result = csv(MARKS[encoding] + content, **more)
+        assert (result.values("file_name"), result.values("größe")) == (["a", "b\n🚗"], [1, 2])
+        assert (result.values("row"), [row for row, _ in result.rejects]) == ([2, 3], [5])
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16-le", "utf-16-be", "shift_jis", "latin-1"])
+def test_an_encoding_that_is_named(csv: Any, encoding: str) -> None:
+    word = "表示" if encoding == "shift_jis" else "Größe"
+    result = csv(f"file_name,x\na,{word}\nb,2\n".encode(encoding), encoding=encoding)
+    assert result.values("x") == [word, "2"]
+
+
+def test_blocks_may_end_within_a_character(csv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metaferry.tables.files.blocks.BLOCK", 7)
+    rows = "".join(f"{n},é🚗\n" for n in range(200))
+    result = csv(f"file_name,x\n{rows}".encode("utf-16"))
+    assert result.values("x") == ["é🚗"] * 200
+
+
+def test_a_byte_that_an_encoding_does_not_have_is_named(csv: Any) -> None:
+    result = csv(b"file_name,x\na,\x81\nb,\xe9\n", encoding="cp1252")
+    assert result.values("x") == ["é"]
+    assert result.rejects == [(2, "x is not cp1252: it holds the byte 0x81")]
+    half = "file_name,x\na,1\n".encode("utf-16-le") + b"\0\xd8,\0" + "\nb,2\n".encode("utf-16-le")
+    result = csv(half, encoding="utf-16-le", metadata={})
+    assert result.values("file_name") == ["a", "b"]
+    assert [row for row, _ in result.rejects] == [3]
+    with pytest.raises(JobError, match="is not utf-16-le: truncated data"):
+        csv("file_name,x\na,1\n".encode("utf-16-le")[:-1], encoding="utf-16-le")
+
+
+def test_a_header_in_another_encoding_says_what_to_write(csv: Any) -> None:
+    for content in ("file_name,größe\na,1\n".encode("cp1252"), "file_name,x\na,1\n".encode("utf-16-le")):
+        with pytest.raises(JobError, match="header line is not UTF-8 text") as caught:
+            csv(content)
+        assert "encoding: cp1252" in caught.value.advice
 
 
 def test_columns_may_stand_in_any_order_in_other_files(tmp_path: Path) -> None:

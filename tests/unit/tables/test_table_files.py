@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from metaferry.errors import JobError, TableMissing
@@ -129,15 +132,80 @@ def test_an_archive_of_several_members_is_read_to_its_end(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("codec", ["gzip", "zstd"])
-@pytest.mark.parametrize("damage", ["cut", "garbage", "plain", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "garbage", "other", "empty"])
 def test_a_damaged_archive_is_one_error(tmp_path: Path, codec: str, damage: str) -> None:
     rows = b"file_name,scene\n" + b"".join(b"%d.png,city\n" % n for n in range(50_000))
     packed = pa.compress(rows, codec=codec, asbytes=True)
-    broken = {"cut": packed[:-20], "garbage": packed + b"garbage", "plain": rows, "empty": b""}[damage]
+    broken = {"cut": packed[:-20], "garbage": packed + b"garbage", "other": b"\0\1" + packed, "empty": b""}[
+        damage
+    ]
     path = tmp_path / f"t.csv.{'gz' if codec == 'gzip' else 'zst'}"
     path.write_bytes(broken)
     with pytest.raises(JobError, match=rf"t\.csv\.\w+ is no (whole )?{codec} file"):
         load(path)
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.csv.zst", "t.csv.zip"])
+def test_text_that_was_unpacked_on_its_way_is_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(CSV)
+    assert load(tmp_path / name).values("scene") == ["city", "road"]
+
+
+def zipped(**members: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("--", "/"), content)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.zip", "t.csv.gz"])
+def test_a_zip_archive_with_one_file_is_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(zipped(t=CSV, **{"__MACOSX--._t": b"x", ".DS_Store": b"x"}))
+    result = load(tmp_path / name)
+    assert result.values("scene") == ["city", "road"]
+    assert result.values("row") == [2, 3]
+
+
+def test_a_large_zip_archive_passes_in_blocks(tmp_path: Path) -> None:
+    rows = b"file_name,scene\n" + b"".join(b"%d.png,%d\n" % (n, n * n) for n in range(500_000))
+    (tmp_path / "t.csv").write_bytes(zipped(t=rows))
+    assert load(tmp_path / "t.csv").loaded.read == 500_000
+
+
+def test_a_zip_archive_that_is_no_table_is_named(tmp_path: Path) -> None:
+    whole = zipped(t=CSV * 100)
+    for content, words in [
+        (zipped(a=CSV, b=CSV), "is a zip archive of 2 files: a, b"),
+        (zipped(), "is no whole zip file: it is empty or cut short"),
+        (whole[:-30], "is no whole zip file"),
+        (whole.replace(whole[45:55], b"\0" * 10), "is no whole zip file"),
+        (zipped(t=gzip.compress(CSV)), "is packed twice"),
+        (zipped(**{"xl--workbook.xml": b"<x/>"}), "is an Excel workbook"),
+    ]:
+        (tmp_path / "t.csv").write_bytes(content)
+        with pytest.raises(JobError, match=words):
+            load(tmp_path / "t.csv")
+
+
+def test_a_parquet_file_under_another_name_is_read(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"file_name": ["a"], "x": [1]}), tmp_path / "t.csv")
+    assert load(tmp_path / "t.csv").values("x") == [1]
+
+
+def test_a_parquet_file_among_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_bytes(CSV)
+    pq.write_table(pa.table({"file_name": ["a"], "scene": ["x"]}), tmp_path / "2.csv")
+    with pytest.raises(JobError, match=r"2\.csv is Parquet, and the files before it are text"):
+        load(tmp_path / "*.csv")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_text_under_the_name_of_parquet_is_named(tmp_path: Path, packed: bool) -> None:
+    (tmp_path / "t.parquet").write_bytes(gzip.compress(CSV) if packed else CSV)
+    with pytest.raises(JobError, match="text, not Parquet") as caught:
+        load(tmp_path / "t.parquet")
+    assert "format: csv" in caught.value.advice
 
 
 def test_a_table_without_lines_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,17 +15,15 @@ import io
 import itertools
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from metaferry.errors import JobError
-from metaferry.storage.io.portal import Portal
 from metaferry.tables.csv.column_types import find_types
 from metaferry.tables.files.blocks import LONGEST_LINE, UTF8_BOM, ByteStream
-from metaferry.tables.files.find import TableObject
 from metaferry.tables.model import FILE, ROW, Staged, TableFile, folded
 from metaferry.tables.staging import (
     PYTHON_ROWS,
@@ -49,13 +47,12 @@ _ROWS_LOOKED_AT: Final = 100
 
 def stage_delimited(
     con: duckdb.DuckDBPyConnection,
-    files: Sequence[TableObject],
+    streams: Iterable[ByteStream],
     *,
     table: str,
     format: Literal["csv", "tsv"],
     used: frozenset[str] | None,
     rejects: Rejects,
-    portal: Portal,
     place: str,
     progress: Callable[[int], None],
 ) -> Staged:
@@ -70,8 +67,8 @@ def stage_delimited(
     columns: list[str] = []
     staging: StagingTable | None = None
     done: list[TableFile] = []
-    for index, file in enumerate(files):
-        stream = ByteStream(file, portal, place)
+    for index, stream in enumerate(streams):
+        file = stream.file
         reader = _Reader(file.url, stream, "\t" if format == "tsv" else "", rejects, place)
         here = used_columns(reader.header, used, file.url, place)
         if staging is None:
@@ -80,7 +77,7 @@ def stage_delimited(
             check_width(len(columns), file.url, place)
             schema = pa.schema([(name, pa.string()) for name in columns])
             staging = StagingTable(con, table, schema, progress, empty_is_null=True)
-        picks = _picks(here, columns, file.url, files[0].url, place)
+        picks = _picks(here, columns, file.url, done[0].url if done else file.url, place)
         for lines, cells in reader.batches(picks):
             staging.append(index, lines, cells)
         done.append(TableFile(file.url, stream.size, stream.token, reader.rows))
@@ -115,6 +112,7 @@ class _Reader:
         self.rows = 0
         self._url = url
         self._rejects = rejects
+        self._stream = stream
         self._pieces = stream.pieces(carriage_returns=True)
         self._line = 0  # lines behind the last whole row
         self._dirty = False  # a piece held what no cell may hold
@@ -156,10 +154,19 @@ class _Reader:
             advice = "its first line has to name the columns"
             raise JobError(f"{self._url} is empty", place=place, advice=advice)
         if self._dirty and any(map(_fault, header)):
-            raise JobError(f"{self._url}: the header line is not UTF-8 text", place=place)
+            raise JobError(
+                f"{self._url}: the header line is not {self._encoding} text",
+                place=place,
+                advice="name the encoding that the table was saved with, for instance encoding: cp1252 "
+                "(Windows) or encoding: utf-16-le",
+            )
         self._line += reader.line_num
         rest = text.read()
         return _trailing(header, rest, found), found, rest.encode(errors="surrogateescape")
+
+    @property
+    def _encoding(self) -> str:
+        return self._stream.encoding.upper() if self._stream.encoding == "utf-8" else self._stream.encoding
 
     def _decode(self, piece: bytes) -> str:
         try:
@@ -258,9 +265,12 @@ class _Reader:
             message = f"the row has {len(row)} cells, and the header has {width}"
             self._rejects.add(self._url, line, message, value=text, expected=f"{width} cells")
             return
-        column, fault = next((self.header[pick], fault) for pick in picks if (fault := _fault(row[pick])))
+        encoding = self._encoding
+        column, fault = next(
+            (self.header[pick], fault) for pick in picks if (fault := _fault(row[pick], encoding))
+        )
         self._rejects.add(
-            self._url, line, f"{column} {fault}", column=column, value=text, expected="UTF-8 text"
+            self._url, line, f"{column} {fault}", column=column, value=text, expected=f"{encoding} text"
         )
 
     def _reject_lines(self, start: int, end: int, error: str) -> bool:
@@ -284,14 +294,18 @@ class _Reader:
         return goes_on
 
 
-def _fault(cell: str) -> str:
+def _fault(cell: str, encoding: str = "UTF-8") -> str:
     """What is wrong with a cell that no engine takes; "" for nearly all."""
     if "\0" in cell:
         return "holds a NUL character"
     if cell.isascii():
         return ""
     byte = next((ord(c) - 0xDC00 for c in cell if 0xDC80 <= ord(c) <= 0xDCFF), None)
-    return "" if byte is None else f"is not UTF-8: it holds the byte 0x{byte:02x}"
+    if byte is None:
+        return ""
+    windows = bytes([byte]).decode("cp1252", "ignore") if encoding == "UTF-8" else ""
+    advice = f", which is {windows} under encoding: cp1252" if windows else ""
+    return f"is not {encoding}: it holds the byte 0x{byte:02x}{advice}"
 
 
 def _line_ends(piece: bytes) -> int:

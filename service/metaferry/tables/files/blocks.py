@@ -1,25 +1,22 @@
-"""The bytes of a text table, in blocks: pinned to one version, decompressed, cut at line ends.
+"""The bytes of a table, in blocks: pinned to one version, unpacked, as UTF-8, cut at line ends.
 
-Memory is bounded by a few blocks, whatever the size of the file. An archive that is damaged or cut
-short is one error for the whole file: what came before the damage is not half used, since the run
-ends with it.
+What a file is its first bytes tell, not its name (`content`). Memory is bounded by a few blocks,
+whatever the size of the file.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
-
-import pyarrow as pa
+import codecs
+import itertools
+from collections.abc import Generator, Iterator
+from typing import Final
 
 from metaferry.errors import JobError, NotFound
 from metaferry.storage.io.portal import Portal
+from metaferry.tables.files.archives import unpacked, zip_member
+from metaferry.tables.files.content import HEAD, REFUSALS, Content, content_of, looks_like_text, mark_of
 from metaferry.tables.files.find import TableObject, missing
 from metaferry.tables.files.proof import BLOCK, WHOLE, Running, proof_of, ranges, read_whole
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 #: A line longer than this is no line of a table: it bounds memory where a file has no lines at all.
 LONGEST_LINE: Final = 64 << 20
@@ -27,60 +24,83 @@ UTF8_BOM: Final = b"\xef\xbb\xbf"
 
 
 class ByteStream:
-    """The content of one file. `size` (bytes as stored) and `token` are known after the first block."""
+    """The content of one file, unpacked and as UTF-8.
 
-    def __init__(self, file: TableObject, portal: Portal, place: str) -> None:
+    `size` (bytes as stored), `token`, `content` (what the file holds, by its first bytes), `packed` (the
+    archive around it) and `encoding` are known once it is open. `encoding` "" is UTF-8, or what a byte
+    order mark says.
+    """
+
+    def __init__(self, file: TableObject, portal: Portal, place: str, encoding: str = "") -> None:
         self.size = file.size or 0
         self.token = file.token or ""
-        self._file = file
+        self.content: Content = ""
+        self.packed: Content = ""
+        self.encoding = encoding
+        self.file = file
         self._portal = portal
         self._place = place
+        self._blocks: Iterator[bytes] | None = None
 
-    def blocks(self) -> Iterator[bytes]:
-        """Blocks of the content. Raises JobError or TableMissing for a file that is not there, JobError for
-        an archive that is not whole, and Corrupt where the bytes are not those that the store has."""
-        if not self._file.compression:
-            yield from self._stored()
+    def open(self) -> None:
+        """Reads the first block, once. Raises JobError or TableMissing for a file that is not there, JobError
+        for an archive that is not whole, and Corrupt where the bytes are not those that the store has."""
+        if self._blocks is not None:
             return
-        pull = _Pull(self._stored())
-        try:
-            with pa.CompressedInputStream(pa.PythonFile(pull, mode="r"), self._file.compression) as stream:
-                while block := stream.read(BLOCK):
-                    yield block
-            pull.drain()  # what is stored is compared at its end, which the archive may not ask for
-        except OSError as error:
-            pull.drain()  # Corrupt, where it came damaged: then the archive is not at fault
+        stored = self._stored()
+        head, blocks = _beginning(stored)
+        content, named, url = content_of(head), self.file.compression, self.file.url
+        if content in ("gzip", "zstd"):
+            self.packed = content
+            head, blocks = _beginning(unpacked(blocks, content, url, self._place))
+            content = content_of(head)
+        elif content == "zip":
+            self.packed = content
+            stored.close()
+            name, member = zip_member(self.file, self.token, self._portal, self._place)
+            head, blocks = _beginning(member)
+            content = name if name in REFUSALS else content_of(head)
+        elif named and not head:
+            raise JobError(f"{url} is no {named} file: it is empty", place=self._place)
+        elif named and not content and not looks_like_text(head):
             raise JobError(
-                f"{self._file.url} is no whole {self._file.compression} file: {error}",
+                f"{url} is no whole {named} file: it does not begin as one",
                 place=self._place,
                 advice="upload it again, or correct its extension",
-            ) from error
-        if not pull.received:
-            raise JobError(
-                f"{self._file.url} is no {self._file.compression} file: it is empty", place=self._place
             )
+        if self.packed and content in ("gzip", "zstd", "zip"):
+            raise JobError(f"{url} is packed twice", place=self._place, advice="unpack it once")
+        self.content = content
+        marked, length = mark_of(head)
+        self.encoding = marked or self.encoding or "utf-8"
+        self._blocks = _without(blocks, length)
+
+    def blocks(self) -> Iterator[bytes]:
+        """Blocks of the content, without a byte order mark; to be read once. Raises as `open` does."""
+        self.open()
+        assert self._blocks is not None
+        yield from self._blocks
 
     def pieces(self, *, carriage_returns: bool) -> Iterator[bytes]:
-        """The content cut after line ends, without a byte order mark; the last piece may lack its end.
+        """Text as UTF-8, cut after line ends; the last piece may lack its end.
 
-        `carriage_returns`: a lone CR ends a line too, as in the tables of very old programs.
+        `carriage_returns`: a lone CR ends a line too, as in the tables of very old programs. What is no
+        text in its encoding is no UTF-8 in what is answered. Raises JobError for what is no text table.
         """
+        self.open()
+        refuse(self, self._place)
+        blocks = self.blocks()
+        if self.encoding != "utf-8":
+            blocks = as_utf8(blocks, self.encoding, self.file.url, self._place)
         carried: list[bytes] = []
         length = 0
-        first = True
-        for data in self.blocks():
+        for data in blocks:
             block = data
-            if first and (carried or len(block) >= len(UTF8_BOM)):
-                block = b"".join([*carried, block])
-                carried, length, first = [], 0, False
-                self._check_encoding(block)
-                block = block.removeprefix(UTF8_BOM)
             cut = block.rfind(b"\n") + 1
             if not cut and carriage_returns:
                 # Not the last byte: it may be the first half of CR LF.
                 cut = block.rfind(b"\r", 0, len(block) - 1) + 1
             if cut:
-                first = False
                 yield b"".join([*carried, block[:cut]])
                 carried, length = [], 0
                 block = block[cut:]
@@ -88,20 +108,16 @@ class ByteStream:
             length += len(block)
             if length > LONGEST_LINE:
                 raise JobError(
-                    f"{self._file.url} has a line of more than {LONGEST_LINE >> 20} MiB: it is no text table",
+                    f"{self.file.url} has a line of more than {LONGEST_LINE >> 20} MiB: it is no text table",
                     place=self._place,
                     advice="name the format if the extension misleads: format: parquet",
                 )
         rest = b"".join(carried)
         if rest:
-            yield rest.removeprefix(UTF8_BOM) if first else rest
+            yield rest
 
-    def _check_encoding(self, start: bytes) -> None:
-        if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise JobError(f"{self._file.url} is UTF-16", place=self._place, advice="save the table as UTF-8")
-
-    def _stored(self) -> Iterator[bytes]:
-        file = self._file
+    def _stored(self) -> Generator[bytes, None, None]:
+        file = self.file
         proof = proof_of(file, self._portal)
         try:
             if proof is not None and proof.size <= WHOLE:
@@ -122,35 +138,60 @@ class ByteStream:
             raise missing(file, self._place, self._portal, error) from error
 
 
-class _Pull(io.RawIOBase):
-    """An iterator of blocks as the file that pyarrow wants to read from."""
+def refuse(stream: ByteStream, place: str) -> None:
+    """Raises JobError for a file that is open and holds no text."""
+    url = stream.file.url
+    known = REFUSALS.get(stream.content)
+    if known is not None:
+        raise JobError(f"{url} is {known.called}", place=place, advice=known.advice)
+    if stream.content and stream.packed:
+        raise JobError(
+            f"{url} is {stream.content.title()} inside {stream.packed}, which cannot be read",
+            place=place,
+            advice="unpack the file",
+        )
+    if stream.content:
+        raise JobError(
+            f"{url} is {stream.content.title()}, and the files before it are text",
+            place=place,
+            advice="make it a source of its own",
+        )
 
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        super().__init__()
-        self.received = 0
-        self._blocks = blocks
-        self._block = b""
-        self._at = 0
 
-    def drain(self) -> None:
-        """Reads what nobody asked for to its end."""
-        for _ in self._blocks:
-            pass
+def as_utf8(blocks: Iterator[bytes], encoding: str, url: str, place: str) -> Iterator[bytes]:
+    """Blocks of text in another encoding as UTF-8.
 
-    def readable(self) -> bool:
-        return True
+    A byte that is no text in it comes out as no text in UTF-8 either, so that its row can be named.
+    """
+    # One half of a surrogate pair, or a byte that stands for nothing.
+    errors = "surrogatepass" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    read = 0
+    try:
+        for block in blocks:
+            yield decoder.decode(block).encode(errors=errors)
+            read += len(block)
+        yield decoder.decode(b"", True).encode(errors=errors)
+    except UnicodeDecodeError as error:
+        raise JobError(
+            f"{url} is not {encoding}: {error.reason} near byte {read:,}",
+            place=place,
+            advice="name the encoding that it was saved with, or save it as UTF-8",
+        ) from None
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        if self._at >= len(self._block):
-            self._block, self._at = next(self._blocks, b""), 0
-            self.received += len(self._block)
-        end = len(self._block) if size is None or size < 0 else self._at + size
-        data = self._block[self._at : end]
-        self._at += len(data)
-        return data
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
+def _beginning(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """What tells the content of a file, and all its blocks."""
+    head = b""
+    for block in blocks:
+        head += block
+        if len(head) >= HEAD:
+            break
+    return head[:HEAD], itertools.chain([head] if head else [], blocks)
+
+
+def _without(blocks: Iterator[bytes], length: int) -> Iterator[bytes]:
+    """The blocks without so many bytes of the first, which is longer."""
+    for block in blocks:
+        yield block[length:]
+        length = 0

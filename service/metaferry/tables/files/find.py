@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from metaferry.errors import JobError, NotFound, TableMissing
-from metaferry.job.parts import Source
+from metaferry.job.sources import Source
 from metaferry.lightly.globs import glob_regex, is_glob
 from metaferry.masking import showable
 from metaferry.storage.io.portal import Portal
@@ -22,7 +22,7 @@ from metaferry.storage.protocol import Entry, Storage
 from metaferry.urls import split_scheme
 
 Format = Literal["csv", "tsv", "parquet", "jsonl"]
-Compression = Literal["", "gzip", "zstd"]
+Compression = Literal["", "gzip", "zstd", "zip"]
 StorageFor = Callable[[str, Mapping[str, Any]], Storage]
 
 #: `.json` is not among them: it may hold one array as well as lines, and a guess would be a risk.
@@ -35,7 +35,7 @@ _FORMATS: Final[dict[str, Format]] = {
     "jsonl": "jsonl",
     "ndjson": "jsonl",
 }
-_COMPRESSIONS: Final[dict[str, Compression]] = {"gz": "gzip", "zst": "zstd", "zstd": "zstd"}
+_COMPRESSIONS: Final[dict[str, Compression]] = {"gz": "gzip", "zst": "zstd", "zstd": "zstd", "zip": "zip"}
 #: Schemes without a bucket, so that every segment after them is part of a path.
 _NO_BUCKET: Final = frozenset({"", "file", "local", "memory"})
 _THIS_MACHINE: Final = frozenset({"", "file", "local"})

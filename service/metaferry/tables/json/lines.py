@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
 from metaferry.errors import JobError
-from metaferry.storage.io.portal import Portal
 from metaferry.tables.files.blocks import ByteStream
-from metaferry.tables.files.find import TableObject
 from metaferry.tables.json.shapes import (
     Malformed,
     ObjectShape,
@@ -52,12 +50,11 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 def stage_json_lines(
     con: duckdb.DuckDBPyConnection,
-    files: Sequence[TableObject],
+    streams: Iterable[ByteStream],
     *,
     table: str,
     used: frozenset[str] | None,
     rejects: Rejects,
-    portal: Portal,
     place: str,
     progress: Callable[[int], None],
 ) -> Staged:
@@ -70,14 +67,14 @@ def stage_json_lines(
     structure = Structure(place)
     names: dict[str, None] = {}
     done = []
-    for index, file in enumerate(files):
-        stream = ByteStream(file, portal, place)
+    for index, stream in enumerate(streams):
+        file = stream.file
         lines = _Lines(file.url, stream, structure, names, used, rejects, place)
         rows = lines.stage(staging, index)
         done.append(TableFile(file.url, stream.size, stream.token, rows))
     staging.flush()
     members = {key: member for key, member in structure.members.items() if not folded(key).startswith(OURS)}
-    used_columns(list(members), used, files[0].url, place)
+    used_columns(list(members), used, done[0].url, place)
     columns, values = [], []
     template = {key: member.template() for key, member in members.items() if member.plain_type()}
     for key in members:
