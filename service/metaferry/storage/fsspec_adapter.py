@@ -29,7 +29,8 @@ from metaferry.errors import (
     UsageError,
 )
 from metaferry.storage.answers import BadAnswer, require
-from metaferry.storage.errors import Failure, Operation, errno_failure, storage_error
+from metaferry.storage.base import BaseAdapter
+from metaferry.storage.errors import Failure, Operation, errno_failure
 from metaferry.storage.keys import is_complete, is_marker, md5_hex
 from metaferry.storage.listing.paging import Cursor, next_page
 from metaferry.storage.protocol import (
@@ -55,12 +56,14 @@ _TIMES: Final = ("mtime", "modified", "last_modified", "LastModified", "updated"
 _TEMPORARY: Final = re.compile(r"\.metaferry-[0-9a-f]{16}\.tmp\Z")
 
 
-class GenericAdapter:
+class GenericAdapter(BaseAdapter):
     """The files below `url` of any fsspec file system. `options` are those of its class.
 
     `renames` overrides whether its `mv` is a real rename. Calls of a file system that is not
     asynchronous run in at most `concurrency` threads (64 at most).
     """
+
+    store = "generic"
 
     def __init__(
         self,
@@ -72,29 +75,20 @@ class GenericAdapter:
         page_size: int | None = None,
         renames: bool | None = None,
     ) -> None:
+        self._renames = url.partition("://")[0].lower() in RENAMES if renames is None else renames
+        super().__init__(
+            url=shown if shown is not None else url,
+            capabilities=Capabilities(listing_md5=False, conditional=False, atomic=self._renames),
+        )
         self._source = url
         self._options = dict(options)
-        self._url = shown if shown is not None else url
         self._threads = max(1, min(concurrency, 64))
         self._page_size = page_size if page_size is not None else 1000
-        self._renames = url.partition("://")[0].lower() in RENAMES if renames is None else renames
-        self._capabilities = Capabilities(listing_md5=False, conditional=False, atomic=self._renames)
         self._fs: Any = None
         self._base = ""
         self._wrote = False  # then the folder exists, even where a store drops the empty ones
         self._pool: ThreadPoolExecutor | None = None
         self._opening = asyncio.Lock()
-
-    def __repr__(self) -> str:
-        return f"GenericAdapter({self._url!r})"
-
-    @property
-    def url(self) -> str:
-        return self._url
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -150,9 +144,6 @@ class GenericAdapter:
         fs, base = url_to_fs(self._source, **options)
         self._base = base.rstrip("/") + "/"
         self._fs = fs
-
-    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
-        return storage_error(failure, store="generic", url=self._url, operation=operation, path=path)
 
     def _file(self, path: str, operation: Operation) -> str:
         if any(segment in ("", ".", "..") for segment in path.split("/")):

@@ -14,8 +14,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
-from metaferry.errors import Changed, Conflict, NotFound, StorageError, Unsupported
-from metaferry.storage.errors import Failure, Operation, storage_error
+from metaferry.errors import Changed, Conflict, NotFound, Unsupported
+from metaferry.storage.base import BaseAdapter
+from metaferry.storage.errors import Failure, Operation
 from metaferry.storage.listing.paging import Cursor, next_page
 from metaferry.storage.protocol import (
     ABSENT,
@@ -32,8 +33,10 @@ from metaferry.storage.protocol import (
 _LOCK: Final = threading.Lock()
 
 
-class MemoryAdapter:
+class MemoryAdapter(BaseAdapter):
     """The keys below `root` (such as `fleet/2026`) of fsspec's memory file system."""
+
+    store = "memory"
 
     def __init__(self, root: str, *, url: str | None = None, page_size: int | None = None) -> None:
         from fsspec.implementations.memory import MemoryFileSystem
@@ -41,20 +44,11 @@ class MemoryAdapter:
         self._fs = MemoryFileSystem()
         root = root.strip("/")
         self._base = f"/{root}/" if root else "/"
-        self._url = url if url is not None else f"memory:/{self._base}"
+        super().__init__(
+            url=url if url is not None else f"memory:/{self._base}",
+            capabilities=Capabilities(listing_md5=True, conditional=True, remote=False),
+        )
         self._page_size = page_size if page_size is not None else 1000
-        self._capabilities = Capabilities(listing_md5=True, conditional=True, remote=False)
-
-    def __repr__(self) -> str:
-        return f"MemoryAdapter({self._url!r})"
-
-    @property
-    def url(self) -> str:
-        return self._url
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -122,9 +116,6 @@ class MemoryAdapter:
         found = None if file is None else _md5(file.getvalue())
         if found != (only_if if isinstance(only_if, str) else None):
             raise self._error(Failure(kind=Conflict), operation, path)
-
-    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
-        return storage_error(failure, store="memory", url=self._url, operation=operation, path=path)
 
 
 def _md5(content: bytes) -> str:

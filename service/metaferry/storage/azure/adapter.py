@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from metaferry.errors import Conflict, NotFound, StorageError, Unsupported
-from metaferry.storage.answers import BadAnswer, bad_answer, require, require_blob, require_names
+from metaferry.errors import Conflict, Unsupported
+from metaferry.storage.answers import BadAnswer, bad_answer, require, require_names
 from metaferry.storage.azure.answers import Done, Reading
 from metaferry.storage.azure.client import azure_failure, file_system
-from metaferry.storage.errors import Failure, Operation, errno_failure, storage_error
-from metaferry.storage.io.concurrent import close_all
+from metaferry.storage.base import ObjectStoreAdapter
+from metaferry.storage.errors import Failure, Operation, errno_failure
 from metaferry.storage.keys import (
     content_type,
     entity_tag,
-    is_addressable,
     is_marker,
     limits_below,
     md5_hex,
@@ -47,57 +46,27 @@ _WITH_METADATA: Final = ["metadata"]
 _FOLDER: Final = "hdi_isfolder"
 
 
-class AzureAdapter:
-    """The blobs of `container` whose names begin with `prefix` ("" or ending in `/`). Options are adlfs's."""
+class _Client(NamedTuple):
+    """adlfs's file system, and the SDK's client of the container that comes from it."""
 
-    def __init__(
-        self,
-        container: str,
-        prefix: str,
-        options: Mapping[str, Any],
-        *,
-        url: str,
-        concurrency: int = 64,
-        page_size: int | None = None,
-    ) -> None:
-        self._container = container
-        self._prefix = prefix
-        self._options = dict(options)
-        self._url = url
-        self._concurrency = concurrency
-        self._page_size = page_size if page_size is not None else 5000
-        self._capabilities = Capabilities(
+    fs: Any
+    container: Any
+
+
+class AzureAdapter(ObjectStoreAdapter):
+    """The bucket is a container, and options are adlfs's."""
+
+    store = "azure"
+    largest_page = 5000
+
+    @staticmethod
+    def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
+        return Capabilities(
             listing_md5=True,
             conditional=True,
             one_loop=True,
             own_clock=True,
             key_limits=limits_below(prefix, in_characters=True),
-        )
-        self._fs: Any = None
-        self._client: Any = None
-        self._opening = asyncio.Lock()
-        self._retired: list[Any] = []
-
-    def __repr__(self) -> str:
-        return f"AzureAdapter({self._url!r})"
-
-    @property
-    def url(self) -> str:
-        return self._url
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
-
-    def clone(self) -> AzureAdapter:
-        """Another client of the same datasource, for another event loop."""
-        return AzureAdapter(
-            self._container,
-            self._prefix,
-            self._options,
-            url=self._url,
-            concurrency=self._concurrency,
-            page_size=self._page_size,
         )
 
     async def list_page(
@@ -154,33 +123,6 @@ class AzureAdapter:
 
         return await self._call("list", prefix, work)
 
-    async def read(
-        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
-    ) -> Blob:
-        pin = _pin(version)
-        if end is not None and end <= start:
-            return await self._nothing(path, pin)
-        where: dict[str, int] = {}
-        if start or end is not None:
-            where = {"offset": start} | ({} if end is None else {"length": end - start})
-
-        async def work(container: Any) -> Blob:
-            client = container.get_blob_client(self._prefix + path)
-            stream = await client.download_blob(**where, **pin, **_asked("read"))
-            data: bytes = await stream.readall()
-            properties = stream.properties
-            size = whole_size(properties.content_range)
-            blob = Blob(data, entity_tag(properties.etag), len(data) if size is None else size)
-            require_blob(blob, start, end, version)
-            return blob
-
-        try:
-            return await self._call("read", path, work)
-        except StorageError as error:
-            if error.status == 416:
-                return await self._nothing(path, pin)
-            raise
-
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         from azure.storage.blob import ContentSettings
 
@@ -202,58 +144,30 @@ class AzureAdapter:
             require(stored is None or bytes(stored).hex() == md5, "another MD5")
             return PutResult(entity_tag(answer["etag"]), md5)
 
-        try:
+        with self._missing_is_conflict(path, conditional=isinstance(only_if, str)):
             return await self._call("put", path, work)
-        except NotFound as error:
-            if not error.path or not isinstance(only_if, str):
-                raise
-            raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
-
-    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
-        if only_if is ABSENT:
-            raise self._error(Failure(kind=Unsupported), "delete", path)
-        condition = _pin(only_if) if isinstance(only_if, str) else {}
-
-        async def work(container: Any) -> None:
-            client = container.get_blob_client(self._prefix + path)
-            with suppress(Done):
-                await client.delete_blob(**condition, **_asked("delete"))
-
-        try:
-            await self._call("delete", path, work)
-        except NotFound as error:
-            if not error.path:
-                raise
-        except Conflict:
-            # Azure answers 412, not 404, to a condition on a blob that is gone.
-            try:
-                await self._nothing(path, {})
-            except NotFound:
-                return
-            raise
-
-    async def renew(self) -> None:
-        """Looks the credentials up again."""
-        if self._fs is not None:
-            self._retired.append(self._fs)
-            self._fs = self._client = None
-
-    async def close(self) -> None:
-        open_ones, self._retired = [*self._retired, self._fs], []
-        self._fs = self._client = None
-        found = [fs for fs in open_ones if fs is not None]
-        closing = [fs.service_client.close() for fs in found]
-        closing += [fs.credential.close() for fs in found if hasattr(fs.credential, "close")]
-        await close_all(closing)
 
     # -- requests
 
-    async def _nothing(self, path: str, pin: Mapping[str, Any]) -> Blob:
-        """The answer to an empty range: no bytes, but which version and how large it is."""
+    async def _read(self, path: str, start: int, end: int | None, version: str | None) -> Blob:
+        where: dict[str, int] = {}
+        if start or end is not None:
+            where = {"offset": start} | ({} if end is None else {"length": end - start})
 
         async def work(container: Any) -> Blob:
             client = container.get_blob_client(self._prefix + path)
-            found = await client.get_blob_properties(**pin, **_asked("read"))
+            stream = await client.download_blob(**where, **_pin(version), **_asked("read"))
+            data: bytes = await stream.readall()
+            properties = stream.properties
+            size = whole_size(properties.content_range)
+            return Blob(data, entity_tag(properties.etag), len(data) if size is None else size)
+
+        return await self._call("read", path, work)
+
+    async def _head(self, path: str, version: str | None = None) -> Blob:
+        async def work(container: Any) -> Blob:
+            client = container.get_blob_client(self._prefix + path)
+            found = await client.get_blob_properties(**_pin(version), **_asked("read"))
             if _is_folder(found):  # no listing names it, so this is whoever wants to write in its place
                 raise IsADirectoryError(errno.EISDIR, "a folder")
             return Blob(b"", entity_tag(found.etag), found.size)
@@ -263,14 +177,30 @@ class AzureAdapter:
         except IsADirectoryError as error:
             raise self._error(errno_failure(error), "read", path) from None
 
+    async def _delete(self, path: str, only_if: Precondition) -> None:
+        condition = _pin(only_if) if isinstance(only_if, str) else {}
+
+        async def work(container: Any) -> None:
+            client = container.get_blob_client(self._prefix + path)
+            with suppress(Done):
+                await client.delete_blob(**condition, **_asked("delete"))
+
+        try:
+            await self._call("delete", path, work)
+        except Conflict:
+            # Azure answers 412, not 404, to a condition on a blob that is gone.
+            if await self._is_missing(path):
+                return
+            raise
+
     async def _call(self, operation: Operation, path: str, work: Callable[[Any], Awaitable[T]]) -> T:
         import aiohttp
         from azure.core.exceptions import AzureError
 
-        if operation != "list" and not is_addressable(path):
-            raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
+        if operation != "list":
+            self._require_addressable(operation, path)
         try:
-            return await work(await self._open())
+            return await work((await self._connected()).container)
         except BadAnswer as error:
             raise self._error(error.failure, operation, path) from None
         except (AttributeError, KeyError, TypeError, ValueError, StopAsyncIteration):
@@ -281,15 +211,7 @@ class AzureAdapter:
         except (AzureError, aiohttp.ClientError, OSError) as error:
             raise self._error(azure_failure(error), operation, path) from None
 
-    async def _open(self) -> Any:
-        if self._client is None:
-            async with self._opening:
-                if self._client is None:
-                    self._fs = await self._connect()
-                    self._client = self._fs.service_client.get_container_client(self._container)
-        return self._client
-
-    async def _connect(self) -> Any:
+    async def _connect(self) -> _Client:
         import aiohttp
 
         try:
@@ -306,10 +228,12 @@ class AzureAdapter:
                 trust_env=True,
                 auto_decompress=False,
             )
-        return fs
+        return _Client(fs, fs.service_client.get_container_client(self._bucket))
 
-    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
-        return storage_error(failure, store="azure", url=self._url, operation=operation, path=path)
+    def _closing(self, client: _Client) -> Iterable[Awaitable[object]]:
+        yield client.fs.service_client.close()
+        if hasattr(client.fs.credential, "close"):
+            yield client.fs.credential.close()
 
 
 def _asked(operation: Operation) -> dict[str, Any]:

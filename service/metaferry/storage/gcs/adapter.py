@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Container, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from metaferry.errors import Conflict, Corrupt, Denied, NotFound, StorageError, Unavailable, Unsupported
+from metaferry.errors import Conflict, Corrupt, Denied, Unavailable
 from metaferry.storage.answers import (
-    BadAnswer,
     require,
-    require_blob,
     require_empty,
     size_of_part,
     unexpected,
 )
-from metaferry.storage.errors import Failure, Operation, storage_error
+from metaferry.storage.base import ObjectStoreAdapter
+from metaferry.storage.errors import Failure, Operation
 from metaferry.storage.gcs.client import NOT_UNDERSTOOD, auth_failure, file_system, upload_base
 from metaferry.storage.gcs.requests import (
     FIELDS,
@@ -36,17 +34,14 @@ from metaferry.storage.gcs.requests import (
     page_of,
     stored,
 )
-from metaferry.storage.io.concurrent import close_all
 from metaferry.storage.keys import (
     LARGE,
     byte_range,
     content_type,
-    is_addressable,
     limits_below,
     md5_hex,
 )
 from metaferry.storage.protocol import (
-    ABSENT,
     ANYTHING,
     Blob,
     Capabilities,
@@ -72,57 +67,20 @@ class _Answer:
     body: bytes
 
 
-class GcsAdapter:
-    """The keys of `bucket` that begin with `prefix` ("" or ending in `/`). Options are gcsfs's."""
+class GcsAdapter(ObjectStoreAdapter):
+    """Options are gcsfs's."""
 
-    def __init__(
-        self,
-        bucket: str,
-        prefix: str,
-        options: Mapping[str, Any],
-        *,
-        url: str,
-        concurrency: int = 64,
-        page_size: int | None = None,
-    ) -> None:
-        self._bucket = bucket
-        self._prefix = prefix
-        self._options = dict(options)
-        self._url = url
-        self._concurrency = concurrency
-        self._page_size = page_size if page_size is not None else 1000
-        self._capabilities = Capabilities(
+    store = "gcs"
+
+    @staticmethod
+    def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
+        return Capabilities(
             listing_md5=True,
             conditional=True,
             one_loop=True,
             own_clock=True,
             start_key=True,
             key_limits=limits_below(prefix),
-        )
-        self._fs: Any = None
-        self._opening = asyncio.Lock()
-        self._retired: list[Any] = []
-
-    def __repr__(self) -> str:
-        return f"GcsAdapter({self._url!r})"
-
-    @property
-    def url(self) -> str:
-        return self._url
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
-
-    def clone(self) -> GcsAdapter:
-        """Another client of the same datasource, for another event loop."""
-        return GcsAdapter(
-            self._bucket,
-            self._prefix,
-            self._options,
-            url=self._url,
-            concurrency=self._concurrency,
-            page_size=self._page_size,
         )
 
     async def list_page(
@@ -148,14 +106,26 @@ class GcsAdapter:
 
     async def _listed(self, prefix: str, wanted: Mapping[str, str]) -> tuple[Page, list[str]]:
         answer = await self._call("GET", "b/{}/o", "list", prefix, params=wanted)
-        with self._understood("list", prefix):
+        with self._checking("list", prefix):
             return page_of(answer.body, wanted["prefix"], len(self._prefix))
 
-    async def read(
-        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
-    ) -> Blob:
-        if end is not None and end <= start:
-            return await self._nothing(path, version)
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
+        params = {"uploadType": "multipart", **condition(only_if)}
+        md5 = md5_hex(data)
+        headers, body = multipart(self._prefix + path, content_type(path), data, md5)
+        with self._missing_is_conflict(path, conditional=isinstance(only_if, str)):
+            answer = await self._call(
+                "POST", "b/{}/o", "put", path, params=params, headers=headers, data=body, upload=True
+            )
+        with self._checking("put", path):
+            token, same = stored(answer.body, self._prefix + path, data, md5)
+        if not same:
+            raise self._error(Failure(kind=Corrupt, code="md5Hash"), "put", path)
+        return PutResult(token, md5)
+
+    # -- requests
+
+    async def _read(self, path: str, start: int, end: int | None, version: str | None) -> Blob:
         wanted = byte_range(start, end)
         params = {"alt": "media"}
         if version is not None:
@@ -163,16 +133,8 @@ class GcsAdapter:
             params["ifGenerationMatch"] = version
         # Or objects stored with gzip would arrive unpacked, and no range of them be what it says.
         headers = {"Accept-Encoding": "gzip"} | ({"Range": wanted} if wanted is not None else {})
-        try:
-            answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params, headers=headers)
-        except StorageError as error:
-            if error.status == 416:
-                return await self._nothing(path, version)
-            raise
-        with self._understood("read", path):
-            blob = self._blob(answer, path, start, end)
-            require_blob(blob, start, end, version)
-        return blob
+        answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params, headers=headers)
+        return self._blob(answer, path, start, end)
 
     def _blob(self, answer: _Answer, path: str, start: int, end: int | None) -> Blob:
         data, headers = answer.body, answer.headers
@@ -185,71 +147,25 @@ class GcsAdapter:
         self._verify(path, data, headers)
         return Blob(data[start:end], token, len(data))
 
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
-        params = {"uploadType": "multipart", **condition(only_if)}
-        md5 = md5_hex(data)
-        headers, body = multipart(self._prefix + path, content_type(path), data, md5)
-        try:
-            answer = await self._call(
-                "POST", "b/{}/o", "put", path, params=params, headers=headers, data=body, upload=True
-            )
-        except StorageError as error:
-            if isinstance(error, NotFound) and error.path and isinstance(only_if, str):
-                raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
-            raise
-        with self._understood("put", path):
-            token, same = stored(answer.body, self._prefix + path, data, md5)
-        if not same:
-            raise self._error(Failure(kind=Corrupt, code="md5Hash"), "put", path)
-        return PutResult(token, md5)
-
-    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
-        if only_if is ABSENT:
-            raise self._error(Failure(kind=Unsupported), "delete", path)
-        try:
-            answer = await self._call("DELETE", "b/{}/o/{}", "delete", path, params=condition(only_if))
-            with self._understood("delete", path):
-                require_empty(answer.status, answer.body)
-        except NotFound as error:
-            if not error.path:
-                raise
-        except Conflict:
-            try:
-                await self._nothing(path, None)
-            except NotFound:  # gone is gone, whatever it was
-                return
-            raise
-
-    async def renew(self) -> None:
-        """Looks the credentials up again."""
-        if self._fs is not None:
-            self._retired.append(self._fs)
-            self._fs = None
-
-    async def close(self) -> None:
-        open_ones, self._retired, self._fs = [*self._retired, self._fs], [], None
-        await close_all(fs._session.close() for fs in open_ones if fs is not None and fs._session is not None)
-
-    # -- requests
-
-    async def _nothing(self, path: str, version: str | None) -> Blob:
-        """The answer to an empty range: no bytes, but which version and how large it is."""
+    async def _head(self, path: str, version: str | None = None) -> Blob:
         params = {"fields": "kind,name,size,generation"}
         if version is not None:
             params["ifGenerationMatch"] = version
         answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params)
-        with self._understood("read", path):
+        with self._checking("read", path):
             token, size = described(answer.body, self._prefix + path)
             require(version in (None, token), "another version")
             return Blob(b"", token, size)
 
-    @contextmanager
-    def _understood(self, operation: Operation, path: str) -> Iterator[None]:
-        """What somebody in between answers is no answer of the store."""
+    async def _delete(self, path: str, only_if: Precondition) -> None:
         try:
-            yield
-        except BadAnswer as error:
-            raise self._error(error.failure, operation, path) from None
+            answer = await self._call("DELETE", "b/{}/o/{}", "delete", path, params=condition(only_if))
+        except Conflict:
+            if await self._is_missing(path):
+                return
+            raise
+        with self._checking("delete", path):
+            require_empty(answer.status, answer.body)
 
     def _verify(self, path: str, data: bytes, headers: Mapping[str, str]) -> None:
         """The whole object against the store's own MD5: nothing else would notice a flipped byte."""
@@ -275,10 +191,10 @@ class GcsAdapter:
         from google.auth.exceptions import GoogleAuthError
         from yarl import URL
 
-        if operation != "list" and not is_addressable(path):
-            raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
+        if operation != "list":
+            self._require_addressable(operation, path)
         try:
-            fs = await self._client()
+            fs = await self._authorized()
             names = [self._bucket, self._prefix + path][: resource.count("{}")]
             address = fs._format_path((upload_base(fs) if upload else fs.base) + resource, names)
             sent = fs._get_headers({"Accept-Encoding": "identity", **(headers or {})})
@@ -301,15 +217,12 @@ class GcsAdapter:
         except GoogleAuthError as error:
             raise self._error(auth_failure(error), operation, path) from None
 
-    async def _client(self) -> Any:
-        if self._fs is None:
-            async with self._opening:
-                if self._fs is None:
-                    self._fs = await self._connect()
-        credentials = self._fs.credentials
-        if credentials.credentials is not None and not credentials.credentials.valid:
-            await asyncio.to_thread(self._refresh, credentials)  # google-auth blocks
-        return self._fs
+    async def _authorized(self) -> Any:
+        """The client, with credentials that are valid now."""
+        fs = await self._connected()
+        if fs.credentials.credentials is not None and not fs.credentials.credentials.valid:
+            await asyncio.to_thread(self._refresh, fs.credentials)  # google-auth blocks
+        return fs
 
     def _refresh(self, credentials: Any) -> None:
         from gcsfs.retry import HttpError, NonRetryableError
@@ -338,5 +251,6 @@ class GcsAdapter:
         await fs._set_session()
         return fs
 
-    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
-        return storage_error(failure, store="gcs", url=self._url, operation=operation, path=path)
+    def _closing(self, client: Any) -> Iterable[Awaitable[object]]:
+        if client._session is not None:
+            yield client._session.close()

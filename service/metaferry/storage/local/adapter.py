@@ -38,7 +38,8 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
-from metaferry.storage.errors import Failure, Operation, errno_failure, storage_error
+from metaferry.storage.base import BaseAdapter
+from metaferry.storage.errors import Failure, Operation, errno_failure
 from metaferry.storage.listing.paging import Cursor, next_page
 from metaferry.storage.local.atomic import (
     is_stale,
@@ -61,13 +62,15 @@ _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, 
 log = logging.getLogger(__name__)
 
 
-class LocalAdapter:
+class LocalAdapter(BaseAdapter):
     """The folder `root` as a datasource. `url` is what messages call it.
 
     `threads` bounds the blocking calls under way, `page_size` the entries of a page. `linked_folders`
     are places that symbolic links below `root` may lead writes to. `clock` tells the time of day in
     seconds since 1970 (for the age of files left behind).
     """
+
+    store = "local"
 
     def __init__(
         self,
@@ -81,27 +84,16 @@ class LocalAdapter:
     ) -> None:
         # Not Path.resolve: a datasource reached through a link keeps the name the user gave it.
         self._root = os.path.abspath(to_disk(os.fspath(root)))
-        self._url = url if url is not None else from_disk(self._root)
+        super().__init__(
+            url=url if url is not None else from_disk(self._root),
+            capabilities=Capabilities(listing_md5=False, conditional=True, key_limits=limits_of(self._root)),
+        )
         self._threads = max(1, min(threads, 64))
         self._page_size = page_size if page_size is not None else 1000
         self._linked_folders = [to_disk(folder) for folder in linked_folders]
         self._clock = clock if clock is not None else _time_of_day
         self._pool: ThreadPoolExecutor | None = None
         self._walk = Walk(self._root, self._url)
-        self._capabilities = Capabilities(
-            listing_md5=False, conditional=True, key_limits=limits_of(self._root)
-        )
-
-    def __repr__(self) -> str:
-        return f"LocalAdapter({self._url!r})"
-
-    @property
-    def url(self) -> str:
-        return self._url
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -162,9 +154,6 @@ class LocalAdapter:
             raise self._error(errno_failure(error), operation, path) from None
         except ValueError:  # a NUL or a surrogate in the name, which no file system holds as UTF-8
             raise self._error(Failure(code="EINVAL", kind=Unsupported), operation, path) from None
-
-    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
-        return storage_error(failure, store="local", url=self._url, operation=operation, path=path)
 
     def _file(self, path: str, operation: Operation) -> bytes:
         """The file of a key. Segments that the system would resolve are refused: they name others."""

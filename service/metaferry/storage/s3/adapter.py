@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, Final
 
 from metaferry.errors import (
@@ -24,14 +23,13 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
-from metaferry.storage.answers import BadAnswer, bad_answer, require, require_blob
+from metaferry.storage.answers import BadAnswer, bad_answer, require
+from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.capabilities import DetectedCapabilities
-from metaferry.storage.errors import Failure, Operation, retry_after, storage_error
-from metaferry.storage.io.concurrent import close_all
+from metaferry.storage.errors import Failure, Operation, retry_after
 from metaferry.storage.keys import (
     byte_range,
     content_type,
-    is_addressable,
     limits_below,
     md5_hex,
 )
@@ -54,8 +52,10 @@ _NO_CONDITIONS: Final = frozenset(
 )
 
 
-class S3Adapter:
-    """The keys of `bucket` that begin with `prefix` ("" or ending in `/`). Options are s3fs's."""
+class S3Adapter(ObjectStoreAdapter):
+    """Options are s3fs's. `detected` is what other clients of the datasource found out about the store."""
+
+    store = "s3"
 
     def __init__(
         self,
@@ -68,13 +68,12 @@ class S3Adapter:
         page_size: int | None = None,
         detected: DetectedCapabilities | None = None,
     ) -> None:
-        self._bucket = bucket
-        self._prefix = prefix
-        self._options = dict(options)
-        self._url = url
-        self._concurrency = concurrency
-        self._page_size = page_size if page_size is not None else 1000
-        capabilities = Capabilities(
+        super().__init__(bucket, prefix, options, url=url, concurrency=concurrency, page_size=page_size)
+        self._detected = detected or DetectedCapabilities(url, self._capabilities)
+
+    @staticmethod
+    def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
+        return Capabilities(
             listing_md5=True,
             conditional=True,
             one_loop=True,
@@ -84,16 +83,6 @@ class S3Adapter:
             start_key=not bucket.endswith("--x-s3"),
             key_limits=limits_below(prefix),
         )
-        self._detected = detected or DetectedCapabilities(url, capabilities)
-        self._fs: Any = None
-        self._retired: list[Any] = []
-
-    def __repr__(self) -> str:
-        return f"S3Adapter({self._url!r})"
-
-    @property
-    def url(self) -> str:
-        return self._url
 
     @property
     def capabilities(self) -> Capabilities:
@@ -105,16 +94,9 @@ class S3Adapter:
         return self._detected
 
     def clone(self) -> S3Adapter:
-        """Another client of the same datasource, for another event loop."""
-        return S3Adapter(
-            self._bucket,
-            self._prefix,
-            self._options,
-            url=self._url,
-            concurrency=self._concurrency,
-            page_size=self._page_size,
-            detected=self._detected,
-        )
+        other = super().clone()
+        other._detected = self._detected
+        return other
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -125,33 +107,14 @@ class S3Adapter:
         elif start_after:
             wanted["StartAfter"] = self._prefix + start_after
         answer = await self._call("list_objects_v2", "list", prefix, wanted)
-        with self._understood("list", prefix):
+        with self._checking("list", prefix):
             return page_of(answer, wanted["Prefix"], len(self._prefix))
 
     async def list_level(self, prefix: str) -> Level | None:
         wanted = {"Prefix": self._prefix + prefix, "MaxKeys": self._page_size, "Delimiter": "/"}
         answer = await self._call("list_objects_v2", "list", prefix, wanted)
-        with self._understood("list", prefix):
+        with self._checking("list", prefix):
             return level_of(answer, str(wanted["Prefix"]), len(self._prefix))
-
-    async def read(
-        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
-    ) -> Blob:
-        pin = {} if version is None else {"IfMatch": f'"{version}"'}
-        if end is not None and end <= start:
-            return await self._nothing(path, start, pin)
-        wanted = byte_range(start, end)
-        ranged = {} if wanted is None else {"Range": wanted}
-        try:
-            answer = await self._call("get_object", "read", path, {"Key": path, **ranged, **pin})
-        except StorageError as error:
-            if error.status == 416:
-                return await self._nothing(path, start, pin)
-            raise
-        with self._understood("read", path):
-            blob = blob_of(answer, start, end)
-            require_blob(blob, start, end, version)
-        return blob
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         condition: dict[str, str] = {}
@@ -163,11 +126,8 @@ class S3Adapter:
             else:
                 condition = {"IfMatch": f'"{only_if}"'}
         try:
-            answer = await self._put(path, data, condition)
-        except NotFound as error:
-            if not condition or not error.path:
-                raise
-            raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
+            with self._missing_is_conflict(path, conditional=bool(condition)):
+                answer = await self._put(path, data, condition)
         except StorageError as error:
             if not condition or not refuses_conditions(error):
                 raise
@@ -177,44 +137,57 @@ class S3Adapter:
         token = tag_of(answer) or await self._tag_in_place(path, data)
         return self._detected.put_result(token, md5_hex(data), encrypted=_is_encrypted(answer))
 
-    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+    # -- requests
+
+    async def _connect(self) -> Any:
+        try:
+            return file_system(self._options, self._concurrency)
+        except (TypeError, KeyError):  # an option that neither s3fs nor its session knows
+            raise ValueError("options") from None
+
+    def _closing(self, client: Any) -> Iterable[Awaitable[object]]:
+        if client._s3 is not None:
+            yield client._s3creator.__aexit__(None, None, None)
+
+    async def _read(self, path: str, start: int, end: int | None, version: str | None) -> Blob:
+        wanted = byte_range(start, end)
+        ranged = {} if wanted is None else {"Range": wanted}
+        answer = await self._call("get_object", "read", path, {"Key": path, **ranged, **_pin(version)})
+        return blob_of(answer, start, end)
+
+    async def _head(self, path: str, version: str | None = None) -> Blob:
+        answer = await self._properties(path, version)
+        with self._checking("read", path):
+            require("ContentLength" in answer, "no size")
+        return Blob(b"", tag_of(answer), int(answer["ContentLength"]))
+
+    async def _properties(self, path: str, version: str | None = None) -> Any:
+        return await self._call("head_object", "read", path, {"Key": path, **_pin(version)})
+
+    async def _token(self, path: str) -> str | None:
+        """The token of what is there now; None where nothing is."""
+        try:
+            return tag_of(await self._properties(path))
+        except NotFound:
+            return None
+
+    async def _delete(self, path: str, only_if: Precondition) -> None:
         condition: dict[str, str] = {}
-        if only_if is ABSENT:
-            raise self._error(Failure(kind=Unsupported), "delete", path)
         if isinstance(only_if, str):
             # Not every store that honours the header for a put does so for a delete.
-            head = await self._head(path)
-            if head is None:
+            token = await self._token(path)
+            if token is None:
                 return
-            if tag_of(head) != only_if:
+            if token != only_if:
                 raise self._error(Failure(kind=Conflict), "delete", path)
             if self.capabilities.honours(only_if):
                 condition = {"IfMatch": f'"{only_if}"'}
         try:
             await self._call("delete_object", "delete", path, {"Key": path, **condition})
-        except NotFound as error:
-            if not error.path:
-                raise
         except StorageError as error:
             if not condition or not refuses_conditions(error):
                 raise
             await self._call("delete_object", "delete", path, {"Key": path})
-
-    async def renew(self) -> None:
-        """Looks the credentials up again: profiles, environment, metadata service."""
-        if self._fs is not None:
-            self._retired.append(self._fs)  # requests may still be under way on it
-            self._fs = None
-
-    async def close(self) -> None:
-        open_ones, self._retired, self._fs = [*self._retired, self._fs], [], None
-        await close_all(
-            fs._s3creator.__aexit__(None, None, None)
-            for fs in open_ones
-            if fs is not None and fs._s3 is not None
-        )
-
-    # -- requests
 
     async def _put(self, path: str, data: bytes, condition: Mapping[str, str]) -> Any:
         config = self._options.get("config_kwargs") or {}
@@ -232,27 +205,12 @@ class S3Adapter:
             blob = await self.read(path)
         except NotFound:
             raise self._error(bad_answer("no version, and no object in place"), "put", path) from None
-        with self._understood("put", path):
+        with self._checking("put", path):
             require(blob.data == data, "no version, and another object in place")
         return blob.token
 
-    async def _head(self, path: str, pin: Mapping[str, str] | None = None) -> Any | None:
-        try:
-            return await self._call("head_object", "read", path, {"Key": path, **(pin or {})})
-        except NotFound:
-            return None
-
-    async def _nothing(self, path: str, start: int, pin: Mapping[str, str]) -> Blob:
-        """The answer to an empty range: no bytes, but which version and how large it is."""
-        head = await self._head(path, pin)
-        if head is None:
-            raise self._error(Failure(404, kind=NotFound), "read", path)
-        return Blob(b"", tag_of(head), int(head["ContentLength"]))
-
     async def _require(self, path: str, only_if: Precondition, operation: Operation) -> None:
-        head = await self._head(path)
-        found = None if head is None else tag_of(head)
-        if found != (only_if if isinstance(only_if, str) else None):
+        if await self._token(path) != (only_if if isinstance(only_if, str) else None):
             raise self._error(Failure(kind=Conflict), operation, path)
 
     async def _call(self, method: str, operation: Operation, path: str, wanted: Mapping[str, Any]) -> Any:
@@ -261,11 +219,10 @@ class S3Adapter:
         from botocore.exceptions import BotoCoreError, ClientError
 
         if "Key" in wanted:
-            if not is_addressable(wanted["Key"]):
-                raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
+            self._require_addressable(operation, path)
             wanted = {**wanted, "Key": self._prefix + wanted["Key"]}
         try:
-            fs = await self._client()
+            fs = await self._session()
             return await self._answer(fs, method, wanted)
         except (
             BotoCoreError,
@@ -299,27 +256,17 @@ class S3Adapter:
         require_own(answer, method)
         return answer
 
-    @contextmanager
-    def _understood(self, operation: Operation, path: str) -> Iterator[None]:
+    async def _session(self) -> Any:
+        fs = await self._connected()
         try:
-            yield
-        except BadAnswer as error:
-            raise self._error(error.failure, operation, path) from None
-
-    async def _client(self) -> Any:
-        if self._fs is None:
-            try:
-                self._fs = file_system(self._options, self._concurrency)
-            except (TypeError, KeyError):  # an option that neither s3fs nor its session knows
-                raise ValueError("options") from None
-        try:
-            await self._fs.set_session()
+            await fs.set_session()
         except TypeError:  # one that botocore does not know
             raise ValueError("options") from None
-        return self._fs
+        return fs
 
-    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
-        return storage_error(failure, store="s3", url=self._url, operation=operation, path=path)
+
+def _pin(version: str | None) -> dict[str, str]:
+    return {} if version is None else {"IfMatch": f'"{version}"'}
 
 
 def refuses_conditions(error: StorageError) -> bool:

@@ -1,0 +1,186 @@
+"""What adapters repeat: names, errors, the life of a client, and the course of a read and a delete.
+
+:class:`BaseAdapter` is for every kind of store, :class:`ObjectStoreAdapter` for S3, GCS and Azure, which
+add the requests. Nothing here makes a request of its own, and nothing here retries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, Self
+
+from metaferry.errors import Conflict, NotFound, StorageError, Unsupported
+from metaferry.storage.answers import BadAnswer, require_blob
+from metaferry.storage.errors import Failure, Operation, Store, storage_error
+from metaferry.storage.io.concurrent import close_all
+from metaferry.storage.keys import is_addressable
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Capabilities, Precondition
+
+
+class BaseAdapter:
+    """`url` is what messages call the datasource."""
+
+    #: Whose table of codes says what an error means.
+    store: ClassVar[Store]
+
+    def __init__(self, *, url: str, capabilities: Capabilities) -> None:
+        self._url = url
+        self._capabilities = capabilities
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._url!r})"
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
+        return storage_error(failure, store=self.store, url=self._url, operation=operation, path=path)
+
+    @contextmanager
+    def _checking(self, operation: Operation, path: str) -> Iterator[None]:
+        """Turns a `BadAnswer` that is raised inside into the error of this operation."""
+        try:
+            yield
+        except BadAnswer as error:
+            raise self._error(error.failure, operation, path) from None
+
+
+class ObjectStoreAdapter(BaseAdapter, ABC):
+    """The keys of `bucket` that begin with `prefix` ("" or ending in `/`).
+
+    `options` are those of the scheme's fsspec file system; `concurrency` is the size of the connection
+    pool, `page_size` the entries of a page of a listing.
+    """
+
+    #: The most that the store puts into a page.
+    largest_page: ClassVar[int] = 1000
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        options: Mapping[str, Any],
+        *,
+        url: str,
+        concurrency: int = 64,
+        page_size: int | None = None,
+    ) -> None:
+        super().__init__(url=url, capabilities=self._capabilities_of(bucket, prefix))
+        self._bucket = bucket
+        self._prefix = prefix
+        self._options = dict(options)
+        self._concurrency = concurrency
+        self._page_size = page_size if page_size is not None else self.largest_page
+        self._client: Any = None
+        self._connecting = asyncio.Lock()
+        self._retired: list[Any] = []
+
+    @staticmethod
+    @abstractmethod
+    def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
+        """What this kind of store can do below `prefix`."""
+
+    @abstractmethod
+    async def _connect(self) -> Any:
+        """A new client, on this event loop."""
+
+    @abstractmethod
+    def _closing(self, client: Any) -> Iterable[Awaitable[object]]:
+        """What to await to close a client."""
+
+    @abstractmethod
+    async def _read(self, path: str, start: int, end: int | None, version: str | None) -> Blob:
+        """One request for a range that is not empty. Raises `BadAnswer`, and the error of a refusal."""
+
+    @abstractmethod
+    async def _head(self, path: str, version: str | None = None) -> Blob:
+        """Version and size of an object, without its bytes. `NotFound` where there is none."""
+
+    @abstractmethod
+    async def _delete(self, path: str, only_if: Precondition) -> None:
+        """Deletes an object. May raise `NotFound`."""
+
+    def clone(self) -> Self:
+        """Another client of the same datasource, for another event loop."""
+        return type(self)(
+            self._bucket,
+            self._prefix,
+            self._options,
+            url=self._url,
+            concurrency=self._concurrency,
+            page_size=self._page_size,
+        )
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        if end is not None and end <= start:
+            return await self._head(path, version)
+        try:
+            with self._checking("read", path):
+                blob = await self._read(path, start, end, version)
+                require_blob(blob, start, end, version)
+                return blob
+        except StorageError as error:
+            if error.status == 416:  # the range begins past the end
+                return await self._head(path, version)
+            raise
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        if only_if is ABSENT:
+            raise self._error(Failure(kind=Unsupported), "delete", path)
+        try:
+            await self._delete(path, only_if)
+        except NotFound as error:
+            if not error.path:  # the bucket is missing
+                raise
+
+    async def renew(self) -> None:
+        """Looks the credentials up again: profiles, environment, metadata service."""
+        if self._client is not None:
+            self._retired.append(self._client)  # requests may still be under way on it
+            self._client = None
+
+    async def close(self) -> None:
+        clients, self._retired, self._client = [*self._retired, self._client], [], None
+        await close_all(
+            closing for client in clients if client is not None for closing in self._closing(client)
+        )
+
+    async def _connected(self) -> Any:
+        """The client, made on first use."""
+        if self._client is None:
+            async with self._connecting:
+                if self._client is None:
+                    self._client = await self._connect()
+        return self._client
+
+    def _require_addressable(self, operation: Operation, path: str) -> None:
+        """Raises `Unsupported` for a key that clients would take for another one."""
+        if not is_addressable(path):
+            raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
+
+    @contextmanager
+    def _missing_is_conflict(self, path: str, *, conditional: bool) -> Iterator[None]:
+        """A put with a condition that finds nothing to replace is answered 404: that is a conflict."""
+        try:
+            yield
+        except NotFound as error:
+            if not conditional or not error.path:
+                raise
+            raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
+
+    async def _is_missing(self, path: str) -> bool:
+        try:
+            await self._head(path)
+        except NotFound:
+            return True
+        return False
