@@ -96,7 +96,9 @@ class ScratchFull(MetaferryError):
 
 
 class SafetyStop(MetaferryError):
-    """`max_rejects` or `max_delete` was passed, or `existing` forbids it. Nothing was written or deleted."""
+    """A limit of the policy was passed (`max_rejects`, `max_delete`, `min_used`, `min_coverage`), or
+    `existing` or `allow_empty` forbids what was planned. Nothing was written or deleted.
+    """
 
     exit_code = 5
 

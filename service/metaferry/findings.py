@@ -22,6 +22,8 @@ class Code(StrEnum):
 
     # -- rows
     SOURCE_MALFORMED = "source.malformed"  # a line that is no record: ragged, bad JSON, bad encoding
+    SOURCE_EMPTY = "source.empty"  # a table without rows, or a glob without tables
+    SOURCE_UNUSED = "source.unused"  # it has rows, and none of them is used
     RECORD_UNNAMED = "record.unnamed"  # the row's file_name is null or empty
     RECORD_UNMATCHED = "record.unmatched"  # no media of that name
     RECORD_EXCLUDED = "record.excluded"  # its media is outside include/exclude/--prefix
@@ -38,6 +40,7 @@ class Code(StrEnum):
     MEDIA_COLLISION = "media.collision"  # two media that would share one document
     MEDIA_UNREADABLE = "media.unreadable"  # a video that does not decode
     MEDIA_UNPROVED = "media.unproved"  # a video whose frame count nothing proves
+    MEDIA_NONE = "media.none"  # the input holds no media, or the job takes none of them in
     MEDIA_OLD_LISTING = "media.old_listing"  # the media come from an inventory, or a listing gone on with
     # -- documents
     DOCUMENT_ORPHAN = "document.orphan"  # its media or its records are gone

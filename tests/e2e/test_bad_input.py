@@ -238,6 +238,7 @@ def test_an_unknown_scheme(world: World) -> None:
 
 def test_an_input_without_media_says_so(world: World) -> None:
     shutil.rmtree(world.data / "images")
+    world.job["policy"] = {**world.job.get("policy", {}), "allow_empty": True}
     world.write_job()
     ran = world.run("sync", "job.yaml")
     assert (ran.code, ran.err) == (0, "")

@@ -47,6 +47,7 @@ policy:
   delete: never        # documents whose media or rows are gone: never, or orphans
   max_delete: 10%      # at most so many orphans are deleted: a number, or a share of the documents
   existing: stop       # documents that others wrote, with keys of their own: stop, or replace
+  allow_empty: false   # without media, or with a table of which no row is used: stop, or go on
 """
 
 DEMO: Final = """\

@@ -89,6 +89,16 @@ def _limit(value: Any) -> Any:
     raise ValueError(f"should be a number from 0 or a share from 0% to 100%, is {text!r}")
 
 
+def _share(value: Any) -> Any:
+    """A share stays text, checked; a bare 0 is 0%."""
+    text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if text in ("0", "0%"):
+        return "0%"
+    if text.endswith("%"):
+        return _limit(text)
+    raise ValueError(f"should be a share such as 95%, is {json.dumps(value)}")
+
+
 def with_a_host(url: str) -> str:
     """The URL, where its host can be told. ValueError for one without, showing nothing, and for a chain."""
     from metaferry.urls import NO_CHAIN, NO_CHAIN_ADVICE, faulty_authority, is_chained
@@ -107,6 +117,7 @@ Expression = Annotated[
     str, BeforeValidator(_expression, json_schema_input_type=str | int | float | bool), Field(min_length=1)
 ]
 Limit = Annotated[int | str, BeforeValidator(_limit, json_schema_input_type=int | str)]
+Share = Annotated[str, BeforeValidator(_share)]
 Number = BeforeValidator(_no_bool)
 
 
@@ -328,4 +339,19 @@ class Policy(Model):
         default="stop",
         description="Documents in place that no run is known to have written: where one that would be "
         "replaced or deleted has a key that no table gives, stop before the first write; or replace them.",
+    )
+    allow_empty: StrictBool = Field(
+        default=False,
+        description="Whether a run goes on where it can do nothing: a source of whose rows none is used, "
+        "an input without media, a glob of tables that matches no file yet. Else it stops before its "
+        "first write.",
+    )
+    min_used: Share = Field(
+        default="0%",
+        description="Least share of the rows of each source that are used; rows of media that the job leaves "
+        "out do not count. Below it, stop before the first write.",
+    )
+    min_coverage: Share = Field(
+        default="0%",
+        description="Least share of the media that have metadata. Below it, stop before the first write.",
     )

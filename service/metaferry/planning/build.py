@@ -18,6 +18,12 @@ from metaferry.lightly.key_limits import KeyLimits
 from metaferry.lightly.schema import Entry
 from metaferry.media.frames.model import FrameCount
 from metaferry.planning import diff, entries, match, merge, rejects, values
+from metaferry.planning.coverage import (
+    ExplainNoMedia,
+    count_media_with_metadata,
+    judge_emptiness,
+    judge_shares,
+)
 from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries
 from metaferry.planning.existing import ReadDocuments, check_existing
@@ -40,6 +46,7 @@ class Decided:
     stopped: str  # the safety limit that forbids applying it, "" if none does
     advice: str
     bytes_to_write: int
+    with_metadata: int  # media that the rows give metadata
 
 
 def decide(
@@ -52,6 +59,7 @@ def decide(
     count_frames: Callable[[match.Videos], Iterable[FrameCount]],
     load_ledger: Callable[[], None],
     read_documents: ReadDocuments,
+    explain_no_media: ExplainNoMedia = lambda: ("the input holds no media", ""),
     prefix: str = "",
     limit: int | None = None,
     ledger_complete: bool = True,
@@ -61,12 +69,13 @@ def decide(
     """Decides what becomes of every document.
 
     `count_frames` answers one count for each video it is given. `load_ledger` fills the table
-    `ledger`, called only when a listing does not prove what the plan has to know. Where the media are not
+    `ledger`, called only when a listing does not prove what the plan has to know; `explain_no_media` tells
+    what the input holds in place of media. Where the media are not
     `media_current`, that one is not among them does not tell that it is gone. Nothing is refused here:
     limits that were passed are named in `stopped`.
     """
     for index, source in enumerate(sources):
-        match.match_names(database, source, index)
+        match.match_names(database, source, index, prefix)
     videos = match.find_collisions(database, len(sources))
     unproved = match.take_frame_counts(database, count_frames(videos) if videos else [])
     match.settle_collisions(database)
@@ -113,10 +122,15 @@ def decide(
             advice="without exact: true they would stay",
         )
     documents, size = _count_documents(database)
-    stopped, advice = _safety(database, job, counts)
-    if not stopped:
-        stopped, advice = losing
-    return Decided(counts, documents, resolved, unproved, stopped, advice, size)
+    limited = limit is not None
+    no_media, unused = judge_emptiness(database, job, sources, counts, explain_no_media, limited=limited)
+    media: int = database.value("SELECT count(*) FROM media WHERE included")
+    with_metadata = count_media_with_metadata(database)
+    shares = judge_shares(job, counts, media, with_metadata, limited=limited)
+    # The first that was passed: what is wrong with the whole run before what is wrong with parts of it.
+    stops = (no_media, _rejects(job, counts), unused, shares, _deletes(database, job), losing)
+    stopped, advice = next((stop for stop in stops if stop[0]), ("", ""))
+    return Decided(counts, documents, resolved, unproved, stopped, advice, size, with_metadata)
 
 
 def examples(database: Database) -> dict[str, list[Example]]:
@@ -168,8 +182,8 @@ def _count_documents(database: Database) -> tuple[DocumentCounts, int]:
     return DocumentCounts(deferred=deferred, **counts), size
 
 
-def _safety(database: Database, job: Job, counts: Sequence[SourceCounts]) -> tuple[str, str]:
-    """The limit that was passed, in words, and how to let it pass."""
+def _rejects(job: Job, counts: Sequence[SourceCounts]) -> tuple[str, str]:
+    """Too many rejected rows, in words, and how to let them pass."""
     rejected = sum(source.rejected for source in counts)
     most = limit_of(job.policy.max_rejects, sum(source.read for source in counts), name="max_rejects")
     if rejected > most:
@@ -178,6 +192,11 @@ def _safety(database: Database, job: Job, counts: Sequence[SourceCounts]) -> tup
             f"and policy.max_rejects is {job.policy.max_rejects}",
             f"mend the rows, or let them pass: --set policy.max_rejects={rejected}",
         )
+    return "", ""
+
+
+def _deletes(database: Database, job: Job) -> tuple[str, str]:
+    """Too many orphans to delete, in words, and how to let them pass."""
     orphans, in_place = database.row(
         "SELECT (SELECT count(*) FROM decided WHERE action = 'delete' AND orphan), "
         "(SELECT count(*) FROM documents)"

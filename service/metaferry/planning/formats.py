@@ -120,6 +120,8 @@ class SourceCounts:
 
     `unmatched` rows named no media and were only reported (`policy.unmatched: report`); under
     `reject` they are among the rejected. `excluded` rows name media outside include/exclude/prefix.
+    `used_share` is the share (0 to 1) of the rows that were meant for this run, which excluded ones are
+    not; None where there were none.
     """
 
     name: str
@@ -128,14 +130,22 @@ class SourceCounts:
     rejected: int = 0
     unmatched: int = 0
     excluded: int = 0
+    used_share: float | None = None
 
 
 @dataclass(slots=True)
 class MediaCounts:
+    """Media that the job takes in, by kind; and how many of them the rows give metadata.
+
+    `coverage` is `with_metadata` as a share (0 to 1) of images and videos; None where there are none.
+    """
+
     images: int = 0
     videos: int = 0
     excluded: int = 0
     refused: int = 0  # under names that no document can have
+    with_metadata: int = 0
+    coverage: float | None = None
 
 
 @dataclass(slots=True)

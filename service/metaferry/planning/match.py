@@ -64,8 +64,13 @@ class Videos:
             yield from (Video(*row) for row in rows)
 
 
-def match_names(database: Database, source: Loaded, index: int) -> None:
-    """`named_i`: each row with its cleaned name, its media and the reasons found so far."""
+def match_names(database: Database, source: Loaded, index: int, prefix: str = "") -> None:
+    """`named_i`: each row with its cleaned name, its media and the reasons found so far.
+
+    A row whose name does not begin with the `prefix` of the run is not meant, whether its media is there
+    or not: nobody has listed what lies there.
+    """
+    outside = f"NOT starts_with(s.name, {sql.quote_text(prefix)})" if prefix else "false"
     has_frame = source.has_frame
     database.run(
         f"""
@@ -77,6 +82,7 @@ def match_names(database: Database, source: Loaded, index: int) -> None:
                    -- A whole URL is no attack: it is a name with too much in front, and gets that hint.
                    WHEN contains(s.given, '://') THEN '{Code.RECORD_UNMATCHED}'
                    WHEN s.hostile IS NOT NULL THEN '{Code.NAME_HOSTILE}'
+                   WHEN m.path IS NULL AND {outside} THEN '{Code.RECORD_EXCLUDED}'
                    WHEN m.path IS NULL THEN '{Code.RECORD_UNMATCHED}'
                    WHEN NOT m.included THEN '{Code.RECORD_EXCLUDED}'
                    WHEN s.frame_bad IS NOT NULL THEN '{Code.RECORD_FRAME_INVALID}'

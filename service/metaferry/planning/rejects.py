@@ -36,7 +36,8 @@ _WORDS: Final = {
         "file_name",
         "m.given",
         "a media file that the job takes in",
-        "m.name || ' is there, but include, exclude or --prefix leaves it out'",
+        "m.name || CASE WHEN m.media IS NULL THEN ' is outside --prefix' "
+        "ELSE ' is there, but include, exclude or --prefix leaves it out' END",
     ),
     Code.RECORD_FRAME_INVALID: (
         "frame",
@@ -134,6 +135,7 @@ def count_rows(
             FROM match_{index}
             """
         )
+        meant = source.read - excluded
         rejected = other + source.malformed + (unmatched if reject_unmatched else 0)
         counts.append(
             SourceCounts(
@@ -143,6 +145,7 @@ def count_rows(
                 rejected=rejected,
                 unmatched=0 if reject_unmatched else unmatched,
                 excluded=excluded,
+                used_share=used / meant if meant else None,
             )
         )
     return counts

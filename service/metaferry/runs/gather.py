@@ -101,6 +101,7 @@ def load_sources(
                 storage_for=lambda url, options: storages.at(Location(url=url, options=dict(options))),
                 portal=portal,
                 progress=progress.advance,
+                allow_none=job.policy.allow_empty,
             )
         _name_files(database, loaded, index)
         sources.append(loaded)

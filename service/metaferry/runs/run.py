@@ -44,6 +44,7 @@ from metaferry.runs.in_place import read_in_place
 from metaferry.runs.lease.held import RunLease
 from metaferry.runs.listings.age import note_age
 from metaferry.runs.listings.links import refuse_links
+from metaferry.runs.listings.no_media import explain_no_media
 from metaferry.runs.listings.revalidate import revalidated
 from metaferry.runs.metrics.push import published
 from metaferry.runs.report import leave_report, rates_of, requests_of
@@ -249,6 +250,9 @@ class _Run:
                 count_frames=self._count_frames,
                 load_ledger=self.ledger.load,
                 read_documents=self._read_documents,
+                explain_no_media=lambda: explain_no_media(
+                    self.job, self.database, self.storages, self.portal, report.listing, prefix
+                ),
                 prefix=prefix,
                 limit=limit,
                 ledger_complete=not self.history.interrupted,
@@ -289,6 +293,9 @@ class _Run:
     def _describe(self) -> None:
         report, decided = self.report, self.decided
         report.sources = decided.sources
+        media = report.media
+        total, media.with_metadata = media.images + media.videos, decided.with_metadata
+        media.coverage = media.with_metadata / total if total else None
         report.documents = decided.documents
         report.frames.unproved = decided.unproved
         report.bytes_to_write = decided.bytes_to_write

@@ -34,17 +34,21 @@ def load_source(
     storage_for: StorageFor,
     portal: Portal,
     progress: Callable[[int], None],
+    allow_none: bool = False,
 ) -> Loaded:
     """Source number `index` as the table `source_{index}`; see `Loaded` for its columns.
 
     `con` has the table `rejects`, its time zone is UTC. `storage_for(url, options)` opens a
-    datasource; who opened it closes it. `progress` is told numbers of rows. Raises JobError for
+    datasource; who opened it closes it. `progress` is told numbers of rows. With `allow_none` a glob that
+    matches no file yet is a table without rows. Raises JobError for
     everything in the job file that does not fit what is there, StorageError for a store that does
     not answer.
     """
     place = f"sources[{index}]"
     mapping = parse_mapping(source, place)
-    format, files = find_files(source, place=f"{place}.table", storage_for=storage_for, portal=portal)
+    format, files = find_files(
+        source, place=f"{place}.table", storage_for=storage_for, portal=portal, allow_none=allow_none
+    )
     rejects = Rejects(con, source.label)
     table, staging = f"source_{index}", f"staged_{index}"
     try:
@@ -91,6 +95,8 @@ def _stage(
 
     What the first file holds decides over what its name says.
     """
+    if not files:
+        return Staged(table, (), (), (), 0, relation=lambda where: "", why_text=lambda name: "")
     if format != "parquet":
         first = ByteStream(files[0], portal, place, encoding)
         first.open()

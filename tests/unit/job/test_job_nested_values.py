@@ -48,6 +48,9 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
             "unmatched": ["report", "reject"],
             "delete": ["never", "orphans"],
             "existing": ["stop", "replace"],
+            "allow_empty": [True, False],
+            "min_used": ["0%", "12.5%", "100%"],
+            "min_coverage": ["0%", "12.5%", "100%"],
         },
     ),
     MediaRules: (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from metaferry.cli.show.text import columns, count, duration, heading, safe, size
+from metaferry.cli.show.text import columns, count, duration, heading, safe, share, size
 from metaferry.findings import Code, Finding
 
 if TYPE_CHECKING:
@@ -176,11 +176,13 @@ def _where(what: str, report: Report) -> Iterator[Line]:
 
 def _found(report: Report) -> Iterator[Line]:
     media, frames = report.media, report.frames
+    covered = f"; {share(media.coverage)} with metadata" if media.coverage is not None else ""
     more = [f"{media.excluded:,} more excluded"] if media.excluded else []
     more += [f"{media.refused:,} under names that no document can have"] if media.refused else []
     left_out = f" ({', '.join(more)})" if more else ""
     yield Text.assemble(
-        ("Media    ", "bold"), f"{count(media.images, 'image')}, {count(media.videos, 'video')}{left_out}"
+        ("Media    ", "bold"),
+        f"{count(media.images, 'image')}, {count(media.videos, 'video')}{left_out}{covered}",
     )
     yield from _listed(report)
     if frames.counted or frames.cached or frames.unproved:
@@ -191,11 +193,13 @@ def _found(report: Report) -> Iterator[Line]:
     yield ""
     yield heading("Rows")
     titles = ("read", "used", "rejected", "unmatched", "excluded")
-    rows = [["", *titles]]
+    rows = [["", *titles, "share used"]]
     for source in report.sources:
-        rows.append([safe(source.name), *(f"{getattr(source, title):,}" for title in titles)])
-    # A column without a single row tells nothing; `read`, `used` and `rejected` always do.
-    wanted = [0, 1, 2, 3] + [at for at in (4, 5) if any(row[at] != "0" for row in rows[1:])]
+        numbers = (f"{getattr(source, title):,}" for title in titles)
+        used = "–" if source.used_share is None else share(source.used_share)
+        rows.append([safe(source.name), *numbers, used])
+    # A column without a single row tells nothing; `read`, `used`, `rejected` and the share always do.
+    wanted = [0, 1, 2, 3, *(at for at in (4, 5) if any(row[at] != "0" for row in rows[1:])), 6]
     yield from columns([[row[at] for at in wanted] for row in rows], right=range(1, len(wanted)))
 
 

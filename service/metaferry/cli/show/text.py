@@ -7,6 +7,7 @@ as an escape. Nothing here prints.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -38,6 +39,11 @@ def size(octets: int) -> str:
             break
         value /= 1000
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def share(part: float) -> str:
+    """`99.9%` of a part from 0 to 1; rounded down, so that 100% is all of it."""
+    return f"{math.floor(part * 1000 + 1e-9) / 10:.1f}%"
 
 
 def duration(seconds: float) -> str:

@@ -21,6 +21,11 @@ from metaferry.storage.listing.checked_pages import listed
 from metaferry.storage.protocol import Entry, Storage
 from metaferry.urls import split_scheme
 
+
+class NoMatch(TableMissing):
+    """A glob that matches nothing, in a place that can be looked into."""
+
+
 Format = Literal["csv", "tsv", "parquet", "jsonl"]
 Compression = Literal["", "gzip", "zstd", "zip"]
 StorageFor = Callable[[str, Mapping[str, Any]], Storage]
@@ -66,19 +71,25 @@ class Address:
 
 
 def find_files(
-    source: Source, *, place: str, storage_for: StorageFor, portal: Portal
+    source: Source, *, place: str, storage_for: StorageFor, portal: Portal, allow_none: bool = False
 ) -> tuple[Format, list[TableObject]]:
     """The files of a source in listing order, and the one format they have.
 
     Raises, with `place` in it, TableMissing for a glob that matches nothing and for a bucket that is
     not there, and JobError for a format that cannot be told and for files of several formats. A
-    single file is not looked for here: whoever reads it raises `missing`.
+    single file is not looked for here: whoever reads it raises `missing`. With `allow_none` a glob that
+    matches nothing yet (in a bucket that is there, or in a local folder, there or not) has no files.
     """
     shown = showable(source.table.url)
     address = split_url(source.table.url, shown, place)
     storage = storage_for(address.root, source.table.options)
     if address.glob:
-        files = list(_matching(storage, address, shown, place, portal))
+        try:
+            files = list(_matching(storage, address, shown, place, portal))
+        except NoMatch:
+            if not allow_none:
+                raise
+            return source.format or "jsonl", []  # of no file no format needs to be known
     else:
         files = [TableObject(storage, address.rest, shown, None, None, compression_of(address.rest))]
     formats = {source.format or format_of(file.path, file.url, place): file for file in files}
@@ -171,14 +182,16 @@ def _matching(
     try:
         found = portal.run(listed(storage, literal, wanted))
     except NotFound as error:
-        raise TableMissing(error.message, place=place, advice=error.advice) from error
+        # A folder of a disk comes with its first file; a bucket does not.
+        kind = NoMatch if split_scheme(address.root)[0] in _NO_BUCKET else TableMissing
+        raise kind(error.message, place=place, advice=error.advice) from error
     for entry in found:
         url = f"{base}/{entry.path}" if address.root != "." else entry.path
         yield TableObject(
             storage, entry.path, url, entry.size, entry.token, compression_of(entry.path), entry
         )
     if not found:
-        raise TableMissing(
+        raise NoMatch(
             f"no file matches {shown}", place=place, advice=_nearest(storage, "", address.rest, portal)
         )
 

@@ -35,8 +35,11 @@ def shown(lines: Any, **console: Any) -> str:
 
 def fill(report: Any, **changes: Any) -> Any:
     report.input = report.lightly = "s3://bucket/x"
-    report.sources = [SourceCounts("images", 1200, 1190, 10, 0, 0), SourceCounts("[red]frames[/red]", 5, 5)]
-    report.media = MediaCounts(1500, 4, 2)
+    report.sources = [
+        SourceCounts("images", 1200, 1190, 10, 0, 0, 1190 / 1200),
+        SourceCounts("[red]frames[/red]", 5, 5),
+    ]
+    report.media = MediaCounts(1500, 4, 2, with_metadata=1503, coverage=1503 / 1504)
     report.frames = FrameCounts(3, 1, 1)
     report.documents = DocumentCounts(create=1000, keep=190, delete=2)
     report.schema = SchemaChange(3, ("a", "b"), written=True)
@@ -76,13 +79,13 @@ def test_a_plan_for_people() -> None:
         == """\
 Plan s3://bucket/x
 
-Media    1,500 images, 4 videos (2 more excluded)
+Media    1,500 images, 4 videos (2 more excluded); 99.9% with metadata
 Frames   3 videos counted, 1 known from before, 1 not proved
 
 Rows
-                      read   used  rejected
-  images             1,200  1,190        10
-  [red]frames[/red]      5      5         0
+                      read   used  rejected  share used
+  images             1,200  1,190        10       99.1%
+  [red]frames[/red]      5      5         0           –
 
 Documents
   create  1,000  new

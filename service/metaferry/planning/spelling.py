@@ -1,0 +1,170 @@
+"""How the names of a source differ from the paths of the media, where none of them is one.
+
+A table has absolute paths, the media lie in a folder, an extension is missing: what most names have in
+common is told as the line to write in the job file. Pure but for one look at a sample of the names; only
+ever advice, nothing is matched by it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import yaml
+
+from metaferry.findings import Code
+from metaferry.planning.database import Database
+
+#: Names of a source that are looked at, and pairs of a name and a path.
+_SAMPLE: Final = 1_000
+_PAIRS: Final = 50_000
+_COLUMN: Final = re.compile(r'[A-Za-z_][A-Za-z0-9_]*|"[^"]+"')
+_SPECIAL: Final = re.compile(r"[\\.+*?()|\[\]{}^$]")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Difference:
+    """What makes the path of a media file of a name: `cut` off in front, `add` there; `end` to `new_end`.
+
+    `fold` is `lower` or `upper` where only the letter case differs.
+    """
+
+    cut: str = ""
+    add: str = ""
+    end: str = ""
+    new_end: str = ""
+    fold: str = ""
+
+    @property
+    def changes(self) -> int:
+        return bool(self.cut) + bool(self.add) + (self.end != self.new_end) + bool(self.fold)
+
+    def expression(self, column: str) -> str:
+        """The SQL that makes the path, of the expression that gives the name now."""
+        sql = column if _COLUMN.fullmatch(column.strip()) else f"({column})"
+        if self.fold:
+            return f"{self.fold}({column})"
+        if self.cut:
+            sql = f"regexp_replace({sql}, {_text('^' + _escaped(self.cut))}, '')"
+        if self.end and self.end != self.new_end:
+            sql = f"regexp_replace({sql}, {_text(_escaped(self.end) + '$')}, {_text(self.new_end)})"
+        elif self.new_end:
+            sql = f"{sql} || {_text(self.new_end)}"
+        return f"{_text(self.add)} || {sql}" if self.add else sql
+
+
+def difference(given: str, path: str) -> Difference | None:
+    """How the name becomes the path; None where more than folders in front and the extension differs."""
+    if given != path and given.casefold() == path.casefold():
+        fold = "lower" if given.lower() == path else "upper" if given.upper() == path else ""
+        return Difference(fold=fold) if fold else None
+    names, parts = given.split("/"), path.split("/")
+    end = new_end = ""
+    if names[-1] != parts[-1]:
+        stem, dot, extension = parts[-1].rpartition(".")
+        new_end = dot + extension
+        if names[-1] != stem:
+            own, dot, extension = names[-1].rpartition(".")
+            if own != stem:
+                return None
+            end = dot + extension
+    same = 1
+    while same < min(len(names), len(parts)) and names[-1 - same] == parts[-1 - same]:
+        same += 1
+    return Difference(_folder(names[:-same]), _folder(parts[:-same]), end, new_end)
+
+
+def most_common(pairs: Iterable[tuple[str, str]]) -> tuple[Difference, int, str] | None:
+    """The difference of most names, of those the smallest; of how many; and a path that it makes."""
+    counts: Counter[Difference] = Counter()
+    example: dict[Difference, str] = {}
+    for given, path in pairs:
+        found = difference(given, path)
+        if found is not None:
+            counts[found] += 1
+            example[found] = min(example.get(found, path), path)
+    if not counts:
+        return None
+    best = min(counts, key=lambda one: (-counts[one], one.changes, one))
+    return best, counts[best], example[best]
+
+
+def nearest_spelling(database: Database, index: int, *, file_name: str, input_url: str) -> str:
+    """What to write in the job so that the unmatched names of source `index` are media; "" where unknown.
+
+    `file_name` is the source's expression, `input_url` the input as people may see it.
+    """
+    unmatched = f"code = '{Code.RECORD_UNMATCHED}'"
+    database.run(
+        f"CREATE OR REPLACE TEMP TABLE strange AS SELECT DISTINCT given, name FROM match_{index} "
+        f"WHERE {unmatched} ORDER BY given LIMIT {_SAMPLE}"
+    )
+    base, stem = (f"parse_filename(name, {cut}, 'forward_slash')" for cut in ("false", "true"))
+    pairs = database.rows(
+        f"""
+        SELECT DISTINCT s.given, m.path
+        FROM (SELECT given, lower({base}) AS key FROM strange UNION
+              SELECT given, lower({stem}) FROM strange) s
+        JOIN media m ON lower(parse_filename(m.path, true, 'forward_slash')) = s.key
+        ORDER BY s.given, m.path LIMIT {_PAIRS}
+        """
+    )
+    sampled = database.value("SELECT count(*) FROM strange")
+    best = most_common(pairs)
+    if best is None:
+        return _other_hint(database)
+    change, found, path = best
+    line = written("file_name", change.expression(file_name))
+    number = f"all {sampled:,}" if found == sampled else f"{found:,} of {sampled:,}"
+    said = f'{line} makes {number} names those of media, such as "{path}"'
+    if sampled == 1:
+        said = f'{line} makes it "{path}"'
+    other = _other_input(change, input_url)
+    return f"{said}; or {written('input', other)}" if other and found == sampled else said
+
+
+def written(key: str, value: str) -> str:
+    """`key: value` as a line of YAML."""
+    line = yaml.safe_dump({key: value}, width=1_000_000, allow_unicode=True).rstrip("\n")
+    quoted = line.removeprefix(f"{key}: ").startswith(("'", '"'))
+    return f"{key}: {json.dumps(value, ensure_ascii=False)}" if quoted else line
+
+
+def _other_input(change: Difference, input_url: str) -> str:
+    """The input below which the names would be right as they are; "" where there is none."""
+    if change.end != change.new_end or change.fold or (change.cut and change.add):
+        return ""
+    url = input_url.rstrip("/")
+    if change.add:
+        return f"{url}/{change.add}"
+    cut = "/" + change.cut.rstrip("/")
+    above = url.removesuffix(cut)
+    plain = not change.cut.startswith((".", "/")) and "://" not in change.cut
+    return above + "/" if plain and above not in (url, "") and not above.endswith(":/") else ""
+
+
+def _other_hint(database: Database) -> str:
+    hints = database.rows(
+        "SELECT s.given, h.hint FROM strange s JOIN hints h ON h.given = s.given ORDER BY s.given LIMIT 1"
+    )
+    if hints:
+        ((given, hint),) = hints
+        return f'"{given}": {hint}'
+    media = [path for (path,) in database.rows("SELECT path FROM media ORDER BY path LIMIT 2")]
+    return "the media are called " + ", ".join(f'"{path}"' for path in media) if media else ""
+
+
+def _folder(segments: list[str]) -> str:
+    return "/".join(segments) + "/" if segments else ""
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(lambda found: "\\" + found[0], text)
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
