@@ -26,7 +26,7 @@ from metaferry.job.model import Job
 from metaferry.lightly.document import md5_hex
 from metaferry.lightly.names import SCHEMA
 from metaferry.progress import Stop
-from metaferry.storage.protocol import Requests
+from metaferry.storage.counts import RequestCounts
 from metaferry.storage.rates import RateHistory
 
 
@@ -37,7 +37,7 @@ class WriterPool:
     root: Path
     tally: Tally = field(default_factory=Tally)
     rows: list[Applied] = field(default_factory=list)
-    requests: Requests = field(default_factory=Requests)
+    requests: RequestCounts = field(default_factory=RequestCounts)
     stop: Stop = field(default_factory=Stop)
 
     def plan(self, count: int, shards: int = 8) -> Path:
@@ -81,7 +81,7 @@ class WriterPool:
     def _record(self, outcomes: Sequence[Applied]) -> None:
         self.rows.extend(outcomes)
 
-    def _absorb(self, requests: Requests, rates: RateHistory) -> None:
+    def _absorb(self, requests: RequestCounts, rates: RateHistory) -> None:
         self.requests = self.requests + requests
 
     def in_place(self) -> set[str]:

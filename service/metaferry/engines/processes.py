@@ -27,7 +27,7 @@ from metaferry.apply.outcome import Applied, OutcomeRecorder, Tally
 from metaferry.apply.shards import shard_numbers
 from metaferry.errors import MetaferryError
 from metaferry.progress import Stop
-from metaferry.storage.protocol import Requests
+from metaferry.storage.counts import RequestCounts
 from metaferry.storage.rates import RateHistory
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class WorkerChannel(logging.Handler):
 class WorkerResult:
     """What a worker asked of the store, and what ended it if it was not the end of its work."""
 
-    requests: Requests
+    requests: RequestCounts
     rates: RateHistory
     error: BaseException | None
     outage: str = ""  # as `Tally.outage`
@@ -119,7 +119,7 @@ def write_in_processes(
     grace: float,
     silence: float = 30.0,
     advance: Callable[[int], None],
-    absorb: Callable[[Requests, RateHistory], None],
+    absorb: Callable[[RequestCounts, RateHistory], None],
 ) -> None:
     """Writes the documents of a plan (not its deletes), `concurrency` requests under way in each worker.
 

@@ -23,9 +23,9 @@ from metaferry.apply.outcome import Applied, Tally
 from metaferry.engines.processes import GO_ON, ShardTask, WorkerChannel, WorkerResult
 from metaferry.errors import MetaferryError
 from metaferry.progress import Stop
+from metaferry.storage.counts import RequestCounts
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
-from metaferry.storage.protocol import Requests
 from metaferry.storage.rates import RateHistory
 
 #: Outcomes that are sent at once.
@@ -62,7 +62,7 @@ def work(pipe: Connection) -> None:
     threading.Thread(target=heartbeat.listen, args=(pipe, stop), daemon=True).start()
     channel = _OutcomeChannel(pipe)
     logging.getLogger().addHandler(channel)
-    last, tally = WorkerResult(Requests(), RateHistory(1.0, (), ()), None), Tally()
+    last, tally = WorkerResult(RequestCounts(), RateHistory(), None), Tally()
     try:
         with Portal() as portal:
             storage = open_storage(task.opening.url, task.opening.options, **task.opening.settings)

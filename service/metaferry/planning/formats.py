@@ -1,19 +1,22 @@
 """What is written to disk or bucket between steps: versioned, typed, and defined here only.
 
 The plan (a Parquet data set with `plan.json`), the done-markers of its shards, the findings, the
-rejects, the ledger and the report of a run (`run.json`). Every engine, retry and later version reads
-these formats and no other; a field is added with a default and a new `version`, never renamed.
+rejects, the ledger and the report of a run (`run.json`; its counts of requests come from `storage/`, in
+`counts.py` and `rates.py`). Every engine, retry and later version reads these formats and no other; a
+field is added with a default and a new `version`, never renamed.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from metaferry.findings import Finding
+from metaferry.storage.counts import RequestCounts
+from metaferry.storage.rates import RateHistory
 
 T = TypeVar("T")
 
@@ -193,39 +196,6 @@ class FrameCounts:
 
 
 @dataclass(slots=True)
-class RequestCounts:
-    list: int = 0
-    get: int = 0
-    put: int = 0
-    delete: int = 0
-    retries: int = 0
-    throttled: int = 0
-    bytes_read: int = 0
-    bytes_written: int = 0
-    # Requests of each kind that the store failed or refused; that something is not there, or is not
-    # as a condition wanted it, is an answer like any other.
-    list_failed: int = 0
-    get_failed: int = 0
-    put_failed: int = 0
-    delete_failed: int = 0
-
-    def __add__(self, other: RequestCounts) -> RequestCounts:
-        return RequestCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-
-    def __sub__(self, other: RequestCounts) -> RequestCounts:
-        return RequestCounts(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
-
-
-@dataclass(slots=True)
-class RateCounts:
-    """Answers and refusals of the Lightly datasource over time, in spans of `seconds` each."""
-
-    seconds: float = 1.0
-    answered: tuple[int, ...] = ()
-    throttled: tuple[int, ...] = ()
-
-
-@dataclass(slots=True)
 class VerifyCounts:
     """Documents that were read back after they had been written (`verify`)."""
 
@@ -295,7 +265,7 @@ class Report:
     documents: DocumentCounts = field(default_factory=DocumentCounts)
     frames: FrameCounts = field(default_factory=FrameCounts)
     requests: RequestCounts = field(default_factory=RequestCounts)
-    rate: RateCounts = field(default_factory=RateCounts)
+    rate: RateHistory = field(default_factory=RateHistory)  # of the Lightly datasource
     verified: VerifyCounts = field(default_factory=VerifyCounts)
     schema: SchemaChange = field(default_factory=SchemaChange)
     findings: dict[str, int] = field(default_factory=dict)

@@ -6,14 +6,14 @@ A run whose `run.json` is there has ended; one that has begun and has none was c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, fields
 from datetime import datetime
 
 from metaferry.planning.database import Database
-from metaferry.planning.formats import RateCounts, Report, RequestCounts
+from metaferry.planning.formats import Report
 from metaferry.runs.state.damage import Damage
 from metaferry.runs.state.folder import RunHistory, State
 from metaferry.runs.state.ledger import Ledger, export_parquet
+from metaferry.storage.counts import RequestCounts
 from metaferry.storage.protocol import Storage
 
 
@@ -54,11 +54,4 @@ def leave_report(
 
 def requests_of(storages: Iterable[Storage]) -> RequestCounts:
     """The requests of all storages of a run, added up."""
-    asked = list(storages)
-    names = [field.name for field in fields(RequestCounts)]
-    return RequestCounts(**{name: sum(getattr(s.requests, name) for s in asked) for name in names})
-
-
-def rates_of(storage: Storage) -> RateCounts:
-    """The course of the requests to one storage."""
-    return RateCounts(**asdict(storage.rates))
+    return sum((storage.requests for storage in storages), RequestCounts())

@@ -47,7 +47,7 @@ from metaferry.runs.listings.links import refuse_links
 from metaferry.runs.listings.no_media import explain_no_media
 from metaferry.runs.listings.revalidate import revalidated
 from metaferry.runs.metrics.push import published
-from metaferry.runs.report import leave_report, rates_of, requests_of
+from metaferry.runs.report import leave_report, requests_of
 from metaferry.runs.schema_fit import judge_types
 from metaferry.runs.sharded.plan_files import plan_location, write_plan
 from metaferry.runs.sharded.plan_run import add_markers, count_findings, must_be_shared
@@ -507,7 +507,7 @@ class _Run:
     def count_requests(self) -> None:
         """Adds up the requests of all storages of the run."""
         self.report.requests = requests_of(self.storages.all)
-        self.report.rate = rates_of(self.lightly)
+        self.report.rate = self.lightly.rates
 
 
 class _timed:

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from metaferry.errors import StorageError
 from metaferry.lightly.key_limits import KeyLimits
+from metaferry.storage.counts import RequestCounts
 from metaferry.storage.rates import RateHistory
 from metaferry.storage.waits import Drain
 
@@ -244,30 +245,6 @@ class Batched(Direct, Protocol):
         """
 
 
-@dataclass(slots=True)
-class Requests:
-    """Requests as the retry layer counted them, attempts included. Feeds `run.json`."""
-
-    list: int = 0
-    get: int = 0
-    put: int = 0
-    delete: int = 0
-    retries: int = 0
-    throttled: int = 0
-    bytes_read: int = 0
-    bytes_written: int = 0
-    # Of each kind, those that the store failed or refused; an answer that something is not there, or
-    # is not as a condition wanted it, is none of them.
-    list_failed: int = 0
-    get_failed: int = 0
-    put_failed: int = 0
-    delete_failed: int = 0
-
-    def __add__(self, other: Requests) -> Requests:
-        names = [field.name for field in fields(self)]
-        return Requests(**{name: getattr(self, name) + getattr(other, name) for name in names})
-
-
 class Storage(Protocol):
     """An adapter behind the retry layer: what gather, plan and apply work with."""
 
@@ -278,7 +255,7 @@ class Storage(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     @property
-    def requests(self) -> Requests: ...
+    def requests(self) -> RequestCounts: ...
 
     @property
     def rates(self) -> RateHistory:
@@ -297,7 +274,7 @@ class Storage(Protocol):
         """Seconds without one write that went well after which going on is of no use: twice the time
         that one request is retried for, or that ten need under `max_rate`."""
 
-    def absorb(self, requests: Requests, rates: RateHistory) -> None:
+    def absorb(self, requests: RequestCounts, rates: RateHistory) -> None:
         """Counts what other processes asked of the same datasource as if it had gone through here."""
 
     @property

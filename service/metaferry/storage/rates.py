@@ -18,9 +18,9 @@ _POINTS: Final = 60
 class RateHistory:
     """Counts in consecutive spans of `seconds` each, the first beginning with the first request."""
 
-    seconds: float
-    answered: tuple[int, ...]
-    throttled: tuple[int, ...]
+    seconds: float = 1.0
+    answered: tuple[int, ...] = ()
+    throttled: tuple[int, ...] = ()
 
     def __add__(self, other: RateHistory) -> RateHistory:
         """Both together, as if they had begun at the same moment."""

@@ -23,7 +23,6 @@ from metaferry.planning import build
 from metaferry.planning.formats import (
     FINDING_COLUMNS,
     REJECT_COLUMNS,
-    RequestCounts,
     RunReport,
     ShardMarker,
 )
@@ -33,12 +32,13 @@ from metaferry.runs.apply import name_failures, report_outage, write_schema
 from metaferry.runs.deletes import keep_back_missing
 from metaferry.runs.lease.held import RunLease
 from metaferry.runs.outcomes import Outcomes, say_what_was_done
-from metaferry.runs.report import leave_report, rates_of, requests_of
+from metaferry.runs.report import leave_report, requests_of
 from metaferry.runs.schema_fit import refused_fit
 from metaferry.runs.sharded.plan_files import fetch
 from metaferry.runs.sharded.plan_run import UNFINISHED, PlanRun, add_markers, count_findings
 from metaferry.runs.state.damage import Damage
 from metaferry.runs.state.ledger import Ledger
+from metaferry.storage.counts import RequestCounts
 
 #: Shards that a message names.
 _NAMED: Final = 20
@@ -238,7 +238,7 @@ class _Finish:
         of_shards = sum((marker.requests for marker in self.markers), RequestCounts())
         here = requests_of(run.storages.all) - run.marked
         self.report.requests = self.planned.requests + of_shards + here
-        self.report.rate = rates_of(run.lightly)
+        self.report.rate = run.lightly.rates
 
 
 def _listed(numbers: Sequence[int]) -> str:

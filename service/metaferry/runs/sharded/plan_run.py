@@ -29,7 +29,6 @@ from metaferry.planning.formats import (
     KeptPlan,
     PlanShard,
     Report,
-    RequestCounts,
     RunReport,
     ShardMarker,
     VerifyCounts,
@@ -50,6 +49,7 @@ from metaferry.runs.state.folder import State
 from metaferry.runs.state.markers import Markers, rows_to_do
 from metaferry.runs.storages import Storages
 from metaferry.runs.verify import verify
+from metaferry.storage.counts import RequestCounts
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
 

@@ -23,7 +23,7 @@ from metaferry.planning.formats import RunReport
 from metaferry.progress import Progress, Silent, Stop
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.metrics.push import published
-from metaferry.runs.report import rates_of, requests_of
+from metaferry.runs.report import requests_of
 from metaferry.runs.sharded.finish import finish_run, missing_shards
 from metaferry.runs.sharded.plan_files import PLAN, read_plan
 from metaferry.runs.sharded.plan_run import PlanRun, add_markers, add_outage, count_findings
@@ -256,7 +256,7 @@ def _report_of(
         report.exit_code = 128 + (stop.signal or 2)
         report.stopped = "interrupted: what was under way is finished, the rest is left for the next run"
         report.advice = "run it again: a shard that is done is not run again"
-    report.requests, report.rate = requests_of(run.storages.all), rates_of(run.lightly)
+    report.requests, report.rate = requests_of(run.storages.all), run.lightly.rates
     return report
 
 

@@ -29,8 +29,9 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
+from metaferry.storage.counts import RequestCounts
 from metaferry.storage.errors import UNREACHED
-from metaferry.storage.protocol import Adapter, Put, Requests
+from metaferry.storage.protocol import Adapter, Put
 from metaferry.storage.rates import RateHistory
 from metaferry.storage.throttle.limiter import Limiter, Outcome, is_undrained, sleeping
 from metaferry.storage.waits import Budget, Drain
@@ -43,7 +44,7 @@ Attempted = Sequence[str | StorageError | None]
 #: What a store says of its objects, where a request as such went well.
 _ANSWERS = (NotFound, Conflict, Changed)
 
-#: The counter in `Requests` an attempt belongs to.
+#: The counter in `RequestCounts` an attempt belongs to.
 Counter = Literal["list", "get", "put", "delete"]
 
 
@@ -100,8 +101,8 @@ class Attempts:
         self.limiter = Limiter(
             concurrency, clock=clock, sleep=sleep, max_rate=max_rate, longest=max(0.0, policy.retry_for)
         )
-        self._requests = Requests()
-        self._other_processes = RateHistory(1.0, (), ())
+        self._requests = RequestCounts()
+        self._other_processes = RateHistory()
         self._counting = threading.Lock()
         self._asked = 0  # requests without their retries
         self._last_spare = float("-inf")
@@ -110,7 +111,7 @@ class Attempts:
         self._renewing = asyncio.Lock()
 
     @property
-    def requests(self) -> Requests:
+    def requests(self) -> RequestCounts:
         return self._requests
 
     @property
@@ -123,7 +124,7 @@ class Attempts:
     def rates(self) -> RateHistory:
         return self.limiter.rates.history() + self._other_processes
 
-    def absorb(self, requests: Requests, rates: RateHistory) -> None:
+    def absorb(self, requests: RequestCounts, rates: RateHistory) -> None:
         """Counts what another process did."""
         with self._counting:
             self._requests = self._requests + requests

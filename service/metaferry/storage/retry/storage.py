@@ -3,7 +3,7 @@
 `attempts.py` says how often and when; here is what their outcome means. A put whose answer may have
 been lost is settled by reading back: bytes that equal ours are our own put. Conditions that the store
 does not check are checked just before. Nothing else in the program retries, and the libraries' own
-retries are switched off, so the counts in :class:`Requests` are the requests that went out. A put
+retries are switched off, so the counts in :class:`RequestCounts` are the requests that went out. A put
 from a thread (`put_blocking`) is one attempt and no more; what it attempted is handed to `put`, which goes on
 from there.
 """
@@ -24,6 +24,7 @@ from metaferry.errors import Conflict, Corrupt, Expired, NotFound, StorageError,
 from metaferry.storage.answers import BadAnswer, require_blob, require_level
 from metaferry.storage.capabilities import Detecting
 from metaferry.storage.capability_probe import Honoured, probe
+from metaferry.storage.counts import RequestCounts
 from metaferry.storage.errors import WRONG_TAG, Operation, storage_error
 from metaferry.storage.listing.checked_pages import Pages
 from metaferry.storage.protocol import (
@@ -41,7 +42,6 @@ from metaferry.storage.protocol import (
     Precondition,
     Put,
     PutResult,
-    Requests,
 )
 from metaferry.storage.rates import RateHistory
 from metaferry.storage.retry.attempts import Attempted, Attempts, Policy
@@ -105,14 +105,14 @@ class Retrying:
         )
 
     @property
-    def requests(self) -> Requests:
+    def requests(self) -> RequestCounts:
         return self._attempts.requests
 
     @property
     def rates(self) -> RateHistory:
         return self._attempts.rates
 
-    def absorb(self, requests: Requests, rates: RateHistory) -> None:
+    def absorb(self, requests: RequestCounts, rates: RateHistory) -> None:
         self._attempts.absorb(requests, rates)
 
     @property

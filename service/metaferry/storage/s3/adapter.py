@@ -156,18 +156,13 @@ class S3Adapter(ObjectStoreAdapter):
         return blob_of(answer, start, end)
 
     async def _head(self, path: str, version: str | None = None) -> Blob:
-        answer = await self._properties(path, version)
-        with self._checking("read", path):
-            require("ContentLength" in answer, "no size")
+        answer = await self._call("head_object", "read", path, {"Key": path, **_pin(version)})
         return Blob(b"", tag_of(answer), int(answer["ContentLength"]))
-
-    async def _properties(self, path: str, version: str | None = None) -> Any:
-        return await self._call("head_object", "read", path, {"Key": path, **_pin(version)})
 
     async def _token(self, path: str) -> str | None:
         """The token of what is there now; None where nothing is."""
         try:
-            return tag_of(await self._properties(path))
+            return (await self._head(path)).token
         except NotFound:
             return None
 

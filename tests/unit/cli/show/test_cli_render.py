@@ -16,11 +16,11 @@ from metaferry.planning.formats import (
     FrameCounts,
     MediaCounts,
     PlanReport,
-    RequestCounts,
     RunReport,
     SchemaChange,
     SourceCounts,
 )
+from metaferry.storage.counts import RequestCounts
 
 
 def shown(lines: Any, **console: Any) -> str:

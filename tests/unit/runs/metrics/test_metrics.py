@@ -14,13 +14,13 @@ from metaferry.planning.formats import (
     DocumentCounts,
     FrameCounts,
     MediaCounts,
-    RequestCounts,
     RunReport,
     SourceCounts,
     VerifyCounts,
 )
 from metaferry.runs.metrics.exposition import counters, gauges, registry
 from metaferry.runs.metrics.figures import METRICS, Ended, Samples, Totals, samples
+from metaferry.storage.counts import RequestCounts
 
 ENDED = Ended(at=1_790_000_000.5, seconds=12.25)
 
