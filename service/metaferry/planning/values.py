@@ -28,6 +28,7 @@ class _Check:
     value: str  # SQL: what is looked at
     misfit: str  # SQL: NULL, 'type', 'range' or 'not_finite'
     expected: str
+    instead: str = "the key is left out"  # what the document has where the value is not finite
 
     @property
     def rejects(self) -> str:
@@ -94,7 +95,8 @@ def _column(key: KeyColumn, entries: Entries) -> _Column:
             (_Check(dotted, name, cast.misfit_sql, expected(value_type)),),
         )
     json, places = sql.cast_within(name, key.type, entries.below(key.path))
-    checks = [_Check(dotted, name, sql.not_finite(name, key.type), "")]
+    instead = sql.instead_of_not_finite(key.type)
+    checks = [_Check(dotted, name, sql.not_finite(name, key.type), "", instead)]
     for steps, place in places.items():
         # What is not finite is left out wherever it stands, and named once, for the whole column.
         misfit = f"nullif({place.misfit_sql}, 'not_finite')"
@@ -122,7 +124,7 @@ def _reject_misfits(database: Database, source: Loaded, index: int, columns: Seq
             INSERT INTO findings
             SELECT '{Code.VALUE_NOT_FINITE}', 'warning',
                    {sql.quote_text(check.path)} || ' is ' || {check.value}::VARCHAR
-                   || ', which JSON cannot hold: left out',
+                   || {sql.quote_text(f", which JSON cannot hold: {check.instead}")},
                    'the schema''s default is shown instead', {sql.quote_text(source.label)}, f.url,
                    m.row, m.media, m.target
             FROM {source.table} s JOIN match_{index} m ON m.rid = s.rowid

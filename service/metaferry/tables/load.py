@@ -18,7 +18,7 @@ from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.files.find import Format, StorageFor, TableObject, find_files
 from metaferry.tables.mapping import build_records, parse_mapping
 from metaferry.tables.model import KeyColumn, Loaded, Staged, TableFile
-from metaferry.tables.staging import Rejects, quote_ident
+from metaferry.tables.staging import Findings, Rejects, quote_ident
 
 if TYPE_CHECKING:
     import duckdb
@@ -38,7 +38,7 @@ def load_source(
 ) -> Loaded:
     """Source number `index` as the table `source_{index}`; see `Loaded` for its columns.
 
-    `con` has the table `rejects`, its time zone is UTC. `storage_for(url, options)` opens a
+    `con` has the tables `rejects` and `findings`, its time zone is UTC. `storage_for(url, options)` opens a
     datasource; who opened it closes it. `progress` is told numbers of rows. With `allow_none` a glob that
     matches no file yet is a table without rows. Raises JobError for
     everything in the job file that does not fit what is there, StorageError for a store that does
@@ -49,7 +49,7 @@ def load_source(
     format, files = find_files(
         source, place=f"{place}.table", storage_for=storage_for, portal=portal, allow_none=allow_none
     )
-    rejects = Rejects(con, source.label)
+    rejects, findings = Rejects(con, source.label), Findings(con, source.label)
     table, staging = f"source_{index}", f"staged_{index}"
     try:
         staged = _stage(
@@ -60,11 +60,13 @@ def load_source(
             source.encoding or "",
             mapping.used,
             rejects,
+            findings,
             portal,
             f"{place}.table",
             progress,
         )
         rejects.flush()
+        findings.flush()
         keys = build_records(con, staged, mapping, table=table, source=showable(source.table.url))
     finally:
         con.execute(f"DROP TABLE IF EXISTS {quote_ident(staging)}").fetchall()
@@ -87,6 +89,7 @@ def _stage(
     encoding: str,
     used: frozenset[str] | None,
     rejects: Rejects,
+    findings: Findings,
     portal: Portal,
     place: str,
     progress: Callable[[int], None],
@@ -118,7 +121,14 @@ def _stage(
         from metaferry.tables.json.lines import stage_json_lines
 
         return stage_json_lines(
-            con, streams(), table=table, used=used, rejects=rejects, place=place, progress=progress
+            con,
+            streams(),
+            table=table,
+            used=used,
+            rejects=rejects,
+            findings=findings,
+            place=place,
+            progress=progress,
         )
     from metaferry.tables.csv.rows import stage_delimited
 

@@ -39,6 +39,20 @@ _REJECTS: Final = pa.schema(
     ]
 )
 
+_FINDINGS: Final = pa.schema(
+    [
+        ("code", pa.string()),
+        ("severity", pa.string()),
+        ("message", pa.string()),
+        ("advice", pa.string()),
+        ("source", pa.string()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("media", pa.string()),
+        ("target", pa.string()),
+    ]
+)
+
 
 def quote_ident(name: str) -> str:
     """A name as SQL writes it, whatever characters it holds."""
@@ -121,17 +135,50 @@ class Rejects:
             self.flush()
 
     def flush(self) -> None:
-        if not self._rows:
-            return
-        columns = zip(*self._rows, strict=True)
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, _REJECTS, strict=True)]
-        names = ", ".join(quote_ident(name) for name in _REJECTS.names)
-        self._con.register(_INCOMING, pa.Table.from_arrays(arrays, schema=_REJECTS))
-        try:
-            self._con.execute(f"INSERT INTO rejects ({names}) SELECT {names} FROM {_INCOMING}").fetchall()
-        finally:
-            self._con.unregister(_INCOMING)
-        self._rows.clear()
+        _insert(self._con, "rejects", _REJECTS, self._rows)
+        self._rows = []
+
+
+class Findings:
+    """Findings about rows of one source, into the engine's table `findings`. `flush` at the end."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, label: str) -> None:
+        self._con = con
+        self._label = label
+        self._rows: list[tuple[Any, ...]] = []
+
+    def add(
+        self,
+        code: Code,
+        severity: str,
+        message: str,
+        *,
+        advice: str = "",
+        file: str = "",
+        row: int | None = None,
+    ) -> None:
+        self._rows.append((str(code), severity, message, advice, self._label, file, row, "", ""))
+        if len(self._rows) >= _FLUSH_REJECTS:
+            self.flush()
+
+    def flush(self) -> None:
+        _insert(self._con, "findings", _FINDINGS, self._rows)
+        self._rows = []
+
+
+def _insert(
+    con: duckdb.DuckDBPyConnection, table: str, schema: pa.Schema, rows: list[tuple[Any, ...]]
+) -> None:
+    if not rows:
+        return
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    names = ", ".join(quote_ident(name) for name in schema.names)
+    con.register(_INCOMING, pa.Table.from_arrays(arrays, schema=schema))
+    try:
+        con.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {_INCOMING}").fetchall()
+    finally:
+        con.unregister(_INCOMING)
 
 
 def check_width(count: int, url: str, place: str) -> None:

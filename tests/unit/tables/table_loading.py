@@ -21,6 +21,11 @@ REJECTS = (
     "value VARCHAR, expected VARCHAR, message VARCHAR)"
 )
 
+FINDINGS = (
+    "CREATE TABLE findings(code VARCHAR, severity VARCHAR, message VARCHAR, advice VARCHAR, source VARCHAR, "
+    'file VARCHAR, "row" BIGINT, media VARCHAR, target VARCHAR)'
+)
+
 
 def sealed() -> duckdb.DuckDBPyConnection:
     """An engine with the settings of the planner's."""
@@ -31,6 +36,7 @@ def sealed() -> duckdb.DuckDBPyConnection:
         "SET enable_external_access = false",
         "SET lock_configuration = true",
         REJECTS,
+        FINDINGS,
     ):
         con.execute(statement).fetchall()
     return con
@@ -67,6 +73,11 @@ class Result:
     def rejects(self) -> list[tuple[int, str]]:
         """Row and message of each malformed row."""
         return self.con.execute('SELECT "row", message FROM rejects ORDER BY file, "row"').fetchall()
+
+    @property
+    def findings(self) -> list[tuple[str, int | None, str]]:
+        """Code, row and message of each finding."""
+        return self.con.execute('SELECT code, "row", message FROM findings ORDER BY ALL').fetchall()
 
 
 @contextmanager

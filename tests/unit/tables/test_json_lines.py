@@ -93,8 +93,8 @@ def test_fields_are_used_in_expressions(jsonl: Any) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b'{"file_name": "x", "v": NaN}', "NaN is not JSON"),
-        (b'{"v": -Infinity}', "-Infinity is not JSON"),
+        (b'{"file_name": "x", "v": -NaN}', "not valid JSON"),
+        (b'{"v": NaN, "v": 1}', "the key v stands twice"),
         (b'{"v": 1', "not valid JSON"),
         (b'{"v": 1,}', "not valid JSON"),
         (b'{"v": 01}', "not valid JSON"),
@@ -190,3 +190,34 @@ def test_lines_keep_their_numbers_over_pieces(jsonl: Any, monkeypatch: pytest.Mo
     assert result.values("row") == list(range(1, 501))
     assert result.values("x") == list(range(500))
     assert len(result.values("file_name")[89]) == 89
+
+
+def test_nan_and_infinity_are_null_and_named(jsonl: Any) -> None:
+    result = jsonl(
+        {"file_name": "a", "n": 1, "s": "x", "b": True, "l": [1.5], "o": {"x": 1}},
+        b'{"file_name": "b", "n": NaN, "s": NaN, "b": NaN, "l": [-Infinity, 2], "o": {"x": Infinity}}',
+        b'{"file_name": "NaN", "n": 2, "s": "a \\"NaN\\" b", "l": NaN, "o": NaN}',
+    )
+    # They change no type: a whole number stays one, and text gets no cell that says NaN.
+    assert result.types == {"n": "BIGINT", "s": "VARCHAR", "b": "BOOLEAN", "l": "DOUBLE[]", "o.x": "BIGINT"}
+    assert result.values("n") == [1, None, 2]
+    assert result.values("s") == ["x", None, 'a "NaN" b']
+    assert result.values("l") == [[1.5], [None, 2.0], None]
+    assert result.values("o.x") == [1, None, None]
+    assert result.values("file_name") == ["a", "b", "NaN"]
+    assert result.rejects == []
+    assert {code for code, _, _ in result.findings} == {"value.not_finite"}
+    assert [(row, message) for _, row, message in result.findings] == [
+        (2, "b is NaN, which JSON cannot hold: the key is left out"),
+        (2, "l[0] is -Infinity, which JSON cannot hold: the list has null there"),
+        (2, "n is NaN, which JSON cannot hold: the key is left out"),
+        (2, "o.x is Infinity, which JSON cannot hold: the key is left out"),
+        (2, "s is NaN, which JSON cannot hold: the key is left out"),
+        (3, "l is NaN, which JSON cannot hold: the key is left out"),
+        (3, "o is NaN, which JSON cannot hold: the key is left out"),
+    ]
+
+
+def test_nan_in_a_key_that_is_not_used_is_not_named(jsonl: Any) -> None:
+    result = jsonl(b'{"file_name": "a", "v": NaN, "w": 1}', metadata={"w": "w"})
+    assert (result.values("w"), result.findings) == ([1], [])

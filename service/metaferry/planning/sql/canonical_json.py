@@ -108,6 +108,24 @@ def not_finite(expr: str, duckdb_type: str) -> str:
     return f"CASE WHEN {test} THEN 'not_finite' END" if test else NULL_TEXT
 
 
+def instead_of_not_finite(duckdb_type: str) -> str:
+    """What a document has where `not_finite` finds something in a value of that type, for a finding."""
+    holders = _holders(column_type(duckdb_type), "key")
+    in_list, in_object = "the list has null there", "the key is left out"
+    return f"{in_list}, or {in_object}" if len(holders) > 1 else in_list if "list" in holders else in_object
+
+
+def _holders(kind: ColumnType, holder: str) -> set[str]:
+    """What holds the values that may have no JSON: a list, or a key."""
+    if kind.id in ("list", "array"):
+        return _holders(kind.part("child"), "list")
+    if kind.id == "struct":
+        return set().union(*(_holders(child, "key") for _, child in kind.fields))
+    if kind.id == "map":
+        return _holders(kind.part("value"), "key")
+    return {holder} if _not_finite("x", kind, 0) else set()
+
+
 def observed(duckdb_type: str) -> Observed:
     """What the values of a column of that type are, for inference."""
     kind = column_type(duckdb_type)

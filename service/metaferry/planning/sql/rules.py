@@ -24,7 +24,13 @@ from metaferry.lightly.names import (
     VIDEO_EXTENSIONS,
     Kind,
 )
-from metaferry.planning.sql.canonical_json import json_value, not_finite, observed, storable
+from metaferry.planning.sql.canonical_json import (
+    instead_of_not_finite,
+    json_value,
+    not_finite,
+    observed,
+    storable,
+)
 from metaferry.planning.sql.casts import Cast, cast_value
 from metaferry.planning.sql.nested import cast_within
 from metaferry.planning.sql.text import NULL_TEXT, escape_json, members, quote_ident, quote_text
@@ -40,6 +46,7 @@ __all__ = [
     "frame_document_path",
     "frame_file_name",
     "hostile_reason",
+    "instead_of_not_finite",
     "json_value",
     "media_kind",
     "not_finite",

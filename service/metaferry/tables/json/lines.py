@@ -3,7 +3,7 @@
 Every line is parsed here for what it is worth (a line that is no object is a reject) and kept as
 text; the engine takes the values out of it when the structure over all lines is known. Text stays
 text: nothing is taken for a date. A key whose values are of several kinds is text, as JSON writes
-them. Blank lines are no rows.
+them. NaN and Infinity are read as null and named. Blank lines are no rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from metaferry.errors import JobError
+from metaferry.findings import Code
 from metaferry.tables.files.blocks import ByteStream
+from metaferry.tables.json.constants import MARKS, left_out, without_constants
 from metaferry.tables.json.shapes import (
     Malformed,
     ObjectShape,
@@ -27,6 +29,7 @@ from metaferry.tables.json.shapes import (
 )
 from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile, folded
 from metaferry.tables.staging import (
+    Findings,
     Rejects,
     StagingTable,
     check_width,
@@ -55,6 +58,7 @@ def stage_json_lines(
     table: str,
     used: frozenset[str] | None,
     rejects: Rejects,
+    findings: Findings,
     place: str,
     progress: Callable[[int], None],
 ) -> Staged:
@@ -69,7 +73,7 @@ def stage_json_lines(
     done = []
     for index, stream in enumerate(streams):
         file = stream.file
-        lines = _Lines(file.url, stream, structure, names, used, rejects, place)
+        lines = _Lines(file.url, stream, structure, names, used, rejects, findings, place)
         rows = lines.stage(staging, index)
         done.append(TableFile(file.url, stream.size, stream.token, rows))
     staging.flush()
@@ -116,6 +120,7 @@ class _Lines:
         names: dict[str, None],
         used: frozenset[str] | None,
         rejects: Rejects,
+        findings: Findings,
         place: str,
     ) -> None:
         self._url = url
@@ -124,6 +129,7 @@ class _Lines:
         self._names = names
         self._used = used
         self._rejects = rejects
+        self._findings = findings
         self._place = place
         self._seen: set[ObjectShape] = set()
 
@@ -134,6 +140,7 @@ class _Lines:
         line = rows = 0
         seen = self._seen
         for piece in self._stream.pieces(carriage_returns=False):
+            constants = any(mark in piece for mark in MARKS)
             long_integers = _LONG_INTEGER in piece.translate(_DIGITS)
             for raw in self._split(piece):
                 line += 1
@@ -144,6 +151,9 @@ class _Lines:
                 try:
                     if isinstance(raw, bytes):
                         raise Malformed(f"the line is not UTF-8: {_bad_byte(raw)}")
+                    found: list[tuple[tuple[str | int, ...], str]] = []
+                    if constants:
+                        text, found = without_constants(text)
                     shape = shape_of_line(text, long_integers=long_integers)
                     if "\\u" in text and _SURROGATE.search(text):
                         check_text(text)
@@ -154,11 +164,25 @@ class _Lines:
                         self._check_lines(text)
                     self._rejects.add(self._url, line, str(error), value=text, expected="one JSON object")
                     continue
+                if found:
+                    self._name_constants(found, line)
                 numbers.append(line)
                 texts.append(text)
             staging.append(index, pa.array(numbers, pa.int64()), [pa.array(texts, pa.string())])
             numbers, texts = [], []
         return rows
+
+    def _name_constants(self, found: list[tuple[tuple[str | int, ...], str]], line: int) -> None:
+        for steps, constant in found:
+            if self._used is None or folded(str(steps[0])) in self._used:
+                self._findings.add(
+                    Code.VALUE_NOT_FINITE,
+                    "warning",
+                    left_out(steps, constant),
+                    advice="replace it in the table, where another value is meant",
+                    file=self._url,
+                    row=line,
+                )
 
     def _learn(self, shape: ObjectShape, line: int) -> None:
         check_depth(shape)  # first: a line that turns out malformed must leave no trace
