@@ -79,7 +79,7 @@ def stopped(world: World, *words: str, rejects: list[tuple[str, int]] | None = N
     missing = [word for word in words if word not in ran.out]
     assert (ran.code, ran.err, missing) == (5, "", []), ran.out
     assert re.search(r"^  created +0 ", ran.out, re.MULTILINE)
-    assert "schema.json stays as it is" in ran.out
+    assert "schema.json is unchanged" in ran.out
     assert world.tree() == before
     if rejects is not None:
         assert sorted((row["code"], row["row"]) for row in world.rejects()) == sorted(rejects)

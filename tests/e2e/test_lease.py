@@ -167,7 +167,7 @@ def test_unlock_names_who_held_it(dataset: DemoDataset, tmp_path: Path) -> None:
         first.wait(30)
         ran = World(tmp_path).run("unlock", str(job))
     assert ran.code == 0
-    assert "took the lease away from " in ran.out
+    assert "removed the lease of " in ran.out
     assert f"(process {first.pid}, run " in ran.out
     assert "its process had ended" in ran.out
     assert metaferry.sync(job).exit_code == 0

@@ -356,7 +356,7 @@ def test_a_run_that_is_killed_does_not_end_the_loop(world: World, bucket: Bucket
             137,
             "the process of the run was killed by signal 9",
         )
-        assert "want of memory" in killed["advice"]
+        assert "lack of memory" in killed["advice"]
         assert mended["exit_code"] == 0
         assert bucket.documents() == 300
         assert it.end() == 143
@@ -381,13 +381,13 @@ def test_a_run_whose_loop_is_killed_drains_and_ends(world: World, bucket: Bucket
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ((), 2, "when should it run?"),
+        ((), 2, "exactly one of --every and --cron"),
         (("--every", "soon"), 2, "--every should be a time such as"),
         (("--every", "5m", "--jitter", "x"), 2, "--jitter should be a time"),
-        (("--cron", "* * *"), 2, "no cron expression"),
+        (("--cron", "* * *"), 2, "not a cron expression"),
         (("--every", "5m", "--set", "sources=[]"), 2, "sources: should not be empty"),
         (("--every", "5m", "--port", "70000"), 2, "65535"),
-        (("--every", "5m", "--host", "192.0.2.1"), 1, "cannot be had"),
+        (("--every", "5m", "--host", "192.0.2.1"), 1, "cannot be used"),
     ],
 )
 def test_wrong_calls(world: World, arguments: tuple[str, ...], code: int, words: str) -> None:
@@ -401,5 +401,5 @@ def test_a_port_that_is_taken(world: World) -> None:
         port = at.url.rpartition(":")[2]
         ran = world.run("serve", "job.yaml", *LONG, "--host", "127.0.0.1", "--port", port)
     assert (ran.code, ran.out) == (1, "")
-    assert f"port {port} of 127.0.0.1 cannot be had" in ran.err
+    assert f"port {port} of 127.0.0.1 cannot be used" in ran.err
     assert "--port 0" in ran.err

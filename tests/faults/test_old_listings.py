@@ -271,7 +271,7 @@ def test_the_next_run_lists_the_rest(large: World) -> None:
     assert report.listing.age == 7_200
     assert Slow.pages < 200
     lines = [str(line) for line in run_lines(report)]
-    assert f"Listed   {report.listing.resumed:,} objects by a run that was cut off, 2 h 00 min before" in (
+    assert f"Listed   {report.listing.resumed:,} objects by an interrupted run 2 h 00 min ago" in (
         "\n".join(lines)
     )
     assert large.kept() == []

@@ -4,8 +4,8 @@
 
     MetaferrySyncOperator(task_id="sync", job="/opt/airflow/jobs/fleet.yaml", aws_conn_id="aws_fleet")
 
-Importing this loads Airflow and nothing heavy of metaferry's: tables, media and buckets are touched
-when a task runs, never when a DAG is parsed.
+Importing this loads Airflow and no heavy module of metaferry. Tables, media and buckets are read when a
+task runs, never when a DAG is parsed.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Airflow's connections as fsspec options: pure, and exact or not at all.
+"""Airflow's connections as fsspec options. Pure functions.
 
-Airflow's own file systems fall back to default credentials where a connection is missing, and drop
-options that they do not know. Here a field that has no exact meaning for s3fs, gcsfs or adlfs is an
-error that names it, since the alternative is a run under other rights than were asked for. Fields are
-those of the connection forms of the providers amazon, google and microsoft.azure. No value is ever
-part of a message.
+Airflow's own file systems use default credentials when a connection is missing, and drop options that
+they do not know. Here a field without an exact equivalent in s3fs, gcsfs or adlfs is an error that names
+it: otherwise a run would use other rights than intended. The fields are those of the connection forms of
+the providers amazon, google and microsoft.azure. Messages never hold a value.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from metaferry.errors import UsageError
 
 
 class Connection(Protocol):
-    """What of Airflow's `Connection` is read."""
+    """The part of Airflow's `Connection` that is read."""
 
     conn_id: Any
     conn_type: Any
@@ -44,7 +43,7 @@ def storage_options(connection: Connection, scheme: str) -> dict[str, Any]:
 
 
 class _Fields:
-    """The fields of a connection; those that are empty are none, and `rest` is what nobody asked for."""
+    """The fields of a connection. Empty ones count as missing; `done` refuses those that were not taken."""
 
     def __init__(self, connection: Connection) -> None:
         self.name = str(connection.conn_id)
@@ -52,14 +51,14 @@ class _Fields:
         self.login = connection.login or None
         self.password = connection.password or None
         self._extra = {
-            # As forms of older providers spelt them.
+            # Prefixes of older providers.
             key.removeprefix("extra__google_cloud_platform__").removeprefix("extra__wasb__"): value
             for key, value in connection.extra_dejson.items()
             if value not in (None, "", {}, [])
         }
 
     def take(self, *names: str) -> Any:
-        """The first of these extras that is there; the others of them must not be."""
+        """The one of these extras that is set. UsageError if more than one is."""
         found = [name for name in names if name in self._extra]
         if len(found) > 1:
             raise self.fault(f"has both {found[0]!r} and {found[1]!r}")
@@ -71,20 +70,20 @@ class _Fields:
             try:
                 value = json.loads(value)
             except ValueError:
-                raise self.fault(f"has a {name!r} that is no JSON") from None
+                raise self.fault(f"has a {name!r} that is not JSON") from None
         if value is not None and not isinstance(value, Mapping):
-            raise self.fault(f"has a {name!r} that is no mapping")
+            raise self.fault(f"has a {name!r} that is not a mapping")
         return dict(value or {})
 
     def done(self) -> None:
-        """Raises for the extras that are left: they would not be heeded."""
+        """UsageError if extras are left that were not taken: they would be ignored."""
         if self._extra:
-            raise self.fault(f"has {sorted(self._extra)[0]!r}, which has no equal in fsspec")
+            raise self.fault(f"has {sorted(self._extra)[0]!r}, which has no equivalent in fsspec")
 
     def fault(self, what: str) -> UsageError:
         return UsageError(
             f"connection {self.name!r} {what}",
-            advice="leave it out of the connection, or give the options in the job file's `storage`",
+            advice="remove it from the connection, or give the options in the job file's `storage`",
         )
 
 
@@ -143,7 +142,7 @@ def _azure(fields: _Fields) -> dict[str, Any]:
     tenant = fields.take("tenant_id")
     account = fields.take("account_name") or _account(fields.host)
     if tenant is not None:
-        # As the provider reads it: then login and password are those of a service principal.
+        # As in the provider: login and password are then those of a service principal.
         options |= {"tenant_id": tenant, "client_id": fields.login, "client_secret": fields.password}
         if fields.login is None or fields.password is None:
             raise fields.fault("has a 'tenant_id', and login or password is missing")

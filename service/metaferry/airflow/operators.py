@@ -1,9 +1,8 @@
 """The operators: a sync, and the three parts of a backfill that is divided among mapped tasks.
 
-Thin: each makes the job, calls one function of the library and turns its report into XCom, asset
-events and, where something is wrong, Airflow's exceptions. A fault that another attempt cannot mend
-(job file, safety limit) fails the task for good; anything else may be retried, and a retry does
-what is missing.
+Each reads the job, calls one function of the library and turns its report into XCom, asset events and
+Airflow's exceptions. An error that another attempt cannot fix (job file, safety limit) fails the task
+without retries; any other may be retried, and a retry does what is missing.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ MOST_GROUPS: Final = 1024
 
 
 class _Operator(BaseOperator):
-    """What all of them have in common.
+    """What the operators share.
 
     job: the path of a job file as the worker sees it, or its mapping (relative paths: to the worker's
     working directory). overrides: `key=value` over it, as `--set`. aws_conn_id, gcp_conn_id,
@@ -73,16 +72,16 @@ class _Operator(BaseOperator):
             self._task.cancel()
 
     def _run(self, call: Callable[[Job, Stop], Report]) -> Report:
-        """One call of the library; the report of a task that may go on."""
-        # There before the job is read: a signal that comes meanwhile must not be lost.
+        """Calls the library; returns the report, or raises what fails the task."""
+        # Set before the job is read, so that no signal is lost meanwhile.
         self._task = task = Task()
         try:
             job = self._read_job()
             report = task.run(lambda stop: call(job, stop))
         except (UsageError, SafetyStop) as error:
-            raise AirflowFailException(_said(error)) from None
+            raise AirflowFailException(_text(error)) from None
         except MetaferryError as error:
-            raise AirflowException(_said(error)) from None
+            raise AirflowException(_text(error)) from None
         finally:
             self._task = None
         self._check(report)
@@ -135,8 +134,8 @@ class _Operator(BaseOperator):
         }
         return job.with_storage(given) if given else job
 
-    def _tell_assets(self, context: Any, report: Report) -> None:
-        """Counts for the events of this task's outlets."""
+    def _update_assets(self, context: Any, report: Report) -> None:
+        """Adds the counts to the events of this task's outlets."""
         for outlet in self.outlets or ():
             if isinstance(outlet, AssetAlias):
                 context["outlet_events"][outlet].add(Asset(report.lightly), extra=counts(report))
@@ -145,7 +144,7 @@ class _Operator(BaseOperator):
 
 
 class MetaferrySyncOperator(_Operator):
-    """Makes the documents what the tables say; the report, without its examples, is its XCom.
+    """Brings the documents in line with the tables; its XCom is the report without examples.
 
     prefix, limit: as of `metaferry.sync`. fail_on_rejects: rows that were rejected within
     `policy.max_rejects` fail the task; the documents of the others are written all the same. Outlets
@@ -171,19 +170,19 @@ class MetaferrySyncOperator(_Operator):
         from metaferry import sync
 
         report = self._run(lambda job, stop: sync(job, prefix=self.prefix, limit=self.limit, stop=stop))
-        self._tell_assets(context, report)
+        self._update_assets(context, report)
         if self.fail_on_rejects and report.rejected:
             raise AirflowFailException(f"{report.rejected} rows were rejected: {report.rejects_url}")
         return summary(report)
 
 
 class MetaferryPlanOperator(_Operator):
-    """Keeps the plan of a backfill at `out`, and divides it: one mapping for each mapped task.
+    """Keeps the plan of a backfill at `out`, and splits it into one mapping for each mapped task.
 
     out: a folder or its URL; use `{{ run_id }}` or the like, so that each DAG run has its own. groups:
     mapped tasks at most, each with its shards. shards: at least so many, default one for 50,000
     documents. The XCom is for `MetaferryShardOperator.partial(…).expand_kwargs(…)`; the report is the
-    XCom `report`. A plan that a safety limit stopped fails the task for good.
+    XCom `report`. A plan that a safety limit stopped fails the task without retries.
     """
 
     template_fields: Sequence[str] = (*_Operator.template_fields, "out", "prefix")
@@ -252,10 +251,10 @@ class MetaferryShardOperator(_Operator):
 
 
 class MetaferryFinishOperator(_Operator):
-    """Ends a backfill: fails, naming them, while shards of the plan are missing; then schema.json.
+    """Completes a backfill: deletes, then schema.json; fails while shards are missing, naming them.
 
-    What is there is compared with the plan, never with the tasks that succeeded: Airflow leaves failed
-    ones out of a reduction without a word. Outlets as of `MetaferrySyncOperator`.
+    The plan is compared with what was written, not with the tasks that succeeded: Airflow silently
+    leaves failed tasks out of a reduction. Outlets as of `MetaferrySyncOperator`.
     """
 
     template_fields: Sequence[str] = (*_Operator.template_fields, "plan")
@@ -268,21 +267,21 @@ class MetaferryFinishOperator(_Operator):
         from metaferry import finish
 
         report = self._run(lambda job, stop: finish(_unsigned(self.plan), job=job, stop=stop))
-        self._tell_assets(context, report)
+        self._update_assets(context, report)
         return summary(report)
 
 
 def _unsigned(url: str) -> str:
-    """The URL of a plan, which Airflow keeps and shows: it must not be what opens the plan."""
+    """The URL of a plan, which Airflow stores and shows; UsageError if it holds credentials."""
     from metaferry.urls import holds_secret, redact
 
     if holds_secret(url):
         raise UsageError(
-            f"{redact(url)}: the URL of the plan holds credentials, and Airflow shows it to everybody",
-            advice="take them out of the URL, and give them by a connection (`azure_conn_id`)",
+            f"{redact(url)}: the URL of the plan holds credentials, and Airflow shows it to all users",
+            advice="remove them from the URL, and use a connection (`azure_conn_id`)",
         )
     return url
 
 
-def _said(error: MetaferryError) -> str:
+def _text(error: MetaferryError) -> str:
     return f"{error.message}. {error.advice}" if error.advice else error.message

@@ -1,4 +1,4 @@
-"""What Airflow asks an installed provider about itself (entry point `apache_airflow_provider`)."""
+"""The provider description that Airflow reads (entry point `apache_airflow_provider`)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A call of the library inside an Airflow task: cancelled by a signal, drained in time, told as a dict.
+"""A call of the library inside an Airflow task: cancelled by a signal, drained in time, report as a dict.
 
 Airflow 3 sends SIGTERM, which calls `on_kill` in the main thread, and SIGKILL five seconds later;
-Airflow 2 raises an error out of the signal handler, wherever the main thread is. So the work goes on
-in a thread of its own, and the main thread does nothing but wait, drain and pass the outcome on.
+Airflow 2 raises an error out of the signal handler, wherever the main thread is. So the work runs
+in its own thread, and the main thread only waits, drains and returns the outcome.
 Nothing here imports Airflow.
 """
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-#: Seconds that what is under way gets after a signal, and until nobody waits for it any more. Airflow 3
+#: Seconds that requests under way get after a signal, and after which the wait is given up. Airflow 3
 #: kills five seconds after its SIGTERM.
 GRACE: Final = 3.5
 _TIMEOUT: Final = 4.5
 
 
 class Task:
-    """One call, which looks at `stop`. `run` it in the main thread; `cancel` from anywhere, at any time."""
+    """One call, which observes `stop`: `run` in the main thread, `cancel` from any thread at any time."""
 
     def __init__(self) -> None:
         self.stop = Stop()
         self._done = threading.Event()
 
     def run(self, work: Callable[[Stop], T]) -> T:
-        """What `work` returns or raises. When the wait itself ends by an error, drains and raises that."""
+        """What `work` returns or raises. An error that interrupts the wait is raised after a drain."""
         outcome: Future[T] = Future()
-        # A daemon: what does not end in time must not hold the process, which is killed anyway.
+        # A daemon thread: it must not keep the process, which is killed anyway.
         serving = threading.Thread(
             target=self._serve, args=(work, outcome), name="metaferry-task", daemon=True
         )
@@ -50,25 +50,25 @@ class Task:
         except BaseException:
             self.cancel()
             if not self._done.wait(_TIMEOUT):
-                log.warning("what was under way did not end within %.1f s and is given up", _TIMEOUT)
+                log.warning("requests under way did not end within %.1f s and are given up", _TIMEOUT)
             raise
         return outcome.result()
 
     def cancel(self) -> None:
-        """Nothing new is begun from here on; what is under way ends within `GRACE`."""
+        """Starts nothing new from here on; what is under way ends within `GRACE`."""
         self.stop.request(signal.SIGTERM)
 
     def _serve(self, work: Callable[[Stop], T], outcome: Future[T]) -> None:
         try:
             outcome.set_result(work(self.stop))
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+        except BaseException as error:  # noqa: BLE001 - raised again by `run`
             outcome.set_exception(error)
         finally:
             self._done.set()
 
 
 def in_a_task(job: Job) -> Job:
-    """The same job, with no longer a grace than Airflow gives a task that it ends."""
+    """The same job, with its `grace` limited to what Airflow gives a task that it ends."""
     return job.model_copy(update={"grace": min(job.grace, GRACE)})
 
 
@@ -81,7 +81,7 @@ def summary(report: Report) -> dict[str, Any]:
 
 
 def counts(report: Report) -> dict[str, Any]:
-    """What an asset's event says of the run that made it."""
+    """The `extra` of an asset event: the counts of the run."""
     documents = report.to_dict()["documents"]
     return {
         "run_id": report.run_id,

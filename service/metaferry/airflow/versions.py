@@ -1,4 +1,4 @@
-"""What the majors of Airflow call differently, under one name each. Nothing else imports Airflow."""
+"""One name for what Airflow 2 and 3 name differently. No other module imports Airflow."""
 
 from __future__ import annotations
 

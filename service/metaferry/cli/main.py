@@ -1,7 +1,7 @@
 """The command line: `main()` is what the installed `metaferry` runs.
 
-Thin on purpose. Commands are in `commands/`; here is what holds for all of them: errors become
-one message and an exit code, and nothing heavy is imported to show a help text.
+The commands are in `commands/`. This module does what holds for all of them: it turns an error into
+one message and an exit code, and imports nothing heavy to show a help text.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _version(wanted: bool) -> None:
 def _top(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="The version, and nothing else."),
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     pass
@@ -81,11 +81,11 @@ def main() -> NoReturn:
 
         open_streams()
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding cannot show must not end the run.
+        # A name that the terminal cannot encode must not fail the run.
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
-    # A run makes millions of small objects and hardly a cycle: looking for those costs a tenth of it.
+    # A run creates millions of small objects and hardly a cycle: the default thresholds cost 10% of its time.
     gc.set_threshold(50_000, 20, 100)
     try:
         app(prog_name="metaferry")
@@ -100,11 +100,11 @@ def main() -> NoReturn:
 
 
 def _start_in_utf8_mode() -> None:
-    """Starts the same command in the place of this process, with names and text as UTF-8 in all of Python.
+    """Replaces this process by the same command in Python's UTF-8 mode.
 
-    The locale would decode the names of the command line, and those that libraries open, in another way
-    than tables and job files. Where it cannot be done the command goes on: the files of a datasource are
-    named by bytes in any case.
+    Otherwise the locale would decode names on the command line, and those that libraries open, differently
+    from those in tables and job files. If exec fails the command continues: files of a datasource are
+    named by their bytes in any case.
     """
     os.environ["PYTHONUTF8"] = "1"  # for the processes that a run starts
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The flags that every command shares, and their help."""
+"""The flags that commands share, and their help texts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Sets = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Over the job file, typed as YAML: policy.max_rejects=5. May be given several times.",
+        help="Overrides a key of the job file, as YAML: policy.max_rejects=5. Repeatable.",
         show_default=False,
     ),
 ]
@@ -39,7 +39,7 @@ OutputFormat = Annotated[
 ]
 Logs = Annotated[LogFormat, typer.Option("--log-format", help="Log and progress on stderr.")]
 Prefix = Annotated[
-    str, typer.Option(metavar="PREFIX", help="Only media whose path begins so.", show_default=False)
+    str, typer.Option(metavar="PREFIX", help="Only media whose path starts with this.", show_default=False)
 ]
 Limit = Annotated[
     int | None,

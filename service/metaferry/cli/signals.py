@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks the run to stop cleanly, a second one ends it at once."""
+"""SIGINT and SIGTERM: the first asks the run to drain, a second one ends it at once."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Final
 
 from metaferry.progress import Stop
 
-#: What asks a run to end.
+#: The signals that ask a run to end.
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def stopping(say: Callable[[str], None]) -> Iterator[Stop]:
-    """A `Stop` that the signals set while the block runs. For the main thread only."""
+    """A `Stop` that the signals set while the block runs. Main thread only."""
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.signal is not None:
-            # As if there were no handler: the parent sees which signal it was.
+            # As without a handler, so that the parent sees which signal it was.
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
         stop.request(number)
-        say("stopping: what is under way is finished; once more ends it at once")
+        say("stopping: finishing what is under way; a second signal ends it at once")
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
-    # One that came earlier waits, where `serve` started this process (serving/child.py).
+    # `serve` starts this process with the signals blocked (serve/child.py): an earlier one is delivered here.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
         yield stop

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from metaferry.demo import DemoDataset
 
 JOB_FILE: Final = "job.yaml"
-#: So many files of one pattern are shown as the first and the last of them.
+#: From this many files of one pattern on, only the first and the last are shown.
 _SERIES: Final = 3
 _DIGIT: Final = re.compile("[0-9]")
 
 
 def write_job(folder: Path) -> Path:
-    """Writes the commented job file into a folder, which is made if need be. Never overwrites one."""
+    """Writes the commented job file into a folder, which is created if needed. Never overwrites a file."""
     path = folder / JOB_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def write_job(folder: Path) -> Path:
     except FileExistsError:
         at = path if path.exists() else folder
         raise UsageError(
-            f"{at} is there already, and is not overwritten", advice="name another folder"
+            f"{at} exists already and is not overwritten", advice="name another folder"
         ) from None
     except OSError as error:
         raise MetaferryError(f"{path} cannot be written: {error.strerror}") from None
@@ -40,7 +40,7 @@ def write_job(folder: Path) -> Path:
 
 
 def make_demo(folder: Path, say: Callable[[str], None]) -> tuple[Path, DemoDataset]:
-    """The dataset and its job file in a folder. A job file that is there is used as it is."""
+    """The dataset and its job file in a folder. An existing job file is used unchanged."""
     from metaferry.demo import make_dataset
 
     path = folder / JOB_FILE
@@ -61,7 +61,7 @@ def make_demo(folder: Path, say: Callable[[str], None]) -> tuple[Path, DemoDatas
 
 
 def tree_lines(dataset: DemoDataset) -> Iterator[Line]:
-    """The datasource as a tree; files whose names differ in their digits alone are one line."""
+    """The datasource as a tree; files whose names differ only in digits share a line."""
     yield heading(f"{dataset.media}/")
     yield from _below(dataset.media, "  ")
     yield ""

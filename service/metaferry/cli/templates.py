@@ -1,4 +1,4 @@
-"""The job files that `init` and `demo` write: commented, and right as they stand."""
+"""The job files that `init` and `demo` write: commented and valid as they are."""
 
 from __future__ import annotations
 

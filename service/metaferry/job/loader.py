@@ -50,7 +50,7 @@ def load_job(kind: type[J], path: str | PathLike[str], overrides: Sequence[str] 
             text = file.read().decode()
     except FileNotFoundError:
         raise JobError(
-            "there is no such job file", place=name, advice="`metaferry init` writes one to begin with"
+            "there is no such job file", place=name, advice="`metaferry init` writes one to start from"
         ) from None
     except IsADirectoryError:
         raise JobError("is a folder, not a job file", place=name, advice=f"name {name}/job.yaml") from None

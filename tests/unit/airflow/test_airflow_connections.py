@@ -90,7 +90,7 @@ REFUSED: list[tuple[str, Connection, str]] = [
     ("gs", google(impersonation_chain=CANARY), "impersonation_chain"),
     ("gs", google(key_secret_name=CANARY), "key_secret_name"),
     ("gs", google(keyfile_dict={"type": CANARY}, key_path="/k"), "more than one"),
-    ("gs", google(keyfile_dict=CANARY), "no JSON"),
+    ("gs", google(keyfile_dict=CANARY), "not JSON"),
     ("az", azure(), "storage account"),
     ("az", azure("acc", sas_token=f"https://a?sig={CANARY}"), "sas_token"),
     ("az", azure("acc", tenant_id="t"), "tenant_id"),

@@ -73,7 +73,7 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text("mine")
     done = run(tmp_path, "init")
     assert done.returncode == 2
-    assert "job.yaml is there already" in done.stderr
+    assert "job.yaml exists already" in done.stderr
     assert (tmp_path / "job.yaml").read_text() == "mine"
     (tmp_path / "file").write_text("")
     assert run(tmp_path, "init", "file").returncode == 2

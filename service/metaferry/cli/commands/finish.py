@@ -14,9 +14,7 @@ def finish(
     plan: Annotated[str, typer.Argument(metavar="PLAN", help="The folder of the plan.", show_default=False)],
     job: Annotated[
         Path | None,
-        typer.Option(
-            metavar="JOB", help="The job file, where the plan could not keep the job.", show_default=False
-        ),
+        typer.Option(metavar="JOB", help="The job file, if the plan could not keep it.", show_default=False),
     ] = None,
     sets: Sets = None,
     quiet: Quiet = False,
@@ -24,20 +22,15 @@ def finish(
     format: OutputFormat = Format.TABLE,
     log_format: Logs = LogFormat.TEXT,
 ) -> None:
-    """Ends a plan that was applied in shares: deletes, then schema.json, once every shard is done."""
+    """Completes a plan that was applied in shares: once every shard is done, deletes, then schema.json."""
     from metaferry import Job
     from metaferry import finish as finish_plan
     from metaferry.cli.session import Session
     from metaferry.cli.show.render import run_lines
-    from metaferry.cli.signals import stopping
 
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
     given = None if job is None else Job.load(job, sets or ())
     overrides = sets if sets and job is None else ()
-    with stopping(session.say) as stop, session.progress() as progress:
+    with session.running() as (progress, stop):
         report = finish_plan(plan, job=given, overrides=overrides, progress=progress, stop=stop)
-    if session.as_json:
-        session.show_json(report.to_dict())
-    else:
-        session.show(run_lines(report))
-    raise typer.Exit(session.exit_code(report.exit_code, output_is_result=False))
+    session.end(report, run_lines(report), report.exit_code)

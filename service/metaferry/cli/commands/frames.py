@@ -23,7 +23,9 @@ def frames(
     ],
     deadline: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=1, help="Give a video up after so long.", show_default=False),
+        typer.Option(
+            metavar="SECONDS", min=1, help="Give up on a video after this time.", show_default=False
+        ),
     ] = None,
     sets: Annotated[
         list[str] | None,
@@ -39,7 +41,7 @@ def frames(
     format: Annotated[
         Format | None,
         typer.Option(
-            "--format", help="table, or json: a line a video (default in a pipe).", show_default=False
+            "--format", help="table, or json: one line per video (default in a pipe).", show_default=False
         ),
     ] = None,
     level: Annotated[
@@ -47,14 +49,14 @@ def frames(
         typer.Option(
             "--level",
             metavar="index|scan|decode",
-            help="At most this much work; default: as much as a proof takes.",
+            help="The most work to do per video; default: as much as a proof needs.",
             show_default=False,
         ),
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="How each count was proved.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show how each count was proved.")] = False,
     timestamps: Annotated[
         bool,
-        typer.Option("--timestamps", help="The time of every frame in seconds."),
+        typer.Option("--timestamps", help="Show the time of every frame, in seconds."),
     ] = False,
     log_format: Logs = LogFormat.TEXT,
 ) -> None:
@@ -75,7 +77,7 @@ def frames(
             urls,
             storage=storage_of(sets or ()),
             deadline=deadline,
-            level=cast("Level | None", level),  # what is none of them is refused by the call
+            level=cast("Level | None", level),  # count_frames refuses any other value
             times=timestamps,
             progress=lambda count: progress.advance(1, count.bytes),
         )
@@ -87,5 +89,5 @@ def frames(
                 session.show([frame_line(found), *frame_details(found, explain=explain, times=timestamps)])
             if session.lost is not None:
                 break
-        cast("Generator[FrameCount, None, None]", counts).close()  # and with it the frame workers
+        cast("Generator[FrameCount, None, None]", counts).close()  # ends the frame workers too
     raise typer.Exit(session.exit_code(3 if unproved else 0, output_is_result=True))

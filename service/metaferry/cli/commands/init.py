@@ -12,11 +12,11 @@ from metaferry.cli.options import Quiet
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="Where to write it.", show_default=False)
+        Path, typer.Argument(metavar="[DIR]", help="Folder to write to.", show_default=False)
     ] = Path(),
     quiet: Quiet = False,
 ) -> None:
-    """Writes a commented job.yaml to begin with."""
+    """Writes a commented job.yaml to start from."""
     from metaferry.cli.session import Session
     from metaferry.cli.starting import write_job
 

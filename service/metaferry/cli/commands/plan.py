@@ -23,7 +23,8 @@ from metaferry.cli.options import (
 def plan(
     job: JobFile,
     out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Keep the plan there, as Parquet.", show_default=False)
+        str | None,
+        typer.Option(metavar="DIR", help="Keep the plan in this folder, as Parquet.", show_default=False),
     ] = None,
     shards: Annotated[
         int | None,
@@ -31,7 +32,7 @@ def plan(
             metavar="N",
             min=1,
             max=9_999,
-            help="With --out: at least so many shards, to be applied apart.",
+            help="With --out: at least this many shards, which can be applied separately.",
             show_default=False,
         ),
     ] = None,
@@ -57,10 +58,6 @@ def plan(
         report = make_plan(
             Job.load(job, sets or ()), prefix=prefix, limit=limit, out=out, shards=shards, progress=progress
         )
-    if session.as_json:
-        session.show_json(report.to_dict())
-    else:
-        session.show(plan_lines(report))
     pending = bool(report.changes or report.schema.written)
     code = 4 if exit_code and pending and report.exit_code == 0 else report.exit_code
-    raise typer.Exit(session.exit_code(code, output_is_result=True))
+    session.end(report, plan_lines(report), code, output_is_result=True)

@@ -14,28 +14,35 @@ def serve(
     every: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="A run so often, the first at once: 15m, 1h30m.", show_default=False
+            metavar="TIME",
+            help="Time between runs, the first starts at once: 15m, 1h30m.",
+            show_default=False,
         ),
     ] = None,
     cron: Annotated[
         str | None,
-        typer.Option(metavar="EXPR", help='Runs by a cron expression: "*/15 * * * *".', show_default=False),
+        typer.Option(
+            metavar="EXPR", help='Run at the times of a cron expression: "*/15 * * * *".', show_default=False
+        ),
     ] = None,
     timezone: Annotated[
         str | None,
-        typer.Option(metavar="ZONE", help="Whose clocks --cron means; default: UTC.", show_default=False),
+        typer.Option(metavar="ZONE", help="Time zone of --cron; default: UTC.", show_default=False),
     ] = None,
     jitter: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Begin up to so much later, by chance; default: 30s, at most a tenth of the period.",
+            help="Random delay before each run, up to this; default: 30s, at most a tenth of the period.",
             show_default=False,
         ),
     ] = None,
-    host: Annotated[str, typer.Option(metavar="HOST", help="Where to listen.")] = "0.0.0.0",
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "0.0.0.0",
     port: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65535, help="Of /healthz and /metrics; 0: any.")
+        int,
+        typer.Option(
+            metavar="PORT", min=0, max=65535, help="Port of /healthz and /metrics; 0: any free port."
+        ),
     ] = 9464,
     sets: Sets = None,
     quiet: Quiet = False,

@@ -24,15 +24,14 @@ def sync(
     job: JobFile,
     plan: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Apply the plan that was kept there.", show_default=False),
+        typer.Option(metavar="DIR", help="Apply the plan kept in this folder.", show_default=False),
     ] = None,
     shard_index: Annotated[
         int | None,
         typer.Option(
             metavar="I",
             min=0,
-            help="With --num-shards: which share of the plan's shards this is, from 0; "
-            "default: JOB_COMPLETION_INDEX.",
+            help="With --num-shards: the index of this share, from 0; default: JOB_COMPLETION_INDEX.",
             show_default=False,
         ),
     ] = None,
@@ -41,7 +40,7 @@ def sync(
         typer.Option(
             metavar="N",
             min=1,
-            help="Only the documents of every N-th shard of the plan; `finish` does the rest.",
+            help="Write only every N-th shard of the plan; `finish` completes it.",
             show_default=False,
         ),
     ] = None,
@@ -49,7 +48,7 @@ def sync(
         str,
         typer.Option(
             metavar="local|dask|dask=ADDRESS",
-            help="Who writes: this machine, a Dask cluster of processes here, or one that is there.",
+            help="Where writers run: on this machine, in a Dask cluster started here, or in an existing one.",
         ),
     ] = "local",
     prefix: Prefix = "",
@@ -60,15 +59,14 @@ def sync(
     format: OutputFormat = Format.TABLE,
     log_format: Logs = LogFormat.TEXT,
 ) -> None:
-    """Makes the documents what the tables say; writes only what changed, schema.json last."""
+    """Brings the documents in line with the tables: writes only what changed, schema.json last."""
     from metaferry import Job
     from metaferry import sync as run_sync
     from metaferry.cli.session import Session
     from metaferry.cli.show.render import run_lines, shard_lines
-    from metaferry.cli.signals import stopping
 
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
-    with stopping(session.say) as stop, session.progress() as progress:
+    with session.running() as (progress, stop):
         report = run_sync(
             Job.load(job, sets or ()),
             prefix=prefix,
@@ -80,8 +78,5 @@ def sync(
             progress=progress,
             stop=stop,
         )
-    if session.as_json:
-        session.show_json(report.to_dict())
-    else:
-        session.show(shard_lines(report) if report.shards_here else run_lines(report))
-    raise typer.Exit(session.exit_code(report.exit_code, output_is_result=False))
+    lines = shard_lines(report) if report.shards_here else run_lines(report)
+    session.end(report, lines, report.exit_code)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from metaferry.cli.options import Format, JobFile, LogFormat, Logs, OutputFormat, Quiet, Sets, Verbose
 
 
@@ -15,16 +13,12 @@ def unlock(
     format: OutputFormat = Format.TABLE,
     log_format: Logs = LogFormat.TEXT,
 ) -> None:
-    """Takes a stuck lease away, naming its holder. A run that still holds it stops writing."""
+    """Removes a stuck lease and names its holder. A run that still holds it stops writing."""
     from metaferry import Job
-    from metaferry import unlock as take_away
+    from metaferry import unlock as remove_lease
     from metaferry.cli.session import Session
     from metaferry.cli.show.render import unlock_lines
 
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
-    unlocked = take_away(Job.load(job, sets or ()))
-    if session.as_json:
-        session.show_json(unlocked.to_dict())
-    else:
-        session.show(unlock_lines(unlocked))
-    raise typer.Exit(session.exit_code(0, output_is_result=False))
+    unlocked = remove_lease(Job.load(job, sets or ()))
+    session.end(unlocked, unlock_lines(unlocked), 0)

@@ -1,8 +1,8 @@
-"""One run as a process of its own: started, told to stop, and what came of it.
+"""One run as a process of its own: start, stop and result.
 
-A process a run, so that its memory goes back to the system, and a library that crashes ends one run
-and not the loop. It is in a process group of its own (a terminal's Ctrl-C reaches it once, through
-the loop) and ends when the loop is gone: `worker.py` is the other side.
+One process per run, so that its memory goes back to the system and a crash in a library ends one run
+and not the loop. It has its own process group (Ctrl-C on a terminal reaches it once, through the loop)
+and ends when the loop is gone. `worker.py` is the other side.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from metaferry.tempfiles import temporary_file
 
 log = logging.getLogger(__name__)
 
-#: Seconds in which the reports of earlier runs are read, or are not.
+#: Most seconds for reading the reports of earlier runs.
 _RECALL: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a run is told; it goes through a pipe, since a `--set` may hold a secret."""
+    """The request for a run, passed through a pipe since a `--set` may hold a secret."""
 
     job: str
     sets: tuple[str, ...] = field(repr=False)
@@ -44,7 +44,7 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that ended. `report` is what `run.json` holds; `error` is "" where the run raised none."""
+    """A run that ended. `report` is what `run.json` holds; `error` is "" unless the run raised one."""
 
     started: datetime
     seconds: float
@@ -58,7 +58,7 @@ class Finished:
 
 
 class Runner:
-    """Does one run after the other; when `stop` is asked, passes the signal on to the one under way."""
+    """Does one run at a time; when a stop is requested, passes the signal on to the run under way."""
 
     def __init__(
         self,
@@ -82,34 +82,34 @@ class Runner:
     def run(self) -> Finished:
         """Starts a run and waits for its end, however long that takes."""
         started, begun = self._now(), self._clock()
-        # Its word is a file and no pipe: a helper of a run that was killed could keep a pipe open.
-        with temporary_file() as word:
-            with _held_back():
+        # The result goes to a file, not a pipe: a child of a killed run could keep a pipe open.
+        with temporary_file() as output:
+            with _signals_blocked():
                 process = subprocess.Popen(
                     (sys.executable, "-P", "-m", self._module),
                     stdin=subprocess.PIPE,
-                    stdout=word,
+                    stdout=output,
                     env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                     process_group=0,
                 )
             with process:
                 assert process.stdin is not None
-                with contextlib.suppress(BrokenPipeError):  # it died at once; its code tells
+                with contextlib.suppress(BrokenPipeError):  # it ended at once; see its exit code
                     process.stdin.write(json.dumps(asdict(self._request)).encode() + b"\n")
                     process.stdin.flush()
                 self._process = process
-                if self._stop.requested:  # since it was started, and before it could be told
+                if self._stop.requested:  # requested before `_process` was set
                     self._pass_on()
                 code = process.wait()
                 self._process = None
-            word.seek(0)
-            said = word.read()
-        return _finished(said, code, started, self._clock() - begun)
+            output.seek(0)
+            result = output.read()
+        return _finished(result, code, started, self._clock() - begun)
 
     def recall(self) -> tuple[Mapping[str, Any], Mapping[str, Any] | None] | None:
-        """The reports of the last run and of the last good one, from before this process; None for none.
+        """The last report and the last good one from before this process; None if there is none.
 
-        What cannot be read within a minute is not waited for, nor is it while somebody asks to stop.
+        Given up after a minute, and when a stop is requested.
         """
         process = subprocess.Popen(
             (sys.executable, "-P", "-m", "metaferry.cli.serve.recall"),
@@ -123,20 +123,20 @@ class Runner:
             if self._stop.requested:
                 process.kill()
             try:
-                said, _ = process.communicate(json.dumps(asdict(self._request)).encode() + b"\n", _RECALL)
+                output, _ = process.communicate(json.dumps(asdict(self._request)).encode() + b"\n", _RECALL)
             except subprocess.TimeoutExpired:
                 process.kill()
-                log.warning("what earlier runs reported could not be read within %.0f s", _RECALL)
+                log.warning("the reports of earlier runs could not be read within %.0f s", _RECALL)
                 return None
             finally:
                 self._recalling = None
         if process.returncode != 0:
             return None  # its log says why
-        reports = json.loads(said)
+        reports = json.loads(output)
         return None if reports["last"] is None else (reports["last"], reports["good"])
 
     def _pass_on(self) -> None:
-        """May run in a signal handler, between any two steps of `run`."""
+        """May be called by a signal handler, between any two steps of `run`."""
         recalling = self._recalling
         if recalling is not None:
             recalling.kill()  # it only reads
@@ -147,10 +147,10 @@ class Runner:
 
 
 @contextlib.contextmanager
-def _held_back() -> Iterator[None]:
-    """A process that is started in this block gets no signal to end before it lets them through.
+def _signals_blocked() -> Iterator[None]:
+    """A process started in this block has the signals blocked until it installs its handlers.
 
-    It does so when its handlers stand; a signal before that waits, where it would have killed the process.
+    A signal before that is delivered later, where it would have killed the process.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
@@ -159,15 +159,15 @@ def _held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _finished(said: bytes, code: int, started: datetime, seconds: float) -> Finished:
+def _finished(result: bytes, code: int, started: datetime, seconds: float) -> Finished:
     try:
-        word = json.loads(said)
-        return Finished(started, seconds, word["report"], word["error"], word["advice"])
+        ended = json.loads(result)
+        return Finished(started, seconds, ended["report"], ended["error"], ended["advice"])
     except (ValueError, KeyError, TypeError):
         pass
-    # It had no last word: killed from outside, for want of memory, or by a crash of a library.
+    # It wrote no result: it was killed, was out of memory, or crashed in a library.
     how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
     report = RunReport(run_id="", job_digest="", started=started.isoformat(timespec="seconds"))
     report.exit_code = 128 - code if code < 0 else code or 1
-    advice = "signal 9 is often want of memory: see Sizing in docs/operations.md" if code == -9 else ""
+    advice = "signal 9 is often lack of memory: see Sizing in docs/operations.md" if code == -9 else ""
     return Finished(started, seconds, report.to_dict(), f"the process of the run {how}", advice)

@@ -1,4 +1,4 @@
-"""What `metaferry serve` puts together: the job as it is now, the port, the loop; and a line for each run."""
+"""Puts `metaferry serve` together: the job, the port, the loop; one line of output for each run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def serve_job(
     verbose: int,
     log_format: LogFormat,
 ) -> int:
-    """Serves until a signal; the exit code. Raises before the first run what is wrong with the call."""
+    """Serves until a signal; returns the exit code. Errors in flags or job are raised before any run."""
     from metaferry.job.model import Job
     from metaferry.runs.metrics.push import require_library
     from metaferry.version import __version__
@@ -53,7 +53,7 @@ def serve_job(
     def now() -> datetime:
         return datetime.now(UTC)
 
-    # Read for what is wrong with it, and for its name; each run reads it anew.
+    # Read to report its faults and for its label; each run reads it anew.
     first = Job.load(job, sets)
     require_library(first)
     jitter_of(jitter, 1.0)
@@ -67,7 +67,7 @@ def serve_job(
             session.show([summary(finished)])
 
     with stopping(session.say) as stop, http_server(status, host, port) as address:
-        session.say(f"{safe(first.label)}: {address}/healthz and {address}/metrics answer")
+        session.say(f"{safe(first.label)}: serving {address}/healthz and {address}/metrics")
         alarm = Alarm(stop)
         request = RunRequest(str(job), sets, session.quiet, verbose, log_format.value)
         runner = Runner(request, stop, now=now)
@@ -90,12 +90,12 @@ def serve_job(
 
 
 def steady() -> float:
-    """Seconds that nobody sets, and that go on while the machine is suspended, where the system has them."""
+    """A clock that cannot be set; where the system has one, it also counts while the machine is suspended."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def summary(finished: Finished) -> str:
-    """A run as one line: when, how it ended, how long it took, what became of the documents."""
+    """A run as one line: start, result, duration, counts of documents."""
     report, code = finished.report, finished.exit_code
     documents = report["documents"]
     counts = [f"{documents[name]:,} {word}" for name, word in _DONE.items()]

@@ -1,10 +1,10 @@
-"""The loop: waits for the next time, does a run, tells of it, and so on until somebody asks it to stop.
+"""The loop: waits for the next start, does a run, reports it, until a stop is requested.
 
-One run at a time by construction: the loop is one thread and waits for the end of each. A run that
-fails is told of like any other. Time, waiting and randomness are given to it.
+One run at a time by construction: the loop is one thread and waits for the end of each run. A failed run
+is reported like any other. Clocks, waiting and randomness are injected.
 
-The wall clock is looked at each minute, and compared with a monotonic one: where it was set meanwhile,
-`--every` goes on as if it had not been, and `--cron` by what the clock says now.
+Every minute the wall clock is compared with a monotonic one. If it was set meanwhile, `--every` keeps its
+period and `--cron` follows the new time.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from metaferry.progress import Stop
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which a wait looks at the clock again: clocks are set, and machines are suspended.
+#: Seconds after which a wait reads the clock again: it may be set, and machines are suspended.
 _LOOK: Final = 60.0
-#: Less than so many seconds between two looks is what a time server does to a clock, and nobody set it.
+#: Smaller differences (seconds) between the clocks are corrections by a time server.
 _DRIFT: Final = 1.0
 
 
 class Alarm:
-    """Waits that a signal ends. A pipe, since no lock may be taken in a signal handler."""
+    """A wait that a signal ends. Uses a pipe, since a signal handler may not take a lock."""
 
     def __init__(self, stop: Stop) -> None:
         self._read, self._write = os.pipe()
@@ -42,12 +42,12 @@ class Alarm:
         os.write(self._write, b"!")
 
     def wait(self, seconds: float) -> None:
-        """Returns after so many seconds, or when somebody has asked to stop."""
+        """Returns after so many seconds, or once a stop is requested."""
         select.select([self._read], [], [], seconds)
 
 
 class _Watch:
-    """Tells how far the wall clock was set since the last look."""
+    """Detects that the wall clock was set between two calls."""
 
     def __init__(self, now: Callable[[], datetime], clock: Callable[[], float]) -> None:
         self._now = now
@@ -55,7 +55,7 @@ class _Watch:
         self._wall, self._steady = now(), clock()
 
     def set_by(self) -> float:
-        """Seconds, positive where it was set forward; 0.0 where it was not."""
+        """Seconds by which it was set, positive for forward; 0.0 if it was not."""
         wall, steady = self._now(), self._clock()
         by = (wall - self._wall).total_seconds() - (steady - self._steady)
         self._wall, self._steady = wall, steady
@@ -77,8 +77,8 @@ def serve(
 ) -> None:
     """Returns when `stop` is set and the run under way has ended.
 
-    jitter: the most seconds that a run begins after its time, given the seconds to the next one.
-    now: the wall clock. clock: seconds that nobody sets, which go on while the machine is suspended.
+    jitter: the most seconds of delay of a run, given the seconds to the next one.
+    now: the wall clock. clock: a monotonic one, which counts while the machine is suspended.
     """
     watch = _Watch(now, clock)
 

@@ -1,7 +1,7 @@
-"""When runs begin: every so often, or by a cron expression in some time zone. It reads no clock.
+"""When runs start: at a fixed period, or by a cron expression in a time zone. Reads no clock.
 
-Times due form a grid that runs do not shift: one that takes long lets times go by, which are counted
-and never made up for.
+Due times form a grid that runs do not shift: times that pass during a long run are counted as missed and
+not made up for.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from metaferry.errors import UsageError
 
 _UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
-#: The default of `--jitter`: so many seconds, and at most this share of the period.
+#: The default of `--jitter` in seconds, and the most of it as a share of the period.
 _JITTER: Final = 30.0
 _SHARE: Final = 0.1
-#: From here on it is looked whether a time ever comes.
-_SOME_DAY: Final = datetime(2026, 1, 1, tzinfo=UTC)
+#: A cron expression without a due time after this never has one.
+_FROM: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Schedule(Protocol):
-    """Times due, in UTC."""
+    """Due times, in UTC."""
 
     def first(self, now: datetime) -> datetime:
-        """When the first run begins; jitter is not for it where that is `now`."""
+        """When the first run starts; without jitter if that is `now`."""
 
     def following(self, due: datetime, now: datetime) -> tuple[datetime, int]:
-        """The first time due after both `due` and `now`, and how many after `due` went by."""
+        """The first due time after both `due` and `now`, and how many after `due` were missed."""
 
     def moved(self, due: datetime, now: datetime, by: float) -> datetime:
-        """The time due after the clock was set by so many seconds and says `now`."""
+        """The due time after the clock was set by `by` seconds to `now`."""
 
     def period(self, due: datetime) -> float:
-        """Seconds from a time due to the next one."""
+        """Seconds from one due time to the next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """`seconds` apart, the first one at once."""
+    """Every `seconds`, the first at once."""
 
     seconds: float
 
@@ -50,7 +50,7 @@ class Every:
 
     def following(self, due: datetime, now: datetime) -> tuple[datetime, int]:
         step = timedelta(seconds=self.seconds)
-        if due - now > step:  # the clock was set back: nobody should wait until it catches up
+        if due - now > step:  # the clock was set back: do not wait until it catches up
             return now + step, 0
         missed = max(0, int((now - due) / step))
         return due + step * (missed + 1), missed
@@ -63,9 +63,9 @@ class Every:
 
 
 class Cron:
-    """The times of a cron expression of five fields, on the clocks of a time zone.
+    """The times of a cron expression of five fields, in a time zone.
 
-    Raises UsageError for an expression or a zone that is none.
+    Raises UsageError for an invalid expression or zone.
     """
 
     def __init__(self, expression: str, timezone: str = "UTC") -> None:
@@ -75,19 +75,19 @@ class Cron:
             self._zone = UTC if timezone == "UTC" else ZoneInfo(timezone)
         except (KeyError, ValueError, OSError):
             raise UsageError(
-                f"--timezone: {timezone!r} is no time zone", advice="write one such as Europe/Berlin"
+                f"--timezone: {timezone!r} is not a time zone", advice="write one such as Europe/Berlin"
             ) from None
         self._expression = expression
         if len(expression.split()) != 5:
-            raise _no_cron(expression, "it should have five fields")
-        if next(self._after(_SOME_DAY), None) is None:
-            raise _no_cron(expression, "its time never comes")
+            raise _bad_cron(expression, "it should have five fields")
+        if next(self._after(_FROM), None) is None:
+            raise _bad_cron(expression, "its time never comes")
 
     def first(self, now: datetime) -> datetime:
         return next(self._after(now))
 
     def following(self, due: datetime, now: datetime) -> tuple[datetime, int]:
-        if (due - now).total_seconds() > self.period(due):  # set back, as above
+        if (due - now).total_seconds() > self.period(due):  # the clock was set back, as above
             return self.first(now), 0
         missed = -1
         at = due
@@ -99,29 +99,31 @@ class Cron:
 
     def moved(self, due: datetime, now: datetime, by: float) -> datetime:
         if due <= now:
-            return now  # set forward over it: once, at once, and nothing is counted as missed
+            return now  # set forward past it: run once, now, with nothing missed
         if (due - now).total_seconds() > self.period(due):
-            return self.first(now)  # nobody should wait until the clock catches up
-        return due  # set back a little: what has run already does not run again
+            return self.first(now)  # do not wait until the clock catches up
+        return due  # set back a little: no run is repeated
 
     def period(self, due: datetime) -> float:
         return (next(self._after(due)) - due).total_seconds()
 
     def _after(self, instant: datetime) -> Iterator[datetime]:
-        """Times due after a moment, in order."""
+        """Due times after an instant, in order."""
         from cronsim import CronSim, CronSimError
 
         try:
             times = CronSim(self._expression, instant.astimezone(self._zone))
         except CronSimError as error:
-            raise _no_cron(self._expression, str(error).lower()) from None
+            raise _bad_cron(self._expression, str(error).lower()) from None
         return (time.astimezone(UTC) for time in times)
 
 
 def schedule(every: str | None, cron: str | None, timezone: str | None) -> Schedule:
-    """The schedule that the flags ask for. UsageError where they ask for none, or for two."""
+    """The schedule of the flags. UsageError if they give none, or two."""
     if (every is None) == (cron is None):
-        raise UsageError("when should it run?", advice='give --every 15m, or --cron "*/15 * * * *"')
+        raise UsageError(
+            "exactly one of --every and --cron is needed", advice='give --every 15m, or --cron "*/15 * * * *"'
+        )
     if cron is not None:
         return Cron(cron, timezone or "UTC")
     if timezone is not None:
@@ -145,13 +147,13 @@ def duration_of(flag: str, text: str) -> float:
 
 
 def jitter_of(given: str | None, period: float) -> float:
-    """The most seconds that a run begins after its time; never so many that the next time comes before."""
+    """The most seconds of delay of a run, never more than the period."""
     wanted = min(_JITTER, period * _SHARE) if given is None else duration_of("--jitter", given)
     return min(wanted, period)
 
 
-def _no_cron(expression: str, why: str) -> UsageError:
+def _bad_cron(expression: str, why: str) -> UsageError:
     return UsageError(
-        f"--cron: {expression!r} is no cron expression: {why}",
+        f"--cron: {expression!r} is not a cron expression: {why}",
         advice='write minute, hour, day, month and day of the week: "*/15 * * * *"',
     )

@@ -1,8 +1,8 @@
-"""How the loop is doing: set by it, read by whoever asks over HTTP. Nothing here opens a port.
+"""The state of the loop: set by the loop, read by the HTTP server. Nothing here opens a port.
 
-*Live* is the loop: a run is going on, or the next one is not overdue. *Ready* is its work: the last
-run that ended was good. A long first run is therefore live and not ready, and a job that fails again
-and again stays live: a restart would not mend it.
+*Live* is about the loop: a run is under way, or the next one is not overdue. *Ready* is about its work:
+the last run that ended was good. So a long first run is live and not ready, and a job that always fails
+stays live: a restart would not fix it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from metaferry.cli.serve.child import Finished
 
-#: A start that is overdue for longer tells that the loop is gone.
+#: Seconds by which a start may be overdue before the loop counts as dead.
 _OVERDUE: Final = 60.0
 _SUCCESS: Final = "metaferry_last_success_timestamp_seconds"
 _RECORDS: Final = "metaferry_last_run_records"
@@ -29,7 +29,7 @@ _RECORDS: Final = "metaferry_last_run_records"
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """A run that ended, as /healthz tells it. Times as ISO 8601; `run_id` "" where it never got one."""
+    """A run that ended, as in /healthz. Times as ISO 8601; `run_id` is "" if it never had one."""
 
     run_id: str
     started: str
@@ -38,7 +38,7 @@ class LastRun:
 
 
 class Status:
-    """Safe from any thread. `now` is the wall clock, for what is shown; `clock` is seconds that nobody sets.
+    """Thread-safe. `now` is the wall clock, for what is shown; `clock` is monotonic, in seconds.
 
     `label` and `version` go into every metric.
     """
@@ -52,32 +52,32 @@ class Status:
         self._clock = clock
         self._lock = threading.Lock()
         self._running = False
-        self._began = 0.0  # Unix seconds, of the run that is going on
+        self._began = 0.0  # Unix seconds, of the run under way
         self._next: datetime | None = None
-        self._due = 0.0  # the same by `clock`
+        self._due = 0.0  # the same on `clock`
         self._last: LastRun | None = None
-        self._good: tuple[LastRun, float] | None = None  # and when, by `clock`
+        self._good: tuple[LastRun, float] | None = None  # and when, on `clock`
         self._missed = 0
-        self._codes = dict.fromkeys(EXIT_CODES, 0)  # all of them, so that a rate has a beginning
+        self._codes = dict.fromkeys(EXIT_CODES, 0)  # all from the start, as rate() needs
         self._found: Samples = {"metaferry_build_info": {(version,): 1}}
         self._totals = Totals()
 
-    # -- what the loop says
+    # -- called by the loop
 
     def recalls(self, last: Mapping[str, Any], good: Mapping[str, Any] | None) -> None:
-        """What the newest reports say that were left before this process began, as of `run.json`."""
+        """Takes over the newest reports of earlier runs, as `run.json` has them."""
         found = samples(last, _ended(last), version=self._version)
         if good is not None:
             found[_SUCCESS] = {(): _ended(good).at}
         with self._lock:
             self._found = found
-            self._last = _past(last)
+            self._last = _last_run(last)
             if good is not None:
                 age = max(0.0, self._now().timestamp() - _ended(good).at)
-                self._good = (_past(good), self._clock() - age)
+                self._good = (_last_run(good), self._clock() - age)
 
     def waits(self, until: datetime, seconds: float, missed: int) -> None:
-        """The next run begins then, in so many seconds; so many starts went by meanwhile."""
+        """The next run starts at `until`, in `seconds`; `missed` starts were skipped before it."""
         with self._lock:
             self._next = until
             self._due = self._clock() + seconds
@@ -107,17 +107,17 @@ class Status:
                 self._good = (last, self._clock())
             elif _SUCCESS in self._found:
                 found[_SUCCESS] = self._found[_SUCCESS]
-            # A job file that cannot be read names no sources; those of before have read nothing.
+            # A job file that cannot be read names no sources; those known before have read nothing.
             for labels in self._found.get(_RECORDS, {}):
                 found[_RECORDS].setdefault(labels, 0)
             self._codes[last.exit_code] = self._codes.get(last.exit_code, 0) + 1
             self._found = found
             self._totals.add(found)
 
-    # -- what others ask
+    # -- called by the HTTP server
 
     def health(self) -> tuple[bool, bool, dict[str, Any]]:
-        """Live, ready, and the account that is given with both."""
+        """Live, ready, and the JSON that /healthz answers."""
         with self._lock:
             now = self._clock()
             live = self._running or self._next is None or now <= self._due + _OVERDUE
@@ -142,7 +142,7 @@ class Status:
             )
 
     def families(self) -> list[Family]:
-        """All metrics, as they stand."""
+        """All metrics with their current values."""
         with self._lock:
             own = list(counters(self._own(), label=self._label))
             return [*gauges(self._found, label=self._label), *self._now_families(), *own]
@@ -153,7 +153,9 @@ class Status:
             {(str(code),): number for code, number in self._codes.items()},
         )
         yield (
-            Metric("metaferry_missed_starts_total", "Starts that were skipped: a run was still going on."),
+            Metric(
+                "metaferry_missed_starts_total", "Starts that were skipped since a run was still under way."
+            ),
             {(): self._missed},
         )
         yield from self._totals
@@ -163,13 +165,13 @@ class Status:
 
         from metaferry.runs.metrics.figures import JOB_LABEL
 
-        active = GaugeMetricFamily("metaferry_run_active", "1 while a run is going on.", labels=(JOB_LABEL,))
+        active = GaugeMetricFamily("metaferry_run_active", "1 while a run is under way.", labels=(JOB_LABEL,))
         active.add_metric((self._label,), float(self._running))
         yield active
         if self._running:
             began = GaugeMetricFamily(
                 "metaferry_run_started_timestamp_seconds",
-                "When the run that is going on began.",
+                "When the run under way started.",
                 labels=(JOB_LABEL,),
             )
             began.add_metric((self._label,), self._began)
@@ -187,7 +189,7 @@ def _ended(report: Mapping[str, Any]) -> Ended:
     return Ended(finished.timestamp(), max(0.0, (finished - started).total_seconds()))
 
 
-def _past(report: Mapping[str, Any]) -> LastRun:
+def _last_run(report: Mapping[str, Any]) -> LastRun:
     return LastRun(
         str(report["run_id"]), str(report["started"]), str(report["finished"]), int(report["exit_code"])
     )

@@ -1,4 +1,4 @@
-"""`/healthz` and `/metrics` over HTTP, from threads of their own. Answers GET and HEAD, and reads no body."""
+"""`/healthz` and `/metrics` over HTTP, in threads of their own. Answers GET and HEAD; reads no body."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from metaferry.cli.serve.status import Status
 from metaferry.errors import MetaferryError
 from metaferry.runs.metrics.exposition import registry
 
-#: Seconds that a client has for its request.
+#: Seconds that a client has to send its request.
 _TIMEOUT: Final = 10.0
 
 
 @contextmanager
 def http_server(status: Status, host: str, port: int) -> Iterator[str]:
-    """Answers until the block ends; gives the address. MetaferryError where the port cannot be had."""
+    """Serves until the block ends; yields the address. MetaferryError if the port cannot be used."""
     from prometheus_client.exposition import choose_encoder
 
     metrics = registry(status.families)
@@ -58,20 +58,20 @@ def http_server(status: Status, host: str, port: int) -> Iterator[str]:
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """A line for each probe, every few seconds, says nothing."""
+            """Probes come every few seconds: they are not logged."""
 
     class Server(ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         daemon_threads = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """A client that went away is nothing to tell of."""
+            """A client that disconnects is no error."""
 
     try:
         server = Server((host, port), Handler)
     except OSError as error:
         raise MetaferryError(
-            f"port {port} of {host} cannot be had: {error.strerror or 'no such address'}",
+            f"port {port} of {host} cannot be used: {error.strerror or 'no such address'}",
             advice="name another with --port, or --port 0 for any",
         ) from None
     thread = threading.Thread(target=server.serve_forever, name="metaferry-http", daemon=True)

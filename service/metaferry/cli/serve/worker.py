@@ -1,7 +1,7 @@
 """The process of one run of `serve`: `python -m metaferry.cli.serve.worker`, started by `child.py`.
 
-Reads its order from stdin, does what `metaferry sync` does, and says the report on stdout, that of a
-run which failed as well. When stdin closes the loop is gone, and the run drains as after SIGTERM.
+Reads its request from stdin, does what `metaferry sync` does, and writes the report to stdout, also that
+of a failed run. When stdin closes, the loop is gone, and the run drains as after SIGTERM.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from typing import Any
 from metaferry.cli.options import LogFormat
 from metaferry.cli.session import Session
 from metaferry.cli.show.failures import report_failure
-from metaferry.cli.signals import stopping
 
 
 def main() -> int:
-    """Does the run; its exit code."""
-    # Read as it comes: a thread that waits in a buffered read would hold up the end of the process.
+    """Does the run; returns its exit code."""
+    # Unbuffered: a thread that waits in a buffered read would delay the end of the process.
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stdin:
         request = json.loads(stdin.readline())
     session = Session(
@@ -35,11 +34,11 @@ def main() -> int:
     report = RunReport(run_id="", job_digest="", started=datetime.now(UTC).isoformat(timespec="seconds"))
     error, advice = "", ""
     try:
-        with stopping(session.say) as stop, session.progress() as progress:
+        with session.running() as (progress, stop):
             threading.Thread(target=_watch, daemon=True).start()
             run.sync(Job.load(request["job"], request["sets"]), report=report, progress=progress, stop=stop)
-    except BaseException as failure:  # noqa: BLE001 - the loop hears of it
-        # The loop gives the error with the line of the run; here is what its log should have.
+    except BaseException as failure:  # noqa: BLE001 - passed on to the loop
+        # The loop shows the error in the line of the run; this writes it to the log.
         report.exit_code = report_failure(failure, _flags(request))
         error, advice = (
             str(getattr(failure, "message", type(failure).__name__)),
@@ -51,7 +50,7 @@ def main() -> int:
 
 
 def _watch() -> None:
-    """Nothing more comes through stdin but its end."""
+    """Waits for the end of stdin, then asks the run to drain."""
     while os.read(sys.stdin.fileno(), 64):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

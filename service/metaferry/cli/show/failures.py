@@ -1,4 +1,4 @@
-"""From an error to what the user sees of it, and to the exit code of the process."""
+"""Errors as the user sees them, and the exit code of the process."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from metaferry.errors import MetaferryError, exit_code
 from metaferry.masking import mask
 from metaferry.runid import current
 
-#: The logger that a command speaks as.
-TALK = "metaferry.cli"
+#: The logger of messages for the user.
+CLI_LOGGER = "metaferry.cli"
 
 
 def report_failure(error: BaseException, arguments: list[str]) -> int:
@@ -31,7 +31,7 @@ def report_failure(error: BaseException, arguments: list[str]) -> int:
         advice = "" if traces else "run it again with -vv for the traceback, and report that"
     if "json" in _value(arguments, "--log-format"):
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = {"time": now, "level": "error", "logger": TALK, "message": message, "advice": advice}
+        line = {"time": now, "level": "error", "logger": CLI_LOGGER, "message": message, "advice": advice}
         if run_id := current():
             line["run_id"] = run_id
         if traces:
@@ -47,9 +47,9 @@ def report_failure(error: BaseException, arguments: list[str]) -> int:
 
 
 def close_streams() -> bool:
-    """Flushes the streams. False where stdout could not take what a help text or the like still had there.
+    """Flushes the streams. False if output was still buffered (a help text) and could not be written.
 
-    Whoever read it may be gone, which is no failure of ours.
+    A pipe that its reader closed is no failure.
     """
     written = True
     for stream in (sys.stdout, sys.stderr):
@@ -64,7 +64,7 @@ def close_streams() -> bool:
 
 
 def _of_a_help_text(error: BaseException) -> bool:
-    """Whether the library of the command line met it, which opens no file but the standard streams."""
+    """Whether it came from the command-line library, which opens no files but the standard streams."""
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
         at = at.tb_next

@@ -15,7 +15,7 @@ FRAME_TITLES: Final = Text("   frames  digits  video", style="bold")
 
 
 def frame_json(found: FrameCount, *, explain: bool = False, times: bool = False) -> dict[str, Any]:
-    """What a line of JSON holds; `reason` says why `frames` is null, and is "" otherwise.
+    """The JSON line of a video; `reason` says why `frames` is null, and is "" otherwise.
 
     explain, times: adds `explain`, a list of lines, and `timestamps`, seconds or null, with
     `no_timestamps`, why they are null.
@@ -39,7 +39,7 @@ def frame_json(found: FrameCount, *, explain: bool = False, times: bool = False)
 
 
 def frame_details(found: FrameCount, *, explain: bool, times: bool) -> list[Text]:
-    """The lines below a video: how it was counted, and when its frames are shown."""
+    """The lines below a video: how it was counted, and the times of its frames."""
     lines = [f"{'':18}{safe(line)}" for line in found.explain] if explain else []
     if times and found.times is None:
         lines.append(f"{'':18}no timestamps: {found.untimed}")
@@ -49,7 +49,7 @@ def frame_details(found: FrameCount, *, explain: bool, times: bool) -> list[Text
 
 
 def frame_line(found: FrameCount) -> Text:
-    """Numbers first, aligned without knowing what comes later; the name and what is odd about it last."""
+    """Numbers in fixed columns, since later lines are not known yet; then name, reason and flags."""
     frames = "?" if found.frames is None else f"{found.frames:,}"
     digits = "" if found.digits is None else str(found.digits)
     line = Text(f"{frames:>9}  {digits:>6}  {safe(found.path)}")

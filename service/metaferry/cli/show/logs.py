@@ -1,9 +1,8 @@
 """The process's log on stderr: one line a record, as text or as JSON.
 
-Only metaferry's own loggers are heard below errors: what other libraries say may hold tokens, signed
-URLs and headers that nobody else knows, so they are heard from errors on, whatever level they set
-themselves, and what they say then loses the secrets of the job and of the environment. Every line of
-JSON names its run.
+Below the level error only metaferry's own records are shown. Records of other libraries may hold
+tokens, signed URLs and headers, so only their errors are shown, whatever level they set themselves, with
+the secrets of the job and of the environment masked. Every JSON line has the id of its run.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.text import Text
 
-from metaferry.cli.show.failures import TALK
+from metaferry.cli.show.failures import CLI_LOGGER
 from metaferry.cli.show.text import safe
 from metaferry.cli.show.traces import trace
 from metaferry.masked_logs import is_foreign
@@ -36,8 +35,8 @@ def start_logging(console: Console, *, quiet: bool, verbose: int, as_json: bool)
     root.addHandler(handler)
     root.setLevel(logging.ERROR)
     logging.getLogger("metaferry").setLevel(level)
-    # What the user is told while it goes on, where that is a log: not for -v to turn up.
-    logging.getLogger(TALK).setLevel(logging.ERROR if quiet else min(level, logging.INFO))
+    # Messages for the user (`Session.say`) where the log is JSON: shown without -v.
+    logging.getLogger(CLI_LOGGER).setLevel(logging.ERROR if quiet else min(level, logging.INFO))
     logging.captureWarnings(True)
 
 
@@ -53,7 +52,7 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._console.print(Text(self._as_json(record) if self._json else self._as_text(record)))
-        except Exception:  # noqa: BLE001 - what logging itself does: a log must not end a run
+        except Exception:  # noqa: BLE001 - as logging does itself: a log record must not end a run
             self.handleError(record)
 
     def _as_json(self, record: logging.LogRecord) -> str:

@@ -1,4 +1,4 @@
-"""Progress for a terminal (bars with a rate, also while listing) and for a log (a line now and then)."""
+"""Progress on a terminal (bars with a rate, also while listing) and in a log (a line every 30 seconds)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVERY: Final = 30.0
 
 
 class Bars:
-    """Live bars: one a phase, gone when the run is done (its summary has the numbers)."""
+    """Live bars, one per phase; removed when the run is done (its summary has the numbers)."""
 
     def __init__(self, console: Console) -> None:
         self._rich = RichProgress(
@@ -43,7 +43,7 @@ class Bars:
             TimeElapsedColumn(),
             console=console,
             transient=True,
-            # Results on a terminal are drawn above the bars; in a pipe they are left alone.
+            # On a terminal results are drawn above the bars; a pipe is not redirected.
             redirect_stdout=sys.stdout.isatty(),
             refresh_per_second=8,
         )
@@ -78,7 +78,7 @@ class Bars:
 
 
 class Lines:
-    """A line every 30 seconds, for logs; a short run has none. `clock` and `every` are the tests'."""
+    """A line every 30 seconds, for logs; a short run has none. Tests inject `clock` and `every`."""
 
     def __init__(
         self, say: Callable[[str], None], *, every: float = EVERY, clock: Callable[[], float] = time.monotonic
@@ -121,7 +121,7 @@ class Lines:
         self._say(safe(text))
 
     def line(self) -> str:
-        """What is being done now; "" before the first phase."""
+        """The phase that is running, with its counts; "" before the first phase."""
         with self._lock:
             if not self._name:
                 return ""
@@ -158,7 +158,7 @@ class _Size(ProgressColumn):
 
 
 class _Rate(ProgressColumn):
-    """`3,400/s`, once there is one."""
+    """`3,400/s`, once it is known."""
 
     def render(self, task: Task) -> Text:
         speed: Any = task.speed

@@ -1,7 +1,7 @@
-"""Reports for people: what was found, what changes and why, what could not be used, what it cost.
+"""Reports for people: what was found, what changes and why, which rows could not be used, requests.
 
-Pure: a report goes in, lines come out. Nothing is parsed as markup, nothing is cut or wrapped, so
-the same lines are right on a terminal, in a pipe and in a log.
+Pure functions from a report to lines. Nothing is parsed as markup, cut or wrapped, so the same lines
+serve a terminal, a pipe and a log.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Line = str | Text
 #: US dollars for 1,000 PUT requests: the list price of S3 Standard in most regions.
 _S3_PUTS: Final = 0.005
 
-#: Spans of the rate from which on it is drawn, and what it is drawn with.
-_COURSE: Final = 5
+#: Fewest spans of the request rate that are drawn, and the characters for it.
+_MIN_SPANS: Final = 5
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 
-#: Findings shown of each code; the rest is counted.
+#: Findings shown per code; the others are counted.
 SHOWN_FINDINGS: Final = 5
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _ACTIONS: Final = {
@@ -48,9 +48,9 @@ _DONE: Final = {
     "deferred": ("deferred", "for a later run"),
 }
 
-#: Entries that change, or are removed, that are listed.
+#: Changed and removed entries that are listed.
 _EDITS: Final = 10
-#: Numbers of shards that are listed.
+#: Shard numbers that are listed.
 _SHARDS: Final = 20
 
 
@@ -76,7 +76,7 @@ def run_lines(report: RunReport) -> Iterator[Line]:
     yield heading("Documents")
     yield from _documents(report, _DONE.items())
     yield from _schema(report, "was written")
-    yield from _pace(report)
+    yield from _rate(report)
     yield from findings_lines(report)
     yield ""
     yield from _verdict(report, planned=False)
@@ -92,17 +92,17 @@ def shard_lines(report: RunReport) -> Iterator[Line]:
     yield ""
     yield heading("Documents")
     yield from _documents(report, _DONE.items())
-    yield from _pace(report)
+    yield from _rate(report)
     yield from findings_lines(report)
     yield ""
     if report.stopped:
         yield Text.assemble(("Stopped: ", "bold red"), safe(report.stopped))
     elif report.exit_code == 3:
-        yield Text(
-            "Some documents could not be written: run it again, which tries only those.", style="yellow"
-        )
+        yield Text("Some documents could not be written. Run it again: only those are tried.", style="yellow")
     else:
-        yield Text("Done, these shards. `metaferry finish` ends the plan when all are.", style="bold green")
+        yield Text(
+            "These shards are done. `metaferry finish` completes the plan when all are.", style="bold green"
+        )
     if report.advice:
         yield f"  → {safe(report.advice)}"
     yield Text(_cost(report), style="dim")
@@ -112,19 +112,19 @@ def unlock_lines(unlocked: Unlocked) -> Iterator[Line]:
     """What `metaferry unlock` prints."""
     url = safe(unlocked.url)
     if unlocked.holder is None:
-        yield f"{url}: nobody holds the lease; nothing to take away"
+        yield f"{url}: nobody holds the lease; nothing to remove"
         return
-    yield f"{url}: took the lease away from {safe(unlocked.holder.name)}, {unlocked.held}"
+    yield f"{url}: removed the lease of {safe(unlocked.holder.name)}, {unlocked.held}"
     if unlocked.gone:
         yield "  its process had ended"
     else:
-        yield "  if that run is still there it stops at its next renewal, and writes nothing more"
+        yield "  if that run still exists it stops at its next renewal, and writes nothing more"
 
 
 def findings_lines(report: Report) -> Iterator[Line]:
-    """Findings grouped by code, gravest first, with their places and one advice each.
+    """Findings grouped by code, with their places and one advice each.
 
-    What the schema gains is not repeated: its own line says it.
+    New schema entries are not repeated: the line `Schema` lists them.
     """
     groups: dict[str, list[Finding]] = {}
     for finding in report.finding_examples:
@@ -151,7 +151,7 @@ def findings_lines(report: Report) -> Iterator[Line]:
 
 
 def _listed(report: Report) -> Iterator[Line]:
-    """How old the list of media is, where it was not made just now."""
+    """The age of the list of media, if it was not made just now."""
     listing = report.listing
     if listing.fresh:
         return
@@ -160,10 +160,8 @@ def _listed(report: Report) -> Iterator[Line]:
             f"from the inventory of {listing.as_of}, {duration(listing.age)} old: {safe(listing.inventory)}"
         )
     else:
-        text = (
-            f"{count(listing.resumed, 'object')} by a run that was cut off, {duration(listing.age)} before; "
-            f"the rest now"
-        )
+        resumed = count(listing.resumed, "object")
+        text = f"{resumed} by an interrupted run {duration(listing.age)} ago; the rest now"
     yield Text.assemble(("Listed   ", "bold"), text)
 
 
@@ -186,7 +184,7 @@ def _found(report: Report) -> Iterator[Line]:
     )
     yield from _listed(report)
     if frames.counted or frames.cached or frames.unproved:
-        parts = [f"{count(frames.counted, 'video')} counted", f"{frames.cached:,} known from before"]
+        parts = [f"{count(frames.counted, 'video')} counted", f"{frames.cached:,} cached"]
         if frames.unproved:
             parts.append(f"{frames.unproved:,} not proved")
         yield Text.assemble(("Frames   ", "bold"), ", ".join(parts))
@@ -198,7 +196,7 @@ def _found(report: Report) -> Iterator[Line]:
         numbers = (f"{getattr(source, title):,}" for title in titles)
         used = "–" if source.used_share is None else share(source.used_share)
         rows.append([safe(source.name), *numbers, used])
-    # A column without a single row tells nothing; `read`, `used`, `rejected` and the share always do.
+    # Columns of zeros are left out, except `read`, `used`, `rejected` and the share.
     wanted = [0, 1, 2, 3, *(at for at in (4, 5) if any(row[at] != "0" for row in rows[1:])), 6]
     yield from columns([[row[at] for at in wanted] for row in rows], right=range(1, len(wanted)))
 
@@ -218,7 +216,7 @@ def _schema(report: Report, written: str) -> Iterator[Line]:
     added = [safe(path) for path in schema.added]
     listed = ", ".join(added[:10]) + (f" … and {len(added) - 10} more" if len(added) > 10 else "")
     new = f", {len(added):,} of them new: {listed}" if added else ""
-    state = f"schema.json {written}" if schema.written else "schema.json stays as it is"
+    state = f"schema.json {written}" if schema.written else "schema.json is unchanged"
     yield Text.assemble(("Schema   ", "bold"), f"{count(schema.entries, 'entry', 'entries')}{new}; {state}")
     for edit in schema.changed[:_EDITS]:
         yield f"         changed: {safe(edit.path)}: {safe(', '.join(edit.differences()))}"
@@ -230,10 +228,10 @@ def _schema(report: Report, written: str) -> Iterator[Line]:
         yield f"         removed: {', '.join(removed[:_EDITS])}{more}"
 
 
-def _pace(report: Report) -> Iterator[Line]:
-    """The requests over time, where a run was long enough to have a course; what was read back."""
+def _rate(report: Report) -> Iterator[Line]:
+    """The request rate over time, if the run was long enough; the documents read back."""
     rate, verified = report.rate, report.verified
-    if len(rate.answered) >= _COURSE:
+    if len(rate.answered) >= _MIN_SPANS:
         most = max(rate.answered)
         bars = "".join(_BARS[round(number / max(1, most) * (len(_BARS) - 1))] for number in rate.answered)
         refused = f", {sum(rate.throttled):,} refused" if any(rate.throttled) else ""
@@ -241,7 +239,7 @@ def _pace(report: Report) -> Iterator[Line]:
             ("Rate     ", "bold"), f"{bars}  up to {most / rate.seconds:,.0f} requests/s{refused}"
         )
     if verified.read:
-        right = "all as they were written"
+        right = "all as written"
         if verified.rewritten or verified.wrong:
             right = f"{verified.rewritten:,} written again, {verified.wrong:,} still wrong"
         yield Text.assemble(("Verified ", "bold"), f"{count(verified.read, 'document')} read back, {right}")
@@ -294,7 +292,7 @@ def _planned(report: Report) -> Line:
 
 
 def _price(report: Report, writes: int) -> str:
-    """What the writes cost, from a cent on, where the list price is known; deletes are free."""
+    """The price of the writes, from one cent, where the list price is known; deletes are free."""
     dollars = writes / 1_000 * _S3_PUTS
     if dollars < 0.01 or not report.lightly.startswith(("s3://", "s3a://")):
         return ""
@@ -315,10 +313,10 @@ def _cost(report: Report) -> str:
 
 
 def _place(finding: Finding) -> str:
-    """`images.csv:14: `, or whatever part of the place is known; the whole URL is in the report."""
+    """`images.csv:14: `, or what is known of it; the whole URL is in the report."""
     where = finding.file.rstrip("/").rpartition("/")[2] or finding.source
     if where:
         return f"{safe(where)}:{finding.row}: " if finding.row is not None else f"{safe(where)}: "
     named = finding.target or finding.media
-    # Most messages name their file themselves.
+    # Most messages name their document or media already.
     return f"{safe(named)}: " if named and named not in finding.message else ""

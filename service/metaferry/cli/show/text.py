@@ -1,8 +1,8 @@
-"""Text for a terminal, a pipe or a log: numbers, columns, and names that cannot do harm.
+"""Text for a terminal, a pipe or a log: numbers, columns, and names made safe to print.
 
-Names of files and values of rows are other people's data. They are only ever put into a rich
-`Text` (never parsed as markup), with what would move the cursor, hide text or break a line shown
-as an escape. Nothing here prints.
+File names and row values are untrusted. They are only put into a rich `Text` (never parsed as
+markup), and characters that would move the cursor, hide text or break a line are shown as escapes.
+Nothing here prints.
 """
 
 from __future__ import annotations

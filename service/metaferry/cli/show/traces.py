@@ -1,7 +1,7 @@
-"""Tracebacks that may be shown: where it happened, and no word of anybody who may quote a secret.
+"""Tracebacks without secrets: where an error was raised, without the text of foreign exceptions.
 
-Libraries put signed URLs, headers and connection strings into their exceptions. So the text of one is
-shown only where it is ours, or the interpreter's own; of all others their type is.
+Libraries put signed URLs, headers and connection strings into their exceptions. The text is shown
+only of our own exceptions and of some of the interpreter's; of all others only the type.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Final
 from metaferry.errors import MetaferryError
 from metaferry.masking import mask
 
-#: Written by the interpreter about the program, not about its data.
+#: Raised by the interpreter; their texts are about the program, not its data.
 _HARMLESS: Final = (AttributeError, ImportError, NameError, RecursionError, ZeroDivisionError)
 
 
 def trace(error: BaseException) -> str:
-    """The traceback with all that led to it, oldest first, as lines that end with a newline."""
+    """The traceback of the error and of its causes, oldest first, as lines that end with a newline."""
     chain: list[BaseException] = []
     at: BaseException | None = error
     while at is not None and at not in chain:

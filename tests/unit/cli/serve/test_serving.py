@@ -92,15 +92,15 @@ def test_cron_means_the_clocks_of_its_zone() -> None:
 @pytest.mark.parametrize(
     ("every", "cron", "timezone", "words"),
     [
-        (None, None, None, "when should it run"),
-        ("5m", "* * * * *", None, "when should it run"),
+        (None, None, None, "exactly one of --every and --cron"),
+        ("5m", "* * * * *", None, "exactly one of --every and --cron"),
         ("5m", None, "Europe/Berlin", "--timezone is for --cron"),
         ("0s", None, None, "at least 1s"),
         (None, "* * *", None, "five fields"),
-        (None, "61 * * * *", None, "no cron expression"),
-        (None, "0 0 30 2 *", None, "no cron expression"),
-        (None, "* * * * *", "Europe/Berlinn", "no time zone"),
-        (None, "* * * * *", "../../etc/passwd", "no time zone"),
+        (None, "61 * * * *", None, "not a cron expression"),
+        (None, "0 0 30 2 *", None, "not a cron expression"),
+        (None, "* * * * *", "Europe/Berlinn", "not a time zone"),
+        (None, "* * * * *", "../../etc/passwd", "not a time zone"),
     ],
 )
 def test_what_is_no_schedule(every: str | None, cron: str | None, timezone: str | None, words: str) -> None:

@@ -182,7 +182,7 @@ def test_the_first_signal_asks(number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
         assert stop.requested
         assert stop.signal == number
-        assert "once more" in said[0]
+        assert "a second signal" in said[0]
     assert signal.getsignal(number) == before
 
 

@@ -80,7 +80,7 @@ def test_a_plan_for_people() -> None:
 Plan s3://bucket/x
 
 Media    1,500 images, 4 videos (2 more excluded); 99.9% with metadata
-Frames   3 videos counted, 1 known from before, 1 not proved
+Frames   3 videos counted, 1 cached, 1 not proved
 
 Rows
                       read   used  rejected  share used
