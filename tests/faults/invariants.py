@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from faults.site import STATE, Ran, Site
 from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.lightly.schema import parse_schema
-from metaferry.storage.testing.faulty import Fault, Refusal
+from metaferry.storage.testing.rules import Fault, Refusal
 
 
 @dataclass(frozen=True)

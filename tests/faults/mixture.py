@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from metaferry.storage.errors import Failure
-from metaferry.storage.testing.faulty import (
+from metaferry.storage.testing.rules import (
     CORRUPTED,
     DELETES,
     DENIED,

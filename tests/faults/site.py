@@ -39,7 +39,8 @@ from metaferry.lightly.names import (
 from metaferry.planning.formats import RunReport
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.run import sync
-from metaferry.storage.testing.faulty import Call, Faults, Killed, Rule
+from metaferry.storage.testing.faulty import Call, Faults, Killed
+from metaferry.storage.testing.rules import Rule
 from unit.media import synthetic
 
 STATE: Final = ".metaferry/"

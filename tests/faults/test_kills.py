@@ -21,7 +21,8 @@ from faults.invariants import check, converges, is_done, look
 from faults.site import STATE, Disk, LocalDisk, MemoryDisk, Ran, furnished
 from metaferry.lightly.names import SCHEMA
 from metaferry.storage.protocol import Adapter
-from metaferry.storage.testing.faulty import PUTS, Call, Faults, Kill, Meddle, Rule
+from metaferry.storage.testing.faulty import Call, Faults
+from metaferry.storage.testing.rules import PUTS, Kill, Meddle, Rule
 
 TESTS = Path(__file__).parent.parent
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]+")

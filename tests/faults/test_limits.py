@@ -11,18 +11,8 @@ from faults.site import Disk, MemoryDisk, Ran, Site, furnished
 from metaferry.errors import LeaseLost, exit_code
 from metaferry.lightly.names import SCHEMA, document_path
 from metaferry.storage.protocol import Adapter
-from metaferry.storage.testing.faulty import (
-    EVERY,
-    LOST_REPLY,
-    PUTS,
-    RESET,
-    Call,
-    Flip,
-    Meddle,
-    Refusal,
-    Rule,
-    storm,
-)
+from metaferry.storage.testing.faulty import Call
+from metaferry.storage.testing.rules import EVERY, LOST_REPLY, PUTS, RESET, Flip, Meddle, Refusal, Rule, storm
 
 DOCUMENT = r"^\.lightly/metadata/.*[^a]\.json$"  # not schema.json
 

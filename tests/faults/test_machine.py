@@ -16,7 +16,7 @@ from faults.mixture import mixture
 from faults.site import MemoryDisk, Site
 from metaferry.lightly.names import digits, document_path, frame_document_path
 from metaferry.storage.protocol import Adapter
-from metaferry.storage.testing.faulty import Kill, Meddle, Rule
+from metaferry.storage.testing.rules import Kill, Meddle, Rule
 
 #: These two stay, so that no table is ever empty and the schema has its keys.
 LASTING_IMAGE, LASTING_FRAME = "a.png", ("clip.mp4", 0)

@@ -11,7 +11,7 @@ from faults.site import STATE, MemoryDisk, Site, furnished
 from metaferry.lightly.names import SCHEMA
 from metaferry.runs.run import plan
 from metaferry.runs.sharded.run import Share, finish, sync_plan
-from metaferry.storage.testing.faulty import LOST_REPLY, Kill, Rule
+from metaferry.storage.testing.rules import LOST_REPLY, Kill, Rule
 
 
 def a_site() -> tuple[Site, str]:

@@ -16,7 +16,7 @@ from metaferry.lightly.document import document
 from metaferry.lightly.names import DOCUMENTS, SCHEMA, Kind, document_path
 from metaferry.storage.errors import Failure
 from metaferry.storage.protocol import Adapter
-from metaferry.storage.testing.faulty import (
+from metaferry.storage.testing.rules import (
     CORRUPTED,
     DELETES,
     DENIED,

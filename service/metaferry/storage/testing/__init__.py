@@ -1,5 +1,6 @@
 """Tools for tests of code that uses a storage: an adapter with injected faults.
 
-`faulty` wraps any adapter and fails as a list of rules says, the same way for the same seed. Nothing in
-metaferry itself imports it.
+`rules` says which calls fail and how; `faulty` wraps any adapter and applies the rules, reproducibly for
+one seed. Imported by tests, and by programs that embed metaferry; nothing in metaferry itself imports it.
+It never opens a storage.
 """

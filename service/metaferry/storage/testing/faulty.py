@@ -1,28 +1,27 @@
-"""A store in bad weather: adapters that fail as a script of rules says, the same way for the same seed.
+"""A store that fails on purpose: adapters that inject faults by rules, reproducibly for one seed.
 
-For proving what a run promises, by our tests and by whoever embeds metaferry: nothing in production
-opens it. One :class:`Faults` is the weather of one run; it wraps every adapter that the run opens,
-numbers their calls in one sequence, and records them, so that a test can count the calls of a clean
-run and then spoil each of them in turn. It never waits by itself and never draws from a shared
-generator: time comes from the injected clock and sleep, chance from the seed and the call's number.
+For proving what a run promises, in our tests and in those of programs that embed metaferry; never used
+in production. One :class:`Faults` belongs to one run: it wraps every adapter that the run opens, numbers
+their calls in one sequence and records them, so that a test can count the calls of a clean run and then
+make each of them fail in turn. Nothing depends on real time or global randomness: time comes from the
+injected clock and sleep, chance from the seed and the number of the call.
 
-A wrapped adapter shows `put_blocking` exactly where the one behind it has it.
+A wrapped adapter has `put_blocking` exactly where the one behind it has it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import random
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from re import search
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, TypeVar
 
-from metaferry.errors import Corrupt, StorageError
-from metaferry.storage.errors import Failure, Operation, errno_failure, storage_error
+from metaferry.errors import StorageError
+from metaferry.storage.errors import Operation, storage_error
 from metaferry.storage.keys import md5_hex
 from metaferry.storage.protocol import (
     ANYTHING,
@@ -35,115 +34,21 @@ from metaferry.storage.protocol import (
     PutResult,
 )
 from metaferry.storage.retry.attempts import Renewable
+from metaferry.storage.testing.rules import PUTS, READS, Delay, Fault, Flip, Kill, Meddle, Refusal, Rule
 
 T = TypeVar("T")
-When = Literal["before", "after"]
 
 
 class Killed(BaseException):
-    """The process is gone, as after SIGKILL: no error of ours, so that nobody handles it.
+    """The process is gone, as after SIGKILL. A BaseException, so that no code under test handles it.
 
-    From the call that raised it on, no call of the same :class:`Faults` reaches a store.
+    From then on, no call of the same :class:`Faults` reaches a store.
     """
-
-
-# -- what can go wrong
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The call fails with the error that `failure` means; with `lost` its work was done all the same.
-
-    `until_renewed`: `renew()` ends it for good, as new credentials end `Expired`.
-    """
-
-    failure: Failure
-    lost: bool = False
-    until_renewed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Delay:
-    """The answer takes this many seconds more, by the injected sleep."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Flip:
-    """One bit of the content changes and nobody is told: what a read gives, or what a put stores.
-
-    An adapter cannot know; the answer to the put speaks of the bytes that were sent. Calls without
-    content go on unharmed.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """The process ends, before the call's work or after it."""
-
-    when: When = "before"
-
-
-@dataclass(frozen=True, slots=True)
-class Meddle:
-    """Somebody else does something to the store behind, before the call's work or after it.
-
-    `act` is awaited with the bare adapter, on the event loop of the run.
-    """
-
-    act: Callable[[Adapter], Awaitable[None]]
-    when: When = "before"
-
-
-Fault = Refusal | Delay | Flip | Kill | Meddle
-
-SLOW_DOWN: Final = Refusal(Failure(503, "SlowDown"))
-TOO_MANY: Final = Refusal(Failure(429, "TooManyRequests"))
-UNAVAILABLE: Final = Refusal(Failure(500, "InternalError"))
-RESET: Final = Refusal(Failure(code="ConnectionResetError"))
-LOST_REPLY: Final = Refusal(Failure(code="ConnectionResetError"), lost=True)
-#: What arrived is shorter than it says, or fails its checksum; the adapter saw it.
-TRUNCATED: Final = Refusal(Failure(code="IncompleteBody"))
-CORRUPTED: Final = Refusal(Failure(code="ChecksumMismatch", kind=Corrupt))
-DENIED: Final = Refusal(Failure(403, "AccessDenied"))
-EXPIRED: Final = Refusal(Failure(400, "ExpiredToken"), until_renewed=True)
-#: The device is full, as the local adapter tells it.
-NO_SPACE: Final = Refusal(errno_failure(OSError(errno.ENOSPC, "")))
-
-
-#: Kinds of calls, for rules.
-LISTS: Final[frozenset[Operation]] = frozenset(("list",))
-READS: Final[frozenset[Operation]] = frozenset(("read",))
-PUTS: Final[frozenset[Operation]] = frozenset(("put",))
-DELETES: Final[frozenset[Operation]] = frozenset(("delete",))
-EVERY: Final = LISTS | READS | PUTS | DELETES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """When a fault strikes: a call has to pass every condition. The defaults pass every call.
-
-    operations, path: the kind of call, and a regular expression found in its key (for a listing:
-    in its prefix). begin, end: seconds since the `Faults` were made, `end` excluded. number: only
-    the call with this number. after: so many calls that pass are let through first. times: at most
-    so many are struck. chance: the share that is struck, drawn from the seed.
-    """
-
-    fault: Fault
-    operations: frozenset[Operation] = EVERY
-    path: str = ""
-    begin: float = 0.0
-    end: float = float("inf")
-    number: int | None = None
-    after: int = 0
-    times: int | None = None
-    chance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of an adapter. `path` is the key, or the prefix of a listing; `fault` is what struck.
+    """One call of an adapter. `path` is the key, or the prefix of a listing; `fault` the one that struck.
 
     `age` is when it began, in seconds since the `Faults` were made.
     """
@@ -157,28 +62,8 @@ class Call:
     fault: Fault | None = None
 
 
-def storm(seconds: float, *, share: float = 0.2, retry_after: float | None = None) -> tuple[Rule, ...]:
-    """Every request is refused for so many seconds, then a share of them: 503 and 429 in turn.
-
-    `retry_after` is what the refusals ask for, in seconds; None where the store asks for nothing.
-    """
-    refusals = [
-        replace(refusal, failure=replace(refusal.failure, retry_after=retry_after))
-        for refusal in (SLOW_DOWN, TOO_MANY)
-    ]
-    return (
-        Rule(fault=refusals[0], end=seconds, chance=0.5),
-        Rule(fault=refusals[1], end=seconds),
-        Rule(fault=refusals[0], begin=seconds, chance=share / 2),
-        Rule(fault=refusals[1], begin=seconds, chance=share / 2),
-    )
-
-
-# -- the weather of one run
-
-
 class Faults:
-    """Rules over one sequence of calls; the first rule that strikes a call decides. Safe from threads.
+    """Rules over one sequence of calls; the first rule that strikes a call decides. Thread-safe.
 
     `wrap` is what `RuntimeDeps.wrap` and `open_storage` take. `clock` is monotonic seconds.
     """
@@ -205,7 +90,7 @@ class Faults:
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """Every call so far, by number. Those that a dead process would not have made are not in it."""
+        """Every call so far, by number, without those made after a kill."""
         with self._lock:
             return tuple(self._calls)
 
@@ -215,11 +100,11 @@ class Faults:
 
     @property
     def renewals(self) -> int:
-        """How often credentials were renewed, over all adapters."""
+        """How often credentials were renewed, by all adapters together."""
         return self._renewals
 
     def wrap(self, adapter: Adapter) -> FaultyAdapter:
-        """The adapter in this weather, with a `put_blocking` exactly if it has one itself."""
+        """The adapter with these faults; it has `put_blocking` if `adapter` has."""
         if isinstance(adapter, Direct):
             return DirectFaultyAdapter(adapter, self)
         return FaultyAdapter(adapter, self)
@@ -227,7 +112,7 @@ class Faults:
     # -- for the wrapped adapters
 
     def begin(self, url: str, operation: Operation, path: str, direct: bool) -> Call:
-        """Numbers and records a call, with the fault that strikes it. Killed when there is no process."""
+        """Numbers and records a call, with the fault that strikes it. Raises `Killed` after a kill."""
         with self._lock:
             if self._killed:
                 raise Killed
@@ -235,14 +120,14 @@ class Faults:
             call = replace(call, fault=self._strike(call))
             self._calls.append(call)
             if isinstance(call.fault, Kill) and call.fault.when == "before":
-                self._die()
+                self._kill()
             return call
 
     def end(self, call: Call) -> None:
-        """The call's work is done: whether its caller still lives."""
+        """The call's work is done. Raises `Killed` where its caller is gone."""
         with self._lock:
             if self._killed or isinstance(call.fault, Kill):
-                self._die()
+                self._kill()
 
     def renewed(self) -> None:
         with self._lock:
@@ -258,13 +143,13 @@ class Faults:
         if not data:
             return data
         bit = self._chance(call.number, "bit").randrange(8 * len(data))
-        spoiled = bytearray(data)
-        spoiled[bit // 8] ^= 1 << (bit % 8)
-        return bytes(spoiled)
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << (bit % 8)
+        return bytes(changed)
 
     def _strike(self, call: Call) -> Fault | None:
         for index, rule in enumerate(self._rules):
-            if not _speaks_of(rule, call):
+            if not _matches(rule, call):
                 continue
             if isinstance(rule.fault, Refusal) and rule.fault.until_renewed and self._renewals:
                 continue
@@ -280,15 +165,15 @@ class Faults:
         return None
 
     def _chance(self, number: int, what: object) -> random.Random:
-        """A generator for one decision, so that no decision depends on how many went before."""
+        """A generator for one decision, so that it depends on no decision before it."""
         return random.Random(f"{self._seed} {number} {what}")
 
-    def _die(self) -> None:
+    def _kill(self) -> None:
         self._killed = True
         raise Killed
 
 
-def _speaks_of(rule: Rule, call: Call) -> bool:
+def _matches(rule: Rule, call: Call) -> bool:
     return (
         call.operation in rule.operations
         and rule.begin <= call.age < rule.end
@@ -299,7 +184,7 @@ def _speaks_of(rule: Rule, call: Call) -> bool:
 
 
 class FaultyAdapter:
-    """One adapter in the weather of `faults`; made by `Faults.wrap`."""
+    """An adapter with injected faults; made by `Faults.wrap`."""
 
     def __init__(self, inner: Adapter, faults: Faults) -> None:
         self._inner = inner
@@ -345,13 +230,13 @@ class FaultyAdapter:
         await self._through(call, lambda: self._inner.delete(path, only_if=only_if))
 
     async def renew(self) -> None:
-        """New credentials: what fails until then no longer does."""
+        """Renews the credentials, which ends the faults that last until then."""
         if isinstance(self._inner, Renewable):
             await self._inner.renew()
         self._faults.renewed()
 
     async def close(self) -> None:
-        """Lets go of what the adapter behind holds, after a kill too: that process is still this one."""
+        """Closes the adapter behind, after a kill too: the process of the test goes on."""
         await self._inner.close()
 
     # -- a call, and what strikes it
@@ -362,12 +247,12 @@ class FaultyAdapter:
             await first
         try:
             return await work()
-        finally:  # an error is an answer too: it can be lost, and its caller can die
+        finally:  # an error is an answer too: it can be lost, and its caller killed
             if (then := self._after(call)) is not None:
                 await then
 
     def _before(self, call: Call) -> Awaitable[None] | None:
-        """Raises what the call is to fail with; else what has to be awaited before its work."""
+        """Raises the error of the call's fault; else returns what to await before its work."""
         match call.fault:
             case Refusal(lost=False):
                 raise self._error(call, call.fault)
@@ -400,7 +285,7 @@ class FaultyAdapter:
 
 
 class DirectFaultyAdapter(FaultyAdapter):
-    """The same over an adapter whose puts can be made from plain threads."""
+    """A `FaultyAdapter` with `put_blocking`."""
 
     def __init__(self, inner: Adapter, faults: Faults) -> None:
         super().__init__(inner, faults)
@@ -419,7 +304,7 @@ class DirectFaultyAdapter(FaultyAdapter):
         return self._answered(call, put_result, data)
 
     def _wait_for(self, work: Awaitable[None] | None) -> None:
-        """On the loop that the adapter behind lives on; on one of its own before there is one."""
+        """Runs on the loop of the adapter behind; on a new one before there is one."""
         if work is None:
             return
 

@@ -29,7 +29,8 @@ from metaferry.storage.memory import MemoryAdapter
 from metaferry.storage.protocol import ABSENT, Adapter, Direct
 from metaferry.storage.retry.attempts import Policy
 from metaferry.storage.retry.storage import Retrying
-from metaferry.storage.testing.faulty import (
+from metaferry.storage.testing.faulty import DirectFaultyAdapter, Faults, FaultyAdapter, Killed
+from metaferry.storage.testing.rules import (
     CORRUPTED,
     DENIED,
     EXPIRED,
@@ -44,12 +45,8 @@ from metaferry.storage.testing.faulty import (
     TRUNCATED,
     UNAVAILABLE,
     Delay,
-    DirectFaultyAdapter,
-    Faults,
-    FaultyAdapter,
     Flip,
     Kill,
-    Killed,
     Meddle,
     Refusal,
     Rule,
