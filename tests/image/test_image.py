@@ -24,11 +24,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.servers, pytest.mark.timeout(3600)]
 DOCUMENTS = 1_235
 PROBE = """
 import importlib.util, json, os, pathlib, shutil
-tools = ("pip", "pip3", "gcc", "cc", "make", "git", "curl", "wget")
+tools = ("pip", "pip3", "apt", "apt-get", "dpkg", "gcc", "cc", "make", "git", "curl", "wget")
 modules = ("pip", "ensurepip", "setuptools", "hatchling")
 places = ("/", "/work", "/opt/metaferry", "/usr", "/etc", "/home", "/var/tmp", "/tmp")
 files = [path for top in ("/opt", "/usr") for path in pathlib.Path(top).rglob("*") if path.is_file()]
+# The word after the magic number: 1 for a hash that is never checked (PEP 552).
+stale = [str(path) for path in files if path.suffix == ".pyc" and path.read_bytes()[4:8] != b"\\1\\0\\0\\0"]
 print(json.dumps({
+    "stale": stale,
+    "bytecode": len([path for path in files if path.suffix == ".pyc"]),
+    "copyright": pathlib.Path("/usr/share/doc/libc6/copyright").exists(),
+    "packages": pathlib.Path("/var/lib/dpkg/status").read_text().count("Package: "),
     "uid": os.getuid(),
     "first": pathlib.Path("/proc/1/comm").read_text().strip(),
     "tools": [name for name in tools if shutil.which(name)],
@@ -64,6 +70,10 @@ def test_it_holds_python_and_the_packages_and_no_tools(engine: Engine, image: st
     assert found["tools"] == found["modules"] == found["setuid"] == []
     assert found["writable"] == ["/tmp"]
     assert found["home"] == "/tmp"
+    assert found["stale"] == []
+    assert found["bytecode"] > 1_000
+    assert found["copyright"]
+    assert found["packages"] > 50
 
 
 def test_it_says_what_it_is(engine: Engine, image: str) -> None:
