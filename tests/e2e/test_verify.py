@@ -25,7 +25,7 @@ from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.run import plan as make_plan
 from metaferry.runs.run import sync
 from metaferry.runs.sharded.run import Share, finish, sync_plan
-from metaferry.runs.verify import _AT_ONCE, _SLICE
+from metaferry.runs.verify import _PARALLEL, _SLICE
 from metaferry.storage.local.adapter import LocalAdapter
 from metaferry.storage.protocol import ANYTHING, Adapter, Blob, Page, Precondition, PutResult
 
@@ -312,4 +312,4 @@ def test_faults_in_many_documents_are_waited_for_side_by_side(dataset: DemoDatas
 
 def test_a_document_that_waits_holds_up_none_of_a_large_sample() -> None:
     """A fault in every 256 documents is one wait for all of them: they are looked at together."""
-    assert _SLICE >= 256 * _AT_ONCE
+    assert _SLICE >= 256 * _PARALLEL

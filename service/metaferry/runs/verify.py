@@ -26,7 +26,7 @@ from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, Storage
 #: Rows of the sample that are looked at together, and documents of them that are read, or written again, at
 #: once. One that waits for its retries then holds up nobody: many that do wait side by side.
 _SLICE: Final = 65_536
-_AT_ONCE: Final = 256
+_PARALLEL: Final = 256
 #: A shard that is tried again has the bodies of those documents alone that it did not write before.
 _NO_BODY: Final[str | None] = "an earlier attempt wrote it, and the next one does it again"
 _DONE: Final = "outcome = 'done' AND outcomes.action IN ('create', 'update')"
@@ -57,7 +57,7 @@ def verify(
             damage.remember([target for target, _, _, _ in bad])
         tried = (
             pair
-            for some in batched(bad, _AT_ONCE)
+            for some in batched(bad, _PARALLEL)
             for pair in zip(some, _write_all_again(database, storage, portal, some), strict=True)
         )
         for (target, _, action, problem), (token, again) in tried:
@@ -103,7 +103,7 @@ async def _read_back(
         progress.advance(1)
         return problem
 
-    return await in_order(documents, one, most=_AT_ONCE)
+    return await in_order(documents, one, most=_PARALLEL)
 
 
 def _write_all_again(
@@ -120,7 +120,7 @@ def _write_all_again(
             return "", _NO_BODY
         return await _write_again(storage, target, bodies[target].encode(), md5)
 
-    return portal.run(in_order(bad, one, most=_AT_ONCE))
+    return portal.run(in_order(bad, one, most=_PARALLEL))
 
 
 async def _problem(storage: Storage, target: str, md5: str) -> str | None:

@@ -61,8 +61,8 @@ class DetectedCapabilities:
             self._prove_nothing()
             return
         with self._lock:
-            told, self._lies = self._lies, True
-        if not told:
+            known, self._lies = self._lies, True
+        if not known:
             log.warning("%s: puts are answered with wrong ETags; each is read back", self._url)
 
     def _prove_nothing(self) -> None:

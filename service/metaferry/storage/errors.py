@@ -81,8 +81,8 @@ def retry_after(
 def _http_date(text: str) -> float | None:
     """Seconds since 1970; None for what is no date with a time zone."""
     try:
-        moment = parsedate_to_datetime(text)
-        return None if moment.tzinfo is None else moment.timestamp()
+        date = parsedate_to_datetime(text)
+        return None if date.tzinfo is None else date.timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 

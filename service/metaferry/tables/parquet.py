@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import duckdb
 
 #: Footers read at once; one is a request or two.
-_AT_ONCE: Final = 8
+_PARALLEL: Final = 8
 
 
 def stage_parquet(
@@ -49,7 +49,7 @@ def stage_parquet(
     Raises JobError for what is no Parquet file, for files that disagree on a used column, and for
     a type that the engine does not know.
     """
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_PARALLEL) as pool:
         footers = list(pool.map(lambda file: _footer(file, portal, place), files))
     schema = _common_schema(footers, used, place)
     with _engine_errors(con, schema, files[0].url, place):

@@ -17,7 +17,7 @@ from metaferry.planning.match import Video
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
 
-_AT_ONCE: Final = 64
+_PARALLEL: Final = 64
 
 
 def revalidated(
@@ -28,7 +28,7 @@ def revalidated(
     Raises StorageError other than NotFound, and NotFound of a bucket.
     """
     left = iter(videos)
-    while some := list(islice(left, _AT_ONCE)):
+    while some := list(islice(left, _PARALLEL)):
         yield from portal.iterate(_look(some, storage, gone))
 
 

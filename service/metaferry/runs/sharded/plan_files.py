@@ -151,11 +151,11 @@ def fetch(
         (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
         (folder / file.name).write_bytes(data)
 
-    most = _at_once(concurrency, max((file.size for file in files), default=0))
+    most = _parallel_files(concurrency, max((file.size for file in files), default=0))
     portal.run(in_order(files, one, most=most))
 
 
-def _at_once(concurrency: int, largest: int) -> int:
+def _parallel_files(concurrency: int, largest: int) -> int:
     """How many files of a plan may be in memory at once, each while its request is under way."""
     return max(1, min(concurrency, _IN_MEMORY // max(1, largest)))
 
@@ -168,7 +168,7 @@ def _put_all(
         return await _put(storage, file.relative_to(folder).as_posix(), data)
 
     largest = max((file.stat().st_size for file in files), default=0)
-    put = portal.run(in_order(files, one, most=_at_once(job.concurrency, largest)))
+    put = portal.run(in_order(files, one, most=_parallel_files(job.concurrency, largest)))
     return dict(zip(files, put, strict=True))
 
 

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _COUNTS: Final = "metaferry_marker"
 _COLUMNS: Final = ", ".join(OUTCOME_COLUMNS)
 #: Markers that are in memory at once: each has a row for every document of its shard.
-_AT_ONCE: Final = 64
+_PARALLEL: Final = 64
 
 
 class Markers:
@@ -56,7 +56,7 @@ class Markers:
         asked = asked if shards is None else asked & set(shards)
         there = self._state.marker_keys(self._plan.plan_id) if asked else set()
         keys = {shard: self._state.marker_key(self._plan.plan_id, shard) for shard in sorted(asked)}
-        for some in batched(keys.items(), _AT_ONCE):
+        for some in batched(keys.items(), _PARALLEL):
             read = self._state.read_all(key for _, key in some if key in there)
             for shard, key in some:
                 self.found.pop(shard, None)
@@ -66,7 +66,7 @@ class Markers:
 
     def load(self, shards: Iterable[int], database: Database) -> None:
         """Adds the outcomes of shards that have a marker to the table `outcomes`."""
-        for some in batched(shards, _AT_ONCE):
+        for some in batched(shards, _PARALLEL):
             keys = {self._state.marker_key(self._plan.plan_id, shard): shard for shard in some}
             for key, data in self._state.read_all(keys).items():
                 self._load(keys[key], data, database)

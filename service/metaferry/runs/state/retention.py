@@ -35,11 +35,11 @@ def expired(
     which nothing is deleted. keep: how many runs that wrote are kept whole, at least 1.
     """
     found = list(files)
-    past = sorted({run_id for run_id, _ in found} - {this})
+    earlier = sorted({run_id for run_id, _ in found} - {this})
     writers = set(wrote)
     whole = {this}
-    whole |= _newest([run_id for run_id in past if run_id in writers], keep - this_wrote)
-    whole |= _newest([run_id for run_id in past if run_id not in writers], UNCHANGED - (not this_wrote))
+    whole |= _newest([run_id for run_id in earlier if run_id in writers], keep - this_wrote)
+    whole |= _newest([run_id for run_id in earlier if run_id not in writers], UNCHANGED - (not this_wrote))
     for run_id, name in found:
         if run_id in whole:
             continue

@@ -25,7 +25,7 @@ from metaferry.storage.listing.key_split import LAST, beyond, midpoint_key
 from metaferry.storage.protocol import Entry, Storage
 
 #: Chains under way at once, and the folders of a level that are worth a chain of their own.
-_AT_ONCE: Final = 8
+_PARALLEL: Final = 8
 _MOST_FOLDERS: Final = 200
 #: Levels that are looked at below each other, where each has a single folder.
 _MOST_LEVELS: Final = 4
@@ -171,13 +171,13 @@ class ListingPool:
         self._running: list[RangeScan] = []
         self._not_given = list(chains)  # not all of their pages were given out
         #: A page of a chain; no page after its last one; nothing after all of them.
-        self._found: asyncio.Queue[tuple[RangeScan, list[Entry]] | None] = asyncio.Queue(maxsize=_AT_ONCE)
+        self._found: asyncio.Queue[tuple[RangeScan, list[Entry]] | None] = asyncio.Queue(maxsize=_PARALLEL)
         self._turned = asyncio.Event()  # a chain went on, began or ended
         self._cuts = storage.capabilities.start_key
         self._seen: deque[str] = deque(maxlen=_SEEN)
         self._pages_read = 0
         self._guesses = 0
-        self._tasks = _AT_ONCE if self._cuts else min(_AT_ONCE, len(chains))
+        self._tasks = _PARALLEL if self._cuts else min(_PARALLEL, len(chains))
 
     async def pages(self) -> AsyncGenerator[list[Entry], None]:
         task = asyncio.create_task(self._all())
