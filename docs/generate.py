@@ -84,6 +84,7 @@ SECTIONS = (
     ("MediaRules", "`media`", "media."),
     ("Inventory", "`media.inventory`", ""),
     ("Source", "`sources[]`", ""),
+    ("Skip", "`sources[].skip`", ""),
     ("FrameColumn", "`sources[].frame`", ""),
     ("Policy", "`policy`", "policy."),
     ("Metrics", "`metrics`", "metrics."),

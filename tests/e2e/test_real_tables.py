@@ -218,3 +218,112 @@ def test_columns_that_nobody_uses_break_nothing(world: World, case: Case) -> Non
 )
 def test_content_decides(world: World, case: Case) -> None:
     case.check(world)
+
+
+# -- CSV as programs and people write it
+
+
+LINES = (
+    "Export of 3 May\nby hand\n\nfile_name;speed;note\nname;km/h;\n# b later\na.png; 1.234,5 ;x\nb.png;7;\n"
+)
+
+
+@cases(
+    semicolons=Case(
+        {"t.csv": "file_name;x;note\na.png;1;b, c\nb.png;2;d, e\n"},
+        {"a": {"x": 1, "note": "b, c"}, "b": {"x": 2, "note": "d, e"}},
+    ),
+    header_with_a_comma=Case(
+        {"t.csv": "file_name;x;seen, when\na.png;1;\nb.png;2;\n"}, BOTH, {"metadata": {"x": "x"}}
+    ),
+    bars_in_quotes=Case({"t.csv": 'file_name,x\n"a.png",1\n"b.png",2\n'}, BOTH),
+    blanks=Case({"t.csv": "file_name x\na.png 1\nb.png 2\n"}, BOTH, {"delimiter": " "}),
+    excel_of_germany=Case(
+        {"t.csv": LINES.encode("cp1252")},
+        {"a": {"speed": 1234.5, "note": "x"}, "b": {"speed": 7.0}},
+        {
+            "encoding": "cp1252",
+            "skip": {"before": 3, "after": 1},
+            "comment": "#",
+            "decimal": ",",
+            "thousands": ".",
+            "trim": True,
+        },
+    ),
+    without_a_header=Case(
+        {"t.csv": "a.png,1\nb.png,2\n"}, BOTH, {"header": False, "columns": ["file_name", "x"]}
+    ),
+    without_a_header_and_too_few_names=Case(
+        {"t.csv": "a.png,1,7\nb.png,2,7\n"},
+        source={"header": False, "columns": ["file_name", "x"], "metadata": {"x": "x"}, "delimiter": ","},
+        code=5,
+        says=("t.csv:1: the row has 3 cells, and the header has 2",),
+        rows=(("source.malformed", 1), ("source.malformed", 2)),
+    ),
+    quotes_and_escapes=Case(
+        {"t.csv": "file_name,x\na.png,'say \\'hi\\', you'\nb.png,'1,2'\n"},
+        {"a": {"x": "say 'hi', you"}, "b": {"x": "1,2"}},
+        {"quote": "'", "escape": "\\"},
+    ),
+    inches=Case(
+        {"t.csv": 'file_name,x\na.png,5"\nb.png,6"\n'}, {"a": {"x": '5"'}, "b": {"x": '6"'}}, {"quote": ""}
+    ),
+    ragged_after_a_preamble=Case(
+        {"t.csv": "made by x\nfile_name,x\na.png,1\nb.png\n"},
+        source={"skip": {"before": 1}},
+        code=5,
+        says=("t.csv:4: the row has 1 cells, and the header has 2",),
+        rows=(("source.malformed", 4),),
+    ),
+    option_of_another_format=Case(
+        {"t.parquet": parquet(TWO)},
+        source={"decimal": ","},
+        code=2,
+        says=("t.parquet is parquet: `decimal` is for CSV and TSV",),
+    ),
+    faulty_options=Case(
+        {"t.csv": CSV},
+        source={"delimiter": "::", "skip": {"befor": 1}},
+        code=2,
+        says=("sources[0].delimiter: should be one character", 'did you mean "before"?'),
+    ),
+)
+def test_csv_as_it_is_written(world: World, case: Case) -> None:
+    case.check(world)
+
+
+def test_a_plan_tells_how_each_table_is_read(world: World) -> None:
+    world.put(
+        "tables/t.csv", gzip.compress("file_name;x;größe\na.png;1;klein\nb.png;2,5;\n".encode("utf-16"))
+    )
+    world.put("tables/t.parquet", parquet(TWO))
+    world.job["sources"] = [
+        {"table": "tables/t.csv", "name": "labels", "decimal": ","},
+        {"table": "tables/t.parquet", "name": "more", "metadata": {"y": "x"}},
+    ]
+    world.write_job()
+    ran = world.run("plan", "job.yaml")
+    shown = ran.out[ran.out.index("Tables\n") : ran.out.index("Documents\n")]
+    assert shown == (
+        "Tables\n"
+        "  labels: CSV, delimiter semicolon, UTF-16-LE, in gzip\n"
+        "    file_name  varchar  a.png, b.png\n"
+        "    x          double   1.0, 2.5\n"
+        "    größe      varchar  klein\n"
+        "  more: PARQUET\n"
+        "    file_name  varchar  a.png, b.png\n"
+        "    x          bigint   1, 2\n\n"
+    )
+    tables = world.run("plan", "job.yaml", "--format", "json").report["tables"]
+    assert tables[0] == {
+        "name": "labels",
+        "format": "csv",
+        "delimiter": ";",
+        "encoding": "utf-16-le",
+        "packed": "gzip",
+        "columns": [
+            {"name": "file_name", "type": "VARCHAR", "values": ["a.png", "b.png"]},
+            {"name": "x", "type": "DOUBLE", "values": ["1.0", "2.5"]},
+            {"name": "größe", "type": "VARCHAR", "values": ["klein"]},
+        ],
+    }

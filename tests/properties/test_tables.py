@@ -127,30 +127,44 @@ def same(value: Any, cell: str) -> bool:
 @given(
     text=st.lists(
         st.one_of(
-            st.text(alphabet='ab",\r\n', max_size=6),
+            st.text(alphabet='ab",\r\n \\', max_size=6),
             st.sampled_from(
                 ["x,y\n", '"x","y"\n', '"x""z",y\r\n', "x,y\r", "é,y\n", "\n", '"x\ny",z\n', ",\n"]
             ),
         ),
         max_size=12,
     ).map("".join),
-    delimiter=st.sampled_from([",", ";"]),
+    delimiter=st.sampled_from([",", ";", " ", "\t", "§"]),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "quote": st.sampled_from(["'", ""]),
+            "escape": st.just("\\"),
+            "comment": st.just("x"),
+            "trim": st.just(True),
+            "skip": st.just({"after": 1}),
+        },
+    ),
 )
-def test_the_fast_reader_and_the_careful_one_agree(text: str, delimiter: str) -> None:
+def test_the_fast_reader_and_the_careful_one_agree(
+    text: str, delimiter: str, options: dict[str, Any]
+) -> None:
     """Also on what is malformed: rows, lines and rejects are the same."""
+    options = {**options, "delimiter": delimiter}
     content = f"file_name{delimiter}b\n" + text.replace(",", delimiter)
-    fast = outcome(content)
-    parted = delimited._Reader._parted
+    content = content.replace('"', options.get("quote") or '"')
+    fast = outcome(content, options)
+    parted = delimited.Reader._parted
     try:
-        delimited._Reader._parted = lambda self, piece, convert: None  # type: ignore[method-assign]
-        careful = outcome(content)
+        delimited.Reader._parted = lambda self, piece, convert: None  # type: ignore[method-assign]
+        careful = outcome(content, options)
     finally:
-        delimited._Reader._parted = parted  # type: ignore[method-assign]
+        delimited.Reader._parted = parted  # type: ignore[method-assign]
     assert fast == careful
 
 
-def outcome(content: str) -> Any:
-    result = load_text(content, "t.csv", metadata={"b": as_text("b")})
+def outcome(content: str, options: dict[str, Any]) -> Any:
+    result = load_text(content, "t.csv", metadata={"b": as_text("b")}, **options)
     rows = [(row["row"], row["file_name"], row["b"]) for row in result.rows]
     return rows, result.rejects, result.loaded.read, result.loaded.malformed
 

@@ -27,6 +27,7 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
         ("sources",): sources.Source,
         ("sources", "table"): parts.Location,
         ("sources", "frame"): sources.FrameColumn,
+        ("sources", "skip"): sources.Skip,
         ("policy",): parts.Policy,
         ("metrics",): Metrics,
         ("schema",): parts.SchemaEntry,

@@ -300,7 +300,7 @@ class Job(Loadable):
             | ({"inventory": self._address(self.media.inventory)} if self.media.inventory else {}),
             "sources": [
                 {
-                    **source.model_dump(mode="json", exclude={"table", "name"}),
+                    **source.for_digest(),
                     "table": self._address(source.table),
                 }
                 for source in self.sources

@@ -6,9 +6,9 @@ Checked values, frozen; nothing here reads a file. `model` puts them into a job.
 from __future__ import annotations
 
 import codecs
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
 
 from metaferry.job.parts import Expression, Location, Model, Number, Short
 
@@ -21,6 +21,47 @@ class FrameColumn(Short):
     value: Expression = Field(description="SQL expression giving the frame's index.")
     base: Annotated[Literal[0, 1], Number] = Field(
         default=0, description="1 where the table counts frames from one."
+    )
+
+
+def _mark(value: Any) -> Any:
+    """One character; a tab may be written `\\t`, as shells and other programs do."""
+    if value == "\\t":
+        return "\t"
+    if not isinstance(value, str) or len(value) != 1 or value in "\r\n\0":
+        raise ValueError(f"should be one character, is {value!r}")
+    return value
+
+
+def _mark_or_none(value: Any) -> Any:
+    return value if value == "" else _mark(value)
+
+
+Mark = Annotated[str, BeforeValidator(_mark, json_schema_input_type=str)]
+MarkOrNone = Annotated[str, BeforeValidator(_mark_or_none, json_schema_input_type=str)]
+
+#: Keys of a source that say how delimited text is written.
+TEXT_OPTIONS: Final = (
+    "delimiter",
+    "quote",
+    "escape",
+    "decimal",
+    "thousands",
+    "encoding",
+    "skip",
+    "comment",
+    "header",
+    "columns",
+    "trim",
+)
+
+
+class Skip(Model):
+    """Lines of a text table that are neither header nor rows."""
+
+    before: Annotated[int, Number] = Field(default=0, ge=0, description="Lines before the header.")
+    after: Annotated[int, Number] = Field(
+        default=0, ge=0, description="Lines after the header, such as a row of units."
     )
 
 
@@ -41,6 +82,31 @@ class Source(Model):
         min_length=1,
         description="Of a text table that is not UTF-8 and has no byte order mark: cp1252, utf-16-le …",
     )
+    delimiter: Mark | None = Field(
+        default=None, description="What parts cells. Default: found by what is consistent over the rows."
+    )
+    quote: MarkOrNone | None = Field(
+        default=None,
+        description='What stands around a cell that holds a delimiter. Default `"`; "" for none.',
+    )
+    escape: Mark | None = Field(
+        default=None, description="What stands before a quote within a cell. Default: the quote is doubled."
+    )
+    decimal: Literal[".", ","] = Field(default=".", description="The mark before the fraction of a number.")
+    thousands: Mark | None = Field(
+        default=None, description="The mark between groups of three digits of a number."
+    )
+    skip: Skip = Field(default=Skip(), description="Lines to be passed over: {before: 3, after: 1}.")
+    comment: Mark | None = Field(
+        default=None, description="A line that begins with this character is no row."
+    )
+    header: StrictBool = Field(
+        default=True, description="Whether the first line names the columns; else `columns` does."
+    )
+    columns: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="The names of the columns, where there is no header."
+    )
+    trim: StrictBool = Field(default=False, description="Whether blanks around cells are taken off.")
     file_name: Expression = Field(
         default="file_name", description="SQL expression giving the media's path below `input`."
     )
@@ -81,6 +147,36 @@ class Source(Model):
         for short, long in overlapping(paths.values()):
             raise ValueError(f"{'.'.join(short)!r} cannot hold a value and {'.'.join(long)!r} too")
         return metadata
+
+    @model_validator(mode="after")
+    def _text_options(self) -> Self:
+        if self.header and self.columns is not None:
+            raise ValueError("`columns` names columns where there is no header: write header: false too")
+        if not self.header and self.columns is None:
+            raise ValueError("without a header, `columns` has to name the columns")
+        marks = {
+            "delimiter": self.delimiter,
+            "quote": '"' if self.quote is None else self.quote,
+            "escape": self.escape,
+            "comment": self.comment,
+        }
+        seen: dict[str, str] = {}
+        for key, mark in marks.items():
+            if mark and seen.setdefault(mark, key) != key:
+                raise ValueError(f"`{seen[mark]}` and `{key}` cannot both be {mark!r}")
+        if self.thousands is not None and (
+            self.thousands == self.decimal or self.thousands in "0123456789-+eE"
+        ):
+            raise ValueError(f"`thousands` cannot be {self.thousands!r} where `decimal` is {self.decimal!r}")
+        return self
+
+    def for_digest(self) -> dict[str, Any]:
+        """What decides its records, without its address. Options of text are in it where they say something,
+        so that the digest of a job without them stays what it was."""
+        values = self.model_dump(mode="json", exclude={"table", "name"})
+        fields = type(self).model_fields
+        unsaid = {key for key in TEXT_OPTIONS if getattr(self, key) == fields[key].default}
+        return {key: value for key, value in values.items() if key not in unsaid}
 
     @property
     def label(self) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from metaferry.findings import Finding
 from metaferry.storage.counts import RequestCounts
 from metaferry.storage.rates import RateHistory
+from metaferry.tables.model import Reading
 
 T = TypeVar("T")
 
@@ -260,6 +261,7 @@ class Report:
     stopped: str = ""
     advice: str = ""  # what to do about `stopped`
     sources: list[SourceCounts] = field(default_factory=list)
+    tables: list[Reading] = field(default_factory=list)  # how the sources were read; of a plan alone
     media: MediaCounts = field(default_factory=MediaCounts)
     listing: MediaListing = field(default_factory=MediaListing)
     documents: DocumentCounts = field(default_factory=DocumentCounts)

@@ -293,6 +293,8 @@ class _Run:
     def _describe(self) -> None:
         report, decided = self.report, self.decided
         report.sources = decided.sources
+        if isinstance(report, PlanReport):
+            report.tables = [source.reading for source in self.gathered.sources]
         media = report.media
         total, media.with_metadata = media.images + media.videos, decided.with_metadata
         media.coverage = media.with_metadata / total if total else None

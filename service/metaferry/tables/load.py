@@ -9,19 +9,25 @@ JobError, before the planner sees anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
-from metaferry.job.sources import Source
+from metaferry.errors import JobError
+from metaferry.job.sources import TEXT_OPTIONS, Source
 from metaferry.masking import showable
 from metaferry.storage.io.portal import Portal
+from metaferry.tables.csv.dialect import Dialect
 from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.files.find import Format, StorageFor, TableObject, find_files
 from metaferry.tables.mapping import build_records, parse_mapping
-from metaferry.tables.model import KeyColumn, Loaded, Staged, TableFile
+from metaferry.tables.model import FILE, ROW, KeyColumn, Loaded, ShownColumn, Staged, TableFile
 from metaferry.tables.staging import Findings, Rejects, quote_ident
 
 if TYPE_CHECKING:
     import duckdb
+
+#: Rows that the values shown of a column are taken from.
+_ROWS_SHOWN: Final = 100
 
 __all__ = ["KeyColumn", "Loaded", "TableFile", "load_source"]
 
@@ -57,7 +63,7 @@ def load_source(
             files,
             format,
             staging,
-            source.encoding or "",
+            source,
             mapping.used,
             rejects,
             findings,
@@ -67,6 +73,7 @@ def load_source(
         )
         rejects.flush()
         findings.flush()
+        reading = replace(staged.reading, name=source.label, columns=_shown(con, staged))
         keys = build_records(con, staged, mapping, table=table, source=showable(source.table.url))
     finally:
         con.execute(f"DROP TABLE IF EXISTS {quote_ident(staging)}").fetchall()
@@ -78,7 +85,22 @@ def load_source(
         malformed=staged.malformed,
         keys=keys,
         has_frame=mapping.frame is not None,
+        reading=reading,
     )
+
+
+def _shown(con: duckdb.DuckDBPyConnection, staged: Staged) -> tuple[ShownColumn, ...]:
+    """The columns with values of the first rows, for people."""
+    if not staged.columns:
+        return ()
+    listed = ", ".join(f"left({quote_ident(column.name)}::VARCHAR, 60)" for column in staged.columns)
+    first = staged.relation(f" WHERE rowid < {_ROWS_SHOWN}")
+    rows = con.execute(f"SELECT {listed} FROM ({first}) r ORDER BY {FILE}, {ROW}").fetchall()
+    shown = []
+    for at, column in enumerate(staged.columns):
+        values = dict.fromkeys(row[at] for row in rows if row[at] is not None)
+        shown.append(ShownColumn(column.name, column.type, tuple(values)[:3]))
+    return tuple(shown)
 
 
 def _stage(
@@ -86,7 +108,7 @@ def _stage(
     files: list[TableObject],
     format: Format,
     table: str,
-    encoding: str,
+    source: Source,
     used: frozenset[str] | None,
     rejects: Rejects,
     findings: Findings,
@@ -100,11 +122,14 @@ def _stage(
     """
     if not files:
         return Staged(table, (), (), (), 0, relation=lambda where: "", why_text=lambda name: "")
+    encoding = source.encoding or ""
     if format != "parquet":
         first = ByteStream(files[0], portal, place, encoding)
         first.open()
         if first.content == "parquet" and not first.packed:
             format = "parquet"
+    if format not in ("csv", "tsv"):
+        _no_text_options(source, format, files[0].url, place)
     if format == "parquet":
         from metaferry.tables.parquet import stage_parquet
 
@@ -130,15 +155,44 @@ def _stage(
             place=place,
             progress=progress,
         )
-    from metaferry.tables.csv.rows import stage_delimited
+    from metaferry.tables.csv.stage import stage_delimited
 
     return stage_delimited(
         con,
         streams(),
         table=table,
-        format=format,
+        dialect=_dialect(source, format),
         used=used,
         rejects=rejects,
         place=place,
         progress=progress,
     )
+
+
+def _dialect(source: Source, format: Format) -> Dialect:
+    given = source.delimiter or ("\t" if format == "tsv" else "")
+    return Dialect(
+        delimiter=given,
+        quote='"' if source.quote is None else source.quote,
+        escape=source.escape or "",
+        comment=source.comment or "",
+        decimal=source.decimal,
+        thousands=source.thousands or "",
+        before=source.skip.before,
+        after=source.skip.after,
+        columns=source.columns,
+        trim=source.trim,
+    )
+
+
+def _no_text_options(source: Source, format: Format, url: str, place: str) -> None:
+    """Raises JobError for options that have no meaning for the format."""
+    given = [name for name in TEXT_OPTIONS if name in source.model_fields_set]
+    if format == "jsonl":
+        given = [name for name in given if name != "encoding"]
+    if given:
+        raise JobError(
+            f"{url} is {format}: `{given[0]}` is for CSV and TSV",
+            place=place,
+            advice="leave it out, or name the format: format: csv",
+        )

@@ -38,6 +38,30 @@ class KeyColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownColumn:
+    """A column that is used, with the engine's type and up to three different values as text."""
+
+    name: str
+    type: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a source was read, where that was found out and not said; "" for what has no meaning.
+
+    Of several files it is the first that tells; `delimiter` is the character itself, `packed` the archive.
+    """
+
+    name: str = ""
+    format: str = ""
+    delimiter: str = ""
+    encoding: str = ""
+    packed: str = ""
+    columns: tuple[ShownColumn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """A source in the engine.
 
@@ -63,6 +87,7 @@ class Loaded:
     malformed: int
     keys: tuple[KeyColumn, ...]
     has_frame: bool
+    reading: Reading = Reading()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +114,7 @@ class Staged:
     malformed: int
     relation: Callable[[str], str]
     why_text: Callable[[str], str]
+    reading: Reading = Reading()
 
     @property
     def read(self) -> int:

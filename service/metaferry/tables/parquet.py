@@ -24,7 +24,7 @@ from metaferry.tables.files.blocks import ByteStream, refuse
 from metaferry.tables.files.content import HEAD, looks_like_text
 from metaferry.tables.files.find import TableObject, missing
 from metaferry.tables.files.proof import WHOLE, proof_of, read_whole
-from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile
+from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile
 from metaferry.tables.staging import BATCH_ROWS, StagingTable, check_width, quote_ident, used_columns
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def stage_parquet(
             f"SELECT {FILE}, {ROW}{', ' if columns else ''}{columns} FROM {quote_ident(table)}{where}"
         ),
         why_text=lambda name: "",
+        reading=Reading(format="parquet"),
     )
 
 

@@ -75,6 +75,7 @@ class StagingTable:
         progress: Callable[[int], None],
         *,
         empty_is_null: bool = False,
+        trim: str = "",
     ) -> None:
         self.name = name
         self._con = con
@@ -82,6 +83,8 @@ class StagingTable:
         self._schema = pa.schema([(FILE, pa.int32()), (ROW, pa.int64()), *columns])
         # An empty cell of a text table is no value; the engine tells so faster than Python.
         values = [quote_ident(field.name) for field in columns]
+        if trim:
+            values = [f"trim({value}, {quote_text(trim)})" for value in values]
         self._select = ", ".join(
             [FILE, ROW, *(f"nullif({value}, '')" if empty_is_null else value for value in values)]
         )

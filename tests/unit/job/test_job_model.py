@@ -209,6 +209,17 @@ def test_the_digest_lasts() -> None:
     assert job().digest() == "ea53a7ebd3c1e11350a8508f644e9405b18ac8e3ba07ff104edac2c8935b6b5e"
 
 
+def test_options_of_text_are_in_the_digest_where_they_say_something() -> None:
+    def digest(**options: Any) -> str:
+        source = {"table": "/t.csv", **options}
+        return Job.from_mapping({"input": "/in", "sources": [source]}).digest()
+
+    plain = digest()
+    assert plain == digest(decimal=".", header=True, skip={}, delimiter=None)
+    several: list[dict[str, Any]] = [{"decimal": ","}, {"skip": {"after": 1}}, {"trim": True}, {"quote": ""}]
+    assert len({plain, *(digest(**options) for options in several)}) == 5
+
+
 def test_a_job_cannot_be_changed() -> None:
     made = job()
     with pytest.raises(ValidationError):

@@ -18,7 +18,7 @@ from metaferry.job.parts import (
     Policy,
     SchemaEntry,
 )
-from metaferry.job.sources import FrameColumn, Source
+from metaferry.job.sources import FrameColumn, Skip, Source
 from metaferry.lightly.values import ValueType
 
 BASE: dict[str, Any] = {
@@ -91,11 +91,22 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
             "name": ["labels"],
             "format": ["csv", "tsv", "parquet", "jsonl"],
             "encoding": [None, "cp1252", "utf-16-le"],
+            "delimiter": [None, ";", "\t", "|"],
+            "quote": [None, "'", ""],
+            "escape": [None, "\\"],
+            "decimal": [".", ","],
+            "thousands": [None, ",", " "],
+            "skip": [{"before": 3, "after": 1}],
+            "comment": [None, "#"],
+            "header": [True],
+            "columns": [None],
+            "trim": [True, False],
             "file_name": ["path || '.png'"],
             "frame": ["frame_idx"],
             "metadata": [{"scene": "scene", "n": "1"}],
         },
     ),
+    Skip: ("sources[0].skip", {}, {"before": [0, 3], "after": [0, 1]}),
     FrameColumn: ("sources[0].frame", {"value": "n"}, {"value": ["frame_idx"], "base": [0, 1]}),
     Metrics: (
         "metrics",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
 
 from metaferry import Job
+from metaferry.errors import JobError
 from metaferry.job.parts import Policy
 from metaferry.job.sources import Source
 
@@ -74,3 +76,30 @@ def test_a_format_of_a_table(format_: str) -> None:
     alone = Job.from_mapping({**BASE, "sources": [source]})
     flagged = Job.from_mapping(BASE, overrides=[f"sources[0].format={format_}"])
     assert alone.sources[0].format == flagged.sources[0].format == format_
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"delimiter": ";;"}, "should be one character, is ';;'"),
+        ({"delimiter": "\n"}, "should be one character"),
+        ({"columns": ["a"]}, "write header: false too"),
+        ({"header": False}, "`columns` has to name the columns"),
+        ({"header": False, "columns": []}, "should not be empty"),
+        ({"delimiter": '"'}, "`delimiter` and `quote` cannot both be"),
+        ({"comment": "#", "escape": "#"}, "`escape` and `comment` cannot both be '#'"),
+        ({"thousands": "."}, "`thousands` cannot be '.' where `decimal` is '.'"),
+        ({"decimal": ";"}, "should be . or ,"),
+        ({"skip": 3}, "should be a mapping"),
+        ({"skip": {"before": -1}}, "should be at least 0"),
+        ({"skip": {"above": 1}}, "known here: before, after"),
+    ],
+)
+def test_options_of_text_tables_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(JobError, match=re.escape(message)):
+        Job.from_mapping({"input": "/in", "sources": [{"table": "/t.csv", **options}]})
+
+
+def test_a_tab_may_be_written_as_elsewhere() -> None:
+    job = Job.from_mapping({"input": "/in", "sources": [{"table": "/t.csv", "delimiter": "\\t"}]})
+    assert job.sources[0].delimiter == "\t"

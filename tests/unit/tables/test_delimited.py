@@ -309,6 +309,113 @@ def test_a_header_in_another_encoding_says_what_to_write(csv: Any) -> None:
         assert "encoding: cp1252" in caught.value.advice
 
 
+@pytest.mark.parametrize(
+    ("content", "delimiter", "x"),
+    [
+        ("file_name;x\na;1,5\n", ";", "1,5"),
+        ('file_name;x\n"a,b,c";1\n"d,e";1\n', ";", 1),
+        ('file_name,x\n"a;b;c;d",1\n"e;f;g;h",1\n', ",", 1),
+        ("file_name|x\na,b|1\nc|1\n", "|", 1),
+        # the header holds a comma too; over the rows it is not consistent
+        ("file_name;x;seen, when\na;1;2\nb;1;3\n", ";", 1),
+        # both are consistent: the one with more cells
+        ("file_name;x;a|b\na;1;2|3\nb;1;4|5\n", ";", 1),
+        # one ragged row does not make a delimiter of what stands in a name
+        ("file_name,x,y,a|b\n" + "a,1,2,3|4\n" * 20 + "b,1\n", ",", 1),
+        ("# a; b; c\nfile_name,x\n# d; e; f\na,1\n", ",", 1),
+        ("file_name\tx\na\t1\n", "\t", 1),
+    ],
+)
+def test_the_delimiter_is_what_is_consistent_outside_quotes(
+    csv: Any, content: str, delimiter: str, x: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="metaferry"):
+        result = csv(content, metadata={"x": "x"}, comment="#")
+    assert repr(delimiter) in caplog.text
+    assert result.values("x")[0] == x
+
+
+@pytest.mark.parametrize("quoted", ["b", '"b"'])
+def test_lines_before_and_after_the_header_and_comments_are_no_rows(csv: Any, quoted: str) -> None:
+    content = f"Export 5\r\n\r\nby x, y\r\n\n#c\nfile_name,x\nname,km/h\na,1\n# b,2\n{quoted},3\n\n#\nc,4"
+    result = csv(content, skip={"before": 3, "after": 1}, comment="#")
+    assert (result.values("file_name"), result.values("x")) == (["a", "b", "c"], [1, 3, 4])
+    assert result.values("row") == [8, 10, 13]
+    assert (result.loaded.read, result.rejects) == (3, [])
+
+
+def test_a_comment_within_quotes_is_text(csv: Any) -> None:
+    assert csv('file_name,x\na,"1\n#2"\n#b,2\n', comment="#").values("x") == ["1\n#2"]
+
+
+@pytest.mark.parametrize("block", [3, 1 << 22])
+def test_skipped_lines_may_go_over_blocks(csv: Any, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metaferry.tables.files.blocks.BLOCK", block)
+    result = csv("one\rtwo\r\nthree\n\nfile_name,x\n\na,1\n", skip={"before": 4, "after": 1})
+    assert (result.values("file_name"), result.values("row")) == (["a"], [7])
+
+
+@pytest.mark.parametrize(
+    ("content", "header"),
+    [
+        ("file_name,x\na,1\n", 5),
+        ("file_name,x", 1),
+    ],
+)
+def test_more_lines_are_skipped_than_there_are(csv: Any, content: str, header: int) -> None:
+    with pytest.raises(JobError, match="is empty"):
+        csv(content, skip={"before": header})
+
+
+def test_a_table_without_a_header(csv: Any) -> None:
+    result = csv("a,1\nb,2\nc\n", header=False, columns=["file_name", "x"])
+    assert (result.values("x"), result.values("row")) == ([1, 2], [1, 2])
+    assert result.rejects == [(3, "the row has 1 cells, and the header has 2")]
+    with pytest.raises(JobError, match="has rows of 2 cells, and `columns` names 3") as caught:
+        csv("a,1\nb,2\n", header=False, columns=["file_name", "x", "y"])
+    assert "the delimiter is taken to be comma" in caught.value.advice
+
+
+def test_quotes_escapes_and_blanks(csv: Any) -> None:
+    assert csv("file_name,x\na,'1,5'\n", quote="'").values("x") == ["1,5"]
+    assert csv('file_name,x\na,"1\nb,2"\n', quote="").values("x") == ['"1', '2"']
+    escaped = csv('file_name,x\na,"say \\"hi\\", you"\nb,c\\,d\nc,e\n', escape="\\")
+    assert escaped.values("x") == ['say "hi", you', "c,d", "e"]
+    blanks = csv('file_name , x\na  ,  1\n b,\t2\u00a0\nc,\nd, "3"\n', trim=True)
+    assert (blanks.values("file_name"), blanks.values("x")) == (["a", "b", "c", "d"], [1, 2, None, 3])
+
+
+@pytest.mark.parametrize(
+    ("cells", "options", "type", "values"),
+    [
+        (["1,5", "2", "-,5"], {"decimal": ","}, "DOUBLE", [1.5, 2.0, -0.5]),
+        (["1.5", "2,5"], {"decimal": ","}, "VARCHAR", ["1.5", "2,5"]),
+        (["1.234", "12", "1.234.567"], {"decimal": ",", "thousands": "."}, "BIGINT", [1234, 12, 1234567]),
+        (["1.234,5", "0,25"], {"decimal": ",", "thousands": "."}, "DOUBLE", [1234.5, 0.25]),
+        (["1,234", "12,34"], {"thousands": ","}, "VARCHAR", ["1,234", "12,34"]),
+        (["1 234", "5"], {"thousands": " "}, "BIGINT", [1234, 5]),
+        (["1'234.5"], {"thousands": "'"}, "DOUBLE", [1234.5]),
+        (["007", "1.234"], {"decimal": ",", "thousands": "."}, "VARCHAR", ["007", "1.234"]),
+        (["true", ""], {"decimal": ","}, "BOOLEAN", [True, None]),
+    ],
+)
+def test_numbers_as_they_are_written_elsewhere(
+    csv: Any, cells: list[str], options: dict[str, Any], type: str, values: list[Any]
+) -> None:
+    lines = "".join(f"{n};{cell}\n" for n, cell in enumerate(cells))
+    result = csv(f"file_name;x\n{lines}", **options)
+    assert (result.types, result.values("x")) == ({"x": type}, values)
+
+
+def test_options_of_text_are_no_options_of_parquet(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"file_name": ["a"]}), tmp_path / "t.parquet")
+    with pytest.raises(JobError, match="is parquet: `delimiter` is for CSV and TSV"):
+        load(tmp_path / "t.parquet", delimiter=";")
+
+
 def test_columns_may_stand_in_any_order_in_other_files(tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_text("file_name,x,y\na,1,2\n")
     (tmp_path / "2.csv").write_text("Y,file_name,x\n4,b,3\n")

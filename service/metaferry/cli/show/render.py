@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from metaferry.cli.show.tables import table_lines
 from metaferry.cli.show.text import columns, count, duration, heading, safe, share, size
 from metaferry.findings import Code, Finding
 
@@ -59,6 +60,7 @@ def plan_lines(report: PlanReport) -> Iterator[Line]:
     yield from _where("Plan", report)
     yield from _found(report)
     yield ""
+    yield from table_lines(report.tables)
     yield heading("Documents")
     yield from _documents(report, _ACTIONS.items())
     yield from _schema(report, "would be written")

@@ -8,12 +8,13 @@ else text. So no cell ever changes its meaning: an identifier such as `007` stay
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from metaferry.tables.model import FILE, ROW, Column
-from metaferry.tables.staging import quote_ident
+from metaferry.tables.staging import quote_ident, quote_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,6 +25,31 @@ _LONG_INTEGER: Final = r"-?[0-9]{16,}"
 
 
 @dataclass(frozen=True, slots=True)
+class Numbers:
+    """How numbers are written: the mark before their fraction, and the one between groups of thousands."""
+
+    decimal: str = "."
+    thousands: str = ""
+
+    def plain(self, cell: str) -> str:
+        """SQL of a cell with its number as SQL writes it; null where that is none.
+
+        A mark between thousands stands between groups of three digits, or nowhere.
+        """
+        if self == _PLAIN:
+            return cell
+        point, mark = (re.escape(text) for text in (self.decimal, self.thousands))
+        whole = f"([0-9]*|[0-9]{{1,3}}({mark}[0-9]{{3}})+)" if self.thousands else "[0-9]*"
+        form = quote_text(f"-?{whole}({point}[0-9]*)?([eE][+-]?[0-9]+)?")
+        plain = f"replace({cell}, {quote_text(self.thousands)}, '')" if self.thousands else cell
+        plain = f"replace({plain}, {quote_text(self.decimal)}, '.')" if self.decimal != "." else plain
+        return f"CASE WHEN regexp_full_match({cell}, {form}) THEN {plain} END"
+
+
+_PLAIN: Final = Numbers()
+
+
+@dataclass(frozen=True, slots=True)
 class TextColumn:
     """A staged text column, and the type that its cells have."""
 
@@ -31,6 +57,7 @@ class TextColumn:
     table: str
     name: str
     type: str
+    numbers: Numbers = _PLAIN
 
     @property
     def plain(self) -> Column:
@@ -40,7 +67,10 @@ class TextColumn:
     def cast(self) -> str:
         """SQL of the typed value; never fails, since every cell was looked at."""
         quoted = quote_ident(self.name)
-        return quoted if self.type == "VARCHAR" else f"CAST({quoted} AS {self.type})"
+        if self.type == "VARCHAR":
+            return quoted
+        cell = quoted if self.type == "BOOLEAN" else self.numbers.plain(quoted)
+        return f"CAST({cell} AS {self.type})"
 
     def why_text(self) -> str:
         """The first cell that keeps a column of numbers from being one; "" where there are no numbers."""
@@ -48,12 +78,13 @@ class TextColumn:
             return ""
         cell = quote_ident(self.name)
         table = quote_ident(self.table)
-        (numbers,) = self._one(f"SELECT count(*) FROM {table} WHERE {_is_decimal(cell)}")
+        plain = self.numbers.plain(cell)
+        (numbers,) = self._one(f"SELECT count(*) FROM {table} WHERE {_is_decimal(plain)}")
         if not numbers:
             return ""
         found = self._one(
             f"SELECT {ROW}, left({cell}, 40) FROM {table} "
-            f"WHERE {cell} IS NOT NULL AND NOT {_is_decimal(cell)} ORDER BY {FILE}, {ROW} LIMIT 1"
+            f"WHERE {cell} IS NOT NULL AND NOT {_is_decimal(plain)} ORDER BY {FILE}, {ROW} LIMIT 1"
         )
         return f'line {found[0]} holds "{found[1]}"'
 
@@ -62,7 +93,9 @@ class TextColumn:
         return tuple(row)
 
 
-def find_types(con: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str]) -> list[TextColumn]:
+def find_types(
+    con: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], numbers: Numbers = _PLAIN
+) -> list[TextColumn]:
     """The type of each text column of a table, in a few scans. A column without cells is text."""
     filled = _counts(con, table, [f"count({quote_ident(name)})" for name in columns])
     types = dict.fromkeys(columns, "VARCHAR")
@@ -72,12 +105,19 @@ def find_types(con: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str
         # columns the scan of all of them. What is left is decided by every row.
         fitting = left
         for rows in (f" WHERE rowid < {_FIRST_ROWS}", ""):
-            counts = [f"count(*) FILTER (NOT {test(quote_ident(name))})" for name in fitting]
+            counts = [f"count(*) FILTER (NOT {_test(test, kind, name, numbers)})" for name in fitting]
             misfits = _counts(con, table, counts, rows)
             fitting = [name for name, count in zip(fitting, misfits, strict=True) if not count]
         types |= dict.fromkeys(fitting, kind)
         left = [name for name in left if name not in fitting]
-    return [TextColumn(con, table, name, kind) for name, kind in types.items()]
+    return [TextColumn(con, table, name, kind, numbers) for name, kind in types.items()]
+
+
+def _test(test: Callable[[str], str], kind: str, name: str, numbers: Numbers) -> str:
+    cell = quote_ident(name)
+    if kind == "BOOLEAN" or numbers == _PLAIN:
+        return test(cell)
+    return f"({cell} IS NULL OR ({numbers.plain(cell)} IS NOT NULL AND {test(numbers.plain(cell))}))"
 
 
 def _counts(con: duckdb.DuckDBPyConnection, table: str, counts: list[str], rows: str = "") -> tuple[int, ...]:

@@ -1,106 +1,43 @@
-"""CSV and TSV into a staging table, cell by cell as text, with the line of every row.
+"""Delimited text as rows, cell by cell as text, with the line of every row.
 
 What is a row is decided by Python's `csv` in its strict mode: the line numbers are exact, and a bad
-row is named instead of being repaired. A line ends with LF, CR LF or CR. Cells that are empty are null; blank
-lines are no rows. A row that is ragged, not UTF-8, holds a NUL, or has a quote that is never closed
-is a reject, and the rest of the file is read as far as that is safe. What types the columns have is
-found out afterwards, over all rows (`column_types`).
+row is named instead of being repaired. A line ends with LF, CR LF or CR. Blank lines and comments are
+no rows. A row that is ragged, has a quote that is never closed, or holds in a cell that is used a NUL
+or what is no text is a reject, and the rest of the file is read as far as that is safe.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import itertools
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from metaferry.errors import JobError
-from metaferry.tables.csv.column_types import find_types
+from metaferry.tables.csv.dialect import BLANKS, Dialect, in_words
 from metaferry.tables.files.blocks import LONGEST_LINE, UTF8_BOM, ByteStream
-from metaferry.tables.model import FILE, ROW, Staged, TableFile, folded
 from metaferry.tables.staging import (
     PYTHON_ROWS,
     Rejects,
-    StagingTable,
-    check_width,
-    quote_ident,
-    used_columns,
 )
 
 if TYPE_CHECKING:
-    import duckdb
+    pass
 
 log = logging.getLogger(__name__)
 
 #: Characters of one cell. A quote that is never closed is noticed when its cell has grown past it.
 LARGEST_CELL: Final = 1 << 20
-#: Rows that tell whether lines end in a delimiter.
-_ROWS_LOOKED_AT: Final = 100
+_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 
 
-def stage_delimited(
-    con: duckdb.DuckDBPyConnection,
-    streams: Iterable[ByteStream],
-    *,
-    table: str,
-    format: Literal["csv", "tsv"],
-    used: frozenset[str] | None,
-    rejects: Rejects,
-    place: str,
-    progress: Callable[[int], None],
-) -> Staged:
-    """The columns of `used` (names as `folded` gives them; None: all) of all files, as text.
-
-    Raises JobError for a file without a usable header, or whose columns are not those of the first.
-    """
-    if csv.field_size_limit() < LARGEST_CELL:
-        # One number for the process: it is only ever raised, so no other reader is refused anything.
-        csv.field_size_limit(LARGEST_CELL)
-    header: list[str] = []
-    columns: list[str] = []
-    staging: StagingTable | None = None
-    done: list[TableFile] = []
-    for index, stream in enumerate(streams):
-        file = stream.file
-        reader = _Reader(file.url, stream, "\t" if format == "tsv" else "", rejects, place)
-        here = used_columns(reader.header, used, file.url, place)
-        if staging is None:
-            header = reader.header
-            columns = list(here)
-            check_width(len(columns), file.url, place)
-            schema = pa.schema([(name, pa.string()) for name in columns])
-            staging = StagingTable(con, table, schema, progress, empty_is_null=True)
-        picks = _picks(here, columns, file.url, done[0].url if done else file.url, place)
-        for lines, cells in reader.batches(picks):
-            staging.append(index, lines, cells)
-        done.append(TableFile(file.url, stream.size, stream.token, reader.rows))
-    if staging is not None:
-        staging.flush()
-    typed = find_types(con, table, columns)
-    casts = ", ".join(f"{column.cast} AS {quote_ident(column.name)}" for column in typed)
-    return Staged(
-        table=table,
-        columns=tuple(column.plain for column in typed),
-        names=tuple(header),
-        files=tuple(done),
-        malformed=rejects.count,
-        relation=lambda where: (
-            f"SELECT {FILE}, {ROW}{', ' if casts else ''}{casts} FROM {quote_ident(table)}{where}"
-        ),
-        why_text=lambda name: next(
-            (column.why_text() for column in typed if folded(column.name) == folded(name)), ""
-        ),
-    )
-
-
-class _Reader:
+class Reader:
     """The rows of one file as columns of text. The header is read at once; `rows` counts all rows.
 
     A piece of the file without anything special is parted by pyarrow, which is many times as fast;
@@ -108,35 +45,71 @@ class _Reader:
     first is given (a property test).
     """
 
-    def __init__(self, url: str, stream: ByteStream, delimiter: str, rejects: Rejects, place: str) -> None:
+    def __init__(self, stream: ByteStream, dialect: Dialect, rejects: Rejects, place: str) -> None:
         self.rows = 0
-        self._url = url
+        self._url = stream.file.url
         self._rejects = rejects
         self._stream = stream
+        self._dialect = dialect
         self._pieces = stream.pieces(carriage_returns=True)
         self._line = 0  # lines behind the last whole row
         self._dirty = False  # a piece held what no cell may hold
         self._stopped = False
-        header, self._delimiter, self._rest = self._read_header(delimiter, place)
-        self.header = header
-        alone = re.escape(self._delimiter).encode()
-        #: Cells in quotes that begin and end as they should, within one line.
-        self._quoted = re.compile(rb'(?<![^\n%b])"[^"\r\n]*(?:""[^"\r\n]*)*"(?=[\r\n%b]|\Z)' % (alone, alone))
+        self.header, self.delimiter, self._rest = self._read_header(place)
         #: Names for Arrow alone: those of the header may stand twice, or be none.
-        self._places = [str(place) for place in range(len(header))]
+        self._places = [str(place) for place in range(len(self.header))]
+        quote, alone = dialect.quote.encode(), re.escape(self.delimiter.encode())
+        #: Cells in quotes that begin and end as they should, within one line.
+        self._quoted = re.compile(
+            rb"(?<![^\n%(d)b])%(q)b[^%(q)b\r\n]*(?:%(q)b%(q)b[^%(q)b\r\n]*)*%(q)b(?=[\r\n%(d)b]|\Z)"
+            % {b"d": alone, b"q": re.escape(quote)}
+        )
+        #: What Arrow would read in another way, or not at all: pieces with it are read with care.
+        self._careful = [mark.encode() for mark in (dialect.escape,) if mark]
+        self._comment = (
+            re.compile(rb"(?m)^" + re.escape(dialect.comment.encode())) if dialect.comment else None
+        )
         self._format = (
-            pacsv.ReadOptions(column_names=self._places, use_threads=False, block_size=2 * LONGEST_LINE),
-            pacsv.ParseOptions(delimiter=self._delimiter),
+            (
+                pacsv.ReadOptions(column_names=self._places, use_threads=False, block_size=2 * LONGEST_LINE),
+                pacsv.ParseOptions(delimiter=self.delimiter, quote_char=dialect.quote or False),
+            )
+            if len(alone.removeprefix(b"\\")) == 1 and len(quote) <= 1
+            else None
         )
 
-    def _read_header(self, delimiter: str, place: str) -> tuple[list[str], str, bytes]:
-        """The header's cells, the delimiter, and what is left of the piece that the header ends in."""
-        piece, first = b"", b""
-        while not first and (piece := next(self._pieces, b"")):
-            first = piece.lstrip(b"\r\n")
-            self._line += _line_ends(piece[: len(piece) - len(first)])
-        found = delimiter or _delimiter(re.split(rb"[\r\n]", first, maxsplit=1)[0], self._url)
-        text = io.StringIO(self._decode(first), newline="")
+    def _read_header(self, place: str) -> tuple[list[str], str, bytes]:
+        """The columns' names, the delimiter, and what is left of the piece that the header ends in."""
+        dialect = self._dialect
+        first = self._without_lines(b"", dialect.before, place)
+        while True:  # blank lines, and comments
+            text = first.lstrip(b"\r\n")
+            self._line += _line_ends(first[: len(first) - len(text)])
+            comment = bool(self._dialect.comment) and text.startswith(dialect.comment.encode())
+            first = self._without_lines(text, 1, place) if comment else text
+            if not comment and first:
+                break
+            if not first:
+                first = next(self._pieces, b"")
+                if not first:
+                    break
+        sample = self._decode(first)
+        found = dialect.delimiter or dialect.find_delimiter(sample)
+        if dialect.columns is not None:
+            self._check_columns(dialect.columns, sample, found, place)
+            rest, names = first, list(dialect.columns)
+        else:
+            names, rest = self._names(sample, found, place)
+        if dialect.after:
+            rest = self._without_lines(rest, dialect.after, place)
+        names = dialect.trailing(names, rest.decode(errors="surrogateescape"), found)
+        if dialect.trim:
+            names = [name.strip(BLANKS) for name in names]
+        return names, found, rest
+
+    def _names(self, first: str, delimiter: str, place: str) -> tuple[list[str], bytes]:
+        """The cells of the header, and what is left of its piece."""
+        text = io.StringIO(first, newline="")
 
         def lines() -> Iterator[str]:
             nonlocal text
@@ -145,9 +118,9 @@ class _Reader:
                 if text.tell() == len(text.getvalue()):  # a quoted name goes on in the next piece
                     text = io.StringIO(self._decode(next(self._pieces, b"")), newline="")
 
-        reader = csv.reader(lines(), delimiter=found, strict=True)
+        reader = self._dialect.reader(lines(), delimiter)
         try:
-            header = next(reader, [])
+            header: list[str] = next(reader, [])
         except csv.Error as error:
             raise JobError(f"{self._url}: the header line cannot be read: {error}", place=place) from None
         if not header:
@@ -161,8 +134,33 @@ class _Reader:
                 "(Windows) or encoding: utf-16-le",
             )
         self._line += reader.line_num
-        rest = text.read()
-        return _trailing(header, rest, found), found, rest.encode(errors="surrogateescape")
+        return header, text.read().encode(errors="surrogateescape")
+
+    def _check_columns(self, columns: Sequence[str], sample: str, delimiter: str, place: str) -> None:
+        """Raises JobError where none of the first rows has as many cells as there are names."""
+        widths = [len(row) for row in self._dialect.first_rows(sample, delimiter)]
+        if widths and not {len(columns), len(columns) + 1} & set(widths):
+            raise JobError(
+                f"{self._url} has rows of {widths[0]} cells, and `columns` names {len(columns)}",
+                place=place,
+                advice=f"name all of them; the delimiter is taken to be {in_words(delimiter)}",
+            )
+
+    def _without_lines(self, piece: bytes, count: int, place: str) -> bytes:
+        """What is left of a piece, or of those after it, behind so many lines."""
+        while count:
+            end = _LINE_END.search(piece)
+            if end is None or (end.end() == len(piece) and end[0] == b"\r"):
+                more = next(self._pieces, b"")
+                if not more:
+                    self._line += count if piece else 0
+                    return b""
+                piece += more
+                continue
+            piece = piece[end.end() :]
+            self._line += 1
+            count -= 1
+        return piece
 
     @property
     def _encoding(self) -> str:
@@ -200,13 +198,18 @@ class _Reader:
 
     def _parted(self, piece: bytes, convert: pacsv.ConvertOptions) -> pa.Table | None:
         """The columns of a piece in which each line is a row; None where that is not certain."""
+        if self._format is None or any(mark in piece for mark in self._careful):
+            return None
+        if self._comment and self._comment.search(piece):
+            return None
         if _has_long_line(piece) or b"\0" in piece or piece.count(b"\r") != piece.count(b"\r\n"):
             return None
         if piece.startswith((b"\n", b"\r\n")) or b"\n\n" in piece or b"\n\r\n" in piece:
             return None  # blank lines, which are no rows but count as lines
         if piece.startswith(UTF8_BOM):
             return None  # in the middle of a file it is part of a cell; Arrow would drop it
-        if b'"' in piece and b'"' in self._quoted.sub(b"", piece):
+        quote = self._dialect.quote.encode()
+        if quote and quote in piece and quote in self._quoted.sub(b"", piece):
             return None
         try:
             table = pacsv.read_csv(io.BytesIO(piece), *self._format, convert)
@@ -218,7 +221,7 @@ class _Reader:
         """The rows of a piece, and of as many pieces after it as its last row goes on."""
         before = self._line
         width = len(self.header)
-        reader = csv.reader(self._lines_from(piece, before), delimiter=self._delimiter, strict=True)
+        reader = self._dialect.reader(self._lines_from(piece, before), self.delimiter)
         starts: list[int] = []
         rows: list[list[str]] = []
         more = True
@@ -249,8 +252,10 @@ class _Reader:
         while True:
             # newline="": LF, CR LF and CR end lines, and are kept.
             for line in io.StringIO(self._decode(piece), newline=""):
+                # Where a row begins, and not within one that is in quotes.
+                comment = given == self._line and self._dialect.is_comment(line)
                 given += 1
-                yield line
+                yield "\n" if comment else line
             # Here the reader wants more: for a new row, or for the one that it is in.
             if given == self._line:
                 return
@@ -260,7 +265,7 @@ class _Reader:
 
     def _reject_row(self, line: int, row: list[str], width: int, picks: Sequence[int]) -> None:
         self.rows += 1
-        text = self._delimiter.join(row)
+        text = self.delimiter.join(row)
         if len(row) != width:
             message = f"the row has {len(row)} cells, and the header has {width}"
             self._rejects.add(self._url, line, message, value=text, expected=f"{width} cells")
@@ -312,16 +317,6 @@ def _line_ends(piece: bytes) -> int:
     return piece.count(b"\n") + piece.count(b"\r") - piece.count(b"\r\n")
 
 
-def _delimiter(header: bytes, url: str) -> str:
-    if b"," in header:
-        return ","
-    best = max(";\t|", key=lambda mark: header.count(mark.encode()))
-    if best.encode() not in header:
-        return ","  # a table of one column
-    log.debug("%s: cells are separated by %r, as in the header line", url, best)
-    return best
-
-
 def _has_long_line(piece: bytes) -> bool:
     """Whether a line may hold a cell that is too large, of whichever column."""
     at = 0
@@ -330,42 +325,3 @@ def _has_long_line(piece: bytes) -> bool:
         if not at:
             return True
     return False
-
-
-def _first_rows(text: str, delimiter: str) -> Iterator[list[str]]:
-    """The first rows of a text, up to one that cannot be read."""
-    with contextlib.suppress(csv.Error):  # its line is named when it is read
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        yield from (row for row in itertools.islice(reader, _ROWS_LOOKED_AT) if row)
-
-
-def _trailing(header: list[str], rest: str, delimiter: str) -> list[str]:
-    """The header as wide as the rows, where one of the two ends in a delimiter and the other does not.
-
-    Decided by most of the first rows; those that differ are ragged.
-    """
-    widths = [(len(row), not row[-1]) for row in _first_rows(rest, delimiter)]
-    width = len(header)
-    alike = sum(cells == width for cells, _ in widths)
-    if sum(cells == width + 1 and blank for cells, blank in widths) > alike:
-        return [*header, ""]
-    if width > 1 and not header[-1] and sum(cells == width - 1 for cells, _ in widths) > alike:
-        return header[:-1]
-    return header
-
-
-def _picks(here: Mapping[str, int], columns: Sequence[str], url: str, first: str, place: str) -> list[int]:
-    """Where each column stands in this file. Raises JobError when files disagree on what is used."""
-    at = {folded(name): position for name, position in here.items()}
-    lacking = [name for name in columns if folded(name) not in at]
-    more = set(at) - {folded(name) for name in columns}
-    if lacking or more:
-        column = lacking[0] if lacking else next(name for name in here if folded(name) in more)
-        there, by = (first, url) if lacking else (url, first)
-        raise JobError(
-            f"{by} has no column {column}, and {there} has one",
-            place=place,
-            advice="files of one source must have the same columns: make them two sources, or map the "
-            "columns that all of them have in metadata:",
-        )
-    return [at[folded(name)] for name in columns]

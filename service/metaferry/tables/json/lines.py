@@ -27,7 +27,7 @@ from metaferry.tables.json.shapes import (
     check_text,
     shape_of_line,
 )
-from metaferry.tables.model import FILE, OURS, ROW, Column, Staged, TableFile, folded
+from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile, folded
 from metaferry.tables.staging import (
     Findings,
     Rejects,
@@ -71,10 +71,13 @@ def stage_json_lines(
     structure = Structure(place)
     names: dict[str, None] = {}
     done = []
+    reading = Reading()
     for index, stream in enumerate(streams):
         file = stream.file
         lines = _Lines(file.url, stream, structure, names, used, rejects, findings, place)
         rows = lines.stage(staging, index)
+        if not index:
+            reading = Reading(format="jsonl", encoding=stream.encoding, packed=stream.packed)
         done.append(TableFile(file.url, stream.size, stream.token, rows))
     staging.flush()
     members = {key: member for key, member in structure.members.items() if not folded(key).startswith(OURS)}
@@ -106,6 +109,7 @@ def stage_json_lines(
         why_text=lambda name: next(
             (member.why_text() for key, member in members.items() if folded(key) == folded(name)), ""
         ),
+        reading=reading,
     )
 
 
