@@ -8,7 +8,7 @@ from typing import Final
 
 from metaferry.errors import UsageError
 
-#: Schemes with an adapter of their own; any other that fsspec knows is served by `generic.py`.
+#: Schemes with an adapter of their own; any other that fsspec knows is served by `fsspec_adapter.py`.
 SCHEMES: Final[dict[str, str]] = {
     "": "local",
     "file": "local",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -49,3 +50,48 @@ def test_links_between_the_pages_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def definitions(path: Path) -> set[str]:
+    """Functions and classes of a module, and the methods of its classes as `Class.method`."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            methods = (each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef))
+            found |= {f"{node.name}.{each.name}" for each in methods}
+    return found
+
+
+def test_the_way_of_a_call_names_functions_that_exist() -> None:
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    steps = re.findall(r"`([a-z_0-9/]+\.py):([A-Za-z_.]+)`", text)
+    assert len(steps) >= 10
+    for module, name in steps:
+        assert name in definitions(ROOT / "service/metaferry" / module), f"{module}:{name}"
+
+
+def test_packages_of_the_design_are_those_that_exist() -> None:
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    table = text[text.index("## Where things are") : text.index("## The way of a call")]
+    named = set(re.findall(r"^\| `([a-z_]+)/` \|", table, re.MULTILINE))
+    there = {path.parent.name for path in (ROOT / "service/metaferry").glob("*/__init__.py")}
+    assert named == there
+
+
+def test_modules_are_named_as_they_are_called() -> None:
+    """In the docs, and in docstrings and comments of the code."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "service").rglob("*.py")]
+    modules = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("service", "tests", "docs", "deploy")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    gone = [
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in pages
+        for name in re.findall(r"`([a-z_0-9/]+\.py)\b", page.read_text(encoding="utf-8"))
+        if not any(f"/{module}".endswith(f"/{name}") for module in modules)
+    ]
+    assert gone == []

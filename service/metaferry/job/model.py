@@ -2,7 +2,7 @@
 
 A job comes from a YAML file (`Job.load`), a mapping (`Job.from_mapping`) or keyword arguments.
 It is the only configuration there is: flags are `--set key=value` over it. Nothing here does I/O
-beyond reading the job file (`jobfile.py`, which names the line of each fault), and nothing opens
+beyond reading the job file (`loader.py`, which names the line of each fault), and nothing opens
 a storage.
 
 In a file and in a mapping, relative paths are relative to the job file (or `base`), and `${VAR}`
@@ -239,7 +239,7 @@ class Job(Loadable):
     def origin(self) -> Mapping[str, Any] | None:
         """What it was read from, paths absolute, `${VAR}` as written; None for one made of values.
 
-        A copy with other values keeps it: compare before use (`jobkept.py`).
+        A copy with other values keeps it: compare before use (`serialize.py`).
         """
         return self._origin.mapping
 

@@ -1,6 +1,6 @@
 """The parts of a job: where things are, which files are media, how a table is read, how careful to be.
 
-Each is a checked value of its own, frozen, and unknown keys are refused. `job.py` puts them together.
+Each is a checked value of its own, frozen, and unknown keys are refused. `model.py` puts them together.
 Nothing here reads a file or opens a storage; credentials are in no repr.
 """
 

@@ -107,7 +107,7 @@ def sync(
     """Makes the documents what the tables say; the report says what was done.
 
     With another engine than the local one the plan is kept in the state folder and applied by the
-    engine's workers, shard by shard (`divided.py`).
+    engine's workers, shard by shard (`sharded/run.py`).
 
     Documents first, deletes after them, `schema.json` last and only when all of them succeeded.
     Leaves `run.json`, and `rejects.parquet` and `findings.parquet` where there are any, in the

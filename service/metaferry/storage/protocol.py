@@ -2,7 +2,7 @@
 
 Two protocols. An :class:`Adapter` is what each kind of store implements: single attempts, no
 retries, foreign errors already turned into ours. A :class:`Storage` is what everybody else uses:
-an adapter behind the one retry layer (`retry.py`). Wrappers (faults, counters, dry run) stand
+an adapter behind the one retry layer (`retry/storage.py`). Wrappers (faults, counters, dry run) stand
 between the two and implement `Adapter` themselves.
 
 Keys ("paths") are relative to the datasource, with `/` between segments, no leading slash, and

@@ -8,7 +8,7 @@ puts are atomic, and conditional on what was listed, lease or not.
 When it is free again, without a clock that two machines would have to share:
 
 - Its holder gives it back: the next one has it at its next look.
-- Its holder's process is gone, on this machine (`holder.py`): at once.
+- Its holder's process is gone, on this machine (`record.py`): at once.
 - Nobody has renewed it for as long as it was taken for. Whoever waits watches the token on a stopwatch
   of its own: a token that stayed the same so long belongs to nobody, whatever any clock says. Where the
   store stamps what it gets by its own clock, it is asked how old the lease is already (the stamp of a

@@ -54,7 +54,7 @@ class LeaseRecord:
     holder's time of day, for people only. `held` is how many seconds it had held the lease when it wrote
     this; `renewed` counts the renewals, so that no two versions have the same bytes.
 
-    `members` are those who hold it together, if it is a plan's (`shared_lease.py`); the other fields
+    `members` are those who hold it together, if it is a plan's (`shared.py`); the other fields
     are then of one of them.
     """
 

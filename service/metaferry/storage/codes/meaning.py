@@ -1,5 +1,5 @@
-"""What a store's error code means here: the row type of the tables in `s3_codes.py`, `gcs_codes.py`
-and `azure_codes.py`, and the codes that stores share or that adapters make up themselves."""
+"""What a store's error code means here: the row type of the tables in `s3.py`, `gcs.py`
+and `azure.py`, and the codes that stores share or that adapters make up themselves."""
 
 from __future__ import annotations
 

@@ -4,11 +4,11 @@ A put writes a temporary file in the folder of its target, syncs it, and renames
 a create links it, which fails where something is there already. A crash leaves the temporary file:
 it is never listed, and the first put of a later run removes those that its own listing passed.
 Where something is to be replaced or deleted, a lock of the file in place makes `only_if` hold between
-metaferry processes (`local_locks.py`); a foreign program that writes in the microseconds between check
+metaferry processes (`locks.py`); a foreign program that writes in the microseconds between check
 and rename is not seen.
 
 Symbolic links are followed for reading and listing (a link that leads back to one of its own
-parents is not). Nothing is written through a link to a folder (`local_links.py`), and a put replaces the
+parents is not). Nothing is written through a link to a folder (`links.py`), and a put replaces the
 link itself and never what it points to. Empty folders are left behind by deletes: another writer may be
 about to use them.
 """

@@ -4,7 +4,7 @@ Passing failures are tried again with full jitter until `retry_for` seconds are 
 ones are raised at once. Each attempt has a deadline of its own. Expired credentials are renewed once,
 then stop the run. However bad the weather, retries stay in proportion: beyond two for every request
 that was asked for, they only trickle. Every attempt takes a turn of the limiter, and is counted.
-What a failure means is for the caller (`retry.py`).
+What a failure means is for the caller (`storage.py`).
 """
 
 from __future__ import annotations

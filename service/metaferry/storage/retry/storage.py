@@ -224,10 +224,10 @@ class Retrying:
                 raise
 
     async def probe_conditions(self, path: str) -> Honoured:
-        """What the store makes of conditions, by trying (`probe.py`), and what it is held for from here on.
+        """Which conditions the store honours, by trying them (`capability_probe.py`).
 
-        Writes and deletes `path`, which has to be a name that nobody uses. What the store does not
-        honour `capabilities` no longer promise, and preconditions are checked just before.
+        Writes and deletes `path`, which has to be an unused name. From here on `capabilities` promise only
+        what the store honours; other preconditions are checked just before the request.
         """
         found = await probe(self, path)
         self.knows(found)

@@ -1,7 +1,7 @@
 """The pace of one datasource: how many requests may be under way, and how many a second.
 
 One limiter is shared by everything that talks to a datasource, coroutines and plain threads alike.
-It starts moderate, finds out how wide is worth it (`width.py`), halves when the store asks for
+It starts moderate, finds out how wide is worth it (`concurrency.py`), halves when the store asks for
 less, and waits as long as the store says. It never drops a request: who comes too many waits in
 order of arrival. Threads wait for their turn like coroutines, but not for time to pass.
 """
