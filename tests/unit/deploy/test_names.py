@@ -96,7 +96,7 @@ def test_every_label_and_its_values_are_the_metrics_own(path: Path) -> None:
     text = path.read_text(encoding="utf-8").replace('\\"', '"')
     for metric, matchers in re.findall(r"\b(metaferry_(?!job)[a-z_]+)\{([^{}]*)\}", text):
         for label, value in re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"', matchers):
-            if label in ("metaferry_job", "version"):  # of any value
+            if label in ("metaferry_job", "version", "instance", "job"):  # of any value; of the scrape
                 continue
             assert label in metrics[metric], f"{metric} has no label {label}"
             assert set(value.split("|")) <= possible.get(label, {value}), f"{label} of {metric}"
