@@ -10,7 +10,8 @@ import pytest
 
 from contract.subjects import BYTE_ORDER, CONDITIONAL, PROVES_CONTENT, Subject, keys_of, pages_of
 from metaferry.errors import Changed, Conflict, NotFound, Unsupported
-from metaferry.storage.listing.parallel import Disordered, list_parallel
+from metaferry.storage.listing.parallel import list_parallel
+from metaferry.storage.listing.scan_pool import Disordered
 from metaferry.storage.protocol import ABSENT, Adapter, Entry, Levelled
 from metaferry.storage.retry.storage import Retrying
 

@@ -189,7 +189,7 @@ def test_pages_without_end_that_name_nothing_are_given_up(
 
     server.replace = endless
     server.lists = 0
-    with pytest.raises(Inconsistent, match="name nothing"):
+    with pytest.raises(Inconsistent, match="empty pages in a row"):
         sync(site.job, deps=site.world)
     assert site.documents == before
     assert 3 * 50 <= server.lists <= 3 * 50 * 3

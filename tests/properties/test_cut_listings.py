@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaferry.errors import Denied, Unsupported
-from metaferry.storage.listing import parallel
+from metaferry.storage.listing import scan_pool
 from metaferry.storage.listing.key_split import LAST, beyond, midpoint_key
-from metaferry.storage.listing.parallel import Disordered, Range, list_parallel
+from metaferry.storage.listing.parallel import list_parallel
+from metaferry.storage.listing.scan_pool import Disordered, Range
 from metaferry.storage.memory import MemoryAdapter
 from metaferry.storage.protocol import Capabilities, Entry, Page
 from metaferry.storage.retry.attempts import Policy
@@ -209,18 +210,18 @@ async def _some(
 def test_one_large_folder_is_read_by_many(keys: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model(keys, 6)
     most = 0
-    crews: list[parallel.ListingPool] = []
-    init = parallel.ListingPool.__init__
+    pools: list[scan_pool.ListingPool] = []
+    init = scan_pool.ListingPool.__init__
 
-    def keep(self: parallel.ListingPool, *given: Any) -> None:
+    def keep(self: scan_pool.ListingPool, *given: Any) -> None:
         init(self, *given)
-        crews.append(self)
+        pools.append(self)
 
-    monkeypatch.setattr(parallel.ListingPool, "__init__", keep)
+    monkeypatch.setattr(scan_pool.ListingPool, "__init__", keep)
 
     def count(_: int) -> None:
         nonlocal most
-        most = max(most, len(crews[0]._running) if crews else 0)
+        most = max(most, len(pools[0]._running) if pools else 0)
 
     assert sorted(listed(model, during=count)) == sorted(keys)
     assert most >= 4

@@ -72,7 +72,7 @@ def open_storage(
         rng=rng,
     )
     if honoured is not None:
-        storage.knows(honoured)
+        storage.adopt(honoured)
     return storage
 
 

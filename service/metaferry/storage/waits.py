@@ -1,8 +1,8 @@
-"""What bounds the waits of a request: the time it has in all, and a drain that ends waits at once.
+"""Bounds of the waits of a request: its time budget, and a drain that ends waits at once.
 
-A request waits for its turn, for the moment that `max_rate` allows, for a pause that the store wants,
-and between two attempts. The first two are ours and cost it nothing; the others count against the time
-that it may take. Nothing here makes a request.
+A request waits for its turn, for `max_rate`, for a pause that the store asks for, and between two
+attempts. The first two are our own limits and do not count against its budget; the others do. Nothing
+here makes a request.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 class Deferred(MetaferryError):
-    """A request was given up while it waited, because the run is draining: nothing of it is under way."""
+    """A request was abandoned while it waited, since the run is draining. It was not sent."""
 
     def __init__(self) -> None:
         super().__init__("left for the next run: this one is draining")
 
 
 class Budget:
-    """The seconds that one request has for all its attempts, from the first of them on."""
+    """The seconds that one request has for all its attempts, from the first one on."""
 
     __slots__ = ("_clock", "_seconds", "_since")
 
@@ -40,25 +40,24 @@ class Budget:
             self._since = self._clock()
 
     def excuse(self, seconds: float) -> None:
-        """Takes a wait off the account that was for others, not for the store."""
+        """Does not count a wait that was for our own limits."""
         if self._since is not None:
             self._since += seconds
 
     @property
     def left(self) -> float | None:
-        """Seconds that are left, 0 at least; None before the first attempt."""
+        """Seconds left, at least 0; None before the first attempt."""
         if self._since is None:
             return None
         return max(0.0, self._seconds - (self._clock() - self._since))
 
 
 class Drain:
-    """Ends the waits below it when it is requested: each raises `Deferred`. Safe from any thread, and in a
-    signal handler.
+    """Ends waits when it is requested: each raises `Deferred`. Safe from any thread, and in a signal handler.
 
-    Lists and reads, which change nothing, are ended also when they are under way; writes that are under
-    way only by `cut`. `attempted` is told how each write went: None, or the error that it met, and when
-    (seconds on the clock of the storage). A drain that never `cuts` costs writes nothing.
+    Lists and reads, which change nothing, are also ended while they are under way; writes under way only by
+    `cut`. `attempted` is called after each write with its error or None, and the time (seconds on the clock
+    of the storage). A drain without `cuts` costs writes nothing.
     """
 
     def __init__(
@@ -87,11 +86,11 @@ class Drain:
             listener()
 
     def cut(self) -> None:
-        """Ends the writes too that are under way."""
+        """Also ends the writes under way."""
         _end_all(self._writing)
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Calls `listener` when it is requested; at once if it has been."""
+        """Calls `listener` when the drain is requested; at once if it has been."""
         self._listeners.append(listener)
         if self._requested:
             listener()
@@ -103,9 +102,9 @@ class Drain:
 
     @contextmanager
     def ending(self, future: asyncio.Future[Any], *, writes: bool = False) -> Iterator[None]:
-        """Within this block `future`, which the block awaits, fails with `Deferred` on request.
+        """Within the block, `future`, which it awaits, fails with `Deferred` when the drain is requested.
 
-        `writes`: only when that is cut off.
+        `writes`: only when writes are cut.
         """
         futures = self._writing if writes else self._waiting
         futures.add(future)
@@ -116,15 +115,15 @@ class Drain:
         finally:
             futures.discard(future)
             if future.done() and not future.cancelled():
-                future.exception()  # looked at, so that nobody complains that it was not
+                future.exception()  # retrieved, or asyncio would warn
 
     async def race(self, work: Coroutine[Any, Any, T], *, writes: bool = False) -> T:
-        """The result of `work`, which is cancelled, and `Deferred` raised, if the end comes before."""
-        asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """The result of `work`; where the drain ends it first, `work` is cancelled and `Deferred` raised."""
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.ensure_future(work)
         try:
-            with self.ending(asked, writes=writes):
-                both: set[asyncio.Future[Any]] = {task, asked}
+            with self.ending(end, writes=writes):
+                both: set[asyncio.Future[Any]] = {task, end}
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
@@ -139,10 +138,10 @@ def _end_all(futures: set[asyncio.Future[Any]]) -> None:
     for future in list(futures):
         try:
             future.get_loop().call_soon_threadsafe(_end, futures, future)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed: nothing waits on it
             continue
 
 
 def _end(futures: set[asyncio.Future[Any]], future: asyncio.Future[Any]) -> None:
-    if future in futures and not future.done():  # else nobody awaits it any more
+    if future in futures and not future.done():  # else it is no longer awaited
         future.set_exception(Deferred())

@@ -28,9 +28,10 @@ from metaferry.runs.listings.tokens import are_missing, with_tokens
 from metaferry.runs.state.listing_checkpoint import Earlier, ListingCheckpoint, Unusable
 from metaferry.runs.storages import Storages
 from metaferry.storage.io.portal import Portal
-from metaferry.storage.listing.checked_pages import AGAIN, inconsistent
+from metaferry.storage.listing.checked_pages import MOST_RESTARTS, inconsistent
 from metaferry.storage.listing.checked_pages import listed as listed_whole
-from metaferry.storage.listing.parallel import Disordered, Keep, Range, list_parallel
+from metaferry.storage.listing.parallel import list_parallel
+from metaferry.storage.listing.scan_pool import Disordered, Keep, Range
 from metaferry.storage.protocol import Entry, Storage
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class Lister:
                 pages = _in_one_chain
                 log.info("a store does not list in the order of bytes: listed again, in one chain")
             except Inconsistent as error:
-                if again == AGAIN:
+                if again == MOST_RESTARTS:
                     raise
                 again += 1
                 log.warning("%s; it is made again", error)

@@ -47,7 +47,7 @@ async def probe_capabilities(
             known[store.url] = {**values, "asked": now.isoformat(timespec="seconds")}
             changed = True
         else:
-            store.knows(found)
+            store.adopt(found)
     if changed:
         text = json.dumps({"version": VERSION, "stores": known}, indent=2, ensure_ascii=False)
         await memory.put(key, text.encode() + b"\n")
@@ -60,7 +60,7 @@ async def recall_conditions(stores: Iterable[Storage], memory: Storage, key: str
     for store in asked:
         found = _still_known(known.get(store.url), now)
         if found is not None:
-            store.knows(found)
+            store.adopt(found)
 
 
 def _may_differ(store: Storage) -> bool:

@@ -24,7 +24,7 @@ from metaferry.errors import NotFound, StorageError
 from metaferry.planning.formats import VERSION
 from metaferry.runs.state.folder import LISTING, RunHistory, State
 from metaferry.storage.io.portal import Portal
-from metaferry.storage.listing.parallel import Range
+from metaferry.storage.listing.scan_pool import Range
 from metaferry.storage.protocol import Entry
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
-"""Listings: pages, cursors, and many parts of one listing at once.
+"""Listings: their pages and cursors, and the parallel listing.
 
-`paging` has the cursors of stores without continuation tokens, `parallel` lists folders and ranges of
-keys side by side, `key_split` guesses where to cut a range. Works on any adapter of the contract; it
-never sorts and never holds more than a few pages.
+`parallel` lists folders and ranges of keys in parallel with the tasks of `scan_pool`, which splits ranges
+by `key_split`; `checked_pages` finds pages that contradict each other; `paging` has the cursors of stores
+without continuation tokens. Imported by the adapters, the retry layer and whatever lists. It never sorts,
+and `parallel` never holds more than a few pages.
 """

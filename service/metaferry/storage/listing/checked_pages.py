@@ -1,9 +1,9 @@
-"""The pages of one listing, looked at as they come: whole ones, that do not contradict each other.
+"""Checks of the pages of one listing: each must be complete, and they must not contradict each other.
 
-A page that is not whole is asked for again, by whoever asks for pages. One that contradicts those
-before it cannot be: the listing ends as `Inconsistent`, and is made again as a whole, by whoever wanted
-it. A key that comes twice is looked for where all keys are: in the engine (`planning/listings.py`), or in
-memory where that holds them. The order of the keys is no fault.
+An incomplete page is requested again (by the retry layer). A page that contradicts those before it
+ends the listing as `Inconsistent`; the caller lists again from the start. Duplicate keys are looked for
+where all keys are: in the engine (`planning/listings.py`), or in `listed` where memory holds them. The
+order of the keys is not checked.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from metaferry.storage.protocol import Entry, Page, Storage
 
 log = logging.getLogger(__name__)
 
-#: Pages without any object that may follow each other, each with a token of the next.
+#: Empty pages in a row, each with a continuation token, that are accepted.
 MOST_EMPTY: Final = 1000
-#: How often a listing that contradicts itself is made again.
-AGAIN: Final = 2
+#: How often an inconsistent listing is made again.
+MOST_RESTARTS: Final = 2
 
 
 class Pages:
-    """Those of the listing of `prefix` at `url`, in their order. Memory: one number a page."""
+    """The pages of the listing of `prefix` at `url`, in order. Memory: one number a page."""
 
     def __init__(self, url: str, prefix: str) -> None:
         self._url = url
         self._prefix = prefix
-        self._seen: set[int] = set()  # hashes of the tokens so far
+        self._seen: set[int] = set()  # hashes of the continuation tokens so far
         self._empty = 0
-        self._versions: bool | None = None  # whether the entries so far have them
+        self._versions: bool | None = None  # whether the entries so far have version tokens
 
     def check(self, page: Page) -> None:
-        """Raises `BadAnswer` for a page that is to be asked for again."""
+        """Raises `BadAnswer` for a page that is to be requested again."""
         require_entries(page.entries, self._prefix)
         require(
             not page.entries or self._versions is not True or page.entries[0].token,
@@ -43,7 +43,7 @@ class Pages:
         )
 
     def follow(self, page: Page) -> None:
-        """Takes notice of a checked page. Raises `Inconsistent`."""
+        """Compares a checked page with those before it. Raises `Inconsistent`."""
         if page.entries:
             has_versions = bool(page.entries[0].token)
             if self._versions is False and has_versions:
@@ -53,12 +53,12 @@ class Pages:
         if page.cursor is None:
             return
         if self._empty >= MOST_EMPTY:
-            reason = f"{MOST_EMPTY:,} pages in a row name nothing, and say that there is more"
+            reason = f"{MOST_EMPTY:,} empty pages in a row, each with a continuation token"
             raise inconsistent(self._url, self._prefix, reason)
         if isinstance(page.cursor, str):
             number = hash(page.cursor)
             if number in self._seen:
-                raise inconsistent(self._url, self._prefix, "a page names one before it as the next one")
+                raise inconsistent(self._url, self._prefix, "a continuation token came twice")
             self._seen.add(number)
 
 
@@ -68,33 +68,33 @@ def inconsistent(url: str, prefix: str, reason: str) -> Inconsistent:
         f"{url}: {what} contradicts itself: {reason}",
         url=url,
         path=prefix,
-        advice="run again; if it stays so, the store or what stands before it does not list what is there",
+        advice="run again; if it happens again, the store or a proxy in front of it lists wrongly",
     )
 
 
 async def listed(
     storage: Storage, prefix: str, wanted: Callable[[Entry], bool] = lambda entry: True
 ) -> list[Entry]:
-    """The wanted ones of all entries below `prefix`, for listings that memory holds.
+    """All entries below `prefix` that are `wanted`, for listings that fit into memory.
 
-    Made again where it contradicts itself, or names a key twice. Raises `Inconsistent` in the end.
+    Lists again where the listing is inconsistent or has a key twice; raises `Inconsistent` in the end.
     """
-    again = 0
+    restarts = 0
     while True:
         try:
             found = [entry async for page in storage.list(prefix) for entry in page if wanted(entry)]
-            twice = _repeated(found)
-            if twice is None:
+            duplicate = _duplicate(found)
+            if duplicate is None:
                 return found
-            raise inconsistent(storage.url, prefix, f'it names "{twice}" more than once')
+            raise inconsistent(storage.url, prefix, f'"{duplicate}" is listed twice')
         except Inconsistent as error:
-            if again == AGAIN:
+            if restarts == MOST_RESTARTS:
                 raise
-            again += 1
-            log.warning("%s; it is made again", error)
+            restarts += 1
+            log.warning("%s; listing again", error)
 
 
-def _repeated(entries: Sequence[Entry]) -> str | None:
+def _duplicate(entries: Sequence[Entry]) -> str | None:
     seen: set[str] = set()
     for entry in entries:
         if entry.path in seen:

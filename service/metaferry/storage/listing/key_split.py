@@ -1,7 +1,7 @@
-"""Where to cut a range of keys in two: a guess at the middle, from the keys seen so far.
+"""Where to split a range of keys in two: a guess at the midpoint, from the keys seen so far.
 
-Pure functions over strings. A guess need not be a key and need not be good: whoever uses it asks the
-store what comes after it. Keys compare by code point here, which is the byte order of UTF-8, so a
+Pure functions over strings. A guess need not be a key and need not be good: the caller asks the store
+which key comes after it. Keys compare by code point here, which is the byte order of UTF-8, so a
 guess between two keys lies between them for the store as well. Surrogates, which no key can hold,
 are never guessed.
 """
@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-#: Greater than any character that a key may hold at a place: `x + LAST` ends the keys that begin with x.
+#: Greater than any character of a key: `x + LAST` is above all keys that begin with x.
 LAST: Final = "\U0010ffff"
 
 #: Characters after the first difference that are taken into account.
 _DIGITS: Final = 6
 _SURROGATES: Final = range(0xD800, 0xE000)
-#: The last printable character of ASCII, where nothing else tells how high characters go.
+#: The last printable character of ASCII, where no key shows how high characters go.
 _TOP: Final = 0x7E
 
 
 def common(one: str, other: str) -> int:
-    """The number of characters that two strings begin with alike."""
+    """The length of the common prefix of two strings."""
     size = min(len(one), len(other))
     if one[:size] == other[:size]:
         return size
@@ -30,10 +30,10 @@ def common(one: str, other: str) -> int:
 
 
 def midpoint_key(low: str, high: str, seen: Sequence[str]) -> str | None:
-    """About the middle of the keys between two keys, both exclusive; None where nothing lies between.
+    """About the midpoint of the keys between two keys, both exclusive; None where nothing lies between.
 
     The characters after the first difference count as digits of a number whose base is the span of the
-    characters that `seen` keys have at that place, so that decimal names are halved as decimals.
+    characters that `seen` keys have at that position, so that decimal names are halved as decimals.
     """
     start = common(low, high)
     keys = (low, high, *seen)
@@ -45,16 +45,15 @@ def midpoint_key(low: str, high: str, seen: Sequence[str]) -> str | None:
     guess = low[:start] + _text(middle, spans)
     if low < guess < high:
         return guess
-    guess = low + " "  # as near above `low` as a usual character goes
+    guess = low + " "  # just above `low`
     return guess if guess < high else None
 
 
 def beyond(low: str, first: str, ceiling: str, seen: Sequence[str]) -> str | None:
     """A guess above `low` where no key is known to lie above, only that none reaches `ceiling`.
 
-    `first` is the first key of the range, `ceiling` some prefix of `low` and LAST. How much names have
-    in common from `first` to `low` tells which of their characters count up; the ones before it are
-    asked for half at a time.
+    `first` is the first key of the range, `ceiling` some prefix of `low` and LAST. The common prefix of
+    `first` and `low` shows which of their characters count up; the characters before it are bisected.
     """
     shared = len(ceiling) - 1
     alike = common(first, low)

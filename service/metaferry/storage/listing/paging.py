@@ -1,8 +1,8 @@
-"""Cursors for stores that have no continuation token of their own: local, memory, generic.
+"""Cursors for stores that have no continuation token of their own: local, memory, fsspec.
 
-A listing there is a Python iterator. The cursor carries it from page to page, so a folder of a
-million files is read once; and it carries the last key given out, so a page that failed can be
-asked again: the iterator is gone then, and a new one starts after that key.
+A listing there is a Python iterator. The cursor carries it from page to page, so that a folder of a
+million files is read once; and it has the last key returned, so that a page that failed can be requested
+again: the iterator is gone then, and a new one starts after that key.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from metaferry.storage.protocol import Entry, Page
 
 
 class Cursor:
-    """Where a listing stands. The same cursor may be asked twice and gives the same page."""
+    """A position in a listing. Using the same cursor twice gives the same page."""
 
     __slots__ = ("_walk", "after")
 
@@ -23,7 +23,7 @@ class Cursor:
         self._walk = walk
 
     def take(self) -> Iterator[Entry] | None:
-        """The running iterator, once; None for everybody who asks again."""
+        """The running iterator the first time, None after that."""
         walk, self._walk = self._walk, None
         return walk
 

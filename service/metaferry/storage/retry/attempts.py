@@ -1,10 +1,10 @@
 """The attempts of one request: how often, when, and how long each may take.
 
-Passing failures are tried again with full jitter until `retry_for` seconds are used up; permanent
-ones are raised at once. Each attempt has a deadline of its own. Expired credentials are renewed once,
-then stop the run. However bad the weather, retries stay in proportion: beyond two for every request
-that was asked for, they only trickle. Every attempt takes a turn of the limiter, and is counted.
-What a failure means is for the caller (`storage.py`).
+Transient failures are retried with full jitter until `retry_for` seconds are used up; permanent ones are
+raised at once. Each attempt has a deadline of its own. Expired credentials are renewed once, then stop the
+run. A retry budget bounds the load: beyond two retries for every request, they are spaced far apart.
+Every attempt takes a turn of the limiter, and is counted. What a failure means is decided by the caller
+(`storage.py`).
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ from metaferry.storage.waits import Budget, Drain
 
 T = TypeVar("T")
 
-#: What became of a few puts: the token, what it met, or None where it was not tried.
+#: The results of a batch of puts: the token, the error, or None where it was not tried.
 Attempted = Sequence[str | StorageError | None]
 
-#: What a store says of its objects, where a request as such went well.
+#: Errors that are answers about an object: the request as such was served.
 _ANSWERS = (NotFound, Conflict, Changed)
 
-#: The counter in `RequestCounts` an attempt belongs to.
+#: The field of `RequestCounts` that an attempt counts in.
 Counter = Literal["list", "get", "put", "delete"]
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How long and how patiently. All times in seconds, `slowest` in bytes a second.
+    """Bounds of the retries. All times in seconds, `slowest` in bytes a second.
 
-    `retry_for` bounds all attempts of one request together, from the first on, with the pauses that the
-    store wants and without the turns of the limiter; 0 tries once. `deadline` bounds one attempt, plus
-    the time its bytes take at `slowest`. Waits are drawn from [0, first * 2**n], at most `longest`, not
-    below what the store asked for in Retry-After; where that is longer than what is left of `retry_for`,
-    the last attempt is at the end of that. Beyond `spare` retries
-    and `share` more for every request, a retry waits until `longest` after the one before it.
+    `retry_for` bounds all attempts of one request together, from the first on, including the pauses that
+    the store asks for but not the wait for a turn of the limiter; 0 tries once. `deadline` bounds one
+    attempt, plus the time its bytes take at `slowest`. Waits are drawn from [0, first * 2**n], at most
+    `longest`, and not below Retry-After; where that exceeds what is left of `retry_for`, the last attempt
+    is made when `retry_for` ends. Beyond `spare` retries and `share` more for every request, a retry waits
+    until `longest` after the one before it.
     """
 
     retry_for: float = 300.0
@@ -77,7 +77,7 @@ class Renewable(Protocol):
 
 
 class Attempts:
-    """Those of all requests through `adapter`. Safe from any thread, where the limiter is.
+    """The attempts of all requests through `adapter`. Thread-safe.
 
     `clock` is monotonic seconds; `sleep`, `rng` are injected by tests.
     """
@@ -104,7 +104,7 @@ class Attempts:
         self._requests = RequestCounts()
         self._other_processes = RateHistory()
         self._counting = threading.Lock()
-        self._asked = 0  # requests without their retries
+        self._begun = 0  # requests without their retries
         self._last_spare = float("-inf")
         self.may_write: Callable[[], bool] = lambda: True
         self._renewals = 0
@@ -116,7 +116,7 @@ class Attempts:
 
     @property
     def timeout(self) -> float:
-        """Seconds without a write that went well after which others are of no use; see the contract."""
+        """Seconds without a successful write after which the store counts as down; see the contract."""
         retry_for = self._policy.retry_for
         return max(2 * retry_for, 10 * self.limiter.spacing) if retry_for > 0 else float("inf")
 
@@ -125,7 +125,7 @@ class Attempts:
         return self.limiter.rates.history() + self._other_processes
 
     def absorb(self, requests: RequestCounts, rates: RateHistory) -> None:
-        """Counts what another process did."""
+        """Adds the counts of another process."""
         with self._counting:
             self._requests = self._requests + requests
             self._other_processes = self._other_processes + rates
@@ -136,7 +136,7 @@ class Attempts:
             self._requests.bytes_written += written
 
     def count_read(self) -> None:
-        """A read that belongs to another request."""
+        """Counts a read that is part of another request."""
         with self._counting:
             self._requests.get += 1
 
@@ -148,29 +148,29 @@ class Attempts:
         path: str,
         failed: StorageError | None = None,
     ) -> T:
-        """All attempts of one request; `failed` is what a first one met that was made elsewhere."""
+        """All attempts of one request; `failed` is the error of a first attempt from `put_blocking`."""
         budget = Budget(self._policy.retry_for, self._clock)
         try:
             if failed is None:
                 with self._counting:
-                    self._asked += 1
+                    self._begun += 1
             else:
                 budget.begin()
             return await self._renewed(counter, size, work, path, failed, budget)
         except StorageError as error:
             if not error.retryable or self._policy.retry_for <= 0:
                 raise
-            budget.begin()  # it may have failed before its turn
+            budget.begin()  # not begun where it failed before its turn
             first: StorageError | None = error
 
-        async def again() -> T:
+        async def retry() -> T:
             nonlocal first
-            if first is not None:  # tenacity sees the attempt that was made outside of it
+            if first is not None:  # hands tenacity the attempt that was made outside of it
                 failed, first = first, None
                 raise failed
             if counter in ("put", "delete") and not self.may_write():
                 raise Unsupported(
-                    f'{self._adapter.url}: "{path}" is not tried again: this run may not write any more',
+                    f'{self._adapter.url}: "{path}" is not tried again: this run may no longer write',
                     url=self._adapter.url,
                     path=path,
                 )
@@ -191,19 +191,21 @@ class Attempts:
             retry=retry_if_exception(lambda e: isinstance(e, StorageError) and e.retryable),
             reraise=True,
         )
-        return await retrying(again)
+        return await retrying(retry)
 
-    def now(self, puts: Sequence[Put], make: Callable[[], Attempted], ended: Callable[[], bool]) -> Attempted:
-        """One attempt of each put, blocking, from any thread; none where it is nobody's turn.
+    def once_blocking(
+        self, puts: Sequence[Put], make: Callable[[], Attempted], ended: Callable[[], bool]
+    ) -> Attempted:
+        """One attempt of each put, blocking, from any thread; None for each under a pause or `max_rate`.
 
-        `make` makes them, unless it has `ended` by then.
+        `make` makes the puts, unless `ended()` is true by then.
         """
         attempted: Attempted = [None] * len(puts)
         turn = self.limiter.acquire_blocking(ended)
         if turn is None:
             return attempted
         seen = self._renewals
-        answer, wait, good, written = Outcome.NONE, None, 0, 0
+        outcome, wait, good, written = Outcome.NONE, None, 0, 0
         try:
             attempted = make()
             for put, result in zip(puts, attempted, strict=True):
@@ -211,27 +213,27 @@ class Attempts:
                     good += 1
                     written += len(put[1])
                 elif isinstance(result, Throttled):
-                    answer, wait = Outcome.THROTTLED, result.retry_after
+                    outcome, wait = Outcome.THROTTLED, result.retry_after
                 elif result is not None:
                     good += not result.retryable
                     if isinstance(result, Expired):
                         result.generation = seen
         finally:
-            self.limiter.release(turn, answer, good=good, retry_after=wait)
-            asked = len(attempted) - attempted.count(None)
+            self.limiter.release(turn, outcome, good=good, retry_after=wait)
+            tried = len(attempted) - attempted.count(None)
             errors = [result for result in attempted if isinstance(result, StorageError)]
             failed = sum(not isinstance(error, _ANSWERS) for error in errors)
             with self._counting:
-                self._asked += asked
-                self._requests.put += asked
+                self._begun += tried
+                self._requests.put += tried
                 self._requests.put_failed += failed
-                self._requests.throttled += answer is Outcome.THROTTLED
+                self._requests.throttled += outcome is Outcome.THROTTLED
                 self._requests.bytes_written += written
-            self._tell(errors, good=asked > len(errors))
+            self._report(errors, good=tried > len(errors))
         return attempted
 
-    def _tell(self, errors: Sequence[StorageError], *, good: bool) -> None:
-        """Tells the drain how writes from a thread went."""
+    def _report(self, errors: Sequence[StorageError], *, good: bool) -> None:
+        """Reports the results of writes from a thread to the drain."""
         drain = self.limiter.drain
         if drain is None:
             return
@@ -248,9 +250,9 @@ class Attempts:
         path: str,
         budget: Budget | None = None,
     ) -> T:
-        """One attempt, whatever it meets. `Deferred` where a drain comes before it begins; lists and
-        reads are given up also when they have begun."""
-        # A read to an end that nobody knows gets ten times the deadline.
+        """One attempt. Raises `Deferred` where a drain comes before it begins; for lists and reads, also
+        while they are under way."""
+        # A read of unknown size gets ten times the deadline.
         extra = self._policy.deadline * 9 if size is None else size / self._policy.slowest
         url, timeout = self._adapter.url, self._policy.deadline + extra
         turn = await self.limiter.acquire(budget)
@@ -258,7 +260,7 @@ class Attempts:
             budget.begin()
         drain = self._drain
         writes = counter in ("put", "delete")
-        answer, wait = Outcome.NONE, None
+        outcome, wait = Outcome.NONE, None
         try:
             if drain is not None:
                 drain.check()
@@ -281,12 +283,12 @@ class Attempts:
                     code="Deadline",
                     advice=UNREACHED,
                 ) from None
-            answer = Outcome.GOOD
+            outcome = Outcome.GOOD
             if drain is not None and writes:
                 drain.attempted(None, self._clock())
             return result
         except Throttled as error:
-            answer, wait = Outcome.THROTTLED, error.retry_after
+            outcome, wait = Outcome.THROTTLED, error.retry_after
             if drain is not None and writes:
                 drain.attempted(error, self._clock())
             with self._counting:
@@ -294,7 +296,7 @@ class Attempts:
                 self._count_failure(counter)
             raise
         except StorageError as error:
-            answer = Outcome.NONE if error.retryable else Outcome.GOOD
+            outcome = Outcome.NONE if error.retryable else Outcome.GOOD
             if drain is not None and writes:
                 drain.attempted(error, self._clock())
             if not isinstance(error, _ANSWERS):
@@ -302,32 +304,32 @@ class Attempts:
                     self._count_failure(counter)
             raise
         finally:
-            self.limiter.release(turn, answer, retry_after=wait)
+            self.limiter.release(turn, outcome, retry_after=wait)
 
     # -- when
 
     @property
     def _drain(self) -> Drain | None:
-        """What ends the waits of the request at hand."""
+        """The drain that ends the waits of the current request."""
         return None if is_undrained() else self.limiter.drain
 
     def _wait(self, state: RetryCallState, left: float) -> float:
-        """Seconds until the next attempt; infinity where it would come after the `left` ones."""
+        """Seconds until the next attempt; infinity where fewer are `left`."""
         policy = self._policy
         most = min(policy.longest, policy.first * 2 ** min(state.attempt_number, 30))
         wait = self._rng.uniform(0.0, most)
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, Throttled) and error.retry_after is not None:
-            # Jitter on top: everybody was told the same time.
+            # Jitter on top: all clients were given the same time.
             wait = min(wait + error.retry_after, left)
         wait = max(wait, self._out_of_budget())
         return wait if left > 0 and wait <= left else float("inf")
 
     def _out_of_budget(self) -> float:
-        """Seconds to wait more because there have been too many retries; 0 while there have not."""
+        """Seconds to wait because the retry budget is used up; 0 while it is not."""
         policy = self._policy
         with self._counting:
-            if self._requests.retries < policy.spare + policy.share * self._asked:
+            if self._requests.retries < policy.spare + policy.share * self._begun:
                 return 0.0
             now = self._clock()
             self._last_spare = max(now, self._last_spare + policy.longest)
@@ -342,7 +344,7 @@ class Attempts:
         failed: StorageError | None = None,
         budget: Budget | None = None,
     ) -> T:
-        """One attempt; and one more with renewed credentials, if those in use have expired."""
+        """One attempt, and another one with renewed credentials where they have expired."""
         seen = self._renewals
         if isinstance(failed, Expired) and failed.generation is not None:
             seen = failed.generation

@@ -1,11 +1,10 @@
 """The one retry layer: a `Storage` over an adapter that makes single attempts.
 
-`attempts.py` says how often and when; here is what their outcome means. A put whose answer may have
-been lost is settled by reading back: bytes that equal ours are our own put. Conditions that the store
-does not check are checked just before. Nothing else in the program retries, and the libraries' own
-retries are switched off, so the counts in :class:`RequestCounts` are the requests that went out. A put
-from a thread (`put_blocking`) is one attempt and no more; what it attempted is handed to `put`, which goes on
-from there.
+`attempts.py` decides how often and when a request is tried; here is what the outcome means. A put whose
+answer may have been lost is settled by reading back: bytes that equal ours are our own put. Preconditions
+that the store does not check are checked just before the write. Nothing else in the program retries, and
+the libraries' own retries are off, so :class:`RequestCounts` counts the requests that were sent. A put
+from a thread (`put_blocking`) is a single attempt; its error is passed to `put`, which continues from there.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ class Retrying:
 
     @property
     def adapter(self) -> Adapter:
-        """What stands behind; for tests and wrappers."""
+        """The adapter behind; for tests and wrappers."""
         return self._adapter
 
     @property
@@ -124,7 +123,7 @@ class Retrying:
         return self._attempts.limiter.allowed
 
     async def list(self, prefix: str = "", *, start_after: str | None = None) -> AsyncIterator[list[Entry]]:
-        """Every key that begins with `prefix`, a page at a time; empty pages are not given out.
+        """Every key that begins with `prefix`, a page at a time; empty pages are left out.
 
         Raises `Inconsistent` for pages that contradict each other.
         """
@@ -147,7 +146,7 @@ class Retrying:
         async def work() -> Level | None:
             level = await adapter.list_level(prefix)
             if level is not None:
-                with self._understood("list", prefix):
+                with self._checking("list", prefix):
                     require_level(level, prefix)
             return level
 
@@ -157,11 +156,11 @@ class Retrying:
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
     ) -> Blob:
         wanted = None if end is None else max(0, end - start)
-        version = version or None  # "": of a store whose listings name no versions
+        version = version or None  # "": from a store whose listings have no versions
 
         async def work() -> Blob:
             blob = await self._adapter.read(path, start, end, version=version)
-            with self._understood("read", path):
+            with self._checking("read", path):
                 require_blob(blob, start, end, version)
             return blob
 
@@ -188,7 +187,7 @@ class Retrying:
                 )
             put_result = found
         except (Conflict, Corrupt, Unavailable):
-            # Even a first attempt may be the second at the server: HTTP clients send a PUT again
+            # Even a first attempt may be the second one for the server: HTTP clients resend a PUT
             # when a kept-alive connection turns out to be closed.
             settled = await self._settled(path, data)
             if settled is None:
@@ -203,48 +202,49 @@ class Retrying:
         if direct is None:
             return [None] * len(puts)
         if self._honoured != _ALL and any(self._ignored(put[2]) for put in puts):
-            return [None] * len(puts)  # what is there has to be looked at first
+            return [None] * len(puts)  # the precondition has to be checked first
         if batched is not None:
-            return self._attempts.now(puts, lambda: batched.put_batch(puts, ended=ended), ended)
-        return self._attempts.now(puts, lambda: _one_by_one(direct, puts, ended), ended)
+            return self._attempts.once_blocking(puts, lambda: batched.put_batch(puts, ended=ended), ended)
+        return self._attempts.once_blocking(puts, lambda: _one_by_one(direct, puts, ended), ended)
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         if isinstance(only_if, str) and self._ignored(only_if):
             try:
                 await self._require(path, only_if)
             except Conflict:
-                if await self._gone(path):
+                if await self._is_deleted(path):
                     return
                 raise
             only_if = ANYTHING
         try:
             await self._attempts.all("delete", 0, lambda: self._adapter.delete(path, only_if=only_if), path)
         except Conflict:
-            if not await self._gone(path):
+            if not await self._is_deleted(path):
                 raise
 
     async def probe_conditions(self, path: str) -> Honoured:
-        """Which conditions the store honours, by trying them (`capability_probe.py`).
+        """Probes whether the store honours conditions (`capability_probe.py`), and adopts the result.
 
-        Writes and deletes `path`, which has to be an unused name. From here on `capabilities` promise only
-        what the store honours; other preconditions are checked just before the request.
+        Writes and deletes `path`, which has to be an unused name. `capabilities` no longer promise what
+        the store does not honour; such preconditions are checked just before the write.
         """
         found = await probe(self, path)
-        self.knows(found)
+        self.adopt(found)
         if not found.create:
-            log.warning("%s: this store ignores conditions on writes; they are checked just before", self.url)
+            log.warning("%s: this store ignores preconditions; they are checked before each write", self.url)
         elif not found.replace:
             log.warning(
-                "%s: this store does not replace an object by its tag; that is checked just before", self.url
+                "%s: this store cannot replace by ETag; that is checked before each write",
+                self.url,
             )
         if not found.lists:
             log.warning(
-                "%s: listings show other tags than puts do: each document is asked for its own", self.url
+                "%s: listings show other ETags than puts: the ETag of each document is read", self.url
             )
         return found
 
-    def knows(self, found: Honoured) -> None:
-        """What `probe_conditions` found out earlier, or in another process."""
+    def adopt(self, found: Honoured) -> None:
+        """Adopts what `probe_conditions` found earlier, or in another process."""
         self._honoured = found
 
     def _ignored(self, only_if: Precondition) -> bool:
@@ -270,15 +270,15 @@ class Retrying:
     async def _page(self, prefix: str, start_after: str | None, cursor: Any | None, pages: Pages) -> Page:
         async def work() -> Page:
             page = await self._adapter.list_page(prefix, start_after=start_after, cursor=cursor)
-            with self._understood("list", prefix):
+            with self._checking("list", prefix):
                 pages.check(page)
             return page
 
         return await self._attempts.all("list", 0, work, prefix)
 
     @contextmanager
-    def _understood(self, operation: Operation, path: str) -> Iterator[None]:
-        """What holds for answers of every store; each adapter looks at its own besides."""
+    def _checking(self, operation: Operation, path: str) -> Iterator[None]:
+        """Turns a `BadAnswer` of the checks that hold for every store into an error."""
         try:
             yield
         except BadAnswer as error:
@@ -289,7 +289,7 @@ class Retrying:
     # -- without conditions
 
     async def _require(self, path: str, only_if: Precondition) -> None:
-        """The best that can be done where the store itself does not check."""
+        """Checks a precondition before the write: best effort, where the store itself does not check."""
         try:
             found: str | None = (await self.read(path, 0, 1)).token
         except NotFound as error:
@@ -302,7 +302,7 @@ class Retrying:
     # -- lost answers
 
     async def _settled(self, path: str, data: bytes) -> PutResult | None:
-        """The stamp of what is there, if its bytes are ours; None if not, or if nobody can tell."""
+        """The result of our put, where the object in place has our bytes; None if not, or unreadable."""
         try:
             blob = await self._attempts.once(
                 "get", len(data), lambda: self._adapter.read(path, 0, len(data) + 1), path
@@ -324,8 +324,8 @@ class Retrying:
             return put_result
 
     async def _as_read(self, path: str, data: bytes) -> PutResult | None:
-        """The stamp of what was put under a wrong tag, if it is there all the same. Within the turn of
-        the put, of which it is the end."""
+        """The result of a put that was answered with a wrong tag, if the object in place has our bytes. Part
+        of the put: it takes no turn of its own."""
         self._attempts.count_read()
         try:
             blob = await self._adapter.read(path, 0, len(data) + 1)
@@ -339,8 +339,8 @@ class Retrying:
             self._adapter.detected.was_read(*put_result)
         return put_result
 
-    async def _gone(self, path: str) -> bool:
-        """Whether a delete that met a conflict met its own earlier success."""
+    async def _is_deleted(self, path: str) -> bool:
+        """Whether a delete with a conflict had succeeded in an earlier attempt."""
         try:
             await self._attempts.once("get", 0, lambda: self._adapter.read(path, 0, 1), path)
         except NotFound:
@@ -355,7 +355,7 @@ def _has_wrong_tag(error: StorageError | None) -> bool:
 
 
 def _one_by_one(direct: Direct, puts: Sequence[Put], ended: Callable[[], bool]) -> Attempted:
-    """What `Batched.put_batch` does, for an adapter that has only `put_blocking`."""
+    """`Batched.put_batch` for an adapter that has only `put_blocking`."""
     attempted: list[str | StorageError | None] = [None] * len(puts)
     for n, (path, data, only_if, _) in enumerate(puts):
         if ended():
@@ -364,7 +364,7 @@ def _one_by_one(direct: Direct, puts: Sequence[Put], ended: Callable[[], bool]) 
             attempted[n] = direct.put_blocking(path, data, only_if=only_if).token
         except (Throttled, Expired) as error:
             attempted[n] = error
-            break  # the others wait for the pause that it wants, or for credentials
+            break  # the others wait for the pause that the store asks for, or for credentials
         except StorageError as error:
             attempted[n] = error
     return attempted

@@ -1,42 +1,42 @@
-"""How many requests at once are worth having: found by trying, since nobody can know it beforehand.
+"""The concurrency limit that gives the best throughput, found by trial.
 
-Too few leave a distant store idle; too many only make threads wait for each other, at the cost of
-the rate. So a width is doubled while that makes answers come clearly faster, and from time to time
-the next wider and the next narrower one are tried again. Pure: rates go in, widths come out.
+Too low a limit leaves a distant store idle; too high a one makes threads wait for each other and lowers
+the rate. So the limit is doubled while the rate grows clearly, and from time to time twice and half of it
+are tried again. Pure: rates go in, limits come out.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: A wider window has to be so much faster than the one before it; a narrower one almost as fast.
+#: A higher limit has to be faster by this factor; a lower one at least this fast.
 GAIN: Final = 1.10
 AS_GOOD: Final = 0.97
-#: Seconds between two trials, once a width has been found.
+#: Seconds between two trials, once a limit has been found.
 PAUSE: Final = 5.0
 
 
 class ConcurrencyController:
-    """`now` is how many requests may be under way; `measured` is told what came of it."""
+    """`now` is the concurrency limit; `measured` takes the rate that it gave."""
 
     def __init__(self, start: int, most: int) -> None:
         self._most = max(1, most)
         self.now = min(self._most, max(1, start))
-        self._base: tuple[int, float] | None = None  # the width before the trial under way, and its rate
+        self._base: tuple[int, float] | None = None  # the limit before the trial under way, and its rate
         self._next_trial = float("-inf")
-        self._up = True  # which way the next trial goes
+        self._up = True  # whether the next trial is of a higher limit
         self.climbing = True  # no trial has failed yet: the next one follows at once
 
     def measured(self, rate: float, when: float) -> None:
-        """A while at the present width, all of it in use, had so many answers a second."""
+        """`rate` is the answers a second at the present limit while it was reached; `when` the time now."""
         if self._base is None:
             self._try(rate, when)
             return
         limit, before = self._base
         self._base = None
-        wider = self.now > limit
-        if rate >= before * (GAIN if wider else AS_GOOD):
-            self._up = wider  # it went well this way: go on
+        higher = self.now > limit
+        if rate >= before * (GAIN if higher else AS_GOOD):
+            self._up = higher  # go on in this direction
             if self.climbing:
                 self._try(rate, when)
                 return
@@ -47,7 +47,7 @@ class ConcurrencyController:
         self._next_trial = when + PAUSE
 
     def disturbed(self) -> None:
-        """What was measured so far tells nothing: not all was in use, or the store asked for less."""
+        """Ends a trial without a result: the limit was not reached, or the store throttled."""
         if self._base is not None:
             self.now, self._base = self._base[0], None
 

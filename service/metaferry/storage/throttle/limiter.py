@@ -1,9 +1,9 @@
-"""The pace of one datasource: how many requests may be under way, and how many a second.
+"""The limits on requests to one datasource: how many may be under way, and how many a second.
 
-One limiter is shared by everything that talks to a datasource, coroutines and plain threads alike.
-It starts moderate, finds out how wide is worth it (`concurrency.py`), halves when the store asks for
-less, and waits as long as the store says. It never drops a request: who comes too many waits in
-order of arrival. Threads wait for their turn like coroutines, but not for time to pass.
+One limiter is shared by everything that uses a datasource, coroutines and plain threads alike. It starts
+with a moderate concurrency limit, finds the best one (`concurrency.py`), halves it when the store
+throttles, and pauses for as long as the store asks. It never drops a request: those beyond the limit wait
+in order of arrival. Threads wait for their turn like coroutines, but not for a pause or `max_rate`.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from metaferry.storage.rates import Rates
 from metaferry.storage.throttle.concurrency import ConcurrencyController
 from metaferry.storage.waits import Budget, Deferred, Drain
 
-#: Requests under way at first: enough for a store nearby, a moderate beginning for any.
+#: The concurrency limit at first: enough for a store nearby, moderate for any.
 START: Final = 8
 
-#: The rate at one width is measured for so many seconds at least; while it still grows, where a
-#: wider window shows at once, for less.
+#: The rate at one limit is measured for so many seconds at least; for less while it still grows, since
+#: the effect of a higher limit shows at once then.
 _WHILE: Final = 0.25
 _WHILE_CLIMBING: Final = 0.1
-#: Turns of each place in the window that a measure takes. The first is left out: that is how long what
-#: has just begun needs, new threads, new connections, turns that have not ended.
+#: Rounds of a measurement, each as many turns as the limit. The first round is left out: it has the cost
+#: of new threads and new connections, and turns that have not ended.
 _ROUNDS: Final = 3
-#: Seconds until a throttled store counts as calm.
+#: Seconds without throttling after which the limit is no longer reduced.
 _CALM: Final = 10.0
-#: First and longest common wait, when even one request at a time is refused.
+#: First and longest pause where even a single request at a time is throttled.
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 20.0
 
@@ -49,10 +49,10 @@ def is_undrained() -> bool:
 
 @contextmanager
 def urgent(*, drained: bool = False) -> Iterator[None]:
-    """Requests of this block begin at once, however many wait and whatever pause the store wants.
+    """Requests of this block begin at once, whatever the limits and whatever pause the store asks for.
 
-    No drain ends them either, unless `drained`. For the few that all others depend on: a lease that is
-    not renewed in time ends the run.
+    No drain ends them either, unless `drained`. For the few requests that a run depends on: a lease that
+    is not renewed in time ends the run.
     """
     urgent, undrained = _URGENT.set(True), _UNDRAINED.set(not drained)
     try:
@@ -63,11 +63,11 @@ def urgent(*, drained: bool = False) -> Iterator[None]:
 
 
 class Outcome(Enum):
-    """How a request ended, as far as the pace is concerned."""
+    """How a request ended, as far as the limits are concerned."""
 
-    GOOD = "good"  # the store answered; also with "no such key" or "somebody else wrote"
-    THROTTLED = "slower"  # it asks for less
-    NONE = "none"  # nothing that tells of its load: a broken connection, a cancelled call
+    GOOD = "good"  # the store answered; also with "not found" or a conflict
+    THROTTLED = "slower"  # the store throttled it
+    NONE = "none"  # says nothing about its load: a broken connection, a cancelled call
 
 
 class _Coroutine:
@@ -80,7 +80,7 @@ class _Coroutine:
         self.granted = False
 
     def wake(self) -> bool:
-        """Gives it the turn; False when nobody is there any more to take it."""
+        """Gives it the turn; False where it no longer waits."""
         loop = self.future.get_loop()
         if self.future.done() or loop.is_closed():  # cancelled, or ended by a drain
             return False
@@ -112,7 +112,7 @@ class Limiter:
     """`turn = await acquire()` or `acquire_blocking()`, the request, `release(turn, answer)`.
 
     `most` bounds the requests under way, `max_rate` those begun in a second (None: no bound), and
-    `longest` (seconds) every pause that the store wants. A set `drain` ends whatever waits here.
+    `longest` (seconds) every pause that the store asks for. A set `drain` ends the waits here.
     `clock` is monotonic seconds. Safe from any thread and any event loop.
     """
 
@@ -136,9 +136,9 @@ class Limiter:
         self._waiting: deque[_Coroutine | _Thread] = deque()
         self._under_way = 0
         self._controller = ConcurrencyController(start, self._most)
-        self._cap = float(self._most)  # what refusals have left of it
+        self._cap = float(self._most)  # the limit after throttling
         self._next_at = float("-inf")  # when `max_rate` allows the next request
-        self._held_until = float("-inf")  # when the store allows it
+        self._held_until = float("-inf")  # when the pause that the store asked for ends
         self._cuts = 0
         self._refused = 0  # refusals of a single request at a time, with no good answer between them
         self._slowed_at = float("-inf")
@@ -146,7 +146,7 @@ class Limiter:
         self._since = clock()
         self._answers = 0
         self._turns = 0
-        self._full = False  # most of what is allowed was under way since `_since`, for a moment at least
+        self._full = False  # the limit was nearly reached at least once since `_since`
 
     @property
     def allowed(self) -> int:
@@ -164,10 +164,10 @@ class Limiter:
         return self._rates
 
     async def acquire(self, budget: Budget | None = None) -> int:
-        """Waits for a turn and then for the moment that the pace allows; what `release` takes.
+        """Waits for a turn, then for pauses and `max_rate`; returns what `release` takes.
 
-        Pauses that the store wants count against `budget` once it has begun, and end with it; the turn
-        and `max_rate` do not. Raises `Deferred` where a drain comes before.
+        Pauses that the store asks for count against `budget` once it has begun, and end with it; the turn
+        and `max_rate` do not. Raises `Deferred` where a drain comes first.
         """
         drain = None if _UNDRAINED.get() else self.drain
         if drain is not None:
@@ -176,7 +176,7 @@ class Limiter:
             waiter: _Coroutine | None = None
             if _URGENT.get():
                 self._begin()
-                self._next_at += self._spacing  # whoever comes next makes room in `max_rate`
+                self._next_at += self._spacing  # the next request waits the longer for `max_rate`
                 return self._cuts
             if self._under_way < self.allowed and not self._waiting:
                 self._begin()
@@ -189,18 +189,17 @@ class Limiter:
             if budget is not None:
                 budget.excuse(self._clock() - since)
         try:
-            await self._wait_for_pace(budget, drain)
+            await self._wait_for_rate(budget, drain)
         except BaseException:
             self.release(self._cuts, Outcome.NONE)
             raise
         return self._cuts
 
     def acquire_blocking(self, ended: Callable[[], bool] = lambda: False) -> int | None:
-        """The same from a thread: blocks for a turn, but not for time to pass.
+        """`acquire` from a thread: blocks for a turn, but not for a pause or `max_rate`.
 
-        None where the pace is a matter of time (`max_rate`, Retry-After), or where it has `ended` by the
-        time the turn comes. A turn may serve several requests, one after the other; `release` is told of
-        how many good answers there were.
+        None where one of these applies, or where `ended()` is true when the turn comes. A turn may serve
+        several requests, one after the other; `release` takes the number of good answers.
         """
         with self._lock:
             if self._spacing or self._clock() < self._held_until:
@@ -235,13 +234,13 @@ class Limiter:
                 self._throttled(turn, busy, now, retry_after)
             self._wake()
 
-    # -- what answers teach; called with the lock held
+    # -- adjusting the limit; called with the lock held
 
     def _good(self, now: float, count: int) -> None:
         self._rates.answered(now, count)
         self._refused = 0
         if self._cap < self._controller.now:
-            # One more for each window of answers; after a while without a refusal, no cap at all.
+            # Plus one for each round of answers; after a while without throttling, no cap at all.
             calm = now - self._slowed_at >= _CALM
             self._cap = float(self._most) if calm else self._cap + count / self._cap
             return
@@ -250,12 +249,12 @@ class Limiter:
         if self._turns == self.allowed and self._full:
             self._since, self._answers = now, 0
         while_ = _WHILE_CLIMBING if self._controller.climbing else _WHILE
-        # By turns: what a turn with many requests brought is counted in one go, at its end.
+        # Counted by turns: the answers of a turn with many requests all come at its end.
         if self._turns >= _ROUNDS * self.allowed and now - self._since >= while_:
             if self._full:
                 self._controller.measured(self._answers / (now - self._since), now)
             else:
-                self._controller.disturbed()  # nobody wanted more, so nothing was learned
+                self._controller.disturbed()  # the limit was not reached
             self._measure_anew(now)
 
     def _throttled(self, turn: int, busy: int, now: float, retry_after: float | None) -> None:
@@ -263,10 +262,10 @@ class Limiter:
         self._slowed_at = now
         self._controller.disturbed()
         self._measure_anew(now)
-        if turn == self._cuts:  # else it began before the last cut and tells nothing new
+        if turn == self._cuts:  # else it began before the last cut, which has already dealt with it
             self._cuts += 1
             self._refused += self._cap <= 1.0
-            # Half of what was really under way: a wide window that was never filled is no pace.
+            # Half of what was really under way: the limit may never have been reached.
             self._cap = max(1.0, min(self.allowed, busy) / 2)
         if retry_after is not None:
             self._held_until = max(self._held_until, now + min(retry_after, self._longest))
@@ -284,7 +283,7 @@ class Limiter:
     def _begin(self) -> None:
         self._under_way += 1
         if not self._full and self._under_way >= 0.8 * self.allowed:
-            self._measure_anew(self._clock())  # what came before tells of who asked, not of the store
+            self._measure_anew(self._clock())  # until now the callers set the rate
 
     def _wake(self) -> None:
         while self._waiting and self._under_way < self.allowed:
@@ -300,14 +299,14 @@ class Limiter:
                     await waiter.future
         except (asyncio.CancelledError, Deferred):
             with self._lock:
-                if waiter.granted:  # nobody is going to use this turn: hand it on
+                if waiter.granted:  # this turn is not going to be used: hand it on
                     self._under_way -= 1
                     self._wake()
                 elif waiter in self._waiting:
                     self._waiting.remove(waiter)
             raise
 
-    async def _wait_for_pace(self, budget: Budget | None, drain: Drain | None) -> None:
+    async def _wait_for_rate(self, budget: Budget | None, drain: Drain | None) -> None:
         reserved = False
         while True:
             with self._lock:
@@ -315,7 +314,7 @@ class Limiter:
                 wait = self._held_until - now
                 held = wait > 0
                 if held:
-                    reserved = False  # a moment that was reserved before the store's word is void
+                    reserved = False  # a time that was reserved before the pause is void
                 elif reserved or not self._spacing:
                     return
                 else:
@@ -324,7 +323,7 @@ class Limiter:
                     wait, reserved = begin - now, True
             if held and budget is not None and (left := budget.left) is not None:
                 if left <= 0:
-                    return  # the pause is longer than it has time: its last attempt
+                    return  # the pause is longer than the time left: the last attempt is made now
                 wait = min(wait, left)
             if wait > 0:
                 await sleeping(self._sleep, wait, drain)
@@ -333,7 +332,7 @@ class Limiter:
 
 
 async def sleeping(sleep: Callable[[float], Awaitable[None]], seconds: float, drain: Drain | None) -> None:
-    """Sleeps; raises `Deferred` where a drain comes before the end of it."""
+    """Sleeps; raises `Deferred` where a drain comes first."""
     if drain is None:
         await sleep(seconds)
     else:
