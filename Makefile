@@ -12,14 +12,16 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+# `make bench… TINY=1` only shows that a benchmark runs.
+TINY_ARGUMENT := $(if $(TINY),--tiny)
 # The client of the format's own service; only its generated models are used, and only by tests.
 LIGHTLY := .cache/lightly-1.5.26
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick test-pythons test-airflow check format docs test-image bench bench-frames bench-put bench-noop bench-scale lock clean
+.PHONY: help setup demo test quick test-pythons test-airflow check format docs test-image bench bench-frames bench-put bench-noop bench-threads bench-scale fuzz lock clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready-dev ## .venv with everything, tests included (PYTHON=… to choose the interpreter)
 
@@ -58,25 +60,28 @@ format: .venv/ready-dev ## formats the sources
 docs: .venv/ready-dev ## writes docs/job-file.md from the model
 	$(BIN)/python docs/generate.py
 
-bench: .venv/ready-dev ## the figures: documents planned a second, memory, share of the bare put rate
+bench: .venv/ready-dev ## the figures: documents planned a second, memory, share of the bare put rate (JSON: .cache/bench)
 	cd tests && for name in apply_share frames plan_rows; do \
-	    echo "bench: $$name"; ../$(BIN)/python -m benchmarks.$$name || exit 1; \
+	    echo "bench: $$name"; ../$(BIN)/python -m benchmarks.$$name $(TINY_ARGUMENT) || exit 1; \
 	done
 
 bench-frames: .venv/ready-dev ## frame counts by container: answered, exact, requests, bytes, files a second
-	cd tests && ../$(BIN)/python -m benchmarks.frames
+	cd tests && ../$(BIN)/python -m benchmarks.frames $(TINY_ARGUMENT)
 
 bench-put: .venv/ready-dev .cache/peers/ready ## a whole sync against s5cmd, rclone and a bare loop (LARGE=1: memory at 500,000 as well)
-	cd tests && ../$(BIN)/python -m benchmarks.put $(if $(LARGE),--large)
+	cd tests && ../$(BIN)/python -m benchmarks.put $(if $(LARGE),--large) $(TINY_ARGUMENT)
 
 bench-noop: .venv/ready-dev .cache/peers/ready ## a sync that finds nothing to do, against rclone and s5cmd
-	cd tests && ../$(BIN)/python -m benchmarks.noop
+	cd tests && ../$(BIN)/python -m benchmarks.noop $(TINY_ARGUMENT)
+
+bench-threads: .venv/ready-dev ## puts from 16 to 256 threads, against a bare loop
+	cd tests && ../$(BIN)/python -m benchmarks.threads $(TINY_ARGUMENT)
 
 test-image: .venv/ready-dev ## builds the container image and tries it, with docker or with no engine at all
 	METAFERRY_IMAGE=1 $(BIN)/python -m pytest -n0 -s -rs tests/image
 
 bench-scale: .venv/ready-dev ## plans of 1, 3 and 10 million under 1 GB; then a kept plan applied by one process and by two
-	cd tests && for name in plan_scale scale; do ../$(BIN)/python -m benchmarks.$$name || exit 1; done
+	cd tests && for name in plan_scale scale; do ../$(BIN)/python -m benchmarks.$$name $(TINY_ARGUMENT) || exit 1; done
 
 fuzz: .venv/ready-dev ## fuzzes each reader of a video index with atheris (SECONDS=60 each); for the nightly run
 	@mkdir -p .cache/fuzz

@@ -1,6 +1,6 @@
 """What the upload path costs over its bare storage client: documents a second, in turn, in one sitting.
 
-    python -m benchmarks.apply_share [DOCUMENTS] [ROUNDS]
+    python -m benchmarks.apply_share [DOCUMENTS] [ROUNDS] [--json PATH]
 
 One local S3 server in a process of its own. "bare" is the plain loop that one would write: N
 workers around one s3fs, `_pipe_file` and nothing else, its connection pool as large as N. "apply"
@@ -11,12 +11,13 @@ down slows both. The figure is the median of the rounds' ratios.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 
+from benchmarks import record
 from servers.ministack import S3Server, ministack
 
 CONCURRENCY = 64
@@ -95,17 +96,21 @@ def apply(server: S3Server, bucket: str, count: int) -> float:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    ratios = []
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("documents", nargs="?", type=int, default=5_000)
+    parser.add_argument("rounds", nargs="?", type=int, default=5)
+    asked, found = record.begin(parser, documents=50, rounds=1)
+    count, ratios, figures = asked.documents, [], []
     with ministack() as server:
         asyncio.run(bare(server, server.new_bucket(), 500))  # imports and a warm server for both
-        for turn in range(rounds):
+        for turn in range(asked.rounds):
             plain = count / asyncio.run(bare(server, server.new_bucket(), count))
             ours = count / apply(server, server.new_bucket(), count)
             ratios.append(ours / plain)
+            figures.append({"bare": plain, "apply": ours})
             print(f"round {turn + 1}: bare s3fs {plain:6,.0f}/s, apply {ours:6,.0f}/s, {ratios[-1]:.0%}")
-    print(f"apply reaches {statistics.median(ratios):.0%} of the bare s3fs loop (median of {rounds})")
+    print(f"apply reaches {statistics.median(ratios):.0%} of the bare s3fs loop (median of {asked.rounds})")
+    found.write({"documents": count, "objects_per_second": figures, "share": statistics.median(ratios)})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a frame count costs: files a second, requests and bytes, against reading more of the file.
 
-    python -m benchmarks.frames [FOLDER]
+    python -m benchmarks.frames [FOLDER] [--json PATH]
 
 FOLDER (default: METAFERRY_VIDEOS, else `../shared/videos` beside the repository) holds videos and
 a `truth.csv` with the number of frames that decode. Prints a table by container: how many of the
@@ -13,19 +13,21 @@ looping a clip without encoding it again, against PyAV over read-ahead blocks of
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import av
 
+from benchmarks import record
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import FrameCount, Level
 from metaferry.media.frames.worker.decode import FORMATS
@@ -37,18 +39,35 @@ LARGE = 300_000_000
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     default = os.environ.get("METAFERRY_VIDEOS", Path(__file__).parents[3] / "shared/videos")
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else default)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(default))
+    parser.add_argument("--looped", type=int, default=LARGE, help="bytes of the long video")
+    asked, found = record.begin(parser, looped=LARGE // 100)
+    folder: Path = asked.folder
     if not (folder / "truth.csv").is_file():
         print(f"no truth.csv in {folder}: name a folder of videos")
         return 0
     with (folder / "truth.csv").open(newline="") as file:
         truth = {row["file"]: row for row in csv.DictReader(file)}
-    wrong = by_container(folder, truth)
     clean = [name for name, row in truth.items() if is_clean(row)]
-    speed(folder, [name for name in clean if truth[name]["container"][:3] == "mov"])
-    large(folder, [name for name in clean if name.endswith(".mp4")])
+    containers, wrong = by_container(folder, some_of_each(truth) if asked.tiny else truth)
+    rates = speed(folder, [name for name in clean if truth[name]["container"][:3] == "mov"])
+    looped = large(folder, [name for name in clean if name.endswith(".mp4")], asked.looped)
+    found.write({"containers": containers, "wrong": wrong, "files_per_second": rates, "looped": looped})
     return 1 if wrong else 0
+
+
+def some_of_each(truth: dict[str, dict[str, str]], number: int = 3) -> dict[str, dict[str, str]]:
+    """A few files of each container, the largest."""
+    by_size = sorted(truth.items(), key=lambda each: -int(each[1]["size"]))
+    seen: dict[str, int] = defaultdict(int)
+    kept = {}
+    for name, row in by_size:
+        seen[row["container"]] += 1
+        if seen[row["container"]] <= number:
+            kept[name] = row
+    return kept
 
 
 def is_clean(row: dict[str, str]) -> bool:
@@ -64,8 +83,9 @@ def count(folder: Path, names: list[str], level: Level | None) -> dict[str, Fram
     return found
 
 
-def by_container(folder: Path, truth: dict[str, dict[str, str]]) -> int:
-    """Prints the table; the number of counts that are wrong."""
+def by_container(folder: Path, truth: dict[str, dict[str, str]]) -> tuple[dict[str, Any], int]:
+    """Prints the table; its figures, and the number of counts that are wrong."""
+    figures = {}
     found = count(folder, list(truth), None)
     groups: dict[str, list[str]] = defaultdict(list)
     for name, row in truth.items():
@@ -82,22 +102,35 @@ def by_container(folder: Path, truth: dict[str, dict[str, str]]) -> int:
         counts = [found[name] for name in names]
         answered = [c for c in counts if c.frames is not None]
         exact = sum(str(c.frames) == truth[c.path]["decoded_frames"] for c in answered)
-        read, whole = sum(c.bytes for c in counts), sum((folder / n).stat().st_size for n in names)
+        whole = sum((folder / n).stat().st_size for n in names)
+        right = sum(probed.get(n) == truth[n]["decoded_frames"] for n in names) if probed else None
+        row = {
+            "files": len(names),
+            "answered": len(answered),
+            "by_index": sum(c.basis == "index" for c in counts),
+            "exact": exact,
+            "requests": sum(c.requests for c in counts),
+            "bytes": sum(c.bytes for c in counts),
+            "bytes_of_files": whole,
+            "pyav_requests": sum(ahead[n][0] for n in names),
+            "pyav_bytes": sum(ahead[n][1] for n in names),
+            "ffprobe_exact": right,
+        }
         print(
-            f"{container:12} {len(names):4} {len(answered):9} "
-            f"{sum(c.basis == 'index' for c in counts):9} {exact:6} "
-            f"{sum(c.requests for c in counts):9} {read:10,} {read / whole:12.1%}  "
-            f"{sum(ahead[n][0] for n in names):8} {sum(ahead[n][1] for n in names):11,} "
-            f"{sum(probed.get(n) == truth[n]['decoded_frames'] for n in names) if probed else '-':>6}"
+            f"{container:12} {row['files']:4} {row['answered']:9} {row['by_index']:9} {row['exact']:6} "
+            f"{row['requests']:9} {row['bytes']:10,} {row['bytes'] / whole:12.1%}  "
+            f"{row['pyav_requests']:8} {row['pyav_bytes']:11,} {'-' if right is None else right:>6}"
         )
+        figures[container] = row
     given = [c for c in found.values() if c.frames is not None]
     wrong = [c for c in given if str(c.frames) != truth[c.path]["decoded_frames"]]
     digits = [c for c in wrong if len(str(c.frames)) != len(truth[c.path]["decoded_frames"])]
     print(f"all {len(found)} files: {len(given)} answered, {len(wrong)} wrong, {len(digits)} in digits")
-    return len(wrong)
+    return figures, len(wrong)
 
 
-def speed(folder: Path, names: list[str]) -> None:
+def speed(folder: Path, names: list[str]) -> dict[str, float]:
+    """Files a second, of ours and where there is one of `ffprobe`."""
     times = max(1, 150 // max(1, len(names)))
     with tempfile.TemporaryDirectory() as copies:
         several = [f"{index}-{name}" for index in range(times) for name in names]
@@ -109,12 +142,13 @@ def speed(folder: Path, names: list[str]) -> None:
     print(f"index: {ours:.0f} files/s ({len(several)} local MP4 and MOV)")
     if shutil.which("ffprobe") is None:
         print("ffprobe is not installed: not compared")
-        return
+        return {"index": ours}
     begin = time.perf_counter()
     for name in names:
         probe(folder / name)
     theirs = len(names) / (time.perf_counter() - begin)
     print(f"ffprobe -count_packets: {theirs:.1f} files/s; index is {ours / theirs:.0f} times as fast")
+    return {"index": ours, "ffprobe": theirs}
 
 
 def read_ahead(path: Path) -> tuple[int, int]:
@@ -174,13 +208,15 @@ class ReadAhead(io.RawIOBase):
         return part
 
 
-def large(folder: Path, names: list[str]) -> None:
-    """Counts a video of 300 MB with its index at the end."""
+def large(folder: Path, names: list[str], length: int) -> dict[str, Any] | None:
+    """Counts a video of `length` bytes with its index at the end; None where no clip can be repeated."""
+    by_size = sorted(names, key=lambda name: -(folder / name).stat().st_size)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place, "large.mp4")
-        clip = next(
-            n for n in sorted(names, key=lambda n: -(folder / n).stat().st_size) if loop(folder / n, path)
-        )
+        clip = next((name for name in by_size if loop(folder / name, path, length)), None)
+        if clip is None:
+            print("no MP4 here can be repeated: a large video is not counted")
+            return None
         size = path.stat().st_size
         begin = time.perf_counter()
         found = count(Path(place), ["large.mp4"], "index")["large.mp4"]
@@ -196,14 +232,24 @@ def large(folder: Path, names: list[str]) -> None:
         print(
             f"PyAV over blocks of 5 MiB: {entries} entries, {ahead.requests} requests, {ahead.bytes:,} bytes"
         )
+    return {
+        "size": size,
+        "clip": clip,
+        "frames": found.frames,
+        "seconds": seconds,
+        "requests": found.requests,
+        "bytes": found.bytes,
+        "pyav_requests": ahead.requests,
+        "pyav_bytes": ahead.bytes,
+    }
 
 
-def loop(clip: Path, target: Path) -> bool:
-    """Repeats the packets of a clip until the file has 300 MB; False where they cannot be repeated."""
+def loop(clip: Path, target: Path, size: int) -> bool:
+    """Repeats the packets of a clip until the file has that size; False where they cannot be repeated."""
     with av.open(str(clip)) as source:
         stream = source.streams.video[0]
         packets = [(bytes(p), p.pts, p.dts, p.is_keyframe) for p in source.demux(stream) if p.size]
-        if not packets or not packets[0][3] or any(p[1] is None or p[2] is None for p in packets):
+        if len(packets) < 2 or not packets[0][3] or any(p[1] is None or p[2] is None for p in packets):
             return False
         average = sum(len(p[0]) for p in packets) / len(packets)
         if average < 2_000:
@@ -212,7 +258,7 @@ def loop(clip: Path, target: Path) -> bool:
         with av.open(str(target), "w", format="mp4") as sink:
             copy = sink.add_stream_from_template(stream)
             written = turn = 0
-            while written < LARGE:
+            while written < size:
                 for data, pts, dts, key in packets:
                     packet = av.Packet(data)
                     packet.stream, packet.time_base, packet.is_keyframe = copy, stream.time_base, key

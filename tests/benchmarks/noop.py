@@ -1,6 +1,6 @@
 """What it costs to find out that nothing changed: `metaferry sync` against rclone and s5cmd.
 
-    python -m benchmarks.noop [--documents N] [--rounds N] [--json]
+    python -m benchmarks.noop [--documents N] [--rounds N] [--without-peers] [--json PATH]
 
 A bucket of N media and their N documents, all of it in place. metaferry reads its table, lists media
 and documents, and plans; `rclone sync --checksum` and `s5cmd sync` compare the bucket with ready files
@@ -11,13 +11,12 @@ asked; a contender that writes anything is a failure.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import peers
+from benchmarks import peers, record
 from benchmarks.peers import PREFIX, Measured, Target
 from servers.s3 import fast_s3
 
@@ -25,7 +24,7 @@ from servers.s3 import fast_s3
 _STATE: Final = ".metaferry/"
 
 
-def measure(count: int, rounds: int) -> dict[str, Any]:
+def measure(count: int, rounds: int, with_peers: bool) -> dict[str, Any]:
     """Seconds, CPU, peak and requests by contender."""
     runs: dict[str, list[Measured]] = {}
     requests: dict[str, dict[str, int]] = {}
@@ -40,13 +39,12 @@ def measure(count: int, rounds: int) -> dict[str, Any]:
         about = peers.step("keep_files", server.endpoint, documents, files)
         tree = f"{files}/{PREFIX}.lightly/"
         there = f"{documents}/{PREFIX}.lightly/"
-        contenders = {
-            "metaferry sync": peers.metaferry(job),
-            "rclone sync": peers.rclone(
+        contenders = {"metaferry sync": peers.metaferry(job)}
+        if with_peers:
+            contenders["rclone sync"] = peers.rclone(
                 target, "sync", "--checksum", "--fast-list", tree, f":s3:{there}", transfers=64
-            ),
-            "s5cmd sync": peers.s5cmd(target, "sync", tree, f"s3://{there}", workers=64),
-        }
+            )
+            contenders["s5cmd sync"] = peers.s5cmd(target, "sync", tree, f"s3://{there}", workers=64)
         for _ in range(rounds):
             for name, command in contenders.items():
                 server.clear()
@@ -89,13 +87,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--documents", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    asked = parser.parse_args()
-    peers.programs()  # or nothing is begun
-    result = measure(asked.documents, asked.rounds)
-    if asked.json:
-        print(json.dumps(result, indent=2))
-        return
+    parser.add_argument("--without-peers", action="store_true", help="metaferry alone")
+    asked, found = record.begin(parser, documents=40, rounds=1)
+    if not asked.without_peers:
+        peers.programs()  # or nothing is begun
+    result = measure(asked.documents, asked.rounds, not asked.without_peers)
     print(f"nothing changed at {result['documents']:,} documents; uvloop server in memory")
     print(f"{'':<16}{'seconds':>9}{'CPU s':>8}{'peak MiB':>10}  requests")
     for name, each in result["contenders"].items():
@@ -103,6 +99,7 @@ def main() -> None:
         print(f"{name:<16}{each['seconds']:>9.2f}{each['cpu']:>8.2f}{each['peak']:>10,}  {said}")
     for name, ratios in result["ratios"].items():
         print(f"{name.split()[0]} / metaferry, seconds: {peers.spread(ratios)}")
+    found.write(result)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,15 @@ def programs() -> tuple[str, str]:
     return str(found[0]), str(found[1])
 
 
+def are_there() -> bool:
+    """Whether the peers were fetched."""
+    try:
+        programs()
+    except SystemExit:
+        return False
+    return True
+
+
 def s5cmd(target: Target, *arguments: str, workers: int) -> list[str]:
     """The command line of s5cmd."""
     found = programs()[0]

@@ -1,6 +1,6 @@
 """How fast a plan is made: N image records joined with N images, to a plan of N documents on disk.
 
-    python -m benchmarks.plan_rows [ROWS ...]
+    python -m benchmarks.plan_rows [ROWS ...] [--json PATH]
 
 The listing is made in memory, page by page; the table is a Parquet file read through the storage
 contract. Each size runs in a process of its own, so that the peak memory is that run's. Prints a
@@ -9,6 +9,7 @@ line a size: seconds by step, documents a second, peak memory of the process.
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import subprocess
@@ -17,6 +18,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from benchmarks import record
 
 SIZES = (1_000_000,)
 PAGE = 1_000
@@ -131,8 +134,11 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"rows": rows, "seconds": seconds, "peak_mib": round(peak)}))
         return
-    sizes = [int(argument) for argument in sys.argv[1:]] or list(SIZES)
-    for rows in sizes:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("rows", nargs="*", type=int, default=SIZES)
+    asked, found = record.begin(parser, rows=[2_000])
+    results = []
+    for rows in asked.rows or SIZES:
         with tempfile.TemporaryDirectory() as folder:
             table = Path(folder) / "labels.parquet"
             subprocess.run(
@@ -145,12 +151,14 @@ def main() -> None:
                 text=True,
             )
         result = json.loads(done.stdout.splitlines()[-1])
+        results.append(result)
         seconds = result["seconds"]
         steps = ", ".join(f"{step} {value} s" for step, value in seconds.items() if step != "all")
         print(
             f"{rows:>11,} records x {rows:,} images: {seconds['all']:6.1f} s "
             f"({rows / seconds['all']:>9,.0f} documents/s; {steps}), peak {result['peak_mib']:,} MiB"
         )
+    found.write({"plans": results})
 
 
 _MAKE = """

@@ -1,6 +1,6 @@
 """How a plan grows: N image records joined with N images of an inventory, under a memory limit.
 
-    python -m benchmarks.plan_scale [MILLIONS ...] [--memory 1GB] [--scratch FOLDER]
+    python -m benchmarks.plan_scale [MILLIONS ...] [--memory 1GB] [--scratch FOLDER] [--json PATH]
 
 All of `metaferry plan --out`: the tables are local Parquet files of a million rows each, the media come
 from an S3 inventory in Parquet, the documents' datasource is an empty local folder, and the plan is
@@ -22,6 +22,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks import record
 from benchmarks.plan_rows import make_table, name
 
 MILLION = 1_000_000
@@ -127,7 +128,7 @@ def main() -> None:
     parser.add_argument("--scratch", default=None, help="where tables and scratch files are put")
     parser.add_argument("--measure", nargs=2, metavar=("FOLDER", "ROWS"), help=argparse.SUPPRESS)
     parser.add_argument("--make", nargs=2, metavar=("FOLDER", "ROWS"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given, found = record.begin(parser, millions=[0.002])
     if given.make:
         make(Path(given.make[0]), int(given.make[1]))
         return
@@ -135,6 +136,7 @@ def main() -> None:
         print(json.dumps(measure(Path(given.measure[0]), int(given.measure[1]), given.memory)))
         return
     command = [sys.executable, "-m", "benchmarks.plan_scale", "--memory", given.memory]
+    results = []
     for millions in given.millions or [1, 3, 10]:
         rows = str(int(millions * MILLION))
         with tempfile.TemporaryDirectory(dir=given.scratch) as folder:
@@ -143,6 +145,7 @@ def main() -> None:
                 [*command, "--measure", folder, rows], check=True, capture_output=True, text=True
             )
         result = json.loads(done.stdout.splitlines()[-1])
+        results.append({"rows": int(rows), **result})
         seconds = result["seconds"]
         total = sum(seconds.values())
         steps = ", ".join(f"{step} {value:.1f}" for step, value in seconds.items())
@@ -152,6 +155,7 @@ def main() -> None:
             f"scratch {result['scratch'] / 1e9:,.2f} GB",
             flush=True,
         )
+    found.write({"memory_limit": given.memory, "plans": results})
 
 
 if __name__ == "__main__":

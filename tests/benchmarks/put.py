@@ -1,6 +1,7 @@
 """How fast documents are put: `metaferry sync` as a whole, against s5cmd, rclone and a bare loop.
 
-    python -m benchmarks.put [--documents N] [--rounds N] [--only NAME] [--large] [--json]
+    python -m benchmarks.put [--documents N] [--rounds N] [--only NAME] [--large] [--without-peers]
+        [--json PATH]
 
 All write the same bytes to one local server, in turn, in one sitting. metaferry starts from a Parquet
 table and a bucket of media: its seconds hold start-up, listing, joining, planning, conditional puts,
@@ -23,13 +24,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import peers
+from benchmarks import peers, record
 from benchmarks.peers import PREFIX, Measured, Target
 from servers.ministack import S3Server
 from servers.s3 import FastS3, fast_s3
 from servers.seaweedfs import seaweedfs
 
 DELAY_MS: Final = 30
+#: How many times faster ours was: (theirs, ours).
+RATIOS: Final = {
+    "metaferry / s5cmd": ("s5cmd cp", "metaferry sync"),
+    "metaferry / rclone": ("rclone copy", "metaferry sync"),
+    "apply / bare": ("bare obstore", "  its apply step"),
+    "apply / bare, same puts": ("bare, same puts", "  its apply step"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,9 @@ def serving(setting: Setting) -> Iterator[FastS3 | S3Server]:
             yield ours
 
 
-def measure(setting: Setting, count: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
+def measure(
+    setting: Setting, count: int, rounds: int, with_peers: bool, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Everything about one setting, by contender."""
     runs: dict[str, list[Measured]] = {}
     with tempfile.TemporaryDirectory(prefix="bench-put-") as temporary, serving(setting) as server:
@@ -113,19 +123,20 @@ def measure(setting: Setting, count: int, rounds: int, say: Callable[[str], None
             )
             apply = json.loads(whole.out)["seconds"]["apply"]
             runs.setdefault("  its apply step", []).append(Measured(apply, 0.0, 0, ""))
-            contend(
-                "s5cmd cp",
-                lambda bucket: peers.s5cmd(
-                    target, "cp", f"{files}/{PREFIX}", f"s3://{bucket}/{PREFIX}", workers=setting.s5cmd
-                ),
-            )
-            contend(
-                "rclone copy",
-                lambda bucket: peers.rclone(
-                    target, "copy", "--no-traverse", "--no-check-dest", str(files), f":s3:{bucket}",
-                    transfers=setting.rclone,
-                ),
-            )  # fmt: skip
+            if with_peers:
+                contend(
+                    "s5cmd cp",
+                    lambda bucket: peers.s5cmd(
+                        target, "cp", f"{files}/{PREFIX}", f"s3://{bucket}/{PREFIX}", workers=setting.s5cmd
+                    ),
+                )
+                contend(
+                    "rclone copy",
+                    lambda bucket: peers.rclone(
+                        target, "copy", "--no-traverse", "--no-check-dest", str(files), f":s3:{bucket}",
+                        transfers=setting.rclone,
+                    ),
+                )  # fmt: skip
             for name, same in (("bare obstore", ""), ("bare, same puts", "same")):
                 contend(
                     name,
@@ -143,10 +154,11 @@ def measure(setting: Setting, count: int, rounds: int, say: Callable[[str], None
             name: {"asked": setting.asked(name), **_figures(peers.median(each), count)}
             for name, each in runs.items()
         },
-        "metaferry / s5cmd": _ratios(runs["s5cmd cp"], runs["metaferry sync"]),
-        "metaferry / rclone": _ratios(runs["rclone copy"], runs["metaferry sync"]),
-        "apply / bare": _ratios(runs["bare obstore"], runs["  its apply step"]),
-        "apply / bare, same puts": _ratios(runs["bare, same puts"], runs["  its apply step"]),
+        "ratios": {
+            name: _ratios(runs[theirs], runs[ours])
+            for name, (theirs, ours) in RATIOS.items()
+            if theirs in runs
+        },
     }
 
 
@@ -197,8 +209,8 @@ def show(result: dict[str, Any]) -> None:
         if each["cpu"]:
             line += f"{each['cpu_per_1000']:>13.2f}{each['peak']:>10,}  {each['asked']}"
         print(line)
-    for name in ("metaferry / s5cmd", "metaferry / rclone", "apply / bare", "apply / bare, same puts"):
-        print(f"{name}: {peers.spread(result[name])}")
+    for name, ratios in result["ratios"].items():
+        print(f"{name}: {peers.spread(ratios)}")
 
 
 def main() -> None:
@@ -207,9 +219,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=[each.name for each in SETTINGS], action="append")
     parser.add_argument("--large", action="store_true", help="memory at 50,000 and 500,000 (minutes)")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
-    asked = parser.parse_args()
-    peers.programs()  # or nothing is begun
+    parser.add_argument("--without-peers", action="store_true", help="metaferry and the bare loop alone")
+    asked, found = record.begin(parser, documents=40, rounds=1)
+    if not asked.without_peers:
+        peers.programs()  # or nothing is begun
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -218,15 +231,13 @@ def main() -> None:
     for setting in SETTINGS:
         if asked.only is None or setting.name in asked.only:
             say(f"bench-put: {setting.server}, {asked.rounds} rounds")
-            results.append(measure(setting, max(1, int(asked.documents * setting.share)), asked.rounds, say))
-            if not asked.json:
-                show(results[-1])
-    memory = large((50_000, 500_000)) if asked.large else []
-    if asked.json:
-        print(json.dumps({"settings": results, "memory": memory}, indent=2))
-        return
+            count = max(1, int(asked.documents * setting.share))
+            results.append(measure(setting, count, asked.rounds, not asked.without_peers, say))
+            show(results[-1])
+    memory = large((100,) if asked.tiny else (50_000, 500_000)) if asked.large else []
     for each in memory:
         print(f"metaferry sync of {each['documents']:,}: {each['seconds']:.1f} s, peak {each['peak']:,} MiB")
+    found.write({"settings": results, "memory": memory})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How a plan that is kept is applied: by one process and by two, against one local S3 server.
 
-    python -m benchmarks.scale [--documents N] [--rounds N] [--json]
+    python -m benchmarks.scale [--documents N] [--rounds N] [--json PATH]
 
 Each run is a whole `metaferry sync --plan` into a bucket of its own, from the start of the process to
 its end: `workers: 1` writes every shard itself, `workers: 2` has two processes of its own write them.
@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import peers
+from benchmarks import peers, record
 from benchmarks.peers import Measured, Target
 from servers.s3 import FastS3, fast_s3
 
@@ -83,19 +83,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--documents", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    asked = parser.parse_args()
+    asked, found = record.begin(parser, documents=40, rounds=1)
     with fast_s3() as server:
         server.set(log=False)
         results = [measure(server, client, asked.documents, asked.rounds) for client in CLIENTS]
-    if asked.json:
-        print(json.dumps({"delay_ms": DELAY_MS, "apply": results}, indent=2))
-        return
     print(f"apply of {asked.documents:,} documents, {DELAY_MS} ms an answer; whole runs of `sync --plan`")
     print(f"{'client':<10}{'1 process':>12}{'2 processes':>13}   speed-up")
     for each in results:
         one, two = (each["objects_per_second"][workers] for workers in WORKERS)
         print(f"{each['client']:<10}{one:>10,.0f}/s{two:>11,.0f}/s   {peers.spread(each['speed_up'])}")
+    found.write({"delay_ms": DELAY_MS, "apply": results})
 
 
 if __name__ == "__main__":

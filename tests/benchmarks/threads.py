@@ -1,6 +1,6 @@
 """How fast `put_blocking` writes small documents from so many threads, against a bare loop of obstore's puts.
 
-    python tests/benchmarks/threads.py [--puts 8000]
+    python -m benchmarks.threads [--puts 8000] [--json PATH]
 
 In turn, on one local server, without a delay and with 30 ms added to each answer: the bare loop is
 `obstore.put` on a store of the same settings, with nothing around it; `put_blocking` goes over sockets
@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from benchmarks import record
 from metaferry.storage.factory import Transport, open_adapter
 from metaferry.storage.http.storage import FastAdapter
 from metaferry.storage.protocol import Direct
@@ -33,9 +30,10 @@ TRANSPORTS: tuple[Transport, ...] = ("auto", "obstore")
 def main() -> None:
     import obstore
 
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--puts", type=int, default=8000)
-    puts = parser.parse_args().puts
+    asked, found = record.begin(parser, puts=50)
+    puts, results = asked.puts, []
     with fast_s3() as server:
         for delay in (0.0, 0.03):
             server.set(latency_ms=delay * 1000, log=False)
@@ -62,12 +60,22 @@ def main() -> None:
                     for work in (alone, ours):
                         best[work] = max(best[work], run(work, threads, count))
                 (loop, loop_cpu), (rate, cpu) = best[alone], best[ours]
+                results.append(
+                    {
+                        "delay_ms": delay * 1000,
+                        "threads": threads,
+                        "transport": transport,
+                        "bare": {"objects_per_second": loop, "cpu_per_1000": loop_cpu},
+                        "put_blocking": {"objects_per_second": rate, "cpu_per_1000": cpu},
+                    }
+                )
                 print(
                     f"delay {delay * 1000:3.0f} ms  threads {threads:4}  {transport:7}  "
                     f"bare {loop:7.0f}/s {loop_cpu:.3f}  put_blocking {rate:7.0f}/s {cpu:.3f}  "
                     f"ratio {rate / loop:.2f}",
                     flush=True,
                 )
+    found.write({"puts": puts, "runs": results})
 
 
 def run(work: Callable[[str], None], threads: int, count: int) -> tuple[float, float]:
