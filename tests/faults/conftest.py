@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import connector
 
+from faults.matrix import Furnished, FurnishedStores
 from faults.site import Disk, LocalDisk, MemoryDisk
+from servers.azure import FastAzure, fast_azure
+from servers.certificates import write_certificates
 
 #: The property of a test that has a cell: row, store, policy, exit code, seconds, faults met.
 CELL = "cell"
@@ -16,6 +21,23 @@ CELL = "cell"
 @pytest.fixture(params=["memory", "local"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
     return MemoryDisk() if request.param == "memory" else LocalDisk(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def secure_azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAzure]:
+    """Access tokens are sent over TLS only."""
+    folder = write_certificates(tmp_path_factory.mktemp("certificates"))
+    # Made when aiohttp was imported: the environment, which the others look at, comes too late for it.
+    connector._SSL_CONTEXT_VERIFIED.load_verify_locations(folder / "ca.pem")
+    with fast_azure(tls=folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def furnished(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Furnished]:
+    return FurnishedStores(request, tmp_path_factory)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

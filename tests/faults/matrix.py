@@ -2,26 +2,23 @@
 
 A datasource as an earlier run left it, since when media went and came and rows changed; one run under the
 fault, one without it, one more. The command is the real one, and so are the clients; only the stores are
-in memory. `pytest tests/faults/test_store_matrix.py --store-matrix` shows the rows as a table.
+in memory. Each store has a file of tests (`test_store_matrix_s3.py` and so on), for a worker takes whole
+files. `pytest tests/faults -k store_matrix --store-matrix` shows the rows as a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import pytest
-from aiohttp import connector
 
 from faults.clouds import Cloud, Ran, furnish, has_canary
 from faults.rows import FOR_GOOD, PASSING, READS, WRITES, Row
 from faults.rows_listings import LISTINGS
 from faults.rows_refusals import REFUSALS, TOKENS
-from servers.azure import FastAzure, fast_azure
-from servers.certificates import write_certificates
 from servers.steering import Steered
-
-pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 ROWS = [*PASSING, *FOR_GOOD, *LISTINGS, *READS, *WRITES, *REFUSALS, *TOKENS]
 SERVERS = {
@@ -46,7 +43,7 @@ class Furnished:
     clean: Mapping[str, Tree]
 
 
-class _Furnished(dict[str, Furnished]):
+class FurnishedStores(dict[str, Furnished]):
     """By store, furnished when first asked for."""
 
     def __init__(self, request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> None:
@@ -68,41 +65,21 @@ class _Furnished(dict[str, Furnished]):
         return self[kind]
 
 
-@pytest.fixture(scope="module")
-def secure_azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAzure]:
-    """Access tokens are sent over TLS only."""
-    folder = write_certificates(tmp_path_factory.mktemp("certificates"))
-    # Made when aiohttp was imported: the environment, which the others look at, comes too late for it.
-    connector._SSL_CONTEXT_VERIFIED.load_verify_locations(folder / "ca.pem")
-    with fast_azure(tls=folder) as server:
-        yield server
+def cells(*kinds: str) -> list[object]:
+    """The parameters of these stores' tests: store, row, policy of deletes."""
+    return [
+        pytest.param(kind, row, delete, id=f"{row}-{kind}-{delete}")
+        for row in ROWS
+        for kind in kinds
+        for delete in row.delete
+        if kind in row.stores
+    ]
 
 
-@pytest.fixture(scope="module")
-def furnished(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Furnished]:
-    return _Furnished(request, tmp_path_factory)
-
-
-CELLS = [
-    pytest.param(kind, row, delete, id=f"{row}-{kind}-{delete}")
-    for row in ROWS
-    for kind in SERVERS
-    for delete in row.delete
-    if kind in row.stores
-]
-
-
-@pytest.mark.parametrize(("kind", "row", "delete"), CELLS)
-def test_a_store_that_fails(
-    furnished: dict[str, Furnished],
-    kind: str,
-    row: Row,
-    delete: str,
-    record_property: Callable[[str, object], None],
+def check_cell(
+    site: Furnished, kind: str, row: Row, delete: str, record: Callable[[str, object], None]
 ) -> None:
-    site = furnished[kind]
+    """One row on one store; `record` is pytest's `record_property`."""
     cloud, before, clean = site.cloud, site.before, site.clean[delete]
     server = cloud.server
     server.reset()
@@ -114,7 +91,7 @@ def test_a_store_that_fails(
     faults = [server.add(fault) for fault in row.faults(cloud)]
     first = sync(cloud, delete, **row.job)
     used = sum(map(server.used, faults))
-    record_property("cell", [row.name, kind, delete, first.code, round(first.seconds, 1), used])
+    record("cell", [row.name, kind, delete, first.code, round(first.seconds, 1), used])
     assert used or not row.met, "the fault was not met"
     _nothing_is_lost(before, clean, cloud.objects())
     _said_well(cloud, first)
@@ -143,7 +120,7 @@ def test_a_store_that_fails(
 
 
 #: How a run may end on each store, and where all that can be said is looked through for secrets.
-ENDS = {
+ENDS: Final = {
     "well": Row("", lambda _: []),
     "in a storm": PASSING[0],
     "throttled for good": FOR_GOOD[0],
@@ -152,10 +129,8 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("kind", list(SERVERS))
-@pytest.mark.parametrize("end", list(ENDS))
-def test_no_secret_is_said_however_it_ends(furnished: dict[str, Furnished], kind: str, end: str) -> None:
-    cloud, row = furnished[kind].cloud, ENDS[end]
+def check_no_secret(cloud: Cloud, row: Row) -> None:
+    """Runs that end as `row` says, with a log for people and one for machines; neither has a secret."""
     server = cloud.server
     server.reset()
     server.restore(cloud.bucket)
