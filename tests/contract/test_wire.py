@@ -203,11 +203,11 @@ def test_a_slow_store_is_waited_for_and_a_dead_one_is_not(wire: Wire) -> None:
     from metaferry.storage.retry.attempts import Policy
 
     inner = wire.storage().adapter
-    storage = Retrying(inner, Policy(retry_for=30.0, deadline=0.5))
+    storage = Retrying(inner, Policy(retry_for=90.0, deadline=3.0))
     wire.portal.run(inner.put("warm.json", b"{}"))  # the client is made without a deadline
     wire.spoil("wait", wire.put, seconds=0.2)
     wire.portal.run(storage.put("a.json", b"{}"))
     assert storage.requests.retries == 0
-    wire.spoil("wait", wire.put, seconds=20.0)
+    wire.spoil("wait", wire.put, seconds=60.0)
     wire.portal.run(storage.put("b.json", b"{}"))
     assert storage.requests.retries == 1

@@ -47,8 +47,8 @@ def answers(url: str, *, statuses: range = range(200, 500)) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[Any]) -> None:
-    """Returns as soon as the condition holds; fails when the process ends before, or in a minute."""
-    until = time.monotonic() + 60
+    """Returns as soon as the condition holds; fails when the process ends before, or in two minutes."""
+    until = time.monotonic() + 120
     descriptor = os.pidfd_open(process.pid)
     try:
         while not condition():

@@ -331,7 +331,7 @@ def hostile(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300, deadline=60_000)
 @given(hostile(), st.booleans())
 def test_every_file_ends_in_a_count_or_a_reason_within_its_budget(data: bytes, times: bool) -> None:
     reads = Reads(data)
