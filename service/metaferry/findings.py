@@ -24,6 +24,7 @@ class Code(StrEnum):
     SOURCE_MALFORMED = "source.malformed"  # a line that is no record: ragged, bad JSON, bad encoding
     SOURCE_EMPTY = "source.empty"  # a table without rows, or a glob without tables
     SOURCE_UNUSED = "source.unused"  # it has rows, and none of them is used
+    SOURCE_PASSED_OVER = "source.passed_over"  # files that a glob matches and that hold no table
     RECORD_UNNAMED = "record.unnamed"  # the row's file_name is null or empty
     RECORD_UNMATCHED = "record.unmatched"  # no media of that name
     RECORD_EXCLUDED = "record.excluded"  # its media is outside include/exclude/--prefix

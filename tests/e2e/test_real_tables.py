@@ -292,6 +292,87 @@ def test_csv_as_it_is_written(world: World, case: Case) -> None:
     case.check(world)
 
 
+# -- many files as one table
+
+
+def zoned(zone: str, second: int) -> Any:
+    return pa.array([1_700_000_000 + second], pa.timestamp("s", zone))
+
+
+@cases(
+    one_more_column=Case(
+        {"1.csv": "file_name,x\na.png,1\n", "2.csv": "z,file_name\nlate,b.png\n"},
+        {"a": {"x": 1}, "b": {"z": "late"}},
+        {"table": "*.csv"},
+    ),
+    one_more_column_in_parquet=Case(
+        {
+            "1.parquet": parquet([("file_name", ["a.png"]), ("x", [1])]),
+            "2.parquet": parquet([("z", [0.5]), ("file_name", ["b.png"])]),
+        },
+        {"a": {"x": 1}, "b": {"z": 0.5}},
+        {"table": "*.parquet"},
+    ),
+    hive_folders=Case(
+        {
+            "day=07/camera=front/t.csv": "file_name,x\na.png,1\n",
+            "day=07/camera=rear%20left/t.csv": "file_name,x\nb.png,2\n",
+        },
+        {"a": {"day": "07", "camera": "front", "x": 1}, "b": {"day": "07", "camera": "rear left", "x": 2}},
+        {"table": "**/*.csv"},
+    ),
+    path_when_mapped=Case(
+        {"d/a.csv": "x\n1\n", "d/b.csv": "x\n2\n"},
+        {"a": {"x": 1, "of": "a.csv"}, "b": {"x": 2, "of": "b.csv"}},
+        {
+            "table": "d/*.csv",
+            "file_name": "replace(_path, '.csv', '.png')",
+            "metadata": {"x": "x", "of": "_path"},
+        },
+    ),
+    folder_and_column=Case(
+        {"x=1/t.csv": CSV},
+        source={"table": "*/t.csv"},
+        code=2,
+        says=("t.csv: x is a column of the file, and x= a folder of it", "name the columns that are wanted"),
+    ),
+    parts_of_spark=Case(
+        {
+            "p/part-0.csv": CSV,
+            "p/part-1.csv": "",
+            "p/_SUCCESS": "",
+            "p/.part-0.csv.crc": b"crc\0",
+        },
+        BOTH,
+        {"table": "p/*"},
+        says=("source.passed_over", "3 files hold no table and are passed over: "),
+    ),
+    zones=Case(
+        {
+            "1.parquet": parquet([("file_name", ["a.png"]), ("at", zoned("Europe/Berlin", 0))]),
+            "2.parquet": parquet([("file_name", ["b.png"]), ("at", zoned("UTC", 1))]),
+        },
+        {"a": {"at": "2023-11-14T22:13:20Z"}, "b": {"at": "2023-11-14T22:13:21Z"}},
+        {"table": "*.parquet"},
+    ),
+    types_that_cannot_agree=Case(
+        {
+            "1.parquet": parquet([("file_name", ["a.png"]), ("x", [1])]),
+            "2.parquet": parquet([("file_name", ["b.png"]), ("x", ["one"])]),
+        },
+        source={"table": "*.parquet"},
+        code=2,
+        says=(
+            "the column x is string in ",
+            "2.parquet and int64 in files before it",
+            "make them two sources",
+        ),
+    ),
+)
+def test_many_files_are_one_table(world: World, case: Case) -> None:
+    case.check(world)
+
+
 def test_a_plan_tells_how_each_table_is_read(world: World) -> None:
     world.put(
         "tables/t.csv", gzip.compress("file_name;x;größe\na.png;1;klein\nb.png;2,5;\n".encode("utf-16"))

@@ -13,12 +13,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from metaferry.errors import JobError
+from metaferry.findings import Code
 from metaferry.job.sources import TEXT_OPTIONS, Source
 from metaferry.masking import showable
 from metaferry.storage.io.portal import Portal
 from metaferry.tables.csv.dialect import Dialect
 from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.files.find import Format, StorageFor, TableObject, find_files
+from metaferry.tables.files.folders import with_folders
 from metaferry.tables.mapping import build_records, parse_mapping
 from metaferry.tables.model import FILE, ROW, KeyColumn, Loaded, ShownColumn, Staged, TableFile
 from metaferry.tables.staging import Findings, Rejects, quote_ident
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Rows that the values shown of a column are taken from.
 _ROWS_SHOWN: Final = 100
+#: Files that a finding names.
+_FILES_SHOWN: Final = 3
 
 __all__ = ["KeyColumn", "Loaded", "TableFile", "load_source"]
 
@@ -52,16 +56,16 @@ def load_source(
     """
     place = f"sources[{index}]"
     mapping = parse_mapping(source, place)
-    format, files = find_files(
+    found = find_files(
         source, place=f"{place}.table", storage_for=storage_for, portal=portal, allow_none=allow_none
     )
     rejects, findings = Rejects(con, source.label), Findings(con, source.label)
-    table, staging = f"source_{index}", f"staged_{index}"
+    table, staging, folders = f"source_{index}", f"staged_{index}", f"folders_{index}"
     try:
         staged = _stage(
             con,
-            files,
-            format,
+            found.files,
+            found.format,
             staging,
             source,
             mapping.used,
@@ -71,12 +75,15 @@ def load_source(
             f"{place}.table",
             progress,
         )
+        staged = with_folders(con, staged, found.files, mapping.used, table=folders, place=f"{place}.table")
         rejects.flush()
+        _tell_passed_over(findings, [*found.passed_over, *staged.empty])
         findings.flush()
         reading = replace(staged.reading, name=source.label, columns=_shown(con, staged))
         keys = build_records(con, staged, mapping, table=table, source=showable(source.table.url))
     finally:
-        con.execute(f"DROP TABLE IF EXISTS {quote_ident(staging)}").fetchall()
+        for name in (staging, folders):
+            con.execute(f"DROP TABLE IF EXISTS {quote_ident(name)}").fetchall()
     return Loaded(
         label=source.label,
         table=table,
@@ -87,6 +94,16 @@ def load_source(
         has_frame=mapping.frame is not None,
         reading=reading,
     )
+
+
+def _tell_passed_over(findings: Findings, urls: list[str]) -> None:
+    if urls:
+        shown = ", ".join(urls[:_FILES_SHOWN])
+        more = f" and {len(urls) - _FILES_SHOWN:,} more" if len(urls) > _FILES_SHOWN else ""
+        one = len(urls) == 1
+        files = "1 file holds" if one else f"{len(urls):,} files hold"
+        message = f"{files} no table and {'is' if one else 'are'} passed over: {shown}{more}"
+        findings.add(Code.SOURCE_PASSED_OVER, "info", message)
 
 
 def _shown(con: duckdb.DuckDBPyConnection, staged: Staged) -> tuple[ShownColumn, ...]:

@@ -104,7 +104,8 @@ class Staged:
 
     `relation(where)` is a SELECT of `FILE`, `ROW` and `columns`, the condition being on the rowid
     of `table`. `names` are all columns of the files, staged or not, for suggestions. `why_text`
-    tells why a column that mostly holds numbers is text, "" where there is nothing to tell.
+    tells why a column that mostly holds numbers is text, "" where there is nothing to tell. `empty` are
+    the URLs of files that a glob matched and that hold nothing.
     """
 
     table: str
@@ -115,6 +116,7 @@ class Staged:
     relation: Callable[[str], str]
     why_text: Callable[[str], str]
     reading: Reading = Reading()
+    empty: tuple[str, ...] = ()
 
     @property
     def read(self) -> int:

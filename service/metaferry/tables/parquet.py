@@ -24,7 +24,7 @@ from metaferry.tables.files.blocks import ByteStream, refuse
 from metaferry.tables.files.content import HEAD, looks_like_text
 from metaferry.tables.files.find import TableObject, missing
 from metaferry.tables.files.proof import WHOLE, proof_of, read_whole
-from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile
+from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile, folded
 from metaferry.tables.staging import BATCH_ROWS, StagingTable, check_width, quote_ident, used_columns
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def stage_parquet(
     return Staged(
         table=table,
         columns=tuple(Column(row[0], row[1]) for row in described if not row[0].startswith(OURS)),
-        names=tuple(footers[0].schema.names),
+        names=tuple({folded(name): name for f in footers for name in f.schema.names}.values()),
         files=tuple(done),
         malformed=0,
         relation=lambda where: (
@@ -123,7 +123,8 @@ def _refuse_other(file: TableObject, portal: Portal, place: str) -> None:
     stream.open()
     if stream.content and stream.content != "parquet":
         refuse(stream, place)
-    if not stream.content and (stream.packed or looks_like_text(next(stream.blocks(), b"")[:HEAD])):
+    head = next(stream.blocks(), b"")[:HEAD]
+    if head and not stream.content and (stream.packed or looks_like_text(head)):
         raise JobError(
             f"{file.url} is {'a packed text' if stream.packed else 'text'}, not Parquet",
             place=place,
@@ -132,24 +133,17 @@ def _refuse_other(file: TableObject, portal: Portal, place: str) -> None:
 
 
 def _common_schema(footers: Sequence[_Footer], used: frozenset[str] | None, place: str) -> pa.Schema:
-    first = footers[0]
-    names = list(used_columns(first.schema.names, used, first.file.url, place))
-    check_width(len(names), first.file.url, place)
-    fields = {name: _plain(first.schema.field(name).type) for name in names}
-    for footer in footers[1:]:
+    fields: dict[str, pa.DataType] = {}
+    names: dict[str, str] = {}  # as the first file that has them spells them
+    for footer in footers:
         url = footer.file.url
-        here = list(used_columns(footer.schema.names, used, url, place))
-        if set(here) != set(names):
-            column = min(set(here) ^ set(names))
-            lacks, has = (url, first.file.url) if column in names else (first.file.url, url)
-            raise JobError(
-                f"{lacks} has no column {column}, and {has} has one",
-                place=place,
-                advice="files of one source must have the same columns: make them two sources, or map "
-                "the columns that all of them have in metadata:",
-            )
-        for name in names:
-            kind = _plain(footer.schema.field(name).type)
+        for own in used_columns(footer.schema.names, used, url, place):
+            kind = _plain(footer.schema.field(own).type)
+            name = names.setdefault(folded(own), own)
+            if name not in fields:
+                fields[name] = kind
+                check_width(len(fields), url, place)
+                continue
             try:
                 merged = pa.unify_schemas(
                     [pa.schema([("x", fields[name])]), pa.schema([("x", kind)])], promote_options="permissive"
@@ -172,6 +166,8 @@ def _plain(kind: pa.DataType) -> pa.DataType:
         return pa.string()
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return pa.binary()
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        return pa.timestamp(kind.unit, "UTC")  # an instant is the same in every zone
     if pa.types.is_float16(kind):
         return pa.float64()
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
@@ -211,15 +207,20 @@ def _batches(
     file = footer.file
     with _reader(footer, portal, place) as reader:
         row = 1
-        if not schema.names:
+        own = {folded(name): name for name in footer.schema.names}
+        here = {field.name: own[key] for field in schema if (key := folded(field.name)) in own}
+        if not here:
             rows = reader.metadata.num_rows
             for start in range(0, rows, BATCH_ROWS):
-                yield pa.nulls(min(BATCH_ROWS, rows - start)), []
+                count = min(BATCH_ROWS, rows - start)
+                yield pa.nulls(count), [pa.nulls(count, field.type) for field in schema]
             return
-        for batch in reader.iter_batches(batch_size=BATCH_ROWS, columns=list(schema.names)):
+        for batch in reader.iter_batches(batch_size=BATCH_ROWS, columns=list(here.values())):
             # A column called `a.b` also selects the field b of a: taken by name, exactly.
             columns = [
-                _cast(batch.column(batch.schema.names.index(field.name)), field, file, place)
+                _cast(batch.column(batch.schema.names.index(here[field.name])), field, file, place)
+                if field.name in here
+                else pa.nulls(len(batch), field.type)
                 for field in schema
             ]
             for field, column in zip(schema, columns, strict=True):

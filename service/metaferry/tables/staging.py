@@ -80,17 +80,34 @@ class StagingTable:
         self.name = name
         self._con = con
         self._progress = progress
-        self._schema = pa.schema([(FILE, pa.int32()), (ROW, pa.int64()), *columns])
-        # An empty cell of a text table is no value; the engine tells so faster than Python.
-        values = [quote_ident(field.name) for field in columns]
-        if trim:
-            values = [f"trim({value}, {quote_text(trim)})" for value in values]
-        self._select = ", ".join(
-            [FILE, ROW, *(f"nullif({value}, '')" if empty_is_null else value for value in values)]
-        )
+        self._empty_is_null = empty_is_null
+        self._trim = trim
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
+        self._describe(columns)
         self._execute("CREATE TABLE {} AS SELECT * FROM {}", self._schema.empty_table())
+
+    def add_columns(self, columns: Sequence[tuple[str, pa.DataType]]) -> None:
+        """More columns, null in the rows that are there already."""
+        if not columns:
+            return
+        self.flush()
+        known = list(self._schema)[2:]
+        self._describe(pa.schema([*known, *columns]))
+        added = pa.schema(columns).empty_table()
+        kinds = [str(kind) for kind in self._con.from_arrow(added).types]
+        for (name, _), kind in zip(columns, kinds, strict=True):
+            statement = f"ALTER TABLE {quote_ident(self.name)} ADD COLUMN {quote_ident(name)} {kind}"
+            self._con.execute(statement).fetchall()
+
+    def _describe(self, columns: pa.Schema) -> None:
+        self._schema = pa.schema([(FILE, pa.int32()), (ROW, pa.int64()), *columns])
+        values = [quote_ident(field.name) for field in columns]
+        if self._trim:
+            values = [f"trim({value}, {quote_text(self._trim)})" for value in values]
+        # An empty cell of a text table is no value; the engine tells so faster than Python.
+        nulls = [f"nullif({value}, '')" for value in values] if self._empty_is_null else values
+        self._select = ", ".join([FILE, ROW, *nulls])
 
     def append(self, file: int, rows: pa.Array, columns: Sequence[pa.Array]) -> None:
         """Rows of one file: their lines or numbers (int64), and their values in the table's order."""

@@ -429,12 +429,32 @@ def test_types_are_over_all_files(tmp_path: Path) -> None:
     assert load(tmp_path / "*.csv").values("x") == ["1", "02"]
 
 
-@pytest.mark.parametrize("second", ["file_name\nb\n", "file_name,x,z\nb,1,2\n"])
-def test_files_that_disagree_are_named(tmp_path: Path, second: str) -> None:
+def test_columns_are_united_by_name(tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_text("file_name,x\na,1\n")
-    (tmp_path / "2.csv").write_text(second)
-    with pytest.raises(JobError, match=r"(2\.csv has no column x|1\.csv has no column z)"):
-        load(tmp_path / "*.csv")
+    (tmp_path / "2.csv").write_text("file_name\nb\n")
+    (tmp_path / "3.csv").write_text("Z,file_name,X\n0.5,c,3\n")
+    (tmp_path / "4.csv").write_text("file_name;z\nd;2\nragged\n")
+    result = load(tmp_path / "*.csv")
+    assert result.values("file_name") == ["a", "b", "c", "d"]
+    assert (result.values("x"), result.values("Z")) == ([1, None, 3, None], [None, None, 0.5, 2.0])
+    assert [file.rows for file in result.loaded.files] == [1, 1, 1, 2]
+    assert [row for row, _ in result.rejects] == [3]
+
+
+def test_files_without_a_header_are_passed_over_where_a_glob_matches_them(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("\n")
+    (tmp_path / "2.csv").write_text("file_name,x\na,1\n")
+    (tmp_path / "3.csv").write_text("")
+    (tmp_path / "_SUCCESS").write_text("")
+    result = load(tmp_path / "*", format="csv")
+    assert (result.values("x"), result.values("file")) == ([1], [1])
+    ((code, message),) = result.con.execute("SELECT code, message FROM findings").fetchall()
+    assert code == "source.passed_over"
+    assert message.startswith("3 files hold no table and are passed over: ")
+    with pytest.raises(JobError, match="is empty"):
+        load(tmp_path / "1.csv")
+    (tmp_path / "2.csv").unlink()
+    assert load(tmp_path / "*.csv").loaded.read == 0
 
 
 def test_files_may_disagree_on_what_is_not_used(tmp_path: Path) -> None:
@@ -461,5 +481,5 @@ def test_nothing_is_left_behind(csv: Any) -> None:
     threads = threading.active_count()
     result = csv("file_name,x\na,1\n")
     tables = {name for (name,) in result.con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    assert tables == {"source_0", "rejects"}
+    assert tables == {"source_0", "rejects", "findings"}
     assert threading.active_count() == threads

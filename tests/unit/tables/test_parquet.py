@@ -120,8 +120,7 @@ def test_files_that_cannot_agree_are_named(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"the column x is string in .*2\.parquet and int64 in files before"):
         load(tmp_path / "*.parquet")
     write(tmp_path / "2.parquet", {"file_name": ["a"]})
-    with pytest.raises(JobError, match=r"2\.parquet has no column x, and .*1\.parquet has one"):
-        load(tmp_path / "*.parquet")
+    assert load(tmp_path / "*.parquet").values("x") == [1, None]
     assert load(tmp_path / "*.parquet", metadata={}).loaded.read == 2
 
 
@@ -158,10 +157,18 @@ def test_columns_that_sql_cannot_tell_apart(tmp_path: Path) -> None:
     assert load(path, metadata={"y": "y"}).values("y") == [3]
 
 
-@pytest.mark.parametrize("content", [b"", b"no parquet", b"PAR1" + b"\x00" * 100 + b"PAR1"])
-def test_what_is_no_parquet_is_named(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read as Parquet"),
+        (b"no parquet", "is text, not Parquet"),
+        (b"\x00\x01", "cannot be read as Parquet"),
+        (b"PAR1" + b"\x00" * 100 + b"PAR1", "cannot be read as Parquet"),
+    ],
+)
+def test_what_is_no_parquet_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "t.parquet").write_bytes(content)
-    with pytest.raises(JobError, match=r"t\.parquet cannot be read as Parquet"):
+    with pytest.raises(JobError, match=rf"t\.parquet {message}"):
         load(tmp_path / "t.parquet")
 
 
@@ -174,7 +181,10 @@ def test_a_damaged_page_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     con = sealed()
     with pytest.raises(JobError, match="cannot be read as Parquet"):
         load(path, con=con)
-    assert con.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("rejects",)]
+    assert set(con.execute("SELECT table_name FROM duckdb_tables()").fetchall()) == {
+        ("rejects",),
+        ("findings",),
+    }
 
 
 def test_text_that_is_not_utf8_is_named_with_its_row(tmp_path: Path) -> None:
@@ -230,3 +240,24 @@ def test_the_index_of_pandas_is_left_out(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "t.parquet")
     assert load(tmp_path / "t.parquet").types == {"x": "BIGINT"}
     assert load(tmp_path / "t.parquet", metadata={"n": "__index_level_0__"}).values("n") == [7]
+
+
+def test_columns_are_united_by_name(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"file_name": ["a"], "x": pa.array([1], pa.int32())}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"y": ["q"], "FILE_NAME": ["b"], "X": [2**40]}), tmp_path / "2.parquet")
+    pq.write_table(pa.table({"other": [1, 2]}), tmp_path / "3.parquet")
+    result = load(tmp_path / "*.parquet", metadata={"x": "x", "y": "y"})
+    assert result.values("file_name") == ["a", "b", None, None]
+    assert (result.values("x"), result.values("y")) == ([1, 2**40, None, None], [None, "q", None, None])
+    assert [file.rows for file in result.loaded.files] == [1, 1, 2]
+
+
+def test_instants_of_different_zones_are_one_column(tmp_path: Path) -> None:
+    for n, zone in enumerate(["Europe/Berlin", "UTC", "+05:30"]):
+        at = pa.array([1_700_000_000_000_000 + n], pa.timestamp("us", zone))
+        pq.write_table(pa.table({"file_name": [f"{n}"], "at": at}), tmp_path / f"{n}.parquet")
+    result = load(tmp_path / "*.parquet")
+    assert result.types == {"at": "TIMESTAMP WITH TIME ZONE"}
+    assert result.values("at") == [
+        f"2023-11-14 22:13:20.00000{n}+00".replace(".000000", "") for n in range(3)
+    ]

@@ -240,3 +240,77 @@ def test_where_the_datasource_ends(url: str, root: str, rest: str, glob: bool) -
 def test_urls_that_name_no_table(url: str) -> None:
     with pytest.raises(JobError):
         split_url(url, url, "sources[0].table")
+
+
+def hive(folder: Path) -> None:
+    for camera, name, x in [
+        ("front", "a", 1),
+        ("rear%20left", "b", 2),
+        ("__HIVE_DEFAULT_PARTITION__", "c", 3),
+    ]:
+        path = folder / f"day=07/camera={camera}/t.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"file_name,x\n{name},{x}\n")
+
+
+def test_hive_folders_are_columns_of_text(tmp_path: Path) -> None:
+    hive(tmp_path)
+    rows = load(tmp_path / "**/*.csv").rows
+    found = sorted((row["file_name"], row["x"], row["day"], row["camera"]) for row in rows)
+    assert found == [("a", 1, "07", "front"), ("b", 2, "07", "rear left"), ("c", 3, "07", None)]
+    # what the fixed part of the glob says is no column
+    assert "day" not in load(tmp_path / "day=07/*/*.csv").types
+
+
+def test_hive_folders_and_paths_in_expressions(tmp_path: Path) -> None:
+    hive(tmp_path)
+    result = load(
+        tmp_path / "day=07/**/*.csv",
+        file_name="coalesce(camera, 'none') || '/' || file_name",
+        metadata={"path": "_path", "x": "x"},
+    )
+    found = sorted((row["file_name"], row["path"]) for row in result.rows)
+    assert found == [
+        ("front/a", "camera=front/t.csv"),
+        ("none/c", "camera=__HIVE_DEFAULT_PARTITION__/t.csv"),
+        ("rear left/b", "camera=rear%20left/t.csv"),
+    ]
+    with pytest.raises(JobError, match=r"it fails for row 2 of .*front/t"):
+        load(tmp_path / "day=07/**/*.csv", metadata={"n": "camera::INTEGER"})
+
+
+def test_a_folder_and_a_column_of_one_name(tmp_path: Path) -> None:
+    (tmp_path / "X=1").mkdir()
+    (tmp_path / "X=1/t.csv").write_text("file_name,x\na,2\n")
+    with pytest.raises(JobError, match="x is a column of the file, and X= a folder of it"):
+        load(tmp_path / "*/t.csv")
+    assert load(tmp_path / "*/t.csv", metadata={}).rows
+
+
+def test_paths_for_every_format(tmp_path: Path) -> None:
+    for n in range(2):
+        folder = tmp_path / f"n={n}"
+        folder.mkdir()
+        pq.write_table(pa.table({"file_name": [f"{n}p"]}), folder / "t.parquet")
+        (folder / "t.jsonl").write_text(f'{{"file_name": "{n}j"}}\n')
+    for extension in ("parquet", "jsonl"):
+        result = load(tmp_path / f"*/t.{extension}", metadata={"n": "n", "p": "_path", "one": "1"})
+        assert result.values("n") == ["0", "1"]
+        assert result.values("p") == [f"n=0/t.{extension}", f"n=1/t.{extension}"]
+    own = tmp_path / "own.csv"
+    own.write_text("file_name,_path\na,mine\n")
+    assert load(own, metadata={"p": "_path"}).values("p") == ["mine"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["_SUCCESS", "_metadata", "_common_metadata", ".t.csv.crc", "_committed_17", "_started_17", ".DS_Store"],
+)
+def test_marks_of_other_programs_are_passed_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/t.csv").write_bytes(CSV)
+    (tmp_path / "d" / name).write_bytes(b"not a table")
+    result = load(tmp_path / "**/*")
+    assert result.values("scene") == ["city", "road"]
+    ((message,),) = result.con.execute("SELECT message FROM findings").fetchall()
+    assert message == f"1 file holds no table and is passed over: {tmp_path}/d/{name}"

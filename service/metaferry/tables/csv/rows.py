@@ -37,6 +37,10 @@ LARGEST_CELL: Final = 1 << 20
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 
 
+class EmptyTable(JobError):
+    """A file without a header."""
+
+
 class Reader:
     """The rows of one file as columns of text. The header is read at once; `rows` counts all rows.
 
@@ -125,7 +129,7 @@ class Reader:
             raise JobError(f"{self._url}: the header line cannot be read: {error}", place=place) from None
         if not header:
             advice = "its first line has to name the columns"
-            raise JobError(f"{self._url} is empty", place=place, advice=advice)
+            raise EmptyTable(f"{self._url} is empty", place=place, advice=advice)
         if self._dirty and any(map(_fault, header)):
             raise JobError(
                 f"{self._url}: the header line is not {self._encoding} text",

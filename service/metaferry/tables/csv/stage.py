@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from metaferry.errors import JobError
 from metaferry.tables.csv.column_types import Numbers, find_types
 from metaferry.tables.csv.dialect import BLANKS, Dialect
-from metaferry.tables.csv.rows import LARGEST_CELL, Reader
+from metaferry.tables.csv.rows import LARGEST_CELL, EmptyTable, Reader
 from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.model import FILE, ROW, Reading, Staged, TableFile, folded
 from metaferry.tables.staging import Rejects, StagingTable, check_width, quote_ident, used_columns
@@ -39,44 +38,53 @@ def stage_delimited(
 ) -> Staged:
     """The columns of `used` (names as `folded` gives them; None: all) of all files, as text.
 
-    Raises JobError for a file without a usable header, or whose columns are not those of the first.
+    Columns are united by name: one that a file does not have is null in its rows. Raises JobError for a file
+    without a usable header.
     """
     if csv.field_size_limit() < LARGEST_CELL:
         # One number for the process: it is only ever raised, so no other reader is refused anything.
         csv.field_size_limit(LARGEST_CELL)
-    header: list[str] = []
-    columns: list[str] = []
-    staging: StagingTable | None = None
+    names: dict[str, str] = {}  # of all files, used or not, by what they are folded to
+    columns: dict[str, str] = {}
+    empty: list[str] = []
+    trim = BLANKS if dialect.trim else ""
+    staging = StagingTable(con, table, pa.schema([]), progress, empty_is_null=True, trim=trim)
     done: list[TableFile] = []
     reading = Reading()
     for index, stream in enumerate(streams):
-        file = stream.file
-        reader = Reader(stream, dialect, rejects, place)
-        log.debug("%s: cells are parted by %r", file.url, reader.delimiter)
-        here = used_columns(reader.header, used, file.url, place)
-        if staging is None:
+        url = stream.file.url
+        try:
+            reader = Reader(stream, dialect, rejects, place)
+        except EmptyTable:
+            if stream.file.listed is None:  # the job names it
+                raise
+            empty.append(url)
+            done.append(TableFile(url, stream.size, stream.token, 0))
+            continue
+        log.debug("%s: cells are parted by %r", url, reader.delimiter)
+        if not reading.format:
             reading = Reading(
                 format="csv", delimiter=reader.delimiter, encoding=stream.encoding, packed=stream.packed
             )
-            header = reader.header
-            columns = list(here)
-            check_width(len(columns), file.url, place)
-            schema = pa.schema([(name, pa.string()) for name in columns])
-            staging = StagingTable(
-                con, table, schema, progress, empty_is_null=True, trim=BLANKS if dialect.trim else ""
-            )
-        picks = _picks(here, columns, file.url, done[0].url if done else file.url, place)
-        for lines, cells in reader.batches(picks):
-            staging.append(index, lines, cells)
-        done.append(TableFile(file.url, stream.size, stream.token, reader.rows))
-    if staging is not None:
-        staging.flush()
-    typed = find_types(con, table, columns, Numbers(dialect.decimal, dialect.thousands))
+        for name in filter(None, reader.header):
+            names.setdefault(folded(name), name)
+        here = {folded(name): at for name, at in used_columns(reader.header, used, url, place).items()}
+        more = {key: names[key] for key in here if key not in columns}
+        columns |= more
+        check_width(len(columns), url, place)
+        staging.add_columns([(name, pa.string()) for name in more.values()])
+        for lines, cells in reader.batches(list(here.values())):
+            given = dict(zip(here, cells, strict=True))
+            nothing = pa.nulls(len(lines), pa.string())
+            staging.append(index, lines, [given.get(key, nothing) for key in columns])
+        done.append(TableFile(url, stream.size, stream.token, reader.rows))
+    staging.flush()
+    typed = find_types(con, table, list(columns.values()), Numbers(dialect.decimal, dialect.thousands))
     casts = ", ".join(f"{column.cast} AS {quote_ident(column.name)}" for column in typed)
     return Staged(
         table=table,
         columns=tuple(column.plain for column in typed),
-        names=tuple(header),
+        names=tuple(names.values()),
         files=tuple(done),
         malformed=rejects.count,
         relation=lambda where: (
@@ -86,21 +94,5 @@ def stage_delimited(
             (column.why_text() for column in typed if folded(column.name) == folded(name)), ""
         ),
         reading=reading,
+        empty=tuple(empty),
     )
-
-
-def _picks(here: Mapping[str, int], columns: Sequence[str], url: str, first: str, place: str) -> list[int]:
-    """Where each column stands in this file. Raises JobError when files disagree on what is used."""
-    at = {folded(name): position for name, position in here.items()}
-    lacking = [name for name in columns if folded(name) not in at]
-    more = set(at) - {folded(name) for name in columns}
-    if lacking or more:
-        column = lacking[0] if lacking else next(name for name in here if folded(name) in more)
-        there, by = (first, url) if lacking else (url, first)
-        raise JobError(
-            f"{by} has no column {column}, and {there} has one",
-            place=place,
-            advice="files of one source must have the same columns: make them two sources, or map the "
-            "columns that all of them have in metadata:",
-        )
-    return [at[folded(name)] for name in columns]

@@ -46,6 +46,11 @@ _NO_BUCKET: Final = frozenset({"", "file", "local", "memory"})
 _THIS_MACHINE: Final = frozenset({"", "file", "local"})
 _HTTP: Final = frozenset({"http", "https"})
 _NEAREST_AMONG: Final = 5_000
+#: What Spark, Hadoop, Databricks and file managers leave beside part files.
+_MARKS: Final = re.compile(
+    r"(^|/)(_SUCCESS|_metadata|_common_metadata|_(committed|started)_[^/]*|_temporary/.*|\.DS_Store|\._[^/]*"
+    r"|[^/]*\.crc)$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,15 @@ class TableObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """The files of a source, their one format, and the URLs of what a glob matched and is no table."""
+
+    format: Format
+    files: list[TableObject]
+    passed_over: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """A table's URL in two parts: the datasource to open, and a file's path or a glob below it."""
 
@@ -72,8 +86,10 @@ class Address:
 
 def find_files(
     source: Source, *, place: str, storage_for: StorageFor, portal: Portal, allow_none: bool = False
-) -> tuple[Format, list[TableObject]]:
+) -> Found:
     """The files of a source in listing order, and the one format they have.
+
+    Of what a glob matches, empty files and the marks that other programs leave are passed over.
 
     Raises, with `place` in it, TableMissing for a glob that matches nothing and for a bucket that is
     not there, and JobError for a format that cannot be told and for files of several formats. A
@@ -89,9 +105,14 @@ def find_files(
         except NoMatch:
             if not allow_none:
                 raise
-            return source.format or "jsonl", []  # of no file no format needs to be known
+            return Found(source.format or "jsonl", [], [])  # of no file no format needs to be known
     else:
         files = [TableObject(storage, address.rest, shown, None, None, compression_of(address.rest))]
+    passed_over = [file.url for file in files if address.glob and _is_no_table(file)]
+    if passed_over:
+        files = [file for file in files if not _is_no_table(file)]
+        if not files:
+            return Found(source.format or "jsonl", [], passed_over)
     formats = {source.format or format_of(file.path, file.url, place): file for file in files}
     if len(formats) > 1:
         first, second = list(formats.values())[:2]
@@ -100,7 +121,11 @@ def find_files(
             place=place,
             advice="narrow the glob to one format, and make the others a source of their own",
         )
-    return next(iter(formats)), files
+    return Found(next(iter(formats)), files, passed_over)
+
+
+def _is_no_table(file: TableObject) -> bool:
+    return file.size == 0 or _MARKS.search(file.path) is not None
 
 
 def split_url(url: str, shown: str, place: str) -> Address:
