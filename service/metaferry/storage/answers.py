@@ -1,9 +1,9 @@
-"""The one rule for answers: an answer is what was asked for, whole and consistent, or it is a bad one.
+"""Checks of answers: each is complete and consistent with its request, or it is a bad answer.
 
-A proxy, a login page or a broken server answers 200 with something else; taken for an empty folder or
-an object of no bytes, it would have right documents deleted. A bad answer is `Corrupt`: it is asked
-for again, and then the run fails. Here is what holds for every store; what its protocol says
-besides, each adapter looks at. Pure functions over answers that were already read.
+A proxy, a login page or a broken server may answer 200 with something else; taken for an empty folder or
+an empty object, it would lead to the deletion of right documents. A bad answer is `Corrupt`: the request
+is retried, and then the run fails. These checks hold for every store; each adapter adds those of its
+protocol. Pure functions over answers that were already read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class BadAnswer(Exception):
-    """An answer that is not what was asked for; the text says in which way, and quotes nothing of it."""
+    """An answer that does not fit its request; the text says why, and quotes nothing of the answer."""
 
     @property
     def failure(self) -> Failure:
@@ -33,12 +33,12 @@ def bad_answer(reason: str = "", status: int | None = None) -> Failure:
 
 
 def unexpected(status: int) -> Failure:
-    """Of an answer that is no refusal, and yet not what a request that went well is answered with."""
-    return bad_answer("a status that means nothing here", status)
+    """For an answer whose status is neither an error nor that of a success of its request."""
+    return bad_answer("an unexpected status", status)
 
 
 def require(holds: object, reason: str) -> None:
-    """Raises `BadAnswer` unless it holds."""
+    """Raises `BadAnswer` for this reason unless `holds`."""
     if not holds:
         raise BadAnswer(reason)
 
@@ -54,41 +54,41 @@ def require_entries(entries: Sequence[Entry], prefix: str) -> None:
 
 
 def require_names(names: Sequence[str], prefix: str) -> None:
-    """They all begin with `prefix`, and none is empty."""
+    """All names begin with `prefix`, and none is empty."""
     if names:
-        # What the least and the greatest of some texts begin with, they all begin with.
-        require(min(names).startswith(prefix) and max(names).startswith(prefix), "names of another folder")
+        # A common prefix of the least and the greatest is a prefix of all.
+        require(min(names).startswith(prefix) and max(names).startswith(prefix), "names outside the prefix")
         require(min(names), "an entry without a name")
 
 
 def require_level(level: Level, prefix: str) -> None:
-    """Entries directly below `prefix`, and folders below it, each once, that end with a slash."""
+    """Entries and folders directly below `prefix`, each folder once and with a slash at its end."""
     require_entries(level.entries, prefix)
     skip = len(prefix)
     for folder in level.folders:
-        require(folder.startswith(prefix) and folder.endswith("/"), "names of another folder")
-        require("/" not in folder[skip:-1] and len(folder) > skip, "names of another folder")
-    require(len(level.folders) == len(set(level.folders)), "a folder that is named twice")
+        require(folder.startswith(prefix) and folder.endswith("/"), "names outside the prefix")
+        require("/" not in folder[skip:-1] and len(folder) > skip, "names outside the prefix")
+    require(len(level.folders) == len(set(level.folders)), "a folder that is listed twice")
 
 
 def require_blob(blob: Blob, start: int, end: int | None, version: str | None) -> None:
-    """As many bytes as were asked for, of the version that was asked for."""
+    """The blob has the requested number of bytes, of the requested version."""
     most = blob.size if end is None else min(end, blob.size)
-    require(blob.size >= 0 and len(blob.data) == max(0, most - start), "another number of bytes")
+    require(blob.size >= 0 and len(blob.data) == max(0, most - start), "the wrong number of bytes")
     require(not version or entity_tag(blob.token) == entity_tag(version), "another version")
 
 
 def size_of_part(content_range: str | None, start: int, end: int | None) -> int:
-    """The size of the whole object, out of the Content-Range of `[start, end)`. Raises `BadAnswer`."""
+    """The size of the whole object from the Content-Range of `[start, end)`. Raises `BadAnswer`."""
     found = _RANGE.fullmatch(content_range or "")
-    require(found, "a part that does not say of what")
+    require(found, "no valid Content-Range")
     assert found is not None
     first, last, size = map(int, found.groups())
-    require(first == start and last == (size if end is None else min(end, size)) - 1, "another range")
+    require(first == start and last == (size if end is None else min(end, size)) - 1, "the wrong range")
     return size
 
 
 def require_empty(status: int, body: bytes) -> None:
-    """A delete or a put that is done says so by its status; a page that comes with it is somebody else's."""
-    require(200 <= status < 300, "a status that means nothing here")
-    require(not body.strip(), "a text where none belongs")
+    """The answer to a put or delete is a 2xx status without a body; a body comes from something else."""
+    require(200 <= status < 300, "an unexpected status")
+    require(not body.strip(), "an unexpected body")

@@ -1,7 +1,7 @@
-"""What adapters repeat: names, errors, the life of a client, and the course of a read and a delete.
+"""What adapters share: names, errors, the lifetime of a client, and the steps of a read and a delete.
 
 :class:`BaseAdapter` is for every kind of store, :class:`ObjectStoreAdapter` for S3, GCS and Azure, which
-add the requests. Nothing here makes a request of its own, and nothing here retries.
+add the requests. Nothing here retries.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Capabilities, Pre
 class BaseAdapter:
     """`url` is what messages call the datasource."""
 
-    #: Whose table of codes says what an error means.
+    #: The store whose rights and names are used in messages.
     store: ClassVar[Store]
 
     def __init__(self, *, url: str, capabilities: Capabilities) -> None:
@@ -86,7 +86,7 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
     @staticmethod
     @abstractmethod
     def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
-        """What this kind of store can do below `prefix`."""
+        """The capabilities of this kind of store below `prefix`."""
 
     @abstractmethod
     async def _connect(self) -> Any:

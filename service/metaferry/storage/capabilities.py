@@ -1,8 +1,8 @@
-"""What a run finds out about a store while it uses it: one set of traits for all its clients.
+"""Capabilities of a store that are detected while it is used, shared by all clients of a datasource.
 
-A datasource may be spoken to by several clients at once (an event loop, threads, two libraries).
-What one of them finds out, that tags prove nothing or that conditions are refused, has to hold for
-all of them, or a listing would be trusted that must not be. Safe to use from any thread; does no I/O.
+A datasource may have several clients (an event loop, threads, two libraries). What one of them detects,
+that ETags are no MD5s or that conditions are refused, has to hold for all of them, or a listing would be
+trusted that must not be. Thread-safe; does no I/O.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ log = logging.getLogger(__name__)
 
 @runtime_checkable
 class Detecting(Protocol):
-    """An adapter that finds out about its store."""
+    """An adapter that detects capabilities of its store."""
 
     @property
     def detected(self) -> DetectedCapabilities: ...
 
 
 class DetectedCapabilities:
-    """The traits of the store at `url` (for logs), as far as they are known now."""
+    """The capabilities of the store at `url` (for logs), as far as they are known."""
 
     def __init__(self, url: str, capabilities: Capabilities) -> None:
         self._url = url
         self._capabilities = capabilities
-        self._lies = False
+        self._wrong_tags = False
         self._lock = threading.Lock()
 
     @property
@@ -41,47 +41,48 @@ class DetectedCapabilities:
         return self._capabilities
 
     def put_result(self, token: str, md5: str, *, encrypted: bool = False) -> PutResult:
-        """The stamp of a put whose tag should be an MD5, unless the answer says that it is `encrypted`
-        with a key of the customer's or of KMS.
+        """The result of a put. Its tag should be the MD5, unless the answer says that the object is
+        `encrypted` with a customer's key or one of KMS.
 
-        Raises `Corrupt` with the code `WRONG_TAG` where it is another: either other bytes arrived, or the
-        store has tags of its own. What is there tells which (`was_read`).
+        Raises `Corrupt` with the code `WRONG_TAG` where it differs: either other bytes arrived, or the
+        store does not use MD5s as tags. Reading the object back shows which (`was_read`).
         """
         if token != md5 and self._capabilities.listing_md5:
             if not encrypted:
                 raise storage_error(
                     Failure(code=WRONG_TAG, kind=Corrupt), store="s3", url=self._url, operation="put"
                 )
-            self._prove_nothing()
+            self._distrust_tags()
         return PutResult(token, md5)
 
     def was_read(self, token: str, md5: str) -> None:
-        """What was put under a wrong tag is there, byte by byte, under this one."""
+        """An object put with a wrong tag was read back with the right bytes and this tag."""
         if token != md5:
-            self._prove_nothing()
+            self._distrust_tags()
             return
         with self._lock:
-            known, self._lies = self._lies, True
+            known, self._wrong_tags = self._wrong_tags, True
         if not known:
             log.warning("%s: puts are answered with wrong ETags; each is read back", self._url)
 
-    def _prove_nothing(self) -> None:
-        """A tag that happens to look like an MD5 is none here: listings prove nothing."""
+    def _distrust_tags(self) -> None:
+        """Tags of this store are no MD5s, even where they look like one: listings prove nothing."""
         if self._change(listing_md5=False):
-            log.info("%s: listings of this store do not prove the content", self._url)
+            log.info("%s: the ETags of this store are no MD5s: listings do not prove the content", self._url)
 
     def refused(self, only_if: Precondition) -> None:
-        """The store refused this condition and took the same put without it."""
+        """The store refused this condition and accepted the same put without it."""
         if only_if is ABSENT:
             if self._capabilities.conditional and self._change(conditional=False):
                 log.warning(
-                    "%s: this store has no conditional writes; they are checked just before", self._url
+                    "%s: this store has no conditional writes; preconditions are checked before each write",
+                    self._url,
                 )
         elif self._capabilities.honours(only_if) and self._change(replaces=False):
-            log.warning("%s: this store has no conditional replacing; it is checked just before", self._url)
+            log.warning("%s: this store cannot replace by ETag; that is checked before each write", self._url)
 
     def _change(self, **known: Any) -> bool:
-        """Whether this is news."""
+        """Whether anything changed."""
         with self._lock:
             before = self._capabilities
             self._capabilities = replace(before, **known)

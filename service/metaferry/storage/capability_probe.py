@@ -1,8 +1,8 @@
-"""Finds out what a store makes of conditions on writes, and whether its listings show the tags of its puts.
+"""Probes whether a store honours conditions on writes, and whether its listings show the tags of its puts.
 
-Some stores that speak S3 take a condition and ignore it; some answer 412 to the very tag that they gave
-(Ceph), or 405 to any; some list other tags than they answer, or none. Nothing but trying tells. Besides
-the requests that it makes of the storage it is given, nothing here does I/O.
+Some S3-compatible stores accept a condition and ignore it; some answer 412 to the very tag that they gave
+(Ceph), or 405 to any; some list other tags than puts return, or none. Only trying shows it. All I/O goes
+through the storage that is passed in.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 
 class Honoured(NamedTuple):
-    """What a store does.
+    """The conditions that a store honours.
 
-    create: an object is created only where there is none, if that is asked for.
-    replace: one is replaced or deleted only under the token that is given, and under that it is.
-    lists: listings show the tokens that puts answer with.
+    create: ABSENT creates an object only where there is none.
+    replace: a token replaces or deletes exactly the object that has it.
+    lists: listings show the tokens that puts return.
     """
 
     create: bool = True
@@ -31,7 +31,7 @@ class Honoured(NamedTuple):
 
 
 class Probed(Protocol):
-    """What is asked of a storage; it does nothing of its own about conditions meanwhile."""
+    """What is needed of a storage. It must not check conditions itself meanwhile."""
 
     def list(self, prefix: str = "") -> AsyncIterator[list[Entry]]: ...
 
@@ -41,10 +41,10 @@ class Probed(Protocol):
 
 
 async def probe(storage: Probed, path: str) -> Honoured:
-    """Writes and deletes `path`, a name that nobody uses: four puts as a rule, a listing and a delete."""
+    """Writes and deletes `path`, an unused name: usually four puts, a listing and a delete."""
     try:
         put_result = await storage.put(path, b"1", only_if=ABSENT)
-        create = replace = not await _goes(storage, path, b"2", ABSENT)
+        create = replace = not await _succeeds(storage, path, b"2", ABSENT)
         if replace:
             old = put_result.token
             try:
@@ -52,7 +52,7 @@ async def probe(storage: Probed, path: str) -> Honoured:
             except Conflict:
                 replace = False
             else:
-                replace = not await _goes(storage, path, b"4", old)
+                replace = not await _succeeds(storage, path, b"4", old)
         if not replace:
             put_result = await storage.put(path, b"5")
         lists = await _is_listed(storage, path, put_result.token)
@@ -66,8 +66,8 @@ async def probe(storage: Probed, path: str) -> Honoured:
     return Honoured(create, replace, lists)
 
 
-async def _goes(storage: Probed, path: str, data: bytes, only_if: Precondition) -> bool:
-    """Whether a put goes well that must not."""
+async def _succeeds(storage: Probed, path: str, data: bytes, only_if: Precondition) -> bool:
+    """Whether a put succeeds whose condition does not hold."""
     try:
         await storage.put(path, data, only_if=only_if)
     except Conflict:
@@ -76,7 +76,7 @@ async def _goes(storage: Probed, path: str, data: bytes, only_if: Precondition) 
 
 
 async def _is_listed(storage: Probed, path: str, token: str) -> bool:
-    """Whether a listing shows this token; one that does not show the object yet says nothing against it."""
+    """Whether a listing shows this token; true where it does not show the object yet."""
     async for page in storage.list(path):
         for entry in page:
             if entry.path == path:

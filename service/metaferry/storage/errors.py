@@ -1,8 +1,8 @@
-"""From what a store answered to one of our errors: one table, one place, one wording.
+"""From a failure of a store to one of our errors: the only place that classifies and words them.
 
-An adapter reduces whatever its library raised to a :class:`Failure` (HTTP status, the store's error
-code, nothing else) and :func:`storage_error` does the rest. The text of a foreign exception is never
-used: it may quote a signed URL, a header or a connection string. Nothing here does I/O.
+An adapter reduces what its library raised to a :class:`Failure` (HTTP status and error code, nothing
+else), and :func:`storage_error` does the rest. The text of a library's exception is never used: it may
+quote a signed URL, a header or a connection string. Nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from metaferry.storage.codes.gcs import GCS
 from metaferry.storage.codes.meaning import COMMON, Meaning
 from metaferry.storage.codes.s3 import S3
 
-#: Digits of a Retry-After that are looked at: what is beyond them is for ever in any case.
-_DIGITS_OF_A_WAIT: Final = 9
+#: Digits of a Retry-After that are used: more than thirty years.
+_WAIT_DIGITS: Final = 9
 
 Operation = Literal["list", "read", "put", "delete"]
 Store = Literal["s3", "gcs", "azure", "local", "memory", "generic"]
@@ -42,12 +42,12 @@ Store = Literal["s3", "gcs", "azure", "local", "memory", "generic"]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What is left of a foreign error. `kind` overrides the table where an adapter knows better.
+    """A library's error, reduced. `kind` overrides the tables where an adapter knows better.
 
-    `status` is None when no answer came; `code` is the store's word (`NoSuchKey`) or the name of
-    what happened to the connection (`ReadTimeoutError`). `retry_after` is in seconds.
-    `bucket` says that the bucket or container itself is what was not found. `reason` is our own word
-    for what is wrong with an answer, without anything of its text.
+    `status` is None when no answer came; `code` is the store's error code (`NoSuchKey`) or the name of
+    a connection error (`ReadTimeoutError`). `retry_after` is in seconds. `bucket`: the bucket or
+    container itself was not found. `reason` says in our words what is wrong with an answer, and quotes
+    nothing of it.
     """
 
     status: int | None = None
@@ -63,14 +63,14 @@ def retry_after(
     *,
     now: Callable[[], float] = time.time,  # noqa: TID251 - for answers without a Date
 ) -> float | None:
-    """Seconds that an answer asks to wait. Names in `headers` are in small letters, or any do.
+    """Seconds to wait by Retry-After. Names in `headers` are in lower case, or the mapping ignores case.
 
     Both forms of RFC 9110, section 10.2.3: seconds, and a date. A date counts from the answer's own
     Date where it has one, since the clock of the store need not be ours; `now` is seconds since 1970.
     """
     wait = headers.get("retry-after", "").strip()
     if wait.isascii() and wait.isdigit():
-        return float(wait[:_DIGITS_OF_A_WAIT])
+        return float(wait[:_WAIT_DIGITS])
     until = _http_date(wait)
     if until is None:
         return None
@@ -79,7 +79,7 @@ def retry_after(
 
 
 def _http_date(text: str) -> float | None:
-    """Seconds since 1970; None for what is no date with a time zone."""
+    """Seconds since 1970; None where the text is no date with a time zone."""
     try:
         date = parsedate_to_datetime(text)
         return None if date.tzinfo is None else date.timestamp()
@@ -87,17 +87,17 @@ def _http_date(text: str) -> float | None:
         return None
 
 
-#: Every code that is known, of whatever store: no two of them mean different things by one word (a test
-#: holds them against each other). What is not here is decided by the status.
+#: The known codes of all stores: none has different meanings in two stores (there is a test for it). Other
+#: codes are classified by the status.
 CODES: Final[Mapping[str, Meaning]] = {**COMMON, **S3, **GCS, **AZURE}
 
-#: Codes that speak of the bucket or container, not of one object.
+#: Codes about the bucket or container, not about one object.
 BUCKET_CODES: Final = CONTAINER_CODES | {"NoSuchBucket"}
 
 #: Our code for a put that was answered with the checksum of other bytes.
 WRONG_TAG: Final = "WrongETag"
 
-#: What the operating system calls it. What is not here is Unsupported: never retried blindly.
+#: Error numbers of the operating system. Others are Unsupported: never retried blindly.
 ERRNOS: dict[int, type[StorageError]] = {
     errno.ENOENT: NotFound,
     errno.EACCES: Denied,
@@ -123,15 +123,15 @@ ERRNOS: dict[int, type[StorageError]] = {
 
 
 def classify(failure: Failure) -> type[StorageError]:
-    """Which of our errors this is. The code is asked first, then the status; no answer is passing.
+    """The class of our error: by the code first, then by the status; no answer at all is transient.
 
-    The order matters: Azure says 403 for a wrong key and S3 says 400 for an expired token. A 409 passes
-    only where its code says so: a lost race on S3 does, a lock or an archive tier never.
+    The order matters: Azure answers 403 to a wrong key and S3 400 to an expired token. A 409 is transient
+    only where its code says so: a lost race on S3 is, a lock or an archive tier never.
     """
     if failure.kind is not None:
         return failure.kind
     if failure.status == 503 and failure.retry_after is not None:
-        return Throttled  # whatever it calls it, it says how long to wait
+        return Throttled  # whatever its code, it says how long to wait
     known = CODES.get(failure.code)
     if known is not None:
         return known.kind
@@ -139,7 +139,7 @@ def classify(failure: Failure) -> type[StorageError]:
     if status is None:
         return Unavailable
     if status < 300 or status == 304:
-        return Corrupt  # no refusal, and yet not what was asked for
+        return Corrupt  # no error, and no answer to this request
     if status == 401:
         return Expired
     if status == 403:
@@ -156,7 +156,7 @@ def classify(failure: Failure) -> type[StorageError]:
 
 
 def errno_failure(error: OSError) -> Failure:
-    """An operating system's error as a failure; its text is dropped, since it quotes whole paths."""
+    """An OSError as a failure; its text is dropped, since it quotes whole paths."""
     number = error.errno
     code = type(error).__name__ if number is None else errno.errorcode.get(number, str(number))
     for cls, kind in _OS_ERRORS:
@@ -168,10 +168,10 @@ def errno_failure(error: OSError) -> Failure:
 def storage_error(
     failure: Failure, *, store: Store, url: str, operation: Operation, path: str = ""
 ) -> StorageError:
-    """Our error for it: what happened, where, while doing what; `advice` says which right is missing."""
+    """Our error for a failure: what happened, where, in which operation; `advice` says what to do."""
     kind = classify(failure)
     if kind is Corrupt and failure.kind is None and failure.code not in CODES:
-        failure = replace(failure, code="BadAnswer", reason="a status that means nothing here")
+        failure = replace(failure, code="BadAnswer", reason="an unexpected status")
     if kind is Conflict and operation == "read":
         kind = Changed
     bucket = failure.bucket or failure.code in BUCKET_CODES
@@ -198,7 +198,7 @@ def storage_error(
 
 
 def _scope(kind: type[StorageError], failure: Failure, operation: Operation, path: str) -> Scope:
-    """Whom it concerns. What no table says of a 403 may be either; a listing is everybody's."""
+    """Whether it concerns one object or all. A 403 without a known code may be either; for a listing, all."""
     known = CODES.get(failure.code)
     scope = known.scope if known is not None else None
     if scope is None:
@@ -209,11 +209,11 @@ def _scope(kind: type[StorageError], failure: Failure, operation: Operation, pat
     return scope
 
 
-#: Codes of names that this store can hold nothing under, and of what stands in the way there.
+#: Codes for names under which the store can hold no object, or where something else is in the way.
 NOTHING_THERE: Final = frozenset({"ENAMETOOLONG", "ENOTDIR", "EISDIR", "KeyTooLongError", "PathConflict"})
 _LASTING: Final = NOTHING_THERE | {"InvalidBlobType", "ResourceTypeMismatch"}
 
-#: What libraries raise without a number.
+#: OSErrors that libraries raise without a number.
 _OS_ERRORS: tuple[tuple[type[OSError], type[StorageError]], ...] = (
     (FileNotFoundError, NotFound),
     (PermissionError, Denied),
@@ -249,7 +249,7 @@ _BUCKET: dict[Store, str] = {
     "generic": "folder",
 }
 
-#: The one right each operation needs, by cloud. docs/storage.md shows them as policies.
+#: The right that each operation needs, by store. docs/storage.md shows them as policies.
 RIGHTS: dict[tuple[Store, Operation], str] = {
     ("s3", "list"): "s3:ListBucket on the bucket",
     ("s3", "read"): "s3:GetObject on the objects",
@@ -303,10 +303,10 @@ def _advice(
 def _when(kind: type[StorageError], operation: Operation, path: str) -> str:
     if path:
         return f" when {_DOING[operation]} {_quoted(path)}"
-    # What is not there at all was looked for, whatever the operation.
+    # Not found: the operation does not matter.
     return "" if kind is NotFound else f" when {_DOING[operation]} it"
 
 
 def _quoted(path: str) -> str:
-    # A key may hold control characters; a message stays on one line.
+    # A key may contain control characters; a message stays on one line.
     return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path) + '"'

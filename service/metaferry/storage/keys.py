@@ -1,4 +1,4 @@
-"""What all stores with flat keys share: which keys are safe to name in a request, and what a put says.
+"""What stores with flat keys share: which keys a request can name, content types, ETags, ranges.
 
 Pure functions. Nothing here knows a client.
 """
@@ -17,14 +17,14 @@ from metaferry.lightly.key_limits import KeyLimits
 #: The longest key of S3 and Google Cloud Storage, in bytes, and of Azure, in characters.
 MAX_KEY: Final = 1024
 
-#: Bytes from which a body is handed to aiohttp as a stream: it writes plain bytes in one go, which
-#: holds up everything else on the loop (and it warns of that).
+#: Bytes from which a body is passed to aiohttp as a stream: it writes `bytes` in one go, which blocks
+#: the loop (and warns of that).
 LARGE: Final = 1 << 20
 
-#: An MD5 that is not in small letters throughout, or that of an upload in parts.
+#: An MD5, or the ETag of a multipart upload, with capitals.
 _CAPITALS: Final = re.compile(r"(?=.*[A-F])[0-9A-Fa-f]{32}(?:-\d+)?")
-#: Keys that are the same in a URL: looked for first, since nearly all are.
-_AS_IT_IS: Final = re.compile(r"[A-Za-z0-9_.~/-]+")
+#: Keys that need no quoting in a URL, as nearly all.
+_UNQUOTED: Final = re.compile(r"[A-Za-z0-9_.~/-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -38,7 +38,7 @@ def is_addressable(path: str) -> bool:
 
 
 def is_exact(key: str) -> bool:
-    """Whether every client names exactly this key: some drop slashes at the ends and refuse some others."""
+    """Whether every client sends exactly this key: some drop slashes at the ends, or refuse characters."""
     segments = f"/{key}/"
     return (
         "//" not in segments
@@ -49,7 +49,7 @@ def is_exact(key: str) -> bool:
 
 
 def are_exact(keys: Iterable[str]) -> bool:
-    """Whether each of them is: between slashes, a blank makes no segment that is refused."""
+    """Whether `is_exact` holds for each of them (joined by a segment that is always exact)."""
     return is_exact("/ /".join(keys))
 
 
@@ -63,7 +63,7 @@ def limits_below(prefix: str, *, in_characters: bool = False) -> KeyLimits:
 
 
 def is_marker(path: str, size: int) -> bool:
-    """Whether an entry only marks a folder, as consoles and Hadoop leave them."""
+    """Whether an entry is a folder marker, as consoles and Hadoop create them."""
     return not path or (size == 0 and path.endswith("/"))
 
 
@@ -75,10 +75,10 @@ def content_type(path: str) -> str:
 
 
 def entity_tag(header: str) -> str:
-    """An ETag in the one form in which it is a token: without quotes, as strong.
+    """An ETag in the form in which it is a token: without quotes, and strong.
 
-    Proxies that compress call a tag weak (RFC 9110, 8.8.1) or add `-gzip` to it, and some stores write
-    their MD5s in capitals, though not everywhere.
+    Proxies that compress make a tag weak (RFC 9110, 8.8.1) or add `-gzip` to it, and some stores write
+    their MD5s in capitals in some answers.
     """
     tag = header.strip()
     if tag[:2] in ("W/", "w/"):
@@ -94,14 +94,14 @@ def md5_hex(data: bytes) -> str:
 
 
 def byte_range(start: int, end: int | None) -> str | None:
-    """The Range header of `[start, end)`, None where the whole object is meant."""
+    """The Range header for `[start, end)`, None for the whole object."""
     if end is None:
         return f"bytes={start}-" if start else None
     return f"bytes={start}-{end - 1}"
 
 
 def whole_size(content_range: str | None) -> int | None:
-    """The size of the object out of `bytes 0-9/100`."""
+    """The size of the object from `bytes 0-9/100`."""
     if content_range is None:
         return None
     size = content_range.rpartition("/")[2]
@@ -109,10 +109,10 @@ def whole_size(content_range: str | None) -> int | None:
 
 
 def is_complete(received: int, start: int, end: int | None, size: int) -> bool:
-    """Whether an answer has as many bytes as were asked for of an object of `size`."""
+    """Whether `received` is the number of bytes of `[start, end)` in an object of `size`."""
     return received == max(0, (size if end is None else min(end, size)) - start)
 
 
 def quoted(key: str) -> str:
-    """The key as a path in a URL, as botocore and the Azure SDK spell it."""
-    return key if _AS_IT_IS.fullmatch(key) else quote(key, safe="/~")
+    """The key as a path in a URL, quoted as botocore and the Azure SDK do."""
+    return key if _UNQUOTED.fullmatch(key) else quote(key, safe="/~")

@@ -1,9 +1,8 @@
 """A datasource in the memory of this process, in the store that fsspec's `memory://` shares.
 
-For tests, demonstrations and embedding: what is written here is what every fsspec user of this
-process reads under the same URL, and the other way round. A put swaps one finished file in, so
-nobody sees a part; the MD5 of the content is the token. Every call lets the loop run once, as a
-request would, so a loop over them starves nobody. Nothing outlives the process.
+For tests, demonstrations and embedding: every fsspec user of this process sees the same files under the
+same URL. A put replaces a file in one step, so a partial file is never visible; the MD5 of the content is
+the token. Every call lets the event loop run once, as a request would. Nothing outlives the process.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from metaferry.storage.protocol import (
     PutResult,
 )
 
-#: The store is one for the process, so check and write have one lock for the process.
+#: One lock for the whole process, as the store is one, for a check and its write.
 _LOCK: Final = threading.Lock()
 
 
@@ -93,7 +92,7 @@ class MemoryAdapter(BaseAdapter):
             self._fs.store.pop(self._base + path, None)
 
     async def close(self) -> None:
-        """Nothing to let go of; what was written stays for the process."""
+        """Nothing to close; what was written stays for the process."""
 
     def _walk(self, prefix: str, after: str) -> Iterator[Entry]:
         start = self._base + prefix

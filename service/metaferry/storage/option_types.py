@@ -1,7 +1,7 @@
-"""What the options of the stores' libraries must be, where the libraries themselves would fall over them.
+"""Types of the options of the stores' libraries, which do not check them themselves.
 
-s3fs, gcsfs and adlfs take any value for any option, and fail in the middle of a request with an
-AttributeError or worse. The values may be secrets: only keys and types are named. Pure functions.
+s3fs, gcsfs and adlfs accept any value for any option, and fail in the middle of a request with an
+AttributeError or worse. The values may be secrets: messages have only keys and types. Pure functions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from metaferry.errors import UsageError
 _MAPPINGS: Final = frozenset(
     {"client_kwargs", "config_kwargs", "s3_additional_kwargs", "session_kwargs", "gcs_additional_kwargs"}
 )
-#: Objects of a library, which only a program can give.
+#: Objects of a library, which only a program can pass.
 _OBJECTS: Final = frozenset({"session", "fs", "loop", "get_client"})
 #: Texts that YAML may read as a number or as a boolean.
 _TEXTS: Final = frozenset(
@@ -40,7 +40,7 @@ _TEXTS: Final = frozenset(
 
 
 def check_types(shown: str, options: Mapping[str, Any]) -> None:
-    """Raises UsageError for an option of a location, `shown`, that its library could not take."""
+    """Raises UsageError for an option of a wrong type. `shown` is the URL in messages."""
     for key, value in options.items():
         if value is None:
             continue

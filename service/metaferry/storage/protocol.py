@@ -1,12 +1,12 @@
 """The storage contract: the only way a byte enters or leaves metaferry.
 
 Two protocols. An :class:`Adapter` is what each kind of store implements: single attempts, no
-retries, foreign errors already turned into ours. A :class:`Storage` is what everybody else uses:
+retries, errors of libraries turned into ours. A :class:`Storage` is what the rest of the program uses:
 an adapter behind the one retry layer (`retry/storage.py`). Wrappers (faults, counters, dry run) stand
 between the two and implement `Adapter` themselves.
 
 Keys ("paths") are relative to the datasource, with `/` between segments, no leading slash, and
-exact code points: nothing here normalises, quotes or decodes what a caller sees. Keys with empty,
+exact code points: nothing here normalises, quotes or decodes them. Keys with empty,
 `.` or `..` segments or control characters may appear in listings (they exist in real buckets) but
 are refused by `lightly/names.py` before anything is written under them.
 
@@ -39,19 +39,19 @@ class OnlyIf(Enum):
 ANYTHING: Final = OnlyIf.ANYTHING
 ABSENT: Final = OnlyIf.ABSENT
 
-#: What a write may require of what is there now: anything, nothing, or exactly this token.
+#: What a write requires of the object in place: anything, none, or exactly this token.
 Precondition = OnlyIf | str
 
-#: Characters of a token that a header may have without being altered on its way.
+#: Characters of a token that a header carries unaltered.
 _TOKEN: Final = re.compile(r"[!#-~]+")
 
 
 def is_plain(only_if: Precondition) -> bool:
-    """Whether a header can name this token."""
+    """Whether a header can carry this precondition."""
     return not isinstance(only_if, str) or _TOKEN.fullmatch(only_if) is not None
 
 
-#: Path, data, precondition, and the hex MD5 of the data, of a put.
+#: A put: path, data, precondition, and the hex MD5 of the data.
 Put = tuple[str, bytes, Precondition, str]
 
 
@@ -62,7 +62,7 @@ class Entry(NamedTuple):
     `size-mtime_ns-inode` on a local file system. It is opaque, and what `Precondition` takes.
     `md5` is the hex MD5 of the content where the listing *proves* it, else None. Where it is the
     token as well (S3), only equality proves anything: some tags look like an MD5 and are none.
-    `mtime` is seconds since 1970, UTC, as the store tells it.
+    `mtime` is seconds since 1970, UTC, by the store.
     """
 
     path: str
@@ -75,7 +75,7 @@ class Entry(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page of a listing. `cursor` is opaque; None after the last page. `left_out` counts what the store
-    named besides the entries: folder markers, and what comes before the key to start after."""
+    listed besides the entries: folder markers, and keys before the start key."""
 
     entries: list[Entry]
     cursor: Any | None
@@ -84,7 +84,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """The bytes of one ranged read, and what they are part of: version and size of the whole object."""
+    """The bytes of one ranged read, with version and size of the whole object."""
 
     data: bytes
     token: str
@@ -92,7 +92,7 @@ class Blob:
 
 
 class PutResult(NamedTuple):
-    """What a put left behind. `md5` (hex) is the store's own word where it gives one, else ours."""
+    """The result of a put. `md5` (hex) is the store's where it returns one, else ours."""
 
     token: str
     md5: str
@@ -100,24 +100,24 @@ class PutResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a store can do; fixed for an adapter, except where a run finds out otherwise.
+    """What a store can do; fixed for an adapter, except where a run detects otherwise.
 
     listing_md5: listings prove the content of small objects written by one plain put, so an
         unchanged document is recognised without reading it (and no ledger is needed).
     conditional: `only_if` is honoured by the store itself. Where false, it is best effort
-        (checked just before), and the run says so.
-    replaces: so is a token as `only_if`; where false, only ABSENT is, and the run says so too.
-    lists_tokens: listings show the tokens that puts answer with, and that `only_if` takes.
-    atomic: nobody ever sees a part of a put. False only for file systems without a rename.
-    remote: what one process writes, another one sees. False for memory.
-    one_loop: the client is a pure Python one on an event loop, which one core keeps busy: several
-        processes write faster.
-    own_clock: `Entry.mtime` is when the store got the put, by the store's clock, whoever sent it. On a
-        mounted file system it can be the clock of the machine that wrote.
-    conditions_vary: some stores behind this protocol take a condition and ignore it, without a word;
-        `Retrying.probe_conditions` finds out.
-    start_key: a listing may begin after any string for the price of one that begins at the first key,
-        and is then the rest of the whole. What is built on it notices a store that does otherwise.
+        (checked just before the write), and the run reports it.
+    replaces: a token as `only_if` is honoured; where false, only ABSENT is, and the run reports it.
+    lists_tokens: listings show the tokens that puts return and `only_if` takes.
+    atomic: a partial put is never visible. False only for file systems without a rename.
+    remote: other processes see the same objects. False for memory.
+    one_loop: the client is pure Python on an event loop, and limited by one core: several processes
+        write faster.
+    own_clock: `Entry.mtime` is the time of the put by the store's clock. On a mounted file system it can
+        be the clock of the machine that wrote.
+    conditions_vary: some stores behind this protocol silently ignore conditions;
+        `Retrying.probe_conditions` detects them.
+    start_key: a listing may begin after any string at the cost of one that begins at the first key, and
+        is then the rest of the whole. The parallel listing detects a store that does otherwise.
     key_limits: how long a key below the datasource may be, as far as that is known.
     """
 
@@ -134,7 +134,7 @@ class Capabilities:
     lists_tokens: bool = True
 
     def honours(self, only_if: Precondition) -> bool:
-        """Whether the store itself checks this condition of a write."""
+        """Whether the store itself checks this precondition."""
         return only_if is ANYTHING or (self.conditional and (only_if is ABSENT or self.replaces))
 
 
@@ -144,7 +144,7 @@ class Adapter(Protocol):
 
     @property
     def url(self) -> str:
-        """The datasource as a URL for people and logs: no credentials, no options."""
+        """The datasource as a URL for messages and logs: no credentials, no options."""
 
     @property
     def capabilities(self) -> Capabilities: ...
@@ -158,43 +158,43 @@ class Adapter(Protocol):
         few thousand entries, so memory is bounded by a page. Folder markers (`dir/`, size 0) and
         our own temporary files are left out. `start_after` skips keys up to and including it in
         byte order, on stores that list in byte order (S3, GCS, Azure, local, memory); others may
-        raise `Unsupported`. `cursor` is the previous page's; a page that failed is asked again
-        with the same cursor. A missing bucket is `NotFound` with an empty path; a missing
+        raise `Unsupported`. `cursor` is the previous page's; a page that failed is requested
+        again with the same cursor. A missing bucket is `NotFound` with an empty path; a missing
         folder on a local file system too; a prefix without keys is one empty page.
         """
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
     ) -> Blob:
-        """The bytes `[start, end)`, one request; `end` None reads to the end, and past it is cut.
+        """The bytes `[start, end)` in one request; `end` None reads to the end, and one past it is cut.
 
-        An empty range (start at or past the size) gives `b""` where the store allows the question.
+        An empty range (start at or past the size) gives `b""` where the store allows such a request.
         With `version` (a token) the bytes are of that version or `Changed` is raised; without it
-        the answer names the version it came from, so that the next read can be pinned. A short or
-        overlong answer is `Corrupt`. A missing object is `NotFound` with its path.
+        the blob has the version it came from, so that the next read can be pinned. A short or overlong
+        answer is `Corrupt`. A missing object is `NotFound` with its path.
         """
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
-        """Writes the whole object or nothing; nobody ever sees a part of it.
+        """Writes the whole object or nothing; a partial object is never visible.
 
-        `only_if` other than ANYTHING raises `Conflict` when the store holds something else. The
-        store's own checksum of what it received is compared with ours where it gives one
+        `only_if` other than ANYTHING raises `Conflict` when the object in place is another. The
+        store's own checksum of what it received is compared with ours where it returns one
         (`Corrupt` when they differ). Content type: `application/json` for `.json`.
         """
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
-        """Deletes one object; deleting what is gone is success, whatever `only_if` says.
+        """Deletes one object; deleting a missing object succeeds, whatever `only_if` is.
 
         With a token, `Conflict` is raised when the object is another version; ABSENT is `Unsupported`.
         """
 
     async def close(self) -> None:
-        """Lets go of connections; safe to call twice."""
+        """Closes connections; safe to call twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What lies directly below a prefix: keys, and the folders (whole, with a `/` at the end)."""
+    """Keys and folders directly below a prefix; a folder is its whole path, with a `/` at the end."""
 
     entries: list[Entry]
     folders: list[str]
@@ -202,10 +202,10 @@ class Level:
 
 @runtime_checkable
 class Levelled(Protocol):
-    """An adapter that can say what folders there are, so that they can be listed at once."""
+    """An adapter that can list the folders of a level, so that they can be listed in parallel."""
 
     async def list_level(self, prefix: str) -> Level | None:
-        """One request. None where the level does not fit into one page.
+        """One request; None where the level does not fit into one page.
 
         Every key below `prefix` is one of the entries, or begins with one of the folders.
         """
@@ -215,33 +215,32 @@ class Levelled(Protocol):
 class Direct(Protocol):
     """An adapter whose puts can also be made from plain threads, without an event loop.
 
-    A put of a few hundred bytes costs the client less as a blocking call that leaves the
-    interpreter lock than as a task on a loop (docs/storage.md), so writing many small documents
-    goes this way where there is one.
+    A put of a few hundred bytes costs the client less as a blocking call that releases the interpreter
+    lock than as a task on a loop (docs/storage.md), so many small documents are written this way where
+    the adapter supports it.
     """
 
     def put_blocking(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
-        """As `Adapter.put`: one attempt, the same errors. Blocks; called from many threads at once.
+        """As `Adapter.put`: one attempt, the same errors. Blocks; called from many threads in parallel.
 
-        It ends by itself: the adapter bounds the time of an attempt.
+        The adapter bounds the time of an attempt.
         """
 
 
 @runtime_checkable
 class Batched(Direct, Protocol):
-    """A direct adapter that makes a few puts with as little as can be between two requests.
+    """A direct adapter that makes a batch of puts with minimal work between two requests.
 
-    Every microsecond that a thread holds the interpreter lock between two requests is waited for by
-    all other threads.
+    All other threads wait while a thread holds the interpreter lock between two requests.
     """
 
     def put_batch(
         self, puts: Sequence[Put], *, ended: Callable[[], bool]
     ) -> Sequence[str | StorageError | None]:
-        """`put_blocking` of each, one after the other: what became of it, its token where it went well.
+        """`put_blocking` of each in order: its token, or its error.
 
-        None was not tried: `ended`, which is asked before each, said that no further one may be
-        made, or a put before it met Throttled or Expired.
+        None for a put that was not tried: `ended()`, which is called before each, was true, or a put
+        before it raised Throttled or Expired.
         """
 
 
@@ -259,23 +258,23 @@ class Storage(Protocol):
 
     @property
     def rates(self) -> RateHistory:
-        """Answers and refusals over time."""
+        """Answers and throttled requests over time."""
 
     def writes_while(self, ours: Callable[[], bool]) -> None:
-        """No put or delete is tried again once `ours` is false: a retry whose wait spans the loss of
-        a lease would write into another run's work. `Unsupported` is raised instead."""
+        """No put or delete is retried once `ours()` is false (`Unsupported` is raised instead): a retry
+        after the loss of a lease would write into another run's work."""
 
     def drained_by(self, drain: Drain | None) -> None:
-        """From now on `drain` ends what waits here, and lists and reads: `Deferred` is raised. None:
-        nothing does. What is `urgent` is left alone."""
+        """From now on `drain` ends waits, lists and reads, which raise `Deferred`; None: nothing does.
+        `urgent` requests are exempt."""
 
     @property
     def timeout(self) -> float:
-        """Seconds without one write that went well after which going on is of no use: twice the time
-        that one request is retried for, or that ten need under `max_rate`."""
+        """Seconds without a successful write after which the store counts as down: twice the time for
+        which one request is retried, or the time of ten requests under `max_rate`, if that is longer."""
 
     def absorb(self, requests: RequestCounts, rates: RateHistory) -> None:
-        """Counts what other processes asked of the same datasource as if it had gone through here."""
+        """Adds the requests of other processes to the same datasource to the counts of this one."""
 
     @property
     def direct(self) -> bool:
@@ -283,13 +282,13 @@ class Storage(Protocol):
 
     @property
     def concurrency_limit(self) -> int:
-        """Requests that the pace allows to be under way now; as many threads are worth having."""
+        """Requests that may be under way now; a useful number of threads."""
 
     def list(self, prefix: str = "", *, start_after: str | None = None) -> AsyncIterator[list[Entry]]:
         """Every key below `prefix`, a page at a time; a page that fails is retried, none is skipped."""
 
     async def list_level(self, prefix: str) -> Level | None:
-        """As the adapter's, retried; None too where the adapter cannot."""
+        """As the adapter's, retried; None also where the adapter cannot."""
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
@@ -306,17 +305,17 @@ class Storage(Protocol):
         """As the adapter's, retried. A reply that was lost is settled by reading back: equal bytes
         under our own precondition are our own put, never reported as a conflict with ourselves.
 
-        `failed` is what the attempt of `put_blocking` met; this goes on as if it had made that attempt.
+        `failed` is the error of an attempt by `put_blocking`, which then counts as the first attempt.
         """
 
     def put_blocking(
         self, puts: Sequence[Put], *, ended: Callable[[], bool] = lambda: False
     ) -> Sequence[str | StorageError | None]:
-        """One blocking attempt at each of a few puts, one after the other, from a plain thread.
+        """One blocking attempt at each of a batch of puts, in order, from a plain thread.
 
-        What became of each, in order: its token where it went well. None was not tried, since some
-        time has to pass before, or since `ended`, which is asked before each, says that no further
-        one may be made. An error, retryable or not, is for `put(…, failed=error)` to settle.
+        Each result is a token, or an error, which `put(…, failed=error)` settles, retryable or not; or
+        None for a put that was not tried, during a pause or under `max_rate`, or because `ended()`,
+        which is called before each, was true.
         """
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None: ...

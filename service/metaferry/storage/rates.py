@@ -1,7 +1,7 @@
 """Answers and refusals over time, for the report: a fixed number of points however long a run is.
 
-A point is one second at first; when there are too many, two become one and the width doubles.
-Nothing here decides anything.
+A point is one second at first; when there are too many, each two are merged and the span doubles.
+For reports only: nothing is decided by it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class RateHistory:
     throttled: tuple[int, ...] = ()
 
     def __add__(self, other: RateHistory) -> RateHistory:
-        """Both together, as if they had begun at the same moment."""
+        """The sum of both, as if they had begun at the same time."""
         span = max(self.seconds, other.seconds)
         ours, theirs = self._in_spans_of(span), other._in_spans_of(span)
         return RateHistory(
@@ -42,7 +42,7 @@ class RateHistory:
 
 
 class Rates:
-    """Not thread-safe by itself: the limiter counts under its own lock. `clock` is monotonic seconds."""
+    """Counts answers and refusals, under the limiter's lock. `clock` is monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._start = clock()

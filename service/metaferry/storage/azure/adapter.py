@@ -205,7 +205,7 @@ class AzureAdapter(ObjectStoreAdapter):
             raise self._error(error.failure, operation, path) from None
         except (AttributeError, KeyError, TypeError, ValueError, StopAsyncIteration):
             # So the SDK stumbles over an answer of 200 that is none.
-            raise self._error(bad_answer("it cannot be read"), operation, path) from None
+            raise self._error(bad_answer("it cannot be parsed"), operation, path) from None
         except IsADirectoryError:
             raise
         except (AzureError, aiohttp.ClientError, OSError) as error:

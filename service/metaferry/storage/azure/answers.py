@@ -71,8 +71,8 @@ def _require_page(body: bytes) -> None:
     # The last page says so by an empty element, which comes after the blobs; metadata of a blob may
     # have any name.
     after = max(0, body.rfind(b"</Blobs>"))
-    require(_MARKER.search(body, after), "neither the last page nor one of several")
-    require(_END.search(body, after), "a listing that breaks off")
+    require(_MARKER.search(body, after), "no NextMarker")
+    require(_END.search(body, after), "an incomplete listing")
 
 
 def _require_part(asked: Mapping[str, str], status: int, headers: Mapping[str, str]) -> None:

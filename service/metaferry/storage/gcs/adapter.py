@@ -143,7 +143,7 @@ class GcsAdapter(ObjectStoreAdapter):
         if answer.status == 206:
             return Blob(data, token, size_of_part(headers.get("Content-Range"), start, end))
         stored = headers.get("x-goog-stored-content-length", str(len(data)))
-        require(stored == str(len(data)), "another number of bytes")
+        require(stored == str(len(data)), "the wrong number of bytes")
         self._verify(path, data, headers)
         return Blob(data[start:end], token, len(data))
 

@@ -86,7 +86,7 @@ def page_of(body: bytes, wanted: str, skip: int) -> tuple[Page, list[str]]:
     content = _resource(body, "storage#objects")
     items, prefixes = content.get("items", []), content.get("prefixes", [])
     require(isinstance(items, list) and isinstance(prefixes, list), "no listing")
-    require(all(isinstance(item, dict) for item in items), "an entry that is none")
+    require(all(isinstance(item, dict) for item in items), "an entry that is not an object")
     names = [item.get("name") for item in items]
     for text in (*names, *prefixes):
         require(isinstance(text, str), "an entry without a name")
@@ -96,7 +96,7 @@ def page_of(body: bytes, wanted: str, skip: int) -> tuple[Page, list[str]]:
     kept = [each for each in entries if not is_marker(each.path, each.size)]
     token = content.get("nextPageToken")
     # The last page has no token at all; one that is empty would end a listing that goes on.
-    require(token is None or (isinstance(token, str) and token), "an empty token of the next page")
+    require(token is None or (isinstance(token, str) and token), "an empty nextPageToken")
     return Page(kept, token, len(entries) - len(kept)), [prefix[skip:] for prefix in prefixes]
 
 

@@ -199,9 +199,9 @@ class S3Adapter(ObjectStoreAdapter):
         try:
             blob = await self.read(path)
         except NotFound:
-            raise self._error(bad_answer("no version, and no object in place"), "put", path) from None
+            raise self._error(bad_answer("no ETag, and no object in place"), "put", path) from None
         with self._checking("put", path):
-            require(blob.data == data, "no version, and another object in place")
+            require(blob.data == data, "no ETag, and a different object in place")
         return blob.token
 
     async def _require(self, path: str, only_if: Precondition, operation: Operation) -> None:
@@ -247,7 +247,7 @@ class S3Adapter(ObjectStoreAdapter):
             AttributeError,
             ResponseParserError,
         ):  # no number, a field twice
-            raise BadAnswer("it cannot be read") from None
+            raise BadAnswer("it cannot be parsed") from None
         require_own(answer, method)
         return answer
 

@@ -43,11 +43,11 @@ def mark_foreign(
         return
     reason = ""
     if status not in _STATUSES[name]:
-        reason = "a status that means nothing here"
+        reason = "an unexpected status"
     elif name == "ListObjectsV2" and not _ROOT.match(body.removeprefix(_BOM)):
         reason = "no listing"
     elif name in ("PutObject", "DeleteObject") and body.strip():
-        reason = "a text where none belongs"
+        reason = "an unexpected body"
     if reason:
         customized_response_dict[FOREIGN] = reason
         if isinstance(body, bytes):
@@ -59,7 +59,7 @@ def require_own(answer: Mapping[str, Any], method: str) -> None:
     if FOREIGN in answer:
         raise BadAnswer(answer[FOREIGN])
     if method == "head_object":
-        require(tag_of(answer) or answer.get("LastModified"), "neither version nor time")
+        require(tag_of(answer) or answer.get("LastModified"), "neither ETag nor time")
         require("ContentLength" in answer, "no size")
 
 
@@ -79,7 +79,7 @@ def level_of(answer: Mapping[str, Any], wanted: str, skip: int) -> Level | None:
     try:
         folders = [each["Prefix"] for each in found]
     except (KeyError, TypeError):
-        raise BadAnswer("a folder without a name") from None
+        raise BadAnswer("a common prefix without a name") from None
     return Level(_entries(answer, wanted, skip, folders)[0], [folder[skip:] for folder in folders])
 
 
@@ -90,10 +90,10 @@ def blob_of(answer: Mapping[str, Any], start: int, end: int | None) -> Blob:
         size = size_of_part(answer.get("ContentRange"), start, end)
     else:  # the whole object, asked for or not
         size = len(data) if answer.get("ContentLength") is None else int(answer["ContentLength"])
-        require(len(data) == size, "another number of bytes")
+        require(len(data) == size, "the wrong number of bytes")
         data = data[start:end]
     # Every store tells one of them of an object, and nobody else does of nothing.
-    require(tag_of(answer) or answer.get("LastModified"), "neither version nor time")
+    require(tag_of(answer) or answer.get("LastModified"), "neither ETag nor time")
     return Blob(data, tag_of(answer), size)
 
 
@@ -103,7 +103,7 @@ def tag_of(answer: Mapping[str, Any]) -> str:
 
 def _rest(answer: Mapping[str, Any], wanted: str) -> tuple[bool, str | None]:
     """Whether more pages come, and the token of the next."""
-    require("IsTruncated" in answer, "neither the last page nor one of several")
+    require("IsTruncated" in answer, "no NextMarker")
     truncated, token = bool(answer["IsTruncated"]), answer.get("NextContinuationToken")
     require(token or not truncated, "a page that is not the last one, without a token of the next")
     echoed = answer.get("Prefix")  # some stores encode it, some do not
@@ -119,7 +119,7 @@ def _entries(
     # what is wanted proves that this is in place all the same; that it differs proves nothing.
     keys, sizes, tags, mtimes = _listed(answer)
     # Some stores count fewer than they name; one that counts more has lost some on the way.
-    require(answer.get("KeyCount", 0) <= len(keys) + len(folders), "fewer names than it counts")
+    require(answer.get("KeyCount", 0) <= len(keys) + len(folders), "fewer keys than KeyCount")
     require_names(keys, wanted)
     require_names(folders, wanted)
     paths = [key[skip:] for key in keys]
