@@ -1,4 +1,4 @@
-"""The job: what the user asks for, as one checked value.
+"""The job: what the user asks for, as one validated value.
 
 `model` is the job itself, `parts` its sections, `loader` reads a job file (YAML of `yaml_text`,
 `--set`, `${VAR}`, relative paths), `serialize` writes a job beside a plan without its secrets. Every

@@ -1,4 +1,4 @@
-"""Which keys may stand at a place of the job file, for faults that name them."""
+"""The keys that are known at a place of the job file, for error messages."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LOCATIONS: Final = ("input", "lightly", "state")
 
 
 def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
-    """The keys that may stand at a place of the job file."""
-    from metaferry.job import parts, sources  # with pydantic, which only a fault needs here
+    """The keys that are known at a place of the job file."""
+    from metaferry.job import parts, sources  # imports pydantic, which only an error message needs
     from metaferry.job.metrics import Metrics
 
     keys: Sequence[Key] = [step for step in path if not isinstance(step, int)]

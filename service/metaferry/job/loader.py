@@ -1,9 +1,8 @@
-"""From a job file to a `Job`: YAML with places, `--set` over it, `${VAR}`, absolute paths, faults.
+"""From a job file to a `Job`: YAML with line numbers, `--set`, `${VAR}`, absolute paths, faults.
 
-Every fault of a file is listed, each with file, line and key, not only the first one met. YAML is
-read by its 1.2 core rules: `no`, `on` and `12:30` are text, since expressions and names are what
-most of a job file holds. Values below `storage:` and `options:` never appear in a message, since
-they hold credentials.
+All faults of a file are listed, each with file, line and key. YAML is read by the core schema of 1.2:
+`no`, `on` and `12:30` are text, since a job file holds mostly expressions and names. Values below
+`storage:` and `options:` never appear in a message, since they may be credentials.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ from metaferry.urls import is_chained
 
 
 class Loadable(Model):
-    """What a job file is checked against: it takes notice of what it was read from."""
+    """The model that a job file is validated against; it keeps the mapping it was read from."""
 
     def read_from(self, origin: Mapping[str, Any]) -> Self:
-        """This value, which remembers `origin`."""
+        """This value, with `origin` kept."""
         raise NotImplementedError
 
 
@@ -42,7 +41,7 @@ _STEP: Final = re.compile(r'"([^"]*)"|([^.\[\]"]+)|\[([0-9]+)\]')
 
 
 def load_job(kind: type[J], path: str | PathLike[str], overrides: Sequence[str] = ()) -> J:
-    """`Job.load`: reads the file and checks it."""
+    """`Job.load`: reads and validates the file."""
     name = os.fspath(path)
     base = Path(absolute(path)).parent
     try:
@@ -65,12 +64,12 @@ def load_job(kind: type[J], path: str | PathLike[str], overrides: Sequence[str] 
 def job_of(
     kind: type[J], mapping: Mapping[str, Any], *, base: str | PathLike[str], overrides: Sequence[str] = ()
 ) -> J:
-    """`Job.from_mapping`: the same checks on values that are there already."""
+    """`Job.from_mapping`: the same validation of values that are in memory."""
     return _job(kind, Tree(_plain(mapping)), "", Path(absolute(base)), overrides)
 
 
 def storage_of(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The `storage` part of a job that only flags describe: `storage.s3.endpoint_url=…`."""
+    """The `storage` part of a job given by flags alone: `storage.s3.endpoint_url=…`."""
     tree = Tree({})
     for override in overrides:
         _override(tree, override)
@@ -109,7 +108,7 @@ def _job(kind: type[J], tree: Tree, name: str, base: Path, overrides: Sequence[s
 
 
 def _override(tree: Tree, override: str) -> None:
-    """Sets `key=value` in the tree. The value is YAML; its faults are placed at the flag."""
+    """Sets `key=value` in the tree. The value is YAML; its faults name the flag."""
     dotted, mark, text = override.partition("=")
     flag = f"--set {dotted.strip()}"
     path = _steps(dotted.strip())
@@ -126,7 +125,7 @@ def _override(tree: Tree, override: str) -> None:
     for at, step in enumerate(path[:-1]):
         below = node.get(step) if isinstance(node, dict) and isinstance(step, str) else _item(node, step)
         if isinstance(below, str) and path[at + 1] in ("url", "options", "value", "base"):
-            # The short form of a location or a frame grows into the long one.
+            # The short form of a location or a frame becomes the long one.
             below = {"url" if path[at + 1] in ("url", "options") else "value": below}
         elif below is None and isinstance(node, dict):
             below = {}
@@ -235,9 +234,9 @@ def _validate(kind: type[J], tree: Tree) -> J | None:
         known = {fault.path for fault in tree.faults}
         for one in error.errors(include_url=False, include_context=True, include_input=True):
             path, missing = _path(tree.value, one["loc"])
-            # A list whose items are all at fault counts as empty there; the items say enough.
+            # pydantic counts a list as empty if all its items are invalid; the items are reported already.
             hollow = one["type"] == "too_short" and one["input"]
-            # Of `workers`: what is no number is told by the number's check already.
+            # Of `workers`: a value that is not a number is reported by the check of numbers.
             other = one["type"] == "literal_error" and any(fault.path == path for fault in tree.faults)
             if path not in known and not hollow and not other:
                 tree.fault(path, as_written(tree, path, _message(kind, one, path, missing, tree)))
@@ -245,7 +244,7 @@ def _validate(kind: type[J], tree: Tree) -> J | None:
 
 
 def _path(value: Any, loc: Iterable[int | str]) -> tuple[tuple[Key, ...], bool]:
-    """The loc of a check as a path in the file: steps that only exist in the model are left out."""
+    """The loc of a check as a path in the file: steps that exist in the model only are left out."""
     path: list[Key] = []
     steps = [step for step in loc if step != "[key]"]
     for at, step in enumerate(steps):

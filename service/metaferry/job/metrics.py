@@ -1,4 +1,4 @@
-"""The part of a job that says where the figures of its runs are sent. Sends nothing itself."""
+"""The part of a job that names the targets of its metrics. Sends nothing itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metaferry.masking import showable
 
 
 class Metrics(Model):
-    """Where the figures of each sync are sent at its end. What cannot be reached fails no run."""
+    """The targets that metrics are sent to at the end of a sync. An unreachable target fails no run."""
 
     job: str | None = Field(
         default=None,
@@ -56,6 +56,6 @@ class Metrics(Model):
 
     @property
     def targets(self) -> dict[str, str]:
-        """`gateway` and `otlp`, where they are given, with the credentials that they may hold."""
+        """`gateway` and `otlp` if given, including credentials in them."""
         given = {"gateway": self.gateway, "otlp": self.otlp}
         return {name: url for name, url in given.items() if url is not None}

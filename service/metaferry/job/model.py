@@ -1,13 +1,12 @@
-"""The job: what the user asks for, as one checked value.
+"""The job: what the user asks for, as one validated value.
 
 A job comes from a YAML file (`Job.load`), a mapping (`Job.from_mapping`) or keyword arguments.
-It is the only configuration there is: flags are `--set key=value` over it. Nothing here does I/O
-beyond reading the job file (`loader.py`, which names the line of each fault), and nothing opens
-a storage.
+It is the only configuration: flags are `--set key=value` over it. The only I/O is reading the job file
+(`loader.py`, which names the line of each fault); no storage is opened.
 
 In a file and in a mapping, relative paths are relative to the job file (or `base`), and `${VAR}`
-is taken from the environment; a variable that is not set is a fault, named with its place.
-Credentials live in `storage`, in `options` and in URLs: none of them is in a repr or in `digest`.
+is taken from the environment; an unset variable is a fault that names its place.
+Credentials are in `storage`, in `options` and in URLs, and never in a repr or in `digest`.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ _ADDRESSING = ("endpoint_url", "account_name", "account_host", "host", "port", "
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """What a job was read from. No two of them differ: it is no part of what a job says."""
+    """The mapping that a job was read from. Ignored when jobs are compared."""
 
     mapping: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
@@ -167,7 +166,7 @@ class Job(Loadable):
             if not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
                 raise ValueError(f"{scheme!r} is no URL scheme: write s3, gs, az, …")
             if not is_served(scheme):
-                # Nobody would ever look at these options.
+                # These options would never be used.
                 near = " or ".join(schemes_like(scheme)) or "s3, gs, az, or another that fsspec knows"
                 raise ValueError(f"there is no file system for {scheme}://: write {near}")
         return storage
@@ -196,7 +195,7 @@ class Job(Loadable):
         return sources
 
     def model_post_init(self, context: Any) -> None:
-        """Makes its secrets known to the log, which then shows none of them, whoever says it."""
+        """Registers its secrets, so that no log record shows them."""
         remember(self.storage)
         schema = self.given_schema
         for url in (*self.metrics.targets.values(), schema.entries if schema is not None else None):
@@ -221,7 +220,7 @@ class Job(Loadable):
         base: str | PathLike[str] = ".",
         overrides: Sequence[str] = (),
     ) -> Self:
-        """The job that a mapping of a job file's shape describes; relative paths are relative to `base`.
+        """The job of a mapping in the shape of a job file; relative paths are relative to `base`.
 
         Raises JobError that lists every fault with its key.
         """
@@ -233,7 +232,7 @@ class Job(Loadable):
         schema = cls.model_json_schema(by_alias=True, mode="validation")
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "metaferry job", **schema}
 
-    # -- what it means
+    # -- derived values
 
     @property
     def origin(self) -> Mapping[str, Any] | None:
@@ -244,7 +243,7 @@ class Job(Loadable):
         return self._origin.mapping
 
     def read_from(self, origin: Mapping[str, Any]) -> Self:
-        """This job, which remembers what it was read from."""
+        """This job, with the mapping it was read from."""
         self._origin = _Origin(origin)
         return self
 
@@ -267,7 +266,7 @@ class Job(Loadable):
 
     @property
     def label(self) -> str:
-        """What metrics call this job."""
+        """The name of this job in metrics."""
         return self.metrics.job or self.lightly_location.shown.rstrip("/") or "/"
 
     def storage_options(self, location: Location) -> dict[str, Any]:

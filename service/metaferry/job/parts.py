@@ -1,7 +1,7 @@
-"""The parts of a job: where things are, which files are media, how a table is read, how careful to be.
+"""The parts of a job: locations, media rules, schema, policy.
 
-Each is a checked value of its own, frozen, and unknown keys are refused. `model.py` puts them together.
-Nothing here reads a file or opens a storage; credentials are in no repr.
+Each is validated and frozen, and refuses unknown keys. `model.py` puts them together. Nothing here reads
+a file or opens a storage; no repr shows credentials.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pydantic_core import CoreSchema
 from metaferry.errors import UsageError
 from metaferry.masking import remember, remember_url, showable
 
-#: Spellings of one kind of store: options given for one of them hold for all.
+#: Schemes of one kind of store: options for one of them apply to all.
 ALIASES: tuple[frozenset[str], ...] = (
     frozenset({"s3", "s3a"}),
     frozenset({"gs", "gcs"}),
@@ -44,7 +44,7 @@ class Model(BaseModel):
 
 
 class Short(Model):
-    """A model that may be written as one value where only one of its fields matters."""
+    """A model that can be written as a single value when only one of its fields is given."""
 
     short: ClassVar[str]
 
@@ -62,7 +62,7 @@ class Short(Model):
 
 
 def _expression(value: Any) -> Any:
-    """A constant may stand where an expression does: `site: 3` is the SQL `3`."""
+    """A constant in place of an expression: `site: 3` is the SQL `3`."""
     return json.dumps(value) if isinstance(value, bool | int | float) else value
 
 
@@ -73,7 +73,7 @@ def _no_bool(value: Any) -> Any:
 
 
 def _limit(value: Any) -> Any:
-    """A count stays or becomes an int; a share stays text, checked."""
+    """A count becomes an int; a share stays text, validated."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(f"should be a number of rows or a share such as 5%, is {json.dumps(value)}")
     text = str(value).strip()
@@ -90,7 +90,7 @@ def _limit(value: Any) -> Any:
 
 
 def _share(value: Any) -> Any:
-    """A share stays text, checked; a bare 0 is 0%."""
+    """A share stays text, validated; a bare 0 is 0%."""
     text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
     if text in ("0", "0%"):
         return "0%"
@@ -100,7 +100,7 @@ def _share(value: Any) -> Any:
 
 
 def with_a_host(url: str) -> str:
-    """The URL, where its host can be told. ValueError for one without, showing nothing, and for a chain."""
+    """The URL, if it has a clear host. ValueError otherwise, showing nothing of it, and for chained URLs."""
     from metaferry.urls import NO_CHAIN, NO_CHAIN_ADVICE, faulty_authority, is_chained
 
     if faulty_authority(url):
@@ -154,7 +154,7 @@ class Location(Short):
         return Location(url=checked, options=dict(options or {}))
 
     def model_post_init(self, context: Any) -> None:
-        """Makes its secrets known to the log."""
+        """Registers its secrets, so that no log record shows them."""
         remember(self.options)
         remember_url(self.url)
 
@@ -181,7 +181,7 @@ class Location(Short):
 
 
 class Inventory(Location):
-    """A report of what is in the input's bucket, in place of a listing."""
+    """An inventory report of the input's bucket, used instead of a listing."""
 
     url: str = Field(
         min_length=1,
@@ -321,7 +321,7 @@ Schema = Annotated[
 
 
 class Policy(Model):
-    """How careful a run is. A limit is a number, or a share such as `5%`."""
+    """The safety limits of a run. A limit is a number, or a share such as `5%`."""
 
     max_rejects: Limit = Field(
         default=0, description="Rejected rows a run may have and still write: a number, or a share."

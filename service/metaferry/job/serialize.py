@@ -1,9 +1,9 @@
-"""A job as it may be written down beside a plan: with every `${VAR}` as its author wrote it.
+"""A job in the form that is kept beside a plan: with every `${VAR}` as written, and without secrets.
 
-Whoever finishes a plan on another machine needs the job it was made from, and no secret may lie in
-a bucket for that. So a kept job has variables where the job file has them, and below `storage:` and
-`options:` no other text than what says which store is meant and how it is spoken to. A job that has
-another one there, or credentials in a URL, is not kept, and its owner brings it again.
+`finish` on another machine needs the job of a plan, and no secret may be stored in a bucket for that.
+So a kept job has variables where the job file has them, and below `storage:` and `options:` only text
+that identifies the store or the protocol. A job with other text there, or with credentials in a URL, is
+not kept: `finish` needs the job file then.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from metaferry.errors import JobError
 from metaferry.job.model import Job
 from metaferry.masking import HARMLESS
 
-#: Values of gcsfs's `token` that are no token; a path is none either.
+#: Values of gcsfs's `token` that are not secret; nor is a path.
 _TOKENS: Final = frozenset({"anon", "browser", "cache", "cloud", "google_default"})
 _ONLY_VARIABLES: Final = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
 
 
 def keep_job(job: Job) -> tuple[dict[str, Any] | None, str]:
-    """The job's mapping to be kept, or None and what of it forbids that (a key, never a value)."""
+    """The mapping to keep, or None and the key (never a value) that prevents it."""
     mapping = _as_written(job)
     secret = _secret(mapping, ())
     return (None, secret) if secret else (mapping, "")
@@ -34,13 +34,13 @@ def restore_job(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) -> Jo
 
 
 def _as_written(job: Job) -> dict[str, Any]:
-    """What the job was read from, where that still is the job; else its values."""
+    """The mapping that the job was read from, if it still gives this job; otherwise its values."""
     origin = job.origin
     if origin is not None:
         try:
             if restore_job(origin) == job:
                 return dict(origin)
-        except JobError:  # a variable went meanwhile
+        except JobError:  # a variable was unset meanwhile
             pass
     escaped: dict[str, Any] = _escaped(job.model_dump(by_alias=True, exclude_unset=True))
     return escaped

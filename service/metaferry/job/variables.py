@@ -1,7 +1,7 @@
-"""Environment variables in a job file, and what of a job file no message may hold.
+"""Environment variables and secrets in a job file.
 
 `${NAME}` in a text is replaced by the variable's value, `$${` by `${`. A fault in such a text shows the
-text as its author wrote it. Secrets are made known to the log (`masking.py`) before anything is said.
+text as its author wrote it. Secrets are registered (`masking.py`) before any message is written.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def expand(tree: Tree) -> None:
 
 
 def remember_secrets(value: Any, path: tuple[Key, ...] = ()) -> None:
-    """Makes known what stands below `storage:` and `options:`, and the credentials in URLs."""
+    """Registers as secret what is below `storage:` and `options:`, and the credentials in URLs."""
     if isinstance(value, dict):
         for key, item in value.items():
             if key == "options" or (key == "storage" and not path):

@@ -1,8 +1,8 @@
-"""YAML as plain values with the line of each: what a job file may hold, and nothing more.
+"""YAML as plain values with the line of each, limited to what a job file may hold.
 
 Mappings with text keys, lists, text, numbers, true, false and null by the core rules of YAML 1.2,
-anchors, aliases and merge keys. No tags that make objects. A key that stands twice is a fault,
-not a silent last word. Nothing here knows what a job is.
+anchors, aliases and merge keys. No tags that create objects. A duplicate key is a
+fault; it does not silently win. Nothing here knows what a job is.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import yaml
 Key: TypeAlias = str | int
 
 _MERGE: Final = "tag:yaml.org,2002:merge"
-#: Values that aliases may unfold to: a job file has hundreds; the limit stops a file that explodes.
+#: Values that aliases may unfold to: a job file has hundreds; this stops an alias bomb.
 _MOST_VALUES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong. `line` where the path does not tell it; `flag` where a flag is to blame."""
+    """One fault. `line` if the path does not give it; `flag` if a flag caused it."""
 
     path: tuple[Key, ...]
     message: str

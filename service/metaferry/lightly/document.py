@@ -1,9 +1,9 @@
-"""The bytes of a document, in the one canonical form that makes equality a matter of MD5.
+"""The bytes of a document, in one canonical form, so that equal documents have equal MD5s.
 
-Same file name, kind and metadata, same bytes, on every machine and for ever: no white space; keys
-in the order `file_name, type, metadata`, and by code point inside `metadata` at every level; UTF-8
-without needless escapes; floats in their shortest form that reads back equal; nothing that JSON
-cannot hold. Nothing here decides which values a document has. `planning/sql/rules.py` builds the same
+The same file name, kind and metadata give the same bytes on every machine and in every version: no white
+space; keys in the order `file_name, type, metadata`, and by code point inside `metadata` at every level;
+UTF-8 with only the necessary escapes; floats in the shortest form that reads back equal; nothing that
+JSON cannot hold. Nothing here decides which values a document has. `planning/sql/rules.py` builds the same
 bytes in the planning engine and is held equal by tests.
 """
 
@@ -22,8 +22,8 @@ from metaferry.lightly.names import Kind
 
 _SHORT: Final = {8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r"}
 
-#: The single table of escapes: what JSON demands, and nothing more. The backslash comes first, so
-#: that replacing one character after the other is right too.
+#: The escapes that JSON requires, and no others. The backslash comes first, so that replacing one
+#: character after the other is correct too.
 ESCAPES: Final[Mapping[str, str]] = MappingProxyType(
     {"\\": "\\\\", '"': '\\"'} | {chr(code): _SHORT.get(code, f"\\u{code:04x}") for code in range(0x20)}
 )
@@ -50,7 +50,7 @@ def json_string(text: str) -> str:
 
 
 def json_number(value: int | float) -> str | None:
-    """An integer plain, a float as its shortest form that reads back equal; None where it is not finite."""
+    """An integer in digits, a float in the shortest form that reads back equal; None if it is not finite."""
     if isinstance(value, int):
         return str(int(value))
     # float's own repr: a subclass (numpy.float64) prints itself differently.
@@ -69,7 +69,7 @@ def plain(value: object) -> object:
             offset = value.utcoffset()
             if offset is None:
                 return _iso(value)
-            # Not astimezone(): at the ends of the calendar it would leave it.
+            # Not astimezone(): it overflows at the ends of the calendar.
             return _iso(value.replace(tzinfo=None) - offset) + "Z"
         case date():
             return value.isoformat()
@@ -85,7 +85,7 @@ def plain(value: object) -> object:
 
 
 def md5_hex(data: bytes) -> str:
-    """MD5 in lower-case hex: what listings prove content with. It guards nothing."""
+    """MD5 in lower-case hex, to compare with listings; not for security."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 

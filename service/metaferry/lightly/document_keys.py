@@ -1,7 +1,7 @@
-"""What a document in place holds beyond what its tables give: the keys that would be lost with it.
+"""The keys of a document in place that no table gives, and that replacing it would lose.
 
-A document that somebody else wrote is read as leniently as can be: what matters is whether it has
-anything of its own, not whether the consumer would take it.
+A document that somebody else wrote is read leniently: what matters is whether it has keys of its own,
+not whether the consumer would accept it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 KeyPath = tuple[str, ...]
 
-#: The members of a document beside `metadata`; every document has them, with values of the media's name.
+#: The members of every document; the two beside `metadata` follow from the name of the media.
 _OWN: Final = frozenset({"file_name", "type", "metadata"})
 
 
@@ -24,10 +24,10 @@ class GivenKeys:
         self._groups = frozenset(path[:length] for path in self._paths for length in range(len(path)))
 
     def lost(self, data: bytes) -> Sequence[str] | None:
-        """The keys of a document that none of them is, or holds: dotted, sorted. None where that cannot
-        be told: the text is no JSON object, or a key stands twice in it.
+        """The keys of a document that no table gives: dotted, sorted. None if that cannot be found out,
+        since the text is not a JSON object or has a key twice.
 
-        A key whose value comes from a table as a whole (a list, a map) holds all that lies below it.
+        If a table gives the whole value of a key (a list, a map), it gives all keys below it.
         """
         if not data.strip():
             return []
@@ -56,5 +56,5 @@ class GivenKeys:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key is there twice")
     return found

@@ -1,9 +1,9 @@
 """Globs over paths: one meaning for media and for tables, as one regular expression.
 
-`*` is any run of characters of one segment, `?` one character, `[a-z]` and `[!a-z]` one of a set; a
-segment that is `**` stands for any number of folders, none too, and at the end for everything below.
-None of the others ever matches a `/`. Letters match in their case only. There is no escape
-character: a wildcard that is meant as itself is written as a set, `[*]`. Nothing here lists anything.
+`*` matches any characters within one segment, `?` one character, `[a-z]` and `[!a-z]` one of a set. A
+segment `**` matches any number of folders, including none, and at the end everything below. The others
+never match a `/`. Matching is case-sensitive. There is no escape character: write a literal wildcard as
+a set, `[*]`. Pure functions; nothing here lists files.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ def is_glob(text: str) -> bool:
 
 
 def glob_regex(pattern: str) -> str:
-    """The glob as a regular expression for a whole path, in the common tongue of Python and RE2.
+    """The glob as a regular expression for a whole path, in the syntax that Python and RE2 share.
 
     It begins with `(?s)` and is anchored at both ends. In Python use `re.fullmatch`, since its `$`
-    also matches before a newline that ends the text. ValueError for a pattern that is no glob: a
-    `[` without its `]`, a range that runs backwards, `**` beside other characters.
+    also matches before a newline that ends the text. ValueError for an invalid pattern: a `[`
+    without `]`, a reversed range, `**` beside other characters.
     """
     segments = pattern.split("/")
     parts: list[str] = []
@@ -59,11 +59,11 @@ def _segment(segment: str) -> str:
 
 
 def _end_of_set(segment: str, start: int) -> int:
-    """Where the `]` is; one that comes first is a member, as in every shell."""
+    """The position of the closing `]`; one that comes first is a member of the set, as in shells."""
     first = start + 1 if segment[start : start + 1] in ("!", "^") else start
     end = segment.find("]", first + 1)
     if end < 0:
-        raise ValueError("a `[` is not closed; a `[` that is meant as itself is written `[[]`")
+        raise ValueError("a `[` is not closed; write a literal `[` as `[[]`")
     return end
 
 

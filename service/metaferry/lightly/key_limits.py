@@ -1,4 +1,4 @@
-"""How long a key may be in a store, and why one is too long. `planning/sql/rules.py` has the twin in SQL."""
+"""The limits of a store for the length of keys. `planning/sql/rules.py` has the same rules in SQL."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """The longest key below a datasource, and the longest name between two slashes; None: not known.
+    """The longest key below a datasource, and the longest name between two slashes; None if unknown.
 
-    Both are in bytes of UTF-8; where `in_characters`, the key is counted in characters (Azure).
+    Both in UTF-8 bytes, except that with `in_characters` the key is counted in characters (Azure).
     """
 
     key: int | None = None

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-#: Top-level keys of `metadata` that begin so are the consumer's own.
+#: Top-level keys of `metadata` with this prefix are reserved by the consumer.
 RESERVED_PREFIX: Final = "lightly"
 
 
@@ -26,7 +26,7 @@ def split_path(path: str) -> tuple[str, ...]:
         if match is None:
             raise ValueError(f"{path!r} is not a path like weather.temperature or myArray[0].field")
         steps.append(match.group(1))
-        # `[00]` is `[0]`: one place has one spelling here. Not int(): thousands of digits are too many.
+        # `[00]` is `[0]`: each position has one spelling. Not int(), which refuses thousands of digits.
         steps.extend(f"[{digits.lstrip('0') or '0'}]" for digits in _POSITION.findall(match.group(2)))
     return tuple(steps)
 
@@ -37,7 +37,7 @@ def join_path(steps: Iterable[str]) -> str:
 
 
 def column_is_ambiguous(name: str) -> bool:
-    """Whether a column's name would mean something else as a path: it must be mapped explicitly."""
+    """Whether a column's name would mean another path, so that it has to be mapped explicitly."""
     return any(character in name for character in ".[]")
 
 

@@ -1,9 +1,9 @@
 """Values inside lists and objects under the schema entries that point into them.
 
-An entry's path may end inside a value (`tags[0]`, `boxes[1].label`, `limits.max` of a map). What
-stands there is held to the entry's type by the rules of `values.py`, and becomes what that type holds;
-the rest of the value stays as it is. `planning/sql/nested.py` states the same in SQL and is held equal
-to this module by tests. The rules are in docs/format.md, "Values".
+An entry's path may end inside a value (`tags[0]`, `boxes[1].label`, `limits.max` of a map). The value
+there is cast to the entry's type by the rules of `values.py`; the rest is unchanged.
+`planning/sql/nested.py` has the same rules in SQL; tests hold both equal. The rules are in
+docs/format.md, "Values".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 #: The steps of a path, as `key_paths.split_path` gives them: a key, or a position such as `[0]`.
 Steps: TypeAlias = tuple[str, ...]
 
-#: What a finding says was expected where a path goes on and the value does not.
+#: What a finding says was expected where a path continues and the value does not.
 A_LIST: Final = "a list"
 AN_OBJECT: Final = "an object"
 
@@ -32,12 +32,12 @@ def position(step: str) -> int | None:
     match = _POSITION.fullmatch(step)
     if match is None:
         return None
-    # No list is so long, and Python refuses to convert thousands of digits.
+    # No list is that long, and Python refuses to convert thousands of digits.
     return int(match[1]) if len(match[1]) < 19 else 10**18
 
 
 def by_step(places: Mapping[Steps, T]) -> dict[str, dict[Steps, T]]:
-    """Places below a value, by their first step: what is left of each path below it."""
+    """Paths below a value grouped by their first step, each without that step."""
     found: dict[str, dict[Steps, T]] = {}
     for (first, *rest), what in places.items():
         found.setdefault(first, {})[tuple(rest)] = what

@@ -1,7 +1,7 @@
-"""Values under a schema entry's type: what passes, what it becomes, and why the rest does not.
+"""Casts of values to the type of a schema entry: which values fit, what they become, why others do not.
 
-Nothing is guessed and nothing is rounded into place: a value either has exactly one meaning under
-the type, or it is a :class:`Misfit`, and the caller names its row. `planning/sql/rules.py` states the
+Nothing is guessed or rounded: a value either has exactly one meaning under the type, or it is a
+:class:`Misfit`, and the caller names its row. `planning/sql/rules.py` states the
 same rules in SQL and is held equal to this module by tests. The rules are in docs/format.md,
 "Values".
 """
@@ -18,7 +18,7 @@ from typing import Final, Literal, TypeAlias
 
 from metaferry.lightly.document import plain
 
-#: Integers beyond it lose digits in readers whose numbers are doubles.
+#: Larger integers lose digits in readers that use doubles.
 MAX_INTEGER: Final = 2**53
 
 #: What a cast value can be; None is a missing value.
@@ -39,7 +39,7 @@ class ValueType(StrEnum):
 
 
 class Shape(StrEnum):
-    """What a value of a type is in JSON: several types share one."""
+    """The JSON shape of a type's values; several types share one."""
 
     INTEGER = "integer"
     FLOAT = "float"
