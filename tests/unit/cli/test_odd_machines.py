@@ -49,7 +49,7 @@ def test_a_relative_path_needs_the_working_directory(folder: Path) -> None:
     for words in ("plan job.yaml", f"plan {folder}/job.yaml --out plan"):
         done = in_a_folder_that_is_gone(folder, f"{COMMAND} {words}")
         assert done.returncode == 2, done.stderr
-        assert "relative to the working directory, which is gone" in done.stderr
+        assert "relative to the working directory, which was deleted" in done.stderr
 
 
 def test_no_folder_for_temporary_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

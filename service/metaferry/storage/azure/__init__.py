@@ -1,6 +1,7 @@
 """Azure Blob Storage, through adlfs and over connections of our own.
 
-`adapter` implements the contract on the client of `client`; `requests` words and signs a put and reads
-its answer; `config` says what adlfs's options mean for single requests. Imported by `storage.factory`
-only; it makes single attempts and never retries.
+`adapter` implements the contract with the client of `client`; `answers` checks answers, `token_failure`
+classifies missing access tokens; `requests` builds and signs a put and parses its answer; `config` reads
+adlfs's options for single requests. Imported by `storage.factory` only. It never retries, and never
+creates a container.
 """

@@ -1,8 +1,8 @@
 """Azure Blob Storage, through the client that adlfs makes.
 
 adlfs gives options and credentials; its path rules are not used (a `:` in the first segment breaks
-them). The SDK's own retries are off, so every request is one attempt, except that the SDK reads a
-body that broke off up to three times. A container is never created.
+them). The SDK's own retries are off, so every request is one attempt, except that the SDK requests the
+rest of a truncated body up to three times. A container is never created.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from metaferry.errors import Conflict, Unsupported
 from metaferry.storage.answers import BadAnswer, bad_answer, require, require_names
-from metaferry.storage.azure.answers import Done, Reading
+from metaferry.storage.azure.answers import AnswerCheck, Done
 from metaferry.storage.azure.client import azure_failure, file_system
 from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.errors import Failure, Operation, errno_failure
@@ -41,7 +41,7 @@ from metaferry.storage.protocol import (
 
 T = TypeVar("T")
 
-#: Listings ask for metadata, since nothing else tells a folder of a hierarchical account from an empty blob.
+#: Listings include metadata, which alone distinguishes a folder of a hierarchical account from an empty blob.
 _WITH_METADATA: Final = ["metadata"]
 _FOLDER: Final = "hdi_isfolder"
 
@@ -77,13 +77,13 @@ class AzureAdapter(ObjectStoreAdapter):
         skip = len(self._prefix)
 
         async def work(container: Any) -> Page:
-            # The service has no start key that works for every account: what comes before it is
-            # listed and left out.
+            # The service has no start key that works for every account: the blobs before it are listed
+            # and left out.
             pages = container.list_blobs(
                 name_starts_with=start or None,
                 results_per_page=self._page_size,
                 include=_WITH_METADATA,
-                **_asked("list"),
+                **_call_options("list"),
             ).by_page(cursor)
             found = [blob async for blob in await anext(pages)]
             require_names([blob.name for blob in found], start)
@@ -108,7 +108,7 @@ class AzureAdapter(ObjectStoreAdapter):
                 delimiter="/",
                 results_per_page=self._page_size,
                 include=_WITH_METADATA,
-                **_asked("list"),
+                **_call_options("list"),
             ).by_page()
             level = Level([], [])
             async for item in await anext(pages):
@@ -138,7 +138,7 @@ class AzureAdapter(ObjectStoreAdapter):
                 content_settings=settings,
                 validate_content="md5" if len(data) <= _single_put(container) else False,
                 **condition,
-                **_asked("put"),
+                **_call_options("put"),
             )
             stored = answer.get("content_md5")  # not of one that took several requests
             require(stored is None or bytes(stored).hex() == md5, "another MD5")
@@ -156,7 +156,7 @@ class AzureAdapter(ObjectStoreAdapter):
 
         async def work(container: Any) -> Blob:
             client = container.get_blob_client(self._prefix + path)
-            stream = await client.download_blob(**where, **_pin(version), **_asked("read"))
+            stream = await client.download_blob(**where, **_pin(version), **_call_options("read"))
             data: bytes = await stream.readall()
             properties = stream.properties
             size = whole_size(properties.content_range)
@@ -167,8 +167,8 @@ class AzureAdapter(ObjectStoreAdapter):
     async def _head(self, path: str, version: str | None = None) -> Blob:
         async def work(container: Any) -> Blob:
             client = container.get_blob_client(self._prefix + path)
-            found = await client.get_blob_properties(**_pin(version), **_asked("read"))
-            if _is_folder(found):  # no listing names it, so this is whoever wants to write in its place
+            found = await client.get_blob_properties(**_pin(version), **_call_options("read"))
+            if _is_folder(found):  # listings leave it out, so the request is from a writer to its name
                 raise IsADirectoryError(errno.EISDIR, "a folder")
             return Blob(b"", entity_tag(found.etag), found.size)
 
@@ -183,12 +183,12 @@ class AzureAdapter(ObjectStoreAdapter):
         async def work(container: Any) -> None:
             client = container.get_blob_client(self._prefix + path)
             with suppress(Done):
-                await client.delete_blob(**condition, **_asked("delete"))
+                await client.delete_blob(**condition, **_call_options("delete"))
 
         try:
             await self._call("delete", path, work)
         except Conflict:
-            # Azure answers 412, not 404, to a condition on a blob that is gone.
+            # Azure answers 412, not 404, to a condition on a missing blob.
             if await self._is_missing(path):
                 return
             raise
@@ -204,7 +204,7 @@ class AzureAdapter(ObjectStoreAdapter):
         except BadAnswer as error:
             raise self._error(error.failure, operation, path) from None
         except (AttributeError, KeyError, TypeError, ValueError, StopAsyncIteration):
-            # So the SDK stumbles over an answer of 200 that is none.
+            # The SDK's errors for an answer of 200 that is not one of the service.
             raise self._error(bad_answer("it cannot be parsed"), operation, path) from None
         except IsADirectoryError:
             raise
@@ -221,7 +221,7 @@ class AzureAdapter(ObjectStoreAdapter):
             raise self._error(Failure(code="InvalidOptions", kind=Unsupported), "list", "") from None
         transport = fs.service_client._pipeline._transport
         if transport.session is None:
-            # As the SDK makes it, with a pool as large as the concurrency.
+            # As the SDK creates it, but with a pool as large as the concurrency.
             transport.session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._concurrency),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -236,10 +236,10 @@ class AzureAdapter(ObjectStoreAdapter):
             yield client.fs.credential.close()
 
 
-def _asked(operation: Operation) -> dict[str, Any]:
-    """On every call: one attempt (a setting of the client, but adlfs makes the client), and a look at
-    the answer before the SDK takes it."""
-    return {"retry_total": 0, "raw_response_hook": Reading(operation)}
+def _call_options(operation: Operation) -> dict[str, Any]:
+    """Options of every call: one attempt (a setting of the client, but adlfs makes the client), and a
+    check of the answer before the SDK parses it."""
+    return {"retry_total": 0, "raw_response_hook": AnswerCheck(operation)}
 
 
 def _pin(token: str | None) -> dict[str, Any]:

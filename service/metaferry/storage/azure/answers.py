@@ -1,8 +1,7 @@
-"""Which answers of Azure Blob Storage are the service's own and whole, seen before the SDK reads them.
+"""Checks that answers are the service's own and complete, before the SDK of Azure parses them.
 
-The SDK takes what it finds: a page without the element that tells whether it is the last one ends a
-listing, and a part is whatever part came. A :class:`Reading` is called with each answer to a request.
-Nothing here makes a request.
+The SDK does not check them: a page without the NextMarker element ends a listing, and any part is taken for
+the requested one. An :class:`AnswerCheck` is called with each answer. Nothing here makes a request.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _ASKED: Final = re.compile(r"bytes=(\d+)-(\d*)")
 _ROOT: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?[^>]*\?>\s*)?<EnumerationResults[\s>]")
 _MARKER: Final = re.compile(rb"<NextMarker\s*(?:/>|>[^<]*</NextMarker\s*>)")
 _END: Final = re.compile(rb"</EnumerationResults\s*>\s*\Z")
-#: A request that went well is answered with one of these.
+#: The statuses of success of each operation.
 _STATUSES: Final[Mapping[Operation, Container[int]]] = {
     "list": (200,),
     "read": (200, 206),
@@ -28,11 +27,11 @@ _STATUSES: Final[Mapping[Operation, Container[int]]] = {
 
 
 class Done(Exception):
-    """A delete was answered with a status of success that the SDK does not know."""
+    """A delete was answered with a status of success that the SDK does not accept."""
 
 
-class StrangeStatus(BadAnswer):
-    """A status that is no refusal, and yet not what was asked for."""
+class UnexpectedStatus(BadAnswer):
+    """A status that is neither an error nor that of a success of the operation."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -43,8 +42,8 @@ class StrangeStatus(BadAnswer):
         return self._failure
 
 
-class Reading:
-    """What the SDK calls with each answer (`raw_response_hook`). Raises `BadAnswer`, and `Done`."""
+class AnswerCheck:
+    """A `raw_response_hook` of the SDK, called with each answer. Raises `BadAnswer`, and `Done`."""
 
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
@@ -55,7 +54,7 @@ class Reading:
         if status >= 400:
             return
         if status not in _STATUSES[operation]:
-            raise StrangeStatus(status)
+            raise UnexpectedStatus(status)
         if operation == "list":
             _require_page(response.body())
         elif operation == "read":
@@ -68,8 +67,8 @@ class Reading:
 
 def _require_page(body: bytes) -> None:
     require(_ROOT.match(body), "no listing")
-    # The last page says so by an empty element, which comes after the blobs; metadata of a blob may
-    # have any name.
+    # The last page has an empty NextMarker after the blobs; metadata of a blob may have any name, so
+    # only the text after them counts.
     after = max(0, body.rfind(b"</Blobs>"))
     require(_MARKER.search(body, after), "no NextMarker")
     require(_END.search(body, after), "an incomplete listing")

@@ -1,4 +1,4 @@
-"""What adlfs gives: a client for options, and what failures of Microsoft's library mean."""
+"""The adlfs client of the Azure adapter, and the failures for errors of Microsoft's SDK."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from metaferry.storage.azure.token_failure import no_token
 from metaferry.storage.errors import Failure, retry_after
 
 #: Where one of these is set, the platform has a token server for its identities: App Service, Functions and
-#: Container Apps, Cloud Shell, AKS. Without them, whatever answers at the address of virtual machines
-#: may be of another cloud.
+#: Container Apps, Cloud Shell, AKS. Without them, an answer at the metadata address of virtual machines may
+#: come from another cloud.
 _IDENTITY: Final = {"IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AZURE_POD_IDENTITY_AUTHORITY_HOST"}
-#: How azure-identity begins what it says of an answer that is no JSON.
+#: How azure-identity begins its message for an answer that is no JSON.
 _NO_JSON: Final = 'ManagedIdentityCredential: Unexpected content type "'
 
 
@@ -23,14 +23,14 @@ def file_system(options: Mapping[str, Any]) -> Any:
     TypeError, whose text quotes connection strings."""
     import adlfs
 
-    # `asynchronous=True` would leave finalizers that fail at exit, loudly, for want of a loop. Only
-    # the client is used, which belongs to the loop of its first request, ours.
+    # `asynchronous=True` would leave finalizers that fail at exit, without a loop. Only the client is
+    # used, which belongs to the loop of its first request, ours.
     given = {**options, "asynchronous": False, "skip_instance_cache": True, "use_listings_cache": False}
     return adlfs.AzureBlobFileSystem(**given)
 
 
 def azure_failure(error: BaseException) -> Failure:
-    """Status and code of what the SDK raised; never its text, which quotes signed URLs."""
+    """Status and code of an error of the SDK; never its text, which quotes signed URLs."""
     from azure.core import exceptions as azure
 
     if isinstance(error, azure.ClientAuthenticationError) and not _is_of_store(error):
@@ -47,23 +47,23 @@ def azure_failure(error: BaseException) -> Failure:
 
 
 def _is_of_store(error: Any) -> bool:
-    """Whether the store refused who asks; else no token could be got to ask it with."""
+    """Whether the store refused the credentials; else no access token could be had."""
     headers = getattr(error.response, "headers", None) or {}
     return bool(getattr(error, "error_code", None) or headers.get("x-ms-error-code"))
 
 
 def _no_token(error: Any) -> Failure:
     text = str(error)
-    # A chain of credentials of which none is there; or a single one that is not.
+    # A chain of credentials without any available one; or a single unavailable one.
     of_chain = "from the included credentials" in text and "AADSTS" not in text
     if of_chain and _IDENTITY & os.environ.keys() and _NO_JSON in text:
-        # The chain drops the answer, and says of a page that came for a token that nobody is there.
-        return no_token(text, passing=True)
+        # The chain drops the answer, and reports a page in place of a token as an unavailable credential.
+        return no_token(text, transient=True)
     if error.response is None and (of_chain or type(error).__name__ == "CredentialUnavailableError"):
         return Failure(code="NoCredentials", kind=Denied)
     return no_token(text, status=error.status_code)
 
 
 def answered(status: int, code: str, headers: Mapping[str, str]) -> Failure:
-    """Of an answer with the service's word for what is wrong."""
+    """The failure for an answer with the service's error code."""
     return Failure(status, code, retry_after=retry_after(headers))

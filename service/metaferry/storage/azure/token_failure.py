@@ -1,7 +1,7 @@
-"""Why no access token of Microsoft's could be got: a passing fault of its server, or who asks is wrong.
+"""Why Microsoft's token server gave no access token: a transient fault of the server, or wrong credentials.
 
 Sources: RFC 6749, 5.2, and https://learn.microsoft.com/entra/identity-platform/reference-error-codes. The
-text of the answer is looked at for these words alone, and never shown. Pure functions.
+text of the answer is searched for these codes only, and never shown. Pure functions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from metaferry.errors import Expired, Unavailable
 from metaferry.storage.errors import Failure
 
-#: Our codes; `meaning.py` has their words.
+#: Our code; `codes/meaning.py` has its message.
 TOKEN_SERVER: Final = "TokenServer"
 
 _AADSTS: Final = re.compile(r"AADSTS(\d+)")
@@ -33,9 +33,9 @@ _BY_WORD: Final = (
 )
 
 
-def no_token(text: str, *, status: int | None = None, passing: bool = False) -> Failure:
-    """`status` is the token server's, None where it did not answer; `passing` what its library says."""
-    if passing or (status is not None and (status in (408, 429) or status >= 500)):
+def no_token(text: str, *, status: int | None = None, transient: bool = False) -> Failure:
+    """`status` is the token server's, None where it did not answer; `transient` overrides the text."""
+    if transient or (status is not None and (status in (408, 429) or status >= 500)):
         return Failure(status, TOKEN_SERVER, kind=Unavailable)
     for number in _AADSTS.findall(text):
         if number in _BY_AADSTS:
@@ -43,6 +43,6 @@ def no_token(text: str, *, status: int | None = None, passing: bool = False) -> 
     for word, code in _BY_WORD:
         if word in text:
             return Failure(status, code)
-    if status is not None and status < 400:  # an answer that is none
+    if status is not None and status < 400:  # not an answer of a token server
         return Failure(status, TOKEN_SERVER, kind=Unavailable)
     return Failure(status, "NoToken", kind=Expired)

@@ -1,9 +1,9 @@
 """Google Cloud Storage, through gcsfs's credentials and session and the JSON API.
 
 gcsfs gives options, credentials, base address and the HTTP session. Its request method is not used:
-it retries, and it turns statuses into exceptions that no longer tell them apart (a 503 whose text
-holds "invalid" becomes a ValueError). The token of an object is its generation. Every request is
-one attempt. A bucket is never created, and anonymous access is used only where it was asked for.
+it retries, and it turns statuses into exceptions that do not distinguish them (a 503 whose text
+contains "invalid" becomes a ValueError). The token of an object is its generation. Every request is
+one attempt. A bucket is never created, and anonymous access is used only where the options ask for it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from metaferry.storage.protocol import (
     PutResult,
 )
 
-#: What a request that went well is answered with.
+#: The statuses of success of each operation.
 _STATUSES: Final[Mapping[Operation, Container[int]]] = {
     "list": (200,),
     "read": (200, 206),
@@ -129,9 +129,9 @@ class GcsAdapter(ObjectStoreAdapter):
         wanted = byte_range(start, end)
         params = {"alt": "media"}
         if version is not None:
-            # Not `generation=`: a bucket with versions would go on giving out the replaced one.
+            # Not `generation=`: a bucket with versions would still return a replaced object.
             params["ifGenerationMatch"] = version
-        # Or objects stored with gzip would arrive unpacked, and no range of them be what it says.
+        # Otherwise objects stored with gzip arrive decompressed, and their ranges are wrong.
         headers = {"Accept-Encoding": "gzip"} | ({"Range": wanted} if wanted is not None else {})
         answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params, headers=headers)
         return self._blob(answer, path, start, end)
@@ -168,7 +168,7 @@ class GcsAdapter(ObjectStoreAdapter):
             require_empty(answer.status, answer.body)
 
     def _verify(self, path: str, data: bytes, headers: Mapping[str, str]) -> None:
-        """The whole object against the store's own MD5: nothing else would notice a flipped byte."""
+        """Checks a whole object against the store's MD5: nothing else detects a flipped bit."""
         for part in headers.get("x-goog-hash", "").split(","):
             name, _, value = part.strip().partition("=")
             if name == "md5" and md5_of(value) != md5_hex(data):
@@ -242,7 +242,7 @@ class GcsAdapter(ObjectStoreAdapter):
             raise self._error(Failure(code="InvalidOptions", kind=Denied), "list", "") from None
         anonymous = self._options.get("token") == "anon"
         if fs.credentials.credentials is None and not anonymous:
-            # gcsfs falls back to nobody when it finds nothing; every answer would then be a riddle.
+            # gcsfs falls back to anonymous access, whose errors would be misleading.
             raise self._error(Failure(code="NoCredentials", kind=Denied), "list", "")
         if "connector" not in fs.session_kwargs and not fs._use_client_cert:
             connector = aiohttp.TCPConnector(limit=self._concurrency)

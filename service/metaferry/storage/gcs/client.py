@@ -1,4 +1,4 @@
-"""What gcsfs gives: a file system for options, the address of uploads, and what its failures mean."""
+"""The gcsfs client of the GCS adapter, the address of uploads, and failures to get an access token."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from metaferry.errors import Expired, Unavailable
 from metaferry.storage.codes.meaning import OAUTH
 from metaferry.storage.errors import Failure
 
-#: What google-auth raises over an answer of a token server that is something else.
+#: What google-auth raises for an answer that is not one of a token server.
 NOT_UNDERSTOOD: Final = (AttributeError, KeyError, TypeError, ValueError)
 
 
 def file_system(options: Mapping[str, Any]) -> Any:
     """gcsfs's file system; looking for credentials may ask the metadata service. Raises anything."""
-    # Not `gcsfs.GCSFileSystem`: the newer class asks for the bucket's type over gRPC first, which
-    # took more than a minute a put where that was blocked.
+    # Not `gcsfs.GCSFileSystem`: the newer class first requests the bucket's type over gRPC, which took
+    # more than a minute a put where gRPC was blocked.
     from gcsfs.core import GCSFileSystem
 
     given = {**options, "asynchronous": True, "skip_instance_cache": True, "use_listings_cache": False}
@@ -29,11 +29,11 @@ def upload_base(fs: Any) -> str:
 
 
 def auth_failure(error: Exception) -> Failure:
-    """Of what was raised while an access token was to be got: by google-auth, or by gcsfs for it.
+    """The failure for an error of google-auth, or of gcsfs on its behalf, while getting an access token.
 
-    A token server that cannot be reached, or answers something that is no answer of one, is a passing
-    fault; google-auth reads a login page as if it were the answer, hence TypeError and its like. What it
-    refuses is named by the code of RFC 6749, section 5.2.
+    A token server that is unreachable, or whose answer is not one of a token server, is a transient fault;
+    google-auth parses a login page as if it were the answer, which gives TypeError and the like. A refusal
+    has a code of RFC 6749, section 5.2.
     """
     from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
 
@@ -44,12 +44,12 @@ def auth_failure(error: Exception) -> Failure:
         if isinstance(code, str) and code in OAUTH:
             return Failure(401, code)
         strange = isinstance(answer, Mapping) and "error" not in answer  # an answer without a token
-        return _passing() if strange or cause.retryable else Failure(401, "RefreshError")
+        return _transient() if strange or cause.retryable else Failure(401, "RefreshError")
     if isinstance(cause, GoogleAuthError):
-        passing = isinstance(cause, TransportError) or cause.retryable
-        return _passing() if passing else Failure(code=type(cause).__name__, kind=Expired)
-    return _passing() if isinstance(error, NOT_UNDERSTOOD) else Failure(401, "RefreshError")
+        transient = isinstance(cause, TransportError) or cause.retryable
+        return _transient() if transient else Failure(code=type(cause).__name__, kind=Expired)
+    return _transient() if isinstance(error, NOT_UNDERSTOOD) else Failure(401, "RefreshError")
 
 
-def _passing() -> Failure:
+def _transient() -> Failure:
     return Failure(code="TokenServer", kind=Unavailable)

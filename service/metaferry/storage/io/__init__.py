@@ -1,5 +1,6 @@
-"""Bridges between the storages' event loop and code that is not asynchronous.
+"""Use of a storage from synchronous code, and for many objects in parallel.
 
-`portal` runs coroutines on a loop in a thread of its own; `reader` is a seekable file over ranged
-reads. Both know the contract only. They open no storage and decide nothing.
+`portal` runs coroutines on an event loop in a thread; `reader` is a seekable file over ranged reads;
+`concurrent` runs requests in parallel up to a limit. Imported by every package that uses a storage. It
+depends on the contract only, and never opens a storage or retries.
 """

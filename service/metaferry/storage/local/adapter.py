@@ -1,8 +1,8 @@
-"""A datasource in a local folder, with puts that nobody ever sees half of.
+"""A datasource in a local folder, with atomic puts.
 
 A put writes a temporary file in the folder of its target, syncs it, and renames it over the target;
-a create links it, which fails where something is there already. A crash leaves the temporary file:
-it is never listed, and the first put of a later run removes those that its own listing passed.
+a create links it, which fails where the target exists. A crash leaves the temporary file: it is never
+listed, and the first put of a later run removes those that its own listing passed.
 Where something is to be replaced or deleted, a lock of the file in place makes `only_if` hold between
 metaferry processes (`locks.py`); a foreign program that writes in the microseconds between check
 and rename is not seen.
@@ -43,9 +43,9 @@ from metaferry.storage.errors import Failure, Operation, errno_failure
 from metaferry.storage.listing.paging import Cursor, next_page
 from metaferry.storage.local.atomic import (
     is_stale,
-    lasting_names,
     limits_of,
     make_folders,
+    synced_names,
     temporary_name,
     write_synced,
 )
@@ -56,7 +56,7 @@ from metaferry.storage.local.walk import Walk, token_of
 from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Capabilities, Page, Precondition, PutResult
 
 T = TypeVar("T")
-#: How a file system says that it has no hard links, or no more for this file.
+#: Error numbers of a file system without hard links, or without more for this file.
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 log = logging.getLogger(__name__)
@@ -66,8 +66,8 @@ class LocalAdapter(BaseAdapter):
     """The folder `root` as a datasource. `url` is what messages call it.
 
     `threads` bounds the blocking calls under way, `page_size` the entries of a page. `linked_folders`
-    are places that symbolic links below `root` may lead writes to. `clock` tells the time of day in
-    seconds since 1970 (for the age of files left behind).
+    are places outside `root` that symbolic links may lead writes to. `clock` is the time in seconds since
+    1970 (for the age of temporary files).
     """
 
     store = "local"
@@ -121,11 +121,11 @@ class LocalAdapter(BaseAdapter):
             await asyncio.to_thread(pool.shutdown)
 
     def remove_empty(self, folder: str) -> None:
-        """Removes a folder, and those in it, where no file is left in them. Blocks for a moment."""
+        """Removes a folder and its subfolders where they have no files. Blocks for a short time."""
         top = self._file(folder, "delete")
         if self.link_out(folder) is None:
             for at, _, _ in os.walk(top, topdown=False):
-                with contextlib.suppress(OSError):  # something is in it, or it went meanwhile
+                with contextlib.suppress(OSError):  # not empty, or removed meanwhile
                     os.rmdir(at)
 
     # -- in a thread
@@ -152,18 +152,18 @@ class LocalAdapter(BaseAdapter):
             ) from None
         except OSError as error:
             raise self._error(errno_failure(error), operation, path) from None
-        except ValueError:  # a NUL or a surrogate in the name, which no file system holds as UTF-8
+        except ValueError:  # a NUL or a lone surrogate in the name
             raise self._error(Failure(code="EINVAL", kind=Unsupported), operation, path) from None
 
     def _file(self, path: str, operation: Operation) -> bytes:
-        """The file of a key. Segments that the system would resolve are refused: they name others."""
+        """The file of a key. Refuses segments that the system would resolve to another file."""
         segments = path.split("/")
         if not path or any(segment in ("", ".", "..") for segment in segments):
             raise self._error(Failure(code="EINVAL", kind=Unsupported), operation, path)
         return os.path.join(self._root, *(segment.encode() for segment in segments))
 
     def link_out(self, folder: str) -> StorageError | None:
-        """Why nothing may be written into a folder below the root: a symbolic link leads elsewhere."""
+        """The error for a folder that a symbolic link leads outside the root; None where none does."""
         segments = [segment.encode() for segment in folder.split("/") if segment]
         found = link_out(self._root, segments, self._linked_folders)
         if found is None:
@@ -207,7 +207,7 @@ class LocalAdapter(BaseAdapter):
                     break
                 parts.append(part)
                 at += len(part)
-            # A rename leaves this file alone; a program that writes in place does not.
+            # A rename does not change this open file; a program that writes in place does.
             if at < stop or token_of(os.fstat(descriptor)) != token:
                 raise self._error(Failure(kind=Changed if version is not None else Corrupt), "read", path)
             return Blob(b"".join(parts), token, status.st_size)
@@ -216,7 +216,7 @@ class LocalAdapter(BaseAdapter):
 
     def _open(self, path: str) -> int:
         try:
-            # Not to wait for the other end of a pipe that somebody left there.
+            # O_NONBLOCK: does not wait for the other end of a named pipe.
             return os.open(self._file(path, "read"), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except NotADirectoryError:
             raise self._error(Failure(code="ENOENT", kind=NotFound), "read", path) from None
@@ -232,10 +232,10 @@ class LocalAdapter(BaseAdapter):
         temporary = os.path.join(folder, temporary_name().encode())
         try:
             token = token_of(write_synced(self._create(temporary, folder), data))
-            with lasting_names(folder) as names:
+            with synced_names(folder) as names:
                 token = self._place(temporary, target, path, only_if, names) or token
         except FileNotFoundError:
-            # Somebody removed the folder, or took our file for one left behind: the next attempt heals it.
+            # The folder or the temporary file was removed meanwhile: the next attempt makes it again.
             raise self._error(Failure(code="ENOENT", kind=Unavailable), "put", path) from None
         finally:
             with contextlib.suppress(FileNotFoundError):
@@ -255,9 +255,9 @@ class LocalAdapter(BaseAdapter):
     def _place(
         self, temporary: bytes, target: bytes, path: str, only_if: Precondition, folder: int
     ) -> str | None:
-        """Gives the temporary file its name, where what has the name is what `only_if` wants.
+        """Renames the temporary file to its target, if what is in place satisfies `only_if`.
 
-        The token of the file where it changed on the way.
+        Returns the new token of the file where it had to change.
         """
         while only_if is not ABSENT:
             with in_place(target, folder) as found:
@@ -266,7 +266,7 @@ class LocalAdapter(BaseAdapter):
                     token = _newer_than(found, temporary)
                     os.replace(temporary, target)
                     return token
-            with contextlib.suppress(FileExistsError):  # since we looked: then it is to be replaced
+            with contextlib.suppress(FileExistsError):  # created meanwhile: then it is replaced
                 _create_name(temporary, target, folder)
                 return None
         try:
@@ -290,19 +290,19 @@ class LocalAdapter(BaseAdapter):
         if only_if is ABSENT:
             raise self._error(Failure(code="EINVAL", kind=Unsupported), "delete", path)
         try:
-            with lasting_names(os.path.dirname(target)) as names, in_place(target, names) as found:
+            with synced_names(os.path.dirname(target)) as names, in_place(target, names) as found:
                 if found is not None:
                     self._expect(found, path, only_if, "delete")
                     os.unlink(target)
         except (FileNotFoundError, NotADirectoryError):
-            return  # gone is gone, whatever it was
+            return  # deleting a missing file succeeds
 
     def _remove_left_behind(self) -> None:
         removed = 0
         while self._walk.left_behind:
             try:
                 name = self._walk.left_behind.pop()
-            except KeyError:  # another thread was faster
+            except KeyError:  # another thread took it
                 break
             with contextlib.suppress(FileNotFoundError):
                 if is_stale(name, os.lstat(name).st_mtime, self._clock()):
@@ -313,10 +313,10 @@ class LocalAdapter(BaseAdapter):
 
 
 def _create_name(temporary: bytes, target: bytes, folder: int) -> None:
-    """Gives a file a name that nothing has, once and for all. FileExistsError when something has it.
+    """Renames a file to a name that is not in use. Raises FileExistsError where it is.
 
-    A hard link needs no lock. FAT and some network mounts know none, and some kernels have no call for it:
-    there the folder is locked.
+    A hard link needs no lock. FAT, some network mounts and some kernels have none: there the folder is
+    locked.
     """
     try:
         os.link(temporary, target)
@@ -330,10 +330,10 @@ def _create_name(temporary: bytes, target: bytes, folder: int) -> None:
 
 
 def _newer_than(old: os.stat_result, temporary: bytes) -> str | None:
-    """Makes `temporary` newer than the file that it replaces, so that no token ever comes back.
+    """Makes `temporary` newer than the file that it replaces, so that no token is ever used twice.
 
-    Clocks of file systems stand still for milliseconds, and a number of an inode is given again as
-    soon as it is free: the second replacement could have the token of the file before the first.
+    Clocks of file systems advance in steps of milliseconds, and inode numbers are reused at once: the
+    second replacement could have the token of the file before the first.
     """
     new = os.stat(temporary)
     if new.st_mtime_ns > old.st_mtime_ns:

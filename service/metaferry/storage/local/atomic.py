@@ -1,6 +1,6 @@
 """The pieces of an atomic write on a local file system: temporary names, syncing, making folders.
 
-Nothing here decides what is written where; `local.py` does.
+Nothing here decides what is written where; `adapter.py` does.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from metaferry.lightly.key_limits import KeyLimits
 #: A temporary file of ours: machine, process, and random digits.
 TEMPORARY: Final = re.compile(r"\.metaferry-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{16}\.tmp\Z")
 
-#: Seconds after which a temporary file of a process that cannot be asked counts as left behind.
+#: Seconds after which a temporary file counts as stale where its process cannot be looked up.
 STALE_AFTER: Final = 3600.0
 
 
 def temporary_name() -> str:
-    """A file name that nobody else uses, and that tells who made it."""
+    """A unique file name with the machine and the process that made it."""
     return f".metaferry-{_machine()}-{os.getpid()}-{secrets.token_hex(8)}.tmp"
 
 
 def is_stale(path: bytes, modified: float, now: float) -> bool:
-    """Whether the process that made it is gone; where that cannot be asked, whether it is old.
+    """Whether the process that made the file is gone; where that is unknown, whether the file is old.
 
     A wrong guess costs that process one retry: its rename fails, and it writes again.
     """
@@ -45,7 +45,7 @@ def is_stale(path: bytes, modified: float, now: float) -> bool:
             os.kill(int(match[2]), 0)
         except ProcessLookupError:
             return True
-        except (PermissionError, OverflowError):  # somebody else's process, or no number of one
+        except (PermissionError, OverflowError):  # another user's process, or no valid number
             pass
     return now - modified > STALE_AFTER
 
@@ -53,8 +53,8 @@ def is_stale(path: bytes, modified: float, now: float) -> bool:
 def limits_of(root: bytes | str) -> KeyLimits:
     """How long names below a folder may be, by its file system: 255 bytes for most, 143 for eCryptfs.
 
-    A folder that is not there yet will be of the file system of its parent. Beside each file its
-    temporary one has to find room.
+    A missing folder will be on the file system of its parent. The path of the temporary file next to
+    each file must fit too.
     """
     folder = os.fsencode(root)
     while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
@@ -68,13 +68,13 @@ def limits_of(root: bytes | str) -> KeyLimits:
 
 
 def write_synced(descriptor: int, data: bytes) -> os.stat_result:
-    """Writes all of it, waits until it is on the device, closes; what the file is then."""
+    """Writes the data, syncs it to the device, closes the file; returns its status."""
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
-        # The kernel's own stamp moves in ticks of some milliseconds, and inodes are used again at
-        # once: without this, a third version could pass for the first.
+        # The kernel's timestamps advance in steps of some milliseconds, and inodes are reused at
+        # once: without this, a third version could have the token of the first.
         now = time.time_ns()
         os.utime(descriptor, ns=(now, now))
         os.fsync(descriptor)
@@ -84,8 +84,8 @@ def write_synced(descriptor: int, data: bytes) -> os.stat_result:
 
 
 @contextlib.contextmanager
-def lasting_names(folder: bytes) -> Iterator[int]:
-    """Makes it last what the block does to the names of this folder, whose descriptor it gets."""
+def synced_names(folder: bytes) -> Iterator[int]:
+    """Syncs a folder after the block has changed its names; yields its descriptor."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield descriptor
@@ -95,11 +95,11 @@ def lasting_names(folder: bytes) -> Iterator[int]:
 
 
 def make_folders(root: bytes, folder: bytes) -> None:
-    """Makes what is missing between `root` (which exists) and `folder`, and makes it last."""
+    """Creates the folders between `root` (which exists) and `folder`, and syncs them."""
     parent = root
     for segment in os.path.relpath(folder, root).split(b"/"):
         child = os.path.join(parent, segment)
-        with contextlib.suppress(FileExistsError), lasting_names(parent):
+        with contextlib.suppress(FileExistsError), synced_names(parent):
             os.mkdir(child)
         parent = child
 
@@ -114,7 +114,7 @@ def _sync(folder: int) -> None:
 
 @functools.cache
 def _machine() -> str:
-    """This machine since it started: process numbers mean something only here."""
+    """This boot of this machine, within which process numbers are meaningful."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:

@@ -1,8 +1,8 @@
-"""Symbolic links in the way to a file that is to be written: where they would lead the write.
+"""Symbolic links on the path of a file to write, and where they lead.
 
-A datasource's own folder may be reached through links: the job names it. A link below it would lead
-writes to a place that nobody named (and a link of `.lightly/metadata/` to the media beside it), so it is
-refused, unless the option `linked_folders` names that place. Reading follows links.
+The folder of a datasource may itself be reached through links: the job gives it. A link below it would lead
+writes to a place that the job does not give (or, as a link from `.lightly/metadata/`, to the media), so it is
+refused, unless the option `linked_folders` lists that place. Reading follows links.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ ADVICE: Final = (
 )
 
 
-def link_out(root: bytes, folders: Sequence[bytes], named: Sequence[bytes]) -> tuple[str, str] | None:
-    """The first link among the folders below `root`, as its path there, and the place it leads to.
+def link_out(root: bytes, folders: Sequence[bytes], allowed: Sequence[bytes]) -> tuple[str, str] | None:
+    """The first link among the folders below `root`, as its path below it, and its target.
 
-    None where there is none, or where each leads to a place in one of the `named` folders. Folders
-    that are missing are no links. Raises OSError.
+    None where there is none, or where all lead into one of the `allowed` folders. Missing folders are no
+    links. Raises OSError.
     """
     at = root
     for number, folder in enumerate(folders):
@@ -35,7 +35,7 @@ def link_out(root: bytes, folders: Sequence[bytes], named: Sequence[bytes]) -> t
             return None
         if stat.S_ISLNK(status.st_mode):
             place = os.path.realpath(at)
-            if not any(_is_below(place, os.path.realpath(each)) for each in named):
+            if not any(_is_below(place, os.path.realpath(each)) for each in allowed):
                 return from_disk(b"/".join(folders[: number + 1])), from_disk(place)
     return None
 

@@ -1,9 +1,9 @@
-"""Locks on a local file system: who changes a name holds the file that has it.
+"""Locks on a local file system: changing a name requires the lock of the file that has it.
 
-A replacement locks the file that is in place, checks that it still has the name, and renames over it:
-whoever waited for the same file then finds another one. So two processes (and two threads) that mean the
-same document exclude each other, and one that was suspended in the middle holds up that document alone.
-Only where there is no file to lock, and no hard link to create one with, the folder is locked.
+A replacement locks the file in place, checks that it still has the name, and renames over it: a process
+that waited for that lock then finds another file, and locks that one. So processes and threads that write
+the same document exclude each other, and one that is suspended meanwhile blocks that document only. The
+folder is locked only where there is no file to lock and a hard link cannot create it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-#: Seconds to wait for a lock. It is held for a rename: only a process that was suspended holds it longer.
+#: Seconds to wait for a lock. It is held during a rename: only a suspended process holds it longer.
 LOCK_WITHIN: Final = 2.0
 
 #: States of a process in which it holds a lock for long, as /proc has them.
@@ -26,7 +26,7 @@ _STATES: Final = {"T": ", suspended", "t": ", suspended", "D": ", waiting for th
 
 
 class StillLocked(TimeoutError):
-    """Somebody else kept the lock for `LOCK_WITHIN`. `holder` names the process, as far as it is known."""
+    """Another process kept the lock for `LOCK_WITHIN`. `holder` describes it, as far as known."""
 
     def __init__(self, holder: str) -> None:
         super().__init__(errno.ETIMEDOUT, "it stays locked")
@@ -35,10 +35,10 @@ class StillLocked(TimeoutError):
 
 @contextlib.contextmanager
 def in_place(target: bytes, folder: int) -> Iterator[os.stat_result | None]:
-    """What has this name now, while the block runs; None where nothing has it, and then nothing is locked.
+    """Locks the file of this name while the block runs, and yields its status; None where there is none.
 
-    Other metaferry processes and threads leave a file alone that is given here. `folder` is an open
-    descriptor of its folder, which is locked where the file cannot be opened. Raises StillLocked.
+    Other metaferry processes and threads do not change the file meanwhile. `folder` is an open descriptor
+    of its folder, which is locked where the file cannot be opened. Raises StillLocked.
     """
     while True:
         try:
@@ -47,7 +47,7 @@ def in_place(target: bytes, folder: int) -> Iterator[os.stat_result | None]:
             if not os.path.lexists(target):
                 yield None
                 return
-            with locked(folder):  # one that may not be read, or a link to nothing
+            with locked(folder):  # an unreadable file, or a dangling link
                 yield _status(target)
             return
         try:
@@ -64,16 +64,16 @@ def in_place(target: bytes, folder: int) -> Iterator[os.stat_result | None]:
 def locked(descriptor: int) -> Iterator[None]:
     """Holds the lock of an open file or folder while the block runs.
 
-    Raises StillLocked when somebody else has it for `LOCK_WITHIN`, as a process does that was suspended
-    in the middle of a rename. The kernel's own wait has no end, so it is asked again.
+    Raises StillLocked when another process keeps it for `LOCK_WITHIN`, as one that was suspended during
+    a rename. The kernel's own wait has no time limit, so the lock is polled.
     """
     until = time.monotonic() + LOCK_WITHIN
-    asking = threading.Event()
+    polling = threading.Event()
     pause = 0.000_5
     while not _try_lock(descriptor):
         if time.monotonic() > until:
             raise StillLocked(holder_of(descriptor))
-        asking.wait(pause)
+        polling.wait(pause)
         pause = min(2 * pause, 0.05)
     try:
         yield
@@ -83,7 +83,7 @@ def locked(descriptor: int) -> Iterator[None]:
 
 
 def holder_of(descriptor: int) -> str:
-    """Who has the lock of an open file, in words: its process where the system tells (Linux)."""
+    """The process that has the lock of an open file, in words; known on Linux."""
     status = os.fstat(descriptor)
     here = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     try:
@@ -94,9 +94,9 @@ def holder_of(descriptor: int) -> str:
     locks = [line.split()[1:] for line in lines]
     flocks = [fields for fields in locks if len(fields) >= 5 and fields[0] == "FLOCK"]
     exact = [fields[3] for fields in flocks if fields[4] == here]
-    # Some file systems show another device to stat than the kernel has.
-    alike = [fields[3] for fields in flocks if fields[4].endswith(f":{status.st_ino}")]
-    for pid in exact or alike:
+    # On some file systems stat shows another device than /proc/locks.
+    same_inode = [fields[3] for fields in flocks if fields[4].endswith(f":{status.st_ino}")]
+    for pid in exact or same_inode:
         if pid.isdigit() and pid != "0":  # 0: of another container
             return _in_words(int(pid))
     return "another process"
@@ -114,7 +114,7 @@ def _in_words(pid: int) -> str:
 
 
 def _status(target: bytes) -> os.stat_result | None:
-    """What the name leads to, or the link itself where that leads to nothing; None where nothing has it."""
+    """The status of the target, or of the link itself where it dangles; None for a free name."""
     for look in (os.stat, os.lstat):
         with contextlib.suppress(OSError):
             return look(target)
@@ -127,7 +127,7 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        # Where a file system knows no locks (some network mounts) names are changed without one:
-        # a put is still atomic, only the check before it can race.
+        # On file systems without locks (some network mounts) names are changed without one: a put is
+        # still atomic, but its precondition can race.
         pass
     return True

@@ -25,7 +25,7 @@ _Level = tuple[str, Iterator[str], tuple[tuple[int, int] | None, ...]]
 class Walk:
     """Listings of the folder `root`. `url` is what messages call it.
 
-    `left_behind` collects the temporary files that listings passed; whoever writes removes old ones.
+    `left_behind` collects the temporary files that listings passed; the adapter removes stale ones.
     """
 
     def __init__(self, root: bytes, url: str) -> None:
@@ -34,7 +34,7 @@ class Walk:
         self.left_behind: set[bytes] = set()
 
     def entries(self, prefix: str, after: str) -> Iterator[Entry]:
-        """Those below `prefix` whose keys are greater than `after`. Raises OSError.
+        """The entries below `prefix` whose keys are greater than `after`. Raises OSError.
 
         Byte order of the whole key is code point order of its text.
         """
@@ -85,18 +85,18 @@ class Walk:
                         name += "/"
                     if name.startswith(start):
                         names.append(name)
-        except FileNotFoundError:  # deleted since its parent was read: it is not there
+        except FileNotFoundError:  # deleted since its parent was read
             return iter(())
         if left_out:
             at = from_disk(os.path.relpath(folder, self._root))
-            log.warning("%s: left out in %r: names that are not UTF-8, %d of them", self._url, at, left_out)
+            log.warning("%s: in %r, left out %d names that are not UTF-8", self._url, at, left_out)
         names.sort()
         return iter(names)
 
     def _entry(self, key: str) -> Entry | None:
         try:
             status = os.stat(os.path.join(self._root, key.encode()))
-        except FileNotFoundError:  # deleted since, or a link to nothing
+        except FileNotFoundError:  # deleted meanwhile, or a dangling link
             return None
         except OSError as error:
             if error.errno == errno.ELOOP:  # a link to itself

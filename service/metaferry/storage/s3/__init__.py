@@ -1,6 +1,6 @@
-"""Amazon S3 and everything that speaks its protocol, through s3fs and over connections of our own.
+"""Amazon S3 and compatible stores, through s3fs and over connections of our own.
 
-`adapter` implements the contract on the client of `client`; `listing` reads pages; `config` and
-`credentials` say what s3fs's options mean for single requests, which `requests` words and `signature`
-signs. Imported by `storage.factory` only; it makes single attempts and never retries.
+`adapter` implements the contract with the client of `client`; `answers` checks answers and `listing` parses
+pages; `config` and `credentials` read s3fs's options for single requests, which `requests` builds and
+`signature` signs. Imported by `storage.factory` only. It never retries, and never creates a bucket.
 """

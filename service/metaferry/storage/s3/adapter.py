@@ -1,9 +1,9 @@
-"""Amazon S3 and what speaks its protocol, through s3fs's own client.
+"""Amazon S3 and compatible stores, through s3fs's own client.
 
-s3fs is used for what it knows (options, credentials, sessions) and for its page-wise calls; its
-retries, caches and path rules are not: keys go to the API exactly as they are. Every request is one
-attempt. A bucket is never created. Where a store does not know conditional writes, the precondition
-is checked just before a plain put, and `capabilities` say so from then on.
+s3fs gives options, credentials, sessions and its calls of single requests; its retries, caches and path
+rules are not used: keys go to the API exactly as they are. Every request is one attempt. A bucket is never
+created. Where a store does not support conditional writes, the precondition is checked just before an
+unconditional put, and `capabilities` say so from then on.
 """
 
 from __future__ import annotations
@@ -46,14 +46,15 @@ from metaferry.storage.protocol import (
 from metaferry.storage.s3.answers import blob_of, level_of, page_of, require_own, tag_of
 from metaferry.storage.s3.client import file_system
 
-#: What servers without conditional writes say to one; a plain put then tells whether that was it.
+#: Codes with which servers without conditional writes refuse one; an unconditional put then shows whether
+#: the condition was the reason.
 _NO_CONDITIONS: Final = frozenset(
     {"NotImplemented", "InvalidArgument", "InvalidRequest", "UnsupportedHeader", "BadRequest"}
 )
 
 
 class S3Adapter(ObjectStoreAdapter):
-    """Options are s3fs's. `detected` is what other clients of the datasource found out about the store."""
+    """Options are s3fs's. `detected` are the capabilities that other clients of the datasource detected."""
 
     store = "s3"
 
@@ -79,7 +80,7 @@ class S3Adapter(ObjectStoreAdapter):
             one_loop=True,
             own_clock=True,
             conditions_vary=True,
-            # Directory buckets list in no order and know no start key.
+            # Directory buckets list in no order and support no start key.
             start_key=not bucket.endswith("--x-s3"),
             key_limits=limits_below(prefix),
         )
@@ -90,7 +91,7 @@ class S3Adapter(ObjectStoreAdapter):
 
     @property
     def detected(self) -> DetectedCapabilities:
-        """What was found out about the store; shared with other clients of the same datasource."""
+        """The detected capabilities, shared with other clients of the same datasource."""
         return self._detected
 
     def clone(self) -> S3Adapter:
@@ -132,7 +133,7 @@ class S3Adapter(ObjectStoreAdapter):
             if not condition or not refuses_conditions(error):
                 raise
             await self._require(path, only_if, "put")
-            answer = await self._put(path, data, {})  # raises again where that was not the reason
+            answer = await self._put(path, data, {})  # raises again if the condition was not the reason
             self._detected.refused(only_if)
         token = tag_of(answer) or await self._tag_in_place(path, data)
         return self._detected.put_result(token, md5_hex(data), encrypted=_is_encrypted(answer))
@@ -142,7 +143,7 @@ class S3Adapter(ObjectStoreAdapter):
     async def _connect(self) -> Any:
         try:
             return file_system(self._options, self._concurrency)
-        except (TypeError, KeyError):  # an option that neither s3fs nor its session knows
+        except (TypeError, KeyError):  # an option unknown to s3fs and its session
             raise ValueError("options") from None
 
     def _closing(self, client: Any) -> Iterable[Awaitable[object]]:
@@ -160,7 +161,7 @@ class S3Adapter(ObjectStoreAdapter):
         return Blob(b"", tag_of(answer), int(answer["ContentLength"]))
 
     async def _token(self, path: str) -> str | None:
-        """The token of what is there now; None where nothing is."""
+        """The token of the object in place; None where there is none."""
         try:
             return (await self._head(path)).token
         except NotFound:
@@ -187,7 +188,7 @@ class S3Adapter(ObjectStoreAdapter):
     async def _put(self, path: str, data: bytes, condition: Mapping[str, str]) -> Any:
         config = self._options.get("config_kwargs") or {}
         if config.get("request_checksum_calculation") == "when_required":
-            # The user says that this store does not know the newer checksums.
+            # The job says that this store does not support the newer checksums.
             check = {"ContentMD5": base64.b64encode(bytes.fromhex(md5_hex(data))).decode()}
         else:
             check = {"ChecksumCRC32": base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()}
@@ -195,7 +196,7 @@ class S3Adapter(ObjectStoreAdapter):
         return await self._call("put_object", "put", path, wanted)
 
     async def _tag_in_place(self, path: str, data: bytes) -> str:
-        """The token ("" on a store without them) after a put whose answer has none, if it is in place."""
+        """The token ("" on a store without them) of an object whose put was answered without one."""
         try:
             blob = await self.read(path)
         except NotFound:
@@ -209,7 +210,7 @@ class S3Adapter(ObjectStoreAdapter):
             raise self._error(Failure(kind=Conflict), operation, path)
 
     async def _call(self, method: str, operation: Operation, path: str, wanted: Mapping[str, Any]) -> Any:
-        """One request. `Key` is given below the prefix; an answer's Body is read to its end."""
+        """One request. `Key` is relative to the prefix; an answer's Body is read to its end."""
         import aiohttp
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -224,7 +225,7 @@ class S3Adapter(ObjectStoreAdapter):
             ClientError,
             aiohttp.ClientError,
             OSError,  # what s3fs makes of a ClientError, and TimeoutError
-            ValueError,  # an endpoint_url that is none
+            ValueError,  # an endpoint_url that is no URL
         ) as error:
             raise self._error(s3_failure(error), operation, path) from None
         except BadAnswer as error:
@@ -238,7 +239,7 @@ class S3Adapter(ObjectStoreAdapter):
             if "Body" in answer:
                 async with answer["Body"] as stream:
                     answer["Body"] = await stream.read()
-        except UnicodeError:  # half a character in a key
+        except UnicodeError:  # a lone surrogate in a key
             raise
         except (
             ValueError,
@@ -246,7 +247,7 @@ class S3Adapter(ObjectStoreAdapter):
             TypeError,
             AttributeError,
             ResponseParserError,
-        ):  # no number, a field twice
+        ):  # such as a field that is no number
             raise BadAnswer("it cannot be parsed") from None
         require_own(answer, method)
         return answer
@@ -255,7 +256,7 @@ class S3Adapter(ObjectStoreAdapter):
         fs = await self._connected()
         try:
             await fs.set_session()
-        except TypeError:  # one that botocore does not know
+        except TypeError:  # an option unknown to botocore
             raise ValueError("options") from None
         return fs
 
@@ -265,14 +266,14 @@ def _pin(version: str | None) -> dict[str, str]:
 
 
 def refuses_conditions(error: StorageError) -> bool:
-    """Whether this may be a store's answer to a condition that it does not know."""
+    """Whether this may be the answer of a store that does not support conditions."""
     return error.status in (405, 501) or error.code in _NO_CONDITIONS
 
 
 def s3_failure(error: BaseException) -> Failure:
     """Status and code of what s3fs, botocore or aiohttp raised; never its text.
 
-    s3fs's errno is no guide (SlowDown is EBUSY, 429 is EIO): the response behind it is.
+    s3fs's errno is misleading (SlowDown is EBUSY, 429 is EIO), so the response behind it is used.
     """
     from botocore import exceptions as boto
 
@@ -288,7 +289,7 @@ def s3_failure(error: BaseException) -> Failure:
         boto.ProfileNotFound,
         boto.CredentialRetrievalError,
     )
-    passing = (boto.HTTPClientError, boto.IncompleteReadError, boto.ConnectionError)
+    transient = (boto.HTTPClientError, boto.IncompleteReadError, boto.ConnectionError)
     if isinstance(error, expired):
         return Failure(code=name, kind=Expired)
     if isinstance(error, missing):
@@ -297,7 +298,7 @@ def s3_failure(error: BaseException) -> Failure:
         return Failure(code=name, kind=Corrupt)
     if isinstance(error, boto.SSLError) and "certificate" in str(error).lower():
         return Failure(code="CertificateError", kind=Denied)
-    if isinstance(error, boto.BotoCoreError) and not isinstance(error, passing):
+    if isinstance(error, boto.BotoCoreError) and not isinstance(error, transient):
         return Failure(code=name, kind=Unsupported)
     if isinstance(error, ValueError):
         return Failure(code="InvalidOptions", kind=Unsupported)
@@ -314,6 +315,6 @@ def _response_failure(response: Mapping[str, Any]) -> Failure:
 
 
 def _is_encrypted(answer: Mapping[str, Any]) -> bool:
-    """Whether a put was answered with a tag that is no MD5, on account of the key."""
+    """Whether the object is encrypted with a key that makes its tag no MD5."""
     kms = str(answer.get("ServerSideEncryption") or "").startswith("aws:")
     return kms or bool(answer.get("SSECustomerAlgorithm"))

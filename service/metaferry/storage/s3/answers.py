@@ -1,7 +1,7 @@
-"""What answers of S3 mean, and which are none: pages, levels, parts of objects, tags. Pure functions.
+"""Checks and parses answers of S3: pages, levels, parts of objects, ETags. Pure functions.
 
-botocore takes any XML for the answer that it waits for and any status below 300 for success, so what is
-not the store's own is marked before botocore reads it.
+botocore accepts any XML as an answer and any status below 300 as success, so answers that are not the
+store's own are marked before botocore parses them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from metaferry.storage.keys import entity_tag, is_marker
 from metaferry.storage.protocol import Blob, Entry, Level, Page
 from metaferry.storage.s3.listing import LISTED, Listed
 
-#: Where it is said in botocore's answer that it is not the store's; no name of the service begins like this.
+#: The key in botocore's answer for why it is not the store's; no name of the service begins like this.
 FOREIGN: Final = "MetaferryForeign"
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 _MD5S: Final = re.compile(r"[0-9a-f]*")
 _ROOT: Final = re.compile(rb"\s*(?:<\?[^>]*\?>\s*|<!--.*?-->\s*)*<(?:\w+:)?ListBucketResult[\s>/]", re.DOTALL)
 _BOM: Final = b"\xef\xbb\xbf"
-#: The statuses of what was asked for; any other below 300 is none. Those of deletes and puts have no text.
+#: The statuses of success of each operation. Answers to deletes and puts have no body.
 _STATUSES: Final = {
     "ListObjectsV2": range(200, 201),
     "HeadObject": range(200, 201),
@@ -36,7 +36,7 @@ _STATUSES: Final = {
 def mark_foreign(
     operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
-    """Handles botocore's `before-parse.s3.*`: says under `FOREIGN` why an answer is none of the store's."""
+    """Handles botocore's `before-parse.s3.*`: notes under `FOREIGN` why an answer is not the store's own."""
     status, body = response_dict["status_code"], response_dict["body"]
     name = operation_model.name
     if status >= 300 or name not in _STATUSES:
@@ -71,7 +71,7 @@ def page_of(answer: Mapping[str, Any], wanted: str, skip: int) -> Page:
 
 
 def level_of(answer: Mapping[str, Any], wanted: str, skip: int) -> Level | None:
-    """None where it goes on in another page."""
+    """None where the level takes more than one page."""
     truncated, _ = _rest(answer, wanted)
     if truncated:
         return None

@@ -1,8 +1,8 @@
-"""The s3fs that the S3 adapter speaks through, set up for single attempts and many small objects.
+"""The s3fs client of the S3 adapter, set up for single attempts and many small objects.
 
-Its own retries and caches are off, its pool is as large as the concurrency, its session is shared
-with nobody. What costs botocore most (waiting for `100 Continue`, reading listings, parsing
-timestamps) is replaced at the places that botocore gives for that. Nothing here makes a request.
+Its own retries and caches are off, its pool is as large as the concurrency, and its session is not
+shared. The most expensive parts of botocore (waiting for `100 Continue`, parsing listings and timestamps)
+are replaced through botocore's own hooks. Nothing here makes a request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from metaferry.storage.s3.listing import take_keys
 
 
 def file_system(options: Mapping[str, Any], concurrency: int) -> Any:
-    """An s3fs of our own: on this loop, shared with nobody, and silent about failures."""
+    """A new s3fs instance on this loop, not shared, without retries."""
     import aiobotocore.session
     import s3fs
 
@@ -39,17 +39,17 @@ def file_system(options: Mapping[str, Any], concurrency: int) -> Any:
     fs.retries = 1  # its loop runs once; 0 would raise None
     if fs.session is None:
         fs.session = aiobotocore.session.AioSession(**fs.kwargs)
-        fs._session_is_owned = False  # or s3fs makes another one when it thinks this one is closed
+        fs._session_is_owned = False  # else s3fs replaces it where it takes it for closed
         share_descriptions(fs.session)
         _tune(fs.session)
     return fs
 
 
 def share_descriptions(session: Any) -> None:
-    """Has a session of botocore use what others have read of S3's description.
+    """Lets sessions of botocore share the loaded description of S3's API.
 
-    It is a megabyte of JSON, found by looking into four hundred folders: a tenth of a second for each
-    session. Raises BotoCoreError for a profile that there is not.
+    It is a megabyte of JSON, searched for in four hundred folders: a tenth of a second for each session.
+    Raises BotoCoreError for a profile that does not exist.
     """
     session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
 
@@ -64,22 +64,22 @@ def _loader(path: str | None) -> Any:
 def _tune(session: Any) -> None:
     from botocore.handlers import _handle_200_error, add_expect_header
 
-    # aiobotocore waits for `100 Continue` without a limit, and pays a round trip for it.
+    # aiobotocore waits for `100 Continue` without a time limit, and pays a round trip for it.
     session.unregister("before-call.s3", add_expect_header)
-    # Before botocore parses the page to see whether it is an error, as it does with each answer of 200.
+    # Before botocore parses the page to find an error in it, as it does with each answer of 200.
     events = session.get_component("event_emitter")
     events.unregister("before-parse.s3.*", _handle_200_error)
     events.register_first("before-parse.s3.*", take_keys)
     events.register_first("before-parse.s3.*", mark_foreign)
-    events.register_first("before-parse.s3.*", _look_for_error)
+    events.register_first("before-parse.s3.*", _find_error)
     factory = session.get_component("response_parser_factory")
     factory.set_parser_defaults(timestamp_parser=_timestamp())
 
 
-def _look_for_error(operation_model: Any, response_dict: dict[str, Any], **other: Any) -> None:
-    """An error in an answer of 200 is one; a body that is cut, or no XML, is not a 500 that nobody sent.
+def _find_error(operation_model: Any, response_dict: dict[str, Any], **other: Any) -> None:
+    """Finds an error in an answer of 200, as botocore does, but does not take a truncated body for a 500.
 
-    ValueError for the second, which the adapter says is a bad answer.
+    Raises ValueError for a body that is no XML, which the adapter turns into a bad answer.
     """
     from botocore.handlers import _handle_200_error
 
@@ -93,7 +93,7 @@ def _look_for_error(operation_model: Any, response_dict: dict[str, Any], **other
 
 
 def _timestamp() -> Callable[[Any], datetime]:
-    """A parser for listings (ISO 8601, half of their cost otherwise) that still reads headers."""
+    """A fast parser for the timestamps of listings (ISO 8601) that also parses those of headers."""
     from botocore.utils import parse_timestamp
 
     def parse(value: Any) -> datetime:

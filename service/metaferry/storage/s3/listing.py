@@ -1,12 +1,12 @@
-"""Pages of an S3 listing, read in a twentieth of the time that botocore takes for them.
+"""Parses pages of an S3 listing in a twentieth of the time that botocore takes.
 
-botocore turns each field of each key into Python through its model of the service, which is nearly
-all a listing costs. Here the four fields that are used are taken out of the text by regular
-expressions, which hold for the plain form that servers send: elements without attributes, texts
-without markup, the known references. As a rule all keys of a page have the same fields in the same
-order, and one expression takes the whole page apart. botocore gets the page without its keys and
-does the rest. Whatever has any other form is left to botocore untouched, so there is nothing that
-only this reads. Keys are exact: the store sends them URL-encoded, so no character is lost to XML.
+botocore converts each field of each key through its model of the service, which is nearly all of the cost
+of a listing. Here the four fields that are used are extracted by regular expressions, which match the
+simple form that servers send: elements without attributes, texts without markup, known references. Usually
+all keys of a page have the same fields in the same order, and one expression parses the whole page.
+botocore gets the page without its keys and parses the rest. A page of any other form is left to botocore
+unchanged, so nothing depends on this parser. Keys are exact: the store sends them URL-encoded, so no
+character is lost to XML.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_plus
 
-#: Where a page's keys are found in botocore's answer; no name of the service begins like this.
+#: The key in botocore's answer for the keys of a page; no name of the service begins like this.
 LISTED: Final = "MetaferryListed"
 
 
 class Listed(NamedTuple):
-    """The keys of a page as columns of one length: names as the store has them, bytes, tags without
-    their quotes ("" where there is none), seconds since 1970."""
+    """The keys of a page as columns of equal length: keys as the store has them, bytes, ETags without
+    quotes ("" where there is none), seconds since 1970."""
 
     keys: list[str]
     sizes: list[int]
@@ -31,7 +31,7 @@ class Listed(NamedTuple):
     mtimes: list[float]
 
 
-#: What stands before the first key: the root, and elements with nothing but text.
+#: The text before the first key: the root, and elements that contain only text.
 _HEAD: Final = re.compile(
     r"(?:<\?xml[^?<>]*\?>)?\s*<ListBucketResult(?: xmlns=\"[^\"<>&]*\")?>\s*"
     r"(?:<(\w+)>[^<]*</\1>\s*|<\w+ ?/>\s*)*"
@@ -46,7 +46,7 @@ _FIELDS: Final = re.compile(
 )
 _TAG: Final = re.compile(r"<[^>]*>")
 _EACH: Final = re.compile("(?=<Contents>)")
-#: What is taken, in this order; the tag may be missing.
+#: The fields that are extracted, in this order; the ETag may be missing.
 _WANTED: Final = {"Key": "[^<]*", "Size": r"\d+", "LastModified": "[^<]*", "ETag": "[^<]*"}
 _ENCODED: Final = "<EncodingType>url</EncodingType>"
 _REFERENCE: Final = re.compile(r"&(?:amp|lt|gt|quot|apos|#34|#39|#38|#60|#62|#43);")
@@ -63,7 +63,7 @@ _MEANING: Final = {
     "&#62;": ">",
     "&#43;": "+",
 }
-#: Bytes that XML forbids, or reads as another one.
+#: Bytes that XML forbids, or converts.
 _STRANGE: Final = bytes({*range(32)} - {9, 10})
 
 
@@ -72,8 +72,8 @@ def take_keys(
 ) -> None:
     """Handles botocore's `before-parse.s3.*`: takes the keys out of the answer to a `ListObjectsV2`.
 
-    They are found as a `Listed` under `LISTED` in what botocore returns, unless the page was
-    left to it; then there are `Contents` as ever, or an error.
+    botocore's answer has them as a `Listed` under `LISTED`, or as `Contents` where the page was left to
+    botocore.
     """
     if operation_model.name != "ListObjectsV2" or response_dict["status_code"] != 200:
         return
@@ -83,7 +83,7 @@ def take_keys(
 
 
 def read_page(body: bytes) -> tuple[Listed, bytes] | None:
-    """The keys of a page and the page without them, or None where botocore is to read it."""
+    """The keys of a page and the page without them, or None where botocore has to parse it."""
     if body.translate(None, _STRANGE) != body or any(mark in body for mark in (b"<!", b"]]>")):
         return None
     try:
@@ -130,12 +130,12 @@ def _entries(contents: str, *, encoded: bool) -> Listed:
 
 
 def _columns(contents: str) -> Sequence[Sequence[str]]:
-    """What is taken, by field, as the page spells it; a tag that is missing is empty."""
+    """The extracted fields as columns, as the page has them; a missing ETag is empty."""
     first, closing, _ = contents.partition("</Contents>")
     shape = _shape(first + closing)
     parts = shape.split(contents)
     group, width = shape.groupindex, shape.groups + 1
-    if not any(parts[::width]):  # nothing is left between them: they all have this shape
+    if not any(parts[::width]):  # nothing between the matches: all keys have this shape
         missing = [""] * (len(parts) // width)
         return [parts[group[name] :: width] if name in group else missing for name in _WANTED]
     rows = []
@@ -152,7 +152,7 @@ def _columns(contents: str) -> Sequence[Sequence[str]]:
 
 
 def _shape(piece: str) -> re.Pattern[str]:
-    """What matches keys with just these fields in this order. Raises `_NotPlain`."""
+    """A pattern for keys with exactly these fields in this order. Raises `_NotPlain`."""
     if _FIELDS.fullmatch(piece) is None:
         raise _NotPlain
     expression, fields = "", []
@@ -166,13 +166,13 @@ def _shape(piece: str) -> re.Pattern[str]:
 
 
 def _changed(texts: Sequence[str], change: Callable[[str], str]) -> list[str]:
-    """`change` of each text, made of all at once unless one of them has, or gets, a line end."""
+    """`change` of each text, applied to all joined by line ends unless a text contains one."""
     lines = change("\n".join(texts)).split("\n")
     return lines if len(lines) == len(texts) else [change(text) for text in texts]
 
 
 def _decoded(text: str) -> str:
-    """What botocore makes of an encoded key. Slashes first: most keys have nothing else to decode."""
+    """A URL-encoded key, decoded as botocore does. Slashes first: most keys need nothing else."""
     return unquote_plus(_resolved(text).replace("%2F", "/"))
 
 
