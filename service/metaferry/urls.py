@@ -1,4 +1,4 @@
-"""The URLs of datasources, taken apart and made fit to be shown. Pure functions."""
+"""The URLs of datasources: parsing them, and showing them without secrets. Pure functions."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def _listen(pipe: Connection, scope: str, tasks: queue.SimpleQueue[bytes | None]
 def _failure(error: BaseException) -> bytes:
     try:
         answer = pickle.dumps((False, error))
-        pickle.loads(answer)  # some errors can be taken apart and not put together again
+        pickle.loads(answer)  # some errors can be pickled but not unpickled
     except Exception:  # noqa: BLE001 - then in words
         answer = pickle.dumps((False, MetaferryError(f"{type(error).__name__} in a worker")))
     return answer

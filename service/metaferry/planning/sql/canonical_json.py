@@ -83,7 +83,7 @@ def json_value(expr: str, duckdb_type: str) -> str:
 
 
 def json_of(expr: str, kind: ColumnType, *, element: bool = False) -> str:
-    """`json_value` of a type that is taken apart already; `element`: as it stands inside a list."""
+    """`json_value` of a type that is parsed already; `element`: as it stands inside a list."""
     return _json(expr, kind, 0, element=element)
 
 

@@ -31,7 +31,7 @@ class S3RequestCodec:
             raise Refused(ANONYMOUS) from None
 
     def quick(self, answer: bytes, key: str, data: bytes) -> str | None:
-        # Each microsecond counts here: no header is taken apart that is not needed.
+        # Each microsecond counts here: only the needed headers are parsed.
         if not answer.startswith(b"HTTP/1.1 200 ") or answer.find(b"\r\n\r\n") != len(answer) - 4:
             return None
         head = answer.lower()
