@@ -6,6 +6,8 @@ WORKERS ?= 2
 SECONDS ?= 60
 UV ?= uv
 export PYTHON
+# Empty is as if it were not set: else each process that a test starts would compile all of the program again.
+export PYTHONDONTWRITEBYTECODE :=
 
 BIN := .venv/bin
 # In the order of folders: the long files come first, and no worker ends a minute before the other.

@@ -7,6 +7,7 @@ workers each has its own.
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,14 @@ if TYPE_CHECKING:
     from servers.ministack import S3Server
     from servers.s3 import FastS3
 
-# How long one example takes says more about the machine than about the code.
-settings.register_profile("metaferry", deadline=None)
-settings.load_profile("metaferry")
+# How long one example takes says more about the machine than about the code. `make test` has all examples.
+settings.register_profile("full", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=20)
+settings.load_profile("full" if os.environ.get("METAFERRY_FULL") else "quick")
+
+# Else each of the many processes that tests start would compile all of the program again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 #: `fresh_datasource(kind)` gives the URL and the options of a new, empty datasource.
 FreshDatasource = Callable[[str], tuple[str, dict[str, Any]]]

@@ -447,6 +447,7 @@ def test_exit_codes_of_a_plan(world: World) -> None:
     assert world.run("plan", "job.yaml", "--exit-code").code == 0
 
 
+@pytest.mark.slow
 def test_the_same_as_a_process_of_its_own(world: World) -> None:
     """The tests above call `main`; here is one of each kind as the shell sees it."""
     world.write_job()

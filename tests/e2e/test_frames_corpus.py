@@ -157,6 +157,7 @@ def test_a_scan_is_never_wrong_either(truth: dict[str, dict[str, str]]) -> None:
     }
 
 
+@pytest.mark.slow
 def test_times_are_those_of_the_decoder(truth: dict[str, dict[str, str]]) -> None:
     """Every file that decodes and is given a count: each frame's `pts * time_base`, or why there is none."""
     names = [name for name, row in truth.items() if int(row["decoded_frames"] or 0) > 0]

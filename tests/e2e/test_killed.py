@@ -114,7 +114,9 @@ def converges(job: Path, tree: Callable[[], dict[str, bytes]], clean: dict[str, 
 # -- on a local folder
 
 
-@pytest.mark.parametrize("documents", [1, 150, 700])
+@pytest.mark.parametrize(
+    "documents", [pytest.param(1, marks=pytest.mark.slow), 150, pytest.param(700, marks=pytest.mark.slow)]
+)
 def test_killed_on_a_folder(dataset: DemoDataset, clean: dict[str, bytes], documents: int) -> None:
     job = job_file(dataset.root, job_mapping(dataset, str(dataset.media), {}) | {"concurrency": 2})
     with running(job) as process:

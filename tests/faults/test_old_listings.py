@@ -29,6 +29,8 @@ from metaferry.storage.protocol import Adapter, Capabilities, Page
 from unit.media.inventories import Object, s3
 from unit.media.synthetic import video
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
 
 

@@ -37,6 +37,8 @@ from metaferry.storage.testing.rules import (
     storm,
 )
 
+pytestmark = pytest.mark.slow
+
 HELD = Refusal(Failure(403, "objectUnderActiveHold"))
 
 DOCUMENT = r"^\.lightly/metadata/.*[^a]\.json$"  # not schema.json

@@ -40,11 +40,13 @@ def in_a_folder_that_is_gone(folder: Path, words: str) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize("words", ["plan {0}/job.yaml", "sync {0}/job.yaml", "frames {0}/data/*.mp4"])
+@pytest.mark.slow
 def test_a_working_directory_that_is_gone_does_not_matter_to_whole_paths(folder: Path, words: str) -> None:
     done = in_a_folder_that_is_gone(folder, f"{COMMAND} {words.format(folder)}")
     assert done.returncode == (1 if "frames" in words else 0), done.stderr
 
 
+@pytest.mark.slow
 def test_a_relative_path_needs_the_working_directory(folder: Path) -> None:
     for words in ("plan job.yaml", f"plan {folder}/job.yaml --out plan"):
         done = in_a_folder_that_is_gone(folder, f"{COMMAND} {words}")

@@ -26,6 +26,19 @@ COMMANDS = [
     (("finish", "plan"), False),
     (("unlock", "job.yaml"), False),
 ]
+#: Each is a process of its own, so that the quick part has two of them with one redirection.
+QUICK = {(("plan", "job.yaml"), ">/dev/full"), (("sync", "job.yaml"), ">/dev/full")}
+CASES = [
+    pytest.param(
+        arguments,
+        is_result,
+        redirection,
+        id=f"{' '.join(arguments)} {redirection}",
+        marks=[] if (arguments, redirection) in QUICK else pytest.mark.slow,
+    )
+    for redirection in (">&-", ">/dev/full", "| head -1", "| true")
+    for arguments, is_result in COMMANDS
+]
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +82,7 @@ def shell(folder: Path, arguments: tuple[str, ...], redirection: str) -> tuple[i
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize(("arguments", "is_result"), COMMANDS, ids=lambda each: str(each))
-@pytest.mark.parametrize("redirection", [">&-", ">/dev/full", "| head -1", "| true"])
+@pytest.mark.parametrize(("arguments", "is_result", "redirection"), CASES)
 def test_the_result_of_a_run_decides(
     folder: Path, arguments: tuple[str, ...], is_result: bool, redirection: str
 ) -> None:
@@ -84,6 +96,7 @@ def test_the_result_of_a_run_decides(
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", ">&- 2>&- <&-", "<&-"])
+@pytest.mark.slow
 def test_a_run_needs_no_streams(folder: Path, redirection: str) -> None:
     assert shell(folder, ("sync", "job.yaml", "-v"), redirection)[0] == 0
 

@@ -149,6 +149,7 @@ def test_keys_that_are_not_used_may_be_anything(jsonl: Any) -> None:
     assert result.values("x") == [4]
 
 
+@pytest.mark.slow
 def test_keys_that_are_data_are_refused(jsonl: Any) -> None:
     with pytest.raises(JobError, match="more than 4,096 different keys"):
         jsonl({"file_name": "a", "by_id": {f"k{n}": n for n in range(5000)}})

@@ -333,6 +333,7 @@ def hostile(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=300, deadline=60_000)
 @given(hostile(), st.booleans())
+@pytest.mark.slow
 def test_every_file_ends_in_a_count_or_a_reason_within_its_budget(data: bytes, times: bool) -> None:
     reads = Reads(data)
     try:

@@ -215,6 +215,7 @@ def test_one_crash_costs_one_video(tmp_path: Path, folder: Retrying, portal: Por
     assert counts["b.mp4"].reason == "crashed: the decoder process was ended by SIGSEGV"
 
 
+@pytest.mark.slow
 def test_one_endless_video_costs_its_deadline(tmp_path: Path, folder: Retrying, portal: Portal) -> None:
     (tmp_path / "a.mp4").write_bytes(synthetic.video(5))
     (tmp_path / "b.mp4").write_bytes(synthetic.video(600))
@@ -278,6 +279,7 @@ def test_the_sample_is_a_video_that_this_decoder_counts(started: Start) -> None:
     DecoderCheck().require(started())
 
 
+@pytest.mark.slow
 def test_cpu_time_is_limited_where_nobody_is_left_to_kill() -> None:
     spin = "from metaferry.media.frames.worker.main import limit_cpu\nlimit_cpu(0)\nwhile True: pass"
     done = subprocess.run(

@@ -386,6 +386,7 @@ def suspended(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_suspended_process_holds_up_the_one_file_that_it_was_at(
     tmp_path: Path, suspended: subprocess.Popen[str]
 ) -> None:

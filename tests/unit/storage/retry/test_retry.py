@@ -318,6 +318,7 @@ def test_closing_closes_the_adapter() -> None:
     assert adapter.closed == 1
 
 
+@pytest.mark.slow
 def test_retries_stay_in_proportion_and_then_trickle() -> None:
     """A storm of an hour on a hundred puts: three requests for each at most, then one in 20 seconds."""
     adapter, time = Scripted(*[Unavailable("storm")] * 100_000), Time()

@@ -116,6 +116,7 @@ def test_the_time_before_anybody_asked_for_much_is_no_measure() -> None:
     assert serve(pace, time, lambda width: 4000.0, 4.0) == [8, 16, 8]
 
 
+@pytest.mark.slow
 def test_it_becomes_narrow_where_many_are_in_each_others_way() -> None:
     time = Time()
     pace = limiter(256, time)
@@ -123,6 +124,7 @@ def test_it_becomes_narrow_where_many_are_in_each_others_way() -> None:
     assert pace.allowed <= 4
 
 
+@pytest.mark.slow
 def test_it_finds_the_way_when_the_store_changes() -> None:
     time = Time()
     pace = limiter(256, time)
