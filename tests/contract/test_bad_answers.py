@@ -65,7 +65,7 @@ def loop() -> Iterator[str]:
 def test_a_redirection_without_end_is_no_missing_file(loop: str) -> None:
     with Portal() as portal:
         storage = open_storage(loop, {}, retry_for=0.0)
-        with pytest.raises(StorageError, match="too many redirections") as caught:
+        with pytest.raises(StorageError, match="too many redirects") as caught:
             portal.run(storage.read("t.csv"))
         portal.run(storage.close())
     assert "check the URL" in caught.value.advice

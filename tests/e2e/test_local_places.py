@@ -88,7 +88,7 @@ def test_a_folder_in_a_documents_place_is_told_as_what_it_is(world: World) -> No
     assert ran.code == 3, ran.err
     documents = ran.report["documents"]
     assert (documents["create"], documents["failed"], documents["conflict"]) == (len(NAMES) - 1, 1, 0)
-    assert "a folder stands where the file is to be" in ran.out
+    assert "a folder is in the place of the file" in ran.out
     assert "images/03.json" in ran.out
 
 

@@ -40,7 +40,7 @@ def test_a_passing_fault_of_the_token_server_is_lived_through(world: Images, ans
 @pytest.mark.parametrize(
     ("status", "body", "kind", "words"),
     [
-        (503, b"{}", Unavailable, "the server that gives access tokens"),
+        (503, b"{}", Unavailable, "the token server"),
         (401, b'{"error": "invalid_client"}', Denied, "does not know this client"),
         (401, b'{"error": "unauthorized_client"}', Denied, "may not have an access token"),
         (400, b'{"error": "invalid_grant"}', Expired, "no longer takes"),

@@ -1,4 +1,4 @@
-"""From a URL and its options to a `Storage`; the only place that knows which store is which.
+"""Opens the `Storage` of a URL and its options; the only module that imports the stores.
 
 Opening is cheap and makes no request: it loads the library of that one scheme, and the client is
 made on first use. Options are those of the scheme's fsspec file system and pass through unchanged,
@@ -53,7 +53,7 @@ def open_storage(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     rng: random.Random | None = None,
 ) -> Retrying:
-    """The datasource at `url`, retried. Raises `UsageError` for a URL or a scheme nobody serves.
+    """The datasource at `url`, retried. Raises `UsageError` for an invalid URL or an unknown scheme.
 
     `transport` says how S3, GCS and Azure are spoken to: "auto" puts over sockets of our own, and reads
     from S3 through obstore, where they do exactly what the fsspec library would; "fsspec" does neither;

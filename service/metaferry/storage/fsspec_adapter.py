@@ -1,8 +1,8 @@
 """Any other file system that fsspec knows: sftp, smb, hdfs, ftp, webdav, a user's own …
 
-Slower and weaker than the adapters made for one store: a write is a temporary sibling and a rename
-where the file system has a real rename, and a plain write elsewhere, which `capabilities.atomic` says.
-Preconditions are checked just before. Folders are listed one at a time; any error in one of them is
+Slower and weaker than the adapters for one store: a write is a temporary file and a rename where the file
+system has a real rename, and a direct write elsewhere, which `capabilities.atomic` says. Preconditions are
+checked just before the write. Folders are listed one at a time; any error in one of them is
 raised, since a folder that is left out would look like a folder whose files are gone.
 """
 
@@ -50,7 +50,7 @@ T = TypeVar("T")
 #: copies and deletes, which is not.
 RENAMES: Final = frozenset({"file", "local", "sftp", "ssh", "hdfs", "arrow_hdfs"})
 
-#: What a file system may say that changes with the content, best first.
+#: Fields of a file system's info that change with the content, best first.
 _VERSIONS: Final = ("ETag", "etag", "generation", "version_id", "md5", "checksum")
 _TIMES: Final = ("mtime", "modified", "last_modified", "LastModified", "updated", "created")
 _TEMPORARY: Final = re.compile(r"\.metaferry-[0-9a-f]{16}\.tmp\Z")
@@ -86,7 +86,7 @@ class GenericAdapter(BaseAdapter):
         self._page_size = page_size if page_size is not None else 1000
         self._fs: Any = None
         self._base = ""
-        self._wrote = False  # then the folder exists, even where a store drops the empty ones
+        self._wrote = False  # then the root exists, even where a store drops empty folders
         self._pool: ThreadPoolExecutor | None = None
         self._opening = asyncio.Lock()
 
@@ -149,7 +149,7 @@ class GenericAdapter(BaseAdapter):
         if any(segment in ("", ".", "..") for segment in path.split("/")):
             raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
         full = self._base + path
-        # Some file systems cut what looks like a query, or quote: then it would be another file.
+        # Some file systems cut off a query, or quote: the name would be that of another file.
         if self._fs._strip_protocol(full) != full.rstrip("/"):
             raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
         return full
@@ -203,7 +203,7 @@ class GenericAdapter(BaseAdapter):
         return sorted(out, key=lambda item: item[0])
 
     def _sized(self, info: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`info` with a size, for which some file systems want to be asked one by one."""
+        """`info` with a size, which some file systems return only for single files."""
         if info.get("size") is None:
             info = {**info, **self._fs.info(info["name"])}
         size = info.get("size")
@@ -223,7 +223,7 @@ class GenericAdapter(BaseAdapter):
             raise self._error(Failure(kind=Changed), "read", path)
         stop = size if end is None else min(end, size)
         data = b"" if stop <= start else bytes(self._fs.cat_file(name, start=start, end=stop))
-        # The file may have been replaced between the two questions; then ask again.
+        # The file may have been replaced between the two calls; then the read is retried.
         after = self._info(name)
         if after is None or _token(after) != token or not is_complete(len(data), start, stop, size):
             raise self._error(Failure(kind=Corrupt if version is None else Changed), "read", path)
@@ -281,7 +281,7 @@ class GenericAdapter(BaseAdapter):
         try:
             info: Mapping[str, Any] = self._fs.info(name)
         except FileNotFoundError as error:
-            # fsspec's HTTP says so of whatever it met: a redirection without end, an error of the server.
+            # fsspec's HTTP file system raises it for any error: endless redirects, a server error.
             status = getattr(error.__cause__, "status", None)
             if isinstance(error.__cause__, Exception) and status is not None and status not in (404, 410):
                 raise error.__cause__ from None
@@ -290,7 +290,7 @@ class GenericAdapter(BaseAdapter):
 
 
 def generic_failure(error: Exception) -> Failure:
-    """What can be told about an error of a library that nobody here knows."""
+    """The failure for an error of an unknown library."""
     if type(error).__name__ == "TooManyRedirects":
         return Failure(code="TooManyRedirects", kind=Unsupported)
     status = getattr(error, "status", None) or getattr(error, "status_code", None)
@@ -306,7 +306,7 @@ def generic_failure(error: Exception) -> Failure:
 
 
 def _takes_anything(cls: type) -> bool:
-    """Whether a class passes keywords that it does not know on to fsspec's own constructor."""
+    """Whether a class passes unknown keywords on to fsspec's constructor."""
     return any(
         parameter.kind is inspect.Parameter.VAR_KEYWORD
         for parameter in inspect.signature(cls).parameters.values()

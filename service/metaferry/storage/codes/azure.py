@@ -45,16 +45,16 @@ _KIND: Final = Meaning(
 )
 
 AZURE: Final[dict[str, Meaning]] = {
-    # -- ask for less
+    # -- throttling
     "ServerBusy": Meaning(Throttled),
-    # -- passing
+    # -- transient
     "OperationTimedOut": Meaning(Unavailable),
     "AccountBeingCreated": Meaning(Unavailable),
     "PendingCopyOperation": Meaning(Unavailable),
-    # -- what arrived there is not what left here
+    # -- the content was damaged on its way
     "Md5Mismatch": Meaning(Corrupt),
     "Crc64Mismatch": Meaning(Corrupt),
-    # -- who asks
+    # -- credentials and rights
     "AuthenticationFailed": Meaning(Denied, advice="the account key or SAS is wrong or has expired"),
     "AuthorizationFailure": Meaning(Denied, Scope.EITHER),
     "AuthorizationPermissionMismatch": Meaning(Denied, Scope.EITHER),
@@ -68,7 +68,7 @@ AZURE: Final[dict[str, Meaning]] = {
     "KeyBasedAuthenticationNotPermitted": Meaning(Denied),
     "NoAuthenticationInformation": Meaning(Denied),
     "PublicAccessNotPermitted": Meaning(Denied),
-    # -- what is there
+    # -- the object in place
     "ContainerNotFound": Meaning(NotFound),
     "ContainerBeingDeleted": Meaning(NotFound),
     "ContainerDisabled": Meaning(NotFound),

@@ -23,13 +23,13 @@ _PAYS: Final = (
 )
 
 GCS: Final[dict[str, Meaning]] = {
-    # -- ask for less
+    # -- throttling
     "rateLimitExceeded": Meaning(Throttled),
     "userRateLimitExceeded": Meaning(Throttled),
-    # -- passing
+    # -- transient
     "backendError": Meaning(Unavailable),
     "internalError": Meaning(Unavailable),
-    # -- who asks
+    # -- credentials and rights
     "authError": Meaning(Expired),
     "forbidden": Meaning(Denied, Scope.EITHER),
     "insufficientPermissions": Meaning(Denied),
@@ -38,14 +38,14 @@ GCS: Final[dict[str, Meaning]] = {
     "projectDisabled": Meaning(Denied),
     "userProjectAccountProblem": Meaning(Denied, advice=_PAYS),
     "userProjectAccessDenied": Meaning(Denied, advice=_PAYS),
-    # -- what is there
+    # -- the object in place
     "conditionNotMet": Meaning(Conflict),
     # -- one object
     HELD: Meaning(Protected, advice="a hold protects the object: whoever placed it has to release it"),
     "retentionPolicyNotMet": Meaning(
         Protected, advice="a retention policy protects the object until its time is over"
     ),
-    # -- not here, not ever
+    # -- never possible
     "quotaExceeded": Meaning(
         Unsupported,
         Scope.ALL,

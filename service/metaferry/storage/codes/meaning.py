@@ -19,9 +19,9 @@ from metaferry.errors import (
 
 
 class Meaning(NamedTuple):
-    """`kind` is our error for it. The others are empty where the kind says enough.
+    """`kind` is the class of our error. The other fields override what the class has.
 
-    scope: whom it concerns, where that is not what the kind has by itself.
+    scope: whether it concerns one object or all.
     what: what happened, for a sentence: `the object is archived`.
     advice: what to do about it.
     """
@@ -32,12 +32,12 @@ class Meaning(NamedTuple):
     advice: str = ""
 
 
-#: An object in a tier that cannot be read at once, on any store.
+#: An object in an archive tier, on any store.
 ARCHIVED: Final = Meaning(Protected, what="the object is archived", advice="restore it first, or exclude it")
 
 _CLIENT: Final = "check the client or service account in the credentials: the token server refuses it"
 
-#: What a token server refuses, by the codes of RFC 6749, section 5.2.
+#: Refusals of a token server, by the codes of RFC 6749, section 5.2.
 OAUTH: Final[dict[str, Meaning]] = {
     "invalid_grant": Meaning(
         Expired,
@@ -49,7 +49,7 @@ OAUTH: Final[dict[str, Meaning]] = {
     "invalid_scope": Meaning(Denied, what="the client may not have this access", advice=_CLIENT),
 }
 
-#: What several stores say with one word, and the words of our own for what was no answer.
+#: Codes that several stores share, and our own codes.
 COMMON: Final[dict[str, Meaning]] = {
     "InternalError": Meaning(Unavailable),
     "ServiceUnavailable": Meaning(Unavailable),
@@ -58,7 +58,7 @@ COMMON: Final[dict[str, Meaning]] = {
     "NotImplemented": Meaning(Unsupported),
     "MethodNotAllowed": Meaning(Unsupported),
     **OAUTH,
-    # -- who asks, before anything was asked
+    # -- credentials, before any request
     "NoCredentials": Meaning(
         Denied,
         advice="no credentials were found: set them in `storage:`, the environment or a profile, "
@@ -66,8 +66,8 @@ COMMON: Final[dict[str, Meaning]] = {
     ),
     "TokenServer": Meaning(
         Unavailable,
-        what="the server that gives access tokens did not answer as it should",
-        advice="run again later; if it stays so, check that this machine may reach the token server",
+        what="the token server did not answer correctly",
+        advice="run again later; if it happens again, check that this machine can reach the token server",
     ),
     "UnknownTenant": Meaning(
         Denied, what="the token server knows no such tenant", advice="check tenant_id (AZURE_TENANT_ID)"
@@ -84,8 +84,8 @@ COMMON: Final[dict[str, Meaning]] = {
     ),
     "BadAnswer": Meaning(
         Corrupt,
-        what="the answer is not whole, or is not the store's own",
-        advice="run again; if it stays so, see whether a proxy or a login page answers for the store",
+        what="the answer is incomplete, or does not come from the store",
+        advice="run again; if it happens again, check whether a proxy or a login page answers for the store",
     ),
     "CertificateError": Meaning(
         Denied, advice="the endpoint's certificate is not trusted: check endpoint_url and the CA bundle"
@@ -93,8 +93,8 @@ COMMON: Final[dict[str, Meaning]] = {
     "TooManyRedirects": Meaning(
         Unsupported,
         Scope.ALL,
-        what="the address leads back to itself: too many redirections",
-        advice="check the URL, and what it asks for: a login is often behind it",
+        what="too many redirects",
+        advice="check the URL: the cause is often a login page",
     ),
     "InvalidOptions": Meaning(
         Unsupported,
@@ -104,9 +104,9 @@ COMMON: Final[dict[str, Meaning]] = {
     "WrongETag": Meaning(
         Corrupt,
         what="the put was answered with the checksum of other bytes",
-        advice="look at what stands between this machine and the store",
+        advice="check the proxies between this machine and the store",
     ),
-    # -- an operating system's
+    # -- error numbers of the operating system
     "EACCES": Meaning(Denied, Scope.EITHER),
     "EPERM": Meaning(Denied, Scope.EITHER),
     "PermissionError": Meaning(Denied, Scope.EITHER),
@@ -120,12 +120,12 @@ COMMON: Final[dict[str, Meaning]] = {
     ),
     "ENOTDIR": Meaning(
         Unsupported,
-        what="a file stands where a folder is needed",
+        what="a file is in the place of a folder",
         advice="move that file away, or rename the media",
     ),
     "EISDIR": Meaning(
         Unsupported,
-        what="a folder stands where the file is to be",
+        what="a folder is in the place of the file",
         advice="move that folder away, or rename the media",
     ),
 }

@@ -35,24 +35,24 @@ _FULL: Final = Meaning(
 )
 
 S3: Final[dict[str, Meaning]] = {
-    # -- ask for less
+    # -- throttling
     "SlowDown": Meaning(Throttled),
     "Throttling": Meaning(Throttled),
     "ThrottlingException": Meaning(Throttled),
     "RequestLimitExceeded": Meaning(Throttled),
     "BandwidthLimitExceeded": Meaning(Throttled),
-    # -- passing
+    # -- transient
     "RequestTimeoutException": Meaning(Unavailable),
     "PriorRequestNotComplete": Meaning(Unavailable),
     "ConditionalRequestConflict": Meaning(Unavailable),
     "OperationAborted": Meaning(Unavailable),
     "ConcurrentObjectUpdate": Meaning(Unavailable),
-    # -- what arrived there is not what left here
+    # -- the content was damaged on its way
     "BadDigest": Meaning(Corrupt),
     "IncompleteBody": Meaning(Corrupt),
     "XAmzContentSHA256Mismatch": Meaning(Corrupt),
     "XAmzContentChecksumMismatch": Meaning(Corrupt),
-    # -- who asks
+    # -- credentials and rights
     "ExpiredToken": Meaning(Expired),
     "ExpiredTokenException": Meaning(Expired),
     "TokenRefreshRequired": Meaning(Expired),
@@ -69,7 +69,7 @@ S3: Final[dict[str, Meaning]] = {
     "InvalidToken": Meaning(Denied),
     "NotSignedUp": Meaning(Denied),
     "SignatureDoesNotMatch": Meaning(Denied, advice="the secret does not belong to the access key"),
-    # -- what is there
+    # -- the object in place
     "NoSuchBucket": Meaning(NotFound),
     "NoSuchKey": Meaning(NotFound),
     "NoSuchVersion": Meaning(NotFound),
@@ -79,7 +79,7 @@ S3: Final[dict[str, Meaning]] = {
     "ObjectNotInActiveTierError": ARCHIVED,
     "ObjectLocked": _LOCKED,
     "KeyTooLongError": Meaning(Unsupported, advice="the store takes keys of up to 1,024 bytes"),
-    # -- not here, not ever
+    # -- never possible
     "AuthorizationHeaderMalformed": Meaning(Unsupported, Scope.ALL, advice=_REGION),
     "PermanentRedirect": Meaning(Unsupported, Scope.ALL, advice=_REGION),
     "QuotaExceeded": _FULL,

@@ -1,7 +1,7 @@
-"""Requests side by side, at most so many at once, where there are more of them than should be under way.
+"""Requests in parallel, up to a limit.
 
-For the files of a state folder, of a plan, and for reading documents back: one that waits for its retries
-holds up nobody else.
+For the files of a state folder, of a plan, and for reading documents back: a request that waits for its
+retries does not delay the others.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ R = TypeVar("R")
 async def as_they_end(
     batches: Iterator[Sequence[T]], work: Callable[[T], Awaitable[R]], *, most: int
 ) -> AsyncIterator[tuple[T, R]]:
-    """Each item with the result of `work`, in the order in which they end, `most` of them under way.
+    """Each item with the result of `work`, in order of completion, at most `most` of them under way.
 
-    Batches are drawn in a thread, one ahead at most. The first exception ends the others and is raised.
+    Batches are fetched in a thread, at most one ahead. The first exception cancels the others and is raised.
     """
     running: dict[asyncio.Future[R], T] = {}
     try:
@@ -40,9 +40,9 @@ async def as_they_end(
 
 
 async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, most: int) -> list[R]:
-    """The results of `work` in the order of the items, `most` of them under way.
+    """The results of `work` in the order of the items, at most `most` of them under way.
 
-    The first exception ends the others and is raised.
+    The first exception cancels the others and is raised.
     """
     numbered = list(enumerate(items))
     results: dict[int, R] = {}
@@ -56,14 +56,14 @@ async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, mos
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items, so many at a time."""
+    """The items in lists of `size`."""
     source = iter(items)
     while some := list(islice(source, size)):
         yield some
 
 
 async def close_all(closing: Iterable[Awaitable[object]]) -> None:
-    """Waits for each, also after one that fails; the first exception is raised at the end."""
+    """Awaits all, also after one fails; raises the first exception at the end."""
     ended = await asyncio.gather(*closing, return_exceptions=True)
     for failed in ended:
         if isinstance(failed, BaseException):

@@ -1,8 +1,8 @@
-"""One event loop in a thread of its own, for callers that are not asynchronous.
+"""An event loop in a thread, for synchronous callers.
 
 Planning is synchronous (DuckDB, pyarrow); storage is asynchronous. A :class:`Portal` lets the
-first use the second from any thread, also from inside somebody else's running event loop (a
-notebook, an Airflow task), since that loop is never touched.
+first use the second from any thread, also from inside a running event loop of the caller (a notebook,
+an Airflow task), which it does not use.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Portal:
         await self._loop.shutdown_asyncgens()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the loop and waits for it. Ctrl-C here cancels it there."""
+        """Runs a coroutine on the loop and waits for it. Ctrl-C cancels it."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -80,7 +80,7 @@ class Portal:
             else:
                 await queue.put((False, None))
             finally:
-                # Not left to the end of the loop, which closes what is within it at the same time.
+                # Closed here: at the end of the loop, its inner iterators would be closed at the same time.
                 if isinstance(items, AsyncGenerator):
                     await items.aclose()
 
@@ -102,6 +102,6 @@ class Portal:
                 else:
                     return
         finally:
-            # An iterator that was dropped, not closed, may end after the portal, which has drained it.
+            # A generator that was dropped without closing may end after the portal, which has stopped it.
             if not self._loop.is_closed():
                 self.run(stop(task))

@@ -1,4 +1,4 @@
-"""A seekable file over one object, for readers that know nothing of asyncio: decoders, pyarrow.
+"""A seekable file over one object, for synchronous readers: decoders, pyarrow.
 
 Every byte still crosses the storage contract (:meth:`Storage.read`, retried and pinned). The first
 answer pins the version, so a file never mixes two versions of an object: if it is replaced while
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
     from metaferry.storage.io.portal import Portal
 
-#: Windows kept at once. A demuxer goes back and forth between an index and the samples, pyarrow
-#: between a footer and some columns: one window would be fetched again and again.
-_WINDOWS = 4
+#: Blocks that are kept. A demuxer alternates between an index and the samples, pyarrow between a footer
+#: and some columns: a single block would be fetched again and again.
+_KEPT_BLOCKS = 4
 
 
 class RangeFile(io.RawIOBase):
     """`path` below the datasource of `storage`, as a read-only binary file.
 
-    `size` (bytes) spares the request that asks for it, when a listing already told it. `version` is
+    `size` (bytes) saves a request where it is known from a listing. `version` is
     a token to pin to; without it the first answer pins. `block` is the least a request asks for, in
     bytes: small reads are served from what was fetched before, reads larger than it are one request
     each. `requests`, `bytes` (received) and `token` (None before the first answer, unless `version`
@@ -54,9 +54,9 @@ class RangeFile(io.RawIOBase):
         self._size = size
         self._block = block
         self._at = 0
-        self._windows: list[tuple[int, bytes]] = []  # the most recently used is last
+        self._blocks: list[tuple[int, bytes]] = []  # the most recently used is last
         self._lock = threading.RLock()
-        if block < 1:  # only now: a file that was never made is closed as well
+        if block < 1:  # after the fields are set: closing needs them
             raise ValueError("block must be at least 1 byte")
 
     def __repr__(self) -> str:
@@ -68,7 +68,7 @@ class RangeFile(io.RawIOBase):
 
     @property
     def size(self) -> int:
-        """The size of the object in bytes; asks for the first block when nothing told it yet."""
+        """The size of the object in bytes; fetches the first block where it is not yet known."""
         with self._lock:
             if self._size is None:
                 self._fetch(0, self._block)
@@ -121,9 +121,9 @@ class RangeFile(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Frees what was fetched; the storage stays open."""
+        """Frees the blocks; the storage stays open."""
         if not self.closed:
-            self._windows.clear()
+            self._blocks.clear()
         super().close()
 
     def _check_open(self) -> None:
@@ -133,9 +133,9 @@ class RangeFile(io.RawIOBase):
     def _range(self, start: int, end: int) -> bytes:
         if start >= end:
             return b""
-        for index, (first, held) in enumerate(self._windows):
+        for index, (first, held) in enumerate(self._blocks):
             if first <= start and end <= first + len(held):
-                self._windows.append(self._windows.pop(index))
+                self._blocks.append(self._blocks.pop(index))
                 return held[start - first : end - first]
         if end - start >= self._block:
             return self._fetch(start, end, keep=False)[: end - start]
@@ -150,6 +150,6 @@ class RangeFile(io.RawIOBase):
         self.token = blob.token
         self._size = blob.size
         if keep:
-            self._windows.append((start, blob.data))
-            del self._windows[:-_WINDOWS]
+            self._blocks.append((start, blob.data))
+            del self._blocks[:-_KEPT_BLOCKS]
         return blob.data

@@ -245,9 +245,9 @@ def test_a_folder_in_the_way_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with opened(tmp_path) as adapter:
         for only_if in (ANYTHING, ABSENT, "1-1-1"):
-            with pytest.raises(Unsupported, match="a folder stands where the file is to be"):
+            with pytest.raises(Unsupported, match="a folder is in the place of the file"):
                 run(adapter.put("folder", b"", only_if=only_if))
-        with pytest.raises(Unsupported, match="a file stands where a folder is needed"):
+        with pytest.raises(Unsupported, match="a file is in the place of a folder"):
             run(adapter.put("file/x", b""))
         with pytest.raises(NotFound):
             run(adapter.read("file/x"))
