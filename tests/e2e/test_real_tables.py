@@ -373,6 +373,56 @@ def test_many_files_are_one_table(world: World, case: Case) -> None:
     case.check(world)
 
 
+# -- JSON that is no JSON lines
+
+PAIR = [{"file_name": "a.png", "x": 1}, {"file_name": "b.png", "x": 2}]
+
+
+@cases(
+    array=Case({"t.json": json.dumps(PAIR)}, BOTH),
+    array_under_jsonl=Case({"t.jsonl": json.dumps(PAIR, indent=2)}, BOTH),
+    object_with_a_list=Case({"t.json": json.dumps({"info": {"by": "x"}, "rows": PAIR}, indent=2)}, BOTH),
+    named_list=Case(
+        {"t.json": json.dumps({"images": [{"id": 1}], "annotations": PAIR})},
+        BOTH,
+        {"records": "$.annotations"},
+    ),
+    several_lists=Case(
+        {"t.json": json.dumps({"images": [{"id": 1}], "annotations": PAIR})},
+        code=2,
+        says=("t.json holds several lists: images, annotations", "records: $.images"),
+    ),
+    pretty_objects=Case({"t.json": "\n".join(json.dumps(row, indent=4) for row in PAIR)}, BOTH),
+    lines=Case({"t.json": "\n".join(map(json.dumps, PAIR))}, BOTH),
+    packed=Case({"t.json.gz": gzip.compress(json.dumps(PAIR).encode())}, BOTH),
+    a_record_that_is_none=Case(
+        {"t.json": '[{"file_name": "a.png", "x": 1},\n{"file_name": "b.png" "x": 2}]'},
+        code=5,
+        says=("t.json:2: the record is not valid JSON: Expecting ',' delimiter",),
+        rows=(("source.malformed", 2),),
+    ),
+    cut_short=Case(
+        {"t.json": '[{"file_name": "a.png", "x": 1},\n{"file_na'},
+        code=2,
+        says=("t.json is not valid JSON: a value has no end (line 2)",),
+    ),
+    no_list_there=Case(
+        {"t.json": json.dumps({"rows": PAIR})},
+        source={"records": "$.row"},
+        code=2,
+        says=("t.json has no list of records at $.row", "say where the list is"),
+    ),
+    faulty_path=Case(
+        {"t.json": "[]"},
+        source={"records": "annotations"},
+        code=2,
+        says=("sources[0].records: 'annotations' is no path to a list; write $.annotations",),
+    ),
+)
+def test_json_that_is_no_json_lines(world: World, case: Case) -> None:
+    case.check(world)
+
+
 def test_a_plan_tells_how_each_table_is_read(world: World) -> None:
     world.put(
         "tables/t.csv", gzip.compress("file_name;x;größe\na.png;1;klein\nb.png;2,5;\n".encode("utf-16"))

@@ -6,6 +6,7 @@ Checked values, frozen; nothing here reads a file. `model` puts them into a job.
 from __future__ import annotations
 
 import codecs
+import re
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
@@ -74,13 +75,18 @@ class Source(Model):
     name: str | None = Field(
         default=None, min_length=1, description="Name in reports; default: the table's URL."
     )
-    format: Literal["csv", "tsv", "parquet", "jsonl"] | None = Field(
+    format: Literal["csv", "tsv", "parquet", "jsonl", "json"] | None = Field(
         default=None, description="Where the file name does not tell it."
     )
     encoding: str | None = Field(
         default=None,
         min_length=1,
         description="Of a text table that is not UTF-8 and has no byte order mark: cp1252, utf-16-le …",
+    )
+    records: str | None = Field(
+        default=None,
+        description="Where the list of records is in a JSON file: `$.annotations`. Default: the file is an "
+        "array, or an object with one list of objects in it.",
     )
     delimiter: Mark | None = Field(
         default=None, description="What parts cells. Default: found by what is consistent over the rows."
@@ -133,6 +139,13 @@ class Source(Model):
             ) from None
         return known.name
 
+    @field_validator("records")
+    @classmethod
+    def _path_of_records(cls, path: str | None) -> str | None:
+        if path is not None and not re.fullmatch(r"\$(\.[^.\[\]]+)*", path):
+            raise ValueError(f"{path!r} is no path to a list; write $.annotations, or $ for the file itself")
+        return path
+
     @field_validator("metadata")
     @classmethod
     def _key_paths(cls, metadata: dict[str, str] | None) -> dict[str, str] | None:
@@ -175,7 +188,7 @@ class Source(Model):
         so that the digest of a job without them stays what it was."""
         values = self.model_dump(mode="json", exclude={"table", "name"})
         fields = type(self).model_fields
-        unsaid = {key for key in TEXT_OPTIONS if getattr(self, key) == fields[key].default}
+        unsaid = {key for key in (*TEXT_OPTIONS, "records") if getattr(self, key) == fields[key].default}
         return {key: value for key, value in values.items() if key not in unsaid}
 
     @property

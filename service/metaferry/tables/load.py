@@ -159,7 +159,7 @@ def _stage(
         for file in files[1:]:
             yield ByteStream(file, portal, place, encoding)
 
-    if format == "jsonl":
+    if format in ("jsonl", "json"):
         from metaferry.tables.json.lines import stage_json_lines
 
         return stage_json_lines(
@@ -171,6 +171,8 @@ def _stage(
             findings=findings,
             place=place,
             progress=progress,
+            records=source.records or "",
+            one_line_is_object=format == "json",
         )
     from metaferry.tables.csv.stage import stage_delimited
 
@@ -205,7 +207,7 @@ def _dialect(source: Source, format: Format) -> Dialect:
 def _no_text_options(source: Source, format: Format, url: str, place: str) -> None:
     """Raises JobError for options that have no meaning for the format."""
     given = [name for name in TEXT_OPTIONS if name in source.model_fields_set]
-    if format == "jsonl":
+    if format in ("jsonl", "json"):
         given = [name for name in given if name != "encoding"]
     if given:
         raise JobError(

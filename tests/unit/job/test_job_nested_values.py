@@ -89,7 +89,8 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
         {
             "table": ["/data/*.parquet", "s3://b/t.csv"],
             "name": ["labels"],
-            "format": ["csv", "tsv", "parquet", "jsonl"],
+            "format": ["csv", "tsv", "parquet", "jsonl", "json"],
+            "records": [None, "$", "$.data.annotations"],
             "encoding": [None, "cp1252", "utf-16-le"],
             "delimiter": [None, ";", "\t", "|"],
             "quote": [None, "'", ""],

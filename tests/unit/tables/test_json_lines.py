@@ -127,16 +127,6 @@ def test_a_surrogate_pair_is_a_character(jsonl: Any) -> None:
     assert jsonl(b'{"file_name": "\\ud83d\\ude97"}').values("file_name") == ["🚗"]
 
 
-@pytest.mark.parametrize(
-    "content", [b'[{"file_name": "a"}]', b'[\n{"file_name": "a"}\n]', b'{\n"file_name": "a"\n}']
-)
-def test_one_json_text_is_no_table(jsonl: Any, content: bytes) -> None:
-    if content.startswith(b"[{"):
-        content += b" "  # valid JSON on one line, but a list
-    with pytest.raises(JobError, match="not a JSON object in each line"):
-        jsonl(content)
-
-
 def test_keys_that_differ_in_case_are_named_with_the_line(jsonl: Any) -> None:
     with pytest.raises(JobError, match=r"t\.jsonl, line 2: the keys Scene and scene differ in letter case"):
         jsonl({"file_name": "a", "Scene": 1}, {"file_name": "b", "scene": 1})

@@ -41,6 +41,7 @@ class ByteStream:
         self._portal = portal
         self._place = place
         self._blocks: Iterator[bytes] | None = None
+        self._ahead: Iterator[bytes] | None = None
 
     def open(self) -> None:
         """Reads the first block, once. Raises JobError or TableMissing for a file that is not there, JobError
@@ -81,17 +82,31 @@ class ByteStream:
         assert self._blocks is not None
         yield from self._blocks
 
+    def text(self) -> Iterator[bytes]:
+        """Blocks of text as UTF-8, cut anywhere. Raises JobError for what is no text."""
+        if self._ahead is not None:
+            return self._ahead
+        self.open()
+        refuse(self, self._place)
+        blocks = self.blocks()
+        if self.encoding != "utf-8":
+            return as_utf8(blocks, self.encoding, self.file.url, self._place)
+        return blocks
+
+    def ahead(self) -> tuple[bytes, bool]:
+        """The first block of the text, which is still to be read, and whether it is all of it."""
+        blocks = self.text()
+        first, second = next(blocks, b""), next(blocks, b"")
+        self._ahead = itertools.chain([first, second] if second else [first], blocks)
+        return first, not second
+
     def pieces(self, *, carriage_returns: bool) -> Iterator[bytes]:
         """Text as UTF-8, cut after line ends; the last piece may lack its end.
 
         `carriage_returns`: a lone CR ends a line too, as in the tables of very old programs. What is no
         text in its encoding is no UTF-8 in what is answered. Raises JobError for what is no text table.
         """
-        self.open()
-        refuse(self, self._place)
-        blocks = self.blocks()
-        if self.encoding != "utf-8":
-            blocks = as_utf8(blocks, self.encoding, self.file.url, self._place)
+        blocks = self.text()
         carried: list[bytes] = []
         length = 0
         for data in blocks:

@@ -26,11 +26,10 @@ class NoMatch(TableMissing):
     """A glob that matches nothing, in a place that can be looked into."""
 
 
-Format = Literal["csv", "tsv", "parquet", "jsonl"]
+Format = Literal["csv", "tsv", "parquet", "jsonl", "json"]
 Compression = Literal["", "gzip", "zstd", "zip"]
 StorageFor = Callable[[str, Mapping[str, Any]], Storage]
 
-#: `.json` is not among them: it may hold one array as well as lines, and a guess would be a risk.
 _FORMATS: Final[dict[str, Format]] = {
     "csv": "csv",
     "tsv": "tsv",
@@ -39,6 +38,7 @@ _FORMATS: Final[dict[str, Format]] = {
     "pq": "parquet",
     "jsonl": "jsonl",
     "ndjson": "jsonl",
+    "json": "json",
 }
 _COMPRESSIONS: Final[dict[str, Compression]] = {"gz": "gzip", "zst": "zstd", "zstd": "zstd", "zip": "zip"}
 #: Schemes without a bucket, so that every segment after them is part of a path.
@@ -162,7 +162,7 @@ def format_of(path: str, shown: str, place: str) -> Format:
         raise JobError(
             f"{shown}: the format of the table cannot be told from its name",
             place=place,
-            advice="set format: csv, tsv, parquet or jsonl (jsonl has one JSON object in each line)",
+            advice="set format: csv, tsv, parquet, jsonl (one JSON object in each line) or json",
         )
     return known
 

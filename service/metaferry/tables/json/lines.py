@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from metaferry.errors import JobError
 from metaferry.findings import Code
 from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.json.constants import MARKS, left_out, without_constants
+from metaferry.tables.json.records import ANY, Cutter, layout_of, lists_of
 from metaferry.tables.json.shapes import (
     Malformed,
     ObjectShape,
@@ -61,11 +62,14 @@ def stage_json_lines(
     findings: Findings,
     place: str,
     progress: Callable[[int], None],
+    records: str = "",
+    one_line_is_object: bool = False,
 ) -> Staged:
     """The top-level keys of `used` (names as `folded` gives them; None: all) as columns.
 
     Nested objects are STRUCT columns, lists LIST columns. Raises JobError for keys that differ in
-    letter case only, and for a file that is one JSON text instead of lines.
+    letter case only, and for a file in which the records are not found. `records` is the path of their
+    list (`$.annotations`), "" where it is to be found.
     """
     staging = StagingTable(con, table, pa.schema([(_LINE, pa.string())]), progress)
     structure = Structure(place)
@@ -75,9 +79,9 @@ def stage_json_lines(
     for index, stream in enumerate(streams):
         file = stream.file
         lines = _Lines(file.url, stream, structure, names, used, rejects, findings, place)
-        rows = lines.stage(staging, index)
+        rows = lines.stage(staging, index, records, one_line_is_object=one_line_is_object)
         if not index:
-            reading = Reading(format="jsonl", encoding=stream.encoding, packed=stream.packed)
+            reading = Reading(format=lines.format, encoding=stream.encoding, packed=stream.packed)
         done.append(TableFile(file.url, stream.size, stream.token, rows))
     staging.flush()
     members = {key: member for key, member in structure.members.items() if not folded(key).startswith(OURS)}
@@ -136,25 +140,28 @@ class _Lines:
         self._findings = findings
         self._place = place
         self._seen: set[ObjectShape] = set()
+        self.format = "jsonl"
 
-    def stage(self, staging: StagingTable, index: int) -> int:
-        """Stages the good lines, names the others; answers how many there were."""
+    def stage(self, staging: StagingTable, index: int, records: str, *, one_line_is_object: bool) -> int:
+        """Stages the good records, names the others; answers how many there were."""
         numbers: list[int] = []
         texts: list[str] = []
-        line = rows = 0
+        rows = 0
         seen = self._seen
-        for piece in self._stream.pieces(carriage_returns=False):
+        cutter = self._cutter(records, one_line_is_object=one_line_is_object)
+        called = "the record" if cutter else "the line"
+        self.format = "json" if cutter else "jsonl"
+        for piece, numbered in cutter.batches() if cutter else self._lines():
             constants = any(mark in piece for mark in MARKS)
             long_integers = _LONG_INTEGER in piece.translate(_DIGITS)
-            for raw in self._split(piece):
-                line += 1
+            for line, raw in numbered:
                 text = raw if isinstance(raw, str) else raw.decode(errors="replace")
                 if not text.strip(" \t\r"):
                     continue
                 rows += 1
                 try:
-                    if isinstance(raw, bytes):
-                        raise Malformed(f"the line is not UTF-8: {_bad_byte(raw)}")
+                    if isinstance(raw, bytes) and (bad := _bad_byte(raw)):
+                        raise Malformed(f"the line is not UTF-8: {bad}")
                     found: list[tuple[tuple[str | int, ...], str]] = []
                     if constants:
                         text, found = without_constants(text)
@@ -164,9 +171,8 @@ class _Lines:
                     if shape not in seen:
                         self._learn(shape, line)
                 except Malformed as error:
-                    if rows == 1:
-                        self._check_lines(text)
-                    self._rejects.add(self._url, line, str(error), value=text, expected="one JSON object")
+                    message = str(error).replace("the line", called)
+                    self._rejects.add(self._url, line, message, value=text, expected="one JSON object")
                     continue
                 if found:
                     self._name_constants(found, line)
@@ -219,13 +225,42 @@ class _Lines:
             return mixed[:-1] if ended else mixed
         return lines[:-1] if ended else lines
 
-    def _check_lines(self, first: str) -> None:
-        if first.strip() in ("[", "{", "[{") or first.lstrip().startswith("["):
+    def _lines(self) -> Iterator[tuple[bytes, list[tuple[int, str | bytes]]]]:
+        """The lines of each piece with their numbers."""
+        line = 0
+        for piece in self._stream.pieces(carriage_returns=False):
+            split = self._split(piece)
+            yield piece, list(enumerate(split, line + 1))
+            line += len(split)
+
+    def _cutter(self, records: str, *, one_line_is_object: bool) -> Cutter | None:
+        """What cuts the records out of a text that is no JSON lines; None where it is."""
+        head, whole = self._stream.ahead()
+        path: tuple[str, ...] | None = tuple(records.split(".")[1:])
+        if not records:
+            layout = layout_of(head, whole=whole, one_line_is_object=one_line_is_object)
+            if layout == "lines":
+                return None
+            if layout == "objects":
+                path = None
+            elif layout == "object":
+                path = self._list_in(head, whole=whole)
+        return Cutter(self._stream.text(), path, self._url, self._place)
+
+    def _list_in(self, head: bytes, *, whole: bool) -> tuple[str, ...] | None:
+        """The one list of objects in an object; None for an object that is a record itself."""
+        if not whole:
+            return ANY
+        lists = lists_of(head)
+        if lists is None:
+            return None  # broken: it is named as a record
+        if len(lists) > 1:
             raise JobError(
-                f"{self._url} is one JSON text, not a JSON object in each line",
+                f"{self._url} holds several lists: {', '.join(lists[:5])}",
                 place=self._place,
-                advice="write one object a line, for instance with: jq -c '.[]'",
+                advice=f"say which of them has the records: records: $.{lists[0]}",
             )
+        return (lists[0],) if lists else None
 
 
 def _decoded(raw: bytes) -> str | bytes:

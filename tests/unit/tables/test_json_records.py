@@ -1,0 +1,137 @@
+"""JSON that is no JSON lines: an array, a list within an object, objects over many lines."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaferry.errors import JobError
+from unit.tables.table_loading import Result, load
+
+RECORDS = [
+    {"file_name": "a {[", "x": 1, "tags": ['q"}', "]"], "deep": {"y": [{"z": "é🚗"}]}},
+    {"file_name": "b", "x": None},
+    {"file_name": "c", "x": 3, "tags": []},
+]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Any:
+    def loaded(content: bytes | str, name: str = "t.json", **more: Any) -> Result:
+        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return load(tmp_path / name, **more)
+
+    return loaded
+
+
+SHAPES = {
+    "array": (json.dumps(RECORDS), {}),
+    "array, pretty": (json.dumps(RECORDS, indent=2), {}),
+    "array, ASCII": (json.dumps(RECORDS, ensure_ascii=False, indent="\t"), {}),
+    "object": (json.dumps({"info": {"n": [1]}, "x": [1, 2], "rows": RECORDS, "more": "]"}), {}),
+    "object, pretty": (json.dumps({"info": None, "rows": RECORDS}, indent=1), {}),
+    "named": (json.dumps({"images": [{"id": 1}], "rows": RECORDS, "z": []}), {"records": "$.rows"}),
+    "deep": (json.dumps({"rows": 1, "a": {"rows": [], "b": {"rows": RECORDS}}}), {"records": "$.a.b.rows"}),
+    "objects, pretty": ("\n".join(json.dumps(record, indent=2) for record in RECORDS), {}),
+    "lines": ("\n".join(map(json.dumps, RECORDS)), {}),
+}
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl", "t.json.gz"])
+@pytest.mark.parametrize("block", [3, 1 << 22])
+def test_every_shape_gives_the_same_rows(
+    table: Any, shape: str, name: str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("blocks", "proof", "archives"):
+        monkeypatch.setattr(f"metaferry.tables.files.{module}.BLOCK", block)
+    text, more = SHAPES[shape]
+    content = text.encode()
+    if name == "t.jsonl" and shape == "object":
+        more = {"records": "$.rows"}  # one line alone is a row under that name
+    result = table(gzip.compress(content) if name.endswith("gz") else content, name, **more)
+    assert result.values("file_name") == ["a {[", "b", "c"]
+    assert result.values("x") == [1, None, 3]
+    assert result.values("tags") == [['q"}', "]"], None, []]
+    assert result.values("deep.y") == [[{"z": "é🚗"}], None, None]
+    assert (result.loaded.read, result.rejects) == (3, [])
+
+
+def test_rows_are_the_lines_where_they_begin(table: Any) -> None:
+    rows = '{"file_name": "a",\n   "x": 1},\n\n  {"file_name": "b"}, {"x": 3}'
+    text = f'\n{{\n "info": {{}},\n "rows": [\n  {rows}\n ]}}\n'
+    assert table(text).values("row") == [5, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ("7", "the record is no JSON object"),
+        ('"text"', "the record is no JSON object"),
+        ("[1, [2]]", "the record is no JSON object"),
+        ('{"a" 1}', "the record is not valid JSON"),
+        ('{"a": 1, "a": 2}', "the key a stands twice in one object"),
+        ("{'a': 1}", "the record is not valid JSON"),
+    ],
+)
+def test_a_record_that_is_none_is_named_and_the_rest_read(table: Any, record: str, message: str) -> None:
+    result = table(f'[{{"file_name": "a"}},\n{record},\n{{"file_name": "b"}}]')
+    assert result.values("file_name") == ["a", "b"]
+    ((row, said),) = result.rejects
+    assert (row, message in said) == (2, True), said
+    assert result.loaded.read == 3
+
+
+def test_bytes_that_are_no_text_are_named(table: Any) -> None:
+    result = table(b'[{"file_name": "a"},\n{"file_name": "\xe9"}]')
+    assert [(row, "is not UTF-8" in said) for row, said in result.rejects] == [(2, True)]
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "message"),
+    [
+        ('[{"file_name": "a"},\n{"file_', {}, "a value has no end"),
+        ('[{"file_name": "a"}', {}, "the list of records has no end"),
+        ('[{"file_name": "a"}] x', {}, "there is more after the list of records"),
+        ('{"rows": [{"file_name": "a"}]', {"records": "$.rows"}, "around the list of records has no end"),
+        ('{"rows": {}}', {"records": "$.rows"}, r"has no list of records at \$\.rows"),
+        ('{"rows": 1}', {"records": "$.other"}, r"has no list of records at \$\.other"),
+        ('{"images": [{"id": 1}],\n"rows": [{"id": 2}]}', {}, "holds several lists: images, rows"),
+    ],
+)
+def test_a_text_without_a_list_of_records_is_named(
+    table: Any, content: str, more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(JobError, match=message):
+        table(content, **more)
+
+
+def test_several_lists_in_a_large_object_are_named(table: Any) -> None:
+    rows = [{"file_name": f"{n}", "x": "y" * 50} for n in range(80_000)]
+    assert table(json.dumps({"info": 1, "rows": rows, "n": [1]})).loaded.read == 80_000
+    with pytest.raises(JobError, match="holds several lists"):
+        table(json.dumps({"rows": rows, "more": [{"id": 1}]}))
+
+
+def test_an_object_without_a_list_is_a_record(table: Any) -> None:
+    assert table(json.dumps({"file_name": "a", "x": 1, "n": [1]}, indent=2)).values("x") == [1]
+
+
+@pytest.mark.parametrize("path", ["annotations", "$.a[0]", "$..a", "$."])
+def test_paths_that_are_none(table: Any, path: str) -> None:
+    with pytest.raises(ValueError, match="is no path to a list"):
+        table("[]", records=path)
+
+
+def test_an_empty_array_is_a_table_without_rows(table: Any) -> None:
+    assert table("[]").loaded.read == 0
+
+
+def test_a_first_line_that_is_longer_than_a_block_is_a_line(table: Any) -> None:
+    rows = [{"file_name": "a", "x": "y" * (5 << 20), "l": [{"z": 1}]}, {"file_name": "b"}]
+    result = table("\n".join(map(json.dumps, rows)), "t.jsonl", metadata={})
+    assert (result.values("file_name"), result.values("row")) == (["a", "b"], [1, 2])
