@@ -25,6 +25,7 @@ class Code(StrEnum):
     SOURCE_EMPTY = "source.empty"  # a table without rows, or a glob without tables
     SOURCE_UNUSED = "source.unused"  # it has rows, and none of them is used
     SOURCE_PASSED_OVER = "source.passed_over"  # files that a glob matches and that hold no table
+    SOURCE_NULLS = "source.nulls"  # words such as NA that are read as no value
     RECORD_UNNAMED = "record.unnamed"  # the row's file_name is null or empty
     RECORD_UNMATCHED = "record.unmatched"  # no media of that name
     RECORD_EXCLUDED = "record.excluded"  # its media is outside include/exclude/--prefix
@@ -54,6 +55,7 @@ class Code(StrEnum):
     DOCUMENT_CORRUPT = "document.corrupt"  # read back as other bytes than were written
     # -- the schema and the store
     SCHEMA_CHANGED = "schema.changed"  # schema.json gains or changes entries
+    SCHEMA_TEXT = "schema.text"  # a column of numbers that is text, or becomes it
     SCHEMA_UNCOVERED = "schema.uncovered"  # a key that no schema entry describes
     SCHEMA_MISFIT = "schema.misfit"  # a document in place that an entry's type would make invalid
     SCHEMA_UNPROVED = "schema.unproved"  # not all documents in place were held to an entry's type

@@ -6,6 +6,7 @@ Checked values, frozen; nothing here reads a file. `model` puts them into a job.
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -38,6 +39,12 @@ def _mark_or_none(value: Any) -> Any:
     return value if value == "" else _mark(value)
 
 
+def _null_word(value: Any) -> Any:
+    return "null" if value is None else json.dumps(value) if isinstance(value, bool | int | float) else value
+
+
+#: A cell's text. YAML reads `null` and `-999` as other things than text.
+NullWord = Annotated[str, BeforeValidator(_null_word, json_schema_input_type=str | int | float | None)]
 Mark = Annotated[str, BeforeValidator(_mark, json_schema_input_type=str)]
 MarkOrNone = Annotated[str, BeforeValidator(_mark_or_none, json_schema_input_type=str)]
 
@@ -53,6 +60,7 @@ TEXT_OPTIONS: Final = (
     "comment",
     "header",
     "columns",
+    "nulls",
     "trim",
 )
 
@@ -111,6 +119,12 @@ class Source(Model):
     )
     columns: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="The names of the columns, where there is no header."
+    )
+    nulls: tuple[NullWord, ...] | None = Field(
+        default=None,
+        description="Cells that are no value, in every column; empty cells are none in any case. Default: "
+        "NA, N/A, NaN, nan, null, NULL, None, `\\N`, - and #N/A in columns that otherwise hold numbers, "
+        "booleans or dates. `[]`: none.",
     )
     trim: StrictBool = Field(default=False, description="Whether blanks around cells are taken off.")
     file_name: Expression = Field(

@@ -53,6 +53,7 @@ __all__ = [
     "default_for",
     "expected",
     "infer",
+    "is_text",
     "merge",
     "overlapping",
     "parse_schema",
@@ -137,6 +138,11 @@ def schema_bytes(entries: Iterable[Entry]) -> bytes:
 def expected(value_type: ValueType) -> str:
     """What a finding says was expected; it completes "expected …"."""
     return EXPECTED[SHAPES[value_type]]
+
+
+def is_text(value_type: ValueType) -> bool:
+    """Whether values under such an entry are any text."""
+    return SHAPES[value_type] is Shape.STRING
 
 
 def infer(kinds: Iterable[Observed]) -> ValueType | None:

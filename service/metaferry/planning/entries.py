@@ -17,6 +17,7 @@ from metaferry.lightly.schema import Entry, Observed, ValueType
 from metaferry.planning.database import Database
 from metaferry.planning.formats import SchemaEdit
 from metaferry.planning.sql import rules as sql
+from metaferry.planning.text_numbers import report_text_numbers
 from metaferry.planning.uncovered import report_uncovered
 from metaferry.tables.model import Loaded
 
@@ -107,6 +108,7 @@ def resolve_entries(
     existing = in_place or ()
     observed = _observe(database, sources, infer, {entry.path for entry in existing})
     merged = rules.merge(existing, observed)
+    report_text_numbers(database, sources, (path for path in merged.added if rules.is_text(observed[path])))
     report_uncovered(database, sources, merged.entries)
     # An empty list is not written over nothing: a consumer without schema.json has no entries either.
     return Entries(merged.entries, merged.added, changed=not merged.unchanged)

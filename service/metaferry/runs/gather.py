@@ -6,9 +6,11 @@ bucket. How media and documents are listed is in `lister.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import pyarrow as pa
 
@@ -72,7 +74,9 @@ def gather(
     given = given_entries(job)
     if asked is not None and isinstance(asked.entries, str):
         given = _schema_file(asked.entries, storages, portal)
-    sources = load_sources(job, database, storages, portal, progress)
+    early = _early_schema(job, storages, portal) if _may_be_text(job) else None
+    texts = _text_paths(early[1] if early else (), given, exact=asked is not None and asked.exact)
+    sources = load_sources(job, database, storages, portal, progress, texts)
     kept = before_listing()
     listings = Listings(database)
     lister = Lister(job, storages, portal, database.scratch, prefix, now, kept, progress)
@@ -80,16 +84,25 @@ def gather(
     media = listings.finish(inventory=listing.inventory)
     in_place = None
     if listings.schema is not None:
-        lightly = storages.at(job.lightly_location)
-        text = portal.run(lightly.read(SCHEMA)).data
-        in_place = rules.parse_schema(text, f"{lightly.url.rstrip('/')}/{SCHEMA}")
+        if early is not None and early[0] == listings.schema.token:
+            in_place = early[1]
+        else:
+            in_place = _read_schema(job, storages, portal)[1]
     return Gathered(sources, media, listing, listings.schema, in_place, given)
 
 
 def load_sources(
-    job: Job, database: Database, storages: Storages, portal: Portal, progress: Progress
+    job: Job,
+    database: Database,
+    storages: Storages,
+    portal: Portal,
+    progress: Progress,
+    texts: Collection[str] = (),
 ) -> list[Loaded]:
-    """The tables of the job as `source_i`, and their files as `files_i(file, url)`."""
+    """The tables of the job as `source_i`, and their files as `files_i(file, url)`.
+
+    `texts` are the key paths whose entries want text.
+    """
     sources = []
     for index, source in enumerate(job.sources):
         progress.phase(f"Reading {source.label}", None)
@@ -102,10 +115,46 @@ def load_sources(
                 portal=portal,
                 progress=progress.advance,
                 allow_none=job.policy.allow_empty,
+                texts=texts,
             )
         _name_files(database, loaded, index)
         sources.append(loaded)
     return sources
+
+
+def _may_be_text(job: Job) -> bool:
+    """Whether any source may be of cells without types, which the entries in place give one."""
+    return any(
+        source.format in (None, "csv", "tsv") and not _TYPED.search(source.table.url)
+        for source in job.sources
+    )
+
+
+#: What the URL of a table ends with whose values have types of their own.
+_TYPED: Final = re.compile(r"\.(parquet|pq|jsonl|ndjson)(\.(gz|zstd?))?$", re.IGNORECASE)
+
+
+def _text_paths(
+    in_place: Sequence[rules.Entry], given: Sequence[rules.Entry] | None, *, exact: bool
+) -> frozenset[str]:
+    """The key paths whose entries will want text: those in place, under those that the job gives."""
+    entries = {} if exact else {entry.path: entry for entry in in_place}
+    entries |= {entry.path: entry for entry in given or ()}
+    return frozenset(path for path, entry in entries.items() if rules.is_text(entry.type))
+
+
+def _early_schema(job: Job, storages: Storages, portal: Portal) -> tuple[str, tuple[rules.Entry, ...]] | None:
+    """schema.json before anything is listed, with its token: how cells are read depends on it."""
+    try:
+        return _read_schema(job, storages, portal)
+    except NotFound:
+        return None
+
+
+def _read_schema(job: Job, storages: Storages, portal: Portal) -> tuple[str, tuple[rules.Entry, ...]]:
+    lightly = storages.at(job.lightly_location)
+    blob = portal.run(lightly.read(SCHEMA))
+    return blob.token, rules.parse_schema(blob.data, f"{lightly.url.rstrip('/')}/{SCHEMA}")
 
 
 def _schema_file(url: str, storages: Storages, portal: Portal) -> tuple[rules.Entry, ...]:

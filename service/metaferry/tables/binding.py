@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from metaferry.errors import JobError
@@ -21,24 +21,69 @@ from metaferry.tables.staging import quote_ident
 if TYPE_CHECKING:
     import duckdb
 
+_NOTHING: Final[Mapping[str, str]] = {}
+
 
 class Binder:
     """Types of expressions over the columns of one table, found on an empty copy of it.
 
     The copy is in a connection of its own that can reach nothing. `why_text(column)` may tell why
-    a column is text; `source` is what messages call the table.
+    a column is text; `source` is what messages call the table. Of a text table, `cells` and `nulls` are
+    those of `Staged`, and `words` what may be no value.
     """
 
     def __init__(
-        self, columns: Sequence[Column], names: Sequence[str], why_text: Callable[[str], str], source: str
+        self,
+        columns: Sequence[Column],
+        names: Sequence[str],
+        why_text: Callable[[str], str],
+        source: str,
+        *,
+        cells: Mapping[str, str] = _NOTHING,
+        nulls: Collection[str] = (),
+        words: Sequence[str] = (),
     ) -> None:
         self._names = names
         self._types = {folded(column.name): column for column in columns}
         self._why_text = why_text
         self._source = source
+        self._cells, self._nulls = cells, nulls
+        self._literals = tuple(f"'{word}'" for word in words)
         self._con = sealed()
-        listed = ", ".join(f"{quote_ident(column.name)} {column.type}" for column in columns)
-        self._con.execute(f"CREATE TABLE {_TABLE} ({listed or 'nothing BOOLEAN'})").fetchall()
+        listed = [f"{quote_ident(column.name)} {column.type}" for column in columns]
+        listed += [f"{cell} VARCHAR" for cell in cells.values()]
+        self._con.execute(f"CREATE TABLE {_TABLE} ({', '.join(listed) or 'nothing BOOLEAN'})").fetchall()
+        self._con.execute(f"CREATE TABLE {_ONE_ROW} AS SELECT NULL AS metaferry_nothing").fetchall()
+
+    def over_cells(self, expression: Expression) -> Expression:
+        """The expression over cells as text, where it does not work only since null words made none of them.
+
+        `nullif(speed, 'NA')::DOUBLE` was written for a column that is text; so was whatever names a null
+        word, on the days when there is none. Every other expression is answered as it is.
+        """
+        named = {folded(reference.column) for reference in expression.references}
+        cells = {
+            name: cell
+            for name, cell in self._cells.items()
+            if name in named
+            and self._types[name].type != "VARCHAR"
+            and (name in self._nulls or any(literal in expression.text for literal in self._literals))
+        }
+        if not cells or self._works(expression.sql):
+            return expression
+        instead = expression.with_cells(cells)
+        return instead if instead is not None and self._works(instead.sql) else expression
+
+    def _works(self, sql: str) -> bool:
+        """Whether it has a value where every column is null: constants of a wrong type then show."""
+        import duckdb
+
+        rows = f"{_ONE_ROW} LEFT JOIN {_TABLE} ON true"
+        try:
+            self._con.execute(f"{BEFORE}{sql}) FROM {rows}").fetchall()
+        except duckdb.Error:
+            return False
+        return True
 
     def close(self) -> None:
         self._con.close()
@@ -50,7 +95,7 @@ class Binder:
         for reference in expression.references:
             if folded(reference.column) not in self._types:
                 raise self._no_column(expression, reference)
-        statement = f"{BEFORE}{expression.text}) FROM {_TABLE}"
+        statement = f"{BEFORE}{expression.sql}) FROM {_TABLE}"
         try:
             self._con.execute(statement).fetchall()  # its errors have positions; those of `sql` have none
             return str(self._con.sql(statement).types[0])
@@ -85,6 +130,13 @@ class Binder:
                 at,
                 advice=f"use try_cast({_written(name)} AS DOUBLE), which makes such cells null",
             )
+        guessed = [one.column for one in expression.references if folded(one.column) in self._nulls]
+        if guessed:
+            return expression.fault(
+                message,
+                at,
+                advice=f"null words make numbers of the column {guessed[0]}; with nulls: [] it is text",
+            )
         return expression.fault(message, at, advice=_ADVICE.get(message.split(" ", 1)[0], ""))
 
 
@@ -101,6 +153,7 @@ def engine_message(error: Exception) -> str:
 
 
 _TABLE: Final = "metaferry_rows"
+_ONE_ROW: Final = "metaferry_one_row"
 _ADVICE: Final = {"Deprecated": "write list_transform(x, lambda y: y + 1)"}
 
 

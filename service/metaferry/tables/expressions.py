@@ -13,8 +13,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import duckdb
 
 BEFORE: Final = "SELECT ("
+_IDENTIFIER: Final = re.compile(r'"(?:[^"]|"")*"|\w+')
 _NODES: Final = frozenset(
     [
         "CONSTANT",
@@ -100,6 +101,38 @@ class Expression:
     text: str
     place: str
     references: tuple[Reference, ...]
+    #: What is computed in its place, over the cells of a text table; "" where it is itself.
+    over_cells: str = ""
+
+    @property
+    def sql(self) -> str:
+        return self.over_cells or self.text
+
+    @property
+    def plain_column(self) -> str:
+        """The column that it is, and nothing more; "" for any other expression."""
+        if len(self.references) != 1 or len(self.references[0].steps) != 1:
+            return ""
+        return self.references[0].column if _IDENTIFIER.fullmatch(self.text.strip()) else ""
+
+    def with_cells(self, cells: Mapping[str, str]) -> Expression | None:
+        """Over the columns of `cells` in place of those whose folded names they stand under.
+
+        None where a column cannot be found at the place where it is named.
+        """
+        text, before = self.text, len(self.text)
+        for reference in sorted(self.references, key=lambda one: -one.at):
+            cell = cells.get(folded(reference.column))
+            if cell is None:
+                continue
+            found = _IDENTIFIER.match(text, reference.at)
+            if found is None or reference.at >= before:
+                return None
+            name = found[0][1:-1].replace('""', '"') if found[0].startswith('"') else found[0]
+            if folded(name) != folded(reference.column):
+                return None
+            text, before = text[: reference.at] + cell + text[found.end() :], reference.at
+        return replace(self, over_cells=text)
 
     @property
     def columns(self) -> frozenset[str]:

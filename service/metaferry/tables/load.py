@@ -8,7 +8,7 @@ JobError, before the planner sees anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -45,12 +45,14 @@ def load_source(
     portal: Portal,
     progress: Callable[[int], None],
     allow_none: bool = False,
+    texts: Collection[str] = (),
 ) -> Loaded:
     """Source number `index` as the table `source_{index}`; see `Loaded` for its columns.
 
     `con` has the tables `rejects` and `findings`, its time zone is UTC. `storage_for(url, options)` opens a
     datasource; who opened it closes it. `progress` is told numbers of rows. With `allow_none` a glob that
-    matches no file yet is a table without rows. Raises JobError for
+    matches no file yet is a table without rows. `texts` are the dotted key paths whose schema entries want
+    text. Raises JobError for
     everything in the job file that does not fit what is there, StorageError for a store that does
     not answer.
     """
@@ -78,9 +80,17 @@ def load_source(
         staged = with_folders(con, staged, found.files, mapping.used, table=folders, place=f"{place}.table")
         rejects.flush()
         _tell_passed_over(findings, [*found.passed_over, *staged.empty])
-        findings.flush()
         reading = replace(staged.reading, name=source.label, columns=_shown(con, staged))
-        keys = build_records(con, staged, mapping, table=table, source=showable(source.table.url))
+        keys = build_records(
+            con,
+            staged,
+            mapping,
+            table=table,
+            source=showable(source.table.url),
+            findings=findings,
+            texts=texts,
+        )
+        findings.flush()
     finally:
         for name in (staging, folders):
             con.execute(f"DROP TABLE IF EXISTS {quote_ident(name)}").fetchall()
@@ -183,6 +193,7 @@ def _stage(
         dialect=_dialect(source, format),
         used=used,
         rejects=rejects,
+        nulls=source.nulls,
         place=place,
         progress=progress,
     )

@@ -6,18 +6,20 @@ leaf key paths, so that what follows knows plain columns only. Nothing here read
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from metaferry.errors import JobError
 from metaferry.job.sources import Source
 from metaferry.lightly.key_paths import RESERVED_PREFIX, column_is_ambiguous, split_path
 from metaferry.tables.binding import Binder, engine_message
+from metaferry.tables.csv.cells import as_text, name_nulls
+from metaferry.tables.csv.column_types import NULL_WORDS
 from metaferry.tables.expressions import Expression, parse_expression, sealed
 from metaferry.tables.leaves import leaves, unfit
 from metaferry.tables.model import FILE, ROW, KeyColumn, Staged, folded
-from metaferry.tables.staging import check_width, quote_ident, quote_text
+from metaferry.tables.staging import Findings, check_width, quote_ident, quote_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -79,9 +81,19 @@ def parse_mapping(source: Source, place: str) -> Mapping:
 
 
 def build_records(
-    con: duckdb.DuckDBPyConnection, staged: Staged, mapping: Mapping, *, table: str, source: str
+    con: duckdb.DuckDBPyConnection,
+    staged: Staged,
+    mapping: Mapping,
+    *,
+    table: str,
+    source: str,
+    findings: Findings,
+    texts: Collection[str] = (),
 ) -> tuple[KeyColumn, ...]:
     """Makes `table` as `Loaded` describes it; answers its key columns.
+
+    `texts` are the dotted key paths whose schema entries want text: a column of a text table that is mapped
+    to one as it stands is read as text, whatever its cells look like.
 
     Raises JobError for an expression that does not fit the table, a value that no document can
     hold, and a row for which an expression fails. Key paths never collide here: the job has compared
@@ -89,13 +101,28 @@ def build_records(
     """
     if staged.is_empty:
         return _build_empty(con, mapping, table)
-    binder = Binder(staged.columns, staged.names, staged.why_text, source)
+    binder = Binder(
+        staged.columns,
+        staged.names,
+        staged.why_text,
+        source,
+        cells=staged.cells,
+        nulls=staged.nulls,
+        words=NULL_WORDS,
+    )
     try:
+        values = _values(staged, mapping) if mapping.values is None else list(mapping.values)
+        values = [
+            (path, binder.over_cells(as_text(path, expression, staged, texts, findings)))
+            for path, expression in values
+        ]
+        name = binder.over_cells(mapping.file_name)
+        frame = binder.over_cells(mapping.frame) if mapping.frame else None
+        mapping = replace(mapping, file_name=name, frame=frame)
         name_type = binder.type_of(mapping.file_name)
         if unfit(name_type) or _is_nested(name_type):
             raise mapping.file_name.fault(f"a file name cannot be {name_type}", advice="give it as text")
         frame_type = binder.type_of(mapping.frame) if mapping.frame else ""
-        values = _values(staged, mapping) if mapping.values is None else mapping.values
         taken: list[tuple[tuple[str, ...], str, str]] = []  # path, SQL over the columns below, type
         for number, (path, expression) in enumerate(values):
             taken.extend(_leaves(path, f"e{number}", binder.type_of(expression), expression, mapping))
@@ -103,9 +130,9 @@ def build_records(
     finally:
         binder.close()
     expressions = [mapping.file_name, *([mapping.frame] if mapping.frame else [])]
-    inner = [f"({mapping.file_name.text}) AS f"]
-    inner += [f"({mapping.frame.text}) AS g"] if mapping.frame else []
-    inner += [f"({expression.text}) AS e{number}" for number, (_, expression) in enumerate(values)]
+    inner = [f"({mapping.file_name.sql}) AS f"]
+    inner += [f"({mapping.frame.sql}) AS g"] if mapping.frame else []
+    inner += [f"({expression.sql}) AS e{number}" for number, (_, expression) in enumerate(values)]
     outer = [f'{FILE} AS file, {ROW} AS "row", f::VARCHAR AS file_name', *_frame(frame_type, mapping.base)]
     outer += [f"{sql} AS k{number}" for number, (_, sql, _) in enumerate(taken)]
     statement = (
@@ -114,8 +141,11 @@ def build_records(
     )
     _run(con, statement, staged, [*expressions, *(expression for _, expression in values)])
     described = {row[0]: row[1] for row in con.execute(f"DESCRIBE {quote_ident(table)}").fetchall()}
+    name_nulls(staged, [*expressions, *(expression for _, expression in values)], findings)
+    cells = {path: expression.plain_column for path, expression in values if staged.cells}
     return tuple(
-        KeyColumn(path, f"k{number}", described[f"k{number}"]) for number, (path, _, _) in enumerate(taken)
+        KeyColumn(path, f"k{number}", described[f"k{number}"], cells.get(path, ""))
+        for number, (path, _, _) in enumerate(taken)
     )
 
 
@@ -250,7 +280,7 @@ def _first_failure(con: duckdb.DuckDBPyConnection, staged: Staged, expression: E
         rows = staged.relation(f" WHERE rowid BETWEEN {low} AND {high}")
         try:
             # Through text, so that nothing lets the engine leave the value out.
-            con.execute(f"SELECT sum(length(({expression.text})::VARCHAR)) FROM ({rows}) r").fetchall()
+            con.execute(f"SELECT sum(length(({expression.sql})::VARCHAR)) FROM ({rows}) r").fetchall()
         except _of_the_engine():
             raise
         except duckdb.Error as error:

@@ -5,8 +5,8 @@ The rows themselves stay in the engine, in the table that `Loaded.table` names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 #: Columns of a staged table that are ours; no column of a user's table may be called so.
@@ -30,11 +30,15 @@ class TableFile:
 
 @dataclass(frozen=True, slots=True)
 class KeyColumn:
-    """A leaf key path of a source: its steps, its column in the source's table, the engine's type."""
+    """A leaf key path of a source: its steps, its column in the source's table, the engine's type.
+
+    `cell` is the column of a text table whose cells are the values as they stand; "" for all others.
+    """
 
     path: tuple[str, ...]
     column: str
     type: str
+    cell: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,11 @@ class Staged:
     why_text: Callable[[str], str]
     reading: Reading = Reading()
     empty: tuple[str, ...] = ()
+    #: Of a text table, by the folded name of a column: the relation's column with its cells as text.
+    cells: Mapping[str, str] = field(default_factory=dict)
+    #: By the same names, words that are read as no value (all others are numbers, booleans or dates), with
+    #: how many cells hold each.
+    nulls: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def read(self) -> int:

@@ -74,13 +74,13 @@ class StagingTable:
         columns: pa.Schema,
         progress: Callable[[int], None],
         *,
-        empty_is_null: bool = False,
+        nulls: Sequence[str] = (),
         trim: str = "",
     ) -> None:
         self.name = name
         self._con = con
         self._progress = progress
-        self._empty_is_null = empty_is_null
+        self._nulls = nulls
         self._trim = trim
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
@@ -105,9 +105,8 @@ class StagingTable:
         values = [quote_ident(field.name) for field in columns]
         if self._trim:
             values = [f"trim({value}, {quote_text(self._trim)})" for value in values]
-        # An empty cell of a text table is no value; the engine tells so faster than Python.
-        nulls = [f"nullif({value}, '')" for value in values] if self._empty_is_null else values
-        self._select = ", ".join([FILE, ROW, *nulls])
+        # Which cells of a text table are no values the engine tells faster than Python.
+        self._select = ", ".join([FILE, ROW, *(_without(value, self._nulls) for value in values)])
 
     def append(self, file: int, rows: pa.Array, columns: Sequence[pa.Array]) -> None:
         """Rows of one file: their lines or numbers (int64), and their values in the table's order."""
@@ -132,6 +131,12 @@ class StagingTable:
             self._con.execute(statement.format(quote_ident(self.name), _INCOMING)).fetchall()
         finally:
             self._con.unregister(_INCOMING)
+
+
+def _without(value: str, nulls: Sequence[str]) -> str:
+    if len(nulls) < 2:
+        return f"nullif({value}, {quote_text(nulls[0])})" if nulls else value
+    return f"CASE WHEN {value} IN ({', '.join(map(quote_text, nulls))}) THEN NULL ELSE {value} END"
 
 
 class Rejects:

@@ -89,6 +89,7 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
         {
             "table": ["/data/*.parquet", "s3://b/t.csv"],
             "name": ["labels"],
+            "nulls": [[], ["NA", "-999"]],
             "format": ["csv", "tsv", "parquet", "jsonl", "json"],
             "records": [None, "$", "$.data.annotations"],
             "encoding": [None, "cp1252", "utf-16-le"],

@@ -4,13 +4,16 @@ A column is BIGINT when every cell is an integer as it would be printed again (`
 `+7`), else DOUBLE when every cell is a decimal number that a double can hold (an integer of 16
 digits or more cannot surely be), else BOOLEAN when every cell is true or false in any letter case,
 else text. So no cell ever changes its meaning: an identifier such as `007` stays what it is.
+
+Words that many programs write for a missing value (`NULL_WORDS`) are none in a column that otherwise
+holds numbers, booleans or dates, and text like any other in a column of text.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from metaferry.tables.model import FILE, ROW, Column
@@ -19,6 +22,12 @@ from metaferry.tables.staging import quote_ident, quote_text
 if TYPE_CHECKING:
     import duckdb
 
+#: Cells that are no value beside numbers, booleans and dates, where the job does not name others.
+NULL_WORDS: Final = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", r"\N", "-", "#N/A")
+
+_DATE: Final = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
 _DECIMAL: Final = r"-?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]+)?"
 _FIRST_ROWS: Final = 10_240
 _LONG_INTEGER: Final = r"-?[0-9]{16,}"
@@ -58,6 +67,8 @@ class TextColumn:
     name: str
     type: str
     numbers: Numbers = _PLAIN
+    #: Null words that stand in it and are read as no value, and how many cells hold each.
+    nulls: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def plain(self) -> Column:
@@ -67,6 +78,8 @@ class TextColumn:
     def cast(self) -> str:
         """SQL of the typed value; never fails, since every cell was looked at."""
         quoted = quote_ident(self.name)
+        if self.nulls:
+            quoted = f"CASE WHEN {_is_null_word(quoted)} THEN NULL ELSE {quoted} END"
         if self.type == "VARCHAR":
             return quoted
         cell = quoted if self.type == "BOOLEAN" else self.numbers.plain(quoted)
@@ -79,12 +92,12 @@ class TextColumn:
         cell = quote_ident(self.name)
         table = quote_ident(self.table)
         plain = self.numbers.plain(cell)
-        (numbers,) = self._one(f"SELECT count(*) FROM {table} WHERE {_is_decimal(plain)}")
+        (numbers,) = self._one(f"SELECT count(*) FROM {table} WHERE {is_decimal(plain)}")
         if not numbers:
             return ""
         found = self._one(
             f"SELECT {ROW}, left({cell}, 40) FROM {table} "
-            f"WHERE {cell} IS NOT NULL AND NOT {_is_decimal(plain)} ORDER BY {FILE}, {ROW} LIMIT 1"
+            f"WHERE {cell} IS NOT NULL AND NOT {is_decimal(plain)} ORDER BY {FILE}, {ROW} LIMIT 1"
         )
         return f'line {found[0]} holds "{found[1]}"'
 
@@ -94,9 +107,17 @@ class TextColumn:
 
 
 def find_types(
-    con: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], numbers: Numbers = _PLAIN
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: Sequence[str],
+    numbers: Numbers = _PLAIN,
+    *,
+    null_words: bool,
 ) -> list[TextColumn]:
-    """The type of each text column of a table, in a few scans. A column without cells is text."""
+    """The type of each text column of a table, in a few scans. A column without cells is text.
+
+    `null_words`: whether `NULL_WORDS` may be no values.
+    """
     filled = _counts(con, table, [f"count({quote_ident(name)})" for name in columns])
     types = dict.fromkeys(columns, "VARCHAR")
     left = [name for name, count in zip(columns, filled, strict=True) if count]
@@ -110,12 +131,58 @@ def find_types(
             fitting = [name for name, count in zip(fitting, misfits, strict=True) if not count]
         types |= dict.fromkeys(fitting, kind)
         left = [name for name in left if name not in fitting]
-    return [TextColumn(con, table, name, kind, numbers) for name, kind in types.items()]
+    nulls = _with_null_words(con, table, left, types, numbers) if null_words else {}
+    return [TextColumn(con, table, name, kind, numbers, nulls.get(name, {})) for name, kind in types.items()]
+
+
+def _with_null_words(
+    con: duckdb.DuckDBPyConnection, table: str, left: list[str], types: dict[str, str], numbers: Numbers
+) -> dict[str, dict[str, int]]:
+    """Sets the types of columns that hold null words and else values of one type; answers their words.
+
+    A column of text shows that within the first rows, so only what may hold numbers is read to its end.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for kind, test in (*_TESTS.items(), ("VARCHAR", _is_date)):
+        fitting = left
+        for rows in (f" WHERE rowid < {_FIRST_ROWS}", ""):
+            counts = [
+                f"count(*) FILTER (NOT ({_test(test, kind, name, numbers)} OR {_is_null_word(quote_ident(name))}))"
+                for name in fitting
+            ]
+            misfits = _counts(con, table, counts, rows)
+            fitting = [name for name, count in zip(fitting, misfits, strict=True) if not count]
+        cells = [quote_ident(name) for name in fitting]
+        others = [f"count({cell}) FILTER (NOT {_is_null_word(cell)})" for cell in cells]
+        values = dict(zip(fitting, _counts(con, table, others), strict=True))
+        for name in fitting:
+            if values[name]:
+                types[name] = kind
+                found[name] = _words_of(con, table, name)
+        left = [name for name in left if name not in found]
+    return found
+
+
+def _words_of(con: duckdb.DuckDBPyConnection, table: str, name: str) -> dict[str, int]:
+    cell = quote_ident(name)
+    rows = con.execute(
+        f"SELECT {cell}, count(*) FROM {quote_ident(table)} WHERE {_is_null_word(cell)} GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    return dict(rows)
+
+
+def _is_null_word(cell: str) -> str:
+    """False for a null cell."""
+    return f"coalesce({cell} IN ({', '.join(map(quote_text, NULL_WORDS))}), false)"
+
+
+def _is_date(cell: str) -> str:
+    return f"({cell} IS NULL OR regexp_full_match({cell}, '{_DATE}'))"
 
 
 def _test(test: Callable[[str], str], kind: str, name: str, numbers: Numbers) -> str:
     cell = quote_ident(name)
-    if kind == "BOOLEAN" or numbers == _PLAIN:
+    if kind not in ("BIGINT", "DOUBLE") or numbers == _PLAIN:
         return test(cell)
     return f"({cell} IS NULL OR ({numbers.plain(cell)} IS NOT NULL AND {test(numbers.plain(cell))}))"
 
@@ -132,7 +199,8 @@ def _is_integer(cell: str) -> str:
     return f"({cell} IS NULL OR coalesce(TRY_CAST({cell} AS BIGINT)::VARCHAR = {cell}, false))"
 
 
-def _is_decimal(cell: str) -> str:
+def is_decimal(cell: str) -> str:
+    """SQL: whether a cell is a decimal number that a double holds; false for a null cell."""
     return (
         f"({cell} IS NOT NULL AND regexp_full_match({cell}, '{_DECIMAL}') "
         f"AND NOT regexp_full_match({cell}, '{_LONG_INTEGER}') "
@@ -142,6 +210,6 @@ def _is_decimal(cell: str) -> str:
 
 _TESTS: Final[dict[str, Callable[[str], str]]] = {
     "BIGINT": _is_integer,
-    "DOUBLE": lambda cell: f"({cell} IS NULL OR {_is_decimal(cell)})",
+    "DOUBLE": lambda cell: f"({cell} IS NULL OR {is_decimal(cell)})",
     "BOOLEAN": lambda cell: f"({cell} IS NULL OR lower({cell}) IN ('true', 'false'))",
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from metaferry.tables.csv.column_types import Numbers, find_types
 from metaferry.tables.csv.dialect import BLANKS, Dialect
 from metaferry.tables.csv.rows import LARGEST_CELL, EmptyTable, Reader
 from metaferry.tables.files.blocks import ByteStream
-from metaferry.tables.model import FILE, ROW, Reading, Staged, TableFile, folded
+from metaferry.tables.model import FILE, OURS, ROW, Reading, Staged, TableFile, folded
 from metaferry.tables.staging import Rejects, StagingTable, check_width, quote_ident, used_columns
 
 if TYPE_CHECKING:
@@ -33,10 +33,13 @@ def stage_delimited(
     dialect: Dialect,
     used: frozenset[str] | None,
     rejects: Rejects,
+    nulls: Sequence[str] | None,
     place: str,
     progress: Callable[[int], None],
 ) -> Staged:
     """The columns of `used` (names as `folded` gives them; None: all) of all files, as text.
+
+    Cells that are one of `nulls` are no value; None: `NULL_WORDS` beside numbers, booleans and dates.
 
     Columns are united by name: one that a file does not have is null in its rows. Raises JobError for a file
     without a usable header.
@@ -48,7 +51,7 @@ def stage_delimited(
     columns: dict[str, str] = {}
     empty: list[str] = []
     trim = BLANKS if dialect.trim else ""
-    staging = StagingTable(con, table, pa.schema([]), progress, empty_is_null=True, trim=trim)
+    staging = StagingTable(con, table, pa.schema([]), progress, nulls=("", *(nulls or ())), trim=trim)
     done: list[TableFile] = []
     reading = Reading()
     for index, stream in enumerate(streams):
@@ -79,8 +82,14 @@ def stage_delimited(
             staging.append(index, lines, [given.get(key, nothing) for key in columns])
         done.append(TableFile(url, stream.size, stream.token, reader.rows))
     staging.flush()
-    typed = find_types(con, table, list(columns.values()), Numbers(dialect.decimal, dialect.thousands))
-    casts = ", ".join(f"{column.cast} AS {quote_ident(column.name)}" for column in typed)
+    numbers = Numbers(dialect.decimal, dialect.thousands)
+    typed = find_types(con, table, list(columns.values()), numbers, null_words=nulls is None)
+    raw = {folded(column.name): f"{OURS}cell_{number}" for number, column in enumerate(typed)}
+    casts = ", ".join(
+        f"{column.cast} AS {quote_ident(column.name)}, "
+        f"{quote_ident(column.name)} AS {raw[folded(column.name)]}"
+        for column in typed
+    )
     return Staged(
         table=table,
         columns=tuple(column.plain for column in typed),
@@ -95,4 +104,6 @@ def stage_delimited(
         ),
         reading=reading,
         empty=tuple(empty),
+        cells=raw,
+        nulls={folded(column.name): column.nulls for column in typed if column.nulls},
     )
