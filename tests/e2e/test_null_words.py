@@ -111,7 +111,7 @@ def test_nulls_are_for_cells_and_part_of_the_digest(world: World) -> None:
     world.write_job()
     ran = world.run("plan", "job.yaml")
     assert ran.code == 2
-    assert "sources[0].nulls" in ran.err
+    assert "`nulls` is for CSV" in ran.err
     world.source["table"] = "t.csv"
     assert Job.from_mapping(world.job, base=world.root).digest() != plain
 

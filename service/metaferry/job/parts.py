@@ -242,6 +242,11 @@ class Infer(Model):
         ge=2,
         description="Integer columns with at most this many distinct values become CATEGORICAL_INT.",
     )
+    widen: StrictBool = Field(
+        default=False,
+        description="Whether an entry NUMERIC_INT that an earlier run inferred, and nobody edited since, "
+        "becomes NUMERIC_FLOAT when its column has numbers with fractions. Its documents are written again.",
+    )
 
     @model_validator(mode="before")
     @classmethod

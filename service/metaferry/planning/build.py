@@ -14,6 +14,7 @@ from typing import Final
 from metaferry.errors import UsageError
 from metaferry.findings import Code, Finding, Severity
 from metaferry.job.model import Job
+from metaferry.job.parts import Infer
 from metaferry.lightly.key_limits import KeyLimits
 from metaferry.lightly.schema import Entry
 from metaferry.media.frames.model import FrameCount
@@ -29,6 +30,7 @@ from metaferry.planning.entries import Entries
 from metaferry.planning.existing import ReadDocuments, check_existing
 from metaferry.planning.formats import Action, DocumentCounts, Example, SourceCounts
 from metaferry.planning.hints import find_hints
+from metaferry.planning.types.sticky import Inferred, explain_types, name_rewrites
 from metaferry.tables.model import Loaded
 
 _EXAMPLES = 10
@@ -59,6 +61,7 @@ def decide(
     count_frames: Callable[[match.Videos], Iterable[FrameCount]],
     load_ledger: Callable[[], None],
     read_documents: ReadDocuments,
+    inferred: Inferred = dict,
     explain_no_media: ExplainNoMedia = lambda: ("the input holds no media", ""),
     prefix: str = "",
     limit: int | None = None,
@@ -81,7 +84,9 @@ def decide(
     match.settle_collisions(database)
     for index, source in enumerate(sources):
         match.match_targets(database, source, index, limits)
-    resolved = entries.resolve_entries(database, job, sources, in_place=in_place, given=given)
+    resolved = entries.resolve_entries(
+        database, job, sources, in_place=in_place, given=given, inferred=inferred
+    )
     keys = values.all_keys(sources)
     # Merged sources and frames are read more than once.
     once = len(sources) == 1 and not database.value("SELECT count(*) FROM frames")
@@ -90,6 +95,12 @@ def decide(
     reject_unmatched = job.policy.unmatched == "reject"
     rejects.collect_rejects(database, sources)
     find_hints(database, len(sources))
+    explain_types(
+        database,
+        in_place if in_place is not None and given is None else (),
+        inferred,
+        widen=isinstance(job.schema_, Infer) and job.schema_.widen,
+    )
     rejects.findings_of_rejects(database, reject_unmatched=reject_unmatched)
     counts = rejects.count_rows(database, sources, reject_unmatched=reject_unmatched)
     merge.build_wanted(database, sources, keys)
@@ -108,7 +119,9 @@ def decide(
             f"schema.json gains {len(resolved.added)} "
             f"entr{'ies' if len(resolved.added) > 1 else 'y'}: {', '.join(resolved.added)}",
         )
-    for edit in resolved.schema_edits():
+    if given is None:
+        name_rewrites(database, resolved.edits, job.lightly_location.shown)
+    for edit in resolved.schema_edits() if given is not None else ():
         database.finding(
             Code.SCHEMA_CHANGED,
             "warning",

@@ -17,7 +17,8 @@ from metaferry.lightly.schema import Entry, Observed, ValueType
 from metaferry.planning.database import Database
 from metaferry.planning.formats import SchemaEdit
 from metaferry.planning.sql import rules as sql
-from metaferry.planning.text_numbers import report_text_numbers
+from metaferry.planning.types.sticky import Inferred, widened
+from metaferry.planning.types.text_numbers import report_text_numbers
 from metaferry.planning.uncovered import report_uncovered
 from metaferry.tables.model import Loaded
 
@@ -77,12 +78,13 @@ def resolve_entries(
     *,
     in_place: tuple[Entry, ...] | None,
     given: tuple[Entry, ...] | None,
+    inferred: Inferred = dict,
 ) -> Entries:
     """The entries by the job's `schema`: inferred over what is in place, or as they are given.
 
     `in_place` are those of the schema.json that is there (None: there is none), `given` those of
-    the file that the job names, or of its list. Raises JobError where two sources disagree on what
-    a key is, so that no type would be right.
+    the file that the job names, or of its list; `inferred` tells those that earlier runs inferred.
+    Raises JobError where two sources disagree on what a key is, so that no type would be right.
     """
     if given is not None:
         asked = job.given_schema
@@ -105,13 +107,21 @@ def resolve_entries(
             new_types=tuple(e for e in combined.entries if e.path in {*retyped, *combined.added}),
         )
     infer = job.schema_ if isinstance(job.schema_, Infer) else Infer()
-    existing = in_place or ()
+    widenings = widened(database, sources, in_place or (), inferred) if infer.widen else ()
+    becomes = {old.path: new for old, new in widenings}
+    existing = tuple(becomes.get(entry.path, entry) for entry in in_place or ())
     observed = _observe(database, sources, infer, {entry.path for entry in existing})
     merged = rules.merge(existing, observed)
     report_text_numbers(database, sources, (path for path in merged.added if rules.is_text(observed[path])))
     report_uncovered(database, sources, merged.entries)
     # An empty list is not written over nothing: a consumer without schema.json has no entries either.
-    return Entries(merged.entries, merged.added, changed=not merged.unchanged)
+    return Entries(
+        merged.entries,
+        merged.added,
+        changed=not merged.unchanged or bool(widenings),
+        edits=widenings,
+        new_types=tuple(becomes.values()),
+    )
 
 
 def given_entries(job: Job) -> tuple[Entry, ...] | None:

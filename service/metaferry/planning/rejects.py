@@ -166,7 +166,9 @@ def findings_of_rejects(database: Database, *, reject_unmatched: bool) -> None:
         SELECT r.code,
                CASE r.code WHEN '{Code.RECORD_UNMATCHED}' THEN '{unmatched}'
                            WHEN '{Code.RECORD_EXCLUDED}' THEN 'info' ELSE 'error' END,
-               r.message, coalesce(h.hint, CASE r.code {advice} ELSE '' END), r.source, r.file, r.row, '', ''
+               r.message, coalesce(h.hint, t.advice, CASE r.code {advice} ELSE '' END), r.source, r.file,
+               r.row, '', ''
         FROM rejects r LEFT JOIN hints h ON r.code = '{Code.RECORD_UNMATCHED}' AND h.given = r.value
+        LEFT JOIN sticky t ON r.code = '{Code.VALUE_TYPE}' AND t.path = r."column"
         """
     )

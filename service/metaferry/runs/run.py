@@ -55,6 +55,7 @@ from metaferry.runs.sharded.run import sync_plan
 from metaferry.runs.state.capability_probe import recall_conditions
 from metaferry.runs.state.damage import Damage
 from metaferry.runs.state.folder import State
+from metaferry.runs.state.inferred import inferred_entries, remember_new
 from metaferry.runs.state.ledger import Ledger
 from metaferry.runs.state.listing_checkpoint import ListingCheckpoint
 from metaferry.runs.state.markers import Markers
@@ -250,6 +251,7 @@ class _Run:
                 count_frames=self._count_frames,
                 load_ledger=self.ledger.load,
                 read_documents=self._read_documents,
+                inferred=lambda: inferred_entries(self.state),
                 explain_no_media=lambda: explain_no_media(
                     self.job, self.database, self.storages, self.portal, report.listing, prefix
                 ),
@@ -411,6 +413,7 @@ class _Run:
                         damage=self.damage,
                         writers=self.storages.writers(),
                     )
+                    remember_new(self.state, self.job, report, self.decided.entries.entries)
         except MetaferryError as error:
             if stop.abandoned is not None:  # this datasource is somebody else's by now
                 raise stop.abandoned from (None if error is stop.abandoned else error)

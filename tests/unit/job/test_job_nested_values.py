@@ -67,7 +67,7 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
         {"url": "s3://i/"},
         {"url": ["s3://inventories/"], "options": [{"anon": True}], "max_age": [0.5, 36]},
     ),
-    Infer: ("schema.infer", {}, {"categorical_integers": [None, 2, 50]}),
+    Infer: ("schema.infer", {}, {"categorical_integers": [None, 2, 50], "widen": [True, False]}),
     GivenSchema: (
         "schema",
         {"entries": [ENTRY]},

@@ -42,6 +42,11 @@ def sealed() -> duckdb.DuckDBPyConnection:
     return con
 
 
+def left_in(con: duckdb.DuckDBPyConnection) -> set[str]:
+    """The tables of an engine."""
+    return {name for (name,) in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+
+
 @dataclass(slots=True)
 class Result:
     """A loaded source with its rows."""

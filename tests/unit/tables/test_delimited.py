@@ -44,7 +44,7 @@ def column(csv: Any, *cells: str, expression: str | None = None) -> Result:
         (["9223372036854775808"], "VARCHAR", ["9223372036854775808"]),
         (["1234567890123456", "1.5"], "VARCHAR", ["1234567890123456", "1.5"]),
         (["1e400"], "VARCHAR", ["1e400"]),
-        (["nan", "1"], "VARCHAR", ["nan", "1"]),
+        (["nan", "1"], "BIGINT", [None, 1]),
         (["inf"], "VARCHAR", ["inf"]),
         ([" 1"], "VARCHAR", [" 1"]),
         (["0x10"], "VARCHAR", ["0x10"]),

@@ -14,15 +14,13 @@ from rich.text import Text
 from metaferry.cli.show.tables import table_lines
 from metaferry.cli.show.text import columns, count, duration, heading, safe, share, size
 from metaferry.findings import Code, Finding
+from metaferry.planning.types.price import put_price
 
 if TYPE_CHECKING:
     from metaferry.planning.formats import Example, PlanReport, Report, RunReport
     from metaferry.runs.lease.held import Unlocked
 
 Line = str | Text
-
-#: US dollars for 1,000 PUT requests: the list price of S3 Standard in most regions.
-_S3_PUTS: Final = 0.005
 
 #: Fewest spans of the request rate that are drawn, and the characters for it.
 _MIN_SPANS: Final = 5
@@ -295,8 +293,8 @@ def _planned(report: Report) -> Line:
 
 def _price(report: Report, writes: int) -> str:
     """The price of the writes, from one cent, where the list price is known; deletes are free."""
-    dollars = writes / 1_000 * _S3_PUTS
-    if dollars < 0.01 or not report.lightly.startswith(("s3://", "s3a://")):
+    dollars = put_price(report.lightly, writes)
+    if dollars is None:
         return ""
     return f", about ${dollars:,.2f} of PUT requests at S3's list price"
 

@@ -37,6 +37,7 @@ from metaferry.runs.schema_fit import refused_fit
 from metaferry.runs.sharded.plan_files import fetch
 from metaferry.runs.sharded.plan_run import UNFINISHED, PlanRun, add_markers, count_findings
 from metaferry.runs.state.damage import Damage
+from metaferry.runs.state.inferred import remember_new
 from metaferry.runs.state.ledger import Ledger
 from metaferry.storage.counts import RequestCounts
 
@@ -138,6 +139,7 @@ class _Finish:
             return
         report.schema.written = True
         write_schema(run.database, run.lightly, run.portal, report, entries, run.plan.schema_token)
+        remember_new(run.state, run.job, report, entries)
 
     def _load(self) -> None:
         """What the plan found, and what became of its writes, as a run has them in its tables."""

@@ -15,6 +15,7 @@ Layout below the folder::
     runs/<run id>/damaged.parquet  documents that read back wrong, until they are right (runs/damage)
     runs/<run id>/listing/      pages of a large listing, until it is complete (runs/listing_checkpoint)
     lease.json                  who writes to this datasource now (runs/lease)
+    inferred.json               schema entries as runs inferred them (runs/state/inferred)
     traits.json                 what its stores were found to do (runs/conditions)
 """
 
@@ -73,6 +74,7 @@ class State:
         self.concurrency = concurrency
         self.frame_cache_key = f"{prefix}frames.parquet"
         self.lease_key = f"{prefix}lease.json"
+        self.inferred_key = f"{prefix}inferred.json"
         self.capabilities_key = f"{prefix}traits.json"
         self._portal = portal
         self._begun: set[str] = set()  # by this process

@@ -146,10 +146,11 @@ def _with_null_words(
     for kind, test in (*_TESTS.items(), ("VARCHAR", _is_date)):
         fitting = left
         for rows in (f" WHERE rowid < {_FIRST_ROWS}", ""):
-            counts = [
-                f"count(*) FILTER (NOT ({_test(test, kind, name, numbers)} OR {_is_null_word(quote_ident(name))}))"
+            tests = [
+                f"{_test(test, kind, name, numbers)} OR {_is_null_word(quote_ident(name))}"
                 for name in fitting
             ]
+            counts = [f"count(*) FILTER (NOT ({either}))" for either in tests]
             misfits = _counts(con, table, counts, rows)
             fitting = [name for name, count in zip(fitting, misfits, strict=True) if not count]
         cells = [quote_ident(name) for name in fitting]
