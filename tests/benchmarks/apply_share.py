@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import statistics
 import time
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ def apply(server: S3Server, bucket: str, count: int) -> float:
         tally = Tally()
         start = time.perf_counter()
         storage = open_storage(f"s3://{bucket}", server.options, concurrency=CONCURRENCY, retry_for=60)
-        with Outcomes(database) as outcomes:
+        with contextlib.closing(Outcomes(database)) as outcomes:
             portal.run(apply_plan(plan, storage, concurrency=CONCURRENCY, record=outcomes.add, tally=tally))
         portal.run(storage.close())
         seconds = time.perf_counter() - start

@@ -10,6 +10,7 @@ line a size: seconds by step, documents a second, peak memory of the process.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import resource
 import subprocess
@@ -98,7 +99,7 @@ def measure(table: Path, rows: int) -> dict[str, float]:
     seconds = {}
     with (
         Portal() as portal,
-        Storages(job, portal) as storages,
+        contextlib.closing(Storages(job, portal)) as storages,
         open_database(memory_limit=job.memory_limit, scratch=None) as database,
     ):
         sources = load_sources(job, database, storages, portal, Silent())

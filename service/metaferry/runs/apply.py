@@ -7,72 +7,72 @@ written does not hold it back, where what stands in its place fits the entries.
 
 from __future__ import annotations
 
-import random as randomness
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final
 
 from metaferry.apply.apply import DELETES, WRITES, apply_plan
 from metaferry.apply.outcome import Applied, Tally
 from metaferry.engines.processes import write_in_processes
 from metaferry.errors import Conflict, Outage, Scope, StorageError
 from metaferry.findings import Code
-from metaferry.job.model import Job
 from metaferry.lightly import schema as rules
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning import build, diff
 from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries
-from metaferry.planning.formats import Outcome, Report
+from metaferry.planning.formats import Action, Outcome, Report
 from metaferry.progress import Progress, Stop
+from metaferry.runs.context import JobContext, RunContext
 from metaferry.runs.deletes import keep_back_unwritten
 from metaferry.runs.outcomes import Outcomes, say_what_was_done
 from metaferry.runs.schema_fit import refused_fit
-from metaferry.runs.state.damage import Damage
 from metaferry.runs.storages import WriterPool
 from metaferry.runs.verify import verify
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import ABSENT, Storage
 
+#: What a report says of a run that was told to stop.
+INTERRUPTED: Final = "interrupted: what was under way is finished, the rest is left for the next run"
 
-def write(
-    database: Database,
-    job: Job,
-    lightly: Storage,
-    portal: Portal,
-    report: Report,
-    entries: Entries,
-    *,
-    schema_token: str | None,
-    stop: Stop,
-    progress: Progress,
-    random: randomness.Random,
-    damage: Damage,
-    writers: WriterPool | None = None,
-) -> None:
-    """Applies what was decided; the table `outcomes` then holds what became of each document.
 
-    `report` comes with the planned counts and leaves with those of what was done; its exit code is
-    3 when a document failed or the store took nothing any more, and the signal's when `stop` was set.
-    Raises the StorageError that ended the run, with the report as far as it got; and why, where `stop`
-    was abandoned.
+def write(run: RunContext, entries: Entries, schema_token: str | None, stop: Stop) -> None:
+    """Applies the plan (table `decided`); the table `outcomes` then holds what became of each document.
+
+    The run's report comes with the planned counts and leaves with those of what was done; its exit code
+    is 3 when a document failed or the store took nothing any more, and the signal's when `stop` was set.
+    `schema_token` is the version of schema.json that was listed. Raises the StorageError that ended the
+    run, with the report as far as it got; and why, where `stop` was abandoned.
     """
-    tally, deletes = Tally(), report.documents.delete
+    report, tally, deletes = run.report, Tally(), run.report.documents.delete
     report.documents.skip += deletes
     report.documents.delete = 0
-    _write_documents(database, job, lightly, portal, report, tally, stop, progress, writers, bool(deletes))
-    if (job.verified_share or damage) and not stop.requested and not tally.outage:
-        progress.phase("Reading back", None)
-        verify(database, lightly, portal, report, job.verified_share, random, progress, damage)
+    _write_documents(run, tally, stop, also_deletes=bool(deletes))
+    share = run.job.verified_share
+    if (share or run.damage) and not stop.requested and not tally.outage:
+        run.write_progress.phase("Reading back", None)
+        verify(
+            run.database,
+            run.lightly,
+            run.portal,
+            report,
+            share,
+            run.deps.random,
+            run.write_progress,
+            run.damage,
+        )
     if deletes and not stop.requested and not tally.outage:
-        progress.phase("Deleting documents", deletes)
-        _delete_documents(database, job, lightly, portal, report, tally, stop, progress)
+        run.write_progress.phase("Deleting documents", deletes)
+        _delete_documents(run, tally, stop)
     if stop.abandoned is not None:
         raise stop.abandoned
     if stop.requested:
         report.exit_code = 128 + (stop.signal or 2)
-        report.stopped = "interrupted: what was under way is finished, the rest is left for the next run"
+        report.stopped = INTERRUPTED
         report.schema.written = False
     elif tally.outage:
-        report_outage(database, report, lightly.url, tally.outage)
+        report_outage(run.database, report, run.lightly.url, tally.outage)
     else:
         lost, wrong = tally.failed + tally.not_deleted, tally.conflict + report.verified.wrong
         if lost or wrong:
@@ -81,68 +81,35 @@ def write(
             entries.changed
             and lost == tally.refused
             and not wrong
-            and (not lost or refused_fit(database, lightly, portal, entries.entries, progress))
+            and (
+                not lost
+                or refused_fit(run.database, run.lightly, run.portal, entries.entries, run.write_progress)
+            )
         )
         if report.schema.written:
-            write_schema(database, lightly, portal, report, entries.entries, schema_token)
-    _find(database, report, tally)
+            write_schema(run.database, run.lightly, run.portal, report, entries.entries, schema_token)
+    _count_findings(run.database, report, tally)
 
 
-def _write_documents(
-    database: Database,
-    job: Job,
-    lightly: Storage,
-    portal: Portal,
-    report: Report,
-    tally: Tally,
-    stop: Stop,
-    progress: Progress,
-    writers: WriterPool | None,
-    deletes: bool,
-) -> None:
-    """Writes the plan's files, also where there are only `deletes`, and applies its writes."""
-    documents = report.documents
+def _write_documents(run: RunContext, tally: Tally, stop: Stop, *, also_deletes: bool) -> None:
+    """Writes the plan's files, also where there are only deletes, and applies its writes."""
+    documents = run.report.documents
     wanted = documents.create + documents.update
-    if not wanted and not deletes:
+    if not wanted and not also_deletes:
         return
-    if writers is not None and wanted < writers.least:
-        writers = None
+    pool = run.storages.writers()
+    if pool is not None and wanted < pool.least:
+        pool = None
     # Each process has a shard to itself at least, and the last ones to end are short.
-    shards = 1 if writers is None else 4 * writers.workers
-    diff.write_plan(database, min_shards=shards)
+    diff.write_plan(run.database, min_shards=1 if pool is None else 4 * pool.workers)
     if not wanted:
         return
-    progress.phase("Writing documents", wanted)
+    run.write_progress.phase("Writing documents", wanted)
     try:
-        with Outcomes(database) as outcomes:
-            if writers is not None:
-                write_in_processes(
-                    database.scratch / "plan",
-                    writers.opening,
-                    workers=writers.workers,
-                    concurrency=max(1, job.concurrency // writers.workers),
-                    record=outcomes.add,
-                    tally=tally,
-                    stop=stop,
-                    grace=job.grace,
-                    silence=job.lease_for / 2,
-                    advance=progress.advance,
-                    absorb=lightly.absorb,
-                )
-            else:
-                portal.run(
-                    apply_plan(
-                        database.scratch / "plan",
-                        lightly,
-                        concurrency=job.concurrency,
-                        record=outcomes.add,
-                        tally=tally,
-                        stop=stop,
-                        grace=job.grace,
-                        advance=progress.advance,
-                        phases=(WRITES,),
-                    )
-                )
+        if pool is None:
+            apply_phase(run, WRITES, run.database.scratch / "plan", tally, stop, run.write_progress)
+        else:
+            _write_in_processes(run, pool, tally, stop)
     finally:
         documents.create, documents.update = tally.create, tally.update
         documents.failed, documents.conflict = tally.failed, tally.conflict
@@ -150,37 +117,64 @@ def _write_documents(
         documents.deferred += wanted - done
 
 
-def _delete_documents(
-    database: Database,
-    job: Job,
-    lightly: Storage,
-    portal: Portal,
-    report: Report,
-    tally: Tally,
-    stop: Stop,
-    progress: Progress,
-) -> None:
-    documents = report.documents
+def _write_in_processes(run: RunContext, pool: WriterPool, tally: Tally, stop: Stop) -> None:
+    with closing(Outcomes(run.database)) as outcomes:
+        write_in_processes(
+            run.database.scratch / "plan",
+            pool.opening,
+            workers=pool.workers,
+            concurrency=max(1, run.job.concurrency // pool.workers),
+            record=outcomes.add,
+            tally=tally,
+            stop=stop,
+            grace=run.job.grace,
+            silence=run.job.lease_for / 2,
+            advance=run.write_progress.advance,
+            absorb=run.lightly.absorb,
+        )
+
+
+def _delete_documents(run: RunContext, tally: Tally, stop: Stop) -> None:
+    documents, plan = run.report.documents, run.database.scratch / "plan"
     if documents.failed or documents.conflict:
-        keep_back_unwritten(database, database.scratch / "plan")
+        keep_back_unwritten(run.database, plan)
     try:
-        with Outcomes(database) as outcomes:
-            portal.run(
-                apply_plan(
-                    database.scratch / "plan",
-                    lightly,
-                    concurrency=job.concurrency,
-                    record=outcomes.add,
-                    tally=tally,
-                    stop=stop,
-                    grace=job.grace,
-                    advance=progress.advance,
-                    phases=(DELETES,),
-                )
-            )
+        apply_phase(run, DELETES, plan, tally, stop, run.write_progress)
     finally:
         documents.delete += tally.delete
         documents.skip -= tally.delete
+
+
+def apply_phase(
+    run: JobContext,
+    phase: frozenset[Action],
+    plan: Path,
+    tally: Tally,
+    stop: Stop,
+    progress: Progress,
+    *,
+    shards: Collection[int] | None = None,
+    written: bool = False,
+    replace: bool = True,
+) -> None:
+    """Applies the writes, or the deletes, of a plan's files by this process; see `apply_plan`."""
+    with closing(Outcomes(run.database)) as outcomes:
+        run.portal.run(
+            apply_plan(
+                plan,
+                run.lightly,
+                concurrency=run.job.concurrency,
+                record=outcomes.add,
+                tally=tally,
+                stop=stop,
+                grace=run.job.grace,
+                advance=progress.advance,
+                phases=(phase,),
+                shards=shards,
+                written=written,
+                replace=replace,
+            )
+        )
 
 
 def report_outage(database: Database, report: Report, url: str, reason: str) -> None:
@@ -230,8 +224,8 @@ def write_schema(
         database.finding(Code.DOCUMENT_FAILED, "error", error.message, advice=error.advice, target=SCHEMA)
 
 
-def _find(database: Database, report: Report, tally: Tally) -> None:
-    """Adds the findings of what was applied; the counts are whole, the rows the first hundred."""
+def _count_findings(database: Database, report: Report, tally: Tally) -> None:
+    """Adds the findings of what was applied: the counts are complete, the rows are the first hundred."""
     say_what_was_done(database)
     name_failures(database, tally)
     before = report.findings.get(Code.DOCUMENT_MODIFIED_EXTERNALLY, 0)

@@ -1,4 +1,4 @@
-"""What a run takes from the world: time, sleep, randomness, and how storages are opened.
+"""What a run takes from the deps: time, sleep, randomness, and how storages are opened.
 
 Production uses the defaults. Tests bring a clock that they turn themselves, a seeded generator,
 and a wrapper that injects faults between the retry layer and a store.

@@ -1,15 +1,14 @@
 """Gather: the job's tables, media, documents and schema, read into the planning engine.
 
 Tables come first: a wrong mapping should show after seconds, not after the listing of a large
-bucket. How media and documents are listed is in `lister.py`.
+bucket. How media and documents are listed is in `listings/lister.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 import pyarrow as pa
@@ -22,10 +21,14 @@ from metaferry.lightly.names import SCHEMA
 from metaferry.masking import showable
 from metaferry.planning.database import Database, disk_errors
 from metaferry.planning.entries import given_entries
-from metaferry.planning.formats import MediaCounts, MediaListing
-from metaferry.planning.listings import Listings
+from metaferry.planning.formats import MediaListing, PlanReport
+from metaferry.planning.listings import Listings, listing_prefixes
 from metaferry.progress import Progress
+from metaferry.runs.context import RunContext
+from metaferry.runs.lease.held import RunLease
 from metaferry.runs.listings.lister import Lister
+from metaferry.runs.state.capability_probe import recall_conditions
+from metaferry.runs.state.folder import RunHistory
 from metaferry.runs.state.listing_checkpoint import ListingCheckpoint
 from metaferry.runs.storages import Storages
 from metaferry.storage.io.portal import Portal
@@ -39,11 +42,11 @@ class Gathered:
     """What there is. The rows are in the engine's tables; see `planning/listings.py`, `tables/`."""
 
     sources: list[Loaded]
-    media: MediaCounts
     listing: MediaListing
     schema_entry: Entry | None  # schema.json as listed
     in_place: tuple[rules.Entry, ...] | None  # its entries
     given: tuple[rules.Entry, ...] | None  # the entries that the job names
+    history: RunHistory  # the runs before this one
 
     @property
     def schema_token(self) -> str | None:
@@ -52,43 +55,49 @@ class Gathered:
 
 
 def gather(
-    job: Job,
-    database: Database,
-    storages: Storages,
-    portal: Portal,
-    *,
-    prefix: str,
-    progress: Progress,
-    now: datetime,
-    before_listing: Callable[[], ListingCheckpoint | None] = lambda: None,
+    run: RunContext, prefix: str, *, lease: RunLease | None = None, keep_listing: bool = False
 ) -> Gathered:
     """Reads everything a plan needs to know but frame counts and the ledger.
 
-    `before_listing` is called when the tables have been read and nothing else has; what it answers
-    keeps the pages of a large listing. `now` is when the run began.
+    The `lease` is taken when the tables have been read and nothing else has: who lists without it may
+    plan on what another run is about to change. A plan has none. `keep_listing`: the pages of a large
+    listing are kept for the next run, should this one be killed.
 
     Raises JobError for a table or mapping that cannot be read as asked, SchemaError for a
-    schema.json that is not one, StorageError for a store that does not answer.
+    schema.json that is not one, LeaseHeld, and StorageError for a store that does not answer.
     """
-    asked = job.given_schema
-    given = given_entries(job)
-    if asked is not None and isinstance(asked.entries, str):
-        given = _schema_file(asked.entries, storages, portal)
-    early = _early_schema(job, storages, portal) if _may_be_text(job) else None
-    texts = _text_paths(early[1] if early else (), given, exact=asked is not None and asked.exact)
-    sources = load_sources(job, database, storages, portal, progress, texts)
-    kept = before_listing()
-    listings = Listings(database)
-    lister = Lister(job, storages, portal, database.scratch, prefix, now, kept, progress)
-    listing = lister.fill(listings)
-    media = listings.finish(inventory=listing.inventory)
-    in_place = None
-    if listings.schema is not None:
-        if early is not None and early[0] == listings.schema.token:
-            in_place = early[1]
+    with run.timed("gather"):
+        job, now = run.job, run.deps.now()
+        given = given_entries(job)
+        if job.given_schema is not None and isinstance(job.given_schema.entries, str):
+            given = _schema_file(job.given_schema.entries, run.storages, run.portal)
+        exact = job.given_schema is not None and job.given_schema.exact
+        early = _early_schema(job, run.storages, run.portal) if _may_be_text(job) else None
+        texts = _text_paths(early[1] if early else (), given, exact=exact)
+        sources = load_sources(job, run.database, run.storages, run.portal, run.progress, texts)
+        if lease is not None:
+            lease.take()
         else:
-            in_place = _read_schema(job, storages, portal)[1]
-    return Gathered(sources, media, listing, listings.schema, in_place, given)
+            _recall_capabilities(run)
+        history = run.state.history()
+        run.damage.load(history)
+        checkpoint = _checkpoint(run, prefix, history) if keep_listing else None
+        listings = Listings(run.database)
+        lister = Lister(
+            job, run.storages, run.portal, run.database.scratch, prefix, now, checkpoint, run.progress
+        )
+        listing = lister.fill(listings)
+        media = listings.finish(inventory=listing.inventory)
+        in_place = None
+        if listings.schema is not None:
+            if early is not None and early[0] == listings.schema.token:
+                in_place = early[1]
+            else:
+                in_place = _read_schema(job, run.storages, run.portal)[1]
+    run.report.media, run.report.listing = media, listing
+    if isinstance(run.report, PlanReport):
+        run.report.tables = [source.reading for source in sources]
+    return Gathered(sources, listing, listings.schema, in_place, given, history)
 
 
 def load_sources(
@@ -155,6 +164,21 @@ def _read_schema(job: Job, storages: Storages, portal: Portal) -> tuple[str, tup
     lightly = storages.at(job.lightly_location)
     blob = portal.run(lightly.read(SCHEMA))
     return blob.token, rules.parse_schema(blob.data, f"{lightly.url.rstrip('/')}/{SCHEMA}")
+
+
+def _recall_capabilities(run: RunContext) -> None:
+    """What earlier runs found out about the stores, so that a plan decides as a sync would."""
+    state = run.state
+    stores, now = (run.lightly, state.storage), run.deps.now()
+    run.portal.run(recall_conditions(stores, state.storage, state.capabilities_key, now))
+
+
+def _checkpoint(run: RunContext, prefix: str, history: RunHistory) -> ListingCheckpoint | None:
+    """Where the pages of the listing of media are kept; None for media that are not listed in order."""
+    if run.job.media.inventory is not None or not run.input.capabilities.start_key:
+        return None
+    address = f"{run.input.url} {listing_prefixes(prefix)[0]}"
+    return ListingCheckpoint(run.state, run.portal, run.report.run_id, address, history, run.deps.now())
 
 
 def _schema_file(url: str, storages: Storages, portal: Portal) -> tuple[rules.Entry, ...]:

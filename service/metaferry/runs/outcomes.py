@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import pyarrow as pa
 
@@ -23,29 +22,19 @@ _BATCH_ROWS: Final = 8_192
 
 
 class Outcomes:
-    """`add` from one thread at a time; memory holds one batch. What is left goes in when the block ends."""
+    """`add` is called from one thread at a time; one batch is in memory, until `close` at the latest."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._rows: list[Applied] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._flush()
-
     def add(self, applied: Sequence[Applied]) -> None:
         self._rows.extend(applied)
         if len(self._rows) >= _BATCH_ROWS:
-            self._flush()
+            self.close()
 
-    def _flush(self) -> None:
+    def close(self) -> None:
+        """Writes what is left."""
         rows, self._rows = self._rows, []
         if rows:
             # Column by column and in one go: all threads that write documents wait for it.

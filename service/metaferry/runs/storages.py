@@ -6,10 +6,10 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from metaferry.engines.processes import Opening
+from metaferry.errors import UsageError
 from metaferry.job.model import Job
 from metaferry.job.parts import Location
 from metaferry.runs.deps import RuntimeDeps
@@ -39,28 +39,20 @@ class WriterPool:
 class Storages:
     """The storages of one run, each opened once, all closed together."""
 
-    def __init__(self, job: Job, portal: Portal, world: RuntimeDeps | None = None) -> None:
+    def __init__(self, job: Job, portal: Portal, deps: RuntimeDeps | None = None) -> None:
         self._job = job
-        self._portal = portal
-        self._world = world or RuntimeDeps()
+        self.portal = portal
+        self._deps = deps or RuntimeDeps()
         self._open: dict[str, Storage] = {}
         self._drain: Drain | None = None
         lightly = job.lightly_location
         self._written = _key(lightly.url, job.storage_options(lightly))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Closes all of them, also after one that cannot be closed: what was done with it is done."""
         for storage in self._open.values():
             try:
-                self._portal.run(storage.close())
+                self.portal.run(storage.close())
             except Exception as failed:  # noqa: BLE001 - any library may be behind it, raising anything
                 why = type(failed).__name__
                 log.warning("%s: its connections could not be closed (%s)", storage.url, why)
@@ -86,10 +78,10 @@ class Storages:
                 retry_for=self._job.retry_for,
                 max_rate=self._job.max_rate if key == self._written else None,
                 transport=self._job.transport,
-                wrap=self._world.wrap,
-                clock=self._world.clock,
-                sleep=self._world.sleep,
-                rng=self._world.random,
+                wrap=self._deps.wrap,
+                clock=self._deps.clock,
+                sleep=self._deps.sleep,
+                rng=self._deps.random,
             )
             self._open[key].drained_by(self._drain)
         return self._open[key]
@@ -113,7 +105,7 @@ class Storages:
                 return None
         else:
             workers, least = job.workers, 2
-        if workers < 2 or not lightly.capabilities.remote or not self._world.is_plain:
+        if workers < 2 or not lightly.capabilities.remote or not self._deps.is_plain:
             return None
         settings: dict[str, Any] = {
             "concurrency": max(1, job.concurrency // workers),
@@ -133,6 +125,16 @@ class Storages:
     @property
     def all(self) -> list[Storage]:
         return list(self._open.values())
+
+
+def require_shared(*storages: Storage) -> None:
+    """UsageError where one of them is in the memory of this process, which no other process can read."""
+    for storage in storages:
+        if not storage.capabilities.remote:
+            raise UsageError(
+                f"{storage.url}: is in the memory of one process, so a plan cannot be divided for it",
+                advice="name a folder or a bucket that all of them can reach",
+            )
 
 
 def _key(url: str, options: Mapping[str, Any]) -> str:

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from metaferry.errors import Conflict, LeaseHeld
 from metaferry.job.model import Job
@@ -28,7 +28,7 @@ _TRIES = 5
 
 
 class RunLease:
-    """The lease of one run: nothing until `take()`, given back where the block ends.
+    """The lease of one run: not held before `take()`, given back by `close()`.
 
     `shared`: it is held in the name of the plan that `run_id` is the id of, with whoever else applies
     a part of that plan.
@@ -40,7 +40,7 @@ class RunLease:
         lightly: Storage,
         state: State,
         portal: Portal,
-        world: RuntimeDeps,
+        deps: RuntimeDeps,
         *,
         run_id: str,
         stop: Stop,
@@ -51,24 +51,24 @@ class RunLease:
         self._lightly = lightly
         self._state = state
         self._portal = portal
-        self._world = world
+        self._deps = deps
         self._taken = False
-        self._name = f"{world.random.getrandbits(64):016x}"
+        self._name = f"{deps.random.getrandbits(64):016x}"
         record = this_process(
             f"plan-{run_id}" if shared else self._name,
             run_id,
-            acquired=world.now().isoformat(timespec="seconds"),
+            acquired=deps.now().isoformat(timespec="seconds"),
             lease_for=job.lease_for,
         )
         settings: dict[str, Any] = {
             "stop": stop,
             "progress": progress,
-            "clock": world.lease_clock,
-            "sleep": world.lease_sleep,
+            "clock": deps.lease_clock,
+            "sleep": deps.lease_sleep,
         }
         storage, key = state.storage, state.lease_key
         self._lease = (
-            SharedLease(storage, key, record, this_member(self._name), rng=world.random, **settings)
+            SharedLease(storage, key, record, this_member(self._name), rng=deps.random, **settings)
             if shared
             else Lease(storage, key, record, **settings)
         )
@@ -86,18 +86,11 @@ class RunLease:
         if self._lightly is not state.storage:
             # The state is elsewhere, so this is the one folder of ours there. No media has that name.
             stores.append((self._lightly, f"{DOCUMENTS}.metaferry-probe-{self._name}"))
-        await probe_capabilities(stores, state.storage, state.capabilities_key, self._world.now())
+        await probe_capabilities(stores, state.storage, state.capabilities_key, self._deps.now())
         await self._lease.take(self._job.lease_wait)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Gives it back, where it is held."""
         self._portal.run(self._lease.give_back())
 
 
@@ -129,10 +122,10 @@ def unlock(job: Job, *, deps: RuntimeDeps | None = None) -> Unlocked:
 
     Raises LeaseHeld when another run took it meanwhile, and StorageError.
     """
-    world = deps or RuntimeDeps()
-    with Portal() as portal, Storages(job, portal, world) as storages:
+    deps = deps or RuntimeDeps()
+    with Portal() as portal, closing(Storages(job, portal, deps)) as storages:
         state = State.of(job, storages, portal)
-        return portal.run(_unlock(job, state, f"{world.random.getrandbits(64):016x}"))
+        return portal.run(_unlock(job, state, f"{deps.random.getrandbits(64):016x}"))
 
 
 async def _unlock(job: Job, state: State, name: str) -> Unlocked:

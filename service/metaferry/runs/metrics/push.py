@@ -47,13 +47,13 @@ class Account:
 
 
 @contextmanager
-def published(job: Job, report: Report, world: RuntimeDeps) -> Iterator[Account]:
+def published(job: Job, report: Report, deps: RuntimeDeps) -> Iterator[Account]:
     """Sends the figures of the account's report when the block ends, however it ends.
 
     Raises UsageError at once where a collector is named and the extra `otlp` is not installed.
     """
     require_library(job)
-    begun = world.clock()
+    begun = deps.clock()
     if not report.sources:
         # A run that fails before it reads a table has figures of its sources too: zeros.
         report.sources = [SourceCounts(source.label) for source in job.sources]
@@ -64,11 +64,11 @@ def published(job: Job, report: Report, world: RuntimeDeps) -> Iterator[Account]
         account.report.exit_code = account.report.exit_code or exit_code(error)
         raise
     finally:
-        now = world.now()
+        now = deps.now()
         report = account.report
         report.finished = report.finished or now.isoformat(timespec="seconds")
         if job.metrics.targets:
-            publish(job, report.to_dict(), Ended(now.timestamp(), world.clock() - begun))
+            publish(job, report.to_dict(), Ended(now.timestamp(), deps.clock() - begun))
 
 
 def publish(job: Job, report: Mapping[str, Any], ended: Ended) -> None:

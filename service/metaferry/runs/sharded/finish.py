@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Final
 
-from metaferry.apply.apply import DELETES, apply_plan
+from metaferry.apply.apply import DELETES
 from metaferry.apply.outcome import Tally
 from metaferry.errors import ShardsMissing
 from metaferry.findings import Code
@@ -28,10 +28,10 @@ from metaferry.planning.formats import (
 )
 from metaferry.planning.sql.rules import quote_text
 from metaferry.progress import Progress, Silent, Stop
-from metaferry.runs.apply import name_failures, report_outage, write_schema
+from metaferry.runs.apply import apply_phase, name_failures, report_outage, write_schema
 from metaferry.runs.deletes import keep_back_missing
 from metaferry.runs.lease.held import RunLease
-from metaferry.runs.outcomes import Outcomes, say_what_was_done
+from metaferry.runs.outcomes import say_what_was_done
 from metaferry.runs.report import leave_report, requests_of
 from metaferry.runs.schema_fit import refused_fit
 from metaferry.runs.sharded.plan_files import fetch
@@ -107,7 +107,7 @@ class _Finish:
 
     def report_of_it(self) -> RunReport:
         run, report = self.run, self.report
-        began = run.world.clock()
+        began = run.deps.clock()
         self._load()
         bad = [marker.shard for marker in self.markers if not marker.is_settled]
         tally = Tally() if bad else self._delete()
@@ -124,7 +124,7 @@ class _Finish:
         elif tally.not_deleted == tally.refused and self.planned.schema.written:
             self._write_schema(tally)
         self._find(tally)
-        report.seconds["finish"] = round(run.world.clock() - began, 3)
+        report.seconds["finish"] = round(run.deps.clock() - began, 3)
         self._leave()
         if not any(report.findings.get(code) for code in UNFINISHED):
             run.state.forget_parts(run.plan.plan_id)
@@ -167,27 +167,13 @@ class _Finish:
         if shards:
             self.progress.phase("Deleting documents", sum(shard.deletes for shard in shards))
         folder = run.database.scratch / "plan"
-        with Outcomes(run.database) as outcomes:
-            for shard in shards:
-                if self.stop.requested or tally.outage:
-                    break
-                fetch(run.folder, run.portal, shard.files, folder, concurrency=run.job.concurrency)
-                keep_back_missing(run.database, folder, run.lightly, run.portal, Silent())
-                run.portal.run(
-                    apply_plan(
-                        folder,
-                        run.lightly,
-                        concurrency=run.job.concurrency,
-                        record=outcomes.add,
-                        tally=tally,
-                        stop=self.stop,
-                        grace=run.job.grace,
-                        advance=self.progress.advance,
-                        phases=(DELETES,),
-                        shards=[shard.number],
-                    )
-                )
-                shutil.rmtree(folder)
+        for shard in shards:
+            if self.stop.requested or tally.outage:
+                break
+            fetch(run.folder, run.portal, shard.files, folder, concurrency=run.job.concurrency)
+            keep_back_missing(run.database, folder, run.lightly, run.portal, Silent())
+            apply_phase(run, DELETES, folder, tally, self.stop, self.progress, shards=[shard.number])
+            shutil.rmtree(folder)
         return tally
 
     def _count(self, tally: Tally) -> None:
@@ -230,7 +216,7 @@ class _Finish:
             self.history.without(run.plan.plan_id),
             self.damage,
             keep_runs=run.job.keep_runs,
-            finished=run.world.now().isoformat(timespec="seconds"),
+            finished=run.deps.now().isoformat(timespec="seconds"),
             count=self._count_requests,
         )
 

@@ -53,6 +53,11 @@ def plan_location(job: Job, plan: str) -> Location:
     return Location.named(plan)
 
 
+def plan_url(folder: Storage) -> str:
+    """The URL of the plan.json in a folder, for messages."""
+    return f"{folder.url.rstrip('/')}/{PLAN}"
+
+
 def write_plan(
     database: Database,
     job: Job,
@@ -82,7 +87,7 @@ def write_plan(
         for name in ("rejects", "findings")
     )
     mapping, left_out = keep_job(job)
-    report.report_url = f"{storage.url.rstrip('/')}/{PLAN}"
+    report.report_url = plan_url(storage)
     planned = PlanReport(**{name: getattr(report, name) for name in PlanReport.__dataclass_fields__})
     kept_plan = KeptPlan(
         plan_id=report.run_id,
@@ -103,7 +108,7 @@ def write_plan(
 
 def read_plan(storage: Storage, portal: Portal) -> KeptPlan:
     """The plan in a folder. UsageError where there is none, or one that this version cannot read."""
-    place = f"{storage.url.rstrip('/')}/{PLAN}"
+    place = plan_url(storage)
     try:
         data = portal.run(storage.read(PLAN)).data
     except NotFound as error:

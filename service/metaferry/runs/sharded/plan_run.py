@@ -7,14 +7,13 @@ has, so writing it twice, or by two processes at once, leaves what writing it on
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from metaferry.apply.apply import WRITES, apply_plan
+from metaferry.apply.apply import WRITES
 from metaferry.apply.outcome import Tally
 from metaferry.errors import Outage, UsageError
 from metaferry.findings import Code, Finding, Severity
@@ -23,7 +22,6 @@ from metaferry.planning.database import Database, open_database
 from metaferry.planning.formats import (
     FINDING_COLUMNS,
     OLDER_VERSIONS,
-    OUTCOME_COLUMNS,
     VERSION,
     Action,
     KeptPlan,
@@ -32,22 +30,20 @@ from metaferry.planning.formats import (
     RunReport,
     ShardMarker,
     VerifyCounts,
-    ddl,
     read_format,
 )
 from metaferry.planning.sql.rules import quote_text
 from metaferry.progress import Progress, Silent, Stop
 from metaferry.runid import during
-from metaferry.runs.apply import name_failures
+from metaferry.runs.apply import apply_phase, name_failures
+from metaferry.runs.context import JobContext
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.lease.held import RunLease
-from metaferry.runs.outcomes import Outcomes
 from metaferry.runs.report import requests_of
-from metaferry.runs.sharded.plan_files import PLAN, check_plan, fetch, plan_location, read_plan
+from metaferry.runs.sharded.plan_files import check_plan, fetch, plan_location, plan_url, read_plan
 from metaferry.runs.state.damage import Damage
-from metaferry.runs.state.folder import State
 from metaferry.runs.state.markers import Markers, rows_to_do
-from metaferry.runs.storages import Storages
+from metaferry.runs.storages import Storages, require_shared
 from metaferry.runs.verify import verify
 from metaferry.storage.counts import RequestCounts
 from metaferry.storage.io.portal import Portal
@@ -57,74 +53,41 @@ from metaferry.storage.protocol import Storage
 UNFINISHED: Final = (Code.DOCUMENT_FAILED, Code.DOCUMENT_CONFLICT, Code.STORAGE_OUTAGE)
 
 
-class PlanRun:
-    """Open while the block runs. `plan` is the kept plan, `markers` what is known of its shards.
+class PlanRun(JobContext):
+    """A kept plan with its shards; `open_plan` opens one. `markers` is what is known of the shards."""
 
-    Opening it raises UsageError for a folder that holds no plan, or another job's; SafetyStop for a
-    plan that a limit of the policy stopped.
-    """
-
-    def __init__(self, job: Job, location: str, world: RuntimeDeps) -> None:
-        self.job = job
-        self.world = world
-        self._location = location
-        self._open = contextlib.ExitStack()
-        #: The `--num-shards` of the share that this process writes, for the done-markers; 0: no share.
-        self.num_shards = 0
-        #: Requests of this process that done-markers tell of.
+    def __init__(
+        self,
+        job: Job,
+        deps: RuntimeDeps,
+        storages: Storages,
+        database: Database,
+        *,
+        folder: Storage,
+        plan: KeptPlan,
+        num_shards: int,
+    ) -> None:
+        super().__init__(job, deps, storages, database)
+        self.folder = folder
+        self.plan = plan
+        self.markers = Markers(plan, self.state)
+        #: Requests of this process that done-markers count.
         self.marked = RequestCounts()
+        self.num_shards = num_shards
         self._newest = True  # no run has begun since the plan was made
 
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as opening:
-            job = self.job
-            self.portal = opening.enter_context(Portal())
-            self.storages = opening.enter_context(Storages(job, self.portal, self.world))
-            self.folder = self.storages.at(plan_location(job, self._location))
-            self.place = f"{self.folder.url.rstrip('/')}/{PLAN}"
-            self.plan: KeptPlan = read_plan(self.folder, self.portal)
-            check_plan(self.plan, job, self.place)
-            opening.enter_context(during(self.plan.plan_id))
-            self.lightly = self.storages.at(job.lightly_location)
-            self.state = State.of(job, self.storages, self.portal)
-            self.markers = Markers(self.plan, self.state)
-            self.database: Database = opening.enter_context(
-                open_database(memory_limit=job.memory_limit, scratch=job.scratch)
-            )
-            self.database.run(ddl("outcomes", OUTCOME_COLUMNS))
-            self._open = opening.pop_all()
-        return self
+    @property
+    def place(self) -> str:
+        """The URL of plan.json, for messages."""
+        return plan_url(self.folder)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._open.__exit__(kind, error, trace)
-
-    def lease(self, stop: Stop, progress: Progress) -> RunLease:
+    def plan_lease(self, stop: Stop, progress: Progress) -> AbstractContextManager[RunLease]:
         """This process's part in the lease of the plan."""
-        return RunLease(
-            self.job,
-            self.lightly,
-            self.state,
-            self.portal,
-            self.world,
-            run_id=self.plan.plan_id,
-            stop=stop,
-            progress=progress,
-            shared=True,
-        )
+        return self.lease(self.plan.plan_id, stop, progress, shared=True)
 
-    def writes_while(self, stop: Stop) -> None:
-        """No request that writes is tried again once the lease is lost."""
-        for storage in (self.lightly, self.state.storage):
-            storage.writes_while(lambda: stop.abandoned is None)
-
-    def must_be_shared(self) -> None:
-        """UsageError where what this process writes cannot be seen by another one."""
-        must_be_shared(self.lightly, self.state.storage, self.folder)
+    def require_shared(self) -> None:
+        """UsageError where another process cannot read what this one writes."""
+        require_shared(self.lightly, self.state.storage, self.folder)
 
     def final_report(self) -> RunReport | None:
         """The report of the plan that has been applied to its end; None before that."""
@@ -169,7 +132,7 @@ class PlanRun:
         makes going on pointless, and Outage.
         """
         shard, before = self.plan.shards[number], self.markers.found.get(number)
-        began, asked = self.world.clock(), requests_of(self.storages.all)
+        began, asked = self.deps.clock(), requests_of(self.storages.all)
         for table in ("outcomes", "findings", "damaged"):
             self.database.run(f"DELETE FROM {table}")
         folder = self.database.scratch / "plan"
@@ -191,7 +154,7 @@ class PlanRun:
                     self.portal,
                     report,
                     self.job.verified_share,
-                    self.world.random,
+                    self.deps.random,
                     Silent(),  # what is counted are the documents that are written
                     damage,
                 )
@@ -218,7 +181,7 @@ class PlanRun:
             conflict=documents.conflict,
             foreign=tally.foreign,
             bytes=tally.bytes,
-            seconds=round(self.world.clock() - began, 3),
+            seconds=round(self.deps.clock() - began, 3),
             requests=spent,
             verified=verified,
             findings=(*self._lasting(before), *self._findings()),
@@ -247,23 +210,17 @@ class PlanRun:
             done = dict(self.database.rows("SELECT action, count(*) FROM outcomes GROUP BY action"))
             tally.create, tally.update = done.get(Action.CREATE, 0), done.get(Action.UPDATE, 0)
             rows_to_do(folder, self.database)
-        with Outcomes(self.database) as outcomes:
-            self.portal.run(
-                apply_plan(
-                    folder,
-                    self.lightly,
-                    concurrency=self.job.concurrency,
-                    record=outcomes.add,
-                    tally=tally,
-                    stop=stop,
-                    grace=self.job.grace,
-                    advance=progress.advance,
-                    phases=(WRITES,),
-                    shards=[shard.number],
-                    written=any(each.create + each.update for each in self.markers.found.values()),
-                    replace=self._newest,
-                )
-            )
+        apply_phase(
+            self,
+            WRITES,
+            folder,
+            tally,
+            stop,
+            progress,
+            shards=[shard.number],
+            written=any(each.create + each.update for each in self.markers.found.values()),
+            replace=self._newest,
+        )
         report = RunReport(run_id=self.plan.plan_id, job_digest=self.plan.job_digest, started="")
         counts = report.documents
         counts.create, counts.update = tally.create, tally.update
@@ -281,7 +238,7 @@ class PlanRun:
             "INSERT INTO damaged SELECT target FROM wanted WHERE read_back AND body IS NOT NULL"
         )
         # A file of its own: another process may be at the same shard.
-        name = f"damaged-{shard.number:04d}-{self.world.random.getrandbits(64):016x}"
+        name = f"damaged-{shard.number:04d}-{self.deps.random.getrandbits(64):016x}"
         return Damage(self.database, self.state, self.plan.plan_id, name)
 
     def _damaged(self) -> set[str]:
@@ -298,14 +255,23 @@ class PlanRun:
         return [f for f in before.findings if f.code in lasting and f.severity != "error"] if before else []
 
 
-def must_be_shared(*storages: Storage) -> None:
-    """UsageError where one of them is seen by this process alone."""
-    for storage in storages:
-        if not storage.capabilities.remote:
-            raise UsageError(
-                f"{storage.url}: is in the memory of one process, so a plan cannot be divided for it",
-                advice="name a folder or a bucket that all of them can reach",
-            )
+@contextmanager
+def open_plan(job: Job, location: str, deps: RuntimeDeps, *, num_shards: int = 0) -> Iterator[PlanRun]:
+    """The plan in the folder `location`, opened to be applied while the block runs.
+
+    `num_shards` is that of the share which this process writes, for the done-markers; 0: it is none.
+    Raises UsageError for a folder that holds no plan, or another job's; SafetyStop for a plan that a
+    limit of the policy stopped.
+    """
+    with Portal() as portal, closing(Storages(job, portal, deps)) as storages:
+        folder = storages.at(plan_location(job, location))
+        plan = read_plan(folder, portal)
+        check_plan(plan, job, plan_url(folder))
+        with (
+            during(plan.plan_id),
+            open_database(memory_limit=job.memory_limit, scratch=job.scratch) as database,
+        ):
+            yield PlanRun(job, deps, storages, database, folder=folder, plan=plan, num_shards=num_shards)
 
 
 def add_outage(report: Report, error: Outage) -> None:

@@ -21,12 +21,13 @@ from metaferry.job.parts import Location
 from metaferry.job.serialize import restore_job
 from metaferry.planning.formats import RunReport
 from metaferry.progress import Progress, Silent, Stop
+from metaferry.runs.apply import INTERRUPTED
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.metrics.push import published
 from metaferry.runs.report import requests_of
 from metaferry.runs.sharded.finish import finish_run, missing_shards
 from metaferry.runs.sharded.plan_files import PLAN, read_plan
-from metaferry.runs.sharded.plan_run import PlanRun, add_markers, add_outage, count_findings
+from metaferry.runs.sharded.plan_run import PlanRun, add_markers, add_outage, count_findings, open_plan
 from metaferry.runs.sharded.task import task_for, write_shard
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
@@ -91,16 +92,16 @@ def sync_plan(
     A shard that is done is not run again. The report of a share tells of its shards alone, whoever
     wrote them; its exit code is 3 when documents of them failed and the signal's when `stop` ended it.
     """
-    stop, progress, world = stop or Stop(), progress or Silent(), deps or RuntimeDeps()
+    stop, progress, deps = stop or Stop(), progress or Silent(), deps or RuntimeDeps()
     check_engine(engine)
 
     def apply() -> RunReport:
-        return _apply(job, plan, share, engine, leased, progress, stop, world)
+        return _apply(job, plan, share, engine, leased, progress, stop, deps)
 
     if share is not None or leased:
         # A share has no figures to send: they would take the place of those of another share.
         return apply()
-    with published(job, RunReport("", job.digest(), ""), world) as account:
+    with published(job, RunReport("", job.digest(), ""), deps) as account:
         account.report = report = apply()
     return report
 
@@ -113,18 +114,17 @@ def _apply(
     leased: bool,
     progress: Progress,
     stop: Stop,
-    world: RuntimeDeps,
+    deps: RuntimeDeps,
 ) -> RunReport:
-    with PlanRun(job, plan, world) as run:
+    with open_plan(job, plan, deps, num_shards=share.of if share is not None else 0) as run:
         shards = len(run.plan.shards)
         numbers = list(range(shards)) if share is None else share.numbers(shards)
         if share is not None or engine != LOCAL:
-            run.must_be_shared()
-        run.num_shards = share.of if share is not None else 0
-        began = run.world.clock()
+            run.require_shared()
+        began = run.deps.clock()
         run.writes_while(stop)
         outage: Outage | None = None
-        with contextlib.nullcontext() if leased else run.lease(stop, progress) as lease:
+        with contextlib.nullcontext() if leased else run.plan_lease(stop, progress) as lease:
             if run.final_report() is None and (left := run.to_do(numbers)):
                 if lease is not None:
                     lease.take()
@@ -138,7 +138,7 @@ def _apply(
                 return finish_run(run, lease, stop, progress)
         if stop.abandoned is not None:
             raise stop.abandoned
-        report = _report_of(run, numbers, share, stop, run.world.clock() - began)
+        report = _report_of(run, numbers, share, stop, run.deps.clock() - began)
         if outage is not None and not stop.requested:
             add_outage(report, outage)
         return report
@@ -157,12 +157,11 @@ def finish(
 
     `overrides` are `key=value` over the job that was kept; those of `storage` open the plan as well.
     """
-    stop, progress, world = stop or Stop(), progress or Silent(), deps or RuntimeDeps()
+    stop, progress, deps = stop or Stop(), progress or Silent(), deps or RuntimeDeps()
     if job is None:
-        job = _kept_job(plan, overrides, world)
-    with published(job, RunReport("", job.digest(), ""), world) as account:
-        with PlanRun(job, plan, world) as run, run.lease(stop, progress) as lease:
-            run.writes_while(stop)
+        job = _kept_job(plan, overrides, deps)
+    with published(job, RunReport("", job.digest(), ""), deps) as account:
+        with open_plan(job, plan, deps) as run, run.plan_lease(stop, progress) as lease:
             account.report = report = finish_run(run, lease, stop, progress)
         return report
 
@@ -193,7 +192,7 @@ def _write_on_engine(
     progress: Progress,
 ) -> None:
     """Has the shards written by an engine. Raises ShardsMissing for those that it gave up."""
-    job, scope = run.job, f"{run.plan.plan_id}-{run.world.random.getrandbits(64):016x}"
+    job, scope = run.job, f"{run.plan.plan_id}-{run.deps.random.getrandbits(64):016x}"
     with open_workers(engine, scope=scope, workers=workers, grace=job.grace) as opened:
         share = max(1, min(opened.parallelism, len(numbers)))
         tasks = {
@@ -236,7 +235,7 @@ def _report_of(
         run_id=run.plan.plan_id,
         job_digest=run.plan.job_digest,
         started=planned.started,
-        finished=run.world.now().isoformat(timespec="seconds"),
+        finished=run.deps.now().isoformat(timespec="seconds"),
         input=planned.input,
         lightly=planned.lightly,
         shards=len(run.plan.shards),
@@ -254,19 +253,19 @@ def _report_of(
     report.seconds = {"apply": round(seconds, 3)}
     if stop.requested:
         report.exit_code = 128 + (stop.signal or 2)
-        report.stopped = "interrupted: what was under way is finished, the rest is left for the next run"
+        report.stopped = INTERRUPTED
         report.advice = "run it again: a shard that is done is not run again"
     report.requests, report.rate = requests_of(run.storages.all), run.lightly.rates
     return report
 
 
-def _kept_job(plan: str, overrides: Sequence[str], world: RuntimeDeps) -> Job:
+def _kept_job(plan: str, overrides: Sequence[str], deps: RuntimeDeps) -> Job:
     """The job that lies in a plan. UsageError where none does, JobError where a variable is not set."""
     storage = [each for each in overrides if each.lstrip().startswith("storage.")]
     opening = Job.model_construct(storage=storage_of(storage))
     options = opening.storage_options(Location.named(plan))
     with Portal() as portal:
-        folder = open_storage(plan, options, wrap=world.wrap, sleep=world.sleep, clock=world.clock)
+        folder = open_storage(plan, options, wrap=deps.wrap, sleep=deps.sleep, clock=deps.clock)
         try:
             kept = read_plan(folder, portal)
         finally:

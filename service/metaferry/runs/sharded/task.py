@@ -21,7 +21,7 @@ from metaferry.job.serialize import keep_job, restore_job
 from metaferry.job.variables import remember_secrets
 from metaferry.progress import Silent
 from metaferry.runs.deps import RuntimeDeps
-from metaferry.runs.sharded.plan_run import PlanRun
+from metaferry.runs.sharded.plan_run import open_plan
 from metaferry.runs.sharded.worker_logs import log_of_run
 
 
@@ -75,11 +75,9 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     with (
         cancellation_scope(task.scope) as stop,
         log_of_run(task.run_id) if task.run_id else contextlib.nullcontext(),
-        PlanRun(job, task.plan, RuntimeDeps()) as run,
-        run.lease(stop, Silent()) as lease,
+        open_plan(job, task.plan, RuntimeDeps(), num_shards=task.num_shards) as run,
+        run.plan_lease(stop, Silent()) as lease,
     ):
-        run.num_shards = task.num_shards
-        run.writes_while(stop)
         if not run.to_do([task.shard]):
             return {"shard": task.shard, "done": True, "writes": 0}
         if stop.requested:

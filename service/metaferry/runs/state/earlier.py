@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from dataclasses import dataclass
 
 from metaferry.job.model import Job
@@ -30,7 +31,7 @@ def earlier_runs(job: Job) -> Earlier:
     (their digest differs). Raises StorageError.
     """
     last: RunReport | None = None
-    with Portal() as portal, Storages(job, portal) as storages:
+    with Portal() as portal, closing(Storages(job, portal)) as storages:
         state = State.of(job, storages, portal)
         history = state.history()
         for run_id in reversed(history.run_ids):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -96,7 +97,7 @@ def test_a_run_closes_all_its_storages(
 
     monkeypatch.setattr(Retrying, "close", close)
     job = Job.from_mapping({"input": "memory://first", "sources": [{"table": "memory://t/a.csv"}]})
-    with Portal() as portal, Storages(job, portal) as storages:
+    with Portal() as portal, contextlib.closing(Storages(job, portal)) as storages:
         storages.of("memory://first", {})
         storages.of("memory://second", {})
     assert len(closed) == 2

@@ -1,0 +1,149 @@
+"""Decide: the plan of a run, made of what was gathered, and what has to be known before it is applied.
+
+`planning/build.py` makes the plan. Here are the requests that it needs (frame counts, the ledger,
+documents in place), the checks that need a store, and the numbers of the plan for the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from metaferry.errors import StorageError
+from metaferry.findings import Code
+from metaferry.media.frames.cache import FrameCache
+from metaferry.media.frames.counting import count_frames
+from metaferry.media.frames.model import FrameCount
+from metaferry.planning import build
+from metaferry.planning.build import Decided
+from metaferry.planning.formats import SchemaChange
+from metaferry.planning.match import Video, Videos
+from metaferry.planning.rejects import count_rejects
+from metaferry.runs.context import RunContext
+from metaferry.runs.gather import Gathered
+from metaferry.runs.in_place import read_in_place
+from metaferry.runs.listings.age import note_age
+from metaferry.runs.listings.links import refuse_links
+from metaferry.runs.listings.no_media import explain_no_media
+from metaferry.runs.listings.revalidate import revalidated
+from metaferry.runs.schema_fit import judge_types
+from metaferry.runs.state.inferred import inferred_entries
+
+
+def decide(run: RunContext, gathered: Gathered, prefix: str, limit: int | None) -> Decided:
+    """Makes the plan (table `decided`), and fills the report with its counts and findings.
+
+    Raises UsageError where a symbolic link would lead a write out of the datasource, and StorageError.
+    """
+    with run.timed("decide"):
+        run.progress.phase("Planning", None)
+        decided = build.decide(
+            run.database,
+            run.job,
+            gathered.sources,
+            in_place=gathered.in_place,
+            given=gathered.given,
+            count_frames=lambda videos: _count_frames(run, videos),
+            load_ledger=run.ledger.load,
+            read_documents=lambda rows: _read_documents(run, rows),
+            inferred=lambda: inferred_entries(run.state),
+            explain_no_media=lambda: explain_no_media(
+                run.job, run.database, run.storages, run.portal, gathered.listing, prefix
+            ),
+            prefix=prefix,
+            limit=limit,
+            ledger_complete=not gathered.history.interrupted,
+            media_current=gathered.listing.fresh,
+            limits=run.lightly.capabilities.key_limits,
+        )
+    refuse_links(run.database, run.lightly)
+    decided = judge_types(decided, run.database, run.lightly, run.portal, prefix, run.progress)
+    if not prefix:
+        run.damage.forget("SELECT target FROM damaged WHERE target NOT IN (SELECT target FROM decided)")
+    _note_capabilities(run)
+    note_age(run.database, run.job, gathered.listing)
+    _describe(run, decided)
+    return decided
+
+
+def _count_frames(run: RunContext, videos: Videos) -> Iterator[FrameCount]:
+    run.progress.phase("Counting frames", len(videos))
+    cache = FrameCache(run.state.storage, run.portal, run.state.frame_cache_key)
+    cache.load()
+    frames, gone = run.report.frames, list[str]()
+    current: Iterable[Video] = videos
+    if not run.report.listing.fresh:
+        current = revalidated(videos, run.input, run.portal, gone)
+    counts = count_frames(
+        run.input,
+        run.portal,
+        ((video.path, video.size, video.token) for video in current),
+        cache=cache,
+        progress=lambda count: run.progress.advance(1, count.bytes),
+    )
+    for count in counts:
+        frames.cached += count.cached
+        frames.counted += not count.cached
+        yield count
+    for path in gone:
+        yield FrameCount(path, None, None, reason="gone: it was there when the media were listed")
+    frames.counted += len(gone)
+    run.progress.phase("Planning", None)
+
+
+def _read_documents(
+    run: RunContext, rows: Iterable[tuple[str, int]]
+) -> Iterator[tuple[str, bytes | StorageError | None]]:
+    run.progress.phase("Reading documents in place", None)
+    return read_in_place(run.lightly, run.portal, rows, run.progress)
+
+
+def _note_capabilities(run: RunContext) -> None:
+    """Findings about what the stores of the documents and of the state cannot do."""
+    if not run.lightly.capabilities.atomic:
+        run.database.finding(
+            Code.STORAGE_NOT_ATOMIC,
+            "warning",
+            f"{run.lightly.url}: this file system cannot rename: a reader may see part of a document",
+            advice="keep the documents on a store that writes atomically",
+        )
+    for url, create in sorted(
+        {
+            (storage.url, storage.capabilities.conditional)
+            for storage in (run.lightly, run.state.storage)
+            if not (storage.capabilities.conditional and storage.capabilities.replaces)
+        }
+    ):
+        what = "conditional writes" if not create else "replacing under a condition"
+        run.database.finding(
+            Code.STORAGE_NO_CONDITIONS,
+            "warning",
+            f"{url}: without {what}, what others write during a run can be overwritten",
+            advice="let one run at a time, and nobody else, write there",
+        )
+
+
+def _describe(run: RunContext, decided: Decided) -> None:
+    """The numbers of the plan, for the report."""
+    report = run.report
+    report.sources = decided.sources
+    media = report.media
+    total, media.with_metadata = media.images + media.videos, decided.with_metadata
+    media.coverage = media.with_metadata / total if total else None
+    report.documents = decided.documents
+    report.frames.unproved = decided.unproved
+    report.bytes_to_write = decided.bytes_to_write
+    report.schema = SchemaChange(
+        entries=len(decided.entries.entries),
+        added=decided.entries.added,
+        written=decided.entries.changed,
+        changed=decided.entries.schema_edits(),
+        removed=tuple(entry.path for entry in decided.entries.removed),
+    )
+    report.stopped, report.advice = decided.stopped, decided.advice
+    report.examples = build.examples(run.database)
+    report.findings, report.finding_examples = build.findings(run.database)
+    report.rejects = count_rejects(run.database)
+    if decided.stopped:
+        report.exit_code = 5
+    elif report.rejected:
+        report.exit_code = 3
