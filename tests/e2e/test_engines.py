@@ -32,7 +32,7 @@ from e2e.world import CANARIES, World
 from metaferry import Job, ShardsMissing
 from metaferry.demo import DemoDataset, make_dataset
 from metaferry.engines import dask_cluster as cluster
-from metaferry.engines.processes import start_worker
+from metaferry.engines.pool import start_worker
 from metaferry.errors import JobError, UsageError
 from metaferry.lightly.document import md5_hex
 from metaferry.lightly.names import SCHEMA
@@ -214,12 +214,12 @@ def test_a_process_that_dies_costs_its_shard_alone(
 ) -> None:
     pids: list[int] = []
 
-    def noting(module: str, *arguments: str) -> Any:
-        pipe, process = start_worker(module, *arguments)
+    def noting(*arguments: str) -> Any:
+        pipe, process = start_worker(*arguments)
         pids.append(process.pid)
         return pipe, process
 
-    monkeypatch.setattr("metaferry.engines.local.start_worker", noting)
+    monkeypatch.setattr("metaferry.engines.pool.start_worker", noting)
     job = job_file(dataset.root, job_mapping(dataset, str(dataset.media), {}) | {"workers": 2, "media": PART})
     metaferry.plan(job, out=tmp_path / "plan", shards=8)
 

@@ -9,7 +9,9 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
+from subprocess import Popen
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,8 +21,8 @@ import metaferry
 from e2e.oracle import expected_documents, job_mapping, read_folder
 from metaferry.apply.outcome import Applied, Tally
 from metaferry.demo import make_dataset
-from metaferry.engines import processes
-from metaferry.engines.processes import Opening, write_in_processes
+from metaferry.engines import pool
+from metaferry.engines.writers import Opening, write_in_processes
 from metaferry.errors import MetaferryError, NotFound
 from metaferry.job.model import Job
 from metaferry.lightly.document import md5_hex
@@ -97,14 +99,14 @@ def writers(tmp_path: Path) -> WriterPool:
 def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The process ids of the workers, as they are started; all of them are gone at the end."""
     pids: list[int] = []
-    start = processes._start
+    start = pool.start_worker
 
-    def noting() -> object:
-        pipe, process = start()
+    def noting(scope: str) -> tuple[Connection, Popen[bytes]]:
+        pipe, process = start(scope)
         pids.append(process.pid)
         return pipe, process
 
-    monkeypatch.setattr(processes, "_start", noting)
+    monkeypatch.setattr(pool, "start_worker", noting)
     yield pids
     for pid in pids:
         with pytest.raises(ProcessLookupError):
@@ -126,14 +128,14 @@ def test_a_process_that_cannot_be_started_keeps_nobody_waiting(
     writers: WriterPool, monkeypatch: pytest.MonkeyPatch, allowed: int
 ) -> None:
     """Those that were started write everything; where none was, the run ends and says why."""
-    start, calls = processes._start, iter(range(10))
+    start, calls = pool.start_worker, iter(range(10))
 
-    def limited() -> object:
+    def limited(scope: str) -> tuple[Connection, Popen[bytes]]:
         if next(calls) >= allowed:
             raise OSError(errno.ENOMEM, "no memory")
-        return start()
+        return start(scope)
 
-    monkeypatch.setattr(processes, "_start", limited)
+    monkeypatch.setattr(pool, "start_worker", limited)
     plan = writers.plan(100)
     if allowed:
         writers.write(plan)
@@ -146,15 +148,15 @@ def test_a_process_that_cannot_be_started_keeps_nobody_waiting(
 def test_a_process_that_dies_before_its_order_is_told(
     writers: WriterPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = processes._start
+    start = pool.start_worker
 
-    def dead() -> object:
-        pipe, process = start()
+    def dead(scope: str) -> tuple[Connection, Popen[bytes]]:
+        pipe, process = start(scope)
         process.kill()
         process.wait()
         return pipe, process
 
-    monkeypatch.setattr(processes, "_start", dead)
+    monkeypatch.setattr(pool, "start_worker", dead)
     with pytest.raises(MetaferryError, match="was killed by signal 9"):
         writers.write(writers.plan(100))
 

@@ -1,8 +1,8 @@
-"""How the tasks of one run in this process are told to stop: by a bell of the run's own name.
+"""How the tasks of one run in this process are asked to drain: by a cancellation scope that the run names.
 
-A pool of workers takes tasks and has no word for "finish what is under way": a task therefore
-listens for its run's bell while it works, and whoever reaches the process rings it. A bell that was
-rung stays rung, so a task that begins after it ends at once.
+An executor takes tasks and has no call for "finish what is under way". So a task opens the scope of its run
+while it works, and whoever reaches the process cancels the scope. A scope stays cancelled: a task that
+begins after it ends at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _scopes: Final[dict[str, list[Stop]]] = {}
 
 @contextlib.contextmanager
 def cancellation_scope(scope: str) -> Iterator[Stop]:
-    """A `Stop` that is set when the bell rings, or has rung."""
+    """A `Stop` that is set once the scope is cancelled, also before."""
     stop = Stop()
     with _lock:
         _scopes.setdefault(scope, []).append(stop)
@@ -38,7 +38,7 @@ def cancellation_scope(scope: str) -> Iterator[Stop]:
 
 
 def cancel(scope: str) -> None:
-    """Asks every task of this process that listens for the bell to stop."""
+    """Asks every task of this process in that scope to drain."""
     with _lock:
         _cancelled.add(scope)
         stops = list(_scopes.get(scope, ()))

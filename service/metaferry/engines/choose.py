@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Final
 
-from metaferry.engines.local import LocalWorkers
+from metaferry.engines.pool import ProcessPool
 from metaferry.engines.shards import Workers
 from metaferry.errors import UsageError
 
@@ -40,7 +40,7 @@ def open_workers(name: str, *, scope: str, workers: int | None, grace: float) ->
         with dask_workers(address, scope=scope, workers=workers) as found:
             yield found
         return
-    executor = LocalWorkers(workers or 1, scope=scope, grace=grace)
+    executor = ProcessPool(workers or 1, scope=scope, grace=grace)
     try:
         yield Workers(executor, parallelism=workers or 1, window=workers or 1, cancel=executor.cancel)
     finally:

@@ -1,8 +1,8 @@
 """Dask as an executor: a cluster that is there already, or one of processes on this machine.
 
 Only what every Dask has is used: its `concurrent.futures` executor, and `Client.run`, which reaches
-every worker beside the tasks that keep it busy, to ring a bell. Dask runs the shards of a worker that
-died on another one; a shard that takes a worker with it time and again is one that it gives up.
+every worker beside the tasks that keep it busy, to cancel them. Dask runs the shards of a worker that
+died on another one, and gives up a shard whose worker dies several times.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 TIMEOUT: Final = 30.0
 #: Seconds that a worker process of this machine gets to start; Dask itself would wait for ever.
 START: Final = 120.0
-#: Seconds that ringing the bell may take: a worker that does not answer stops with its lease.
+#: Seconds that cancelling may take: a worker that does not answer stops with its lease.
 _CANCEL_TIMEOUT: Final = 5.0
 
 
@@ -53,14 +53,14 @@ def dask_workers(address: str, *, scope: str, workers: int | None = None) -> Ite
                 parallelism=max(1, threads),
                 window=2 * max(1, threads),
                 cancel=lambda: _cancel(client, scope),
-                hopeless=(distributed.scheduler.KilledWorker,),
+                final=(distributed.scheduler.KilledWorker,),
             )
         finally:
             executor.shutdown(wait=False)
 
 
 def _import() -> Any:
-    """The library, told not to say at length what it does unless somebody asked it to."""
+    """The library, which logs warnings only unless the user has configured its log."""
     try:
         import dask
 
@@ -90,7 +90,7 @@ def _local_cluster(distributed: Any, workers: int) -> Iterator[Any]:
     except Exception as error:  # an AssertionError where one hangs, a RuntimeError where one ends
         raise MetaferryError(
             f"--engine dask: its worker processes cannot be started here ({type(error).__name__})",
-            advice="stderr has what they said; `dask worker --help` shows whether Dask works on this machine",
+            advice="stderr has their messages; `dask worker --help` shows whether Dask works on this machine",
         ) from error
     with cluster:
         yield cluster
@@ -126,24 +126,24 @@ def _same_version(client: Any) -> None:
     ours = version()
     for worker, theirs in sorted(answers.items()):
         if theirs != ours:
-            received = f"has {theirs}" if isinstance(theirs, str) else f"has none ({type(theirs).__name__})"
+            found = f"has {theirs}" if isinstance(theirs, str) else f"has none ({type(theirs).__name__})"
             raise UsageError(
-                f"--engine dask: metaferry {ours} is needed on the worker {worker}, which {received}",
+                f"--engine dask: metaferry {ours} is needed on the worker {worker}, which {found}",
                 advice="install the same version of metaferry on every worker",
             )
 
 
 def _cancel(client: Any, scope: str) -> None:
-    """Rings it in every worker, beside its tasks; not for longer than `_CANCEL_TIMEOUT`."""
+    """Cancels the scope in every worker, within `_CANCEL_TIMEOUT`."""
     cancelled = threading.Event()
 
     def request() -> None:
-        with contextlib.suppress(Exception):  # what a dying cluster says to that is nobody's matter
+        with contextlib.suppress(Exception):  # a cluster that is shutting down may raise anything
             client.run(cancel, scope, on_error="ignore")
             cancelled.set()
 
-    telling = threading.Thread(target=request, name="metaferry-bell", daemon=True)
-    telling.start()
-    telling.join(_CANCEL_TIMEOUT)
+    thread = threading.Thread(target=request, name="metaferry-cancel", daemon=True)
+    thread.start()
+    thread.join(_CANCEL_TIMEOUT)
     if not cancelled.is_set():
-        log.warning("not every worker could be told to stop; those end their shards first")
+        log.warning("not every worker could be asked to stop; those end their shards first")

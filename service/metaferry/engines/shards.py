@@ -1,9 +1,8 @@
 """Runs the shards of a plan on any executor: a sliding window, and what is lost is run again.
 
-What a task answers is small and is not what counts: the done-markers are. So an answer that never
-comes costs one more run of that shard alone, which finds in its marker or in the store what was done
-already. A shard that fails again and again, or takes its worker with it, is given up after a few
-attempts and named, and the others go on.
+The result of a task is small, and only the done-markers count. So a result that is lost costs one more
+run of that shard, which finds in its marker or in the store what is done already. A shard that fails
+again and again, or whose worker dies, is given up after a few attempts and named; the others go on.
 """
 
 from __future__ import annotations
@@ -35,24 +34,20 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: What is the same for every shard: none is begun after the first of them.
-_FOR_ALL: Final = (Denied, Expired, LeaseHeld, LeaseLost, NotFound, Outage, SafetyStop, UsageError)
+#: Errors that every shard would raise: no shard is begun after the first of them.
+_CONCERN_ALL: Final = (Denied, Expired, LeaseHeld, LeaseLost, NotFound, Outage, SafetyStop, UsageError)
 #: Runs of one shard before it is given up.
 ATTEMPTS: Final = 3
-#: Seconds between two looks at the stop while nothing is heard of the workers.
-_LOOK: Final = 0.25
-
-
-class WorkerLost(MetaferryError):
-    """A worker ended while it ran a shard. What it did is in its marker, or is done again."""
+#: Seconds between two looks at the stop while no task ends.
+_POLL: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """An executor, and what has to be known of it.
+    """An executor and its properties.
 
-    `parallelism` is how many tasks it runs at once, `window` how many shards are with it. `cancel` asks the
-    tasks of this run to stop, in every process of it. `hopeless` are errors after which a shard is not
+    `parallelism` is how many tasks it runs at once, `window` how many are submitted. `cancel` asks the
+    tasks of this run to drain, in every process of it. `final` are errors after which a shard is not
     tried again, since the executor has done that itself.
     """
 
@@ -60,7 +55,7 @@ class Workers:
     parallelism: int
     window: int
     cancel: Callable[[], None]
-    hopeless: tuple[type[BaseException], ...] = ()
+    final: tuple[type[BaseException], ...] = ()
 
 
 @dataclass(slots=True)
@@ -82,12 +77,12 @@ def run_shards(
     done: Callable[[int, Mapping[str, Any]], None] = lambda shard, answer: None,
     attempts: int = ATTEMPTS,
 ) -> Ran:
-    """Runs `work` on the order of every shard, `workers.window` of them at once.
+    """Runs `work` on the task of every shard, `workers.window` of them at once.
 
-    `work` must be importable where it runs; its answer is handed to `done` and forgotten. When `stop`
-    is set nothing more is begun, the bell is rung, and what is under way has `grace` seconds. Raises
-    the error that would meet every shard (denied, no such bucket, another's lease), after the others
-    have drained too; every other error is one shard's own.
+    `work` must be importable where it runs; its result is given to `done`. When `stop` is set no task
+    is begun any more, and those under way are cancelled and have `grace` seconds. Raises the error that
+    every shard would raise (denied, no such bucket, another's lease), after the others have drained
+    too; every other error concerns one shard.
     """
     waiting = deque(shards)
     running: dict[Future[Mapping[str, Any]], int] = {}
@@ -101,18 +96,18 @@ def run_shards(
                 shard = waiting.popleft()
                 running[workers.executor.submit(work, shards[shard])] = shard
                 ran.runs += 1
-            for future in wait(running, _LOOK, FIRST_COMPLETED).done:
+            for future in wait(running, _POLL, FIRST_COMPLETED).done:
                 shard = running.pop(future)
                 error = _error_of(future)
                 if error is None:
                     answer = future.result()
                     written = written or bool(answer.get("writes"))
                     done(shard, answer)
-                elif _is_for_all(error, written=written):
+                elif _concerns_all(error, written=written):
                     fatal = fatal or error
                 else:
                     _note(shard, error, failures)
-                    if failures[shard] >= attempts or isinstance(error, workers.hopeless):
+                    if failures[shard] >= attempts or isinstance(error, workers.final):
                         ran.given_up[shard] = _why(error)
                     else:
                         waiting.append(shard)
@@ -135,7 +130,7 @@ def _drain(
     grace: float,
     done: Callable[[int, Mapping[str, Any]], None],
 ) -> None:
-    """Asks what is under way to stop, and hears what it has to say, for as long as `grace`."""
+    """Asks the tasks under way to drain, and takes their results for `grace` seconds."""
     workers.cancel()
     for future in wait(running, grace).done:
         if _error_of(future) is None:
@@ -146,23 +141,23 @@ def _drain(
 
 
 def _error_of(future: Future[Mapping[str, Any]]) -> BaseException | None:
-    """What ended the task badly; also where the executor itself let go of it."""
+    """The exception of a task; also where the executor itself cancelled it."""
     try:
         return future.exception()
     except CancelledError as error:
         return error
 
 
-def _is_for_all(error: BaseException, *, written: bool) -> bool:
-    """Whether every shard would meet it. A refusal that may be one document's is, where others wrote."""
+def _concerns_all(error: BaseException, *, written: bool) -> bool:
+    """Whether every shard would raise it; of a refusal that may be one document's: where none was written."""
     if isinstance(error, StorageError) and error.scope is Scope.EITHER:
         return not written
-    return isinstance(error, _FOR_ALL)
+    return isinstance(error, _CONCERN_ALL)
 
 
 def _note(shard: int, error: BaseException, failures: dict[int, int]) -> None:
     failures[shard] = failures.get(shard, 0) + 1
-    log.warning("shard %d did not end well, attempt %d: %s", shard, failures[shard], _why(error))
+    log.warning("shard %d failed, attempt %d: %s", shard, failures[shard], _why(error))
 
 
 def _why(error: BaseException) -> str:

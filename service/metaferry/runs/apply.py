@@ -14,7 +14,7 @@ from typing import Final
 
 from metaferry.apply.apply import DELETES, WRITES, apply_plan
 from metaferry.apply.outcome import Applied, Tally
-from metaferry.engines.processes import write_in_processes
+from metaferry.engines.writers import write_in_processes
 from metaferry.errors import Conflict, Outage, Scope, StorageError
 from metaferry.findings import Code
 from metaferry.lightly import schema as rules

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from metaferry.engines.processes import Opening
+from metaferry.engines.writers import Opening
 from metaferry.errors import UsageError
 from metaferry.job.model import Job
 from metaferry.job.parts import Location

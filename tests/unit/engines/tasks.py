@@ -44,7 +44,7 @@ def work(task: Order) -> dict[str, Any]:
 
 
 def signal_of(stop: Any) -> bool:
-    """Waits for the bell, half a minute at most."""
+    """Waits for the cancellation, half a minute at most."""
     import threading
 
     cancelled = threading.Event()

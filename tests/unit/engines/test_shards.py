@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from metaferry.engines import dask_cluster as cluster
-from metaferry.engines import local as engine
+from metaferry.engines import pool as engine
 from metaferry.engines.cancellation import cancel, cancellation_scope
 from metaferry.engines.choose import check_engine, open_workers
-from metaferry.engines.local import LocalWorkers
-from metaferry.engines.shards import Ran, WorkerLost, Workers, run_shards
+from metaferry.engines.pool import ProcessPool, WorkerLost
+from metaferry.engines.shards import Ran, Workers, run_shards
 from metaferry.errors import Denied, LeaseLost, MetaferryError, Unavailable, UsageError
 from metaferry.progress import Stop
 from unit.engines.tasks import Order, work
@@ -120,7 +120,7 @@ def test_a_window_slides_and_answers_are_let_go() -> None:
 def test_only_what_was_lost_is_run_again() -> None:
     hands = Hands()
     running = Running(hands, 4)
-    hands.end(0, WorkerLost("its worker was killed by signal 9"))
+    hands.end(0, WorkerLost("was killed by signal 9"))
     for shard in (1, 2, 3):
         hands.end(shard)
     hands.end(0, attempt=2)
@@ -157,7 +157,7 @@ def test_what_the_executor_tried_itself_is_not_tried_again() -> None:
         pass
 
     hands = Hands()
-    running = Running(hands, 1, hopeless=(Killed,))
+    running = Running(hands, 1, final=(Killed,))
     hands.end(0, Killed())
     assert running.result() == Ran(given_up={0: "Killed"}, runs=1)
 
@@ -202,14 +202,14 @@ def test_what_does_not_end_within_its_grace_is_left() -> None:
 
 
 @pytest.fixture
-def local() -> Iterator[LocalWorkers]:
-    workers = LocalWorkers(2, scope="test", grace=5.0)
+def local() -> Iterator[ProcessPool]:
+    workers = ProcessPool(2, scope="test", grace=5.0)
     yield workers
     workers.shutdown()
 
 
 def run_local(
-    local: LocalWorkers, folder: Path, what: dict[int, str], **more: Any
+    local: ProcessPool, folder: Path, what: dict[int, str], **more: Any
 ) -> tuple[Ran, dict[int, Any]]:
     answers: dict[int, Any] = {}
     tasks = {shard: Order(shard, folder, "test", each) for shard, each in what.items()}
@@ -229,7 +229,7 @@ def attempts(folder: Path) -> dict[int, int]:
     return {shard: found.count(shard) for shard in sorted(set(found))}
 
 
-def test_a_process_that_dies_is_replaced(local: LocalWorkers, tmp_path: Path) -> None:
+def test_a_process_that_dies_is_replaced(local: ProcessPool, tmp_path: Path) -> None:
     what = dict.fromkeys(range(6), "answer") | {1: "die once", 4: "die"}
     ran, answers = run_local(local, tmp_path, what)
     assert ran.given_up == {4: "its worker was killed by signal 9"}
@@ -253,7 +253,7 @@ def no_process(monkeypatch: pytest.MonkeyPatch, started: int) -> None:
 
 
 def test_where_no_process_can_be_started_the_run_ends(
-    local: LocalWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_process(monkeypatch, 0)
     ran, answers = run_local(local, tmp_path, dict.fromkeys(range(4), "answer"))
@@ -263,7 +263,7 @@ def test_where_no_process_can_be_started_the_run_ends(
 
 
 def test_one_process_does_what_another_was_not_started_for(
-    local: LocalWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    local: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     no_process(monkeypatch, 1)
     ran, answers = run_local(local, tmp_path, dict.fromkeys(range(6), "answer"))
@@ -272,7 +272,7 @@ def test_one_process_does_what_another_was_not_started_for(
 
 
 def test_an_answer_that_cannot_be_read_here_is_told(
-    local: LocalWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Anything that ends the wait for an answer ends the shard, and not the thread that waits."""
 
@@ -287,7 +287,7 @@ def test_an_answer_that_cannot_be_read_here_is_told(
     assert (ran.given_up, set(answers)) == ({}, {1})
 
 
-def test_errors_and_answers_that_cannot_travel_are_told(local: LocalWorkers, tmp_path: Path) -> None:
+def test_errors_and_answers_that_cannot_travel_are_told(local: ProcessPool, tmp_path: Path) -> None:
     ran, _ = run_local(local, tmp_path, {0: "raise", 1: "unpicklable", 2: "answer"})
     assert ran.given_up[0] == "RuntimeError"
     assert set(ran.given_up) == {0, 1}
@@ -297,7 +297,7 @@ def test_errors_and_answers_that_cannot_travel_are_told(local: LocalWorkers, tmp
 
 
 def test_what_a_process_logs_is_logged_here(
-    local: LocalWorkers, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    local: ProcessPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ran, answers = run_local(local, tmp_path, {0: "log", 1: "log", 2: "answer"})
     assert (ran.given_up, set(answers)) == ({}, {0, 1, 2})
@@ -305,7 +305,7 @@ def test_what_a_process_logs_is_logged_here(
     assert sorted(said) == [("metaferry.task", "WARNING", f"of shard {n}") for n in (0, 1)]
 
 
-def test_the_bell_is_heard_in_the_processes(local: LocalWorkers, tmp_path: Path) -> None:
+def test_a_cancellation_reaches_the_processes(local: ProcessPool, tmp_path: Path) -> None:
     stop = Stop()
 
     def watch() -> None:
@@ -322,13 +322,13 @@ def test_the_bell_is_heard_in_the_processes(local: LocalWorkers, tmp_path: Path)
     assert (set(answers), ran.left) == ({0, 1}, [2])
 
 
-def test_what_cannot_be_sent_is_the_callers_error(local: LocalWorkers) -> None:
+def test_what_cannot_be_sent_is_the_callers_error(local: ProcessPool) -> None:
     with pytest.raises((AttributeError, TypeError, ValueError)):
         local.submit(lambda: None)
 
 
 def test_a_shutdown_leaves_no_process(tmp_path: Path) -> None:
-    workers = LocalWorkers(2, scope="b", grace=5.0)
+    workers = ProcessPool(2, scope="b", grace=5.0)
     pid = workers.submit(work, Order(0, tmp_path)).result(30)["pid"]
     waiting = workers.submit(work, Order(1, tmp_path, "b", "wait"))
     workers.shutdown()
@@ -337,10 +337,10 @@ def test_a_shutdown_leaves_no_process(tmp_path: Path) -> None:
         os.kill(pid, 0)
 
 
-# -- bells and names
+# -- cancellation and names
 
 
-def test_a_bell_is_heard_before_and_after_and_by_its_own_only() -> None:
+def test_a_cancellation_holds_before_and_after_and_for_its_scope_only() -> None:
     with (
         cancellation_scope("mine") as one,
         cancellation_scope("mine") as two,
