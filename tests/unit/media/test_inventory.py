@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from metaferry.errors import JobError, ScratchFull
-from metaferry.media.inventory.rows import Inventory, inventory_pages, open_inventory
+from metaferry.media.inventory.report import Inventory, open_inventory
+from metaferry.media.inventory.rows import inventory_pages
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Entry

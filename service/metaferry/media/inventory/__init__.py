@@ -1,5 +1,6 @@
-"""Media from an inventory report of the store in place of a listing.
+"""Inventory reports of S3, GCS and Azure in place of a listing of media.
 
-`manifest` reads which data files a report has (S3, GCS, Azure), `rows` reads them as pages of objects.
-Imported by `media` and `runs`. A report may add media; it never makes a run delete for want of them.
+`report` finds one, `manifest` parses its manifest, `data_files` reads its files, `columns` is what their
+columns mean, `rows` gives the objects of a bucket as pages. Imported by `runs`. It never lists the bucket
+that a report is of.
 """

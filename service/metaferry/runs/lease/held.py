@@ -14,7 +14,8 @@ from metaferry.job.model import Job
 from metaferry.lightly.names import DOCUMENTS
 from metaferry.progress import Progress, Stop
 from metaferry.runs.deps import RuntimeDeps
-from metaferry.runs.lease.lease import Found, Lease, find_lease, held_for, lease_age
+from metaferry.runs.lease.lease import Lease
+from metaferry.runs.lease.look import Found, find_lease, held_for, lease_age
 from metaferry.runs.lease.record import LeaseRecord, is_gone, this_member, this_process
 from metaferry.runs.lease.shared import SharedLease
 from metaferry.runs.state.capability_probe import probe_capabilities

@@ -28,13 +28,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from metaferry.errors import Conflict, LeaseHeld, LeaseLost, NotFound, StorageError
+from metaferry.errors import Conflict, LeaseHeld, LeaseLost, StorageError
 from metaferry.progress import Progress, Stop
-from metaferry.runs.lease.record import LeaseRecord, in_words, is_gone, read_record
-from metaferry.storage.listing.checked_pages import listed
+from metaferry.runs.lease.look import Found, Watch, describe_holder, find_lease, lease_age
+from metaferry.runs.lease.record import LeaseRecord, in_words, is_gone
 from metaferry.storage.protocol import ABSENT, Precondition, Storage
 from metaferry.storage.throttle.limiter import urgent
 
@@ -51,19 +51,8 @@ _SETTLE: Final = 1.0
 #: killed soon; a lease left behind ends by itself.
 _GIVE_BACK: Final = 10.0
 _GIVE_BACK_SOON: Final = 3.0
-#: Seconds after which an object that was put to read the store's clock is somebody's leftover.
-_LEFT_OVER: Final = 3600.0
-
 #: The leases that this process holds, by their random names.
 living: set[str] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A lease in place."""
-
-    holder: LeaseRecord
-    token: str
 
 
 class Lease:
@@ -155,7 +144,7 @@ class Lease:
         until = self._clock() + wait
         only_if: Precondition | None = ABSENT
         found: Found | None = None
-        watch: _Watch | None = None
+        watch: Watch | None = None
         announced = False
         while only_if is None or not await self._claim(only_if, found):
             self._look_at_stop()
@@ -177,7 +166,7 @@ class Lease:
                 only_if = found.token
                 continue
             if left <= 0:
-                raise self._is_held(_who(found.holder, watch.age(self._clock())), wait)
+                raise self._is_held(describe_holder(found.holder, watch.age(self._clock())), wait)
             if not announced:
                 who = found.holder.name
                 self._progress.note(f"waiting up to {in_words(left)} for {who}, who holds the lease")
@@ -218,17 +207,17 @@ class Lease:
                 return False
         return True
 
-    async def _watch(self, found: Found, *, first: bool) -> _Watch:
+    async def _watch(self, found: Found, *, first: bool) -> Watch:
         now = self._clock()
         free_at = now + found.holder.lease_for
         if not first:  # it was renewed since our last look
-            return _Watch(found.token, now, free_at, 0.0)
+            return Watch(found.token, now, free_at, 0.0)
         age = await lease_age(self._storage, self._key, found.token, self._record.holder)
         if age is not None and self._storage.capabilities.own_clock:
             free_at = min(free_at, free_at - age + _SKEW)
-        return _Watch(found.token, now, free_at, age)
+        return Watch(found.token, now, free_at, age)
 
-    def _is_free(self, found: Found, watch: _Watch) -> str:
+    def _is_free(self, found: Found, watch: Watch) -> str:
         """Why it may be taken over; "" when it may not."""
         if is_gone(found.holder, living=living):
             return "a lease whose process is gone"
@@ -354,61 +343,3 @@ class Lease:
             except Conflict:
                 if self._clock() < self._until:  # the store knows not its own tag; nobody may take it yet
                     await self._storage.delete(self._key)
-
-
-@dataclass(frozen=True, slots=True)
-class _Watch:
-    """A token that we look at: since when, when it will be free, and its age then, as far as known."""
-
-    token: str
-    since: float
-    free_at: float
-    age_then: float | None
-
-    def age(self, now: float) -> float | None:
-        return None if self.age_then is None else self.age_then + now - self.since
-
-
-async def find_lease(storage: Storage, key: str, lease_for: float) -> Found | None:
-    """The lease in place, if there is one. `lease_for` holds where its record does not tell."""
-    try:
-        blob = await storage.read(key)
-    except NotFound as error:
-        if not error.path:
-            raise
-        return None
-    return Found(read_record(blob.data, lease_for=lease_for), blob.token)
-
-
-async def lease_age(storage: Storage, key: str, token: str, holder: str) -> float | None:
-    """Seconds since the lease with that token was written, by the stamps of the store's own listing.
-
-    Three requests: an object is put beside it, both are listed, and it is deleted. None where the
-    listing does not show that token, or tells no times.
-    """
-    stem = key.removesuffix(".json")
-    mark = f"{stem}-clock-{holder}"
-    await storage.put(mark, b"1")
-    try:
-        entries = {entry.path: entry for entry in await listed(storage, stem)}
-        ours, lease = entries.pop(mark, None), entries.get(key)
-        if ours is not None:
-            for path, entry in entries.items():
-                if path.startswith(f"{stem}-clock-") and 0 < entry.mtime < ours.mtime - _LEFT_OVER:
-                    await storage.delete(path)
-    finally:
-        await storage.delete(mark)
-    if ours is None or lease is None or lease.token != token or min(ours.mtime, lease.mtime) <= 0:
-        return None
-    return max(0.0, ours.mtime - lease.mtime)
-
-
-def _who(holder: LeaseRecord, age: float | None) -> str:
-    return f"{holder.name}, {held_for(holder, age)}"
-
-
-def held_for(holder: LeaseRecord, age: float | None) -> str:
-    """`held for 3 min, renewed 12 s ago`, for a sentence; `age` is None where nobody knows."""
-    if age is None:
-        return f"held for at least {in_words(holder.held)}"
-    return f"held for {in_words(holder.held + age)}, renewed {in_words(age)} ago"

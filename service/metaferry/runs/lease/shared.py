@@ -21,7 +21,8 @@ from typing import Final
 
 from metaferry.errors import Conflict
 from metaferry.progress import Progress, Stop
-from metaferry.runs.lease.lease import Found, Lease, find_lease, living
+from metaferry.runs.lease.lease import Lease, living
+from metaferry.runs.lease.look import Found, find_lease
 from metaferry.runs.lease.record import LeaseRecord, Member, is_member_gone, joined, left
 from metaferry.storage.protocol import Storage
 from metaferry.storage.throttle.limiter import urgent

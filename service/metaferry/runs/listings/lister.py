@@ -19,7 +19,8 @@ from metaferry.errors import Inconsistent
 from metaferry.job.model import Job
 from metaferry.job.parts import Inventory
 from metaferry.lightly.names import SCHEMA
-from metaferry.media.inventory.rows import inventory_pages, open_inventory
+from metaferry.media.inventory.report import open_inventory
+from metaferry.media.inventory.rows import inventory_pages
 from metaferry.media.listing import RESERVED, MediaFilter, split_page
 from metaferry.planning.formats import MediaListing
 from metaferry.planning.listings import Listings, listing_prefixes

@@ -13,7 +13,7 @@ import pytest
 
 from metaferry.errors import Interrupted, LeaseHeld, LeaseLost, Unavailable, Unsupported, exit_code
 from metaferry.runs.lease import lease as module
-from metaferry.runs.lease.lease import find_lease
+from metaferry.runs.lease.look import find_lease
 from metaferry.runs.lease.record import LeaseRecord, read_record
 from unit.runs.lease.lease_world import KEY, Run, Store, Time, fallback_reason, settle
 

@@ -12,7 +12,8 @@ import pytest
 from metaferry.errors import Conflict, LeaseHeld, LeaseLost, Unavailable
 from metaferry.progress import Stop
 from metaferry.runs.lease import lease
-from metaferry.runs.lease.lease import find_lease, living
+from metaferry.runs.lease.lease import living
+from metaferry.runs.lease.look import find_lease
 from metaferry.runs.lease.record import Member, is_gone, read_record, this_member, this_process
 from metaferry.runs.lease.shared import SharedLease
 from metaferry.storage.retry.attempts import Policy
