@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from metaferry.runs.lease.held import Unlocked
     from metaferry.storage.protocol import Storage
 
-#: Shards that a plan may be asked to have.
-MOST_SHARDS: Final = 9_999
+#: The largest number of shards that can be asked for.
+MAX_SHARDS: Final = 9_999
 
 #: A job, or the path of its file.
 AnyJob: TypeAlias = "Job | str | PathLike[str]"
@@ -41,7 +41,7 @@ def plan(
     shards: int | None = None,
     progress: Progress | None = None,
 ) -> PlanReport:
-    """What a `sync` would do, and why. Writes the cache of frame counts, and `out`, nothing else.
+    """What a `sync` would do, and why. Writes the cache of frame counts, and `out`; nothing else.
 
     prefix: only media whose path begins with it, and their documents. limit: at most so many
     documents are changed. out: a folder, or its URL, that then holds the plan as
@@ -50,9 +50,12 @@ def plan(
     """
     from metaferry.runs import run
 
-    if shards is not None and (out is None or not 1 <= shards <= MOST_SHARDS):
-        what = "says something of a plan that is kept" if out is None else f"should be 1 to {MOST_SHARDS}"
-        raise UsageError(f"shards {what}, and is {shards}")
+    if shards is not None and (out is None or not 1 <= shards <= MAX_SHARDS):
+        if out is None:
+            raise UsageError(
+                f"shards is {shards}, and only a plan that is kept has shards", advice="give out"
+            )
+        raise UsageError(f"shards should be 1 to {MAX_SHARDS}, is {shards}")
     return run.plan(
         _job(job),
         prefix=prefix,
@@ -81,7 +84,7 @@ def sync(
     `prefix` and `limit` narrow it as they do a plan. plan: the folder of a plan that was kept, which is
     applied as it is; with `num_shards` only the documents of the shards `s` for which
     `s % num_shards == shard_index` (default: JOB_COMPLETION_INDEX of the environment), and `finish`
-    does the rest when all of them are done. engine: `local`, `dask` (a cluster of processes of this
+    does the rest once all of them are done. engine: `local`, `dask` (a cluster of processes of this
     machine) or `dask=tcp://…` (one that is there), whose workers write the shards.
 
     `report.exit_code` is what the command would exit with: 0 done, 3 rows were rejected or documents
@@ -94,14 +97,14 @@ def sync(
     share = sharded.share_of(shard_index, num_shards)
     if plan is not None:
         if prefix or limit is not None:
-            raise UsageError("prefix and limit narrow a plan when it is made, not when it is applied")
+            raise UsageError("prefix and limit can be set when a plan is made, not when it is applied")
         if share is not None and engine != "local":
-            raise UsageError("a share of the shards is written by one process: it has no engine")
+            raise UsageError("a share of the shards is written by this process: it takes no engine")
         return sharded.sync_plan(
             _job(job), _folder(plan), share=share, engine=engine, progress=progress, stop=stop
         )
     if share is not None:
-        raise UsageError("shards are those of a plan that was kept", advice="name it: --plan DIR")
+        raise UsageError("only a kept plan has shards", advice="name it: --plan DIR")
     return run.sync(
         _job(job), prefix=prefix, limit=_positive(limit), engine=engine, progress=progress, stop=stop
     )
@@ -126,7 +129,9 @@ def finish(
     from metaferry.runs.sharded import run as sharded
 
     if job is not None and overrides:
-        raise UsageError("overrides are over the job that the plan kept, and another job is given")
+        raise UsageError(
+            "overrides apply to the job kept in the plan; with another job, put them in that job"
+        )
     return sharded.finish(
         _folder(plan),
         job=None if job is None else _job(job),
@@ -138,9 +143,9 @@ def finish(
 
 @masked_logs()
 def unlock(job: AnyJob) -> Unlocked:
-    """Takes away the lease of the job's datasource, whoever holds it; tells who that was.
+    """Removes the lease of the job's datasource, whoever holds it, and returns who that was.
 
-    For a lease that is stuck. A run that is still there notices at its next renewal, and stops writing.
+    For a lease that is stuck. A run that still holds it fails at its next renewal, and stops writing.
     """
     from metaferry.runs.lease import held as leased
 
@@ -209,7 +214,7 @@ def _count_frames(
 
 
 def _folder(folder: str | PathLike[str]) -> str:
-    """A folder as everybody sees it: a relative path is one of this process."""
+    """A folder as an absolute path or a URL."""
     given = fspath(folder)
     return given if "://" in given or "::" in given else absolute(given)
 

@@ -169,7 +169,7 @@ def test_another_type_is_not_given_to_documents_that_were_not_listed(world: Worl
     given = [entry("n", "NUMERIC_FLOAT")]
     ran = run(world, "a", given, "--prefix", "a/")
     assert ran.code == 5
-    assert "documents outside a/ were not looked at" in ran.out
+    assert "documents outside a/ were not read" in ran.out
     assert run(world, "a", given).code == 0
 
 

@@ -158,7 +158,7 @@ def nameless() -> Any:
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        (nobody, r"to http://127\.0\.0\.1:\d+: nobody listens there"),
+        (nobody, r"to http://127\.0\.0\.1:\d+: connection refused"),
         (nameless, r"to http://no-such-host\.invalid:9091: "),
         (silent, r"to http://127\.0\.0\.1:\d+: no answer (in time|within 0\.5 s)"),
     ],

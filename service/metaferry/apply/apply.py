@@ -1,12 +1,12 @@
 """Applies a plan: documents first, deletes after them, each with its outcome.
 
-Two lanes. Documents go through plain threads where the store takes blocking puts (`threads.py`);
-everything else, and whatever a thread's one attempt met, goes through coroutines on the event
-loop, where the storage waits, retries and settles. Both are fed from a bounded queue: as much
-memory for a hundred million documents as for a thousand. A document that fails alone is recorded
-and the others go on; an error that will be the same for every document (expired, unknown
-credentials, no such bucket) stops the run at once, and one that may be either waits for what
-becomes of the others (`refusals.py`). Nothing here decides anything, and nothing retries.
+Documents go through a pool of threads where the store takes blocking puts (`threads.py`). Everything
+else, and each document whose attempt in a thread failed, goes through coroutines on the event loop,
+where the storage waits and retries. Both are fed from a bounded queue: memory is the same for a hundred
+million documents as for a thousand. A document that fails alone is recorded and the others go on. An
+error that every document would meet (expired or unknown credentials, no such bucket) stops the run at
+once; one that may be either is held until the others show which (`refusals.py`). Nothing is decided
+here, and nothing is retried.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from metaferry.storage.waits import Deferred, Drain
 
 log = logging.getLogger(__name__)
 
-#: Documents first, deletes after them, so that nobody misses one that is about to be renamed.
+#: Documents first, deletes after them, so that a document that is renamed is never missing.
 WRITES: Final = frozenset({Action.CREATE, Action.UPDATE})
 DELETES: Final = frozenset({Action.DELETE})
 PHASES: Final = (WRITES, DELETES)
@@ -59,13 +59,12 @@ async def apply_plan(
     it goes, so that it tells what was done also when this raises.
 
     Creates go out under "if absent", updates under the token that the plan expects, so that what
-    somebody else wrote since the listing is looked at again and not overwritten blindly; unless
-    `replace`, it is left. When
-    `stop` is set, no further step is taken, what waits is left, what is under way has `grace` seconds to
-    finish, and `Tally.stopped` is true. The same where the store takes nothing any more (`outage.py`);
-    then `Tally.outage` says why. `phases` and `shards` narrow it to a part of the plan; `written` says
-    that documents of another part were written. Raises the `StorageError` that makes going on pointless,
-    after the steps under way have ended.
+    somebody else wrote since the listing is read again and not overwritten blindly; unless `replace`,
+    it is left. When `stop` is set, no further step is taken, requests under way have `grace` seconds to
+    finish, and `Tally.stopped` is true. The same where the store accepts no writes any more
+    (`outage.py`); then `Tally.outage` has the reason. `phases` and `shards` narrow it to a part of the
+    plan; `written`: documents of another part were written. Raises the `StorageError` that every other
+    document would meet, after the steps under way have ended.
     """
     stop = stop or Stop()
     outage = Outage(storage.timeout, found=lambda: drain.request())
@@ -92,10 +91,10 @@ async def apply_plan(
 async def _within_grace(work: Coroutine[Any, Any, None], drain: Drain, grace: float) -> None:
     """Waits for the work; once it is to drain only `grace` seconds longer, then gives it up."""
     loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
-    drain.listen(lambda: _notify(loop, asked.set))
+    draining = asyncio.Event()
+    drain.listen(lambda: _notify(loop, draining.set))
     task = asyncio.create_task(work)
-    waiting = asyncio.create_task(asked.wait())
+    waiting = asyncio.create_task(draining.wait())
     try:
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -130,7 +129,7 @@ class _Phase:
         self._stop = stop
         self._concurrency = concurrency
         self._replace = replace
-        # Steps for the loop lane, with what a first attempt in a thread met; None ends a worker.
+        # Steps for the event loop, with the error of a first attempt in a thread; None ends a worker.
         self._queue: asyncio.Queue[tuple[Step, StorageError | None] | None]
         self._queue = asyncio.Queue(maxsize=2 * concurrency)
         self._fatal: MetaferryError | None = None
@@ -161,8 +160,8 @@ class _Phase:
 
     async def _first_of(self, batch: list[Step]) -> list[Step]:
         """Takes the first step alone, and gives those that are left: what stops every document shows at
-        the first, not at a queue full of them. Where that cannot be told from what stops one, a few more,
-        from all over the batch: those beside the first have its folder, and what is forbidden there."""
+        the first, not at a queue full of them. Where that cannot be told from what stops one document, a
+        few more, spread over the batch: those next to the first share its folder, and its permissions."""
         some = range(0, len(batch), max(1, len(batch) // FEW))
         for n, at in enumerate(some[:FEW]):
             if n and not self._recorder.undecided:
@@ -186,7 +185,7 @@ class _Phase:
         def hand_over(step: Step, error: StorageError | None) -> None:
             asyncio.run_coroutine_threadsafe(self._queue.put((step, error)), loop).result()
 
-        lane = PutThreadPool(
+        pool = PutThreadPool(
             source,
             self._storage,
             self._recorder,
@@ -194,10 +193,10 @@ class _Phase:
             hand_over=hand_over,
             finished=lambda: _notify(loop, ended.set),
         )
-        lane.start()
+        pool.start()
         await ended.wait()
-        if lane.crash is not None:
-            raise lane.crash
+        if pool.crash is not None:
+            raise pool.crash
 
     async def _work(self) -> None:
         while (item := await self._queue.get()) is not None:
@@ -214,7 +213,7 @@ class _Phase:
             fatal = self._recorder.hold(step, error) if error.scope is Scope.EITHER else error
             self._fatal = self._fatal or fatal
             if fatal is not None:
-                self._drain.request()  # nobody waits for a pause to end any more
+                self._drain.request()  # no pause is waited for any more
             return
         self._recorder.add([applied])
 
@@ -223,7 +222,7 @@ class _Phase:
 
 
 def _notify(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more
         loop.call_soon_threadsafe(call)
 
 

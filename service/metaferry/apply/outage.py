@@ -1,7 +1,7 @@
-"""Whether going on writing is of any use: a store that takes nothing any more ends a run early.
+"""Detects that a store accepts no writes any more, which ends a run early.
 
-Two signs, either of which is enough: no write went well for as long as `timeout`, though some were
-tried; or so many documents in a row failed for one reason. What is left then is left for the next run.
+Two signs, either of which is enough: no write succeeded for as long as `timeout`, though some were
+tried; or so many documents in a row failed for one reason. The rest is left for the next run.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ IN_A_ROW: Final = 1_000
 
 
 class Outage:
-    """Told of each attempt (`attempted`) and of each document (`written`, `failed`), from any thread.
+    """Counts attempts (`attempted`) and documents (`written`, `failed`), from any thread.
 
-    `found` is called once, when it is seen. `timeout` is in seconds.
+    `found` is called once, when there is an outage. `timeout` is in seconds.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class Outage:
         self._failing_since: float | None = None
         self._cause = ""  # of the documents that failed in a row
         self._in_a_row = 0
-        #: What it is, in words that go on after "no document is written any more: "; "" where there is none.
+        #: The reason, to follow "no document is written any more: "; "" where there is no outage.
         self.reason = ""
 
     def attempted(self, error: StorageError | None, now: float) -> None:
-        """One attempt to write went well, or met this error, at `now` (monotonic seconds).
+        """One attempt to write succeeded, or failed with this error, at `now` (monotonic seconds).
 
-        An answer that is final tells nothing.
+        An error that is not retryable counts as neither.
         """
         if error is None:
             self._failing_since = None
@@ -60,13 +60,13 @@ class Outage:
             self.see(f"{self._in_a_row:,} in a row failed for one reason ({cause})")
 
     def see(self, reason: str) -> None:
-        """There is one."""
+        """There is an outage."""
         if not self.reason:
             self.reason = reason
             self._found()
 
 
 def cause_of(error: StorageError) -> str:
-    """What is the same of all errors of one kind: no key is in it."""
-    words = " ".join(str(part) for part in (error.status, error.code) if part)
-    return words or type(error).__name__
+    """Status and code, or the type: the same for all errors of one kind, without a key."""
+    cause = " ".join(str(part) for part in (error.status, error.code) if part)
+    return cause or type(error).__name__

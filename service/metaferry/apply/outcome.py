@@ -1,4 +1,4 @@
-"""What became of the steps of a plan: one row each, counted and handed on, from any thread."""
+"""The outcomes of the steps of a plan: one each, counted and passed on, from any thread."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ class Tally:
 
 
 class OutcomeRecorder:
-    """Takes outcomes from all lanes and hands them on, one batch at a time; after `close` it takes none.
+    """Collects outcomes from all threads and passes them on, one batch at a time, until `close`.
 
-    Nobody waits for anybody: who finds another thread at it leaves its outcomes to that one, or to
-    the next.
+    No thread waits for another: one that finds the lock taken leaves its outcomes to the thread that
+    has it, or to the next.
     """
 
     def __init__(
@@ -95,29 +95,29 @@ class OutcomeRecorder:
         self._record = record
         self._tally = tally
         self._advance = advance
-        self._came: deque[Sequence[Applied]] = deque()
+        self._pending: deque[Sequence[Applied]] = deque()
         self._lock = threading.Lock()
         self._open = True
 
     def add(self, outcomes: Sequence[Applied]) -> None:
         """Each step is added exactly once."""
         if self._open and outcomes:
-            self._came.append(outcomes)
+            self._pending.append(outcomes)
             if self._lock.acquire(blocking=False):
                 try:
-                    self._enter()
+                    self._flush()
                 finally:
                     self._lock.release()
 
     def close(self) -> None:
-        """What ends after this was given up: nobody knows what became of it, so nothing is said."""
+        """Passes on what is left. A request that ends later was given up: its outcome is not known."""
         with self._lock:
-            self._enter()
+            self._flush()
             self._open = False
 
-    def _enter(self) -> None:
-        while self._open and self._came:
-            outcomes = self._came.popleft()
+    def _flush(self) -> None:
+        while self._open and self._pending:
+            outcomes = self._pending.popleft()
             self._record(outcomes)
             for applied in outcomes:
                 self._tally.add(applied)

@@ -1,4 +1,4 @@
-"""The rows of a plan that ask for something, streamed out of its Parquet files.
+"""The rows of a plan that write or delete, streamed from its Parquet files.
 
 A plan is a folder `shard=NNN/*.parquet`. Reading keeps one batch in memory, never a shard.
 """
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from metaferry.planning.formats import Action
 
 _COLUMNS = ["target", "action", "body", "md5", "expect"]
-#: Rows that become Python objects at once: a moment's work, since all threads wait for it.
+#: Rows that become Python objects at once: few, since all threads wait meanwhile.
 _BATCH_ROWS = 1_024
 #: Bytes of bodies that are read at once, and bytes of a file that are.
 _BATCH_BYTES = 4 << 20
@@ -35,7 +35,7 @@ class Step(NamedTuple):
 
 
 def shard_numbers(plan: Path) -> list[int]:
-    """The shards that a plan has, in order; a shard that nothing fell into is none."""
+    """The numbers of the shards that have rows, in order."""
     return sorted(int(folder.name.partition("=")[2]) for folder in plan.glob("shard=*"))
 
 
@@ -82,7 +82,7 @@ def _batch_rows(parquet: pq.ParquetFile) -> int:
 
 
 def weighed(steps: Sequence[Step], most: int, heaviest: int) -> Iterator[list[Step]]:
-    """The steps in chunks of at most so many, and of at most so many bytes of bodies (one may have more)."""
+    """The steps in chunks of at most `most`, and `heaviest` bytes of bodies (a single step may have more)."""
     chunk: list[Step] = []
     weight = 0
     for step in steps:

@@ -13,13 +13,13 @@ from metaferry.planning.formats import Action, Outcome
 from metaferry.progress import Stop
 from metaferry.storage.protocol import ABSENT, ANYTHING, Capabilities, Precondition, Put, Storage
 
-#: Why a document that an old plan met is left.
+#: Why a document that changed since an old plan is left.
 _NEWER: Final = "changed since the plan was made, and runs after it have written here: left as it is"
 _MAKE_AGAIN: Final = "make the plan again, with --out as before"
 
 
 def precondition(step: Step, capabilities: Capabilities) -> Precondition:
-    """What the store has to find in place: what the plan saw there, where the store can check it."""
+    """The precondition of a step: the token that was listed, where the store can check it."""
     wanted: Precondition = ABSENT if step.expect is None else step.expect
     return wanted if capabilities.honours(wanted) else ANYTHING
 
@@ -39,7 +39,7 @@ def to_put(steps: Sequence[Step], capabilities: Capabilities) -> list[Put]:
 
 
 def done(step: Step, token: str | None, *, foreign: bool = False) -> Applied:
-    """The outcome of a step that went well."""
+    """The outcome of a step that succeeded."""
     target, action, body, md5, _ = step
     written = None if action is Action.DELETE else md5
     return Applied(target, action, Outcome.DONE, token, written, "", foreign, len(body))
@@ -53,11 +53,11 @@ async def apply_step(
     stop: Stop | None = None,
     replace: bool = True,
 ) -> Applied:
-    """Writes or deletes. `failed` is what a first attempt elsewhere met. Unless `replace`, a document
+    """Writes or deletes. `failed` is the error of a first attempt. Unless `replace`, a document
     that changed since it was listed is left as it is.
 
     Raises the StorageError that concerns every document, or may do so, and `Deferred` where a drain ended
-    its waits; every other one is the step's own outcome.
+    its waits; every other error is the outcome of the step.
     """
     try:
         if step.action is Action.DELETE:
@@ -69,7 +69,7 @@ async def apply_step(
             )
         except Conflict:
             if stop is not None and stop.requested:
-                raise  # it may be the run that took over from this one who wrote it
+                raise  # it may have been written by the run that took over the lease
             if not replace:
                 return not_done(step, Outcome.CONFLICT, Conflict(_NEWER, advice=_MAKE_AGAIN))
             return await _replace(step, storage)
@@ -101,7 +101,7 @@ async def _replace(step: Step, storage: Storage) -> Applied:
 
 
 def not_done(step: Step, outcome: Outcome, error: StorageError) -> Applied:
-    """The outcome of a step that met `error`; its advice only where trying again is of no use."""
+    """The outcome of a step that failed with `error`; with its advice only where a retry is of no use."""
     advice = "" if error.retryable else error.advice
     return Applied(
         step.target, step.action, outcome, None, None, error.message, advice=advice, cause=cause_of(error)

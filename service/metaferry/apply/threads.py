@@ -1,8 +1,8 @@
-"""The thread lane: writes documents by blocking puts, as many threads as the pace allows.
+"""Writes documents by blocking puts, from as many threads as the concurrency limit allows.
 
 A put of a few hundred bytes costs half as much here as on an event loop. A thread makes one
-attempt and never retries: what has to wait for time to pass, and whatever an attempt met, is handed
-to the loop lane, which settles it. Threads come and go with the width of the pace.
+attempt and never retries: a document whose attempt failed, or would have to wait, is handed over to the
+event loop, where the storage retries. Threads are added and end with the concurrency limit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from metaferry.apply.refusals import Outcomes
+from metaferry.apply.refusals import OutcomeSink
 from metaferry.apply.shards import Step, weighed
 from metaferry.apply.step import done, to_put
 from metaferry.errors import StorageError
@@ -22,15 +22,15 @@ from metaferry.storage.protocol import Storage
 #: Steps that a thread takes at once, at most; and the seconds that they should take together. Few
 #: enough that all threads end together.
 CHUNK: Final = 64
-_SPELL: Final = 0.2
-#: The same for so many seconds after threads were added: the pace has to learn soon what they bring. Not
-#: shorter: what a turn costs beside its requests would then be what is measured.
-_SPELL_AT_FIRST: Final = 0.1
-_AT_FIRST: Final = 0.5
+_CHUNK_SECONDS: Final = 0.2
+#: The same for so many seconds after threads were added: the concurrency controller needs their effect
+#: soon. Not shorter: the cost of a chunk beside its requests would then dominate.
+_INITIAL_CHUNK_SECONDS: Final = 0.1
+_INITIAL: Final = 0.5
 #: Bytes of bodies that a thread takes at once, where one body alone is not more.
 _HEAVIEST: Final = 1 << 20
-#: The reader waits while so many chunks lie ready, or so many bytes of them: with one batch more, and what
-#: threads have taken, all that is in memory.
+#: The reader waits while so many chunks, or bytes of them, are ready: with one more batch, and what the
+#: threads have taken, that is all that is in memory.
 _READY: Final = 64
 _READY_BYTES: Final = 16 << 20
 
@@ -38,7 +38,7 @@ _READY_BYTES: Final = 16 << 20
 class PutThreadPool:
     """`start`, and `finished` is called from one of the threads when the last of them has ended.
 
-    `hand_over` blocks until the loop lane has room. `ended` says that no further step is to be
+    `hand_over` blocks until the event loop has room. `ended` returns whether no further step is to be
     taken. An exception that is no outcome is kept in `crash`.
     """
 
@@ -46,7 +46,7 @@ class PutThreadPool:
         self,
         source: Iterator[list[Step]],
         storage: Storage,
-        recorder: Outcomes,
+        recorder: OutcomeSink,
         *,
         ended: Callable[[], bool],
         hand_over: Callable[[Step, StorageError | None], None],
@@ -66,13 +66,13 @@ class PutThreadPool:
         self._complete = False  # the plan has been read to its end
         self._lock = threading.Lock()
         self._running = 0
-        self._widened = float("-inf")
+        self._last_added = float("-inf")
         self._over = False
         self.crash: BaseException | None = None
 
     def start(self) -> None:
         # Daemons: an attempt that hangs beyond the grace of an interrupt must not hold the process.
-        self._widen()  # before there is anything to read: somebody has to see that it is over at once
+        self._add_thread()  # before there is anything to read: an early end has to be noticed by a thread
         threading.Thread(target=self._read, name="metaferry-plan", daemon=True).start()
 
     def _read(self) -> None:
@@ -87,7 +87,7 @@ class PutThreadPool:
                 self._chunks.extend(weighed(batch, CHUNK, _HEAVIEST))
                 with self._moved:
                     self._moved.notify_all()
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for the lane
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller that waits
             self.crash = error
         finally:
             with self._moved:
@@ -109,7 +109,7 @@ class PutThreadPool:
                 self._chunks.appendleft(chunk[most:])
                 chunk = chunk[:most]
             if self._waits_for_room and self._has_room():
-                self._tell_reader()
+                self._wake_reader()
             return chunk
         return None
 
@@ -119,15 +119,15 @@ class PutThreadPool:
             return False
         return sum(len(step.body) for chunk in tuple(self._chunks) for step in chunk) < _READY_BYTES
 
-    def _tell_reader(self) -> None:
+    def _wake_reader(self) -> None:
         with self._moved:
             self._moved.notify_all()
 
-    def _widen(self) -> None:
-        """Starts a thread, if the pace has room for one more.
+    def _add_thread(self) -> None:
+        """Starts a thread, if the concurrency limit allows one more.
 
-        Each thread that takes steps does so, the new ones as well: were one to start a hundred, it
-        would wait for each of them to come to its turn among all that run.
+        Each thread that takes steps does so, new ones too: one that started a hundred would wait for
+        each of them to be scheduled among all that run.
         """
         with self._lock:
             if self._over or (self._complete and not self._chunks):
@@ -135,26 +135,26 @@ class PutThreadPool:
             if self._running >= self._storage.concurrency_limit:
                 return
             self._running += 1
-            self._widened = self._clock()
+            self._last_added = self._clock()
         threading.Thread(target=self._work, name="metaferry-put", daemon=True).start()
 
     def _work(self) -> None:
         try:
             most = 1
-            self._widen()
+            self._add_thread()
             while (chunk := self._next(most)) is not None:
                 began = self._clock()
                 self._write(chunk)
                 now = self._clock()
-                spell = _SPELL if now - self._widened > _AT_FIRST else _SPELL_AT_FIRST
-                most = max(1, min(CHUNK, int(spell * len(chunk) / max(now - began, 1e-6))))
+                seconds = _CHUNK_SECONDS if now - self._last_added > _INITIAL else _INITIAL_CHUNK_SECONDS
+                most = max(1, min(CHUNK, int(seconds * len(chunk) / max(now - began, 1e-6))))
                 if self._running < self._storage.concurrency_limit:
-                    self._widen()
-                elif self._one_too_many():
+                    self._add_thread()
+                elif self._is_surplus():
                     return
         except BaseException as error:  # noqa: BLE001 - as above
             self.crash = error
-        self._tell_reader()  # it may wait for room, and there may be nobody left to make some
+        self._wake_reader()  # it may wait for room, and no thread may be left to make some
         with self._lock:
             self._running -= 1
             last = self._running == 0
@@ -162,8 +162,8 @@ class PutThreadPool:
         if last:
             self._finished()
 
-    def _one_too_many(self) -> bool:
-        """Whether the pace has become narrower than the threads are many; then this one is off the list."""
+    def _is_surplus(self) -> bool:
+        """Whether there are more threads than the concurrency limit; then this one no longer counts."""
         with self._lock:
             if self._running <= max(1, self._storage.concurrency_limit):
                 return False
@@ -172,7 +172,7 @@ class PutThreadPool:
 
     def _write(self, chunk: list[Step]) -> None:
         puts = to_put(chunk, self._storage.capabilities)
-        # Asked before each: a process that was suspended in the middle may have lost its lease.
+        # Checked before each: a process that was suspended meanwhile may have lost its lease.
         attempted = self._storage.put_blocking(puts, ended=self._stopping)
         self._recorder.add(
             [
@@ -182,7 +182,7 @@ class PutThreadPool:
             ]
         )
         for step, error in zip(chunk, attempted, strict=True):
-            # Where it is stopping, left for the next run, as the loop lane would leave it.
+            # Once it is stopping, left for the next run, as on the event loop.
             if not isinstance(error, str) and not self._stopping():
                 self._hand_over(step, error)
 

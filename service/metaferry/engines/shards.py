@@ -162,7 +162,7 @@ def _note(shard: int, error: BaseException, failures: dict[int, int]) -> None:
 
 def _why(error: BaseException) -> str:
     if isinstance(error, Interrupted):
-        return "its worker was told to stop"
+        return "its worker was asked to stop"
     if isinstance(error, CancelledError):
         return "the executor let go of it"
     # The text of a foreign error may quote anything; its kind cannot.

@@ -1,6 +1,6 @@
 """One run from start to end: gather, decide, apply, report.
 
-`run` is a whole run, `gather` and `apply` its halves; `sharded` applies a kept plan in parts; `lease`
-keeps other writers out; `state` is what is kept between runs; `metrics` and `report` say what came of
-it. The only package that puts storages, tables, planning and engines together; it prints nothing.
+`run` has `plan` and `sync`, in the steps `gather`, `decide` and `apply` over a `context`; `sharded` applies
+a kept plan in parts; `lease` keeps other writers out; `state` is kept between runs; `metrics` and `report`
+are its results. The only package that combines storages, tables, planning and engines; it prints nothing.
 """

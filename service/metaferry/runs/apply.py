@@ -1,7 +1,7 @@
-"""The writing half of a run: documents, a look at a sample of them, deletes, and `schema.json` last.
+"""Applies the plan of a run: documents, a check of a sample of them, deletes, and `schema.json` last.
 
 Fills the counts and findings of the report. `schema.json` is written only when every document
-succeeded, so that whoever reads it finds every document that it describes. A document that can never be
+succeeded, so that every document that it describes is there. A document that can never be
 written does not hold it back, where what stands in its place fits the entries.
 """
 
@@ -26,7 +26,7 @@ from metaferry.planning.formats import Action, Outcome, Report
 from metaferry.progress import Progress, Stop
 from metaferry.runs.context import JobContext, RunContext
 from metaferry.runs.deletes import keep_back_unwritten
-from metaferry.runs.outcomes import Outcomes, say_what_was_done
+from metaferry.runs.outcomes import Outcomes, settle_findings
 from metaferry.runs.schema_fit import refused_fit
 from metaferry.runs.storages import WriterPool
 from metaferry.runs.verify import verify
@@ -41,7 +41,7 @@ def write(run: RunContext, entries: Entries, schema_token: str | None, stop: Sto
     """Applies the plan (table `decided`); the table `outcomes` then holds what became of each document.
 
     The run's report comes with the planned counts and leaves with those of what was done; its exit code
-    is 3 when a document failed or the store took nothing any more, and the signal's when `stop` was set.
+    is 3 when a document failed or the store accepts no writes any more, the signal's when `stop` was set.
     `schema_token` is the version of schema.json that was listed. Raises the StorageError that ended the
     run, with the report as far as it got; and why, where `stop` was abandoned.
     """
@@ -178,7 +178,7 @@ def apply_phase(
 
 
 def report_outage(database: Database, report: Report, url: str, reason: str) -> None:
-    """The end of a run whose store takes no document any more: one finding, and exit code 3."""
+    """The end of a run whose store accepts no writes any more: one finding, and exit code 3."""
     error = Outage(url, reason)
     report.exit_code = error.exit_code
     report.stopped, report.advice = error.message, error.advice
@@ -196,15 +196,15 @@ def write_schema(
 ) -> None:
     """Puts schema.json in the place of the version with that token (None: of nothing).
 
-    Where somebody else changed it meanwhile it is left, and where it is protected; each is a finding
-    and exit code 3. Raises every other StorageError.
+    Where it was changed meanwhile, or is protected, it is left: a finding and exit code 3. Raises every
+    other StorageError.
     """
     try:
         portal.run(
             lightly.put(SCHEMA, rules.schema_bytes(entries), only_if=ABSENT if token is None else token)
         )
     except Conflict:
-        # What somebody wrote there has to be read and kept in place, which is what a run begins with.
+        # The new entries there have to be read and kept, which is how a run begins.
         report.exit_code = 3
         report.schema.written = False
         database.finding(
@@ -215,9 +215,9 @@ def write_schema(
             target=SCHEMA,
         )
     except StorageError as error:
-        ours_alone = error.scope is Scope.OBJECT and not error.retryable
+        this_file = error.scope is Scope.OBJECT and not error.retryable
         others_written = report.documents.create + report.documents.update > 0
-        if not ours_alone and not (error.scope is Scope.EITHER and others_written):
+        if not this_file and not (error.scope is Scope.EITHER and others_written):
             raise
         report.exit_code = 3
         report.schema.written = False
@@ -226,7 +226,7 @@ def write_schema(
 
 def _count_findings(database: Database, report: Report, tally: Tally) -> None:
     """Adds the findings of what was applied: the counts are complete, the rows are the first hundred."""
-    say_what_was_done(database)
+    settle_findings(database)
     name_failures(database, tally)
     before = report.findings.get(Code.DOCUMENT_MODIFIED_EXTERNALLY, 0)
     report.findings, report.finding_examples = build.findings(database)
@@ -241,7 +241,7 @@ def _count_findings(database: Database, report: Report, tally: Tally) -> None:
 
 
 def name_failures(database: Database, tally: Tally) -> None:
-    """Findings of the first hundred documents that failed, and of those that replaced another's."""
+    """Findings of the first hundred documents that failed, and of those that replaced external changes."""
     for applied in tally.failures:
         conflict = applied.outcome is Outcome.CONFLICT
         code = Code.DOCUMENT_CONFLICT if conflict else Code.DOCUMENT_FAILED

@@ -1,7 +1,7 @@
-"""Deletes of a plan, kept back where a stale document is all that there is of its frame.
+"""Deletes of a plan, dropped where a stale document is the only one of its frame.
 
-A stale document is one half of a rename. What becomes of the other half is only known once it was
-written, or found in place: where that failed, or met what somebody else wrote, the stale one stays.
+A stale document is one half of a rename. Whether the other half is in place is only known once it was
+written, or read: where that failed, or conflicted, the stale document stays.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _ROWS: Final = 1_000
 
 
 def keep_back_unwritten(database: Database, plan: Path) -> None:
-    """Leaves the deletes alone in the files of a plan whose writes are over, without those of stale
-    documents whose replacements the plan (table `decided`) writes and no outcome says are done."""
+    """Reduces the files of a plan whose writes are over to its deletes, without those of stale documents
+    whose replacements the plan (table `decided`) writes and no outcome has as done."""
     database.run(
         f"""
         CREATE OR REPLACE TEMP TABLE missing AS
@@ -40,8 +40,8 @@ def keep_back_unwritten(database: Database, plan: Path) -> None:
 def keep_back_missing(
     database: Database, plan: Path, storage: Storage, portal: Portal, progress: Progress
 ) -> None:
-    """The same by a look at each replacement that was in place when the plan was made, and that no
-    outcome tells of. One request for each: the plan may be old."""
+    """The same, after reading each replacement that was in place when the plan was made and that has no
+    outcome. One request for each: the plan may be old."""
     _deletes(database, plan)
     database.run(
         f"""
@@ -69,7 +69,7 @@ def _deletes(database: Database, plan: Path) -> None:
 
 
 def _keep_back(database: Database, plan: Path, why: str) -> None:
-    """Rewrites the files, and says of each document that stays why it does."""
+    """Rewrites the files; the finding of each document that stays says why."""
     _deletes(database, plan)
     stays = "replacement IN (SELECT target FROM missing)"
     database.run(

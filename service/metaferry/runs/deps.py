@@ -1,7 +1,7 @@
-"""What a run takes from the deps: time, sleep, randomness, and how storages are opened.
+"""The dependencies of a run that tests replace: time, sleep, randomness, and how adapters are wrapped.
 
-Production uses the defaults. Tests bring a clock that they turn themselves, a seeded generator,
-and a wrapper that injects faults between the retry layer and a store.
+Production uses the defaults. Tests use a clock that they set, a seeded generator, and a wrapper that
+injects faults between the retry layer and a store.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from metaferry.storage.protocol import Adapter
 
 
-def _as_it_is(adapter: Adapter) -> Adapter:
+def _unwrapped(adapter: Adapter) -> Adapter:
     return adapter
 
 
@@ -24,10 +24,10 @@ def _as_it_is(adapter: Adapter) -> Adapter:
 class RuntimeDeps:
     """`clock` is monotonic seconds; `sleep` is awaited on the event loop of the storages.
 
-    `wrap` is given every adapter that the run opens and returns the one that is used.
+    `wrap` gets every adapter that the run opens and returns the one to use.
 
-    `lease_clock` and `lease_sleep` are the same for what goes on *beside* the work, the renewal of
-    the lease: where a sleep of the work turns the clock, as in tests, that would run away with it.
+    `lease_clock` and `lease_sleep` are the same for the renewals of the lease, which run beside the work:
+    in tests a sleep of the work advances the clock, which must not expire the lease.
     """
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -36,9 +36,9 @@ class RuntimeDeps:
     lease_clock: Callable[[], float] = time.monotonic
     lease_sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: random.Random = field(default_factory=random.SystemRandom)
-    wrap: Callable[[Adapter], Adapter] = _as_it_is
+    wrap: Callable[[Adapter], Adapter] = _unwrapped
 
     @property
     def is_plain(self) -> bool:
         """Whether a storage opened in another process is the same as one opened here."""
-        return self.wrap is _as_it_is
+        return self.wrap is _unwrapped

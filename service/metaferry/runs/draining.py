@@ -1,7 +1,7 @@
-"""What a stop means for the requests of a run, outside of the writing of documents, which drains by itself.
+"""How a stop ends the requests of a run before and after its documents, whose writing drains by itself.
 
 Before the first document nothing has to be finished: waits, lists and reads end at once. After the last
-one the report is still to be written, for which there are a few seconds.
+one the report is still to be written, which has a few seconds.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from metaferry.storage.io.portal import Portal
 from metaferry.storage.throttle.limiter import urgent
 from metaferry.storage.waits import Deferred, Drain
 
-#: Seconds after a stop until everything of the block is cut off, writes that are under way as well. With
-#: those for giving back the lease they fit into the ten seconds that container engines allow.
-LAST_WORDS: Final = 4.0
+#: Seconds after a stop until all requests of the block are cut off, writes under way too. With those for
+#: giving back the lease they fit into the ten seconds that container engines allow.
+CUT_AFTER: Final = 4.0
 
 
 @contextmanager
 def ending_at_once(stop: Stop | None, storages: Storages, portal: Portal) -> Iterator[None]:
-    """In this block a stop ends all that waits and all that reads; it raises what `stop` says then."""
+    """In this block a stop ends all that waits and all that reads; it raises `stop.error` then."""
     if stop is None:
         yield
         return
     drain = Drain()
 
-    def ask() -> None:
+    def drain_then_cut() -> None:
         drain.request()
-        portal.later(LAST_WORDS, drain.cut)
+        portal.later(CUT_AFTER, drain.cut)
 
-    stop.listen(ask)
+    stop.listen(drain_then_cut)
     storages.drained_by(drain)
     try:
         yield
@@ -47,7 +47,7 @@ def ending_at_once(stop: Stop | None, storages: Storages, portal: Portal) -> Ite
 def ending_soon(stop: Stop | None, storages: Storages, portal: Portal) -> Iterator[None]:
     """In this block a stop, also one that came before, leaves a few seconds; `Deferred` is raised then.
 
-    After a stop, neither `max_rate` nor a pause that the store wanted of the documents is waited for.
+    After a stop, neither `max_rate` nor a throttling pause is waited for.
     """
     if stop is None:
         yield
@@ -58,7 +58,7 @@ def ending_soon(stop: Stop | None, storages: Storages, portal: Portal) -> Iterat
         drain.request()
         drain.cut()
 
-    stop.listen(lambda: portal.later(LAST_WORDS, cut))
+    stop.listen(lambda: portal.later(CUT_AFTER, cut))
     storages.drained_by(drain)
     try:
         with urgent(drained=True) if stop.requested else nullcontext():

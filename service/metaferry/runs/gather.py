@@ -1,7 +1,7 @@
-"""Gather: the job's tables, media, documents and schema, read into the planning engine.
+"""Gather: the job's tables, media, documents and schema, read into the planning database.
 
-Tables come first: a wrong mapping should show after seconds, not after the listing of a large
-bucket. How media and documents are listed is in `listings/lister.py`.
+Tables come first: a wrong mapping should fail after seconds, not after the listing of a large bucket.
+How media and documents are listed is in `listings/lister.py`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from metaferry.tables.model import Loaded
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What there is. The rows are in the engine's tables; see `planning/listings.py`, `tables/`."""
+    """What was read. The rows are in the planning database; see `planning/listings.py`, `tables/`."""
 
     sources: list[Loaded]
     listing: MediaListing
@@ -196,7 +196,7 @@ def _schema_file(url: str, storages: Storages, portal: Portal) -> tuple[rules.En
 
 
 def _name_files(database: Database, loaded: Loaded, index: int) -> None:
-    """Table `files_i(file, url)`: what a finding calls the file of a row."""
+    """Table `files_i(file, url)`: the file of a row as findings name it."""
     columns = pa.schema([("file", pa.int32()), ("url", pa.string())])
     database.create_like(f"files_{index}", columns)
     database.insert_rows(f"files_{index}", columns, ((n, file.url) for n, file in enumerate(loaded.files)))

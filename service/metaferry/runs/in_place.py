@@ -1,7 +1,7 @@
-"""Documents in place, read: those that a run does not write and has to know.
+"""Reads documents in place that a run does not write but has to know.
 
-Which ones is the caller's to say, as rows of target and size. They are read side by side, in slices
-whose bytes are bounded, and handed on one by one; nothing is kept.
+The caller names them, as rows of target and size. They are read in parallel, in slices of bounded size,
+and yielded one by one; nothing is kept.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from metaferry.apply.outcome import Applied
 from metaferry.planning.database import Database
 from metaferry.planning.formats import OUTCOME_COLUMNS
 
-#: How findings of a plan begin that announce a change, by what becomes of it: what they are then.
+#: Findings of a plan that announce a change: how they begin, its action, and how they begin once it was
+#: made, or was not.
 _ANNOUNCED: Final = (
     ("to be deleted: ", "delete", "deleted: ", "not deleted: "),
     ("to be replaced: ", "update", "replaced: ", "not replaced: "),
@@ -43,10 +44,10 @@ class Outcomes:
             self._database.insert("outcomes", pa.Table.from_arrays(arrays, names=list(OUTCOME_COLUMNS)))
 
 
-def say_what_was_done(database: Database) -> None:
-    """Findings that announced a delete or an update say whether it was made, by the table `outcomes`.
+def settle_findings(database: Database) -> None:
+    """Rewords findings that announced a delete or an update by the table `outcomes`.
 
-    Without an outcome nothing was tried: then it is not done either.
+    Without an outcome nothing was tried, so the change was not made.
     """
     done = "SELECT target FROM outcomes WHERE outcome = 'done' AND action ="
     for planned, action, was, was_not in _ANNOUNCED:

@@ -1,6 +1,6 @@
-"""The last words of a run: the ledger, its rejects and findings, and `run.json` after everything else.
+"""What a run leaves at its end: the ledger, its rejects and findings, and `run.json` after all else.
 
-A run whose `run.json` is there has ended; one that has begun and has none was cut off.
+A run with a `run.json` has ended; one that has begun and has none was cut off.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def leave_report(
     finished: str,
     count: Callable[[], None],
 ) -> None:
-    """Writes what the next run, and people, need to know of this one. Raises StorageError.
+    """Writes what the next run, and people, need of this one. Raises StorageError.
 
-    `count` fills the report's requests; the last of them, which it cannot have seen, are added.
+    `count` fills the report's requests; the last two, which come after it, are added.
     """
     ledger.save(report.run_id)
     damage.save()
@@ -46,7 +46,7 @@ def leave_report(
     report.report_url = state.url_of(key)
     report.finished = finished
     count()
-    # Its own, and that of giving back the lease: the file and what a caller gets are the same.
+    # The put of the report and the delete of the lease: the file and the returned report are the same.
     report.requests.put += 1
     report.requests.delete += 1
     state.write(key, report.to_json())

@@ -1,8 +1,8 @@
 """Whether documents in place fit the types that entries of schema.json are about to have.
 
-A consumer stops at one value that is not of its entry's type. What this run writes, and what it keeps
-because it is equal to what it would write, was held to these types when it was planned. What it leaves
-alone was not, and is read: another job's documents, orphans, and what `--limit` puts off.
+A consumer stops at one value that is not of its entry's type. Documents that this run writes, or keeps
+because they equal what it would write, were checked against these types when they were planned. The
+others were not, and are read: another job's documents, orphans, and those that `--limit` defers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def judge_types(
 ) -> Decided:
     """The plan, stopped where its schema.json would make documents invalid that it does not write.
 
-    Findings name such documents, and tell when not all could be looked at.
+    Findings name such documents, and say so when not all could be read.
     """
     entries = decided.entries
     if decided.stopped or not entries.new_types:
@@ -52,7 +52,7 @@ def judge_types(
         return replace(
             decided,
             stopped=f"schema.json would give {', '.join(retyped)} another type, and documents outside "
-            f"{folder} were not looked at",
+            f"{folder} were not read",
             advice="run it once without --prefix",
         )
     left: int = database.value(f"SELECT count(*) {_LEFT}")
@@ -85,7 +85,7 @@ def find_misfits(
     entries: Sequence[Entry],
     progress: Progress,
 ) -> int:
-    """Reads documents (target, size) and answers how many do not fit; the first few are findings.
+    """Reads documents (target, size) and returns how many do not fit; the first few are findings.
 
     One that is not there fits; so does one that is no document, which no type would mend. One that
     cannot be read does not.
@@ -106,7 +106,7 @@ def refused_fit(
 ) -> bool:
     """Whether what stands in the place of documents that could not be written, and never will be, fits.
 
-    Reads what the table `outcomes` calls refused; with too many of them nothing is said to fit.
+    Reads the documents that are refused in the table `outcomes`; False where they are too many.
     """
     refused = f"FROM outcomes WHERE outcome = '{Outcome.REFUSED}'"
     count: int = database.value(f"SELECT count(*) {refused}")
@@ -128,10 +128,10 @@ def _misfit(data: bytes | StorageError | None, types: Mapping[Steps, ValueType])
         return f"what is in place cannot be read: {data.message}"
     unfit = {} if data is None else unfit_places(metadata_of(data), types)
     for steps, value in unfit.items():
-        return f"{join_path(steps)} is {_shown(value)} in this document, which is no {types[steps]}"
+        return f"{join_path(steps)} is {_abbreviated(value)} in this document, which is no {types[steps]}"
     return ""
 
 
-def _shown(value: object) -> str:
+def _abbreviated(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}…"

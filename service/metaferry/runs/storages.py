@@ -22,14 +22,14 @@ from metaferry.storage.waits import Drain
 
 log = logging.getLogger(__name__)
 
-#: Processes that `workers: auto` uses at most, and the documents from which on they pay for their start.
-_MOST_WORKERS: Final = 4
-_WORTH_WORKERS: Final = 2_000
+#: Processes that `workers: auto` uses at most, and the documents below which their start costs more.
+_MAX_WORKERS: Final = 4
+_MIN_DOCUMENTS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class WriterPool:
-    """So many processes, from so many documents on, each opening the datasource like this."""
+    """How many processes write documents, from how many documents on, and how they open the datasource."""
 
     workers: int
     least: int
@@ -49,7 +49,7 @@ class Storages:
         self._written = _key(lightly.url, job.storage_options(lightly))
 
     def close(self) -> None:
-        """Closes all of them, also after one that cannot be closed: what was done with it is done."""
+        """Closes all of them; one that cannot be closed is logged."""
         for storage in self._open.values():
             try:
                 self.portal.run(storage.close())
@@ -62,7 +62,7 @@ class Storages:
         return self.of(location.url, self._job.storage_options(location))
 
     def writable(self, location: Location) -> Storage:
-        """The same for a folder of ours, which is made where a file system needs that."""
+        """The same for a folder of ours, which is created on a local file system."""
         if location.scheme == "file":
             os.makedirs(to_disk(location.url.removeprefix("file://")), exist_ok=True)
         return self.at(location)
@@ -87,20 +87,20 @@ class Storages:
         return self._open[key]
 
     def drained_by(self, drain: Drain | None) -> None:
-        """As that of a storage, for those that are open and those that are opened from here on."""
+        """`Storage.drained_by`, for those that are open and those that are opened later."""
         self._drain = drain
         for storage in self._open.values():
             storage.drained_by(drain)
 
     def writers(self) -> WriterPool | None:
-        """How several processes write the documents; None where this one does it best alone.
+        """The processes that write the documents; None where this one alone is best.
 
-        Where the job leaves it open: several for a store whose client keeps one core busy.
+        With `workers: auto`, several for a store whose client keeps one core busy.
         """
         job, lightly = self._job, self.at(self._job.lightly_location)
         if job.workers == "auto":
-            workers = min(os.cpu_count() or 1, _MOST_WORKERS)
-            least = _WORTH_WORKERS
+            workers = min(os.cpu_count() or 1, _MAX_WORKERS)
+            least = _MIN_DOCUMENTS
             if lightly.direct or not lightly.capabilities.one_loop:
                 return None
         else:
@@ -114,9 +114,7 @@ class Storages:
             "max_rate": None if job.max_rate is None else job.max_rate / workers,
         }
         capabilities = lightly.capabilities
-        if not (
-            capabilities.conditional and capabilities.replaces
-        ):  # a worker would have to find out by itself
+        if not (capabilities.conditional and capabilities.replaces):  # or each worker would have to probe it
             settings["honoured"] = Honoured(capabilities.conditional, capabilities.replaces)
         location = job.lightly_location
         opening = Opening(location.url, job.storage_options(location), settings)

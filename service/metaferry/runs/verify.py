@@ -1,10 +1,10 @@
-"""Reads a sample of what a run wrote back, and compares it with what was meant.
+"""Reads back a sample of what a run wrote, and compares it with the planned bytes.
 
-The store's own checksum of every put is compared anyway (storage contract); this is for what comes
-after it: a proxy, a gateway or a disk that answers well and keeps something else. A document that
-reads back wrong is written once more and read again; one that is still wrong counts as failed,
-and the ledger does not vouch for it. What was found wrong is remembered until it reads back right
-(`damage.py`): a document that an earlier run remembers is read whatever the share.
+The store's checksum of every put is compared anyway (storage contract); this is for what comes after
+it: a proxy, a gateway or a disk that reports success and keeps other bytes. A document that reads back
+wrong is written once more and read again; one that is still wrong counts as failed and is not in the
+ledger. Damaged documents are recorded until they read back right (`damage.py`): those of earlier runs
+are read whatever the share.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from metaferry.storage.io.concurrent import batched, in_order
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, Storage
 
-#: Rows of the sample that are looked at together, and documents of them that are read, or written again, at
-#: once. One that waits for its retries then holds up nobody: many that do wait side by side.
+#: Rows of the sample in memory, and how many documents are read, or written again, in parallel: so many
+#: that those waiting for retries do not block the others.
 _SLICE: Final = 65_536
 _PARALLEL: Final = 256
-#: A shard that is tried again has the bodies of those documents alone that it did not write before.
+#: A shard that is tried again has only the bodies of documents that it did not write before.
 _NO_BODY: Final[str | None] = "an earlier attempt wrote it, and the next one does it again"
 _DONE: Final = "outcome = 'done' AND outcomes.action IN ('create', 'update')"
 
@@ -72,8 +72,8 @@ def verify(
             database.finding(
                 Code.DOCUMENT_CORRUPT,
                 "warning" if again is None else "error",
-                f"{problem}; " + ("written again, and right now" if again is None else again),
-                advice="look at what stands between this machine and the store",
+                f"{problem}; " + ("written again, and now right" if again is None else again),
+                advice="check the proxies and gateways between this machine and the store",
                 target=target,
             )
     damage.forget(f"SELECT target FROM sample JOIN outcomes USING (target) WHERE {_DONE}")
@@ -109,7 +109,7 @@ async def _read_back(
 def _write_all_again(
     database: Database, storage: Storage, portal: Portal, bad: list[tuple[str, str, str, str]]
 ) -> list[tuple[str, str | None]]:
-    """`_write_again` of each, side by side."""
+    """`_write_again` of each, in parallel."""
     targets = [target for target, _, _, _ in bad]
     wanted = "SELECT target, body FROM wanted WHERE target IN (SELECT unnest(?::VARCHAR[]))"
     bodies = dict(database.rows(wanted, [targets]))

@@ -64,6 +64,6 @@ def test_media_and_documents_are_listed_again(
         report = sync(job, deps=world)
     assert report.media.images == len(media)
     assert (report.documents.create, report.findings) == (len(media), {"schema.changed": 1})
-    assert "listed again, in one chain" in caplog.text
+    assert "listed again, in sequence" in caplog.text
     again = plan(job, deps=world)
     assert (again.documents.keep, again.changes) == (len(media), 0)

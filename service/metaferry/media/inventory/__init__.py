@@ -2,5 +2,5 @@
 
 `report` finds one, `manifest` parses its manifest, `data_files` reads its files, `columns` is what their
 columns mean, `rows` gives the objects of a bucket as pages. Imported by `runs`. It never lists the bucket
-that a report is of.
+itself: a report may add media, and no document is deleted for want of them.
 """

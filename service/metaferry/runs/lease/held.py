@@ -1,6 +1,6 @@
-"""The lease as a run and as `metaferry unlock` use it: from their own thread, over a job.
+"""The lease of a job, as a run and `metaferry unlock` use it from their own thread.
 
-`lease.py` has the rules; here is what they are applied to.
+`lease.py` has the rules.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from metaferry.runs.storages import Storages
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
 
-#: Renewals that `unlock` lets come between its look and its delete, before it gives up.
-_TRIES = 5
+#: Renewals between the read and the delete of `unlock` before it gives up.
+_ATTEMPTS = 5
 
 
 class RunLease:
     """The lease of one run: not held before `take()`, given back by `close()`.
 
-    `shared`: it is held in the name of the plan that `run_id` is the id of, with whoever else applies
-    a part of that plan.
+    `shared`: it is the lease of the plan with the id `run_id`, held by all processes that apply a part
+    of that plan.
     """
 
     def __init__(
@@ -75,8 +75,8 @@ class RunLease:
         )
 
     def take(self) -> None:
-        """Finds out what the stores honour, and takes the lease, unless it has it. Raises LeaseHeld
-        and StorageError."""
+        """Probes what the stores can do, and takes the lease, unless it is taken. Raises LeaseHeld and
+        StorageError."""
         if not self._taken:
             self._portal.run(self._take())
             self._taken = True
@@ -85,7 +85,7 @@ class RunLease:
         state = self._state
         stores = [(state.storage, f"{state.capabilities_key.removesuffix('.json')}-probe-{self._name}")]
         if self._lightly is not state.storage:
-            # The state is elsewhere, so this is the one folder of ours there. No media has that name.
+            # The state is in another datasource, so this is our only folder there. No media has that name.
             stores.append((self._lightly, f"{DOCUMENTS}.metaferry-probe-{self._name}"))
         await probe_capabilities(stores, state.storage, state.capabilities_key, self._deps.now())
         await self._lease.take(self._job.lease_wait)
@@ -97,9 +97,9 @@ class RunLease:
 
 @dataclass(frozen=True, slots=True)
 class Unlocked:
-    """What `unlock` took away. `holder` None: there was no lease.
+    """What `unlock` removed. `holder` None: there was no lease.
 
-    `age` is the seconds since its last renewal, None where nobody can tell; `gone` whether its process
+    `age` is the seconds since its last renewal, None where it is not known; `gone` whether its process
     is known to have ended.
     """
 
@@ -119,7 +119,7 @@ class Unlocked:
 
 
 def unlock(job: Job, *, deps: RuntimeDeps | None = None) -> Unlocked:
-    """Takes away the lease of a job's datasource, whoever holds it; a run that does stops writing.
+    """Removes the lease of a job's datasource, whoever holds it; a run that holds it stops writing.
 
     Raises LeaseHeld when another run took it meanwhile, and StorageError.
     """
@@ -135,7 +135,7 @@ async def _unlock(job: Job, state: State, name: str) -> Unlocked:
     if first is None:
         return Unlocked(storage.url)
     age = await lease_age(storage, key, first.token, name)
-    for _ in range(_TRIES):
+    for _ in range(_ATTEMPTS):
         if found is None:  # given back meanwhile
             break
         if found.holder.holder != first.holder.holder:

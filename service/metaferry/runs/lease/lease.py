@@ -1,25 +1,24 @@
 """The lease: one writer a datasource, kept as `lease.json` in the state folder.
 
-A sync takes it before it lists, so that nobody writes between what it saw and what it does, renews
-it while it works, and gives it back when all is written. A plan takes none. Whoever finds it taken
-waits. The lease keeps runs from undoing each other's work; it is not what keeps a document whole:
-puts are atomic, and conditional on what was listed, lease or not.
+A sync takes it before it lists, so that no other run writes between its listing and its writes, renews
+it while it works, and gives it back when everything is written. A plan takes none. A run that finds it
+taken waits. The lease keeps runs from undoing each other's work. It is not what keeps a document whole:
+puts are atomic, and conditional on what was listed, with or without a lease.
 
-When it is free again, without a clock that two machines would have to share:
+A lease is free again, without a clock that two machines would have to share, when
 
-- Its holder gives it back: the next one has it at its next look.
-- Its holder's process is gone, on this machine (`record.py`): at once.
-- Nobody has renewed it for as long as it was taken for. Whoever waits watches the token on a stopwatch
-  of its own: a token that stayed the same so long belongs to nobody, whatever any clock says. Where the
-  store stamps what it gets by its own clock, it is asked how old the lease is already (the stamp of a
-  small object put just now, less the stamp of the lease), which spares a newcomer most of that wait.
-  The time of day of this machine is never compared with anybody's.
+- its holder gives it back: the next run takes it at its next look;
+- its holder's process is gone, on this machine (`record.py`): at once;
+- it was not renewed for as long as it was taken for. A waiting run times the token with its monotonic
+  clock: a token that has not changed for that long is expired. Where the store sets modification times by
+  its own clock, the age of the lease is read from it (the time of a small object put just now, less that
+  of the lease), which spares a new run most of the wait. Clocks of two machines are never compared.
 
-Each step is conditional on the token last seen, so of two that take it over one wins. The holder
-counts from the moment *before* it sent its last renewal and stops a sixth of the time early, so it
-has stopped before anybody else may begin. Then it has lost the lease for good: the run writes nothing
-more. Where the store has no conditional writes all of this is best effort: what was written is
-read back after a moment, and he who is read is the holder.
+Each step is conditional on the token last seen, so of two runs that take it over one wins. The holder
+counts from *before* it sent its last renewal and stops a sixth of the time early, so it has stopped
+before another run may begin. Then the lease is lost for good, and the run writes nothing more. Where the
+store has no conditional writes all of this is best effort: the lease is read back after a second, and
+the run whose record is read holds it.
 """
 
 from __future__ import annotations
@@ -40,15 +39,15 @@ from metaferry.storage.throttle.limiter import urgent
 
 log = logging.getLogger(__name__)
 
-#: Seconds that stamps of one store may differ: whole seconds, and more than one server.
+#: Seconds that modification times of one store may differ: whole seconds, and more than one server.
 _SKEW: Final = 2.0
 #: Seconds between two looks at somebody else's lease, and between two looks at the stop.
-_LOOK: Final = 2.0
-_BLINK: Final = 0.25
+_POLL: Final = 2.0
+_STOP_POLL: Final = 0.25
 #: Seconds after which a best-effort lease is read back: two who wrote at once have both written by then.
 _SETTLE: Final = 1.0
-#: Seconds that giving it back may take at the end of a run, and of one that was told to stop, which is
-#: killed soon; a lease left behind ends by itself.
+#: Seconds that giving it back may take at the end of a run, and after a stop, when the process is killed
+#: soon; a lease left behind expires.
 _GIVE_BACK: Final = 10.0
 _GIVE_BACK_SOON: Final = 3.0
 #: The leases that this process holds, by their random names.
@@ -58,7 +57,7 @@ living: set[str] = set()
 class Lease:
     """The lease of one run, on the event loop of its storage.
 
-    `key` is where it lies, `record` who takes it. `clock` is monotonic seconds, `sleep` is awaited.
+    `key` is where it is stored, `record` who takes it. `clock` is monotonic seconds, `sleep` is awaited.
     `stop` ends the waiting; when the lease is lost it is abandoned, and the run with it.
     """
 
@@ -85,10 +84,10 @@ class Lease:
         self._taken = self._sent = clock()
         self._until = float("-inf")
         self._lost: LeaseLost | None = None
-        self._next: LeaseRecord | None = None  # a renewal that is not answered yet
-        self._trouble = ""  # why the last renewal failed
+        self._next: LeaseRecord | None = None  # a renewal without a response yet
+        self._renewal_error = ""  # why the last renewal failed
         self._renewing = asyncio.Lock()
-        self._keeping: asyncio.Task[None] | None = None
+        self._renewals: asyncio.Task[None] | None = None
 
     @property
     def _within(self) -> float:
@@ -101,7 +100,7 @@ class Lease:
         Raises LeaseHeld when that was not enough, what `stop` says when it is set meanwhile, and
         StorageError.
         """
-        # From before it is written: others of this process must not take it for a dead one's.
+        # Before it is written, so that another run of this process does not take it for a dead one's.
         living.add(self._name)
         try:
             await self._take(wait)
@@ -109,19 +108,19 @@ class Lease:
             living.discard(self._name)
             raise
         self._stop.guard(self.check)
-        self._keeping = asyncio.create_task(self._keep())
+        self._renewals = asyncio.create_task(self._keep_renewing())
 
     def check(self) -> LeaseLost | None:
         """The loss, once the lease is lost or has run out. Makes no request; safe from any thread."""
         if self._lost is None and self._token is not None and self._clock() >= self._until:
-            trouble = f": {self._trouble}" if self._trouble else ""
-            self._lose(f"could not be renewed for {in_words(self._clock() - self._sent)}{trouble}")
+            reason = f": {self._renewal_error}" if self._renewal_error else ""
+            self._lose(f"could not be renewed for {in_words(self._clock() - self._sent)}{reason}")
         return self._lost
 
     async def give_back(self) -> None:
-        """Ends the renewals, and the lease where it is still ours. Never fails for a store that does."""
+        """Ends the renewals, and the lease where it is still ours. An error of the store is logged."""
         try:
-            await self._stop_keeping()
+            await self._stop_renewing()
         finally:
             self._stop.guard(None)
             living.discard(self._name)
@@ -129,14 +128,14 @@ class Lease:
         if token is None or self._lost is not None:
             return
         try:
-            # A run that was told to stop is killed soon: not behind a pause that the documents met.
+            # After a stop the process is killed soon, so it does not wait out a throttling pause.
             with urgent() if self._stop.requested else contextlib.nullcontext():
                 async with asyncio.timeout(self._within):
                     await self._delete(token)
         except (StorageError, TimeoutError) as error:
             left = in_words(self._record.lease_for)
             why = error if str(error) else f"this was not done within {in_words(self._within)}"
-            log.warning("%s: the lease could not be given back; it ends in %s: %s", self._url, left, why)
+            log.warning("%s: the lease could not be given back; it expires in %s: %s", self._url, left, why)
 
     # -- taking
 
@@ -147,14 +146,14 @@ class Lease:
         watch: Watch | None = None
         announced = False
         while only_if is None or not await self._claim(only_if, found):
-            self._look_at_stop()
+            self._check_stop()
             left = until - self._clock()
             found = await find_lease(self._storage, self._key, self._record.lease_for)
             if found is None:  # given back just now
-                if left < -_LOOK:
-                    raise self._is_held("others take it again and again", wait)
+                if left < -_POLL:
+                    raise self._is_held("other runs take it again and again", wait)
                 only_if, watch = ABSENT, None
-                await self._pause(_BLINK)
+                await self._pause(_STOP_POLL)
                 continue
             if self._may_join(found):
                 only_if = found.token
@@ -171,11 +170,11 @@ class Lease:
                 who = found.holder.name
                 self._progress.note(f"waiting up to {in_words(left)} for {who}, who holds the lease")
                 announced = True
-            only_if = None  # only looked at until it is free: a look costs less than a try
-            await self._pause(min(_LOOK, left, max(_BLINK, watch.free_at - self._clock())))
+            only_if = None  # until it is free it is only read: a read costs less than a put
+            await self._pause(min(_POLL, left, max(_STOP_POLL, watch.free_at - self._clock())))
 
     def _may_join(self, found: Found) -> bool:
-        """Whether a lease in place is also for this one; never so for a run's own."""
+        """Whether this run may share the lease in place; never so for a run's own."""
         return False
 
     def _first(self, found: Found | None) -> LeaseRecord:
@@ -199,7 +198,7 @@ class Lease:
         self._record, self._token, self._taken = record, put_result.token, sent
         self._is_ours_from(sent)
         if self._clock() - sent > self._third:
-            # The store took its time. Ours only if nobody has taken it over since.
+            # The put was slow. The lease is ours only if it was not taken over since.
             try:
                 await self._renew()
             except Conflict:
@@ -221,7 +220,7 @@ class Lease:
         """Why it may be taken over; "" when it may not."""
         if is_gone(found.holder, living=living):
             return "a lease whose process is gone"
-        return "a lease that has ended" if self._clock() >= watch.free_at else ""
+        return "an expired lease" if self._clock() >= watch.free_at else ""
 
     def _is_held(self, who: str, wait: float) -> LeaseHeld:
         waited = f" after {in_words(wait)} of waiting" if wait > 0 else ""
@@ -238,15 +237,15 @@ class Lease:
         """Sleeps, and ends at once when the run is told to stop."""
         until = self._clock() + seconds
         while (left := until - self._clock()) > 0:
-            self._look_at_stop()
-            await self._sleep(min(_BLINK, left))
-        self._look_at_stop()
+            self._check_stop()
+            await self._sleep(min(_STOP_POLL, left))
+        self._check_stop()
 
-    def _look_at_stop(self) -> None:
+    def _check_stop(self) -> None:
         if self._stop.requested:
             raise self._stop.error
 
-    # -- keeping
+    # -- renewing
 
     @property
     def _third(self) -> float:
@@ -261,58 +260,58 @@ class Lease:
         self._sent = sent
         self._until = sent + self._record.lease_for * 5 / 6
 
-    async def _keep(self) -> None:
+    async def _keep_renewing(self) -> None:
         """Renews it every third of its time, and more often after a failure; ends when it is lost."""
-        with urgent():  # not behind thousands of documents, nor behind a pause of theirs
-            await self._keep_on()
+        with urgent():  # it waits neither for documents nor for a throttling pause
+            await self._renew_until_lost()
 
-    async def _keep_on(self) -> None:
+    async def _renew_until_lost(self) -> None:
         while True:
             due = self._due
-            if self._trouble:
+            if self._renewal_error:
                 due = max(due, self._clock() + self._third / 8)
             await self._sleep(max(0.0, due - self._clock()))
             if self.check() is not None:
                 return
             try:
-                # One answer that does not come must not cost the lease.
+                # One response that does not come must not cost the lease.
                 async with asyncio.timeout(self._third / 2):
                     await self._renew()
             except Conflict:
                 self._lose(await self._taken_by())
                 return
             except (StorageError, TimeoutError) as error:
-                self._trouble = str(error) or "no answer"
-                log.warning("%s: the lease could not be renewed yet: %s", self._url, self._trouble)
+                self._renewal_error = str(error) or "no answer"
+                log.warning("%s: the lease could not be renewed yet: %s", self._url, self._renewal_error)
             else:
-                self._trouble = ""
+                self._renewal_error = ""
 
     async def _renew(self) -> None:
-        """One renewal. It is the same bytes until it is answered, so that a lost answer is found out."""
+        """One renewal. Its bytes stay the same until a response comes, so that a lost one can be settled."""
         async with self._renewing:
             sent = self._clock()
             if self._next is None:
                 held, renewed = round(sent - self._taken, 1), self._record.renewed + 1
                 self._next = replace(self._record, held=held, renewed=renewed)
-            with urgent():  # not behind thousands of documents, nor behind a pause of theirs
+            with urgent():  # it waits neither for documents nor for a throttling pause
                 put_result = await self._storage.put(
                     self._key, self._next.to_json(), only_if=self._token or ABSENT
                 )
             self._record, self._next, self._token = self._next, None, put_result.token
             self._is_ours_from(sent)
 
-    async def _stop_keeping(self) -> None:
-        """Ends the renewals, not in the middle of one if that can be helped. Raises what ended them."""
+    async def _stop_renewing(self) -> None:
+        """Ends the renewals, if possible not during one. Raises what ended them."""
         timeout = min(self._third / 2, _GIVE_BACK_SOON) if self._stop.requested else self._third / 2
-        keeping, self._keeping = self._keeping, None
-        if keeping is None:
+        renewals, self._renewals = self._renewals, None
+        if renewals is None:
             return
         try:
             async with asyncio.timeout(timeout), self._renewing:
-                keeping.cancel()
+                renewals.cancel()
         except TimeoutError:
-            keeping.cancel()
-        [ended] = await asyncio.gather(keeping, return_exceptions=True)
+            renewals.cancel()
+        [ended] = await asyncio.gather(renewals, return_exceptions=True)
         if isinstance(ended, BaseException) and not isinstance(ended, asyncio.CancelledError):
             raise ended
 
@@ -320,7 +319,7 @@ class Lease:
         try:
             found = await find_lease(self._storage, self._key, self._record.lease_for)
         except StorageError as error:
-            return f"is somebody else's (who cannot be read: {error})"
+            return f"is another run's (which cannot be read: {error})"
         return "was taken away" if found is None else f"was taken over by {found.holder.name}"
 
     def _lose(self, how: str) -> None:
@@ -334,12 +333,14 @@ class Lease:
         try:
             await self._storage.delete(self._key, only_if=token)
         except Conflict:
-            # Somebody else's by now; or ours, from a renewal whose answer never came.
+            # Another run's by now; or ours, from a renewal whose response was lost.
             found = await find_lease(self._storage, self._key, self._record.lease_for)
             if found is None or found.holder.holder != self._record.holder:
                 return
             try:
                 await self._storage.delete(self._key, only_if=found.token)
             except Conflict:
-                if self._clock() < self._until:  # the store knows not its own tag; nobody may take it yet
+                if (
+                    self._clock() < self._until
+                ):  # the store does not accept its own token; no other run may take it yet
                     await self._storage.delete(self._key)

@@ -27,7 +27,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A token that we look at: since when, when it will be free, and its age then, as far as known."""
+    """A token that is timed: since when, when it will have expired, and its age then, as far as known."""
 
     token: str
     since: float
@@ -39,7 +39,7 @@ class Watch:
 
 
 async def find_lease(storage: Storage, key: str, lease_for: float) -> Found | None:
-    """The lease in place, if there is one. `lease_for` holds where its record does not tell."""
+    """The lease in place, if there is one. `lease_for` is used where its record has none."""
     try:
         blob = await storage.read(key)
     except NotFound as error:
@@ -50,23 +50,23 @@ async def find_lease(storage: Storage, key: str, lease_for: float) -> Found | No
 
 
 async def lease_age(storage: Storage, key: str, token: str, holder: str) -> float | None:
-    """Seconds since the lease with that token was written, by the stamps of the store's own listing.
+    """Seconds since the lease with that token was written, by the times in the store's own listing.
 
     Three requests: an object is put beside it, both are listed, and it is deleted. None where the
-    listing does not show that token, or tells no times.
+    listing does not show that token, or has no times.
     """
     stem = key.removesuffix(".json")
-    mark = f"{stem}-clock-{holder}"
-    await storage.put(mark, b"1")
+    probe = f"{stem}-clock-{holder}"
+    await storage.put(probe, b"1")
     try:
         entries = {entry.path: entry for entry in await listed(storage, stem)}
-        ours, lease = entries.pop(mark, None), entries.get(key)
+        ours, lease = entries.pop(probe, None), entries.get(key)
         if ours is not None:
             for path, entry in entries.items():
                 if path.startswith(f"{stem}-clock-") and 0 < entry.mtime < ours.mtime - _LEFT_OVER:
                     await storage.delete(path)
     finally:
-        await storage.delete(mark)
+        await storage.delete(probe)
     if ours is None or lease is None or lease.token != token or min(ours.mtime, lease.mtime) <= 0:
         return None
     return max(0.0, ours.mtime - lease.mtime)
@@ -77,7 +77,7 @@ def describe_holder(holder: LeaseRecord, age: float | None) -> str:
 
 
 def held_for(holder: LeaseRecord, age: float | None) -> str:
-    """`held for 3 min, renewed 12 s ago`, for a sentence; `age` is None where nobody knows."""
+    """`held for 3 min, renewed 12 s ago`, for a sentence; `age` is None where it is not known."""
     if age is None:
         return f"held for at least {in_words(holder.held)}"
     return f"held for {in_words(holder.held + age)}, renewed {in_words(age)} ago"

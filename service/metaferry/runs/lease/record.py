@@ -1,9 +1,9 @@
 """Who holds a lease: the record in `lease.json`, and whether that process is still there.
 
-A process number means something only among processes that number each other: on one machine, since
-its last start, in one namespace (each container counts from 1). `machine` names that; where it
-cannot be known it is "", which equals nobody's, and only time ends such a lease. Times of
-different machines are never compared here: `held` is the holder's own stopwatch.
+A process id is unique only on one machine, since its last boot, in one PID namespace (each container
+counts from 1). `machine` identifies that; where it cannot be known it is "", which equals no other, and
+such a lease can only expire. Times of different machines are never compared: `held` is measured by the
+holder's monotonic clock.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 VERSION: Final = 1
 
-#: Most characters of a name in a record that are shown: the file is other people's data.
+#: Characters of a name in a record that are shown at most: the file is not trusted.
 _SHOWN: Final = 80
 _STATE: Final = 0  # fields of /proc/PID/stat after the name of the command
 _THREADS: Final = 17
@@ -36,7 +36,7 @@ _STARTED: Final = 19
 class Member:
     """One process among those that hold a lease together, in the name of their plan.
 
-    `name` is random; the rest tells whether the process is still there, as in `LeaseRecord`.
+    `name` is random; the rest identifies the process, as in `LeaseRecord`.
     """
 
     name: str
@@ -50,7 +50,7 @@ class LeaseRecord:
     """One lease as it is written down. Of a record that cannot be read, what is unknown is empty.
 
     `holder` is random, so that no two leases are the same. `started` is when the process began, in
-    the kernel's ticks since the machine started, 0 where nobody can tell. `acquired` is the
+    the kernel's ticks since the machine started, 0 where it is not known. `acquired` is the
     holder's time of day, for people only. `held` is how many seconds it had held the lease when it wrote
     this; `renewed` counts the renewals, so that no two versions have the same bytes.
 
@@ -76,7 +76,7 @@ class LeaseRecord:
     def name(self) -> str:
         """The holder for people: `anna@node-7 (process 4711, run 20261123T040000Z-0a1b2c)`."""
         if not self.holder:
-            return "somebody whose lease.json cannot be read"
+            return "an unknown run, whose lease.json cannot be read"
         others = len(self.members) - 1
         more = f" and {others} other{'s' if others > 1 else ''}" if others > 0 else ""
         return f"{self.user}@{self.host}{more} (process {self.pid}, run {self.run_id})"
@@ -130,7 +130,7 @@ def read_record(data: bytes, *, lease_for: float) -> LeaseRecord:
         if not isinstance(value, dict) or not isinstance(value.get("holder"), str) or not value["holder"]:
             raise ValueError("this is no lease")
     except ValueError as error:  # not UTF-8 and not JSON are ValueErrors as well
-        log.warning("a lease.json that cannot be read, taken for a lease of somebody unknown: %s", error)
+        log.warning("a lease.json that cannot be read, taken for the lease of an unknown run: %s", error)
         return LeaseRecord(lease_for=lease_for)
     stated = _number(value.get("lease_for"))
     return LeaseRecord(
@@ -183,7 +183,7 @@ def in_words(seconds: float) -> str:
 
 @cache
 def machine() -> str:
-    """What processes have in common whose numbers may be compared; "" where the system does not tell."""
+    """The same for processes whose ids may be compared; "" where the system does not say."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         numbers = os.readlink("/proc/self/ns/pid")
@@ -197,7 +197,7 @@ def machine() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """When a process began, in ticks; None where the system does not tell.
+    """When a process began, in ticks; None where the system does not say.
 
     0 when it has ended, and only waits for its parent to ask for the exit code.
     """
@@ -221,7 +221,7 @@ def _user() -> str:
 
 
 def _members(value: Any) -> Iterator[Member]:
-    """Those that can be read; one that cannot is a member all the same, of nobody knows where."""
+    """The members; one that cannot be read counts as a member of an unknown machine."""
     for member in value if isinstance(value, list) else ():
         known = member if isinstance(member, dict) else {}
         yield Member(

@@ -1,13 +1,13 @@
-"""The lease of a plan: held in the plan's name by all who apply a part of it, on any machine.
+"""The lease of a plan: held in the plan's name by all processes that apply a part of it, on any machine.
 
 It is the same `lease.json` under the same rules as a run's own (`lease.py`), with two differences.
-Whoever applies a part of the plan that holds it joins as one more member, and does not wait; whoever
-else comes finds it taken. And any member's renewal is everybody's: each looks at it every sixth of
-its time, and renews it where nobody has since its last look. A member counts from that look, which
-was before the renewal, so it has stopped before anybody else may begin, whoever renewed.
+A process that applies a part of the plan joins as one more member, and does not wait; any other run
+finds the lease taken. And a renewal by one member is for all: each reads the lease every sixth of its
+time, and renews it if no member has since its last read. A member counts from that read, which was
+before the renewal, so it has stopped before another run may begin, whichever member renewed.
 
-The last member to leave gives it back. A member that died keeps it from being given back only where
-nobody can know that it died: then it ends by itself, as any lease that nobody renews.
+The last member to leave gives it back. A member that died prevents that only where its death cannot be
+detected: then the lease expires.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from metaferry.storage.throttle.limiter import urgent
 
 log = logging.getLogger(__name__)
 
-#: Seconds of the first pause, by chance from 0 on, before a change is tried again that others make at the
-#: same moment; it doubles up to the longest. Without, all who leave at once would meet again and again.
-_FIRST: Final = 0.05
-_LONGEST: Final = 1.0
+#: Seconds of the first pause, at random from 0, before a change is tried again that conflicted; it doubles
+#: up to the longest. Without it, members that leave together would conflict again and again.
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
 
 
 class SharedLease(Lease):
@@ -54,12 +54,12 @@ class SharedLease(Lease):
         super().__init__(storage, key, record, stop=stop, progress=progress, clock=clock, sleep=sleep)
         self._member = member
         self._name = member.name
-        self._looked = clock()
+        self._last_read = clock()
         self._rng = rng if rng is not None else random.Random()
 
     @property
     def _due(self) -> float:
-        return self._looked + self._record.lease_for / 6
+        return self._last_read + self._record.lease_for / 6
 
     def _may_join(self, found: Found) -> bool:
         return found.holder.holder == self._record.holder
@@ -69,38 +69,38 @@ class SharedLease(Lease):
         record = replace(self._record, held=0.0, renewed=0, members=())
         if found is not None and self._may_join(found):
             there = tuple(m for m in found.holder.members if not is_member_gone(m, living=living))
-            theirs = found.holder
-            record = replace(record, held=theirs.held, renewed=theirs.renewed + 1, members=there)
+            current = found.holder
+            record = replace(record, held=current.held, renewed=current.renewed + 1, members=there)
         return joined(record, self._member)
 
     def _is_ours_from(self, sent: float) -> None:
         super()._is_ours_from(sent)
-        self._looked = max(self._looked, sent)
+        self._last_read = max(self._last_read, sent)
 
     async def _renew(self) -> None:
-        """One look, and a renewal where no other member made one since the last."""
+        """One read, and a renewal where no other member made one since the last."""
         async with self._renewing:
-            looked_before, looked = self._looked, self._clock()
+            read_before, read = self._last_read, self._clock()
             with urgent():
                 found = await self._find_ours()
                 if found.token != self._token:
                     self._record, self._token = found.holder, found.token
-                    self._is_ours_from(looked_before)
+                    self._is_ours_from(read_before)
                 else:
-                    held, number = round(looked - self._taken, 1), found.holder.renewed + 1
+                    held, number = round(read - self._taken, 1), found.holder.renewed + 1
                     renewed = joined(replace(found.holder, held=held, renewed=number), self._member)
                     try:
                         put_result = await self._storage.put(
                             self._key, renewed.to_json(), only_if=found.token
                         )
                     except Conflict:
-                        # Another member was quicker; or it is no longer ours, which this look tells.
+                        # Another member was faster; or the lease is no longer ours, which this read shows.
                         found = await self._find_ours()
                         self._record, self._token = found.holder, found.token
                     else:
                         self._record, self._token = renewed, put_result.token
-                    self._is_ours_from(looked)
-            self._looked = looked
+                    self._is_ours_from(read)
+            self._last_read = read
 
     async def _find_ours(self) -> Found:
         found = await find_lease(self._storage, self._key, self._record.lease_for)
@@ -109,8 +109,8 @@ class SharedLease(Lease):
         return found
 
     async def _delete(self, token: str) -> None:
-        """Leaves; the last one takes the lease away. Tries until the time for it is over."""
-        pause = _FIRST
+        """Leaves; the last member deletes the lease. Tries until it succeeds or is cancelled."""
+        pause = _FIRST_PAUSE
         while True:
             found = await find_lease(self._storage, self._key, self._record.lease_for)
             if found is None or not self._may_join(found):
@@ -124,4 +124,4 @@ class SharedLease(Lease):
                 return
             log.debug("%s: others changed the lease while %s left it", self._url, self._name)
             await self._sleep(self._rng.uniform(0.0, pause))
-            pause = min(2 * pause, _LONGEST)
+            pause = min(2 * pause, _LONGEST_PAUSE)

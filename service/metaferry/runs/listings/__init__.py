@@ -1,5 +1,6 @@
-"""Where the media and documents of a run are listed from, and how old that is.
+"""The listing of media and documents, and how old it is.
 
-`lister` chooses between listing, inventory and checkpoint; `revalidate` looks at videos as they are
-now; `age` words what a listing that is not fresh means. It decides nothing about documents.
+`lister` chooses between listing, inventory and checkpoint; `revalidate` reads size and token of videos as
+they are now; `tokens` those of documents; `age`, `links` and `no_media` are checks of the result. Imported
+by `runs` only. It decides nothing about documents.
 """

@@ -1,4 +1,4 @@
-"""What a run that does not list its media says of that: how old they are, and what was left for it."""
+"""Findings of a run whose media are not freshly listed: how old they are, and what was skipped for it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,11 @@ def note_age(database: Database, job: Job, listing: MediaListing) -> None:
         return
     left = database.value(f"SELECT count(*) FROM decided WHERE why = {quote_text(NOT_KNOWN_GONE)}")
     if left:
-        old = (
-            "an inventory" if listing.basis == "inventory" else "a listing that was cut off and gone on with"
-        )
+        old = "an inventory" if listing.basis == "inventory" else "a listing resumed from an earlier run"
         database.finding(
             Code.MEDIA_OLD_LISTING,
             "info",
             f"{left:,} document{'s' if left > 1 else ''} without media in it "
-            f"{'are' if left > 1 else 'is'} left in place: {old} does not tell that media are gone",
+            f"{'are' if left > 1 else 'is'} left in place: {old} does not show that media are gone",
             advice="a run that lists the bucket deletes them",
         )

@@ -1,6 +1,6 @@
-"""Whether symbolic links would lead what a run writes out of a local datasource: asked of the whole plan.
+"""Checks a whole plan for symbolic links that would lead a write out of a local datasource.
 
-The storage refuses each such write itself; this says so before the first one, and in a plan.
+The storage refuses each such write; this fails before the first one, and in a plan.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from metaferry.storage.retry.storage import Retrying
 
 
 def refuse_links(database: Database, lightly: Storage) -> None:
-    """UsageError where a folder that is to be written to is reached by a link. Looks at local ones alone."""
+    """UsageError where a folder to be written is reached by a link. Checks local datasources only."""
     adapter = lightly.adapter if isinstance(lightly, Retrying) else None
     if not isinstance(adapter, LocalAdapter):
         return

@@ -1,9 +1,8 @@
-"""Where the media and the documents of a run are listed from, and how old that is.
+"""Lists the media and the documents of a run, and says how old that listing is.
 
-Media: the bucket; or an inventory report; or the pages that a run which died had kept, and what it had
-not come to. Documents: always the bucket, now, since what is kept or deleted is decided from them.
-Where media and documents share a datasource, one listing serves both if it is a fresh one; else both
-are listed at once.
+Media come from the bucket; or an inventory report; or the checkpoint of a run that died, and a listing of
+the rest. Documents always come from the bucket, now, since the plan is decided from them. Where media
+and documents share a datasource, a fresh listing serves both; else the two are listed in parallel.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _PHASE = "Listing media and documents"
 
 
 class Lister:
-    """Lists once what a run needs; `kept` keeps the pages of a large listing, and has those of a dead run."""
+    """The listing of one run; `checkpoint` keeps the pages of a large one, and has those of a dead run."""
 
     def __init__(
         self,
@@ -56,7 +55,7 @@ class Lister:
         scratch: Path,
         prefix: str,
         now: datetime,
-        kept: ListingCheckpoint | None,
+        checkpoint: ListingCheckpoint | None,
         progress: Progress,
     ) -> None:
         self._job = job
@@ -64,7 +63,7 @@ class Lister:
         self._portal = portal
         self._scratch = scratch
         self._now = now
-        self._kept = kept
+        self._checkpoint = checkpoint
         self._progress = progress
         self._input = storages.at(job.input)
         self._lightly = storages.at(job.lightly_location)
@@ -73,7 +72,7 @@ class Lister:
         self._objects = 0
 
     def fill(self, listings: Listings) -> MediaListing:
-        """Fills `listings`; answers where the media came from.
+        """Fills `listings`; returns where the media came from.
 
         A listing that contradicts itself is made again, twice at most. Raises JobError for an inventory
         that cannot be used, StorageError for a store that does not answer: a listing that fails is never
@@ -90,10 +89,10 @@ class Lister:
             except Unusable as error:
                 log.warning("%s: the media are listed from the beginning", error)
             except Disordered:
-                if pages is _in_one_chain:  # such a listing relies on no order
+                if pages is _in_sequence:  # a sequential listing relies on no order
                     raise
-                pages = _in_one_chain
-                log.info("a store does not list in the order of bytes: listed again, in one chain")
+                pages = _in_sequence
+                log.info("a store does not list in the order of bytes: listed again, in sequence")
             except Inconsistent as error:
                 if again == MOST_RESTARTS:
                     raise
@@ -102,7 +101,7 @@ class Lister:
             begun += 1
 
     def _require_consistent(self, listings: Listings) -> None:
-        """Raises `Inconsistent`; what comes once only, no page by itself can tell."""
+        """Raises `Inconsistent` for what only the whole listing shows, such as a key that comes twice."""
         contradiction = listings.contradiction()
         if contradiction:
             raise inconsistent(self._input.url, "", contradiction)
@@ -111,11 +110,11 @@ class Lister:
         inventory = self._job.media.inventory
         if inventory is not None:
             return self._from_inventory(listings, inventory, list_parallel)
-        kept = self._kept
-        earlier = kept.earlier() if kept is not None else None
-        if kept is not None and earlier is not None:
-            return self._go_on(listings, kept, earlier)
-        keep = None if kept is None else _of_media(kept)
+        checkpoint = self._checkpoint
+        earlier = checkpoint.earlier() if checkpoint is not None else None
+        if checkpoint is not None and earlier is not None:
+            return self._resume(listings, checkpoint, earlier)
+        keep = None if checkpoint is None else _of_media(checkpoint)
         listed = self._fresh(
             listings,
             lambda storage, prefix: list_parallel(
@@ -124,13 +123,13 @@ class Lister:
                 keep=keep if prefix == self._media_prefix and storage is self._input else None,
             ),
         )
-        if kept is not None:
-            kept.finish()
+        if checkpoint is not None:
+            checkpoint.finish()
         return listed
 
     def _again(self, listings: Listings, pages: Pages) -> MediaListing:
-        if self._kept is not None:
-            self._kept.finish()
+        if self._checkpoint is not None:
+            self._checkpoint.finish()
         self._objects = 0
         listings.restart()
         inventory = self._job.media.inventory
@@ -164,15 +163,15 @@ class Lister:
         self._both(listings, media, pages)
         return self._reported(MediaListing(basis="inventory", inventory=report.url), report.manifest.taken)
 
-    def _go_on(self, listings: Listings, kept: ListingCheckpoint, earlier: Earlier) -> MediaListing:
-        rest = list_parallel(self._input, self._media_prefix, keep=_of_media(kept), left=earlier.left)
+    def _resume(self, listings: Listings, checkpoint: ListingCheckpoint, earlier: Earlier) -> MediaListing:
+        rest = list_parallel(self._input, self._media_prefix, keep=_of_media(checkpoint), left=earlier.left)
 
         def pages() -> Iterator[list[Entry]]:
-            yield from kept.pages(earlier)
+            yield from checkpoint.pages(earlier)
             yield from self._portal.iterate(rest)
 
         self._both(listings, pages(), list_parallel)
-        kept.finish()
+        checkpoint.finish()
         return self._reported(MediaListing(resumed=earlier.objects), earlier.began)
 
     def _both(self, listings: Listings, media: Iterator[list[Entry]], pages: Pages) -> None:
@@ -205,15 +204,15 @@ class Lister:
         return listed
 
 
-def _in_one_chain(storage: Storage, prefix: str) -> AsyncIterator[list[Entry]]:
+def _in_sequence(storage: Storage, prefix: str) -> AsyncIterator[list[Entry]]:
     return storage.list(prefix)
 
 
-def _of_media(kept: ListingCheckpoint) -> Keep:
-    """Documents and state are never kept; what is left to be listed is told all the same."""
+def _of_media(checkpoint: ListingCheckpoint) -> Keep:
+    """Keeps the media of a page, never documents or state; also of a page without media, for its ranges."""
 
     async def keep(page: list[Entry], left: Callable[[], list[Range]]) -> None:
-        await kept.keep([entry for entry in page if not entry.path.startswith(RESERVED)], left)
+        await checkpoint.keep([entry for entry in page if not entry.path.startswith(RESERVED)], left)
 
     return keep
 
@@ -221,7 +220,7 @@ def _of_media(kept: ListingCheckpoint) -> Keep:
 def _in_turn(*streams: Iterator[T]) -> Iterator[tuple[int, T]]:
     """The items of several iterators, one of each in turn, with the number of their iterator.
 
-    Each reads ahead by itself, so one waits for the store while what another brought is taken in.
+    Each reads ahead, so one waits for the store while the items of another are inserted.
     """
     left = deque(enumerate(streams))
     while left:

@@ -1,8 +1,8 @@
-"""What an inventory, or a listing of hours ago, says of videos, held against the bucket as it is now.
+"""Size and token of videos as they are now, where the media come from an inventory or an old listing.
 
-Frame documents depend on a video's very bytes, and a count of an earlier run is only taken for the
-version that it was made of. So each video whose frames are asked for is looked at once: one request
-that reads nothing. Images need no such look, since their documents do not depend on their content.
+Frame documents depend on the bytes of a video, and the frame cache is by version. So each video whose
+frames are needed costs one request that reads no bytes. Images need none, since their documents do not
+depend on their content.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def revalidated(
     """
     left = iter(videos)
     while some := list(islice(left, _PARALLEL)):
-        yield from portal.iterate(_look(some, storage, gone))
+        yield from portal.iterate(_current(some, storage, gone))
 
 
-async def _look(videos: list[Video], storage: Storage, gone: list[str]) -> AsyncIterator[Video]:
+async def _current(videos: list[Video], storage: Storage, gone: list[str]) -> AsyncIterator[Video]:
     async def one(video: Video) -> Video | None:
         try:
             blob = await storage.read(video.path, 0, 0)

@@ -1,9 +1,8 @@
-"""Listed documents with the tokens that puts and conditions know, where listings of the store have others.
+"""The tokens of listed documents, requested one by one where listings of the store do not have them.
 
-Some stores that speak the protocol of S3 or of Azure list without ETags, some list other ones than they
-answer a put with: no document would be recognised, and none replaced. Each is asked for its own there, one
-request a document, which costs no more than writing it again would. Nothing is asked where listings are as
-they should be.
+Some stores with the API of S3 or Azure list without ETags, or with other ETags than those of a put: no
+document would be recognised, and none replaced. There each token is one request, which costs no more than
+writing the document again. On other stores no request is made.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def are_missing(storage: Storage, entries: Sequence[Entry]) -> bool:
-    """Whether the tokens of these documents have to be asked for."""
+    """Whether the tokens of these documents have to be requested."""
     capabilities = storage.capabilities
     if capabilities.conditions_vary and not capabilities.lists_tokens:
         return True
@@ -31,8 +30,8 @@ def are_missing(storage: Storage, entries: Sequence[Entry]) -> bool:
 
 
 async def with_tokens(storage: Storage, entries: Sequence[Entry]) -> list[Entry]:
-    """The same documents with their tokens, without those that went meanwhile. The storage's pace and
-    concurrency hold. Raises what a read raises."""
+    """The same documents with their tokens, without those that are gone by now. Within the storage's
+    rate and concurrency limits. Raises what a read raises."""
     found = await asyncio.gather(*(_with_token(storage, entry) for entry in entries))
     return [entry for entry in found if entry is not None]
 

@@ -1,4 +1,4 @@
-"""Metrics in the two forms that others read: Prometheus metric families, and OTLP's.
+"""Metrics in two forms: Prometheus metric families, and OTLP.
 
 The libraries are imported by the functions that need them. Nothing here opens a connection.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric as Family
 
-#: What a collector is told of who speaks.
+#: The service name that a collector gets.
 SERVICE: Final = "metaferry"
 
 Values = dict[tuple[str, ...], float]
@@ -38,16 +38,16 @@ def counters(totals: Iterable[tuple[Metric, Values]], *, label: str) -> Iterator
 
 
 def registry(families: Callable[[], Iterable[Family]]) -> CollectorRegistry:
-    """A registry of what `families` gives, asked anew whenever somebody reads it."""
+    """A registry of what `families` returns, called at every scrape."""
     from prometheus_client import CollectorRegistry
     from prometheus_client.registry import Collector
 
-    class Asked(Collector):
+    class CallbackCollector(Collector):
         def collect(self) -> Iterable[Family]:
             return families()
 
     made = CollectorRegistry()
-    made.register(Asked())
+    made.register(CallbackCollector())
     return made
 
 

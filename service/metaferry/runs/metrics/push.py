@@ -1,8 +1,8 @@
 """Sends the figures of a run to a Pushgateway and to an OpenTelemetry collector, when it has ended.
 
-Whatever becomes of that changes nothing of the run: both have the job's `metrics.timeout` together,
-and what did not go well is one warning each. Neither follows a redirect, which could carry the
-credentials of the URL elsewhere, and no message quotes what a server or a library said.
+A push that fails changes nothing of the run: both have the job's `metrics.timeout` together, and a
+failure is one warning each. Neither follows a redirect, which could send the credentials of the URL to
+another host, and no message quotes a server or a library.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _OTLP_HEADERS: Final = ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTL
 
 @dataclass(slots=True)
 class Account:
-    """What is told at the end of a block of `published`: the newest report that is known."""
+    """What is sent at the end of a block of `published`: the newest report."""
 
     report: Report
 
@@ -132,7 +132,7 @@ def _push(url: str, job: Job, found: Samples) -> None:
         return lambda: _request(method, url, data, {**dict(headers), **credentials}, job.metrics.timeout)
 
     code = found["metaferry_last_run_exit_code"][()]
-    # A run that was none leaves the time of the last good one in place; a good one replaces all there is.
+    # A failed run keeps the time of the last good one in the gateway; a good one replaces everything.
     push = push_to_gateway if code in GOOD else pushadd_to_gateway
     made = registry(lambda: gauges(found, label=job.label))
     push(target, SERVICE, made, grouping_key={JOB_LABEL: job.label}, handler=handler)
@@ -179,7 +179,7 @@ def _request(method: str, url: str, data: bytes, headers: Mapping[str, str], tim
 
 
 def _why(error: Exception) -> str:
-    """What went wrong, without a word of the library's or the server's own: it may quote a URL."""
+    """What went wrong, without the message of the library or the server, which may quote a URL."""
     if isinstance(error, urllib.error.HTTPError):
         error.close()
         return f"it answered with status {error.code}"
@@ -187,11 +187,11 @@ def _why(error: Exception) -> str:
     if isinstance(reason, TimeoutError):
         return "no answer in time"
     if isinstance(reason, ConnectionRefusedError):
-        return "nobody listens there"
+        return "connection refused"
     if isinstance(reason, socket.gaierror):
         return "its name is not known"
     if isinstance(reason, OSError) and reason.errno is not None:
         return f"it cannot be reached: {os.strerror(reason.errno)}"
     if isinstance(reason, http.client.HTTPException):
-        return "its answer is no HTTP"
+        return "its response is not HTTP"
     return type(reason).__name__

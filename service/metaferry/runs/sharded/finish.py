@@ -1,9 +1,9 @@
 """The end of a plan that was applied in parts: deletes, `schema.json`, ledger and report.
 
-What was written is taken from the done-markers, never from the memory of whoever wrote it. Deletes
-wait for the end because a stale document may go only when the one that takes its place stands, and
-that one can be another machine's; one that was in place already is looked for once more. When a shard
-is missing nothing is touched; when documents failed, nothing is deleted and `schema.json` is held back.
+What was written is taken from the done-markers, never from the processes that wrote it. Deletes wait
+for the end because a stale document may be deleted only when its replacement is in place, and another
+machine may be writing that; a replacement that was in place before is read once more. When a shard is
+missing nothing is changed; when documents failed, nothing is deleted and `schema.json` is held back.
 Finishing twice changes nothing.
 """
 
@@ -31,7 +31,7 @@ from metaferry.progress import Progress, Silent, Stop
 from metaferry.runs.apply import apply_phase, name_failures, report_outage, write_schema
 from metaferry.runs.deletes import keep_back_missing
 from metaferry.runs.lease.held import RunLease
-from metaferry.runs.outcomes import say_what_was_done
+from metaferry.runs.outcomes import settle_findings
 from metaferry.runs.report import leave_report, requests_of
 from metaferry.runs.schema_fit import refused_fit
 from metaferry.runs.sharded.plan_files import fetch
@@ -63,7 +63,7 @@ def finish_run(run: PlanRun, lease: RunLease | None, stop: Stop, progress: Progr
     if stop.requested:
         raise stop.error
     run.begin()
-    return _Finish(run, found, stop, progress).report_of_it()
+    return _Finish(run, found, stop, progress).run_to_end()
 
 
 def missing_shards(run: PlanRun, missing: Sequence[int], why: str = "") -> ShardsMissing:
@@ -105,20 +105,20 @@ class _Finish:
         self.history = run.state.history()
         self.damage = Damage(run.database, run.state, run.plan.plan_id)
 
-    def report_of_it(self) -> RunReport:
+    def run_to_end(self) -> RunReport:
         run, report = self.run, self.report
         began = run.deps.clock()
         self._load()
         bad = [marker.shard for marker in self.markers if not marker.is_settled]
         tally = Tally() if bad else self._delete()
         if self.stop.requested:
-            raise self.stop.error  # nothing is said of it: the next finish goes on
+            raise self.stop.error  # no report is left: the next finish goes on
         self._count(tally)
         report.schema.written = False
         if tally.not_deleted:
             report.exit_code = 3
         if bad:
-            self._name(bad)
+            self._report_failed(bad)
         elif tally.outage:
             report_outage(run.database, report, run.lightly.url, tally.outage)
         elif tally.not_deleted == tally.refused and self.planned.schema.written:
@@ -142,7 +142,7 @@ class _Finish:
         remember_new(run.state, run.job, report, entries)
 
     def _load(self) -> None:
-        """What the plan found, and what became of its writes, as a run has them in its tables."""
+        """Fills the tables of a run with the findings of the plan and the outcomes of its writes."""
         run = self.run
         folder = run.database.scratch / "plan"
         found = (run.plan.findings, run.plan.rejects)
@@ -183,7 +183,7 @@ class _Finish:
         documents.skip += self.planned.documents.delete - tally.delete
         add_markers(report, self.markers)
 
-    def _name(self, bad: Sequence[int]) -> None:
+    def _report_failed(self, bad: Sequence[int]) -> None:
         self.report.exit_code = 3
         self.report.stopped = (
             f"documents of the shard{'s' if len(bad) > 1 else ''} {_listed(bad)} could not be written; "
@@ -194,7 +194,7 @@ class _Finish:
     def _find(self, tally: Tally) -> None:
         """The findings of the plan, of the shards and of this; the counts are whole."""
         database, report = self.run.database, self.report
-        say_what_was_done(database)
+        settle_findings(database)
         name_failures(database, tally)
         report.findings, _ = build.findings(database)
         if tally.not_deleted:
@@ -221,7 +221,7 @@ class _Finish:
         )
 
     def _count_requests(self) -> None:
-        """Those of the plan, of the attempts that ended the shards, and what else this process asked."""
+        """Those of the plan, of the attempts that ended the shards, and the others of this process."""
         run = self.run
         of_shards = sum((marker.requests for marker in self.markers), RequestCounts())
         here = requests_of(run.storages.all) - run.marked

@@ -1,9 +1,9 @@
-"""A plan in a folder of its own, at any URL: written by `plan --out`, read by whoever applies it.
+"""A plan in a folder of its own, at any URL: written by `plan --out`, read to be applied.
 
 `shard=NNN/*.parquet` hold the rows, `findings.parquet` and `rejects.parquet` what could not be used,
 `plan.json` everything else, with the name, size and MD5 of each file. It is written last and, where
-another plan lies there, taken away first: a folder without it is no plan, and files that are not in
-it are not of this plan.
+the folder has another plan, deleted first: a folder without it is no plan, and files that it does not
+name are not of this plan.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def write_plan(
     """Writes what was decided into a folder; `report.shards` then says how many shards there are."""
     folder = database.scratch / "plan"
     report.shards = diff.write_plan(database, min_shards=min_shards)
-    _take_away(storage, portal, job.concurrency)
+    _remove_plan(storage, portal, job.concurrency)
     counts = _counts(database, report.shards, folder)
     files = {
         number: sorted(folder.glob(f"shard={number:03d}/*.parquet")) for number, _writes, _deletes in counts
@@ -113,7 +113,7 @@ def read_plan(storage: Storage, portal: Portal) -> KeptPlan:
         data = portal.run(storage.read(PLAN)).data
     except NotFound as error:
         raise UsageError(
-            f"{place}: there is no such file, so this is no plan, or one that was not kept to its end",
+            f"{place}: there is no such file, so this is no plan, or one that was not written to its end",
             advice="make it (again): metaferry plan JOB --out DIR",
         ) from error
     try:
@@ -148,7 +148,7 @@ def fetch(
         data = (await storage.read(file.name)).data
         if len(data) != file.size or hashlib.md5(data, usedforsecurity=False).hexdigest() != file.md5:
             raise Changed(
-                f"{storage.url.rstrip('/')}/{file.name}: is not the file that {PLAN} speaks of",
+                f"{storage.url.rstrip('/')}/{file.name}: is not the file that {PLAN} describes",
                 url=storage.url,
                 path=file.name,
                 advice="make the plan again: metaferry plan JOB --out DIR",
@@ -177,8 +177,8 @@ def _put_all(
     return dict(zip(files, put, strict=True))
 
 
-def _take_away(storage: Storage, portal: Portal, concurrency: int) -> None:
-    """The plan that lies there already: its plan.json first, then the rows that it speaks of."""
+def _remove_plan(storage: Storage, portal: Portal, concurrency: int) -> None:
+    """Deletes a plan that is there already: its plan.json first, then the files that it names."""
     try:
         data = portal.run(storage.read(PLAN)).data
     except NotFound as error:
@@ -189,7 +189,7 @@ def _take_away(storage: Storage, portal: Portal, concurrency: int) -> None:
     try:
         before = _parse(data)
     except ValueError:
-        return  # nobody reads what is left of it
+        return  # its other files are not read without it
     names = [file.name for file in _files(before)]
     portal.run(in_order(names, storage.delete, most=concurrency))
 
@@ -215,7 +215,7 @@ async def _put(storage: Storage, name: str, data: bytes) -> PlanFile:
 
 
 def _counts(database: Database, shards: int, folder: Path) -> list[tuple[int, int, int]]:
-    """Number, writes and deletes of every shard, also of those that nothing fell into."""
+    """Number, writes and deletes of every shard, also of empty ones."""
     files = [str(file) for file in sorted(folder.glob("shard=*/*.parquet"))]
     if not files:
         return [(number, 0, 0) for number in range(shards)]

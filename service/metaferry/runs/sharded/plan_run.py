@@ -49,7 +49,7 @@ from metaferry.storage.counts import RequestCounts
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
 
-#: Findings of a report that say that the run of a plan is not at its end.
+#: Findings after which the run of a plan is not finished.
 UNFINISHED: Final = (Code.DOCUMENT_FAILED, Code.DOCUMENT_CONFLICT, Code.STORAGE_OUTAGE)
 
 
@@ -102,16 +102,16 @@ class PlanRun(JobContext):
         return None if unfinished else report
 
     def to_do(self, shards: Iterable[int]) -> list[int]:
-        """Those of the shards that write anything and are not done, after a look at the markers."""
-        asked = [number for number in shards if self.plan.shards[number].writes]
-        found = self.markers.look(asked)
-        return [number for number in asked if number not in found or not found[number].is_good]
+        """Those of the shards that write anything and are not done, after reading the markers."""
+        writing = [number for number in shards if self.plan.shards[number].writes]
+        found = self.markers.look(writing)
+        return [number for number in writing if number not in found or not found[number].is_good]
 
     def begin(self) -> None:
         """Marks the run of this plan as begun; the lease has to be held.
 
-        UsageError where runs that began after the plan was made have written to a store that could not
-        tell what they changed.
+        UsageError where runs that began after the plan was made have written to a store without
+        conditional writes, which could not detect what they changed.
         """
         later = [each for each in self.state.history().begun if each > self.plan.plan_id]
         if later and not self.lightly.capabilities.honours("a token"):
@@ -129,10 +129,10 @@ class PlanRun(JobContext):
         """Writes the documents of a shard and its done-marker; None where `stop` ended it before.
 
         Of a shard with a marker only what failed is written again. Raises the StorageError that
-        makes going on pointless, and Outage.
+        every other document would meet, and Outage.
         """
         shard, before = self.plan.shards[number], self.markers.found.get(number)
-        began, asked = self.deps.clock(), requests_of(self.storages.all)
+        began, before_requests = self.deps.clock(), requests_of(self.storages.all)
         for table in ("outcomes", "findings", "damaged"):
             self.database.run(f"DELETE FROM {table}")
         folder = self.database.scratch / "plan"
@@ -170,7 +170,7 @@ class PlanRun(JobContext):
                 verified.wrong,
             )
         name_failures(self.database, tally)
-        spent = requests_of(self.storages.all) - asked
+        spent = requests_of(self.storages.all) - before_requests
         marker = ShardMarker(
             self.plan.plan_id,
             number,
@@ -250,7 +250,7 @@ class PlanRun(JobContext):
 
     @staticmethod
     def _lasting(before: ShardMarker | None) -> Sequence[Finding]:
-        """What an earlier attempt found that this one cannot find again."""
+        """The findings of an earlier attempt that this one cannot make again."""
         lasting = (Code.DOCUMENT_MODIFIED_EXTERNALLY, Code.DOCUMENT_CORRUPT)
         return [f for f in before.findings if f.code in lasting and f.severity != "error"] if before else []
 
@@ -275,7 +275,7 @@ def open_plan(job: Job, location: str, deps: RuntimeDeps, *, num_shards: int = 0
 
 
 def add_outage(report: Report, error: Outage) -> None:
-    """Adds what ended the writing of a plan before its end."""
+    """Adds the outage that ended the writing of a plan."""
     report.exit_code = error.exit_code
     report.stopped, report.advice = error.message, error.advice
     report.findings[Code.STORAGE_OUTAGE] = 1

@@ -32,7 +32,7 @@ from metaferry.runs.sharded.task import task_for, write_shard
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 
-#: Seconds beyond the grace of an interrupt that workers get to say what they did.
+#: Seconds beyond the grace of an interrupt that workers get to return their results.
 _RESULT_TIMEOUT: Final = 5.0
 #: Findings that the report of a share shows.
 _EXAMPLES: Final = 100
@@ -53,17 +53,17 @@ class Share:
 
 
 def share_of(index: int | None, of: int | None) -> Share | None:
-    """The share that was asked for; None for all of a plan. UsageError for what is none."""
+    """The share by its index and number; None for the whole plan. UsageError for an invalid one."""
     if of is None:
         if index is not None:
-            raise UsageError("--shard-index says nothing without --num-shards", advice="give both")
+            raise UsageError("--shard-index has no meaning without --num-shards", advice="give both")
         return None
     if index is None:
         text = os.environ.get(INDEX_VARIABLE)
         if text is None:
             raise UsageError(
-                "--num-shards needs --shard-index, which of them this is, from 0",
-                advice=f"in a Kubernetes Indexed Job it is taken from {INDEX_VARIABLE}",
+                "--num-shards needs --shard-index: the number of this share, from 0",
+                advice=f"in a Kubernetes Indexed Job it comes from {INDEX_VARIABLE}",
             )
         if not text.isascii() or not text.isdigit():
             raise UsageError(f"{INDEX_VARIABLE} should be a number from 0, is {text!r}")
@@ -86,11 +86,11 @@ def sync_plan(
 ) -> RunReport:
     """Applies a kept plan: everything, its end included, or the documents of a share of its shards.
 
-    `engine` says who writes the shards: this process and, where the job has `workers`, processes of
-    its own, or the workers of Dask. `leased`: the caller holds the plan's lease already.
+    `engine` writes the shards: this process and, where the job has `workers`, processes of its own, or
+    the workers of Dask. `leased`: the caller holds the plan's lease already.
 
-    A shard that is done is not run again. The report of a share tells of its shards alone, whoever
-    wrote them; its exit code is 3 when documents of them failed and the signal's when `stop` ended it.
+    A shard that is done is not run again. The report of a share has its shards only, whichever
+    process wrote them; its exit code is 3 when documents failed, the signal's when `stop` ended it.
     """
     stop, progress, deps = stop or Stop(), progress or Silent(), deps or RuntimeDeps()
     check_engine(engine)
@@ -99,7 +99,7 @@ def sync_plan(
         return _apply(job, plan, share, engine, leased, progress, stop, deps)
 
     if share is not None or leased:
-        # A share has no figures to send: they would take the place of those of another share.
+        # A share sends no metrics: they would replace those of another share.
         return apply()
     with published(job, RunReport("", job.digest(), ""), deps) as account:
         account.report = report = apply()
@@ -153,7 +153,7 @@ def finish(
     stop: Stop | None = None,
     deps: RuntimeDeps | None = None,
 ) -> RunReport:
-    """Ends a plan whose shards are all done; the job is the one that lies in it, unless one is given.
+    """Ends a plan whose shards are all done, with the job that is kept in it unless one is given.
 
     `overrides` are `key=value` over the job that was kept; those of `storage` open the plan as well.
     """
@@ -173,7 +173,7 @@ def _write(
     progress.phase("Writing documents", writes)
     writers = run.storages.writers() if engine == LOCAL else None
     if engine != LOCAL or (writers is not None and writes >= writers.least):
-        workers = writers.workers if writers is not None else _asked_workers(run.job)
+        workers = writers.workers if writers is not None else _local_workers(run.job)
         _write_on_engine(run, plan, numbers, engine, workers, stop, progress)
         return
     for number in numbers:
@@ -191,7 +191,7 @@ def _write_on_engine(
     stop: Stop,
     progress: Progress,
 ) -> None:
-    """Has the shards written by an engine. Raises ShardsMissing for those that it gave up."""
+    """Writes the shards by an engine. Raises ShardsMissing for those that were given up."""
     job, scope = run.job, f"{run.plan.plan_id}-{run.deps.random.getrandbits(64):016x}"
     with open_workers(engine, scope=scope, workers=workers, grace=job.grace) as opened:
         share = max(1, min(opened.parallelism, len(numbers)))
@@ -222,14 +222,14 @@ def _write_on_engine(
         raise missing_shards(run, sorted(ran.given_up), why)
 
 
-def _asked_workers(job: Job) -> int | None:
+def _local_workers(job: Job) -> int | None:
     return None if job.workers == "auto" else job.workers
 
 
 def _report_of(
     run: PlanRun, numbers: Sequence[int], share: Share | None, stop: Stop, seconds: float
 ) -> RunReport:
-    """What is known of some shards of a plan."""
+    """The report of some shards of a plan."""
     planned, final = run.plan.report, run.final_report()
     report = RunReport(
         run_id=run.plan.plan_id,
@@ -260,7 +260,7 @@ def _report_of(
 
 
 def _kept_job(plan: str, overrides: Sequence[str], deps: RuntimeDeps) -> Job:
-    """The job that lies in a plan. UsageError where none does, JobError where a variable is not set."""
+    """The job that is kept in a plan. UsageError where none is, JobError where a variable is not set."""
     storage = [each for each in overrides if each.lstrip().startswith("storage.")]
     opening = Job.model_construct(storage=storage_of(storage))
     options = opening.storage_options(Location.named(plan))

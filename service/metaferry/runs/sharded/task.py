@@ -1,9 +1,9 @@
-"""One shard of a plan as a task for a worker elsewhere: an order goes in, a few numbers come out.
+"""One shard of a plan as a task for a worker of an engine.
 
-The worker opens everything itself, from the job in the order, and holds the lease of the plan on its
-own, so that it stops by itself when that is lost, whoever gave the order. The job travels with every
-`${VAR}` as it was written, and the worker puts in those of its own environment: no secret passes
-through a scheduler. Only a job that holds one in plain text travels whole.
+The worker opens everything itself, from the job in the task, and joins the lease of the plan, so that it
+stops when that is lost. The job is sent with every `${VAR}` as it was written, and the worker takes their
+values from its own environment: no secret passes through a scheduler. Only a job that has one in plain
+text is sent with it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from metaferry.runs.sharded.worker_logs import log_of_run
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ShardTask:
-    """What a worker needs to know of one shard. Its repr, which executors log, names that alone."""
+    """What a worker needs to write one shard. Its repr, which executors log, has only the number."""
 
     plan: str
     shard: int
@@ -39,16 +39,16 @@ class ShardTask:
     num_shards: int = 0  # of the share that this shard is of; 0 where it is none
 
     def __repr__(self) -> str:
-        return f"ShardOrder(shard {self.shard})"
+        return f"ShardTask(shard {self.shard})"
 
 
 def task_for(
     job: Job, plan: str, shard: int, *, run_id: str, scope: str, share: int, alone: bool, num_shards: int = 0
 ) -> ShardTask:
-    """The order of a shard for one of `share` workers that write at once.
+    """The task of a shard for one of `share` workers that write in parallel.
 
     `alone`: each has a machine, or a client, of its own; else they share the job's concurrency. The
-    rate that the job allows is for all of them together in any case.
+    job's `max_rate` is for all of them together in any case.
     """
     kept, _ = keep_job(job)
     return ShardTask(
@@ -90,7 +90,7 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
 
 def _job_of(task: ShardTask) -> Job:
     if isinstance(task.job, Job):
-        remember_secrets(task.job.model_dump())  # it was made elsewhere, and this process knows none yet
+        remember_secrets(task.job.model_dump())  # they are not registered in this process yet
         return task.job
     try:
         return restore_job(task.job)

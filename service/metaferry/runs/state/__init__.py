@@ -1,6 +1,6 @@
 """What is kept between runs, in the state folder. All of it can be lost without harm.
 
-`folder` finds and keeps runs, `ledger` knows token and MD5 of every document we wrote, `markers` which
-shards are done, `listing_checkpoint` the pages of a listing under way, `capability_probe` whether a
-store honours conditions. Only `runs` imports it.
+`folder` has the files of runs and `retention` which of them go; `ledger` has token and MD5 of every document
+we wrote, `damage` those that read back wrong, `markers` which shards are done, `listing_checkpoint` the pages
+of a listing under way, `capability_probe` what stores honour. Imported by `runs` and `cli`.
 """

@@ -1,9 +1,9 @@
-"""Whether the stores of a run honour conditions on writes; asked once in thirty days, and remembered.
+"""Whether the stores of a run honour preconditions of writes; probed once in thirty days.
 
-Some stores that speak S3 take a condition and ignore it, or refuse the right one, and nothing in their
-answers tells. `storage/capability_probe.py` finds out, with some ten requests for a name that nobody uses.
-The result is kept in `traits.json` in the state folder, by the URL of the store: reading it is one request
-a run, on S3 alone. It can be lost without harm: the next run asks again.
+Some stores with the API of S3 accept a precondition and ignore it, or refuse one that holds, without any
+sign in their responses. `storage/capability_probe.py` finds out, with some ten requests for a key that is
+not used otherwise. The result is kept in `traits.json` in the state folder, by the URL of the store: one
+read a run, on S3 only. It can be lost without harm: the next run probes again.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ log = logging.getLogger(__name__)
 VERSION: Final = 1
 #: The names of what was found out, as `Honoured` has it.
 _NAMES: Final = ("conditional", "replaces", "lists_tokens")
-_GOOD_FOR: Final = timedelta(days=30)
+_VALID_FOR: Final = timedelta(days=30)
 
 
 async def probe_capabilities(
     stores: Iterable[tuple[Storage, str]], memory: Storage, key: str, now: datetime
 ) -> None:
-    """Makes the traits of each store true to what the store does.
+    """Sets the capabilities of each store to what the store does.
 
     Each comes with a key that may be written and deleted. `memory` has traits.json under `key`.
     """
-    asked = [(store, path) for store, path in stores if isinstance(store, Retrying) and _may_differ(store)]
-    if not asked:
+    unproven = [(store, path) for store, path in stores if isinstance(store, Retrying) and _may_differ(store)]
+    if not unproven:
         return
     known = await _remembered(memory, key)
     changed = False
-    for store, path in asked:
+    for store, path in unproven:
         found = _still_known(known.get(store.url), now)
         if found is None:
             found = await store.probe_conditions(path)
@@ -54,10 +54,10 @@ async def probe_capabilities(
 
 
 async def recall_conditions(stores: Iterable[Storage], memory: Storage, key: str, now: datetime) -> None:
-    """The same for whoever may write nothing: as far as it is remembered."""
-    asked = [store for store in stores if isinstance(store, Retrying) and _may_differ(store)]
-    known = await _remembered(memory, key) if asked else {}
-    for store in asked:
+    """The same without a write: as far as traits.json has it."""
+    unproven = [store for store in stores if isinstance(store, Retrying) and _may_differ(store)]
+    known = await _remembered(memory, key) if unproven else {}
+    for store in unproven:
         found = _still_known(known.get(store.url), now)
         if found is not None:
             store.adopt(found)
@@ -88,7 +88,7 @@ def _still_known(entry: Any, now: datetime) -> Honoured | None:
     """What was found out, if it was within the time; a date in the future is none."""
     try:
         found = Honoured(*(entry[name] for name in _NAMES))
-        fresh = timedelta(0) <= now - datetime.fromisoformat(entry["asked"]) <= _GOOD_FOR
+        fresh = timedelta(0) <= now - datetime.fromisoformat(entry["asked"]) <= _VALID_FOR
     except (KeyError, TypeError, ValueError):
         return None
     return found if fresh and all(isinstance(value, bool) for value in found) else None

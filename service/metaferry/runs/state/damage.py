@@ -1,9 +1,9 @@
-"""Documents that were read back as other bytes than were written, remembered until they are proved good.
+"""Documents that read back as other bytes than were written, recorded until they read back right.
 
-A listing vouches for such a document, since what the store keeps beside the bytes is right; so nothing
-but a memory of it makes the next run write it again. It lies among the files of the run that found it,
-`runs/<run id>/damaged….parquet`: a run looks at the names of these files anyway, so that no request is
-made for it while nothing is damaged. Each run that ends carries what is left over into its own folder.
+The listing does not show the damage, since the metadata that the store keeps is right; only this record
+makes the next run write the document again. It is a file of the run that found it,
+`runs/<run id>/damaged….parquet`: a run lists these files anyway, so it costs no request while nothing is
+damaged. Each run that ends carries what is left over into its own folder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Damage:
         return bool(self._database.value("SELECT count(*) FROM damaged"))
 
     def load(self, history: RunHistory) -> None:
-        """Adds what earlier runs remembered."""
+        """Adds what earlier runs recorded."""
         for key in history.files:
             if key.rpartition("/")[2].startswith("damaged") and (data := self._state.read(key)) is not None:
                 self._loaded.append(key)

@@ -10,13 +10,13 @@ Layout below the folder::
                                 one is in pieces: <run id>.0001.parquet …
     runs/<run id>/started.json  a run that has this and no run.json was cut off
     runs/<run id>/run.json      its report; rejects.parquet and findings.parquet beside it
-    runs/<run id>/shard-NNNN.parquet   the done-markers of a run that was divided (runs/markers)
-    runs/<run id>/plan/         its plan, where it was made for workers elsewhere
-    runs/<run id>/damaged.parquet  documents that read back wrong, until they are right (runs/damage)
-    runs/<run id>/listing/      pages of a large listing, until it is complete (runs/listing_checkpoint)
-    lease.json                  who writes to this datasource now (runs/lease)
-    inferred.json               schema entries as runs inferred them (runs/state/inferred)
-    traits.json                 what its stores were found to do (runs/conditions)
+    runs/<run id>/shard-NNNN.parquet   the done-markers of a run in shards (markers.py)
+    runs/<run id>/plan/         its plan, where it was made for an engine
+    runs/<run id>/damaged.parquet  documents that read back wrong, until they are right (damage.py)
+    runs/<run id>/listing/      pages of a large listing, until it is complete (listing_checkpoint.py)
+    lease.json                  the run that writes to this datasource now (runs/lease)
+    traits.json                 what its stores were found to do (capability_probe.py)
+    inferred.json               schema entries as runs inferred them (inferred.py)
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _MOST_LEDGER_PIECES = 8
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """What the state folder says of the runs before this one."""
+    """The runs before this one, by their files in the state folder."""
 
     run_ids: tuple[str, ...]  # oldest first
     interrupted: bool  # the newest of them never wrote its report
@@ -160,7 +160,7 @@ class State:
         return self._portal.run(self._read(key))
 
     def read_all(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """Those of the files that are there, read side by side."""
+        """Those of the files that are there, read in parallel."""
         asked = list(keys)
         found = self._portal.run(in_order(asked, self._read, most=self.concurrency))
         return {key: data for key, data in zip(asked, found, strict=True) if data is not None}

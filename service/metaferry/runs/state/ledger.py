@@ -1,7 +1,7 @@
 """The ledger: token and md5 of every document as our runs left it, as Parquet pieces in the state folder.
 
-It proves content where a listing does not: same token, so the md5 is known. It is never the only
-witness against writing: a document without a row, or under another token, is written again.
+It proves content where a listing does not: same token, so the md5 is known. A document without a row,
+or with another token, is written again.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Ledger:
     def load(self) -> None:
         """Fills the table from the pieces, newest row of each document first. Damage is a loss."""
         self._pieces = self._state.ledger_pieces()
-        for order, key in enumerate(self._pieces):
-            file = self._database.scratch / f"ledger-{order}.parquet"
+        for number, key in enumerate(self._pieces):
+            file = self._database.scratch / f"ledger-{number}.parquet"
             try:
                 file.write_bytes(self._state.read_piece(key))
                 self._take(file)
@@ -69,10 +69,10 @@ class Ledger:
                 "AND target NOT IN (SELECT target FROM outcomes WHERE outcome = 'done')"
             )
         rows: int = self._database.value(f"SELECT count(*) FROM ({ours})")
-        pieces_of_it = max(1, -(-rows // PIECE_ROWS))
-        for part in range(pieces_of_it):
-            mine = f"('0x' || left(md5(target), 8))::UBIGINT % {pieces_of_it} = {part}"
-            some = ours if pieces_of_it == 1 else f"SELECT * FROM ({ours}) WHERE {mine}"
+        count = max(1, -(-rows // PIECE_ROWS))
+        for part in range(count):
+            mine = f"('0x' || left(md5(target), 8))::UBIGINT % {count} = {part}"
+            some = ours if count == 1 else f"SELECT * FROM ({ours}) WHERE {mine}"
             self._state.write_ledger(run_id, export_parquet(self._database, some, "ledger-new"), part=part)
         self._state.delete(replaces)
 

@@ -1,4 +1,4 @@
-"""The pages of a large listing of media, kept so that a run which died goes on from them.
+"""The pages of a large listing of media, kept so that the run after a killed one resumes from them.
 
 A listing of a hundred million objects takes hours and costs money. Every so many objects its pages go
 to the state folder as a Parquet file, and after it what is still to be listed; the next run of the same
@@ -46,7 +46,7 @@ class Unusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What a run that died had listed: when it began, so many objects in so many pieces, and the rest."""
+    """The listing of a run that died: when it began, its objects and pieces, and the ranges that are left."""
 
     began: datetime
     objects: int
@@ -75,7 +75,7 @@ class ListingCheckpoint:
         self._keeping = True
 
     def earlier(self) -> Earlier | None:
-        """The newest listing of the same that was cut off not too long ago; this one then goes on from it."""
+        """The newest unfinished listing of the same address that is not too old; this one then resumes it."""
         files = frozenset(key for key in self._history.files if LISTING in key)
         newest = None
         for key in sorted((key for key in files if key.endswith(_PROGRESS)), reverse=True):
@@ -106,7 +106,7 @@ class ListingCheckpoint:
                 yield [Entry(path, size, token, None, mtime) for path, size, token, mtime in rows]
 
     async def keep(self, page: list[Entry], left: Callable[[], list[Range]]) -> None:
-        """Takes a page of media; see `storage.parallel.Keep`."""
+        """Takes a page of media; see `storage.listing.parallel.Keep`."""
         if not self._keeping or not page:
             return
         found = dict(zip(Entry._fields, zip(*page, strict=True), strict=True))

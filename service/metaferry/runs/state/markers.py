@@ -1,7 +1,7 @@
-"""Done-markers: what became of each shard of a plan, as one file a shard in the state folder.
+"""Done-markers: the result of each shard of a plan, as one file a shard in the state folder.
 
-They lie with the datasource and not beside the plan: they tell what was written *there*, whoever
-writes documents may write them too, and a plan can be a folder that workers only read. Each is one
+They are in the datasource and not beside the plan: they say what was written *there*, a process that
+writes documents may write them too, and a plan can be a folder that workers may only read. Each is one
 Parquet file, the outcomes of the shard's writes with their counts in its metadata, put at once: a
 shard is done as a whole or not at all. They can be lost without harm: a shard without one is
 written again, which finds in place what it would write.
@@ -102,7 +102,7 @@ class Markers:
 
 
 def rows_to_do(folder: Path, database: Database) -> None:
-    """Leaves only those rows in the files of a shard whose documents no outcome says are in place."""
+    """Reduces the files of a shard to the rows without an outcome."""
     for file in sorted(folder.glob("shard=*/*.parquet")):
         left = file.with_suffix(".left")
         database.run(

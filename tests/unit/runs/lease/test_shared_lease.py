@@ -206,7 +206,7 @@ def test_one_that_cannot_leave_says_so(
         await store.delete(KEY)
 
     turned(test)
-    assert "the lease could not be given back; it ends in 60 s: this was not done within" in caplog.text
+    assert "the lease could not be given back; it expires in 60 s: this was not done within" in caplog.text
 
 
 def test_members_that_died_are_seen_to_be_gone() -> None:
