@@ -1,4 +1,4 @@
-"""The decision: what becomes of one document, as a truth table.
+"""The decision: the action of one document, as a truth table.
 
 The table is data. Python reads it (`decide`), SQL is generated from it (`action_sql`), and the
 test mirrors it row by row and checks both against each other on every combination of facts.
@@ -19,8 +19,8 @@ class Facts:
     wanted: the records ask for it. exists: it is in the listing. equal: its content is proved to
     be the planned bytes. stale: it is named like a frame of a planned video, but with the digits
     of another encoding. replaced: the document of that frame under the right digits is written by
-    this plan, or is in place and stays. orphan: its media or its records are gone, and this job is
-    the one to say so (its media is not excluded, none of its rows was rejected). delete_orphans:
+    this plan, or is in place and stays. orphan: its media or its records are gone, and this job may
+    say so (its media is not excluded, none of its rows was rejected). delete_orphans:
     the policy.
     """
 
@@ -33,14 +33,14 @@ class Facts:
     delete_orphans: bool = False
 
 
-#: (wanted, exists, equal, stale, replaced, orphan, delete_orphans) -> action; None is "whatever". The
-#: first row that fits decides. What no row names (neither wanted nor there) cannot come up.
+#: (wanted, exists, equal, stale, replaced, orphan, delete_orphans) -> action; None matches both. The
+#: first row that matches decides. A document neither wanted nor in place cannot occur.
 TABLE: Final[tuple[tuple[tuple[bool | None, ...], Action], ...]] = (
     ((True, False, None, None, None, None, None), Action.CREATE),
     ((True, True, True, None, None, None, None), Action.KEEP),
     ((True, True, False, None, None, None, None), Action.UPDATE),
-    # A stale name is one half of a rename, if there is the other half. Else it is all that is left of
-    # its frame, and goes as any document does whose records are gone.
+    # A stale name is one half of a rename if the other half exists. Else it is the only document of its
+    # frame, and is deleted like any document whose records are gone.
     ((False, True, None, True, True, None, None), Action.DELETE),
     ((False, True, None, None, None, True, True), Action.DELETE),
     ((False, True, None, None, None, True, False), Action.SKIP),

@@ -1,8 +1,7 @@
-"""The plan, from start to end: what is gathered goes in, a decided plan comes out.
+"""Makes the plan from what was gathered: the steps in their order, each a module of its own.
 
-This module is the order of the steps; each step is a module of its own. It does no I/O besides
-the engine's scratch: frame counts and the ledger come from callbacks, when they are known to be
-needed.
+No I/O besides the engine's scratch folder: frame counts and the ledger come from callbacks, once they are
+known to be needed.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from metaferry.lightly.key_limits import KeyLimits
 from metaferry.lightly.schema import Entry
 from metaferry.media.frames.model import FrameCount
 from metaferry.planning import diff, entries, match, merge, rejects, values
+from metaferry.planning.advice.hints import find_hints
 from metaferry.planning.coverage import (
     ExplainNoMedia,
     count_media_with_metadata,
@@ -29,7 +29,6 @@ from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries
 from metaferry.planning.existing import ReadDocuments, check_existing
 from metaferry.planning.formats import Action, DocumentCounts, Example, SourceCounts
-from metaferry.planning.hints import find_hints
 from metaferry.planning.types.sticky import Inferred, explain_types, name_rewrites
 from metaferry.tables.model import Loaded
 
@@ -69,7 +68,7 @@ def decide(
     media_current: bool = True,
     limits: KeyLimits = _NO_LIMITS,
 ) -> Decided:
-    """Decides what becomes of every document.
+    """Decides the action of every document.
 
     `count_frames` answers one count for each video it is given. `load_ledger` fills the table
     `ledger`, called only when a listing does not prove what the plan has to know; `explain_no_media` tells

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 from metaferry.findings import Code
 from metaferry.job.model import Job
+from metaferry.planning.advice.spelling import nearest_spelling
 from metaferry.planning.database import Database
 from metaferry.planning.formats import SourceCounts
-from metaferry.planning.spelling import nearest_spelling
 from metaferry.tables.model import Loaded
 
 #: Answers what is there in place of media, and what to write instead; asked only where there are none.

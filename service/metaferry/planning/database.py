@@ -2,7 +2,7 @@
 
 Everything enters it as Arrow record batches that we read through the storage contract, so it
 needs no access to anything: external access is off from the first statement, except to its own
-scratch folder, where it spills and where the plan is written. Nothing here knows what is planned.
+scratch folder, where it spills and where the plan is written. It has no knowledge of plans.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _ROW_GROUP = 30_720
 #: Bytes that a thread of the engine should have: below, joins of many threads run out of memory.
 _THREAD_MEMORY = 96_000_000
 
-#: What the system says of a disk, a quota or a limit of files that leaves no room; the engine repeats it.
+#: The system's messages for a full disk, a quota or a file size limit, which the engine repeats.
 _NO_ROOM = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-#: How a commit says that it failed for want of memory.
+#: Messages of a commit that failed for want of memory.
 _NO_MEMORY = ("could not allocate", "failed to pin", "Out of Memory")
 
 
 class Database:
-    """A thin hand on a DuckDB connection: `run`, `rows`, `value`, `insert`. Close with the scratch."""
+    """A thin wrapper of a DuckDB connection: `run`, `rows`, `value`, `insert`. Close with the scratch."""
 
     @a_working_directory()  # the engine asks for one when it is opened and sealed
     def __init__(self, scratch: Path, *, memory_limit: str) -> None:
@@ -61,8 +61,8 @@ class Database:
             raise UsageError(
                 f"memory_limit: {memory_limit!r} is not a size", advice="write it like 1GB or 512MB"
             ) from error
-        # The order matters: once external access is off, the rest cannot be set any more. Nobody ever
-        # recovers this file, so nothing is written to a log that would only be for that.
+        # The order matters: once external access is off, the rest cannot be set any more. This file is
+        # never recovered, so no write-ahead log is written.
         for statement in (
             f"ATTACH {quote_text(str(scratch / 'plan.duckdb'))} AS plan "
             f"(RECOVERY_MODE no_wal_writes, ROW_GROUP_SIZE {_ROW_GROUP})",
@@ -160,7 +160,7 @@ def open_database(*, memory_limit: str, scratch: str | None) -> Iterator[Databas
 
 @contextmanager
 def disk_errors(scratch: Path) -> Iterator[None]:
-    """What is done in the scratch folder: a full disk, or too small a memory limit, is said as such."""
+    """For work in the scratch folder: clear errors for a full disk and for too small a memory limit."""
     try:
         yield
     except duckdb.Error as error:
@@ -182,7 +182,7 @@ def disk_errors(scratch: Path) -> Iterator[None]:
 def _threads(memory_limit: str) -> int:
     """As many threads as there are cores, but each of them with enough memory to work in.
 
-    What is no size counts as none here; the engine itself refuses it.
+    An invalid size gives one thread here; the engine refuses it.
     """
     size = re.fullmatch(r"([0-9.]+) ?([KMGT]?)(i?)B", memory_limit)
     if size is None:

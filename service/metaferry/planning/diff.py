@@ -2,7 +2,7 @@
 
 Facts are gathered in SQL, the action is the truth table of `actions.py`. Equality is never a
 guess: the md5 in the listing, or the ledger's md5 under the same token, or it is written again.
-An MD5 that is the token itself may be none; where it differs, the ledger is asked.
+A token that looks like an MD5 may not be one; where it differs, the ledger decides.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from metaferry.planning.actions import action_sql
 from metaferry.planning.database import Database
 from metaferry.planning.sql import rules as sql
 
-#: Rows of a shard, about: minutes of work, so that a lost one costs little.
+#: Rows of a shard, about: minutes of work, so that repeating one costs little.
 _SHARD_ROWS = 50_000
 
 #: Why a document is left whose media is not known, where not all media are.
@@ -51,17 +51,17 @@ def build_plan(
     """Table `decided`: one row a document, with its action, and the findings about documents.
 
     Reads `wanted`, `unwanted`, `documents`, `damaged` and `ledger(target, token, md5)`. The ledger is not
-    `ledger_complete` after a run that was cut off: what it wrote would look like somebody else's work.
+    `ledger_complete` after a run that was cut off: what it wrote would look like an external change.
     """
-    # A document that the ledger knows under another token was changed by somebody else, or by a run
-    # of ours that never wrote its ledger: then it is as unknown as one that the ledger does not have.
+    # A document with another token in the ledger was changed externally, or by a run of ours that never
+    # wrote its ledger: then it is as unknown as one that the ledger does not have.
     known = "d.target IS NOT NULL AND l.token IS NOT NULL"
     other = f"{known} AND l.token <> d.token"
     changed = other if ledger_complete else "false"
     unknown = f"d.target IS NOT NULL AND NOT ({known})" + ("" if ledger_complete else f" OR ({other})")
-    # A tag that looks like an MD5 is one for most objects of S3, and random digits for those under a
-    # customer's key; a listing cannot tell them apart, but we know what we wrote under this token.
-    ledger_speaks = (
+    # An ETag that looks like an MD5 is one for most objects of S3, and random digits for those encrypted with
+    # a customer's key; a listing cannot distinguish them, but the ledger has the MD5 for this token.
+    by_ledger = (
         "d.md5 IS DISTINCT FROM w.md5 AND (d.md5 IS NULL OR d.md5 = d.token) "
         "AND coalesce(l.token = d.token, false)"
     )
@@ -93,8 +93,8 @@ def build_plan(
             SELECT coalesce(w.target, d.target) AS target, w.target IS NOT NULL AS wanted,
                    d.target IS NOT NULL AS present, coalesce(w.kind, u.kind) AS kind,
                    coalesce(w.media, u.media) AS media, w.md5, w.size, d.token, w.rowid AS wid,
-                   CASE WHEN {ledger_speaks} THEN 'ledger' WHEN d.md5 IS NOT NULL THEN 'listing' END AS proof,
-                   coalesce(CASE WHEN {ledger_speaks} THEN l.md5 ELSE d.md5 END = w.md5, false)
+                   CASE WHEN {by_ledger} THEN 'ledger' WHEN d.md5 IS NOT NULL THEN 'listing' END AS proof,
+                   coalesce(CASE WHEN {by_ledger} THEN l.md5 ELSE d.md5 END = w.md5, false)
                        AND g.target IS NULL AS equal,
                    g.target IS NOT NULL AS damaged,
                    coalesce(u.stale, false) AS stale, coalesce(u.replaced, false) AS replaced,
@@ -109,7 +109,7 @@ def build_plan(
         """
     )
     if limit is not None:
-        # Writes first: a stale document may not go while the one in its place waits for another run.
+        # Writes first: a stale document may not be deleted while its replacement waits for another run.
         database.run(
             """
             UPDATE decided SET action = CASE WHEN action = 'delete' THEN 'skip' ELSE 'defer' END,
@@ -134,17 +134,18 @@ def classify_unwanted(
     it is named like a frame of a video of this listing; its media is gone. `replacement` is the name
     that the frame of a stale document has now, `replaced` whether there is, or will be, such a document.
     Reads `wanted`, `documents`, `media`, `frames`, `collisions` and the `match_*` tables. Unless the media
-    are `media_current`, a document whose media is not among them is left: it may be newer than what is known.
+    are `media_current`, a document whose media is not among them is left: it may be newer than the listing.
     """
-    # Documents of rejected rows stay: their row is at fault, not they.
-    held = " UNION ALL ".join(
+    # Documents of rejected rows stay: the row is at fault, not the document.
+    rejected = " UNION ALL ".join(
         f"SELECT target FROM match_{i} WHERE code IS NOT NULL AND target IS NOT NULL" for i in range(sources)
     )
     database.run(
-        f"CREATE TABLE held AS SELECT DISTINCT target FROM ({held} UNION ALL SELECT target FROM collisions)"
+        f"CREATE TABLE protected AS "
+        f"SELECT DISTINCT target FROM ({rejected} UNION ALL SELECT target FROM collisions)"
     )
     # A rejected row without a known document could have been for any of them.
-    lost = " + ".join(
+    unmatched_rejects = " + ".join(
         [
             f"(SELECT count(*) FROM match_{i} WHERE code IS NOT NULL AND target IS NULL "
             f"AND code NOT IN ('{Code.RECORD_UNMATCHED}', '{Code.RECORD_EXCLUDED}'))"
@@ -152,7 +153,7 @@ def classify_unwanted(
         ]
         + [f"(SELECT count(*) FROM rejects WHERE code = '{Code.SOURCE_MALFORMED}')"]
     )
-    unplaced = bool(database.value(f"SELECT {lost}"))
+    unplaced = bool(database.value(f"SELECT {unmatched_rejects}"))
     video, frame, written = sql.parse_frame("d.target")
     stem = f"substr(d.target, {len(DOCUMENTS) + 1})"
     database.run(
@@ -201,12 +202,12 @@ def classify_unwanted(
                        FROM media GROUP BY target) m ON m.target = d.target
             LEFT JOIN media v ON v.path = d.video AND v.kind = 'video'
             LEFT JOIN frames f ON f.media = v.path
-            LEFT JOIN held h ON h.target = d.target
+            LEFT JOIN protected h ON h.target = d.target
         ) u
-        LEFT JOIN held r ON r.target = u.replacement
+        LEFT JOIN protected r ON r.target = u.replacement
         """
     )
-    # Only now it is known which of the documents in place stay. None of them is stale itself.
+    # Only now it is known which documents in place stay. None of them is stale itself.
     database.run(
         f"""
         UPDATE unwanted SET replaced = true, orphan = false, reason = digits
@@ -247,7 +248,7 @@ def _findings(database: Database, *, delete_orphans: bool) -> None:
 
 
 def write_plan(database: Database, *, max_shard_rows: int = _SHARD_ROWS, min_shards: int = 1) -> int:
-    """Writes the plan as Parquet below the scratch folder (`plan/shard=NNN/`); answers the shards.
+    """Writes the plan as Parquet below the scratch folder (`plan/shard=NNN/`); returns how many shards.
 
     The shard of a document is the first 8 hex digits of md5(target), modulo the number of shards:
     the same on every machine and engine.
@@ -263,11 +264,11 @@ def write_plan(database: Database, *, max_shard_rows: int = _SHARD_ROWS, min_sha
         WHERE p.action <> 'defer'
     """
     partition = ""
-    if shards == 1 and rows:  # dividing costs as much as all the rest
+    if shards == 1 and rows:  # partitioning costs as much as all the rest
         (place / "shard=000").mkdir(parents=True)
         place /= "shard=000/data_0.parquet"
     else:
-        # A table between: a join that just fits into memory leaves none to divide its rows in.
+        # An intermediate table: a join that just fits into memory leaves none to partition its rows.
         database.run(f"CREATE TABLE joined AS {select}")
         shard = f"printf('%03d', ('0x' || left(md5(target), 8))::UBIGINT % {shards}) AS shard"
         select, partition = f"SELECT {shard}, * FROM joined", ", PARTITION_BY (shard)"

@@ -1,7 +1,7 @@
-"""Schema entries of a run: what schema.json holds, what the job asks for, what the data show.
+"""Schema entries of a run, from the schema.json in place, the job, and the data.
 
-The rules (which type, which default, what stays in place) are `lightly/schema.py`'s; this module
-looks at the loaded tables and at the schema.json in place and asks those rules.
+The rules (which type, which default, what stays in place) are in `lightly/schema.py`; this module applies
+them to the loaded tables and the schema.json in place.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Entries:
     changed: bool
     edits: tuple[tuple[Entry, Entry], ...] = ()  # entries in place and what they become
     removed: tuple[Entry, ...] = ()
-    new_types: tuple[Entry, ...] = ()  # entries whose type documents in place may not know of
+    new_types: tuple[Entry, ...] = ()  # entries whose type documents in place may not fit
 
     def type_of(self, path: KeyPath) -> ValueType | None:
         """The type that the entry of a key path demands; None where no entry has that path."""
@@ -87,8 +87,8 @@ def resolve_entries(
     Raises JobError where two sources disagree on what a key is, so that no type would be right.
     """
     if given is not None:
-        asked = job.given_schema
-        combined = rules.combine(in_place or (), given, exact=asked is not None and asked.exact)
+        schema = job.given_schema
+        combined = rules.combine(in_place or (), given, exact=schema is not None and schema.exact)
         if combined.clash:
             raise JobError(
                 combined.clash,

@@ -1,8 +1,8 @@
-"""Documents in place that no ledger knows, before they are replaced or deleted: what would be lost?
+"""Checks documents in place that are not in the ledger, before they are replaced or deleted, for lost keys.
 
-Somebody else may have written them, and then they can hold what no table gives. So a sample of those
-whose bytes would change is read. Documents of ours whose ledger was lost, or that a killed run left,
-hold nothing but keys of the tables, and pass.
+They may have been written externally, and then have keys that no table gives. So a sample of those whose
+bytes would change is read. Documents of ours whose ledger was lost, or that a killed run left, have only
+keys of the tables, and pass.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from metaferry.lightly.document_keys import GivenKeys, KeyPath
 from metaferry.planning.database import Database
 from metaferry.planning.formats import FINDING_COLUMNS, Action
 
-#: Documents that are read at most. Which, the hash of their keys says: the same in every run.
+#: Documents that are read at most, chosen by the hash of their keys: the same in every run.
 MOST_READ: Final = 10_000
 #: Bytes of a document beyond which it is not read.
 LARGEST: Final = 32_000_000
@@ -44,7 +44,7 @@ _ADVICE: Final = "bring these keys into a table, or give them up: --set policy.e
 def check_existing(
     database: Database, keys: Iterable[KeyPath], *, stop: bool, read: ReadDocuments
 ) -> tuple[str, str]:
-    """Reads the table `decided`, adds findings, and answers why the plan may not be applied, and what
+    """Reads the table `decided`, adds findings, and returns why the plan may not be applied, and what
     to do about it; two empty texts where it may.
 
     Without `stop` nothing is read: the documents are counted.

@@ -1,7 +1,7 @@
 """Listings into the planning engine: the tables `media` and `documents`.
 
-Pages arrive as they were listed; rows are handed over in batches. What a name means is decided by
-`lightly/names.py`, through its SQL twin, once for the whole table.
+Pages arrive as they were listed; rows are handed over in batches. The meaning of a name is decided by the
+rules of `lightly/names.py` as SQL, once for the whole table.
 """
 
 from __future__ import annotations
@@ -86,10 +86,10 @@ class Listings:
             self._flush_documents()
 
     def contradiction(self) -> str:
-        """How what was listed contradicts itself; "" where it does not.
+        """How the listing contradicts itself; "" where it does not.
 
-        One key is one object, and where listings name versions they name all. Media that come from an
-        inventory are no listing, and looked at in `finish`.
+        One key is one object, and either all entries have versions or none. Media from an inventory are
+        no listing, and are checked in `finish`.
         """
         self._flush_media()
         self._flush_documents()
@@ -150,7 +150,7 @@ class Listings:
         twice = self._twice("media", "path")
         if twice:
             raise JobError(
-                f"{inventory} names {twice} more than once, so it cannot be told what is there now",
+                f"{inventory} names {twice} more than once, so the current version is not known",
                 place="media.inventory",
                 advice="let the report list current versions only, or add the fields that tell them apart "
                 "(IsLatest and IsDeleteMarker; timeDeleted; IsCurrentVersion and Snapshot)",

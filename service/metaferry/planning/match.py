@@ -1,9 +1,9 @@
-"""Records meet media: what each row of a source speaks of, and why some rows cannot be used.
+"""Matches rows with media: the document of each row of a source, and why some rows cannot be used.
 
 For source `i` the table `match_i(rid, file, row, given, name, media, kind, frame, target, code,
 detail)` has one row per loaded row: `rid` is its rowid in `source_i`, `target` the document it is
 for, `code` null while the row is usable and otherwise the one reason why it is not (the first
-that applies, in the order of this module). Values are looked at later (`values.py`).
+that applies, in the order of this module). Values are checked later (`values.py`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FRAMES: Final = pa.schema(
     ]
 )
 
-#: Videos asked for at once: a query for so many costs about as much as for one.
+#: Videos of one query, which costs about as much as for one video.
 _VIDEOS: Final = 10_000
 
 
@@ -67,8 +67,8 @@ class Videos:
 def match_names(database: Database, source: Loaded, index: int, prefix: str = "") -> None:
     """`named_i`: each row with its cleaned name, its media and the reasons found so far.
 
-    A row whose name does not begin with the `prefix` of the run is not meant, whether its media is there
-    or not: nobody has listed what lies there.
+    A row whose name does not begin with the `prefix` of the run is not for it, whether its media exists
+    or not: that part was not listed.
     """
     outside = f"NOT starts_with(s.name, {sql.quote_text(prefix)})" if prefix else "false"
     has_frame = source.has_frame
@@ -107,7 +107,7 @@ def match_names(database: Database, source: Loaded, index: int, prefix: str = ""
 
 
 def find_collisions(database: Database, sources: int) -> Videos:
-    """Tables `shared` and `lookalikes`; answers the videos whose frame counts are needed.
+    """Tables `shared` and `lookalikes`; returns the videos whose frame counts are needed.
 
     `shared(target, media)`: documents that two media, or a media and schema.json, would share.
     `lookalikes(media, target, video, index, written)`: media named like a frame of a video beside
@@ -155,7 +155,7 @@ def find_collisions(database: Database, sources: int) -> Videos:
 def take_frame_counts(database: Database, counts: Iterable[FrameCount]) -> int:
     """Table `frames(media, frames, digits, unreadable)`; findings for videos without a count.
 
-    Answers the number of videos whose count is not proved.
+    Returns the number of videos whose count is not proved.
     """
     database.create_like("frames", _FRAMES)
     database.insert_rows(
@@ -203,7 +203,7 @@ def settle_collisions(database: Database) -> None:
 def match_targets(database: Database, source: Loaded, index: int, limits: KeyLimits) -> None:
     """`match_i`: frames checked against their videos, the document of each row, and collisions.
 
-    A row whose document has too long a key for the store, by `limits`, is no usable one.
+    A row whose document has too long a key for the store, by `limits`, is not usable.
     """
     long = sql.too_long("t.target", limits)
     target = sql.frame_document_path("n.media", "n.frame", "f.digits")
@@ -236,7 +236,7 @@ def match_targets(database: Database, source: Loaded, index: int, limits: KeyLim
         """
     )
     database.run(f"DROP TABLE named_{index}")
-    # Two rows of one source for one document: neither can be told right, so both are named.
+    # Two rows of one source for one document: either may be wrong, so both are rejected and named.
     database.run(
         f"""
         CREATE TABLE repeated AS

@@ -16,8 +16,8 @@ from metaferry.planning.formats import SourceCounts
 from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import Loaded
 
-#: What the reject of each code says: (column, SQL of the value, what was expected, SQL of the message).
-_WORDS: Final = {
+#: The reject of each code: (column, SQL of the value, what was expected, SQL of the message).
+_MESSAGES: Final = {
     Code.RECORD_UNNAMED: ("file_name", "NULL", "the path of a media file", "'the row names no file'"),
     Code.NAME_HOSTILE: ("file_name", "m.given", "a plain relative path", "'the file name has ' || m.detail"),
     Code.NAME_TOO_LONG: (
@@ -108,7 +108,7 @@ def collect_rejects(database: Database, sources: Sequence[Loaded]) -> None:
             "WHERE code IS NOT NULL AND NOT starts_with(code, 'value.')"
         )
         for (code,) in sorted(found):
-            column, value, expected, message = _WORDS[Code(code)]
+            column, value, expected, message = _MESSAGES[Code(code)]
             database.run(
                 f"""
                 INSERT INTO rejects

@@ -1,8 +1,8 @@
 """The scratch folder of a run, and those that killed runs left beside it.
 
 Each run has a folder of its own that holds a locked file for as long as the run lives. A folder whose lock
-nobody holds is left over from a run that was killed, and the next run removes it. No process id is asked:
-on a disk that containers share those mean nothing, and the kernel lets go of a lock whatever ended the run.
+is free is left over from a run that was killed, and the next run removes it. Process ids are not used: on a
+disk that containers share they mean nothing, while the kernel releases a lock however the run ended.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def scratch_folder(parent: str | None) -> Iterator[Path]:
 
 
 def _locked_file(folder: Path) -> int:
-    """Has its name only once it is locked, so that nobody finds it without."""
+    """Gets its name only once it is locked, so that no other run finds it unlocked."""
     made = folder / f"{_LOCK}.new"
     lock = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with contextlib.suppress(OSError):  # a disk without locks: then nothing is ever taken for left over
@@ -71,7 +71,7 @@ def _locked_file(folder: Path) -> int:
 
 
 def _remove_left_over(parent: Path) -> None:
-    """Removes the folders of this user below `parent` whose lock nobody holds."""
+    """Removes the folders of this user below `parent` whose lock is free."""
     removed = 0
     try:
         found = list(parent.glob(f"{_PREFIX}*"))

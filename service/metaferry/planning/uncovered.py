@@ -1,7 +1,7 @@
-"""Keys that are written but that no schema entry reads: right by the format, and worth knowing.
+"""Keys that are written but that no schema entry reads: valid by the format, and reported.
 
-Of a list or an object that entries point into, every place that holds a value is looked at, since an
-entry for `tags[0]` shows nothing of `tags[1]`.
+In a list or an object that entries point into, every place with a value is checked, since an entry for
+`tags[0]` does not show `tags[1]`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _places(database: Database, source: Loaded, key: KeyColumn, covered: Sequenc
 
 
 class _Look:
-    """Walks the type of a column where entries point into it, and asks its values how far they go."""
+    """Walks the type of a column that entries point into, as far as its values go."""
 
     def __init__(self, database: Database, table: str) -> None:
         self._database = database

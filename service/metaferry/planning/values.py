@@ -22,7 +22,7 @@ from metaferry.tables.model import KeyColumn, Loaded
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """One thing that is asked of the values of a column. `path` is the entry's, or the column's key."""
+    """One check of the values of a column. `path` is the entry's, or the column's key."""
 
     path: str
     value: str  # SQL: what is looked at
@@ -110,7 +110,7 @@ def _column(key: KeyColumn, entries: Entries) -> _Column:
 
 
 def _reject_misfits(database: Database, source: Loaded, index: int, columns: Sequence[_Column]) -> None:
-    """One scan that counts; only checks with a misfit are looked at row by row."""
+    """One scan that counts; only checks with a misfit are repeated row by row."""
     checks = [check for column in columns for check in column.checks]
     if not checks:
         return

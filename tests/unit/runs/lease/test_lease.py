@@ -88,7 +88,7 @@ def test_who_cannot_give_it_back_says_why(
         await run.lease.give_back()
 
     check(story())
-    assert caplog.messages[-1].endswith("it ends in 60 s: this was not done within 0 s")
+    assert caplog.messages[-1].endswith("it expires in 60 s: this was not done within 0 s")
 
 
 def test_another_waits_for_it_and_says_so_once() -> None:

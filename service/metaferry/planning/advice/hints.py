@@ -1,5 +1,5 @@
 """Why a name matches no media: letter case, Unicode form, a prefix too many or too few, or the
-nearest names. Only ever advice; nothing is matched by it.
+nearest names. Only for messages; nothing is matched by it.
 
 The work is bounded: the cheap checks are joins over a sample of the unmatched names, the nearest
 names are looked for only for the first few.
@@ -24,13 +24,14 @@ def find_hints(database: Database, sources: int) -> None:
         f"SELECT given, name FROM match_{i} WHERE code = '{Code.RECORD_UNMATCHED}'" for i in range(sources)
     )
     database.run(
-        f"CREATE TABLE puzzles AS SELECT given, any_value(name) AS name FROM ({names}) "
+        f"CREATE TABLE unmatched AS SELECT given, any_value(name) AS name FROM ({names}) "
         f"GROUP BY given ORDER BY given LIMIT {_SAMPLE}"
     )
-    if not database.value("SELECT count(*) FROM puzzles"):
+    if not database.value("SELECT count(*) FROM unmatched"):
         return
     if not database.value("SELECT count(*) FROM media"):
-        _add(database, "SELECT given, 'the input holds no media at all: check `input`' AS hint FROM puzzles")
+        no_media = "'the input holds no media at all: check `input`'"
+        _add(database, f"SELECT given, {no_media} AS hint FROM unmatched")
         return
     _by_form(database)
     _by_prefix(database)
@@ -58,7 +59,7 @@ def _by_form(database: Database) -> None:
                 THEN 'the media is called the same in another Unicode form (NFC or NFD): '
                      || 'write the name as the store has it'
             ELSE 'it differs in letter case only: the media is called ' || m.path END AS hint
-        FROM puzzles p JOIN media m ON lower(nfc_normalize(m.path)) = lower(nfc_normalize(p.name))
+        FROM unmatched p JOIN media m ON lower(nfc_normalize(m.path)) = lower(nfc_normalize(p.name))
         """,
     )
 
@@ -76,7 +77,7 @@ def _by_prefix(database: Database) -> None:
             FROM (
                 SELECT given, unnest(list_transform(range(2, len(parts) + 1),
                                      lambda n: array_to_string(parts[n:], '/'))) AS rest
-                FROM (SELECT given, string_split(given, '/') AS parts FROM puzzles)
+                FROM (SELECT given, string_split(given, '/') AS parts FROM unmatched)
             )
         ) p JOIN media m ON m.path = p.rest
         """,
@@ -92,7 +93,7 @@ def _by_basename(database: Database) -> None:
                  THEN 'the media lies in a folder: ' || min(m.path)
                  ELSE count(*) || ' media have this name in different folders, such as ' || min(m.path)
                END AS hint
-        FROM puzzles p JOIN media m ON ends_with(m.path, '/' || p.name)
+        FROM unmatched p JOIN media m ON ends_with(m.path, '/' || p.name)
              AND parse_filename(m.path) = parse_filename(p.name)
         GROUP BY p.given
         """,
@@ -102,7 +103,7 @@ def _by_basename(database: Database) -> None:
 def _by_likeness(database: Database) -> None:
     """The nearest names, for the first few that nothing else explains."""
     left = database.rows(
-        f"SELECT given, name FROM puzzles WHERE given NOT IN (SELECT given FROM hints) LIMIT {_NEAREST}"
+        f"SELECT given, name FROM unmatched WHERE given NOT IN (SELECT given FROM hints) LIMIT {_NEAREST}"
     )
     for given, name in left:
         near = database.rows(
