@@ -53,10 +53,10 @@ async def apply_plan(
     written: bool = False,
     replace: bool = True,
 ) -> None:
-    """Writes and deletes what the plan says; every step is handed to `record` exactly once.
+    """Writes and deletes by the plan; every step is handed to `record` exactly once.
 
     `record` and `advance` are called from several threads, one at a time. `tally` is counted up as
-    it goes, so that it tells what was done also when this raises.
+    it goes, so that it is right also when this raises.
 
     Creates go out under "if absent", updates under the token that the plan expects, so that what
     somebody else wrote since the listing is read again and not overwritten blindly; unless `replace`,
@@ -160,7 +160,7 @@ class _Phase:
 
     async def _first_of(self, batch: list[Step]) -> list[Step]:
         """Takes the first step alone, and gives those that are left: what stops every document shows at
-        the first, not at a queue full of them. Where that cannot be told from what stops one document, a
+        the first, not at a queue full of them. Where that may concern one document, a
         few more, spread over the batch: those next to the first share its folder, and its permissions."""
         some = range(0, len(batch), max(1, len(batch) // FEW))
         for n, at in enumerate(some[:FEW]):

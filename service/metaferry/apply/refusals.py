@@ -31,7 +31,7 @@ class OutcomeSink(Protocol):
 class Refusals:
     """Passes outcomes to `recorder`, and each kept refusal once it is known to concern that document alone.
 
-    `written`: whether documents of this kind of change were written before, by whoever shares `recorder`.
+    `written`: whether documents of this kind of change were written before, by others that share `recorder`.
     """
 
     def __init__(self, recorder: OutcomeSink, *, written: bool = False) -> None:

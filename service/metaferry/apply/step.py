@@ -1,4 +1,4 @@
-"""One step of a plan, applied: the request, and what it means when somebody else wrote meanwhile."""
+"""One step of a plan, applied: the request, and how a conflict with an external change is settled."""
 
 from __future__ import annotations
 

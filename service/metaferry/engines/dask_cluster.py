@@ -34,7 +34,7 @@ _CANCEL_TIMEOUT: Final = 5.0
 def dask_workers(address: str, *, scope: str, workers: int | None = None) -> Iterator[Workers]:
     """The workers of the cluster at `address`; "" starts `workers` processes here for as long as it lasts.
 
-    Raises UsageError where Dask is not installed, where nobody answers at the address, and where the
+    Raises UsageError where Dask is not installed, where no scheduler answers at the address, and where the
     workers have no metaferry of this version.
     """
     distributed = _import()

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a worker gets to end beyond what its calls have to drain.
 _END_TIMEOUT: Final = 5.0
-#: Seconds between two looks at whether the pool has ended, while a call says nothing.
+#: Seconds between two looks at whether the pool has ended, while a call sends nothing.
 _POLL: Final = 1.0
 
 
@@ -131,7 +131,7 @@ class ProcessPool(Executor):
                 continue
             try:
                 answer = self._call(number, worker.pipe, call)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, somebody waits for the answer
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the caller waits for the answer
                 code = self._end(number, worker)
                 worker = None
                 future.set_exception(_lost(code) if isinstance(error, EOFError | OSError) else error)

@@ -115,7 +115,7 @@ def run_shards(
         if running:
             _drain(workers, running, grace, done)
     finally:
-        # A future keeps what the executor knows of its task; on some of them that is run again when
+        # A future keeps the state that the executor has of its task; on some of them that is run again when
         # the worker that has the answer is lost.
         ran.left = [*waiting, *running.values()]
         running.clear()

@@ -2,9 +2,8 @@
 
 One listing is read once, in the store's own order and a page at a time: memory is bounded by a
 page, whatever the number of objects. Every file of a known media extension is in the pages,
-also those that the job leaves out (`included` tells), since the documents of left-out media are
-no orphans. `.lightly/` and `.metaferry/` are never media. Nothing here opens a file, and nothing
-here decides what a document is called.
+also those that the job excludes (`included` is false), since their documents are no orphans.
+`.lightly/` and `.metaferry/` are never media. No file is opened here.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ RESERVED = (".lightly/", ".metaferry/")
 class MediaPage:
     """A page of media as columns of one length, in listing order.
 
-    `token` is the version of the object as the listing tells it, `mtime` seconds since 1970 (UTC),
+    `token` is the version of the object as listed, `mtime` seconds since 1970 (UTC),
     `included` whether the job's include, exclude and prefix take the file in. `others` counts the
     objects of the same page that are no media.
     """
@@ -159,7 +158,7 @@ def _union(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None] |
 
 
 class _Kinds(dict[str, Kind | None]):
-    """Kind by extension as written. Only what looks like an extension is remembered."""
+    """Kind by extension as written. Only what looks like an extension is cached."""
 
     def __missing__(self, extension: str) -> Kind | None:
         kind = media_kind(f"x.{extension}") if "/" not in extension else None
@@ -172,6 +171,6 @@ _KINDS = _Kinds()
 
 
 def _is_file_name(path: str) -> bool:
-    """Has the path a stem, and does it lie outside the reserved folders?"""
+    """Whether the path has a stem and is outside the reserved folders."""
     stem = path.rpartition(".")[0]
     return bool(stem) and stem[-1] != "/" and not path.startswith(RESERVED)

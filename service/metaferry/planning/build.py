@@ -73,7 +73,7 @@ def decide(
     `count_frames` answers one count for each video it is given. `load_ledger` fills the table
     `ledger`, called only when a listing does not prove what the plan has to know; `explain_no_media` tells
     what the input holds in place of media. Where the media are not
-    `media_current`, that one is not among them does not tell that it is gone. Nothing is refused here:
+    `media_current`, one that is not among them may not be gone. Nothing is refused here:
     limits that were passed are named in `stopped`.
     """
     for index, source in enumerate(sources):

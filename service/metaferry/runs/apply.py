@@ -33,7 +33,7 @@ from metaferry.runs.verify import verify
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import ABSENT, Storage
 
-#: What a report says of a run that was told to stop.
+#: The `stopped` of a report after a stop.
 INTERRUPTED: Final = "interrupted: what was under way is finished, the rest is left for the next run"
 
 
@@ -247,7 +247,7 @@ def name_failures(database: Database, tally: Tally) -> None:
         code = Code.DOCUMENT_CONFLICT if conflict else Code.DOCUMENT_FAILED
         advice = applied.advice or "run it again: it does exactly what is missing"
         if applied.outcome is Outcome.REFUSED and not applied.advice:
-            advice = "running it again would not help: see what the store says"
+            advice = "running it again would not help: see the error of the store"
         _finding(database, code, "error", applied, applied.message, advice)
     for applied in tally.replaced:
         _finding(

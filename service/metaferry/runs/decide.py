@@ -118,7 +118,7 @@ def _note_capabilities(run: RunContext) -> None:
             Code.STORAGE_NO_CONDITIONS,
             "warning",
             f"{url}: without {what}, what others write during a run can be overwritten",
-            advice="let one run at a time, and nobody else, write there",
+            advice="let one run at a time, and nothing else, write there",
         )
 
 

@@ -1,9 +1,8 @@
-"""Counts one video: the cheapest level that proves anything is the answer.
+"""Counts one video by the cheapest level that proves a count.
 
-The index of the container is asked first, which takes a few ranged reads; where it proves
-nothing, a worker process scans the packets or decodes. What is wrong with one video is its answer;
-only what concerns every video alike is raised, such as a decoder that fails for a good video too.
-Decodes nothing in this process.
+The index of the container comes first, which takes a few ranged reads; where it proves nothing, a worker
+process scans the packets or decodes. An error of one video is its result; only errors that concern every
+video are raised, such as a decoder that fails for a good video too. Nothing is decoded in this process.
 """
 
 from __future__ import annotations
@@ -49,13 +48,13 @@ log = logging.getLogger(__name__)
 DEADLINE: Final = 600.0
 BYTES_A_SECOND: Final = 250_000
 
-#: Videos whose index is asked for at a time: they wait for the store.
-INDICES_AT_ONCE: Final = 32
+#: Videos whose index is read at a time: they wait for the store.
+PARALLEL_INDICES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What one level says of a video; the fields are those of `FrameCount`."""
+    """The result of one level for a video; the fields are those of `FrameCount`."""
 
     frames: int | None
     basis: str = ""
@@ -66,7 +65,7 @@ class _Answer:
 
 
 class Counter:
-    """Counts one video in the calling thread; the worker processes are lent to those that need one."""
+    """Counts one video in the calling thread; it takes a worker process where it needs one."""
 
     def __init__(
         self,
@@ -79,7 +78,7 @@ class Counter:
         times: bool,
     ) -> None:
         #: Videos under way: indices wait for the store, so there are more of them than of workers.
-        self.parallel = workers if level == "decode" else max(workers, INDICES_AT_ONCE)
+        self.parallel = workers if level == "decode" else max(workers, PARALLEL_INDICES)
         self._level = level
         self.times = times
         self._reads = Reads(storage, portal)
@@ -96,12 +95,12 @@ class Counter:
         """(size, token) of the version that was counted, and the count."""
         try:
             if size == UNKNOWN_SIZE:
-                return self._ask_and_probe(path)
+                return self._probe_current(path)
             try:
                 return size, token, self._probe(path, size, token)
             except Changed:
                 log.debug("%s was replaced since it was listed; the newer version is counted", path)
-                return self._ask_and_probe(path, CHANGED)
+                return self._probe_current(path, CHANGED)
         except Changed:
             reason = "changed: it is replaced again and again"
         except NotFound as error:
@@ -116,17 +115,17 @@ class Counter:
             FrameCount(path, None, None, reason=reason, untimed=NO_COUNT if self.times else ""),
         )
 
-    def _ask_and_probe(self, path: str, *flags: str) -> tuple[int, str, FrameCount]:
+    def _probe_current(self, path: str, *flags: str) -> tuple[int, str, FrameCount]:
         """Counts the version that is there now."""
         now = self._reads.now(path)
         count = self._probe(path, now.size, now.token)
-        asked = dataclasses.replace(
+        counted = dataclasses.replace(
             count,
             flags=(*flags, *count.flags),
             requests=count.requests + 1,
             bytes=count.bytes + len(now.data),
         )
-        return now.size, now.token, asked
+        return now.size, now.token, counted
 
     def stop(self) -> None:
         """Ends what is under way: counts in other threads raise soon."""
@@ -143,8 +142,8 @@ class Counter:
         if size == 0:
             return FrameCount(path, None, None, reason="empty", untimed=NO_COUNT if self.times else "")
         allowed = self._deadline + size / BYTES_A_SECOND
-        with contextlib.ExitStack() as held:
-            ranges = Ranges(self._reads, path, size, token or None, time.monotonic() + allowed, held)
+        with contextlib.ExitStack() as turns:
+            ranges = Ranges(self._reads, path, size, token or None, time.monotonic() + allowed, turns)
             explain: list[str] = []
             answer = self._answer(path, size, allowed, ranges, explain)
         return FrameCount(
@@ -167,7 +166,7 @@ class Counter:
         return NO_COUNT if answer.frames is None else answer.untimed or LEVEL_TIMES
 
     def _answer(self, path: str, size: int, allowed: float, ranges: Ranges, explain: list[str]) -> _Answer:
-        """What the levels say; `explain` gets a line for each thing that was looked at."""
+        """The result of the levels; `explain` gets a line for each thing that was checked."""
         try:
             return self._levels(path, size, allowed, ranges, explain)
         except (DeadlinePassed, TimeoutError):
@@ -187,9 +186,9 @@ class Counter:
             self._idle.put(worker)
 
     def _levels(self, path: str, size: int, allowed: float, ranges: Ranges, explain: list[str]) -> _Answer:
-        """What the levels that are allowed say, the cheapest that proves anything first."""
+        """The result of the allowed levels, the cheapest that proves anything first."""
         container = known = None
-        fragments = False  # whether there are too many of them for the index, and nothing else is amiss
+        fragments = False  # whether there are too many of them for the index, and nothing else is wrong
         if self._level != "decode":
             source, container = index.open_source(size, ranges.fetch)
             ranges.source = source
@@ -206,7 +205,7 @@ class Counter:
                 known = _Answer(found.frames, "index", "", flags, found.times)
                 if not self.times or found.times is not None or self._level == "index":
                     return known
-                explain.append("index: it tells no times")
+                explain.append("index: it has no times")
         job = {
             "size": size,
             "extension": _extension(path),
@@ -216,12 +215,12 @@ class Counter:
             "proved": None if known is None else known.frames,
             "fragments": fragments,
         }
-        # The packets of MP4 and AVI tell no more than their index does, but for the times of MP4, and
-        # for fragments, of which the index may take too many reads.
+        # The packets of MP4 and AVI have no more than their index, except for the times of MP4, and for
+        # fragments, whose index may take too many reads.
         packets = container != "avi" and (known is not None or fragments or container != "mp4")
         if self._level == "scan" or (self._level is None and packets):
             ranges.begin_again()
-            answer = self._ask_worker("scan", job, ranges, allowed)
+            answer = self._run_worker("scan", job, ranges, allowed)
             if known is not None:
                 answer = dataclasses.replace(known, times=answer.times, untimed=answer.untimed)
             settled = answer.frames is not None and (not self.times or answer.untimed == NO_TIMES)
@@ -230,13 +229,13 @@ class Counter:
                 return answer
             explain.append(f"scan: {answer.reason.removeprefix(NOT_PROVED) or answer.untimed or LEVEL_TIMES}")
         ranges.begin_again()
-        answer = self._ask_worker("decoded", job, ranges, allowed)
+        answer = self._run_worker("decoded", job, ranges, allowed)
         if known is not None and answer.frames in (None, known.frames):
             # The same count with and without times; what does not decode has no times.
             return dataclasses.replace(known, times=answer.times, untimed=answer.untimed or SOME_TIMES)
         return answer
 
-    def _ask_worker(self, basis: str, job: dict[str, Any], ranges: Ranges, seconds: float) -> _Answer:
+    def _run_worker(self, basis: str, job: dict[str, Any], ranges: Ranges, seconds: float) -> _Answer:
         worker = self._idle.get()
         try:
             level = "scan" if basis == "scan" else "decode"
@@ -246,7 +245,7 @@ class Counter:
 
 
 def _checked(basis: str, answer: dict[str, Any]) -> _Answer:
-    """What a DONE message says, which comes from where hostile files are parsed."""
+    """The content of a DONE message, which is not trusted: it comes from where hostile files are parsed."""
     frames, reason, flags = answer.get("frames"), answer.get("reason"), answer.get("flags")
     unit, untimed, ticks = answer.get("unit"), answer.get("untimed", ""), answer["ticks"]
     if (
@@ -258,7 +257,7 @@ def _checked(basis: str, answer: dict[str, Any]) -> _Answer:
         or untimed not in ("", NO_TIMES, SOME_TIMES)
         or not (unit is None or (_is_unit(unit) and len(ticks) == frames))
     ):
-        raise WorkerFailed("the decoder process gave an answer that is none")
+        raise WorkerFailed("the decoder process sent an invalid result")
     times = None if unit is None else Times(Fraction(*unit), ticks)
     return _Answer(frames, basis, reason, tuple(flags), times, untimed)
 

@@ -1,8 +1,8 @@
 """Exact frame counts of many videos, read through the storage contract.
 
 Every video ends in one `FrameCount`, in the order in which they are finished; a file that crashes
-or hangs its worker is an answer too. What raises is what concerns every video alike: credentials,
-a store that stays away, a worker that cannot be started. How one video is counted is in
+or hangs its worker has a result too. Errors that concern every video are raised: credentials, a store
+that does not respond, a worker that cannot be started. How one video is counted is in
 `counter.py`. Nothing is written but the cache.
 """
 
@@ -40,11 +40,11 @@ def count_frames(
     level: at most this much work; "decode" decodes whatever an index says. Default: the index,
         then a scan where it proves nothing, then decoding where that proves nothing either.
     times: also the presentation times, from the index, or else from the packets or from decoding;
-        the cache is not asked then.
-    cache: asked first, and given every settled answer; saved now and then, and at the end.
+        the cache is not used then.
+    cache: read first, and given every settled count; saved now and then, and at the end.
     workers: processes at a time; default: one a core.
     deadline: seconds a video may take, to which its size adds (`BYTES_A_SECOND`).
-    progress: called with each answer, in the thread that iterates.
+    progress: called with each count, in the thread that iterates.
     command: the worker's command line, for tests.
 
     Closing the iterator early kills the workers and keeps what has been counted. Raises
@@ -54,7 +54,7 @@ def count_frames(
     if level is not None and level not in get_args(Level):
         raise UsageError(f"there is no level {level!r}", advice=f"levels: {', '.join(get_args(Level))}")
     if workers is not None and workers < 1:
-        raise UsageError(f"workers is {workers}, and one is the least")
+        raise UsageError(f"workers should be at least 1, is {workers}")
     return _count_all(
         Counter(storage, portal, deadline, workers or cores(), command, level, times),
         portal,
@@ -71,7 +71,7 @@ def _count_all(
     cache: FrameCache | None,
     progress: Progress | None,
 ) -> Generator[FrameCount, None, None]:
-    def tell(count: FrameCount) -> FrameCount:
+    def report(count: FrameCount) -> FrameCount:
         if progress is not None:
             progress(count)
         return count
@@ -89,13 +89,13 @@ def _count_all(
                 if cache is not None:
                     cache.add(size, token, count)
                     cache.save_if_due()
-                yield tell(count)
+                yield report(count)
 
     try:
         for path, size, token in videos:
             known = cache.get(path, size, token) if cache is not None and not counter.times else None
             if known is not None:
-                yield tell(known)
+                yield report(known)
                 continue
             pending[threads.submit(counter.count, path, size, token)] = None
             yield from finished(2 * counter.parallel)
@@ -107,7 +107,7 @@ def _count_all(
         threads.shutdown(wait=True)
         counter.close()
         if cache is not None:
-            for future in pending:  # finished, yet never asked for
+            for future in pending:  # finished, but not iterated
                 if not future.cancelled() and future.exception() is None:
                     cache.add(*future.result())
             cache.save()

@@ -45,7 +45,7 @@ class DecoderCheck:
         self._error: MetaferryError | None = None
 
     def require(self, worker: Worker) -> None:
-        """Returns when `worker` counts the sample; the second call knows from the first.
+        """Returns when `worker` counts the sample; the second call uses the result of the first.
 
         Raises `MetaferryError` where it does not: then no video was counted for its own fault.
         """

@@ -1,8 +1,8 @@
 """Counts one video from the index of its container: the first and cheapest level.
 
-Reads through a function that fetches ranges, so it knows no storage. The parsers are pure and
-this process runs them itself: nothing of the media is decoded here. Whatever a file holds, it
-ends in an `Indexed` or a `NoProof`, within the budgets of `reading.py`.
+Reads through a function that fetches ranges. The parsers are pure and run in this process: nothing of
+the media is decoded. Whatever a file holds, the result is an `Indexed` or a `NoProof`, within the budgets
+of `reading.py`.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ def count(source: Source, container: Container | None, fetch: Fetch, *, times: b
     """N as its index proves it. Raises `NoProof`, and what `fetch` raises."""
     if container is None:
         raise NoProof("no container with an index")
-    asking = _READERS[container](source, times=times)
+    reader = _READERS[container](source, times=times)
     try:
-        wanted = next(asking)
+        wanted = next(reader)
         while True:
             try:
                 parts = fetch(wanted)
             except BaseException:
-                asking.close()
+                reader.close()
                 raise
-            wanted = asking.send(parts)
+            wanted = reader.send(parts)
     except StopIteration as done:
         found: Indexed = done.value
         return found
     except (struct.error, IndexError, OverflowError) as error:
-        # A table that ends in the middle of a number, in a place where nobody looked.
+        # A table that ends within a number, in a place that is not checked.
         raise NoProof(f"its structure is damaged ({type(error).__name__})") from error

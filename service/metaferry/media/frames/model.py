@@ -18,10 +18,10 @@ from typing import Final, Literal, TypeAlias, overload
 #: gives exact counts or none. Without a level each is tried where the one before proves nothing.
 Level: TypeAlias = Literal["index", "scan", "decode"]
 
-#: A video to count: path below the datasource, size in bytes and token, as the listing tells them.
+#: A video to count: path below the datasource, size in bytes and token, as listed.
 Video: TypeAlias = tuple[str, int, str]
 
-#: In the place of a size: no listing told it, the object itself is asked (one more request).
+#: In the place of a size that no listing gave: it costs one more request.
 UNKNOWN_SIZE: Final = -1
 
 #: Called in the caller's thread with every answer, cached ones included, before it is yielded.
@@ -34,14 +34,14 @@ METHOD: Final = 3
 # Flags: closed, documented in docs/frames.md.
 CHANGED: Final = "changed"  # replaced between the listing and the count: the newer one was counted
 CORRUPT: Final = "corrupt"  # some frames carry visible damage, all of them decode
-DAMAGED: Final = "damaged"  # decoding met errors, or the file ends before its own index does
+DAMAGED: Final = "damaged"  # decoding had errors, or the file ends before its own index does
 SEVERAL: Final = "several_streams"  # more than one video stream: the first one counts
 TRUNCATED: Final = "truncated"  # shorter than its header says, yet everything there is decodes
 
-#: How a reason begins where the level that was asked for proves nothing.
+#: How a reason begins where the requested level proves nothing.
 NOT_PROVED: Final = "not proved: "
 
-# Why there are no times where they were asked for: closed, documented in docs/frames.md.
+# Why there are no times where they were requested: closed, documented in docs/frames.md.
 NO_TIMES: Final = "the stream carries no times"  # raw HEVC and raw MPEG video
 SOME_TIMES: Final = "some frames carry no time"
 LEVEL_TIMES: Final = "the level that was asked for tells no times"
@@ -82,13 +82,13 @@ class FrameCount:
     requests, bytes: what it cost to read; 0 where the cache answered.
     reason: why `frames` is None. It begins with one of `empty`, `unreadable: `, `no video stream`,
         `decode errors: `, `deadline: `, `crashed: `, `changed: `, `gone`, `storage: `, or with
-        `not proved: ` where the level that was asked for proves nothing.
+        `not proved: ` where the requested level proves nothing.
     cached: whether the answer came from the cache.
     explain: how the count was proved, or why a cheaper level did not prove it, a line each; never
         cached.
-    times: presentation time of every frame in seconds, ascending, where they were asked for; never
+    times: presentation time of every frame in seconds, ascending, where they were requested; never
         cached.
-    untimed: why `times` is None where they were asked for: one of the constants above; else "".
+    untimed: why `times` is None where they were requested: one of the constants above; else "".
     """
 
     path: str

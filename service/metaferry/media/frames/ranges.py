@@ -1,8 +1,8 @@
-"""The reads of a count: ranges of one version of a video, several at once, within its time.
+"""The reads of a count: ranges of one version of a video, several in parallel, within its deadline.
 
-Pinned to the version that the listing told, or to the first that answered: bytes of two versions
-are never mixed, `Changed` is raised instead. What an index reader holds in memory is bounded: a
-large index waits for its turn. Never writes, and knows nothing of what the bytes mean.
+Pinned to the version that was listed, or to the first one read: bytes of two versions are never mixed,
+`Changed` is raised instead. The memory of index readers is bounded: a large index waits for its turn.
+Never writes, and never parses the bytes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Blob, Storage
 
 #: Ranges of one video that are read at a time.
-RANGES_AT_ONCE: Final = 16
+PARALLEL_RANGES: Final = 16
 
-#: An index with more bytes than the first of these waits until fewer than `LONG_AT_ONCE` such are in
+#: An index with more bytes than the first of these waits until fewer than `PARALLEL_LONG` such are in
 #: memory, one with more than the second until it is the only such one. Tables take some 20 times
 #: their bytes while they are checked (measured: 90 MB for 4.2 MB, 350,000 frames); without turns,
 #: 32 of them at once took 2.8 GB. The interpreter checks one at a time anyway.
 LONG_INDEX: Final = 512 << 10
-LONG_AT_ONCE: Final = 4
+PARALLEL_LONG: Final = 4
 LARGE_INDEX: Final = 2 << 20
 
 
@@ -36,7 +36,7 @@ class Reads:
     def __init__(self, storage: Storage, portal: Portal) -> None:
         # Turns to have an index in memory, taken in this order, so that none waits for one behind it.
         self.turns = (
-            (LONG_INDEX, threading.BoundedSemaphore(LONG_AT_ONCE)),
+            (LONG_INDEX, threading.BoundedSemaphore(PARALLEL_LONG)),
             (LARGE_INDEX, threading.BoundedSemaphore(1)),
         )
         self._storage = storage
@@ -65,8 +65,8 @@ class Reads:
         if len(ranges) == 1:
             return [await self._read(path, *ranges[0], version, seconds)]
         blobs: list[Blob] = []
-        for first in range(0, len(ranges), RANGES_AT_ONCE):
-            some = ranges[first : first + RANGES_AT_ONCE]
+        for first in range(0, len(ranges), PARALLEL_RANGES):
+            some = ranges[first : first + PARALLEL_RANGES]
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._read(path, *one, version, seconds)) for one in some]
             blobs.extend(task.result() for task in tasks)
@@ -89,7 +89,7 @@ class Reads:
 
 
 class Ranges:
-    """The reads of one video: pinned to the first version that answered, counted, and within its time."""
+    """The reads of one video: pinned to one version, counted, and within the deadline."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Ranges:
         size: int,
         version: str | None,
         deadline: float,
-        held: contextlib.ExitStack,
+        turns: contextlib.ExitStack,
     ) -> None:
         self.requests = self.received = 0
         self.source: Source | None = None
@@ -107,7 +107,7 @@ class Ranges:
         self._size = size
         self._version = version
         self._deadline = deadline
-        self._held = held
+        self._turns_held = turns
         self._turns = 0  # how many of `Reads.turns` it has
 
     def fetch(self, ranges: list[Range]) -> list[bytes]:
@@ -116,7 +116,7 @@ class Ranges:
         for least, turn in self._reads.turns[self._turns :]:
             if wanted > least:
                 self._turns += 1
-                self._held.enter_context(turn)
+                self._turns_held.enter_context(turn)
         blobs = self._reads.read(self._path, ranges, self._version, self._deadline - time.monotonic())
         for blob in blobs:
             self._note(blob)
@@ -134,7 +134,7 @@ class Ranges:
         """Another level begins, which holds no large index any more."""
         if self.source is not None and self._size > SMALL:
             self.source = None
-        self._held.close()
+        self._turns_held.close()
 
     def _note(self, blob: Blob) -> None:
         self.requests += 1

@@ -1,9 +1,8 @@
 """Frame counts of whatever videos a URL names: one file, a folder, or a glob, on any storage.
 
-A URL is parted into a datasource and what is meant below it; URLs of one datasource share its
-workers. It has no state and no cache, and nothing is written. Parts of a URL are taken as they
-stand: `*`, `?` and `[` make it a glob, a `/` at the end makes it a folder, an extension makes it
-a file.
+A URL is split into a datasource and a part below it; URLs of one datasource share its workers. It has no
+state and no cache, and nothing is written. Parts of a URL are used literally: `*`, `?` and `[` make it a
+glob, a `/` at the end makes it a folder, an extension makes it a file.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Target:
     """A URL in two parts: the `root` to open, and a glob or a file's path below it.
 
     Both are empty for a folder: every video below the root. `certain` is False where only the
-    storage can tell whether `file` is a file or the last folder of the URL.
+    storage shows whether `file` is a file or the last folder of the URL.
     """
 
     url: str
@@ -68,7 +67,7 @@ def count_urls(
         raise UsageError("no URL was given", advice="name a file, a folder or a glob")
     return _count_urls(
         [split_url(url) for url in urls],
-        _remembering(storage_for),
+        _cached(storage_for),
         portal,
         lambda storage, videos: count_frames(
             storage,
@@ -178,7 +177,7 @@ def _is_file(storage: Storage, portal: Portal, path: str) -> bool:
     return True
 
 
-def _remembering(storage_for: StorageFor) -> StorageFor:
+def _cached(storage_for: StorageFor) -> StorageFor:
     """Opens each root once."""
     opened: dict[str, Storage] = {}
 

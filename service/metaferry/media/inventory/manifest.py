@@ -25,7 +25,7 @@ Format = Literal["csv", "orc", "parquet"]
 
 #: What a manifest is called; before it comes the rule's name (Azure) or the report's (Google).
 NAME: Final = re.compile(r"(?:^|/)(?:[^/]*[-_])?manifest\.json\Z")
-#: When a report was begun, as the path of its manifest tells it: S3 and Google, then Azure.
+#: When a report was begun, by the path of its manifest: S3 and Google, then Azure.
 _TIME: Final = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d[-:]\d\d(?:[-:]\d\d)?(?:[.,]\d+)?Z?|\d{4}/\d\d/\d\d/\d\d-\d\d-\d\d"
 )
@@ -44,10 +44,10 @@ class DataFile:
 class Manifest:
     """A report. `taken` is when the bucket began to be looked at: what is newer may be missing.
 
-    bucket: whose objects these are; None where each row tells.
-    columns: of a CSV without a header, in order; None where the files tell.
+    bucket: whose objects these are; None where each row has it.
+    columns: of a CSV without a header, in order; None where the files have it.
     encoded: keys are URL-encoded.
-    records: rows of all files together, where the manifest says so.
+    records: rows of all files together, where the manifest has it.
     """
 
     kind: Kind
@@ -96,7 +96,7 @@ def parse_manifest(data: bytes, url: str, place: str) -> Manifest:
 
 
 def path_time(path: str) -> tuple[str, str]:
-    """What a manifest's path tells: the digits of its time ("" if none), and the series it belongs to."""
+    """From a manifest's path: the digits of its time ("" if none), and the series it belongs to."""
     found = _TIME.search(path)
     if found is None:
         return "", path

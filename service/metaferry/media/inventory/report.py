@@ -86,7 +86,7 @@ def _newest(url: str, place: str, storage_for: Callable[[str], Storage], portal:
         raise JobError(
             f"no inventory has been delivered to {shown}: there is no manifest.json below it",
             place=place,
-            advice="the first report comes up to two days after it was asked for",
+            advice="the first report comes up to two days after the inventory was set up",
         )
     if len(series) > 1:
         raise JobError(
@@ -119,7 +119,7 @@ def _check_manifest(storage: Storage, key: str, data: bytes, shown: str, place: 
     found = hashlib.md5(data, usedforsecurity=False).hexdigest()
     if wanted.decode("ascii", "replace").strip().lower() != found:
         raise JobError(
-            f"{shown} is not what its checksum file says",
+            f"{shown} does not match its checksum file",
             place=place,
             advice="it may have been written anew just now: run it again, or name another report",
         )

@@ -1,7 +1,7 @@
 """The objects of a bucket from an inventory report, in place of a listing of the bucket.
 
 Amazon S3 Inventory, Google's inventory reports and Azure's blob inventory. The bucket itself is not
-asked, so an object of the report may be gone by now.
+listed, so an object of the report may be gone by now.
 """
 
 from __future__ import annotations

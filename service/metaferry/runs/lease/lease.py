@@ -41,10 +41,11 @@ log = logging.getLogger(__name__)
 
 #: Seconds that modification times of one store may differ: whole seconds, and more than one server.
 _SKEW: Final = 2.0
-#: Seconds between two looks at somebody else's lease, and between two looks at the stop.
+#: Seconds between two reads of another run's lease, and between two looks at the stop.
 _POLL: Final = 2.0
 _STOP_POLL: Final = 0.25
-#: Seconds after which a best-effort lease is read back: two who wrote at once have both written by then.
+#: Seconds after which a best-effort lease is read back: then two runs that write at the same time have
+#: both written.
 _SETTLE: Final = 1.0
 #: Seconds that giving it back may take at the end of a run, and after a stop, when the process is killed
 #: soon; a lease left behind expires.
@@ -95,9 +96,9 @@ class Lease:
         return _GIVE_BACK_SOON if self._stop.requested else _GIVE_BACK
 
     async def take(self, wait: float) -> None:
-        """Takes it, waiting at most `wait` seconds for whoever has it, and renews it from then on.
+        """Takes it, waiting at most `wait` seconds for its holder, and renews it from then on.
 
-        Raises LeaseHeld when that was not enough, what `stop` says when it is set meanwhile, and
+        Raises LeaseHeld when that was not enough, `stop.error` when it is set meanwhile, and
         StorageError.
         """
         # Before it is written, so that another run of this process does not take it for a dead one's.
@@ -234,7 +235,7 @@ class Lease:
         return self._storage.url
 
     async def _pause(self, seconds: float) -> None:
-        """Sleeps, and ends at once when the run is told to stop."""
+        """Sleeps, and ends at once when the run is to stop."""
         until = self._clock() + seconds
         while (left := until - self._clock()) > 0:
             self._check_stop()

@@ -21,7 +21,7 @@ from metaferry.runid import current, during
 def log_of_run(run_id: str) -> Iterator[None]:
     """Until the block ends, what is logged in this process names that run and holds no secret.
 
-    While shards of several runs are written at once, no run is named.
+    While shards of several runs are written in parallel, no run is named.
     """
     with masked_logs(), _NAMING.active(), during(run_id):
         yield

@@ -1,4 +1,4 @@
-"""The reports that earlier runs of a job left in its state folder, for whoever was not there."""
+"""The reports that earlier runs of a job left in its state folder, for a process that did not do them."""
 
 from __future__ import annotations
 

@@ -52,17 +52,17 @@ class Markers:
 
         One that is damaged, or of another plan, is named in the log and counts as none.
         """
-        asked = {shard.number for shard in self._plan.shards if shard.writes}
-        asked = asked if shards is None else asked & set(shards)
-        there = self._state.marker_keys(self._plan.plan_id) if asked else set()
-        keys = {shard: self._state.marker_key(self._plan.plan_id, shard) for shard in sorted(asked)}
+        writing = {shard.number for shard in self._plan.shards if shard.writes}
+        writing = writing if shards is None else writing & set(shards)
+        there = self._state.marker_keys(self._plan.plan_id) if writing else set()
+        keys = {shard: self._state.marker_key(self._plan.plan_id, shard) for shard in sorted(writing)}
         for some in batched(keys.items(), _PARALLEL):
             read = self._state.read_all(key for _, key in some if key in there)
             for shard, key in some:
                 self.found.pop(shard, None)
                 if key in read:
                     self._take(shard, key, read[key])
-        return {shard: marker for shard, marker in self.found.items() if shard in asked}
+        return {shard: marker for shard, marker in self.found.items() if shard in writing}
 
     def load(self, shards: Iterable[int], database: Database) -> None:
         """Adds the outcomes of shards that have a marker to the table `outcomes`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from metaferry.media.frames.containers.reading import HEAD
 from metaferry.media.frames.counting import count_frames
-from metaferry.media.frames.ranges import LARGE_INDEX, LONG_AT_ONCE, LONG_INDEX, Ranges, Reads
+from metaferry.media.frames.ranges import LARGE_INDEX, LONG_INDEX, PARALLEL_LONG, Ranges, Reads
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.retry.storage import Retrying
 from unit.media import synthetic
@@ -49,13 +49,13 @@ def test_a_long_index_takes_its_turn_and_gives_it_back(
     with contextlib.ExitStack() as held:
         ranges = Ranges(reads, "a.mp4", size, None, time.monotonic() + 60, held)
         ranges.fetch([(0, HEAD)])
-        assert free(reads) == [LONG_AT_ONCE, 1]
+        assert free(reads) == [PARALLEL_LONG, 1]
         ranges.fetch([(HEAD, LONG_INDEX + 1)])
-        assert free(reads) == [LONG_AT_ONCE - 1, 1]
+        assert free(reads) == [PARALLEL_LONG - 1, 1]
         ranges.fetch([(LONG_INDEX + 1, LARGE_INDEX), (LARGE_INDEX, size)])
-        assert free(reads) == [LONG_AT_ONCE - 1, 0]
+        assert free(reads) == [PARALLEL_LONG - 1, 0]
         ranges.begin_again()
-        assert free(reads) == [LONG_AT_ONCE, 1]
+        assert free(reads) == [PARALLEL_LONG, 1]
 
 
 def test_many_long_videos_at_once_are_all_counted(tmp_path: Path, folder: Retrying, portal: Portal) -> None:

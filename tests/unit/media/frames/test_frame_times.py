@@ -84,7 +84,7 @@ def test_times_are_those_of_the_decoder(name: str, tmp_path: Path, folder: Retry
     assert found.frames == len(found.times or ())
     basis, _, _ = level.partition(",")
     assert found.basis == (basis or found.basis)
-    assert ("index: it tells no times" in found.explain) == level.endswith("packets")
+    assert ("index: it has no times" in found.explain) == level.endswith("packets")
 
 
 def test_what_has_no_times_says_why(tmp_path: Path, folder: Retrying, portal: Portal) -> None:

@@ -1,8 +1,8 @@
-"""The index of an AVI: chunks of the first video stream that hold a frame. Pure; asks for ranges.
+"""The index of an AVI: chunks of the first video stream that hold a frame. Pure; requests ranges.
 
 Counts the entries of `idx1`, or of the OpenDML index (`indx` and its `ix##` chunks) where there
 is one; entries without bytes are dropped frames. At most four round trips. The number in the
-header is never believed (1499 for 643 was seen). Formats: Microsoft's AVI RIFF reference, and
+header is never trusted (1499 for 643 was seen). Formats: Microsoft's AVI RIFF reference, and
 the OpenDML AVI file format extensions 1.02.
 """
 
@@ -18,7 +18,7 @@ from metaferry.media.frames.containers.reading import Asking, Indexed, NoProof, 
 from metaferry.media.frames.model import Times
 
 #: Codecs of which one chunk is one frame, in upper case. MPEG-4 may be packed (two frames in one
-#: chunk), so it is only believed where its chunks do not say so.
+#: chunk), so it is only trusted where its chunks do not say so.
 _PLAIN: Final = frozenset(
     b"MJPG DIV3 MP43 MP42 MPG4 DIV2 CVID HFYU FFVH FFV1 MSVC CRAM DVSD MPNG PNG1".split()
 )

@@ -1,4 +1,4 @@
-"""What the name and the configuration of a codec say about samples and frames. Pure.
+"""The relation of samples and frames by the name and configuration of a codec. Pure.
 
 One sample is one decoded frame for most codecs. Where it may not be (interlaced H.264 may hold
 one field a sample, VP8 has hidden frames), an index proves nothing, and neither does it for a
@@ -50,7 +50,7 @@ def begins_with_key(sample: bytes, codec: str, prefix: int) -> bool:
     """Whether the first picture in (the beginning of) a sample needs no other: IDR, or HEVC's CRA too.
 
     H.264 pictures that are only a recovery point make FFmpeg drop what comes before recovery, so
-    they are not taken for a key. Codecs without NAL units are believed.
+    they are not taken for a key. Codecs without NAL units are trusted.
     """
     if not prefix:
         return True
@@ -67,7 +67,7 @@ def begins_with_key(sample: bytes, codec: str, prefix: int) -> bool:
 
 
 def whole_nals(sample: bytes, prefix: int) -> bool:
-    """Whether a sample is nothing but NAL units that fit, as far as lengths can tell."""
+    """Whether a sample is nothing but NAL units that fit, by their lengths."""
     at = 0
     while at + prefix < len(sample):
         length = int.from_bytes(sample[at : at + prefix], "big")

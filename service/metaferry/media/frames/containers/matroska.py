@@ -3,7 +3,7 @@
 mkvmerge writes the number of frames of each track into a tag, with the application and the date
 that the file itself must name (https://mkvtoolnix.download, "statistics tags"). A tag that some
 other program carried over does not match, and proves nothing. At most three round trips. Cues,
-durations and block counts never proved the digits of a file: they are not asked.
+durations and block counts never proved the digits of a file, so they are not used.
 """
 
 from __future__ import annotations

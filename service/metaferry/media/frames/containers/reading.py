@@ -1,8 +1,8 @@
-"""How an index reader asks for bytes: ranges out, bytes in, and a budget on both. Pure.
+"""How an index reader requests bytes: ranges out, bytes in, and a budget on both. Pure.
 
 A reader is a generator. It yields a list of ranges `[(start, end), …]` and is sent one `bytes`
 for each; what drives it decides where they come from, so every reader can be run over bytes in
-memory. Ranges that are yielded together may be fetched at once; each yield is one round trip. A
+memory. Ranges that are yielded together may be fetched in parallel; each yield is one round trip. A
 reader returns an `Indexed`, or raises `NoProof` with the reason: it never guesses, and what it has
 spent is bounded before it spends it.
 """
@@ -47,7 +47,7 @@ class NoProof(Exception):
 
 
 class OverBudget(NoProof):
-    """A reader met one of its budgets: reads, bytes or boxes."""
+    """A reader used up one of its budgets: reads, bytes or boxes."""
 
 
 class LeftToPackets(NoProof):
@@ -62,7 +62,7 @@ class Indexed:
     """What an index proves.
 
     frames: N. several: whether there is more than one video stream. explain: how it was proved,
-    a line each. times: when every frame is shown, when asked for and known; None otherwise.
+    a line each. times: when every frame is shown, when requested and known; None otherwise.
     """
 
     frames: int
@@ -72,7 +72,7 @@ class Indexed:
 
 
 class Source:
-    """The bytes of one file as far as they are known; asks for the others.
+    """The bytes of one file as far as they are read; requests the others.
 
     `head` is what has been read of its beginning, `size` the size of the file.
     """

@@ -1,6 +1,6 @@
-"""Which container the first bytes of a file are; the name of the file is never asked. Pure.
+"""Which container the first bytes of a file are; the name of the file is not used. Pure.
 
-Only what an index reader exists for is told apart: anything else is `None`, which is no verdict
+Only containers with an index reader are detected: anything else is `None`, which is no verdict
 about the file but leaves it to FFmpeg in the worker process.
 """
 

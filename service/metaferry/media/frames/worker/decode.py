@@ -26,7 +26,7 @@ from metaferry.media.frames.worker.headers import ends_early
 #: Demuxers of the consumer's extensions (docs/format.md); no playlist and no script among them.
 FORMATS: Final = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,hevc,m4v"
 
-#: Bytes FFmpeg asks the file object for at a time; larger only means more copying at each seek.
+#: Bytes FFmpeg reads from the file object at a time; larger only means more copying at each seek.
 BUFFER: Final = 64 << 10
 
 #: PyAV before 19 decodes all metadata when it opens a file, and fails for what is not UTF-8 unless
@@ -41,7 +41,7 @@ _METADATA: Final[dict[str, Any]] = (
 class Found:
     """What one decode gave: exact `frames`, or None and the `reason`; `flags` as in `model`.
 
-    ticks: when each frame is shown, in `unit` seconds, ascending, where that was asked for;
+    ticks: when each frame is shown, in `unit` seconds, ascending, where that was requested;
     `untimed` (as in `model`) where they were and are not known.
     """
 
@@ -72,7 +72,7 @@ class Timestamps:
         self._missing = 0
 
     def add(self, pts: int | None, unit: Fraction | None) -> None:
-        """A frame that is shown at `pts * unit` seconds; None: it does not say when."""
+        """A frame that is shown at `pts * unit` seconds; None: without a time."""
         if pts is None or not unit or (self._unit or unit) != unit or len(self._ticks) >= protocol.MAX_TICKS:
             self._missing += 1
         else:
@@ -87,7 +87,7 @@ class Timestamps:
 
 
 class OutOfMemory(Exception):
-    """The decoder met the memory limit of its process; the process should not be used again."""
+    """The decoder reached the memory limit of its process; the process should not be used again."""
 
 
 def count(file: Readable, *, extension: str, size: int, threads: int, times: bool = False) -> Found:
@@ -119,7 +119,7 @@ def opened(file: Readable, extension: str, use: Callable[[Any, bytes], Found]) -
             return use(container, head)
     except av.FFmpegError as error:
         raise_if_memory(error)
-        if error.errno == errno.EINVAL:  # what FFmpeg says of a format outside the whitelist
+        if error.errno == errno.EINVAL:  # the error of FFmpeg for a format outside the whitelist
             return Found(None, "unreadable: its content is none of the video formats that are read")
         return Found(None, f"unreadable: {_words(error)}")
     except (ValueError, LookupError, UnicodeError) as error:
@@ -217,13 +217,13 @@ def _words(error: av.FFmpegError) -> str:
 
 
 def raise_if_memory(error: av.FFmpegError) -> None:
-    """Raises `OutOfMemory` where that is what the error says."""
+    """Raises `OutOfMemory` where the error is one."""
     if abs(error.errno or 0) == errno.ENOMEM:
         raise OutOfMemory from error
 
 
 def _refuse(url: str, flags: int, options: object) -> NoReturn:
-    """FFmpeg asks to open something else than the one file: there is nothing else."""
+    """FFmpeg tries to open something other than the one file, which is refused."""
     raise PermissionError("a media file names another file")
 
 

@@ -1,7 +1,7 @@
 """What the first bytes of a container promise about the length of the file. Pure.
 
 Matroska and AVI end without an error when they are cut: FFmpeg decodes what is there. Their
-headers name the whole length, so a cut upload can at least be told from a complete file. A length
+headers name the whole length, so a cut upload can at least be distinguished from a complete file. A length
 of "unknown" (live recordings) or zero promises nothing. Never counts anything.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 def ends_early(head: bytes, size: int) -> bool:
-    """Does the file of `size` bytes, which begins with `head`, end before its header says?
+    """Whether the file of `size` bytes, which begins with `head`, ends before the length in its header.
 
     `head`: at least its first 64 bytes where it has them. False for every other container.
     """

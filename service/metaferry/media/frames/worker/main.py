@@ -1,9 +1,9 @@
-"""The frame worker: a process of its own that decodes files nobody has looked at before.
+"""The frame worker: a process of its own that decodes untrusted files.
 
 `python -m metaferry.media.frames.worker.main`, started by `process.py` and reused for many videos. A
 file that crashes FFmpeg, takes all memory or never ends takes this process with it and nothing
 else. It limits itself before the first byte: memory, CPU time, no core file, and no new file
-descriptor at all, so that neither a file nor a connection can be opened whatever the media says.
+descriptor at all, so that neither a file nor a connection can be opened.
 It reads what it is given over its standard input and never touches storage, network or disk.
 """
 
@@ -25,7 +25,7 @@ from metaferry.media.frames.worker import decode, protocol, scan
 #: Address space of the process, in bytes: 8K video with frame threads stays below half of it.
 MEMORY: Final = 4 << 30
 
-#: Least and most that one READ asks for: a sequential decode soon costs one request in 8 MiB.
+#: The smallest READ; the largest is `protocol.MAX_READ`: a sequential decode soon costs one request in 8 MiB.
 FIRST_READ: Final = 1 << 20
 
 #: Ranges kept at once: a demuxer goes back and forth between the index and the samples.
@@ -36,7 +36,7 @@ def main() -> int:
     """Serves jobs until the run closes the pipe."""
     source = 0
     sink = os.dup(1)
-    os.dup2(2, 1)  # whatever a library prints must not become a message
+    os.dup2(2, 1)  # what a library prints must not become a message
     import_all()
     limit(MEMORY, sink)
     av.logging.set_level(None)
@@ -75,7 +75,7 @@ def import_all() -> None:
 
 def limit(memory: int, last_descriptor: int) -> None:
     """Limits this process for good; everything it needs is imported and open by now."""
-    if sys.platform == "linux":  # macOS knows the limit and refuses to set it
+    if sys.platform == "linux":  # macOS has the limit and refuses to set it
         _lower(resource.RLIMIT_AS, memory)
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_FSIZE, 1 << 20)  # its own standard error at most
@@ -152,7 +152,7 @@ class Channel:
         while len(data) < length:
             part = os.read(self._source, length - len(data))
             if not part:
-                os._exit(0)  # the run is gone in the middle of a video: so are we, without a word
+                os._exit(0)  # the run has ended during a video
             data += part
         return bytes(data)
 
@@ -202,8 +202,8 @@ class RemoteFile(io.RawIOBase):
                 if index != len(self._windows) - 1:
                     self._windows.append(self._windows.pop(index))
                 return self._windows[-1]
-        in_order = any(at == start + len(data) for start, data in self._windows)
-        self._next = min(self._next * 2, protocol.MAX_READ) if in_order else FIRST_READ
+        sequential = any(at == start + len(data) for start, data in self._windows)
+        self._next = min(self._next * 2, protocol.MAX_READ) if sequential else FIRST_READ
         data = self._channel.read(at, min(self._next, self._size - at))
         if not data:
             raise OSError(5, "the run gave no bytes")

@@ -1,9 +1,9 @@
-"""The run's end of a frame worker: starts it, feeds it, and kills it at the deadline.
+"""The run's side of a frame worker: starts it, feeds it, and kills it at the deadline.
 
 A subprocess of our own with two pipes. (`multiprocessing` would import the user's main module
 again.) It is started with a bare environment, since what parses hostile files needs no
 credentials, and in a session of its own, so that Ctrl-C reaches the run alone and what is under
-way can be drained. Nothing here knows a storage: ranges come from a function.
+way can be drained. Ranges come from a function, not from a storage.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from metaferry.errors import MetaferryError
 from metaferry.media.frames.worker import protocol
 from metaferry.tempfiles import temporary_file
 
-#: `(start, length, seconds left) -> bytes`: the bytes of the video that the worker asks for.
+#: `(start, length, seconds left) -> bytes`: the bytes of the video that the worker requests.
 Serve = Callable[[int, int, float], bytes]
 
 #: How long a worker may take to import FFmpeg and say hello, in seconds.
@@ -34,7 +34,7 @@ _PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_
 
 
 class WorkerFailed(Exception):
-    """The worker ended, or said nonsense, in the middle of a video; `str` says how."""
+    """The worker ended, or broke the protocol, during a video; `str` says how."""
 
 
 class DeadlinePassed(Exception):
@@ -67,7 +67,7 @@ class Worker:
         return None if self._process is None else self._process.pid
 
     def run(self, job: dict[str, Any], serve: Serve, *, seconds: float) -> dict[str, Any]:
-        """Has one video counted within `seconds`; the content of its DONE message, and its "ticks".
+        """Counts one video within `seconds`; the content of its DONE message, and its "ticks".
 
         Raises `DeadlinePassed` and `WorkerFailed`, after which the process is gone and the next
         call starts another; `MetaferryError` when no worker can be started at all; and what
@@ -110,7 +110,7 @@ class Worker:
             process.kill()
 
     def close(self) -> None:
-        """Ends the process and takes its remains away."""
+        """Ends the process and closes its pipes."""
         self._stopped.set()
         self._end()
 
@@ -144,12 +144,12 @@ class Worker:
         try:
             kind, _ = self._receive(self._clock() + START)
         except (WorkerFailed, DeadlinePassed, protocol.ProtocolError) as error:
-            words = self._last_words()
+            last_line = self._last_error_line()
             self._end()
             if self._stopped.is_set():
                 raise WorkerFailed("the decoder process was stopped") from error
             raise MetaferryError(
-                f"the process that decodes videos cannot be started: {words or error}",
+                f"the process that decodes videos cannot be started: {last_line or error}",
                 advice="`python -c 'import av'` shows whether PyAV is installed and loads",
             ) from error
         if kind != protocol.HELLO:
@@ -175,7 +175,7 @@ class Worker:
             except BlockingIOError:
                 continue
             if not part:
-                raise WorkerFailed(self._epitaph())
+                raise WorkerFailed(self._how_it_ended())
             self._input += part
 
     def _send(self, data: bytes, deadline: float) -> None:
@@ -190,7 +190,7 @@ class Worker:
             except BlockingIOError:
                 continue
             except BrokenPipeError as error:
-                raise WorkerFailed(self._epitaph()) from error
+                raise WorkerFailed(self._how_it_ended()) from error
 
     def _wait(self, pipe: int, event: int, deadline: float) -> None:
         left = deadline - self._clock()
@@ -201,7 +201,7 @@ class Worker:
                 return
         raise DeadlinePassed
 
-    def _epitaph(self) -> str:
+    def _how_it_ended(self) -> str:
         """How the process ended, for people."""
         assert self._process is not None
         try:
@@ -214,10 +214,10 @@ class Worker:
             return "the decoder process used up its CPU time"
         if code < 0:
             return f"the decoder process was ended by {_signal_name(-code)}"
-        words = self._last_words()
-        return f"the decoder process ended with status {code}" + (f" ({words})" if words else "")
+        last_line = self._last_error_line()
+        return f"the decoder process ended with status {code}" + (f" ({last_line})" if last_line else "")
 
-    def _last_words(self) -> str:
+    def _last_error_line(self) -> str:
         """The last line the process wrote to its standard error."""
         self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, self._errors.tell() - 4096))

@@ -1,9 +1,8 @@
 """The messages between a run and its frame worker: length-prefixed, over two pipes.
 
-The worker is told the size of one video and asks for ranges of it; the run answers with the
-bytes; the worker ends with what it found. It knows no path, no URL and no credentials. Both sides
-refuse a message that is longer than its kind may be: what a worker says after a hostile file is
-as little to be trusted as the file.
+The worker gets the size of one video and requests ranges of it; the run sends the bytes; the worker
+ends with its result. It has no path, no URL and no credentials. Both sides refuse a message that is
+longer than its kind may be: after a hostile file a worker is no more trusted than the file.
 
     run -> worker    JOB json      {"size", "extension", "threads", "cpu_seconds", "level", "times",
                                    "proved", "fragments"}
@@ -32,7 +31,7 @@ DONE: Final = b"E"
 HEADER: Final = struct.Struct("<cI")
 RANGE: Final = struct.Struct("<QQ")
 
-#: The longest range one READ may ask for, in bytes.
+#: The longest range of one READ, in bytes.
 MAX_READ: Final = 8 << 20
 
 #: Most ticks in one message, and of one video: ten days at 25 frames a second.
@@ -51,7 +50,7 @@ LONGEST: Final = {
 
 
 class ProtocolError(Exception):
-    """The other side said something that is no message of this protocol."""
+    """The other side sent something that is no message of this protocol."""
 
 
 def message(kind: bytes, payload: bytes) -> bytes:

@@ -41,7 +41,7 @@ def count(
     """As `decode.count`; a `reason` that begins with `not proved: ` leaves it to decoding.
 
     proved: how many frames an index has proved to have a packet each, so that only their times
-    are asked for here; another number of packets is no proof.
+    are requested here; another number of packets is no proof.
     fragments: it is an MP4 of which an index reader has found everything in order (codec, track,
     data references) but could not read all fragments.
     """

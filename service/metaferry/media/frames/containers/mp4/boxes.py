@@ -1,4 +1,4 @@
-"""The boxes of an MP4: where they begin and end. Pure; asks for ranges.
+"""The boxes of an MP4: where they begin and end. Pure; requests ranges.
 
 Every box must lie inside the one around it, and looking at boxes has a budget. What a box means
 is in the modules beside this one.
@@ -41,7 +41,7 @@ class Budget:
 
 
 def find_moov(source: Source, budget: Budget) -> Asking[tuple[Box | None, bool]]:
-    """(the moov box, whether a fragment was met before or right behind it)."""
+    """(the moov box, whether a fragment came before or right behind it)."""
     at, moov = 0, None
     while at < source.size:
         if at + 8 > source.size and moov is None:
@@ -58,7 +58,7 @@ def find_moov(source: Source, budget: Budget) -> Asking[tuple[Box | None, bool]]
             if source.known(box.end, box.end + 8):
                 at = box.end
                 continue
-            # Whether fragments follow is what mvex tells; a second moov FFmpeg ignores.
+            # mvex shows whether fragments follow; FFmpeg ignores a second moov.
             return moov, False
         if moov is not None and box.kind == b"mdat":
             return moov, False

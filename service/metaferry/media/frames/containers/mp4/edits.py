@@ -1,4 +1,4 @@
-"""What the times of an MP4 track say: which samples FFmpeg shows, and when. Pure; no positions asked.
+"""What the times of an MP4 track say: which samples FFmpeg shows, and when. Pure; no positions needed.
 
 The rules of the edit list are those of FFmpeg's own demuxer (libavformat/mov.c, `mov_build_index`
 and `mov_fix_index`), since N is what FFmpeg decodes. What could be read in two ways is a `NoProof`.
@@ -21,7 +21,7 @@ from metaferry.media.frames.model import Times
 
 
 def shown(track: Track, movie_scale: int, *, times: bool) -> tuple[int, Times | None]:
-    """How many samples FFmpeg shows, and their presentation times in seconds when asked for."""
+    """How many samples FFmpeg shows, and their presentation times in seconds when requested."""
     count = track.samples.count
     if not count:
         if runs(track.parts.get(b"stts", b""), "stts", signed=False):

@@ -1,4 +1,4 @@
-"""The samples of a fragmented MP4: trun boxes, summed fragment by fragment. Pure; asks for no ranges.
+"""The samples of a fragmented MP4: trun boxes, summed fragment by fragment. Pure; requests no ranges.
 
 What a run lists is checked against the size of the file and against the times of the fragments
 before it. FFmpeg ignores the edit list of such a file (measured), and so does this.
@@ -29,7 +29,7 @@ _LATEST: Final = 1 << 61
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """The trex box: what samples of a fragment are where nothing else is said."""
+    """The trex box: the defaults of the samples of a fragment."""
 
     number: int
     duration: int
@@ -47,7 +47,7 @@ class Fragments:
     """Sums the trun boxes of one track, fragment by fragment."""
 
     def __init__(self, track: Track, defaults: Defaults, size: int, *, offset: int | None = None) -> None:
-        """offset: how much earlier samples are shown than their boxes say; None: times are not asked for."""
+        """offset: how much earlier samples are shown than their boxes say; None: times are not requested."""
         self.frames = track.samples.count  # a hybrid file has its first samples in moov
         self.fragments = 0
         self.first: Span | None = None
@@ -56,11 +56,11 @@ class Fragments:
         self._track = track
         self._defaults = defaults
         self._size = size
-        self._at = 0  # where the next run lies that does not say it
+        self._at = 0  # where the next run without an offset lies
         self._next = 0  # decode time before which no other fragment may begin
         self._offset = offset or 0
         self._moof = -1
-        self._timed: bool | None = None  # whether fragments say when they begin
+        self._timed: bool | None = None  # whether fragments have the time at which they begin
         # What FFmpeg makes of samples both in moov and in fragments is left to it.
         self._ticks = array("q") if offset is not None and not self.frames else None
         if self.frames:
@@ -72,7 +72,7 @@ class Fragments:
 
     @property
     def times(self) -> Times | None:
-        """When the samples are shown; None where that was not asked for, or is not certain."""
+        """When the samples are shown; None where that was not requested, or is not certain."""
         if self._ticks is None:
             return None
         return Times(Fraction(1, self._track.scale), array("q", sorted(self._ticks)))

@@ -1,7 +1,7 @@
-"""Where the fragments of an MP4 are said to begin, by its `sidx` or `mfra` box. Pure; asks for ranges.
+"""Where the fragments of an MP4 should begin, by its `sidx` or `mfra` box. Pure; requests ranges.
 
-Nothing but ranges to fetch together comes of it: whoever wrote these boxes is not believed, the
-chain of boxes is walked whole whatever they say.
+Used only for ranges to fetch together: these boxes are not trusted, and the chain of boxes is walked
+as a whole.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from metaferry.media.frames.containers.mp4.boxes import Box, Budget, box_at
 from metaferry.media.frames.containers.reading import Asking, NoProof, Range, Source
 
-#: Most fragments that are fetched beforehand; the others are met one by one.
+#: Most fragments that are fetched beforehand; the others are read one by one.
 MAX_HINTS: Final = 4_096
 
 #: What is read of a fragment's moof; most are shorter.
@@ -21,7 +21,7 @@ MOOF: Final = 4 << 10
 
 
 def hints(source: Source, moov: Box, budget: Budget) -> Asking[list[int]]:
-    """Where fragments are said to begin; nothing but ranges to fetch comes of it."""
+    """Where fragments should begin; used only for ranges to fetch."""
     at = moov.end
     for _ in range(4):
         if at + 16 > source.size:

@@ -1,7 +1,7 @@
-"""The index of an MP4, MOV or M4V: which parts of it are read, and what they prove. Pure; asks for ranges.
+"""The index of an MP4, MOV or M4V: which parts of it are read, and what they prove. Pure; requests ranges.
 
 Reads the head and the moov box, in at most three dependent reads; of a moov above 8 MiB only the
-boxes that are needed. Fragmented files are walked moof by moof; `sidx` and `mfra` only say which
+boxes that are needed. Fragmented files are walked moof by moof; `sidx` and `mfra` only name
 ranges to fetch together, the chain of boxes is verified whole. Boxes, tracks, tables, times and
 fragments have a module each. Claims nothing for what it does not know: every oddity is a `NoProof`.
 """
@@ -105,7 +105,7 @@ def _fragmented(
     """Sums the trun boxes of every moof, over the whole chain of top-level boxes.
 
     FFmpeg ignores the edit list of such a file (measured), so nothing is left out.
-    moved: by how much the times are earlier than the boxes say; None where times are not asked for.
+    moved: by how much the times are earlier than the boxes say; None where times are not requested.
     """
     sums = Fragments(track, defaults, source.size, offset=moved)
     if source.size <= WHOLE_FILE:
@@ -134,7 +134,7 @@ def _fragmented(
                     sums.add(bodies, box.start)
         elif box.kind == b"mdat":
             if sums.fragments and not behind:
-                raise NoProof("media data that no fragment speaks of")
+                raise NoProof("media data that belongs to no fragment")
             behind = False
         at = box.end
     if behind:
@@ -142,7 +142,7 @@ def _fragmented(
     explain.append(f"{sums.fragments} fragments, {len(known)} known beforehand, {sums.frames} samples")
     if sums.frames:
         if sums.first is None:
-            raise NoProof("a fragment that does not tell where its samples are")
+            raise NoProof("a fragment without the place of its samples")
         yield from _look_at_samples(source, track, iter(sums.spans or [sums.first]))
     return Indexed(sums.frames, several, tuple(explain), sums.times)
 

@@ -1,4 +1,4 @@
-"""The sample tables of an MP4 track: how many samples, how long, where. Pure; asks for no ranges.
+"""The sample tables of an MP4 track: how many samples, how long, where. Pure; requests no ranges.
 
 Every table is checked against the others and against the size of the file; a table that could be
 read in two ways is a `NoProof`. Which samples are shown, and when, is in `edits.py`.

@@ -1,4 +1,4 @@
-"""Which track of an MP4 is its video, and the boxes of that track. Pure; asks for ranges.
+"""Which track of an MP4 is its video, and the boxes of that track. Pure; requests ranges.
 
 The first track with a video handler that is no chapter of another is what FFmpeg takes for the
 first video stream. A track of a kind that is not known might be one too: that is a `NoProof`.
