@@ -206,7 +206,7 @@ def test_a_damaged_data_file_stops_the_run(
 def test_a_manifest_that_is_not_what_its_checksum_says(tmp_path: Path, read: Read) -> None:
     manifest = s3(tmp_path / "reports", OBJECTS, "CSV")
     manifest.write_text(manifest.read_text() + " ")
-    with pytest.raises(JobError, match="not what its checksum file says"):
+    with pytest.raises(JobError, match="does not match its checksum file"):
         read(manifest)
 
 
