@@ -6,7 +6,7 @@ listed, so an object of the report may be gone by now.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from metaferry.errors import JobError
@@ -21,7 +21,7 @@ from metaferry.urls import bucket_and_key
 
 def inventory_pages(
     inventory: Inventory, source: str, prefix: str, *, scratch: Path, portal: Portal
-) -> Iterator[list[Entry]]:
+) -> Generator[list[Entry], None, None]:
     """The objects of the datasource `source` (a URL) below `prefix`, in no order, some thousand at once.
 
     Size and token are those of the report: `UNKNOWN` and "" where it has none. Raises JobError where

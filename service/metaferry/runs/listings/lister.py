@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -139,11 +140,12 @@ class Lister:
 
     def _fresh(self, listings: Listings, pages: Pages) -> MediaListing:
         if self._input is self._lightly and not self._media_prefix:
-            for page in self._portal.iterate(pages(self._input, "")):
-                media, documents = split_page(page)
-                self._add_media(listings, media)
-                self._add_documents(listings, documents)
-                self._progress.advance(len(page))
+            with closing(self._portal.iterate(pages(self._input, ""))) as listed:
+                for page in listed:
+                    media, documents = split_page(page)
+                    self._add_media(listings, media)
+                    self._add_documents(listings, documents)
+                    self._progress.advance(len(page))
         else:
             self._both(listings, self._portal.iterate(pages(self._input, self._media_prefix)), pages)
         return self._reported(MediaListing(), self._now)
@@ -166,7 +168,7 @@ class Lister:
     def _resume(self, listings: Listings, checkpoint: ListingCheckpoint, earlier: Earlier) -> MediaListing:
         rest = list_parallel(self._input, self._media_prefix, keep=_of_media(checkpoint), left=earlier.left)
 
-        def pages() -> Iterator[list[Entry]]:
+        def pages() -> Generator[list[Entry], None, None]:
             yield from checkpoint.pages(earlier)
             yield from self._portal.iterate(rest)
 
@@ -174,15 +176,17 @@ class Lister:
         checkpoint.finish()
         return self._reported(MediaListing(resumed=earlier.objects), earlier.began)
 
-    def _both(self, listings: Listings, media: Iterator[list[Entry]], pages: Pages) -> None:
+    def _both(self, listings: Listings, media: Generator[list[Entry], None, None], pages: Pages) -> None:
         """Media from where they come, and documents from their datasource, in turn."""
         documents = self._portal.iterate(pages(self._lightly, self._document_prefix))
-        for is_document, page in _in_turn(media, documents):
-            if is_document:
-                self._add_documents(listings, page)
-            else:
-                self._add_media(listings, split_page(page)[0])
-            self._progress.advance(len(page))
+        # Where one listing fails, the other is closed here, and not by the garbage collector.
+        with closing(media), closing(documents):
+            for is_document, page in _in_turn(media, documents):
+                if is_document:
+                    self._add_documents(listings, page)
+                else:
+                    self._add_media(listings, split_page(page)[0])
+                self._progress.advance(len(page))
         if self._media_prefix:
             # schema.json lies at the root, outside the narrowed listing.
             schema = self._portal.run(listed_whole(self._lightly, SCHEMA, lambda entry: entry.path == SCHEMA))

@@ -23,6 +23,7 @@ class Portal:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="metaferry-io", daemon=True)
+        self._pumps: set[asyncio.Task[None]] = set()  # or one is collected with its iterator, unfinished
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -85,7 +86,10 @@ class Portal:
                     await items.aclose()
 
         async def start() -> asyncio.Task[None]:
-            return asyncio.create_task(pump())
+            task = asyncio.create_task(pump())
+            self._pumps.add(task)
+            task.add_done_callback(self._pumps.discard)
+            return task
 
         async def stop(task: asyncio.Task[None]) -> None:
             task.cancel()
@@ -103,5 +107,7 @@ class Portal:
                     return
         finally:
             # A generator that was dropped without closing may end after the portal, which has stopped it.
-            if not self._loop.is_closed():
+            if threading.current_thread() is self._thread:
+                task.cancel()  # the garbage collector may run on the loop, which must not wait for itself
+            elif not self._loop.is_closed():
                 self.run(stop(task))
