@@ -12,7 +12,7 @@ from typing import Final
 
 from metaferry.findings import Code
 from metaferry.planning.database import Database
-from metaferry.planning.spelling import written
+from metaferry.planning.advice.spelling import written
 from metaferry.planning.sql import rules as sql
 from metaferry.tables.csv.column_types import NULL_WORDS, is_decimal
 from metaferry.tables.model import KeyColumn, Loaded
