@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from metaferry.findings import Code
-from metaferry.planning.database import Database
 from metaferry.planning.advice.spelling import written
+from metaferry.planning.database import Database
 from metaferry.planning.sql import rules as sql
 from metaferry.tables.csv.column_types import NULL_WORDS, is_decimal
 from metaferry.tables.model import KeyColumn, Loaded
