@@ -114,7 +114,7 @@ def test_a_store_that_replaces_nothing_by_its_tag_gets_its_updates(
     world.server.add(Fault("status", methods, having="If-Match", times=10**6, **answer))
     with caplog.at_level(logging.WARNING, logger="metaferry"):
         codes = lives_a_life(world, transport=transport)
-    told = [record.getMessage() for record in caplog.records if "just before" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "before each write" in record.getMessage()]
     if methods == "DELETE" and answer is not UNMET:
         assert told == [], "the delete is simply made without it"
     else:
