@@ -12,9 +12,13 @@ import contextlib
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 T = TypeVar("T")
+
+#: Seconds for which the main thread waits in one go. A signal that arrives just before it begins to wait, or
+#: in another thread, does not end the wait, and its Python handler runs no earlier than that.
+_LOOK: Final = 0.5
 
 
 class Portal:
@@ -54,8 +58,14 @@ class Portal:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop and waits for it. Ctrl-C cancels it."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        seconds = _LOOK if threading.current_thread() is threading.main_thread() else None
         try:
-            return future.result()
+            while True:
+                try:
+                    return future.result(seconds)
+                except TimeoutError:
+                    if future.done():  # it ended meanwhile, or this is its own error
+                        return future.result()
         except BaseException:
             future.cancel()
             raise
