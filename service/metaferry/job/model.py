@@ -313,7 +313,11 @@ class Job(Loadable):
     def _schema_for_digest(self) -> Any:
         schema = self.given_schema
         if schema is None or not isinstance(schema.entries, str):
-            return self.model_dump(mode="json", include={"schema_"})
+            dumped = self.model_dump(mode="json", include={"schema_"})
+            given = dumped["schema_"]
+            if isinstance(given, dict) and given.get("widen") is False:
+                del given["widen"]  # as jobs were before there was such a key
+            return dumped
         url = redact(schema.entries)
         return {"schema_": url if isinstance(self.schema_, str) else {"entries": url, "exact": schema.exact}}
 
