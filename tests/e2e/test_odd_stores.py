@@ -138,7 +138,7 @@ def test_it_is_told_once_a_run_and_asked_once_in_a_month(
     world.server.add(Fault("status", "PUT", having="If-Match", times=10**6, **UNMET))
     with caplog.at_level(logging.WARNING, logger="metaferry"):
         first = world.sync()
-    told = [record for record in caplog.records if "by its tag" in record.getMessage()]
+    told = [record for record in caplog.records if "by ETag" in record.getMessage()]
     assert len(told) == 1
     assert first.findings["storage.no_conditions"] == 1
     before = len(world.server.log("PUT", "probe"))

@@ -323,8 +323,8 @@ def test_a_plan_that_a_limit_stopped_is_refused(dataset: DemoDataset, tmp_path: 
         ({"num_shards": 2, "shard_index": 2}, "should be 0 to 1"),
         ({"shard_index": 0}, "without --num-shards"),
         ({"num_shards": 2}, "needs --shard-index"),
-        ({"num_shards": 2, "shard_index": 0, "plan": None}, "name it|that was kept"),
-        ({"limit": 3}, "when it is made"),
+        ({"num_shards": 2, "shard_index": 0, "plan": None}, "kept plan"),
+        ({"limit": 3}, "when a plan is made"),
     ],
 )
 def test_a_share_that_is_none(dataset: DemoDataset, tmp_path: Path, given: dict[str, Any], why: str) -> None:

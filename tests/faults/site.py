@@ -239,6 +239,8 @@ class Site:
                     "delete": self.delete,
                     "max_delete": "100%",
                     "existing": "replace",
+                    # Media and rows come and go; e2e/test_nothing_used.py tests the stop.
+                    "allow_empty": True,
                 },
                 "concurrency": 4,
                 **self.settings,
@@ -308,11 +310,11 @@ class Site:
 
     def expected(self, before: dict[str, bytes]) -> dict[str, bytes]:
         """The documents after a good run over `before`, without `schema.json`."""
-        after = {key: data for key, data in before.items() if key != SCHEMA and not self._goes(key)}
+        after = {key: data for key, data in before.items() if key != SCHEMA and not self._goes(key, before)}
         return after | self.wanted()
 
-    def _goes(self, target: str) -> bool:
-        """Whether a document that nobody wants is deleted."""
+    def _goes(self, target: str, before: dict[str, bytes]) -> bool:
+        """Whether a document that no row is about is deleted."""
         if target in self.wanted() or not target.endswith(".json"):
             return False
         orphans = self.delete == "orphans"
@@ -324,8 +326,11 @@ class Site:
             return orphans
         if frames < 0:
             return False
-        if name.digits_written != digits(frames):
-            return True
+        if name.digits_written != digits(frames) and name.index < frames:
+            # The other half of a rename, if the document of the same frame is in place under its right name.
+            right = frame_document_path(name.video_path, name.index, digits(frames))
+            if right in self.wanted() or (right in before and not self._goes(right, before)):
+                return True
         return orphans and (name.index >= frames or not self.rejected)
 
 

@@ -228,8 +228,8 @@ def test_somebody_writes_a_document_after_it_was_listed(disk: Disk, name: str) -
     site = furnished(disk, rejects=False)
     before = look(site)
     target = document_path(name)
-    # Reading schema.json is the first thing after the listing.
-    meddle = Rule(fault=Meddle(writes(target, THEIRS)), operations=READS, path="schema.json", times=1)
+    # The first put is the one that marks the run as begun: the listing is over, and no document is written.
+    meddle = Rule(fault=Meddle(writes(target, THEIRS)), operations=PUTS, path="started.json", times=1)
     ran = site.sync([meddle])
     check(site, before, ran, theirs={target: THEIRS})
     assert ran.report is not None, ran.error
