@@ -97,10 +97,10 @@ class _SigningTime:
         usual = ":443" if url.scheme == "https" else ":80"  # is not named
         self._host = f"host:{url.netloc.rpartition('@')[2].removesuffix(usual)}\n"
         self._base, self._checksum = url.path, place.checksum
-        put_result = now.strftime("%Y%m%dT%H%M%SZ")
-        day = put_result[:8]
+        timestamp = now.strftime("%Y%m%dT%H%M%SZ")
+        day = timestamp[:8]
         scope = f"{day}/{place.region}/s3/aws4_request"
-        more = {"x-amz-date": put_result, **place.headers}
+        more = {"x-amz-date": timestamp, **place.headers}
         if credentials["token"]:
             more["x-amz-security-token"] = credentials["token"]
         self._end = "".join(f"{name}:{value}\n" for name, value in sorted(more.items()))
@@ -112,7 +112,7 @@ class _SigningTime:
         key = f"AWS4{credentials['secret_access_key']}".encode()
         for part in scope.split("/"):
             key = hmac.digest(key, part.encode(), "sha256")
-        self._signing = hmac.new(key, f"AWS4-HMAC-SHA256\n{put_result}\n{scope}\n".encode(), "sha256")
+        self._signing = hmac.new(key, f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n".encode(), "sha256")
         who = f"{credentials['access_key_id']}/{scope}"
         self._authorization = f"authorization:AWS4-HMAC-SHA256 Credential={who}, SignedHeaders="
 
