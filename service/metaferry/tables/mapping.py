@@ -273,33 +273,42 @@ def _of_the_engine() -> tuple[type[Exception], ...]:
 
 
 def _first_failure(con: duckdb.DuckDBPyConnection, staged: Staged, expression: Expression) -> JobError | None:
-    """The error of an expression with a row where it fails; None where it fails nowhere."""
+    """The error of an expression, with the first row where it fails; None where it fails nowhere.
+
+    The first by file, then by row: the table holds them as the engine's threads brought them.
+    """
     import duckdb
 
-    def attempt(low: int, high: int) -> str:
-        rows = staged.relation(f" WHERE rowid BETWEEN {low} AND {high}")
+    def attempt(where: str) -> str:
         try:
             # Through text, so that nothing lets the engine leave the value out.
-            con.execute(f"SELECT sum(length(({expression.sql})::VARCHAR)) FROM ({rows}) r").fetchall()
+            con.execute(
+                f"SELECT sum(length(({expression.sql})::VARCHAR)) FROM ({staged.relation(f' WHERE {where}')}) r"
+            ).fetchall()
         except _of_the_engine():
             raise
         except duckdb.Error as error:
             return engine_message(error)
         return ""
 
-    ((last,),) = con.execute(f"SELECT coalesce(max(rowid), 0) FROM {quote_ident(staged.table)}").fetchall()
-    low, high = 0, int(last)
-    if not attempt(low, high):
+    def first(column: str, where: str) -> int:
+        """The least number in `column` among the rows that fail; some of those in `where` does."""
+        ((low, high),) = con.execute(
+            f"SELECT min({column}), max({column}) FROM {quote_ident(staged.table)} WHERE {where}"
+        ).fetchall()
+        while low < high:
+            middle = (low + high) // 2
+            if attempt(f"{where} AND {column} BETWEEN {low} AND {middle}"):
+                high = middle
+            else:
+                low = middle + 1
+        return int(low)
+
+    if not attempt("true"):
         return None
-    while low < high:
-        middle = (low + high) // 2
-        if attempt(low, middle):
-            high = middle
-        else:
-            low = middle + 1
-    message = attempt(low, low)
-    rows = staged.relation(f" WHERE rowid = {low}")
-    ((file, row),) = con.execute(f"SELECT {FILE}, {ROW} FROM ({rows}) r").fetchall()
+    file = first(FILE, "true")
+    row = first(ROW, f"{FILE} = {file}")
+    message = attempt(f"{FILE} = {file} AND {ROW} = {row}")
     return expression.fault(
         f"it fails for row {row} of {staged.files[file].url}: {message}",
         advice="try_cast(… AS …) and try(…) give null where a value does not fit",
