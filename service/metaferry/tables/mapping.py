@@ -282,8 +282,9 @@ def _first_failure(con: duckdb.DuckDBPyConnection, staged: Staged, expression: E
     def attempt(where: str) -> str:
         try:
             # Through text, so that nothing lets the engine leave the value out.
+            text = f"({expression.sql})::VARCHAR"
             con.execute(
-                f"SELECT sum(length(({expression.sql})::VARCHAR)) FROM ({staged.relation(f' WHERE {where}')}) r"
+                f"SELECT sum(length({text})) FROM ({staged.relation(f' WHERE {where}')}) r"
             ).fetchall()
         except _of_the_engine():
             raise

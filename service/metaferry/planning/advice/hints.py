@@ -24,7 +24,7 @@ def find_hints(database: Database, sources: int) -> None:
         f"SELECT given, name FROM match_{i} WHERE code = '{Code.RECORD_UNMATCHED}'" for i in range(sources)
     )
     database.run(
-        f"CREATE TABLE unmatched AS SELECT given, any_value(name) AS name FROM ({names}) "
+        f"CREATE TABLE unmatched AS SELECT given, min(name) AS name FROM ({names}) "
         f"GROUP BY given ORDER BY given LIMIT {_SAMPLE}"
     )
     if not database.value("SELECT count(*) FROM unmatched"):
@@ -43,7 +43,7 @@ def _add(database: Database, query: str) -> None:
     """Adds hints for names that have none yet; `query` gives (given, hint)."""
     database.run(
         f"""
-        INSERT INTO hints SELECT q.given, any_value(q.hint) FROM ({query}) q
+        INSERT INTO hints SELECT q.given, min(q.hint) FROM ({query}) q
         WHERE q.given NOT IN (SELECT given FROM hints) GROUP BY q.given
         """
     )
@@ -103,7 +103,8 @@ def _by_basename(database: Database) -> None:
 def _by_likeness(database: Database) -> None:
     """The nearest names, for the first few that nothing else explains."""
     left = database.rows(
-        f"SELECT given, name FROM unmatched WHERE given NOT IN (SELECT given FROM hints) LIMIT {_NEAREST}"
+        "SELECT given, name FROM unmatched WHERE given NOT IN (SELECT given FROM hints) "
+        f"ORDER BY given LIMIT {_NEAREST}"
     )
     for given, name in left:
         near = database.rows(
