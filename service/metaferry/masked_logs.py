@@ -67,9 +67,13 @@ def masked_logs() -> Iterator[None]:
         yield
 
 
-def is_foreign(name: str) -> bool:
-    """Whether a logger belongs to another package."""
-    return name.partition(".")[0] != "metaferry"
+def is_foreign(name: str | None) -> bool:
+    """Whether a logger belongs to another package.
+
+    A copy of a record that `logging.makeLogRecord` is about to fill has no name (None) yet: it belongs to
+    nobody, and what fills it was edited when it was created.
+    """
+    return name is not None and name.partition(".")[0] != "metaferry"
 
 
 def _mask_record(record: logging.LogRecord) -> None:

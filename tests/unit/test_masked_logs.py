@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from metaferry.masked_logs import RecordEdit
+from metaferry.masked_logs import RecordEdit, masked_logs
 
 
 def _append(mark: str) -> RecordEdit:
@@ -56,3 +56,12 @@ def test_a_factory_of_somebody_else_stays(caplog: pytest.LogCaptureFixture) -> N
     finally:
         logging.setLogRecordFactory(original)
     assert [record.msg for record in caplog.records] == ["once edited", "plain"]
+
+
+def test_handlers_that_copy_records_work_during_a_run(caplog: pytest.LogCaptureFixture) -> None:
+    # structlog's formatter, which Airflow 3 uses, and handlers of queues and sockets do so.
+    with masked_logs():
+        logging.getLogger("somebody.else").warning("Bearer %s", "canary-token")
+        logging.getLogger("metaferry.x").warning("%d rows", 2)
+        copies = [logging.makeLogRecord(record.__dict__) for record in caplog.records]
+    assert [copy.getMessage() for copy in copies] == ["Bearer ***", "2 rows"]
