@@ -335,7 +335,7 @@ def test_a_reader_never_sees_a_part(subject: Subject) -> None:
         pytest.skip("this file system has no rename, and says so")
     size = 200_000
 
-    async def race() -> int:
+    async def race() -> None:
         await storage.put("doc.json", b"0" * size)
         writing = True
         seen = 0
@@ -349,14 +349,16 @@ def test_a_reader_never_sees_a_part(subject: Subject) -> None:
                 seen += 1
 
         readers = [asyncio.create_task(read()) for _ in range(4)]
-        for number in range(40):
+        number = 0
+        # A store may take all puts before it answers a read; a reader that is done has failed.
+        while number < 40 or (seen <= 4 and not any(reader.done() for reader in readers)):
+            number += 1
             await storage.put("doc.json", str(number % 10).encode() * size)
             await asyncio.sleep(0)  # memory never waits by itself
         writing = False
         await asyncio.gather(*readers)
-        return seen
 
-    assert subject.run(race()) > 4
+    subject.run(race())
 
 
 def test_deleting_what_is_gone_is_success(subject: Subject) -> None:
