@@ -39,10 +39,10 @@ NEEDED = (
     "av",
     "duckdb",
     "gcsfs",
-    "obstore.store",
     "pyarrow.csv",
     "pyarrow.orc",
     "pyarrow.parquet",
+    "pycurl",
     "s3fs",
 )
 

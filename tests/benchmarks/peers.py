@@ -14,9 +14,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -205,8 +204,8 @@ def seed(endpoint: str, bucket: str, count: str) -> None:
 
 def upload_media(endpoint: str, key: str, secret: str, bucket: str, count: str) -> None:
     """The media, by puts, where there is no other way."""
-    store, media = _store(Target(endpoint, key, secret), bucket), b"media"
-    _put_all(store, ((PREFIX + _media_key(n), media) for n in range(int(count))), threads=32)
+    objects = [(PREFIX + _media_key(n), b"media") for n in range(int(count))]
+    _put_all(Target(endpoint, key, secret), bucket, objects, threads=32, same=False)
 
 
 def keep_files(endpoint: str, bucket: str, folder: str) -> dict[str, float]:
@@ -225,23 +224,18 @@ def keep_files(endpoint: str, bucket: str, folder: str) -> dict[str, float]:
 
 
 def count_objects(endpoint: str, key: str, secret: str, bucket: str) -> int:
-    import obstore
+    from servers.s3 import FastS3
 
-    pages = obstore.list(_store(Target(endpoint, key, secret), bucket), f"{PREFIX}.lightly/metadata")
-    return sum(len(page) for page in pages)
-
-
-#: What a put of metaferry's says beside the bytes: create only, what they are, and their SHA-256.
-_SAME: Final[dict[str, Any]] = {"attributes": {"Content-Type": "application/json"}, "mode": "create"}
-_SAME_STORE: Final[dict[str, Any]] = {"conditional_put": "etag", "checksum_algorithm": "SHA256"}
+    return FastS3(endpoint, 0).count(bucket, f"{PREFIX}.lightly/metadata/")
 
 
 def bare(
     endpoint: str, key: str, secret: str, bucket: str, folder: str, threads: str, same: str = ""
 ) -> dict[str, float]:
-    """The plain loop at its best: threads around obstore's blocking put, the bytes in memory already.
+    """The plain loop at its best: threads around the HTTP client, the bytes in memory already.
 
-    With `same` the requests are those that metaferry makes, not the shortest there are.
+    With `same` the requests are those that metaferry makes (create only, SHA-256), not the shortest there
+    are.
     """
     import resource
 
@@ -250,50 +244,44 @@ def bare(
         (path.relative_to(base).as_posix(), path.read_bytes()) for path in base.rglob("*") if path.is_file()
     ]
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    store = _store(Target(endpoint, key, secret), bucket, **(_SAME_STORE if same else {}))
-    _put_all(store, iter(objects), int(threads), **(_SAME if same else {}))
+    _put_all(Target(endpoint, key, secret), bucket, objects, int(threads), same=bool(same))
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"seconds": seconds, "cpu": cpu, "peak": round(after.ru_maxrss / 1024)}
 
 
-def _store(target: Target, bucket: str, **config: Any) -> Any:
-    from obstore.store import S3Store
-
-    return S3Store(
-        bucket,
-        endpoint=target.endpoint,
-        access_key_id=target.key,
-        secret_access_key=target.secret,
-        region="us-east-1",
-        client_options={"allow_http": True},
-        config=config,
-    )
+#: Requests that a thread hands in together.
+_TOGETHER: Final = 32
 
 
-def _put_all(store: Any, objects: Iterator[tuple[str, bytes]], threads: int, **more: Any) -> None:
-    import obstore
+def _put_all(
+    target: Target, bucket: str, objects: Sequence[tuple[str, bytes]], threads: int, *, same: bool
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
 
-    lock, failed = threading.Lock(), []
+    from metaferry.storage.http.client import CurlClient
+    from metaferry.storage.http.exchange import Answer
+    from metaferry.storage.http.network import Network
+    from metaferry.storage.protocol import ABSENT, ANYTHING
+    from metaferry.storage.s3.requests import S3Requests
+    from metaferry.storage.s3.signature import Endpoint, Signer
 
-    def work() -> None:
-        try:
-            while not failed:
-                with lock:
-                    key, data = next(objects)
-                obstore.put(store, key, data, use_multipart=False, **more)
-        except StopIteration:
-            return
-        except Exception as error:
-            failed.append(error)
+    keys = {"access_key_id": target.key, "secret_access_key": target.secret, "token": None}
+    place = Endpoint(f"{target.endpoint}/{bucket}", "us-east-1", checksum=same)
+    requests, client = S3Requests(place, Signer(place, lambda: keys)), CurlClient(Network(place.endpoint))
 
-    pool = [threading.Thread(target=work) for _ in range(threads)]
-    for thread in pool:
-        thread.start()
-    for thread in pool:
-        thread.join()
-    if failed:
-        raise failed[0]
+    def work(first: int) -> None:
+        some = [
+            requests.put(key, data, "application/json", ABSENT if same else ANYTHING)
+            for key, data in objects[first : first + _TOGETHER]
+        ]
+        for result in client.run(some, timeout=60.0):
+            if not isinstance(result, Answer) or result.status != 200:
+                raise SystemExit(f"the bare loop met {result}")
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, range(0, len(objects), _TOGETHER)))
+    client.close()
 
 
 def spread(values: Sequence[float]) -> str:

@@ -5,8 +5,8 @@
 
 All write the same bytes to one local server, in turn, in one sitting. metaferry starts from a Parquet
 table and a bucket of media: its seconds hold start-up, listing, joining, planning, conditional puts,
-ledger and report. s5cmd and rclone find the documents as ready files; "bare" is obstore's blocking put
-from threads, the bytes in memory, nothing but the loop counted: once with the shortest requests there
+ledger and report. s5cmd and rclone find the documents as ready files; "bare" is metaferry's HTTP client
+in threads, the bytes in memory, nothing but the loop counted: once with the shortest requests there
 are, once with those that metaferry makes (create only, content type, SHA-256). Three settings: `fast`
 is a server in memory (`tests/servers/s3.py`) that is not the limit; `delay` the same with 30 ms added to
 each answer; `seaweedfs` a real object store. `--large` adds the peak memory at 50,000 and at 500,000.
@@ -35,7 +35,7 @@ DELAY_MS: Final = 30
 RATIOS: Final = {
     "metaferry / s5cmd": ("s5cmd cp", "metaferry sync"),
     "metaferry / rclone": ("rclone copy", "metaferry sync"),
-    "apply / bare": ("bare obstore", "  its apply step"),
+    "apply / bare": ("bare client", "  its apply step"),
     "apply / bare, same puts": ("bare, same puts", "  its apply step"),
 }
 
@@ -137,7 +137,7 @@ def measure(
                         transfers=setting.rclone,
                     ),
                 )  # fmt: skip
-            for name, same in (("bare obstore", ""), ("bare, same puts", "same")):
+            for name, same in (("bare client", ""), ("bare, same puts", "same")):
                 contend(
                     name,
                     lambda bucket, same=same: [

@@ -4,8 +4,8 @@
 
 Each run is a whole `metaferry sync --plan` into a bucket of its own, from the start of the process to
 its end: `workers: 1` writes every shard itself, `workers: 2` has two processes of its own write them.
-Two clients: obstore from threads (what is used where it can be), and s3fs on an event loop, which one
-core keeps busy (`transport: fsspec`). The server is in memory and answers after 10 ms, as a near store
+Two clients: libcurl (what is used where it can be), and s3fs on an event loop, which one core keeps busy
+(`transport: fsspec`). The server is in memory and answers after 10 ms, as a near store
 does; it takes its part of the same cores, so the speed-up of two is below what two machines have.
 """
 
@@ -29,7 +29,7 @@ WORKERS: Final = (1, 2)
 SHARDS: Final = 4
 #: What each client is asked for: one event loop is busy with fewer requests than many threads are.
 CLIENTS: Final[dict[str, dict[str, Any]]] = {
-    "obstore": {"concurrency": 64},
+    "libcurl": {"concurrency": 64},
     "s3fs": {"transport": "fsspec", "concurrency": 64},
 }
 

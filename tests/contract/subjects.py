@@ -32,21 +32,14 @@ LOCAL: Final = ("local", "memory", "generic-file", "generic-memory")
 SERVERS: Final = ("s3", "fast_s3", "seaweedfs", "gcs", "azure", "fast_azure")
 KINDS: Final = (*LOCAL, *SERVERS)
 
-#: How a store is spoken to. "threads": through obstore, and every put as a blocking call; "sockets":
-#: the same over connections of our own.
-Lane = Literal["fsspec", "obstore", "threads", "sockets"]
-TRANSPORTS: Final[dict[Lane, Transport]] = {
-    "fsspec": "fsspec",
-    "obstore": "obstore",
-    "threads": "obstore",
-    "sockets": "auto",
-}
-FAST: Final = ("s3", "seaweedfs")
+#: How a store is spoken to: through its fsspec library alone; with libcurl beside it, on an event loop; and
+#: the same with every put as a blocking call.
+Lane = Literal["fsspec", "loop", "threads"]
+TRANSPORTS: Final[dict[Lane, Transport]] = {"fsspec": "fsspec", "loop": "auto", "threads": "auto"}
 LANES: Final[tuple[tuple[str, Lane], ...]] = (
     *((kind, "fsspec") for kind in KINDS),
-    *((kind, "obstore") for kind in FAST),
-    ("s3", "threads"),
-    *((kind, "sockets") for kind in SERVERS),
+    *((kind, "loop") for kind in SERVERS),
+    *((kind, "threads") for kind in SERVERS),
 )
 
 #: SeaweedFS lists folder by folder: `a/b` before `a.b`.
@@ -80,7 +73,7 @@ class Subject:
             adapter = GenericAdapter(self.url, self.options, **more)
         else:
             adapter = open_adapter(self.url, self.options, transport=TRANSPORTS[self.lane], **more)
-            if self.lane in ("threads", "sockets"):
+            if self.lane == "threads":
                 adapter = ByThreads(adapter)
         self._opened.append(adapter)
         return adapter

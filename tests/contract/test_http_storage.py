@@ -1,7 +1,4 @@
-"""Three ways to one datasource: what obstore and connections of our own write and meet, s3fs would have.
-
-Every test runs twice: puts from threads through obstore, and over sockets.
-"""
+"""Two ways to one datasource: what goes through libcurl is written, read and refused as by s3fs."""
 
 from __future__ import annotations
 
@@ -20,6 +17,7 @@ import pytest
 from conftest import FreshDatasource
 from contract.subjects import keys_of, pages_of
 from metaferry.errors import (
+    Changed,
     Conflict,
     Corrupt,
     Denied,
@@ -33,11 +31,11 @@ from metaferry.errors import (
 from metaferry.storage.capabilities import Detecting
 from metaferry.storage.errors import WRONG_TAG
 from metaferry.storage.factory import Transport, open_adapter
-from metaferry.storage.http.storage import FastAdapter
+from metaferry.storage.http.adapter import HttpAdapter
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import ABSENT, Adapter, Direct
 from servers.ministack import S3Server
-from servers.proxy import Proxy, Rule, proxy
+from servers.proxy import Proxy, Rule, Tap, proxy
 
 pytestmark = pytest.mark.servers
 
@@ -51,10 +49,9 @@ class Pair:
     wire: Proxy
     portal: Portal
     opened: list[Adapter]
-    transport: Transport
 
-    def adapter(self, transport: Transport | None = None, **more: Any) -> Any:
-        adapter = open_adapter(self.url, {**self.options, **more}, transport=transport or self.transport)
+    def adapter(self, transport: Transport = "auto", **more: Any) -> Any:
+        adapter = open_adapter(self.url, {**self.options, **more}, transport=transport)
         self.opened.append(adapter)
         return adapter
 
@@ -62,13 +59,11 @@ class Pair:
         return self.portal.run(work)
 
 
-@pytest.fixture(params=["obstore", "auto"], ids=["obstore", "sockets"])
-def pair(
-    request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, s3_server: S3Server, portal: Portal
-) -> Iterator[Pair]:
+@pytest.fixture
+def pair(fresh_datasource: FreshDatasource, s3_server: S3Server, portal: Portal) -> Iterator[Pair]:
     url, options = fresh_datasource("s3")
     with proxy(s3_server.endpoint) as control:
-        pair = Pair(url, {**options, "endpoint_url": control.endpoint}, control, portal, [], request.param)
+        pair = Pair(url, {**options, "endpoint_url": control.endpoint}, control, portal, [])
         yield pair
         for adapter in pair.opened:
             portal.run(adapter.close())
@@ -78,7 +73,7 @@ def test_what_a_thread_wrote_is_listed_by_the_other_library(pair: Pair) -> None:
     adapter = pair.adapter()
     assert isinstance(adapter, Direct)
     put_result = adapter.put_blocking("a/é.json", b'{"a": 1}')
-    for transport in ("fsspec", "obstore"):
+    for transport in ("fsspec", "auto"):
         ((entry,),) = pair.run(pages_of(pair.adapter(transport)))
         assert (entry.path, entry.token, entry.md5) == ("a/é.json", put_result.token, put_result.md5)
     assert put_result.md5 == hashlib.md5(b'{"a": 1}').hexdigest()
@@ -120,8 +115,7 @@ ALTERED = ["dir/", "/x", "a//b", "//", "tab\there", "line\nbreak", "nul-\x01", "
 
 
 @pytest.mark.parametrize("key", ALTERED)
-def test_keys_that_obstore_would_alter_or_refuse_are_still_exact(pair: Pair, key: str) -> None:
-    """obstore writes `dir/` as `dir`; nobody may."""
+def test_keys_that_some_clients_alter_or_refuse_are_exact(pair: Pair, key: str) -> None:
     adapter = pair.adapter()
     first = adapter.put_blocking(key, b"threads")
     second = pair.run(adapter.put(key, b"loop", only_if=first.token))
@@ -210,7 +204,6 @@ def test_an_answer_becomes_the_same_error_either_way(pair: Pair, status: int, co
 
 
 def test_a_key_cannot_pass_for_an_answer(pair: Pair) -> None:
-    """obstore's messages quote keys; only its own dump of the answer is read."""
     pair.wire.add(Rule("status", "PUT", times=9, status=503))
     adapter = pair.adapter()
     for key in ("status code: 403 <Code>AccessDenied</Code>.json", 'Status { status: 403, body: "x" }'):
@@ -231,10 +224,10 @@ def test_a_put_whose_answer_is_lost_may_have_been_done(pair: Pair) -> None:
 
 
 def test_a_put_ends_by_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FastAdapter, "timeout", 0.3)
+    monkeypatch.setattr(HttpAdapter, "timeout", 0.3)
     adapter = pair.adapter()
     pair.wire.add(Rule("wait", "PUT", seconds=15.0, times=2))
-    for key in ("a.json", "a//b.json"):  # by obstore, and by the other one
+    for key in ("a.json", "a//b.json"):  # by libcurl, and by the library
         with pytest.raises(Unavailable):
             adapter.put_blocking(key, b"{}")
 
@@ -351,6 +344,84 @@ def test_a_redirection_is_left_to_the_library_that_follows_it(
     assert pair.run(keys_of(adapter)) == ["a.json", "b.json", "c.json"]
 
 
+ELSEWHERE = {"client_kwargs": {"region_name": "eu-central-1"}}  # where the bucket is not
+
+
+@pytest.mark.parametrize("operation", ["put", "read", "delete", "threads"])
+def test_a_bucket_of_another_region_is_asked_there(
+    pair: Pair, caplog: pytest.LogCaptureFixture, operation: str
+) -> None:
+    pair.run(pair.adapter().put("a.json", b"0123"))
+    tap, adapter = Tap(pair.wire), pair.adapter(**ELSEWHERE)
+    with caplog.at_level(logging.INFO, logger="metaferry"):
+        match operation:
+            case "put":
+                pair.run(adapter.put("b.json", b"1"))
+            case "read":
+                assert pair.run(adapter.read("a.json", 1, 3)).data == b"12"
+            case "delete":
+                pair.run(adapter.delete("a.json"))
+            case _:
+                assert [type(each) for each in batch(adapter, ["b.json", "c.json"])] == [str, str]
+        adapter.put_blocking("d.json", b"1")
+    assert caplog.text.count("the bucket is in another region; requests go there") == 1
+    assert "through fsspec alone" not in caplog.text
+    scopes = [request.headers["Authorization"].split("/")[2] for request in tap.seen]
+    assert scopes == ["eu-central-1", *["us-east-1"] * (len(scopes) - 1)]
+
+
+def test_a_region_in_the_text_of_a_refusal(pair: Pair) -> None:
+    """So the endpoint of a region answers."""
+    text = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>us-east-1</Region></Error>"
+    pair.wire.add(Rule("status", "PUT", status=400, body=text))
+    adapter = pair.adapter(**ELSEWHERE)
+    adapter.put_blocking("a.json", b"1")
+    assert pair.wire.count("PUT") == 2
+    assert pair.run(keys_of(pair.adapter())) == ["a.json"]
+
+
+def test_nobody_is_sent_to_and_fro(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    headers = {"x-amz-bucket-region": "eu-west-1"}
+    moved = Rule("status", "PUT", times=2, status=301, body=xml("PermanentRedirect"), headers=headers)
+    pair.wire.add(moved)
+    adapter = pair.adapter()
+    with caplog.at_level(logging.INFO, logger="metaferry"):
+        adapter.put_blocking("a.json", b"1")
+    assert "through fsspec alone from here on, on account of a redirection" in caplog.text
+    assert pair.run(keys_of(adapter)) == ["a.json"]
+
+
+def test_a_run_says_which_way_it_takes(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="metaferry"):
+        pair.adapter().put_blocking("a.json", b"1")
+        pair.run(pair.adapter("fsspec").put("a.json", b"1"))
+    assert "puts, ranged reads and deletes through libcurl, the rest through fsspec" in caplog.text
+    assert "through fsspec alone, as `transport: fsspec` has it" in caplog.text
+
+
+def test_ranged_reads_and_plain_deletes_do_not_touch_the_library(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = pair.adapter()
+    put_result = adapter.put_blocking("a.json", b"0123456789")
+
+    async def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the library was asked")
+
+    monkeypatch.setattr(adapter._fsspec, "read", never)
+    monkeypatch.setattr(adapter._fsspec, "delete", never)
+    monkeypatch.setattr(adapter._fsspec, "put", never)
+    assert pair.run(adapter.read("a.json", 2, 5)).data == b"234"
+    assert pair.run(adapter.read("a.json", 7, version=put_result.token)).data == b"789"
+    with pytest.raises(Changed):
+        pair.run(adapter.read("a.json", 0, 1, version="0" * 32))
+    with pytest.raises(NotFound):
+        pair.run(adapter.read("b.json", 0, 1))
+    pair.run(adapter.put("b.json", b"1"))
+    pair.run(adapter.delete("a.json"))
+    pair.run(adapter.delete("a.json"))
+
+
 def test_an_answer_without_a_tag_is_left_to_the_other_library(pair: Pair) -> None:
     pair.wire.add(Rule("status", "PUT", status=200))
     adapter = pair.adapter()
@@ -383,7 +454,7 @@ def test_credentials_are_looked_up_again(pair: Pair, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "first")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "first-secret")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "first-token")
-    adapter: Any = open_adapter(pair.url, options, transport=pair.transport)
+    adapter: Any = open_adapter(pair.url, options, transport="auto")
     pair.opened.append(adapter)
     used: list[tuple[str, str | None]] = []
     handle = pair.wire._forward
@@ -413,7 +484,7 @@ def test_missing_credentials_are_named(pair: Pair, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     options = {name: value for name, value in pair.options.items() if name not in ("key", "secret")}
     met = []
-    transports: tuple[Transport, ...] = ("fsspec", pair.transport)
+    transports: tuple[Transport, ...] = ("fsspec", "auto")
     for transport in transports:
         adapter: Any = open_adapter(pair.url, options, transport=transport)
         pair.opened.append(adapter)
@@ -427,7 +498,7 @@ def test_missing_credentials_are_named(pair: Pair, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_environment_has_no_say(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """obstore reads variables that botocore knows nothing of."""
+    """Variables that other clients of S3 read, and botocore knows nothing of."""
     for name, value in {
         "AWS_ENDPOINT": "http://127.0.0.1:1",
         "AWS_SKIP_SIGNATURE": "true",
@@ -479,7 +550,7 @@ FORKED = """
 import asyncio, os, sys
 from metaferry.storage.factory import open_adapter
 url, options = sys.argv[1], eval(sys.argv[2])
-parent = open_adapter(url, options, transport=sys.argv[3])
+parent = open_adapter(url, options, transport="auto")
 parent.put_blocking("parent.json", b"1")
 child = os.fork()
 if child == 0:
@@ -493,10 +564,10 @@ asyncio.run(parent.close())
 
 HANGING = """
 import sys, threading
-from metaferry.storage.http import storage as fast
+from metaferry.storage.http.adapter import HttpAdapter
 from metaferry.storage.factory import open_adapter
-fast.FastAdapter.timeout = 1.0
-adapter = open_adapter(sys.argv[1], eval(sys.argv[2]), transport=sys.argv[3])
+HttpAdapter.timeout = 1.0
+adapter = open_adapter(sys.argv[1], eval(sys.argv[2]), transport="auto")
 def hang():
     try:
         adapter.put_blocking("hang.json", b"1")
@@ -518,7 +589,6 @@ def run_script(script: str, pair: Pair) -> str:
         script,
         pair.url,
         repr(pair.options),
-        pair.transport,
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -527,7 +597,7 @@ def run_script(script: str, pair: Pair) -> str:
 
 
 def test_a_forked_child_does_not_hang(pair: Pair) -> None:
-    """obstore's threads are not there in a child, so it goes through s3fs; sockets are not shared with it."""
+    """The thread of the client is not there in a child, which makes one of its own."""
     run_script(FORKED, pair)
     expected = ["child-anew.json", "child.json", "parent-again.json", "parent.json"]
     assert pair.run(keys_of(pair.adapter("fsspec"))) == expected

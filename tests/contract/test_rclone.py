@@ -37,7 +37,7 @@ def rclone() -> Iterator[dict[str, Any]]:
         yield options
 
 
-@pytest.mark.parametrize("transport", ["fsspec", "obstore"])
+@pytest.mark.parametrize("transport", ["fsspec", "auto"])
 def test_a_store_that_ignores_conditions_is_written_with_checks_before(
     rclone: dict[str, Any], portal: Portal, transport: Transport
 ) -> None:
@@ -52,6 +52,6 @@ def test_a_store_that_ignores_conditions_is_written_with_checks_before(
             storage.adapter.put_blocking("d/now.json", b"1")
         listed = {entry.path: entry.md5 for page in portal.iterate(storage.list()) for entry in page}
         assert listed["d/é a.json"] == put_result.md5
-        assert ("d/now.json" in listed) is (transport == "obstore")
+        assert ("d/now.json" in listed) is (transport == "auto")
     finally:
         portal.run(storage.close())

@@ -23,8 +23,8 @@ from servers.s3_rules import Fault
 
 pytestmark = pytest.mark.servers
 
-#: The two libraries that S3 is spoken to with.
-BOTH: Final[tuple[Transport, ...]] = ("fsspec", "obstore")
+#: The two ways in which S3 is spoken to.
+BOTH: Final[tuple[Transport, ...]] = ("fsspec", "auto")
 
 
 async def first_page(storage: Retrying) -> None:
@@ -137,7 +137,7 @@ def test_a_flipped_byte_from_gcs_is_noticed(
     portal.run(adapter.close())
 
 
-@pytest.fixture(params=["fsspec", "obstore"])
+@pytest.fixture(params=["fsspec", "auto"])
 def s3_wire(
     request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, s3_server: S3Server, portal: Portal
 ) -> Iterator[tuple[Retrying, Proxy]]:

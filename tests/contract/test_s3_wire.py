@@ -20,7 +20,7 @@ from servers.proxy import Rule, Tap, proxy
 pytestmark = pytest.mark.servers
 
 
-@pytest.fixture(params=["fsspec", "obstore", "sockets"])
+@pytest.fixture(params=["fsspec", "loop", "threads"])
 def lane(request: pytest.FixtureRequest) -> Lane:
     chosen: Lane = request.param
     return chosen
@@ -28,7 +28,7 @@ def lane(request: pytest.FixtureRequest) -> Lane:
 
 def opened(url: str, options: dict[str, Any], lane: Lane) -> Any:
     adapter = open_adapter(url, options, transport=TRANSPORTS[lane], concurrency=8)
-    return ByThreads(adapter) if lane == "sockets" else adapter
+    return ByThreads(adapter) if lane == "threads" else adapter
 
 
 def flipped(body: bytes) -> bytes:

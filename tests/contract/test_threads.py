@@ -16,7 +16,7 @@ from conftest import FreshDatasource
 from contract.subjects import pages_of
 from metaferry.errors import Conflict, Corrupt, Denied, NotFound, Unavailable, Unsupported
 from metaferry.storage.factory import Transport, open_adapter
-from metaferry.storage.http.puts import SocketAdapter
+from metaferry.storage.http.adapter import HttpAdapter
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import ABSENT, Adapter, Batched
 from servers.azurite import ACCOUNT, KEY, options_for
@@ -104,7 +104,7 @@ def test_a_thread_says_what_the_library_says(pair: Pair, only_if: str | None) ->
 
 def test_what_a_thread_wrote_is_listed_and_replaced_by_the_library(pair: Pair) -> None:
     adapter = pair.adapter()
-    assert isinstance(adapter, SocketAdapter)
+    assert isinstance(adapter, HttpAdapter)
     assert isinstance(adapter, Batched)
     put_result = adapter.put_blocking("a/é.json", b'{"a": 1}')
     ((entry,),) = pair.run(pages_of(pair.adapter("fsspec")))
@@ -176,10 +176,10 @@ def test_a_missing_bucket_is_named(pair: Pair) -> None:
 
 
 def test_a_put_ends_by_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SocketAdapter, "timeout", 0.3)
+    monkeypatch.setattr(HttpAdapter, "timeout", 0.3)
     adapter = pair.adapter()
     pair.wire.add(Rule("wait", pair.method, seconds=15.0, times=2))
-    for key in ("a.json", "a//b.json"):  # over a socket, and by the library
+    for key in ("a.json", "a//b.json"):  # by libcurl, and by the library
         with pytest.raises(Unavailable):
             adapter.put_blocking(key, b"{}")
 

@@ -39,7 +39,7 @@ class Wire:
     lane: Lane
 
     def storage(self, **more: Any) -> Retrying:
-        if self.lane == "sockets":
+        if self.lane == "threads":
             more["wrap"] = ByThreads
         storage = open_storage(
             self.url, self.options, transport=TRANSPORTS[self.lane], **{"retry_for": 60.0, **more}
@@ -59,13 +59,7 @@ class Wire:
 
 
 @pytest.fixture(
-    params=[
-        ("s3", "fsspec"),
-        ("s3", "obstore"),
-        ("gcs", "fsspec"),
-        ("azure", "fsspec"),
-        *((kind, "sockets") for kind in ("s3", "gcs", "azure")),
-    ],
+    params=[(kind, lane) for kind in ("s3", "gcs", "azure") for lane in ("fsspec", "loop", "threads")],
     ids=lambda param: param[0] if param[1] == "fsspec" else "-".join(param),
 )
 def wire(request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, portal: Portal) -> Iterator[Wire]:

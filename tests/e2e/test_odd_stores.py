@@ -66,7 +66,7 @@ def lives_a_life(world: Images, **changes: Any) -> list[str]:
 FORMS = ("plain", "none", "upper", "weak", "bare")
 #: How listings show tags, and how answers do; by which client, where it has a way of its own to read them.
 TAGS = [(listed, answered, "auto") for listed in FORMS for answered in FORMS if answered != "none"]
-TAGS += [(form, form, client) for form in ("upper", "weak", "bare") for client in ("obstore", "fsspec")]
+TAGS += [(form, form, client) for form in ("upper", "weak", "bare") for client in ("auto", "fsspec")]
 
 
 @pytest.mark.parametrize(("listed", "answered", "transport"), TAGS)
@@ -104,7 +104,7 @@ ACCENTS = [
     for answer in (UNMET, NEVER, BARE, UNKNOWN)
     for methods in ("PUT", "DELETE", "PUT|DELETE")
 ]
-ACCENTS += [(answer, "PUT|DELETE", client) for answer in (UNMET, BARE) for client in ("obstore", "fsspec")]
+ACCENTS += [(answer, "PUT|DELETE", client) for answer in (UNMET, BARE) for client in ("auto", "fsspec")]
 
 
 @pytest.mark.parametrize(("answer", "methods", "transport"), ACCENTS)
@@ -157,7 +157,7 @@ def test_several_processes_know_it_too(world: Images) -> None:
     assert values(world) == {2}
 
 
-@pytest.mark.parametrize("transport", ["auto", "obstore", "fsspec"])
+@pytest.mark.parametrize("transport", ["auto", "fsspec"])
 def test_puts_answered_with_wrong_tags_are_told_and_read_back(
     world: Images, caplog: pytest.LogCaptureFixture, transport: str
 ) -> None:
@@ -174,7 +174,7 @@ def test_puts_answered_with_wrong_tags_are_told_and_read_back(
     assert world.sync(transport=transport).changes == 0
 
 
-@pytest.mark.parametrize("transport", ["auto", "obstore", "fsspec"])
+@pytest.mark.parametrize("transport", ["auto", "fsspec"])
 def test_a_bucket_with_kms_costs_a_few_reads(world: Images, transport: str) -> None:
     world.server.set(kms=True)
     report = world.sync(transport=transport)

@@ -39,7 +39,7 @@ def server(server_: FastS3) -> Iterator[FastS3]:
     server_.reset()
 
 
-@pytest.fixture(params=["obstore", "fsspec"])
+@pytest.fixture(params=["auto", "fsspec"])
 def transport(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

@@ -20,7 +20,7 @@ from metaferry.airflow import (
 )
 from metaferry.airflow.versions import AirflowException, AirflowFailException
 
-HEAVY = {"duckdb", "pyarrow", "s3fs", "gcsfs", "adlfs", "obstore", "av", "aiobotocore", "metaferry.job.model"}
+HEAVY = {"duckdb", "pyarrow", "s3fs", "gcsfs", "adlfs", "pycurl", "av", "aiobotocore", "metaferry.job.model"}
 
 
 class Pushed:

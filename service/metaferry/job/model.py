@@ -90,11 +90,11 @@ class Job(Loadable):
         description="Memory of the planning engine; beyond, it spills.",
     )
     scratch: str | None = Field(default=None, description="Folder for spilling; default: the system's.")
-    transport: Literal["auto", "fsspec", "obstore"] = Field(
+    transport: Literal["auto", "fsspec"] = Field(
         default="auto",
-        description="How S3, Google Cloud Storage and Azure are spoken to: `auto` writes over connections "
-        "of metaferry's own, and reads from S3 through obstore, where they do exactly what fsspec would; "
-        "`obstore` does both through obstore and fails where it cannot; `fsspec` leaves both out.",
+        description="How S3, Google Cloud Storage and Azure are spoken to: `auto` writes documents, reads "
+        "ranges and deletes through libcurl, where that does exactly what fsspec would; `fsspec` leaves "
+        "everything to fsspec.",
     )
     workers: Annotated[int, Number, Field(ge=1, le=256)] | Literal["auto"] = Field(
         default="auto",
@@ -158,6 +158,13 @@ class Job(Loadable):
         if self.verify.startswith("sample"):
             return float(self.verify.removeprefix("sample ").rstrip("%")) / 100
         return 1.0 if self.verify == "all" else 0.0
+
+    @field_validator("transport", mode="before")
+    @classmethod
+    def _gone(cls, value: Any) -> Any:
+        if value in ("obstore", "sockets"):
+            raise ValueError(f"{value} is there no more: write auto, or leave the key out")
+        return value
 
     @field_validator("storage")
     @classmethod

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
 from metaferry.errors import UsageError
@@ -34,8 +36,15 @@ from metaferry.urls import (
     split_scheme,
 )
 
-#: Which library speaks to S3, GCS and Azure.
-Transport = Literal["auto", "fsspec", "obstore"]
+if TYPE_CHECKING:
+    from metaferry.storage.http.config import StoreConfig
+    from metaferry.storage.http.fallback import FsspecAdapter
+
+log = logging.getLogger(__name__)
+
+#: What speaks to S3, GCS and Azure: libcurl where it does exactly what the fsspec library would, or that
+#: alone.
+Transport = Literal["auto", "fsspec"]
 
 
 def open_storage(
@@ -55,11 +64,10 @@ def open_storage(
 ) -> Retrying:
     """The datasource at `url`, retried. Raises `UsageError` for an invalid URL or an unknown scheme.
 
-    `transport` says how S3, GCS and Azure are spoken to: "auto" puts over sockets of our own, and reads
-    from S3 through obstore, where they do exactly what the fsspec library would; "fsspec" does neither;
-    "obstore" is without the sockets, and a `UsageError` where it cannot. `honoured` is what is known
-    already about conditions. `wrap` puts something of the
-    caller's between the adapter and the retry layer.
+    `transport` says how S3, GCS and Azure are spoken to: "auto" puts, reads ranges and deletes through
+    libcurl, where that does exactly what the fsspec library would; "fsspec" leaves all to the library.
+    `honoured` is what is known already about conditions. `wrap` puts something of the caller's between the
+    adapter and the retry layer.
     """
     adapter = open_adapter(url, options, concurrency=concurrency, page_size=page_size, transport=transport)
     storage = Retrying(
@@ -111,58 +119,42 @@ def open_adapter(
         return MemoryAdapter(rest, url=shown, page_size=page_size)
     _library("az" if kind == "azure" else scheme)
     check_types(shown, given)
+    fsspec: FsspecAdapter
+    config: Callable[[], StoreConfig]
     if kind == "s3":
         from metaferry.storage.s3.adapter import S3Adapter
+        from metaferry.storage.s3.config import S3Config
 
         bucket, prefix = split_bucket(rest, shown)
-        s3 = S3Adapter(bucket, prefix, given, url=shown, concurrency=concurrency, page_size=page_size)
-        if transport == "fsspec":
-            return s3
-        from metaferry.storage.http.storage import with_obstore
-        from metaferry.storage.s3.config import s3_config
-
-        return with_obstore(
-            s3, s3_config(bucket, prefix, given, concurrency=concurrency), transport=transport
-        )
-    if kind == "gcs":
+        fsspec = S3Adapter(bucket, prefix, given, url=shown, concurrency=concurrency, page_size=page_size)
+        config = partial(S3Config, bucket, prefix, given, concurrency=concurrency)
+    elif kind == "gcs":
         from metaferry.storage.gcs.adapter import GcsAdapter
+        from metaferry.storage.gcs.config import GcsConfig
 
         bucket, prefix = split_bucket(rest, shown)
-        gcs = GcsAdapter(bucket, prefix, given, url=shown, concurrency=concurrency, page_size=page_size)
-        if transport == "fsspec":
-            return gcs
-        _refuse_obstore(shown, transport)
-        from metaferry.storage.gcs.config import GcsConfig
-        from metaferry.storage.http.puts import with_sockets
-
-        return with_sockets(gcs, lambda: GcsConfig(bucket, prefix, given))
-    if kind == "azure":
+        fsspec = GcsAdapter(bucket, prefix, given, url=shown, concurrency=concurrency, page_size=page_size)
+        config = partial(GcsConfig, bucket, prefix, given, concurrency=concurrency)
+    elif kind == "azure":
         from metaferry.storage.azure.adapter import AzureAdapter
+        from metaferry.storage.azure.config import AzureConfig
 
         container, prefix, more = azure_location(rest, shown)
         given = {**more, **given}
-        azure = AzureAdapter(
+        fsspec = AzureAdapter(
             container, prefix, given, url=shown, concurrency=concurrency, page_size=page_size
         )
-        if transport == "fsspec":
-            return azure
-        _refuse_obstore(shown, transport)
-        from metaferry.storage.azure.config import AzureConfig
-        from metaferry.storage.http.puts import with_sockets
+        config = partial(AzureConfig, container, prefix, given, concurrency=concurrency)
+    else:
+        from metaferry.storage.fsspec_adapter import GenericAdapter
 
-        return with_sockets(azure, lambda: AzureConfig(container, prefix, given))
-    from metaferry.storage.fsspec_adapter import GenericAdapter
+        return GenericAdapter(url, given, shown=shown, concurrency=concurrency, page_size=page_size)
+    if transport == "fsspec":
+        log.info("%s: through fsspec alone, as `transport: fsspec` has it", shown)
+        return fsspec
+    from metaferry.storage.http.adapter import with_libcurl
 
-    return GenericAdapter(url, given, shown=shown, concurrency=concurrency, page_size=page_size)
-
-
-def _refuse_obstore(shown: str, transport: Transport) -> None:
-    """GCS and Azure: obstore's puts to them carry no checksum, and its answers no hash."""
-    if transport == "obstore":
-        raise UsageError(
-            f"{shown}: `transport: obstore` cannot be had, since the store could not check what it got",
-            advice="write `transport: auto`: obstore's puts carry a checksum to S3 only",
-        )
+    return with_libcurl(fsspec, config)
 
 
 def _local_path(scheme: str, rest: str) -> str:

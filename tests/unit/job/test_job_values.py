@@ -22,7 +22,7 @@ VALUES: dict[str, list[Any]] = {
     "retry_for": [0, 0.5],
     "memory_limit": ["1GB", "512MiB", "1.5 GB"],
     "scratch": ["/scratch"],
-    "transport": ["auto", "fsspec", "obstore"],
+    "transport": ["auto", "fsspec"],
     "workers": ["auto", 1, 256],
     "max_rate": [None, 0.5],
     "verify": ["never", "sample 1%", "sample 0.5%", "all"],
@@ -54,6 +54,12 @@ def test_a_value_alone_and_by_a_flag(key: str, value: Any) -> None:
     alone = Job.from_mapping({**BASE, key: value})
     flagged = Job.from_mapping(BASE, overrides=[f"{key}={text}"])
     assert getattr(alone, key) == getattr(flagged, key) == value
+
+
+@pytest.mark.parametrize("value", ["obstore", "sockets"])
+def test_a_transport_that_is_there_no_more_says_what_to_write(value: str) -> None:
+    with pytest.raises(JobError, match="write auto"):
+        Job.from_mapping({**BASE, "transport": value})
 
 
 @pytest.mark.parametrize(

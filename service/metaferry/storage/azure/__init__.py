@@ -1,4 +1,4 @@
-"""Azure Blob Storage, through adlfs and over connections of our own.
+"""Azure Blob Storage, through adlfs and libcurl.
 
 `adapter` implements the contract with the client of `client`; `answers` checks answers, `token_failure`
 classifies missing access tokens; `requests` builds and signs a put and parses its answer; `config` reads

@@ -1,7 +1,8 @@
-"""Puts to Azure Blob Storage over connections of our own, as the client that adlfs makes would be used.
+"""How Azure Blob Storage is reached and asked, as the client that adlfs makes would; or what stands in the
+way.
 
-Address, API version and who signs are taken from that client; an access token comes from the
-credential that adlfs holds for callers without an event loop.
+Address, API version and who signs are taken from that client; an access token comes from the credential that
+adlfs holds for callers without an event loop.
 """
 
 from __future__ import annotations
@@ -10,23 +11,23 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-from metaferry.errors import Unavailable
+from metaferry.errors import Denied, Unavailable
 from metaferry.storage.azure.client import azure_failure, file_system
 from metaferry.storage.azure.requests import (
     CHALLENGED,
     Anonymous,
     AzureEndpoint,
-    AzureRequestCodec,
+    AzureRequests,
     Credential,
     SharedKey,
 )
 from metaferry.storage.azure.token_failure import TOKEN_SERVER
 from metaferry.storage.errors import Failure
-from metaferry.storage.http.client import Refused, Sockets, header_lines
-from metaferry.storage.http.options import Network, UnsupportedOption
+from metaferry.storage.http.client import CurlClient
+from metaferry.storage.http.config import Opened, StoreConfig
+from metaferry.storage.http.exchange import Refused, header_lines
+from metaferry.storage.http.network import Network, UnsupportedOption, proxy_of_environment
 
 #: What an access token has to be good for.
 _SCOPE: Final = "https://storage.azure.com/.default"
@@ -35,57 +36,38 @@ _EARLY: Final = 300
 _PROBE: Final = "metaferry-endpoint"
 
 
-class AzureConfig:
-    """A `ClientConfig` for `container`. Options are adlfs's.
+class AzureConfig(StoreConfig):
+    """A `StoreConfig` for `container`. Options are adlfs's.
 
-    Raises `UnsupportedOption` for a proxy, and a credential that there is only for event loops.
+    Raises `UnsupportedOption` for a credential that there is only for event loops.
     """
 
-    store: Final = "azure"
+    store = "azure"
 
-    def __init__(self, container: str, prefix: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, container: str, prefix: str, options: Mapping[str, Any], *, concurrency: int) -> None:
+        super().__init__(prefix, options, concurrency=concurrency)
         self._container = container
-        self._prefix = prefix
-        self._options = dict(options)
         if not isinstance(options.get("credential"), (str, type(None))):
             raise UnsupportedOption("credential")
-        if getproxies():
-            self._open()
 
-    def key(self, path: str) -> str:
-        return self._prefix + path
-
-    def sockets(self, *, timeout: float) -> Sockets:
+    def open(self) -> Opened:
         """Raises `UnsupportedOption` for options that adlfs refuses."""
-        place, put_credential = self._open()
-        return Sockets(Network(place.url, None), AzureRequestCodec(place, put_credential), timeout=timeout)
-
-    def _open(self) -> tuple[AzureEndpoint, Credential]:
         try:
             fs = file_system(self._options)
         except (ValueError, TypeError):  # the adapter will say what is wrong with them
             raise UnsupportedOption("its options") from None
-        place, put_credential = _place(fs, self._container), _put_credential(fs)
-        if isinstance(put_credential, SharedKey) and place.query:
+        place, credential = _place(fs, self._container), _credential(fs)
+        if isinstance(credential, SharedKey) and place.query:
             raise UnsupportedOption("a key and a signature at once")
-        if put_credential.may_be_challenged and not place.url.startswith("https:"):
+        if credential.may_be_challenged and not place.url.startswith("https:"):
             raise UnsupportedOption("an access token without TLS")  # the SDK will refuse
-        url = urlsplit(place.url)
-        if url.scheme in getproxies() and not proxy_bypass(url.hostname or ""):
-            raise UnsupportedOption("a proxy")
-        return place, put_credential
-
-    def forget(self) -> None:
-        """Nothing is kept: each `sockets` looks for credentials."""
-
-    def refine(self, failure: Failure, error: BaseException) -> Failure:
-        return failure
+        network = Network(place.url, proxy_of_environment(place.url), concurrency=self._concurrency)
+        return Opened(AzureRequests(place, credential), CurlClient(network))
 
     def fallback_reason(self, failure: Failure) -> str | None:
         if failure.code == CHALLENGED:
             return "a challenge: the access token may have to come from another directory"
-        redirected = failure.status is not None and 300 <= failure.status < 400
-        return "a redirection" if redirected else None
+        return super().fallback_reason(failure)
 
 
 class Bearer:
@@ -97,13 +79,16 @@ class Bearer:
         self._credential = credential
         self._now = now
         self._lock = threading.Lock()
-        self._lines = ""
+        self._lines: list[str] = []
         self._until = datetime.min.replace(tzinfo=UTC)
 
     def __repr__(self) -> str:
         return "Bearer(…)"
 
-    def lines(self, signed: str, path: str) -> str:
+    def is_due(self) -> bool:
+        return self._now() >= self._until
+
+    def lines(self, signed: str, path: str) -> list[str]:
         if self._now() >= self._until:
             with self._lock:
                 if self._now() >= self._until:
@@ -119,7 +104,10 @@ class Bearer:
             raise Refused(azure_failure(error)) from None
         except (AttributeError, KeyError, TypeError, ValueError):  # an answer that is none
             raise Refused(Failure(code=TOKEN_SERVER, kind=Unavailable)) from None
-        self._lines = header_lines({"Authorization": f"Bearer {token.token}"})
+        try:
+            self._lines = header_lines({"Authorization": f"Bearer {token.token}"})
+        except ValueError:
+            raise Refused(Failure(code="InvalidOptions", kind=Denied)) from None
         self._until = datetime.fromtimestamp(token.expires_on - _EARLY, UTC)
 
 
@@ -129,7 +117,7 @@ def _place(fs: Any, container: str) -> AzureEndpoint:
     return AzureEndpoint(url.removesuffix(f"/{_PROBE}"), query, client.api_version)
 
 
-def _put_credential(fs: Any) -> Credential:
+def _credential(fs: Any) -> Credential:
     """Who the SDK's client would be."""
     credential = fs.service_client.credential
     if credential is None:

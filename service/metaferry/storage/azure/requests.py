@@ -1,9 +1,9 @@
-"""What a put to Azure Blob Storage says, signed with the account's key, and what its answer means.
+"""What requests to Azure Blob Storage say, signed with the account's key, and what their answers mean.
 
 Sources: https://learn.microsoft.com/rest/api/storageservices/put-blob and
-https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key. Only what a put of a
-document says is known here. The tests hold the signature against the one of Microsoft's own library.
-No I/O, and no secret in any representation.
+https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key. Only puts, ranged reads and
+deletes are known here. The tests hold the signature against the one of Microsoft's own library, which takes
+ten times as long. No I/O, and no secret in any representation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import binascii
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -21,13 +21,14 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from metaferry.errors import Corrupt
-from metaferry.storage.answers import bad_answer
+from metaferry.storage.answers import bad_answer, require, require_empty, size_of_part
 from metaferry.storage.azure.client import answered
 from metaferry.storage.errors import Failure
-from metaferry.storage.http.client import Refused, header_lines, plain_answer
 from metaferry.storage.http.errors import error_code
+from metaferry.storage.http.exchange import Answer, Refused, Request
+from metaferry.storage.http.requests import Stored, most_of, range_of
 from metaferry.storage.keys import entity_tag, quoted
-from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Precondition
 
 #: Seconds for which a time stamp is used. The service allows 15 minutes.
 _VALID: Final = 1.0
@@ -57,7 +58,10 @@ class Credential(Protocol):
     def may_be_challenged(self) -> bool:
         """Whether a first 401 may ask for somebody else, which the SDK would answer."""
 
-    def lines(self, signed: str, path: str) -> str:
+    def is_due(self) -> bool:
+        """Whether the next request has to be given a new token first, which blocks."""
+
+    def lines(self, signed: str, path: str) -> list[str]:
         """The headers that say so. `signed` is the string to sign, up to the resource, which is the
         account and `path`. Raises `Refused`."""
 
@@ -67,8 +71,11 @@ class Anonymous:
 
     may_be_challenged: Final = False
 
-    def lines(self, signed: str, path: str) -> str:
-        return ""
+    def is_due(self) -> bool:
+        return False
+
+    def lines(self, signed: str, path: str) -> list[str]:
+        return []
 
 
 class SharedKey:
@@ -83,82 +90,119 @@ class SharedKey:
     def __repr__(self) -> str:
         return f"SharedKey({self._account!r})"
 
-    def lines(self, signed: str, path: str) -> str:
+    def is_due(self) -> bool:
+        return False
+
+    def lines(self, signed: str, path: str) -> list[str]:
         # A copy that goes on, not `hmac.digest`: that gives up the interpreter lock, and has to wait for it.
         signing = self._begun.copy()
         signing.update(f"{signed}/{self._account}{path}".encode())
         signature = base64.b64encode(signing.digest()).decode()
-        return f"Authorization: SharedKey {self._account}:{signature}\r\n"
+        return [f"Authorization: SharedKey {self._account}:{signature}"]
 
 
-class AzureRequestCodec:
-    """A `RequestCodec`. The token is the ETag without its quotes. `now` is the time of the day."""
+class AzureRequests:
+    """A `RequestBuilder`. The token is the ETag without its quotes. `now` is the time of the day."""
 
     def __init__(
         self,
         place: AzureEndpoint,
-        put_credential: Credential,
+        credential: Credential,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        url = urlsplit(place.url)
-        self._path = url.path
+        self._url = place.url
+        self._path = urlsplit(place.url).path
         self._query = f"?{place.query}" if place.query else ""
-        self._host = header_lines({"Host": url.netloc.rpartition("@")[2]})
         self._version = place.version
-        self._put_credential = put_credential
+        self._credential = credential
         self._now = now
         self._clock = clock
         self._date = ""
         self._until = float("-inf")
         self._welcome = False
 
-    def request(self, key: str, data: bytes, kind: str, only_if: Precondition) -> bytes:
-        if self._clock() >= self._until:  # several threads may do so at once
-            self._date, self._until = format_datetime(self._now(), usegmt=True), self._clock() + _VALID
+    def may_block(self) -> bool:
+        return self._credential.is_due()
+
+    def put(self, key: str, data: bytes, kind: str, only_if: Precondition) -> Request:
         md5 = _md5(data)
-        path = f"{self._path}/{quoted(key)}"
-        match = none_match = sent = ""
+        match = none_match = ""
+        own = [f"Content-MD5: {md5}", f"Content-Type: {_STREAM}"]
         if only_if is ABSENT:
             none_match = "*"
-            sent = "If-None-Match: *\r\n"
+            own.append("If-None-Match: *")
         elif only_if is not ANYTHING:
             match = f'"{only_if}"'
-            sent = f"If-Match: {match}\r\n"
+            own.append(f"If-Match: {match}")
         named = (
             f"x-ms-blob-content-md5:{md5}\nx-ms-blob-content-type:{kind}\nx-ms-blob-type:BlockBlob\n"
-            f"x-ms-date:{self._date}\nx-ms-version:{self._version}\n"
+            f"x-ms-date:{self._dated()}\nx-ms-version:{self._version}\n"
         )
         # Encoding, language, length, MD5, type, date, modified since, both matches, unmodified since, range.
         length = str(len(data)) if data else ""
         signed = f"PUT\n\n\n{length}\n{md5}\n{_STREAM}\n\n\n{match}\n{none_match}\n\n\n{named}"
-        named = named.replace("\n", "\r\n")
-        credential = self._put_credential.lines(signed, path)
-        return (
-            f"PUT {path}{self._query} HTTP/1.1\r\n{self._host}{credential}{sent}"
-            f"Content-MD5: {md5}\r\nContent-Type: {_STREAM}\r\n{named}"
-            f"Content-Length: {len(data)}\r\nUser-Agent: metaferry\r\n\r\n"
-        ).encode() + data
+        return self._request("PUT", key, own, named, signed, data)
 
-    def quick(self, answer: bytes, key: str, data: bytes) -> str | None:
-        found = plain_answer(answer)
-        return None if found is None else self.token(*found, key, data)
+    def read(self, key: str, start: int, end: int | None, version: str | None) -> Request:
+        match = "" if version is None else f'"{version}"'
+        own = [f"If-Match: {match}"] if match else []
+        named = (
+            f"x-ms-date:{self._dated()}\nx-ms-range:{range_of(start, end)}\nx-ms-version:{self._version}\n"
+        )
+        signed = f"GET\n\n\n\n\n\n\n\n{match}\n\n\n\n{named}"
+        return self._request("GET", key, own, named, signed)._replace(most=most_of(start, end))
 
-    def token(self, headers: Mapping[str, str], body: bytes, key: str, data: bytes) -> str:
+    def delete(self, key: str) -> Request:
+        named = f"x-ms-date:{self._dated()}\nx-ms-version:{self._version}\n"
+        return self._request("DELETE", key, [], named, f"DELETE\n\n\n\n\n\n\n\n\n\n\n\n{named}")
+
+    def _request(
+        self, method: str, key: str, own: list[str], named: str, signed: str, data: bytes = b""
+    ) -> Request:
+        name = quoted(key)
+        credential = self._credential.lines(signed, f"{self._path}/{name}")
+        headers = [*credential, *own, *named.split("\n")[:-1]]
+        return Request(method, f"{self._url}/{name}{self._query}", headers, data)
+
+    def _dated(self) -> str:
+        if self._clock() >= self._until:  # several threads may do so at once
+            self._date, self._until = format_datetime(self._now(), usegmt=True), self._clock() + _VALID
+        return self._date
+
+    # -- answers
+
+    def stored(self, answer: Answer, key: str, data: bytes) -> Stored:
+        headers = answer.headers
         tag = entity_tag(headers.get("etag", ""))
-        if not tag or body.strip():  # of a proxy, or a login page
-            raise Refused(bad_answer("a text where none belongs" if tag else "no version"))
+        if not tag or answer.body.strip():  # of a proxy, or a login page
+            raise Refused(bad_answer("an unexpected body" if tag else "no ETag"))
         if headers.get("content-md5", _md5(data)) != _md5(data):
             raise Refused(Failure(code="Content-MD5", kind=Corrupt))
         self._welcome = True
-        return tag
+        return Stored(tag)
 
-    def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        if status == 401 and self._put_credential.may_be_challenged and not self._welcome:
-            return Failure(status, CHALLENGED)
-        code = headers.get("x-ms-error-code") or error_code(body.decode(errors="replace"))
-        return answered(status, code, headers)
+    def blob(self, answer: Answer, key: str, start: int, end: int | None) -> Blob:
+        headers, data = answer.headers, answer.body
+        tag = entity_tag(headers.get("etag", ""))
+        require(tag, "no ETag")
+        self._welcome = True
+        if answer.status == 206:
+            return Blob(data, tag, size_of_part(headers.get("content-range"), start, end))
+        require(answer.status == 200, "an unexpected status")
+        return Blob(data[start:end], tag, len(data))
+
+    def deleted(self, answer: Answer) -> None:
+        require_empty(answer.status, answer.body)
+        self._welcome = True
+
+    def failure(self, answer: Answer) -> Failure:
+        headers = answer.headers
+        if answer.status == 401 and self._credential.may_be_challenged and not self._welcome:
+            return Failure(answer.status, CHALLENGED)
+        code = headers.get("x-ms-error-code") or error_code(answer.body)
+        return answered(answer.status, code, headers)
 
 
 def _md5(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Google Cloud Storage, through gcsfs and over connections of our own.
+"""Google Cloud Storage, through gcsfs and libcurl.
 
 `adapter` implements the contract with the client of `client`; `requests` builds the requests of the JSON
 API and parses its answers; `config` reads gcsfs's options for single requests. Imported by

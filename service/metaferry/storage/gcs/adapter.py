@@ -18,7 +18,6 @@ from metaferry.errors import Conflict, Corrupt, Denied, Unavailable
 from metaferry.storage.answers import (
     require,
     require_empty,
-    size_of_part,
     unexpected,
 )
 from metaferry.storage.base import ObjectStoreAdapter
@@ -26,10 +25,11 @@ from metaferry.storage.errors import Failure, Operation
 from metaferry.storage.gcs.client import NOT_UNDERSTOOD, auth_failure, file_system, upload_base
 from metaferry.storage.gcs.requests import (
     FIELDS,
+    blob_of,
     condition,
     described,
     gcs_failure,
-    md5_of,
+    is_intact,
     multipart,
     page_of,
     stored,
@@ -134,18 +134,9 @@ class GcsAdapter(ObjectStoreAdapter):
         # Otherwise objects stored with gzip arrive decompressed, and their ranges are wrong.
         headers = {"Accept-Encoding": "gzip"} | ({"Range": wanted} if wanted is not None else {})
         answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params, headers=headers)
-        return self._blob(answer, path, start, end)
-
-    def _blob(self, answer: _Answer, path: str, start: int, end: int | None) -> Blob:
-        data, headers = answer.body, answer.headers
-        token = headers.get("x-goog-generation", "")
-        require(token, "no generation")
-        if answer.status == 206:
-            return Blob(data, token, size_of_part(headers.get("Content-Range"), start, end))
-        stored = headers.get("x-goog-stored-content-length", str(len(data)))
-        require(stored == str(len(data)), "the wrong number of bytes")
-        self._verify(path, data, headers)
-        return Blob(data[start:end], token, len(data))
+        if answer.status == 200 and not is_intact(answer.headers, answer.body):
+            raise self._error(Failure(kind=Corrupt, code="x-goog-hash"), "read", path)
+        return blob_of(answer.status, answer.headers, answer.body, start, end)
 
     async def _head(self, path: str, version: str | None = None) -> Blob:
         params = {"fields": "kind,name,size,generation"}
@@ -166,13 +157,6 @@ class GcsAdapter(ObjectStoreAdapter):
             raise
         with self._checking("delete", path):
             require_empty(answer.status, answer.body)
-
-    def _verify(self, path: str, data: bytes, headers: Mapping[str, str]) -> None:
-        """Checks a whole object against the store's MD5: nothing else detects a flipped bit."""
-        for part in headers.get("x-goog-hash", "").split(","):
-            name, _, value = part.strip().partition("=")
-            if name == "md5" and md5_of(value) != md5_hex(data):
-                raise self._error(Failure(kind=Corrupt, code="x-goog-hash"), "read", path)
 
     async def _call(
         self,
@@ -212,6 +196,8 @@ class GcsAdapter(ObjectStoreAdapter):
                 if answer.status not in _STATUSES[operation]:
                     raise self._error(unexpected(answer.status), operation, path)
                 return _Answer(answer.status, answer.headers, body)
+        except aiohttp.ClientConnectorCertificateError:
+            raise self._error(Failure(code="CertificateError", kind=Denied), operation, path) from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._error(Failure(code=type(error).__name__, kind=Unavailable), operation, path) from None
         except GoogleAuthError as error:

@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from metaferry.errors import Corrupt
-from metaferry.storage.answers import BadAnswer, require, require_names
+from metaferry.storage.answers import BadAnswer, require, require_names, size_of_part
 from metaferry.storage.codes.gcs import HELD, PAYER_MISSING
 from metaferry.storage.errors import Failure, retry_after
-from metaferry.storage.keys import is_marker
-from metaferry.storage.protocol import ANYTHING, Entry, Page, Precondition
+from metaferry.storage.keys import is_marker, md5_hex
+from metaferry.storage.protocol import ANYTHING, Blob, Entry, Page, Precondition
 
 #: How the store words a hold, and a hash that does not match. Both hold what the request said, a name or
 #: a hash, so each is known by how it begins and how it goes on.
@@ -71,6 +71,28 @@ def stored(body: bytes, key: str, data: bytes, md5: str) -> tuple[str, bool]:
     same = found is None or md5_of(found) == md5
     require(not same or int_of(resource, "size") == len(data), "another size")
     return str(int_of(resource, "generation")), same
+
+
+def blob_of(status: int, headers: Mapping[str, str], data: bytes, start: int, end: int | None) -> Blob:
+    """Out of the answer to a media download of `[start, end)`; names of headers in small letters, or in any
+    where the mapping knows none. Raises `BadAnswer`."""
+    token = headers.get("x-goog-generation", "")
+    require(token, "no generation")
+    if status == 206:
+        return Blob(data, token, size_of_part(headers.get("content-range"), start, end))
+    require(status == 200, "an unexpected status")
+    stored = headers.get("x-goog-stored-content-length", str(len(data)))
+    require(stored == str(len(data)), "the wrong number of bytes")
+    return Blob(data[start:end], token, len(data))
+
+
+def is_intact(headers: Mapping[str, str], data: bytes) -> bool:
+    """Whether a whole object is what the store says: nothing else would notice a flipped byte."""
+    for part in headers.get("x-goog-hash", "").split(","):
+        name, _, value = part.strip().partition("=")
+        if name == "md5" and md5_of(value) != md5_hex(data):
+            return False
+    return True
 
 
 def described(body: bytes, key: str) -> tuple[str, int]:

@@ -1,6 +1,6 @@
-"""Small requests over HTTP, from plain threads: the quick road beside the fsspec libraries.
+"""Small requests over HTTP through libcurl, beside the fsspec libraries.
 
-`client` holds connections; `puts` and `storage` are adapters that use them where they do exactly what
-the fsspec library would do, and `fallback` the library where they do not; `options` translates network
-options. The stores' packages above word and sign the requests. Nothing here retries.
+`client` and `transfers` make requests of many threads and loops in one thread; `adapter` uses them where they
+do exactly what the fsspec library would, and `fallback` the library where they do not. The stores' packages
+above make and read the requests (`requests` says in which shape). Nothing here retries or knows a store.
 """

@@ -1,7 +1,7 @@
 """Puts from plain threads that the fsspec adapter has to make after all: a client on a loop of its own.
 
-It is opened by the first put that needs it: a key that obstore would alter, or a store that turned
-out to be none for obstore. What it finds out about the store it shares with the adapter beside it.
+It is opened by the first put that needs it: a key that clients encode differently, a large body, or a store
+that the HTTP client does not support. What it finds out about the store it shares with the adapter beside it.
 """
 
 from __future__ import annotations

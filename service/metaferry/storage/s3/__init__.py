@@ -1,4 +1,4 @@
-"""Amazon S3 and compatible stores, through s3fs and over connections of our own.
+"""Amazon S3 and compatible stores, through s3fs and libcurl.
 
 `adapter` implements the contract with the client of `client`; `answers` checks answers and `listing` parses
 pages; `config` and `credentials` read s3fs's options for single requests, which `requests` builds and

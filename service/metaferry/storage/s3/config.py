@@ -1,32 +1,32 @@
-"""s3fs's options and boto's credentials, said in obstore's words; or the name of what cannot be said.
+"""How S3 is reached and asked with the options of s3fs and the credentials of boto; or what stands in the
+way.
 
-Where requests go and how they look is not worked out here: botocore itself is asked to make one put
-with these very options, which is caught before it leaves. Address, region and headers are taken from
-that. An option that is not known to come out the same is never guessed at: the datasource is then
-spoken to through s3fs. No value of an option is ever logged. Nothing here makes a request, except
-that credentials are looked up when the first request of a store needs them.
+Where requests go and how they look is not worked out here: botocore itself is asked to make one of each kind
+with these very options, which is caught before it leaves. An option that is not known to come out the
+same is never guessed at: the datasource is then spoken to through s3fs. No value of an option is ever logged.
+Nothing here makes a request, except that credentials are looked up when the first request needs them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from metaferry.errors import StorageError
 from metaferry.storage.errors import Failure
-from metaferry.storage.http.client import Sockets
-from metaferry.storage.http.errors import NOWHERE
-from metaferry.storage.http.options import Network, UnsupportedOption, client_options, proxy_for
-from metaferry.storage.keys import entity_tag
-from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
+from metaferry.storage.http.client import CurlClient
+from metaferry.storage.http.config import Opened, StoreConfig
+from metaferry.storage.http.exchange import Answer
+from metaferry.storage.http.network import Network, UnsupportedOption, proxy_for
 from metaferry.storage.s3.adapter import refuses_conditions
-from metaferry.storage.s3.credentials import Credentials, probe, session_of
-from metaferry.storage.s3.requests import ANONYMOUS, S3RequestCodec
+from metaferry.storage.s3.credentials import Credentials, Seen, probe, session_of
+from metaferry.storage.s3.requests import ANONYMOUS, S3Requests, region_of
 from metaferry.storage.s3.signature import Endpoint, Signer
 
-#: s3fs's options that come out the same: they are translated, or say nothing about single requests.
+#: s3fs's options that come out the same, or say nothing about single requests.
 _OPTIONS: Final = frozenset(
     {
         "key",
@@ -83,24 +83,38 @@ _CONFIG: Final = frozenset(
         "parameter_validation",
         "request_checksum_calculation",
         "response_checksum_validation",
+        "client_cert",
     }
 )
-_EXTRA: Final = frozenset({"ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"})
-
-#: What obstore would read from the environment and nothing can make it leave alone.
-_ENVIRONMENT: Final = frozenset(
+_EXTRA: Final = frozenset(
     {
-        "AWS_SERVER_SIDE_ENCRYPTION",
-        "AWS_SSE_KMS_KEY_ID",
-        "AWS_SSE_BUCKET_KEY_ENABLED",
-        "AWS_SSE_CUSTOMER_KEY_BASE64",
+        "ACL",
+        "BucketKeyEnabled",
+        "CacheControl",
+        "ExpectedBucketOwner",
+        "GrantFullControl",
+        "GrantRead",
+        "GrantReadACP",
+        "GrantWriteACP",
+        "Metadata",
+        "ObjectLockLegalHoldStatus",
+        "ObjectLockMode",
+        "ObjectLockRetainUntilDate",
+        "RequestPayer",
+        "SSECustomerAlgorithm",
+        "SSECustomerKey",
+        "SSECustomerKeyMD5",
+        "SSEKMSEncryptionContext",
+        "SSEKMSKeyId",
+        "ServerSideEncryption",
+        "StorageClass",
+        "Tagging",
     }
 )
 
-#: Answers that mean that another address or region is meant. botocore follows them, obstore does not.
-_FALLBACK_CODES: Final = frozenset(
+#: Answers that mean that another address or region is meant.
+_REDIRECTIONS: Final = frozenset(
     {
-        NOWHERE,
         "PermanentRedirect",
         "TemporaryRedirect",
         "Redirect",
@@ -108,143 +122,97 @@ _FALLBACK_CODES: Final = frozenset(
         "IllegalLocationConstraintException",
     }
 )
+_REGION_NAME: Final = re.compile(r"[a-z]{2,3}(?:-[a-z]+)+-\d{1,2}")
 
 
-def s3_config(
-    bucket: str, prefix: str, options: Mapping[str, Any], *, concurrency: int
-) -> S3Config | UnsupportedOption:
-    """How obstore is to speak to the bucket, or on account of what it cannot."""
-    try:
-        return S3Config(bucket, prefix, options, concurrency=concurrency)
-    except UnsupportedOption as reason:
-        return reason
+class S3Config(StoreConfig):
+    """A `StoreConfig` for `bucket`. Raises `UnsupportedOption` for an option outside the list."""
 
-
-class S3Config:
-    """How obstore is to speak to `bucket`. Raises `UnsupportedOption` for an option outside the list."""
-
-    store: Final = "s3"
-    conditions_optional: Final = True
+    store = "s3"
+    conditions_optional = True
 
     def __init__(self, bucket: str, prefix: str, options: Mapping[str, Any], *, concurrency: int) -> None:
         _check(bucket, options)
+        super().__init__(prefix, options, concurrency=concurrency)
         self._bucket = bucket
-        self._prefix = prefix
-        self._options = dict(options)
-        self._concurrency = concurrency
         self._credentials: Credentials | None = None
-        self._settings: tuple[dict[str, Any], Network] | None = None
-        self._place: Endpoint | None = None
+        self._seen: Seen | None = None
+        #: Where it was asked by now, in order; the last is asked from here on. Nobody is sent back.
+        self._regions: list[str] = []
 
-    def key(self, path: str) -> str:
-        return self._prefix + path
-
-    def connect(self, *, timeout: float) -> Any:
-        """A store of obstore's; `timeout` (seconds) bounds one request. Raises `UnsupportedOption`."""
-        from obstore.store import S3Store
-
-        if self._settings is None:
-            self._settings = self._to_options()
-        config: Any
-        config, network = self._settings
-        credentials: Any = self._credentials
-        client: Any = client_options(network, timeout=timeout)
-        return S3Store(
-            self._bucket,
-            config=config,
-            client_options=client,
-            retry_config={"max_retries": 0},
-            credential_provider=credentials,
-        )
-
-    def sockets(self, *, timeout: float) -> Sockets | None:
-        """Puts over connections of our own; None where obstore has to make them: through a proxy,
-        and without a signature. Raises `UnsupportedOption`."""
-        if self._settings is None:
-            self._settings = self._to_options()
-        network = self._settings[1]
-        if self._place is None or self._credentials is None or network.proxy is not None:
-            return None
-        return Sockets(network, S3RequestCodec(Signer(self._place, self._credentials)), timeout=timeout)
+    def open(self) -> Opened:
+        session = session_of(self._options)
+        if self._seen is None:
+            self._seen = probe(session, self._bucket, self._options, *self._regions[-1:])
+        seen, options = self._seen, self._options
+        anonymous = bool(options.get("anon"))
+        if self._credentials is None and not anonymous:
+            self._credentials = Credentials(lambda: session_of(options), _given(options))
+        try:
+            place = Endpoint(
+                seen.endpoint, seen.region, seen.headers, checksum=not _old(options), signed=not anonymous
+            )
+        except ValueError:
+            raise UnsupportedOption("a header that cannot be signed") from None
+        network = self._network(session, seen)
+        requests = S3Requests(place, Signer(place, self._credentials or _nobody))
+        return Opened(requests, CurlClient(network))
 
     def forget(self) -> None:
         """Credentials are looked up anew from here on."""
-        self._settings = self._credentials = self._place = None
-
-    def mode(self, only_if: Precondition) -> Any:
-        if only_if is ANYTHING:
-            return "overwrite"
-        return "create" if only_if is ABSENT else {"e_tag": f'"{only_if}"'}
-
-    def pin(self, version: str) -> dict[str, str]:
-        return {"if_match": f'"{version}"'}
-
-    def token(self, answer: Mapping[str, Any]) -> str:
-        return entity_tag(str(answer["e_tag"] or ""))
+        self._seen = self._credentials = None
 
     def refuses_conditions(self, error: StorageError) -> bool:
         return refuses_conditions(error)
 
-    def refine(self, failure: Failure, error: BaseException) -> Failure:
+    def refine(self, failure: Failure) -> Failure:
         """A failure to get credentials by its own name: who signs only knows that there are none."""
-        from obstore.exceptions import UnauthenticatedError
-
-        if failure is ANONYMOUS or (failure.status is None and isinstance(error, UnauthenticatedError)):
-            why = None if self._credentials is None else self._credentials.failure
-            return why or failure
+        if failure is ANONYMOUS and self._credentials is not None:
+            return self._credentials.failure or failure
         return failure
 
     def fallback_reason(self, failure: Failure) -> str | None:
-        if failure.code in _FALLBACK_CODES or failure.status in (301, 302, 303, 307, 308):
+        if failure.code in _REDIRECTIONS or failure.status in (301, 302, 303, 307, 308):
             return "a redirection: the bucket is in another region"
         return None
 
-    # -- translation
+    def redirected(self, answer: Answer) -> bool:
+        """Whether the next `open` is for another region, which this answer names: of the same service, and at
+        the same host where the options name one."""
+        region = region_of(answer)
+        seen = self._seen
+        if seen is None or answer.status not in (301, 307, 400) or not _REGION_NAME.fullmatch(region):
+            return False
+        if region == seen.region or region in self._regions:
+            return False
+        try:
+            other = probe(session_of(self._options), self._bucket, self._options, region)
+        except UnsupportedOption:
+            return False
+        if other.region != region or not _are_of_one_service(seen.endpoint, other.endpoint):
+            return False
+        self._regions += [region] if self._regions else [seen.region, region]
+        self._seen = other
+        return True
 
-    def _to_options(self) -> tuple[dict[str, Any], Network]:
-        session = session_of(self._options)
-        seen = probe(session, self._bucket, self._options)
-        given = _given(self._options)
-        anonymous = bool(self._options.get("anon"))
-        config: dict[str, Any] = {
-            # Both, since obstore would prefer the second, if it found it in the environment.
-            "endpoint": seen.endpoint,
-            "aws_endpoint_url_s3": seen.endpoint,
-            "virtual_hosted_style_request": True,  # the address names the bucket already
-            "region": seen.region,
-            "skip_signature": anonymous,
-            "unsigned_payload": False,
-            "request_payer": seen.pays,
-            "s3_express": False,
-            "conditional_put": "etag",
-            "disable_bulk_delete": True,
-            **seen.settings,
-        }
-        if not _old(self._options):
-            config["checksum_algorithm"] = "SHA256"
-        elif os.environ.get("AWS_CHECKSUM_ALGORITHM"):
-            raise UnsupportedOption("the environment variable AWS_CHECKSUM_ALGORITHM")
-        for name in _ENVIRONMENT:
-            if os.environ.get(name) and name.removeprefix("AWS_").lower() not in config:
-                raise UnsupportedOption(f"the environment variable {name}")
-        self._credentials = None if anonymous else Credentials(lambda: session_of(self._options), given)
-        with contextlib.suppress(ValueError):  # a header that only obstore can send
-            self._place = Endpoint(seen.endpoint, seen.region, seen.more, "checksum_algorithm" in config)
+    def _network(self, session: Any, seen: Seen) -> Network:
         client = self._options.get("client_kwargs") or {}
         settings = self._options.get("config_kwargs") or {}
         verify = client.get("verify")
         if verify is None:
             verify = session.get_config_variable("ca_bundle")
-        network = Network(
+        certificate, private_key = _client_certificate(settings.get("client_cert"))
+        return Network(
             seen.endpoint,
             proxy_for(seen.base, settings.get("proxies")),
             verify=verify is not False,
             trusted=_trusted(verify),
+            certificate=certificate,
+            private_key=private_key,
             connect=settings.get("connect_timeout", 10),
             read=settings.get("read_timeout", 60),
             concurrency=max(self._concurrency, int(settings.get("max_pool_connections", 0))),
         )
-        return config, network
 
 
 def _check(bucket: str, options: Mapping[str, Any]) -> None:
@@ -265,7 +233,7 @@ def _check(bucket: str, options: Mapping[str, Any]) -> None:
         value = config.get(name, 1)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
             raise UnsupportedOption(f"config_kwargs.{name}")
-    if bucket.endswith("--x-s3") or ":" in bucket:  # sessions of their own, addresses of their own
+    if bucket.endswith("--x-s3"):  # sessions of their own
         raise UnsupportedOption("the kind of bucket")
     _given(options)
 
@@ -305,3 +273,26 @@ def _old(options: Mapping[str, Any]) -> bool:
     """Whether the user says that this store does not know the newer checksums."""
     config = options.get("config_kwargs") or {}
     return bool(config.get("request_checksum_calculation") == "when_required")
+
+
+def _client_certificate(given: Any) -> tuple[str | None, str | None]:
+    """Certificate and key, as botocore takes them: a file with both, or two."""
+    if given is None:
+        return None, None
+    pair = list(given) if isinstance(given, (list, tuple)) else [given, None]
+    if len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], (str, type(None))):
+        raise UnsupportedOption("config_kwargs.client_cert")
+    return pair[0], pair[1]
+
+
+def _are_of_one_service(one: str, other: str) -> bool:
+    """Whether two addresses are the same host, or of the same partition of AWS."""
+    hosts = [urlsplit(url).hostname or "" for url in (one, other)]
+    suffixes = [re.search(r"\.amazonaws\.com(?:\.cn)?$", host) for host in hosts]
+    if suffixes[0] is not None and suffixes[1] is not None:
+        return suffixes[0][0] == suffixes[1][0] and urlsplit(one).scheme == urlsplit(other).scheme
+    return one == other
+
+
+def _nobody() -> Mapping[str, Any]:
+    raise AssertionError("nothing is signed")

@@ -1,7 +1,7 @@
-"""What botocore knows and obstore has to be told: how a put looks with given options, and who makes it.
+"""What botocore knows: how requests with given options look, and who makes them.
 
-botocore is made to prepare one put, which is caught before it leaves; so address, region and headers
-are its own, not a copy of its rules. Credentials come from its chain when the first request needs
+botocore is made to prepare one request of each kind, which is caught before it leaves; so address, region and
+headers are its own, not a copy of its rules. Credentials come from its chain when the first request needs
 them. Neither keeps or logs a secret of its own.
 """
 
@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from metaferry.storage.errors import Failure
 from metaferry.storage.http.errors import Unsigned
-from metaferry.storage.http.options import UnsupportedOption
+from metaferry.storage.http.network import UnsupportedOption
 from metaferry.storage.s3.adapter import s3_failure
 from metaferry.storage.s3.client import share_descriptions
 
-#: Headers of botocore's put that obstore sends in its own way, or has no need of.
+#: Headers of botocore's requests that are sent in a way of our own, or not needed.
 _USUAL: Final = frozenset(
     {
         "user-agent",
@@ -29,10 +29,12 @@ _USUAL: Final = frozenset(
         "content-encoding",
         "transfer-encoding",
         "host",
+        "range",
         "authorization",
         "x-amz-date",
         "x-amz-content-sha256",
         "x-amz-checksum-crc32",
+        "x-amz-checksum-mode",
         "x-amz-sdk-checksum-algorithm",
         "x-amz-trailer",
         "x-amz-decoded-content-length",
@@ -42,14 +44,15 @@ _USUAL: Final = frozenset(
         "x-amz-user-agent",
     }
 )
-#: Headers that become settings.
-_SETTINGS: Final = {
-    "x-amz-server-side-encryption": "server_side_encryption",
-    "x-amz-server-side-encryption-aws-kms-key-id": "sse_kms_key_id",
-    "x-amz-server-side-encryption-bucket-key-enabled": "sse_bucket_key_enabled",
-}
 _SCOPE: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([^/]+)/s3/aws4_request,")
 _PROBE: Final = "metaferry-endpoint"
+#: botocore's operation of each method.
+_OPERATIONS: Final = {
+    "PUT": "PutObject",
+    "GET": "GetObject",
+    "HEAD": "HeadObject",
+    "DELETE": "DeleteObject",
+}
 
 
 def session_of(options: Mapping[str, Any]) -> Any:
@@ -66,33 +69,27 @@ def session_of(options: Mapping[str, Any]) -> Any:
 
 
 class Seen:
-    """What botocore's put looked like."""
+    """What botocore's requests looked like: `base`, the address of the service, `endpoint`, that of the
+    bucket, `region`, and by method the `headers` that are not the usual ones."""
 
-    def __init__(self, base: str, url: str, headers: Mapping[str, str], *, signed: bool) -> None:
-        scope = _SCOPE.match(headers.get("authorization", ""))
-        if signed and scope is None:
-            raise UnsupportedOption("signature_version")
-        self.region = scope[1] if scope is not None else "us-east-1"
-        if not url.endswith("/" + _PROBE):
-            raise UnsupportedOption("endpoint_url")
+    def __init__(self, base: str, requests: Mapping[str, Any], *, signed: bool) -> None:
         self.base = base
-        self.endpoint = url[: -len(_PROBE) - 1]
-        self.pays = False
-        self.settings: dict[str, Any] = {}
-        self.more: dict[str, str] = {}  # the headers that became settings
-        for name, value in headers.items():
-            if name == "x-amz-request-payer":
-                self.pays = True
-                self.more[name] = value
-            elif name in _SETTINGS:
-                self.settings[_SETTINGS[name]] = value
-                self.more[name] = value
-            elif name not in _USUAL:
-                raise UnsupportedOption(f"the header {name}")
+        self.headers: dict[str, dict[str, str]] = {}
+        for method, request in requests.items():
+            headers = {name.lower(): _text(value) for name, value in request.headers.items()}
+            scope = _SCOPE.match(headers.get("authorization", ""))
+            if signed and scope is None:
+                raise UnsupportedOption("signature_version")
+            self.region = scope[1] if scope is not None else "us-east-1"
+            if not request.url.endswith("/" + _PROBE):
+                raise UnsupportedOption("endpoint_url")
+            self.endpoint: str = request.url[: -len(_PROBE) - 1]
+            self.headers[method] = {name: value for name, value in headers.items() if name not in _USUAL}
 
 
-def probe(session: Any, bucket: str, options: Mapping[str, Any]) -> Seen:
-    """The put that botocore would make; it is caught before it leaves."""
+def probe(session: Any, bucket: str, options: Mapping[str, Any], region: str | None = None) -> Seen:
+    """The requests that botocore would make, in `region` where one is given; they are caught before they
+    leave."""
     from botocore import UNSIGNED
     from botocore.awsrequest import AWSResponse
     from botocore.config import Config
@@ -110,27 +107,34 @@ def probe(session: Any, bucket: str, options: Mapping[str, Any]) -> Seen:
     if options.get("endpoint_url") is not None:
         client_kwargs["endpoint_url"] = options["endpoint_url"]
     client_kwargs.setdefault("use_ssl", options.get("use_ssl", True))
-    caught: list[Any] = []
+    if region is not None:
+        client_kwargs["region_name"] = region
+        config.pop("region_name", None)
+    caught: dict[str, Any] = {}
 
     def catch(request: Any, **_: Any) -> Any:
-        caught.append(request)
+        caught[request.method] = request
         return AWSResponse(request.url, 200, {}, _Nothing())
 
     try:
         client = session.create_client("s3", config=Config(**config), **client_kwargs)
         try:
-            client.meta.events.register("before-send.s3.PutObject", catch)
+            client.meta.events.register("before-send.s3", catch)
             extra = dict(options.get("s3_additional_kwargs") or {})
             if options.get("requester_pays"):
                 extra["RequestPayer"] = "requester"
-            client.put_object(Bucket=bucket, Key=_PROBE, Body=b"", **extra)
+            for operation in _OPERATIONS.values():
+                # As s3fs does: each operation gets those that it knows.
+                known = client.meta.service_model.operation_model(operation).input_shape.members
+                given = {name: value for name, value in extra.items() if name in known}
+                body = {"Body": b""} if operation == "PutObject" else {}
+                client._make_api_call(operation, {"Bucket": bucket, "Key": _PROBE, **body, **given})
         finally:
             client.close()
     except (BotoCoreError, ValueError, TypeError, OSError):
         # s3fs will say what is wrong with them.
         raise UnsupportedOption("client_kwargs or config_kwargs") from None
-    headers = {name.lower(): _text(value) for name, value in caught[0].headers.items()}
-    return Seen(client.meta.endpoint_url, caught[0].url, headers, signed=not anonymous)
+    return Seen(client.meta.endpoint_url, caught, signed=not anonymous)
 
 
 class _Nothing:
@@ -161,13 +165,12 @@ class Credentials:
         return "Credentials(…)"
 
     def __call__(self) -> dict[str, Any]:
-        """What obstore calls an `S3Credential`. Raises `Unsigned`, without a word about why."""
+        """`access_key_id`, `secret_access_key`, `token`. Raises `Unsigned`, without a word about why."""
         if self._given:
             return {
                 "access_key_id": self._given["aws_access_key_id"],
                 "secret_access_key": self._given["aws_secret_access_key"],
                 "token": self._given.get("aws_session_token"),
-                "expires_at": None,
             }
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
@@ -186,8 +189,6 @@ class Credentials:
                 "access_key_id": frozen.access_key,
                 "secret_access_key": frozen.secret_key,
                 "token": frozen.token,
-                # botocore renews well before this; without one they are good for ever.
-                "expires_at": getattr(self._found, "_expiry_time", None),
             }
 
 

@@ -1,58 +1,142 @@
-"""What a put to S3 says, and what its answer means. No I/O."""
+"""What requests to S3 say, and what their answers mean: puts, ranged reads, deletes. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import binascii
+import hashlib
+import re
 from typing import Final
 
 from metaferry.errors import Denied, Unavailable
-from metaferry.storage.answers import bad_answer
+from metaferry.storage.answers import bad_answer, require, require_empty, size_of_part
 from metaferry.storage.errors import Failure, retry_after
-from metaferry.storage.http.client import Refused
 from metaferry.storage.http.errors import NO_TAG, Unsigned, error_code
-from metaferry.storage.keys import entity_tag
-from metaferry.storage.protocol import Precondition
-from metaferry.storage.s3.signature import Signer
+from metaferry.storage.http.exchange import Answer, Refused, Request
+from metaferry.storage.http.requests import Stored, most_of, range_of
+from metaferry.storage.keys import entity_tag, quoted
+from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Precondition
+from metaferry.storage.s3.signature import Endpoint, Method, Signer
 
 #: There is nothing to sign with.
 ANONYMOUS: Final = Failure(code="NoCredentials", kind=Denied)
 
+#: The region of a bucket, in the text of an answer to a request that was signed for another one.
+_REGION: Final = re.compile(rb"<Region>([^<]*)</Region>")
 
-class S3RequestCodec:
-    """The requests of S3. A token is the tag without its quotes; the caller checks whether it is the MD5."""
 
-    def __init__(self, signer: Signer) -> None:
+class S3Requests:
+    """A `RequestBuilder`. A token is the tag without its quotes; the caller checks whether it is the MD5."""
+
+    def __init__(self, place: Endpoint, signer: Signer) -> None:
+        self._place = place
         self._signer = signer
 
-    def request(self, key: str, data: bytes, kind: str, only_if: Precondition) -> bytes:
+    def may_block(self) -> bool:
+        return self._signer.is_due
+
+    def put(self, key: str, data: bytes, kind: str, only_if: Precondition) -> Request:
+        own = {"content-type": kind}
+        if only_if is ABSENT:
+            own["if-none-match"] = "*"
+        elif only_if is not ANYTHING:
+            own["if-match"] = f'"{only_if}"'
+        digest = hashlib.sha256(data).digest()
+        if self._place.checksum:
+            own["x-amz-checksum-sha256"] = binascii.b2a_base64(digest, newline=False).decode()
+        return self._request("PUT", key, own, data, digest.hex())
+
+    def read(self, key: str, start: int, end: int | None, version: str | None) -> Request:
+        own = {"range": range_of(start, end)}
+        if version is not None:
+            own["if-match"] = f'"{version}"'
+        return self._request("GET", key, own, most=most_of(start, end))
+
+    def head(self, key: str) -> Request:
+        return self._request("HEAD", key, {})
+
+    def delete(self, key: str) -> Request:
+        return self._request("DELETE", key, {})
+
+    def _request(
+        self,
+        method: Method,
+        key: str,
+        own: dict[str, str],
+        data: bytes = b"",
+        hashed: str | None = None,
+        most: int | None = None,
+    ) -> Request:
+        name = quoted(key)
         try:
-            return self._signer.head(key, data, kind, only_if) + data
+            more = () if hashed is None else (hashed,)
+            headers = self._signer.headers(method, name, own, *more)
         except Unsigned:
             raise Refused(ANONYMOUS) from None
+        request = Request(method, f"{self._place.endpoint}/{name}", headers, data)
+        return request if most is None else request._replace(most=most)
 
-    def quick(self, answer: bytes, key: str, data: bytes) -> str | None:
-        # Each microsecond counts here: only the needed headers are parsed.
-        if not answer.startswith(b"HTTP/1.1 200 ") or answer.find(b"\r\n\r\n") != len(answer) - 4:
-            return None
-        head = answer.lower()
-        if b"\r\ncontent-length: 0\r\n" not in head or b"\r\ntransfer-encoding:" in head:
-            return None
-        if b"\r\nconnection:" in head and b"\r\nconnection: keep-alive\r\n" not in head:
-            return None
-        start = head.find(b'\r\netag: "') + 9
-        end = answer.find(b'"\r\n', start)
-        if not 9 <= start < end:
-            return None
-        tag = answer[start:end].decode("latin-1")
-        return tag if head[start:end] == answer[start:end] else entity_tag(tag)
+    # -- answers
 
-    def token(self, headers: Mapping[str, str], body: bytes, key: str, data: bytes) -> str:
-        if body.strip():
-            raise Refused(bad_answer("a text where none belongs"))
+    def stored(self, answer: Answer, key: str, data: bytes) -> Stored:
+        tag = _tag_alone(answer)
+        if tag is not None:
+            return Stored(tag)
+        if answer.body.strip():
+            raise Refused(bad_answer("an unexpected body"))
+        headers = answer.headers
         tag = entity_tag(headers.get("etag", ""))
         if not tag:
             raise Refused(Failure(code=NO_TAG, kind=Unavailable))
-        return tag
+        encrypted = (
+            headers.get("x-amz-server-side-encryption", "").startswith("aws:")
+            or "x-amz-server-side-encryption-customer-algorithm" in headers
+        )
+        return Stored(tag, encrypted)
 
-    def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
-        return Failure(status, error_code(body.decode(errors="replace")), retry_after(headers))
+    def found(self, answer: Answer) -> str:
+        """The token of what a HEAD found."""
+        headers = answer.headers
+        return entity_tag(headers.get("etag", ""))
+
+    def blob(self, answer: Answer, key: str, start: int, end: int | None) -> Blob:
+        """Raises `BadAnswer`."""
+        headers, data = answer.headers, answer.body
+        tag = entity_tag(headers.get("etag", ""))
+        require(tag or headers.get("last-modified"), "neither ETag nor time")
+        if answer.status == 206:
+            return Blob(data, tag, size_of_part(headers.get("content-range"), start, end))
+        require(answer.status == 200, "an unexpected status")
+        require(headers.get("content-length", str(len(data))) == str(len(data)), "the wrong number of bytes")
+        return Blob(data[start:end], tag, len(data))
+
+    def deleted(self, answer: Answer) -> None:
+        """Raises `BadAnswer`."""
+        require_empty(answer.status, answer.body)
+
+    def failure(self, answer: Answer) -> Failure:
+        return Failure(answer.status, error_code(answer.body), retry_after(answer.headers))
+
+
+def region_of(answer: Answer) -> str:
+    """The region of the bucket, as a refusal tells it; "" where it does not."""
+    named = answer.headers.get("x-amz-bucket-region")
+    if named is not None:
+        return named
+    found = _REGION.search(answer.body)
+    return found[1].decode(errors="replace") if found is not None else ""
+
+
+def _tag_alone(answer: Answer) -> str | None:
+    """The tag of a plain answer to a put, as nearly all are: this counts. None: look closer."""
+    if answer.body:
+        return None
+    found: str | None = None
+    for line in answer.lines:
+        start = line[:5].lower()
+        if start == b"etag:":
+            if found is not None:
+                return None
+            found = entity_tag(line[5:].decode("latin-1"))
+        elif start == b"x-amz" and line[:28].lower() == b"x-amz-server-side-encryption":
+            return None
+    return found or None

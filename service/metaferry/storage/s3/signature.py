@@ -1,13 +1,12 @@
-"""The head of a put to S3, signed with Signature Version 4.
+"""Requests to S3, signed with Signature Version 4.
 
-Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html. Only what a put
-of a document says is known here; what is signed is letter for letter what is sent. The tests hold it
-against botocore's own signer. No I/O, and no secret in any representation.
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html. Only requests without a
+query are known here; what is signed is letter for letter what is sent. The tests hold it against botocore's
+own signer, which takes ten times as long. No I/O, and no secret in any representation.
 """
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import hmac
 import re
@@ -15,11 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
-
-from metaferry.storage.keys import quoted
-from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
 
 #: Seconds for which a time stamp is used, and credentials are not asked for again. S3 allows 15 minutes.
 _SIGNING_VALID: Final = 1.0
@@ -27,33 +23,40 @@ _SIGNING_VALID: Final = 1.0
 #: Characters that a header may have without being altered on its way.
 _VALUE: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
 
+Method = Literal["PUT", "GET", "HEAD", "DELETE"]
+
+#: What is signed of a request without a body.
+EMPTY: Final = hashlib.sha256(b"").hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where puts go and what all of them say.
+    """Where requests go and what all of a method say.
 
-    endpoint: the URL of the bucket, without a slash at its end. headers: more of them, whose names
-    begin with `x-amz-` and come after `x-amz-date`. checksum: whether the SHA-256 of the body is
-    also sent as `x-amz-checksum-sha256`. ValueError for a header that cannot be sent as it is.
+    endpoint: the URL of the bucket, without a slash at its end. headers: by method, names in small letters.
+    checksum: whether puts send the SHA-256 of the body as `x-amz-checksum-sha256` too. signed: whether there
+    is a signature. ValueError for a header that cannot be sent as it is.
     """
 
     endpoint: str
     region: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     checksum: bool = True
+    signed: bool = True
 
     def __post_init__(self) -> None:
-        for name, value in self.headers.items():
-            if not name > "x-amz-date" or not _VALUE.fullmatch(value):
-                raise ValueError(f"{name} cannot be signed here")
+        for headers in self.headers.values():
+            for name, value in headers.items():
+                if not _VALUE.fullmatch(value):
+                    raise ValueError(f"{name} cannot be signed here")
 
 
 class Signer:
-    """Signs puts to one place; safe from any thread.
+    """Signs requests to one place; safe from any thread.
 
-    `credentials` gives `access_key_id`, `secret_access_key` and `token`; it is asked about once a
-    second, since those that expire are renewed there. It raises `Unsigned` where it finds none. `now`
-    is the time of the day, `clock` monotonic seconds.
+    `credentials` gives `access_key_id`, `secret_access_key` and `token`; it is asked about once a second,
+    since those that expire are renewed there. It raises `Unsigned` where it finds none. `now` is the time of
+    the day, `clock` monotonic seconds.
     """
 
     def __init__(
@@ -74,41 +77,48 @@ class Signer:
     def __repr__(self) -> str:
         return f"Signer({self._place.endpoint!r})"
 
-    def head(self, key: str, data: bytes, kind: str, only_if: Precondition) -> bytes:
-        """Request line and headers for a put of `data`, up to the blank line.
+    @property
+    def is_due(self) -> bool:
+        """Whether the credentials are asked for with the next request."""
+        return self._instant is None or self._clock() >= self._until
 
-        `kind` is the content type, `only_if` one that `is_plain`. Raises `Unsigned`.
+    def headers(self, method: Method, name: str, own: Mapping[str, str], hashed: str = EMPTY) -> list[str]:
+        """The headers of a request, `name:value`.
+
+        `name` is the key as the URL has it; `own` are the headers of this request alone, in small letters;
+        `hashed` is the SHA-256 of its body in hex. Raises `Unsigned`.
         """
         signing_time = self._instant
         if signing_time is None or self._clock() >= self._until:
             # Several threads may do so at once, with the same result.
-            signing_time = _SigningTime(self._place, self._credentials(), self._now())
+            signing_time = _SigningTime(
+                self._place, self._credentials() if self._place.signed else None, self._now()
+            )
             self._instant, self._until = signing_time, self._clock() + _SIGNING_VALID
-        return signing_time.head(key, data, kind, only_if)
+        return signing_time.headers(method, name, own, hashed)
 
 
 class _SigningTime:
-    """What all puts of a second have in common: a tenth of the work is left for each."""
+    """What all requests of a second have in common: a tenth of the work is left for each."""
 
-    __slots__ = ("_authorization", "_base", "_checksum", "_end", "_host", "_names", "_signing")
+    __slots__ = ("_authorization", "_base", "_common", "_forms", "_headers", "_signing")
 
-    def __init__(self, place: Endpoint, credentials: Mapping[str, Any], now: datetime) -> None:
+    def __init__(self, place: Endpoint, credentials: Mapping[str, Any] | None, now: datetime) -> None:
         url = urlsplit(place.endpoint)
         usual = ":443" if url.scheme == "https" else ":80"  # is not named
-        self._host = f"host:{url.netloc.rpartition('@')[2].removesuffix(usual)}\n"
-        self._base, self._checksum = url.path, place.checksum
+        self._base = url.path
+        self._headers = place.headers
+        self._common = {"host": url.netloc.rpartition("@")[2].removesuffix(usual)}
+        self._forms: dict[tuple[str, ...], tuple[str, str]] = {}
+        self._signing: Any = None
+        self._authorization = ""
+        if credentials is None:
+            return
         timestamp = now.strftime("%Y%m%dT%H%M%SZ")
-        day = timestamp[:8]
-        scope = f"{day}/{place.region}/s3/aws4_request"
-        more = {"x-amz-date": timestamp, **place.headers}
+        scope = f"{timestamp[:8]}/{place.region}/s3/aws4_request"
+        self._common["x-amz-date"] = timestamp
         if credentials["token"]:
-            more["x-amz-security-token"] = credentials["token"]
-        self._end = "".join(f"{name}:{value}\n" for name, value in sorted(more.items()))
-        sums = ["x-amz-checksum-sha256"] * place.checksum + ["x-amz-content-sha256"]
-        self._names = {
-            condition: ";".join(["content-type", "host", *condition, *sums, *sorted(more)])
-            for condition in ((), ("if-match",), ("if-none-match",))
-        }
+            self._common["x-amz-security-token"] = credentials["token"]
         key = f"AWS4{credentials['secret_access_key']}".encode()
         for part in scope.split("/"):
             key = hmac.digest(key, part.encode(), "sha256")
@@ -116,28 +126,25 @@ class _SigningTime:
         who = f"{credentials['access_key_id']}/{scope}"
         self._authorization = f"authorization:AWS4-HMAC-SHA256 Credential={who}, SignedHeaders="
 
-    def head(self, key: str, data: bytes, kind: str, only_if: Precondition) -> bytes:
-        path = f"{self._base}/{quoted(key)}"
-        if only_if is ANYTHING:
-            condition, names = "", self._names[()]
-        elif only_if is ABSENT:
-            condition, names = "if-none-match:*\n", self._names["if-none-match",]
-        else:
-            condition, names = f'if-match:"{only_if}"\n', self._names["if-match",]
-        digest = hashlib.sha256(data).digest()
-        hashed = digest.hex()
-        if self._checksum:
-            condition += f"x-amz-checksum-sha256:{binascii.b2a_base64(digest, newline=False).decode()}\n"
-        lines = f"content-type:{kind}\n{self._host}{condition}x-amz-content-sha256:{hashed}\n{self._end}"
-        canonical = f"PUT\n{path}\n\n{lines}\n{names}\n{hashed}"
+    def headers(self, method: str, name: str, own: Mapping[str, str], hashed: str) -> list[str]:
+        form = self._forms.get((method, *own))
+        if form is None:
+            form = self._forms[method, *own] = self._form(method, own)
+        template, names = form
+        lines = template % {**own, "x-amz-content-sha256": hashed}
+        if self._signing is None:
+            return lines.split("\n")[:-1]
+        canonical = f"{method}\n{self._base}/{name}\n\n{lines}\n{names}\n{hashed}"
         # A copy that goes on, not `hmac.digest`: that gives up the interpreter lock, and has to wait for it.
         signing = self._signing.copy()
         signing.update(hashlib.sha256(canonical.encode()).hexdigest().encode())
-        return (
-            (
-                f"PUT {path} HTTP/1.1\n{lines}{self._authorization}{names}, Signature={signing.hexdigest()}\n"
-                f"content-length:{len(data)}\nuser-agent:metaferry\n\n"
-            )
-            .replace("\n", "\r\n")
-            .encode()
-        )
+        return f"{lines}{self._authorization}{names}, Signature={signing.hexdigest()}".split("\n")
+
+    def _form(self, method: str, own: Mapping[str, str]) -> tuple[str, str]:
+        """The headers of such a request in their order, with gaps for its own; and their names."""
+        fixed = {**self._common, **self._headers.get(method, {})}
+        gaps = [*own, "x-amz-content-sha256"] if self._signing is not None else [*own]
+        texts = {name: value.replace("%", "%%") for name, value in fixed.items()}
+        texts |= {name: f"%({name})s" for name in gaps}
+        names = sorted(texts)
+        return "".join(f"{name}:{texts[name]}\n" for name in names), ";".join(names)

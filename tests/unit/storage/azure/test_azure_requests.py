@@ -1,4 +1,4 @@
-"""A put to Azure over a connection of our own: signed as Microsoft's library would, and by whom it would."""
+"""Requests to Azure: signed as Microsoft's library would, and by whom it would; and what the answers mean."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from metaferry.errors import Corrupt, Expired, Unavailable
 from metaferry.storage.azure import config as fast_azure
 from metaferry.storage.azure.adapter import AzureAdapter
 from metaferry.storage.azure.config import AzureConfig, Bearer
-from metaferry.storage.azure.requests import Anonymous, AzureEndpoint, AzureRequestCodec, SharedKey
+from metaferry.storage.azure.requests import Anonymous, AzureEndpoint, AzureRequests, SharedKey
 from metaferry.storage.errors import Failure, classify
 from metaferry.storage.factory import open_adapter
-from metaferry.storage.http.client import Refused
-from metaferry.storage.http.options import UnsupportedOption
+from metaferry.storage.http.exchange import Answer, Refused, Request
+from metaferry.storage.http.network import UnsupportedOption
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
 
 NOW = datetime(2026, 11, 23, 1, 2, 3, 456789, tzinfo=UTC)
@@ -33,15 +33,25 @@ KEY = base64.b64encode(b"hunter2-the-account-key").decode()
 MD5 = base64.b64encode(hashlib.md5(b"{}").digest()).decode()
 
 
-def taken_apart(request: bytes) -> tuple[str, dict[str, str], bytes]:
-    """Target, headers and body."""
-    head, _, body = request.partition(b"\r\n\r\n")
-    first, *lines = head.decode("ascii").split("\r\n")
-    method, target, version = first.split(" ")
-    assert (method, version) == ("PUT", "HTTP/1.1")
-    headers = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    assert len(headers) == len(lines), "no header comes twice"
-    return target, headers, body
+def taken_apart(request: Request) -> tuple[str, dict[str, str]]:
+    """Target and headers."""
+    target = request.url.partition("://")[2].partition("/")[2]
+    headers = {name: value.strip() for name, _, value in (line.partition(":") for line in request.headers)}
+    assert len(headers) == len(request.headers), "no header comes twice"
+    return f"/{target}", headers
+
+
+def librarys(url: str, request: Request) -> str:
+    """What Microsoft's own library signs a request like this one with."""
+    _, headers = taken_apart(request)
+    headers.pop("Authorization")
+    if request.body:  # as the client sends it
+        headers["Content-Length"] = str(len(request.body))
+    asked: Any = HttpRequest(request.method, request.url, headers=headers)
+    SharedKeyCredentialPolicy("acc", KEY).on_request(
+        PipelineRequest(asked, PipelineContext(None))  # type: ignore[arg-type] # no transport, no yarl
+    )
+    return str(asked.headers["Authorization"])
 
 
 @given(
@@ -52,18 +62,12 @@ def taken_apart(request: bytes) -> tuple[str, dict[str, str], bytes]:
 )
 def test_the_signature_is_the_librarys(url: str, key: str, data: bytes, only_if: Precondition) -> None:
     place = AzureEndpoint(url, "", "2025-11-05")
-    codec = AzureRequestCodec(place, SharedKey("acc", KEY), now=lambda: NOW)
-    target, headers, body = taken_apart(codec.request(key, data, "application/json", only_if))
-    sent = headers.pop("Authorization")
-    origin = url.rpartition("/acc/")[0] or url.removesuffix("/fleet")
-    request: Any = HttpRequest("PUT", origin + target, headers=headers)
-    SharedKeyCredentialPolicy("acc", KEY).on_request(
-        PipelineRequest(request, PipelineContext(None))  # type: ignore[arg-type] # no transport, no yarl
-    )
-    assert sent == request.headers["Authorization"]
+    codec = AzureRequests(place, SharedKey("acc", KEY), now=lambda: NOW)
+    request = codec.put(key, data, "application/json", only_if)
+    _, headers = taken_apart(request)
+    assert headers["Authorization"] == librarys(url, request)
     # What the library signs of it was looked at; that it is what was meant is looked at here.
-    assert body == data
-    assert headers["Content-Length"] == str(len(data))
+    assert (request.method, request.body) == ("PUT", data)
     assert headers["Content-MD5"] == headers["x-ms-blob-content-md5"]
     assert base64.b64decode(headers["Content-MD5"]) == hashlib.md5(data).digest()
     assert headers["x-ms-date"] == "Mon, 23 Nov 2026 01:02:03 GMT"
@@ -73,14 +77,34 @@ def test_the_signature_is_the_librarys(url: str, key: str, data: bytes, only_if:
     assert headers.get("If-Match") == (f'"{only_if}"' if isinstance(only_if, str) else None)
 
 
+@given(
+    url=st.sampled_from(["https://acc.blob.core.windows.net/fleet", "http://127.0.0.1:1/acc/fleet"]),
+    key=st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=40),
+    start=st.integers(0, 1 << 40),
+    size=st.one_of(st.none(), st.integers(1, 1 << 40)),
+    version=st.sampled_from([None, "0x8DE2A5B1C2D3E4F"]),
+)
+def test_reads_and_deletes_are_signed_as_the_library_would(
+    url: str, key: str, start: int, size: int | None, version: str | None
+) -> None:
+    codec = AzureRequests(AzureEndpoint(url, "", "2025-11-05"), SharedKey("acc", KEY), now=lambda: NOW)
+    end = None if size is None else start + size
+    for request in (codec.read(key, start, end, version), codec.delete(key)):
+        _, headers = taken_apart(request)
+        assert headers["Authorization"] == librarys(url, request)
+        if request.method == "GET":
+            assert headers["x-ms-range"] == f"bytes={start}-{'' if end is None else end - 1}"
+            assert headers.get("If-Match") == (None if version is None else f'"{version}"')
+
+
 def test_the_date_is_of_this_second() -> None:
     now, clock = [NOW], [0.0]
-    codec = AzureRequestCodec(
+    codec = AzureRequests(
         AzureEndpoint("https://h/c", "", "v"), Anonymous(), now=lambda: now[0], clock=lambda: clock[0]
     )
 
     def date() -> str:
-        return taken_apart(codec.request("a", b"", "k", ANYTHING))[1]["x-ms-date"]
+        return taken_apart(codec.put("a", b"", "k", ANYTHING))[1]["x-ms-date"]
 
     assert date() == "Mon, 23 Nov 2026 01:02:03 GMT"
     now[0] += timedelta(seconds=7)
@@ -116,10 +140,10 @@ class Credential:
 def test_an_access_token_is_renewed_before_it_ends() -> None:
     credential = Credential()
     bearer = Bearer(credential, now=lambda: credential.now)
-    codec = AzureRequestCodec(AzureEndpoint("https://h/c", "", "v"), bearer)
+    codec = AzureRequests(AzureEndpoint("https://h/c", "", "v"), bearer)
 
     def said() -> str:
-        return taken_apart(codec.request("a", b"", "k", ANYTHING))[1]["Authorization"]
+        return taken_apart(codec.put("a", b"", "k", ANYTHING))[1]["Authorization"]
 
     assert [said(), said()] == ["Bearer t0k3n-1"] * 2
     credential.now += timedelta(minutes=54)
@@ -145,7 +169,8 @@ def test_where_no_token_can_be_had(error: Exception, kind: type[Exception]) -> N
         Bearer(credential).lines("", "")
     assert classify(caught.value.failure) is kind
     credential.error = None
-    assert Bearer(credential).lines("", "").startswith("Authorization: Bearer ")
+    (line,) = Bearer(credential).lines("", "")
+    assert line.startswith("Authorization: Bearer ")
 
 
 def test_secrets_are_in_no_representation() -> None:
@@ -171,9 +196,10 @@ ACCOUNT = ("AccountName=acc", f"AccountKey={KEY}")
 
 def said_to(options: dict[str, Any]) -> tuple[str, dict[str, str]]:
     """Target and headers of a put."""
-    sockets = AzureConfig("fleet", "data/", options).sockets(timeout=1.0)
-    target, headers, _ = taken_apart(sockets._codec.request("data/a.json", b"{}", "k", ANYTHING))
-    return target, headers
+    requests = AzureConfig("fleet", "data/", options, concurrency=1).open().requests
+    request = requests.put("data/a.json", b"{}", "k", ANYTHING)
+    target, headers = taken_apart(request)
+    return target, {"Host": request.url.partition("://")[2].partition("/")[0], **headers}
 
 
 def test_a_key_signs(no_proxy: pytest.MonkeyPatch) -> None:
@@ -206,9 +232,9 @@ def test_nobody_signs_nothing(no_proxy: pytest.MonkeyPatch) -> None:
 
 def test_an_access_token_is_sent_over_tls_only(no_proxy: pytest.MonkeyPatch) -> None:
     options = {"account_name": "acc", "client_id": "c", "client_secret": "s", "tenant_id": "t"}
-    sockets = AzureConfig("fleet", "", options).sockets(timeout=1.0)
-    assert isinstance(sockets._codec, AzureRequestCodec)
-    assert isinstance(sockets._codec._put_credential, Bearer)
+    requests = AzureConfig("fleet", "", options, concurrency=1).open().requests
+    assert isinstance(requests, AzureRequests)
+    assert isinstance(requests._credential, Bearer)
     client = fast_azure.file_system(options)
     plain = SimpleNamespace(
         service_client=SimpleNamespace(
@@ -221,10 +247,10 @@ def test_an_access_token_is_sent_over_tls_only(no_proxy: pytest.MonkeyPatch) -> 
     )
     no_proxy.setattr(fast_azure, "file_system", lambda _: plain)
     with pytest.raises(UnsupportedOption, match="without TLS"):
-        AzureConfig("fleet", "", options).sockets(timeout=1.0)
+        AzureConfig("fleet", "", options, concurrency=1).open()
     plain.sync_credential = None  # one that the caller made, for event loops alone
     with pytest.raises(UnsupportedOption, match="kind of credential"):
-        AzureConfig("fleet", "", options).sockets(timeout=1.0)
+        AzureConfig("fleet", "", options, concurrency=1).open()
 
 
 def test_what_the_library_does_otherwise_is_left_to_it(
@@ -232,70 +258,75 @@ def test_what_the_library_does_otherwise_is_left_to_it(
 ) -> None:
     caplog.set_level(logging.INFO)
     with pytest.raises(UnsupportedOption, match="credential"):
-        AzureConfig("fleet", "", {"account_name": "acc", "credential": Credential()})
-    options = string("https://acc.blob.core.windows.net", *ACCOUNT)
-    no_proxy.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(UnsupportedOption, match="proxy"):
-        AzureConfig("fleet", "", options)
-    adapter = open_adapter("az://fleet", options)
+        AzureConfig("fleet", "", {"account_name": "acc", "credential": Credential()}, concurrency=1)
+    adapter = open_adapter("az://fleet", {"account_name": "acc", "credential": Credential()})
     assert isinstance(adapter, AzureAdapter)  # its puts may be divided among processes
-    assert "through fsspec alone, on account of a proxy" in caplog.text
-    no_proxy.setenv("no_proxy", "blob.core.windows.net")
-    AzureConfig("fleet", "", options).sockets(timeout=1.0)
-    no_proxy.delenv("https_proxy")
+    assert "through fsspec alone, on account of credential" in caplog.text
     for wrong in ({"connection_string": "none"}, string("https://h", "AccountName=a", "AccountKey=a")):
         with pytest.raises(UnsupportedOption) as caught:
-            AzureConfig("fleet", "", wrong).sockets(timeout=1.0)
+            AzureConfig("fleet", "", wrong, concurrency=1).open()
         assert "none;" not in str(caught.value)
+
+
+def test_a_proxy_of_the_environment_is_used(no_proxy: pytest.MonkeyPatch) -> None:
+    options = string("https://acc.blob.core.windows.net", *ACCOUNT)
+
+    def proxy() -> str | None:
+        return AzureConfig("fleet", "", options, concurrency=1).open().client._network.proxy
+
+    assert proxy() is None
+    no_proxy.setenv("https_proxy", "http://127.0.0.1:9")
+    assert proxy() == "http://127.0.0.1:9"
+    no_proxy.setenv("no_proxy", "blob.core.windows.net")
+    assert proxy() is None
 
 
 # -- answers
 
 
 @pytest.fixture
-def codec() -> AzureRequestCodec:
-    return AzureRequestCodec(AzureEndpoint("https://h/c", "", "v"), Anonymous())
+def codec() -> AzureRequests:
+    return AzureRequests(AzureEndpoint("https://h/c", "", "v"), Anonymous())
 
 
-HEAD = b'HTTP/1.1 201 Created\r\nETag: "0x8D"\r\nContent-MD5: %b\r\n' % MD5.encode()
+def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
+    lines = [f"{name.replace('_', '-')}: {value}\r\n".encode() for name, value in headers.items()]
+    return Answer(status, (b"HTTP/1.1 200 OK\r\n", *lines, b"\r\n"), body)
+
+
+def test_the_tag_of_a_blob_that_was_made(codec: AzureRequests) -> None:
+    assert codec.stored(answer(201, ETag='"0x8D"', Content_MD5=MD5), "a", b"{}").token == "0x8D"
 
 
 @pytest.mark.parametrize(
-    "end", [b"Content-Length: 0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+    ("found", "code"),
+    [
+        (answer(201, ETag='"0x8D"', Content_MD5="AAAA"), "Content-MD5"),
+        (answer(201, b"<p>log in</p>", Content_Type="text/html"), "BadAnswer"),
+        (answer(201, b"<p>log in</p>", ETag='"1"'), "BadAnswer"),
+    ],
 )
-def test_the_tag_of_a_blob_that_was_made(codec: AzureRequestCodec, end: bytes) -> None:
-    assert codec.quick(HEAD + end, "a", b"{}") == "0x8D"
-    for n in range(len(HEAD + end)):
-        assert codec.quick((HEAD + end)[:n], "a", b"{}") is None, "cut off"
-
-
-def test_a_blob_that_holds_something_else_is_noticed(codec: AzureRequestCodec) -> None:
+def test_a_blob_that_holds_something_else_is_noticed(codec: AzureRequests, found: Answer, code: str) -> None:
     with pytest.raises(Refused) as caught:
-        codec.quick(HEAD + b"Content-Length: 0\r\n\r\n", "a", b"{ }")
-    assert classify(caught.value.failure) is Corrupt
-    with pytest.raises(Refused) as caught:
-        codec.token({"content-type": "text/html"}, b"<p>log in</p>", "a", b"{}")
-    assert (caught.value.failure.code, classify(caught.value.failure)) == ("BadAnswer", Corrupt)
-    with pytest.raises(Refused) as caught:
-        codec.token({"etag": '"1"'}, b"<p>log in</p>", "a", b"{}")
-    assert (caught.value.failure.code, classify(caught.value.failure)) == ("BadAnswer", Corrupt)
+        codec.stored(found, "a", b"{}")
+    assert (caught.value.failure.code, classify(caught.value.failure)) == (code, Corrupt)
 
 
-def test_a_refusal_has_the_services_word(codec: AzureRequestCodec) -> None:
-    headers = {"x-ms-error-code": "ServerBusy", "retry-after": "3"}
-    assert codec.failure(503, headers, b"") == Failure(503, "ServerBusy", 3.0)
+def test_a_refusal_has_the_services_word(codec: AzureRequests) -> None:
+    refused = answer(503, x_ms_error_code="ServerBusy", Retry_After="3")
+    assert codec.failure(refused) == Failure(503, "ServerBusy", 3.0)
     body = b'<?xml version="1.0"?><Error><Code>Md5Mismatch</Code></Error>'
-    assert codec.failure(400, {}, body) == Failure(400, "Md5Mismatch")
+    assert codec.failure(answer(400, body)) == Failure(400, "Md5Mismatch")
 
 
 def test_a_first_challenge_is_left_to_the_library() -> None:
     """The service may want a token of another directory, which it names; the SDK gets it."""
-    config = AzureConfig("fleet", "", {})
-    codec = AzureRequestCodec(AzureEndpoint("https://h/c", "", "v"), Bearer(Credential()))
-    refused = codec.failure(401, {"x-ms-error-code": "InvalidAuthenticationInfo"}, b"")
+    config = AzureConfig("fleet", "", {}, concurrency=1)
+    codec = AzureRequests(AzureEndpoint("https://h/c", "", "v"), Bearer(Credential()))
+    refused = codec.failure(answer(401, x_ms_error_code="InvalidAuthenticationInfo"))
     assert "challenge" in (config.fallback_reason(refused) or "")
-    codec.token({"etag": '"1"'}, b"", "a", b"{}")
-    refused = codec.failure(401, {"x-ms-error-code": "InvalidAuthenticationInfo"}, b"")
+    codec.stored(answer(201, ETag='"1"'), "a", b"{}")
+    refused = codec.failure(answer(401, x_ms_error_code="InvalidAuthenticationInfo"))
     assert config.fallback_reason(refused) is None
     assert classify(refused) is Expired
     assert config.fallback_reason(Failure(307)) == "a redirection"

@@ -1,4 +1,4 @@
-"""A put to Google Cloud Storage over a connection of our own: who makes it, and what the answer says."""
+"""Requests to Google Cloud Storage: who makes them, what they say, and what the answers mean."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from google.auth.exceptions import RefreshError, TransportError
 from google.oauth2.credentials import Credentials
 
 from metaferry.errors import Corrupt, Denied, Expired, Unavailable
+from metaferry.storage.answers import BadAnswer
 from metaferry.storage.errors import Failure, classify
 from metaferry.storage.gcs.client import file_system
-from metaferry.storage.gcs.config import GcsConfig, GcsRequestCodec
-from metaferry.storage.http.client import Refused
-from metaferry.storage.http.options import UnsupportedOption
+from metaferry.storage.gcs.config import GcsConfig, GcsRequests
+from metaferry.storage.http.exchange import Answer, Refused, Request
+from metaferry.storage.http.network import UnsupportedOption
 from metaferry.storage.protocol import ABSENT, ANYTHING
 
 ANON = {"token": "anon", "project": "fleet", "endpoint_url": "http://127.0.0.1:1/base"}
@@ -40,32 +41,41 @@ class Renewed(Credentials):  # type: ignore[misc] # google-auth is not typed
         self.expiry = datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=1)
 
 
-def codec_of(options: dict[str, Any], clock: list[float] | None = None) -> GcsRequestCodec:
+def codec_of(options: dict[str, Any], clock: list[float] | None = None) -> GcsRequests:
     now = clock or [0.0]
-    return GcsRequestCodec(file_system(options), "fleet", clock=lambda: now[0])
+    return GcsRequests(file_system(options), "fleet", clock=lambda: now[0])
 
 
-def head_of(codec: GcsRequestCodec, only_if: Any = ANYTHING) -> tuple[str, dict[str, str]]:
-    request = codec.request("data/a.json", b"{}", "application/json", only_if)
-    head, _, body = request.partition(b"\r\n\r\n")
-    first, *lines = head.decode("ascii").split("\r\n")
-    headers = dict(line.split(": ", 1) for line in lines)
-    assert len(headers) == len(lines), "no header comes twice"
-    assert headers["Content-Length"] == str(len(body))
-    assert first.startswith("POST ")
-    assert first.endswith(" HTTP/1.1")
-    return first.split(" ")[1], headers
+def headers_of(request: Request) -> dict[str, str]:
+    headers = dict(line.split(": ", 1) for line in request.headers)
+    assert len(headers) == len(request.headers), "no header comes twice"
+    return headers
+
+
+def head_of(codec: GcsRequests, only_if: Any = ANYTHING) -> tuple[str, dict[str, str]]:
+    request = codec.put("data/a.json", b"{}", "application/json", only_if)
+    assert request.method == "POST"
+    return request.url, headers_of(request)
 
 
 def test_where_a_put_goes() -> None:
     target, headers = head_of(codec_of(ANON))
-    assert target == "/base/upload/storage/v1/b/fleet/o?uploadType=multipart"
-    assert headers["Host"] == "127.0.0.1:1"
+    assert target == "http://127.0.0.1:1/base/upload/storage/v1/b/fleet/o?uploadType=multipart"
     assert "authorization" not in {name.lower() for name in headers}
     assert head_of(codec_of(ANON), ABSENT)[0].endswith("&ifGenerationMatch=0")
     assert head_of(codec_of(ANON), "1700")[0].endswith("&ifGenerationMatch=1700")
     paid = codec_of({**ANON, "requester_pays": "a b"})
     assert head_of(paid)[0].endswith("o?uploadType=multipart&userProject=a+b")
+
+
+def test_where_reads_and_deletes_go() -> None:
+    codec = codec_of(ANON)
+    read = codec.read("data/é #1.mp4", 5, 9, "1700")
+    where = "http://127.0.0.1:1/base/storage/v1/b/fleet/o/data%2F%C3%A9%20%231.mp4"
+    assert (read.method, read.url) == ("GET", f"{where}?alt=media&ifGenerationMatch=1700")
+    assert (headers_of(read)["Range"], headers_of(read)["Accept-Encoding"]) == ("bytes=5-8", "gzip")
+    delete = codec_of({**ANON, "requester_pays": "p"}).delete("data/é #1.mp4")
+    assert (delete.method, delete.url) == ("DELETE", f"{where}?userProject=p")
 
 
 def test_the_access_token_is_looked_at_once_a_second_and_renewed_in_time() -> None:
@@ -117,7 +127,7 @@ def test_a_token_with_a_line_break_is_not_sent() -> None:
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ({"session_kwargs": {"trust_env": True}}, "session_kwargs"),
+        ({"session_kwargs": {"read_bufsize": 1}}, "session_kwargs.read_bufsize"),
         ({"token": "/no/such/file.json"}, "its options"),
         ({"access": "everything"}, "its options"),
     ],
@@ -130,7 +140,7 @@ def test_what_gcsfs_does_otherwise_is_left_to_it(
 
     monkeypatch.setattr("gcsfs.credentials.requests.get", no_net)  # it asks what a bare token is good for
     with pytest.raises(UnsupportedOption, match=reason):
-        GcsConfig("fleet", "", {**ANON, **more}).sockets(timeout=1.0)
+        GcsConfig("fleet", "", {**ANON, **more}, concurrency=1).open()
 
 
 def test_nobody_has_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +149,7 @@ def test_nobody_has_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("gcsfs.credentials.GoogleCredentials.connect", found_nothing)
     with pytest.raises(UnsupportedOption, match="credentials"):
-        GcsConfig("fleet", "", {**ANON, "token": None}).sockets(timeout=1.0)
+        GcsConfig("fleet", "", {**ANON, "token": None}, concurrency=1).open()
 
 
 # -- answers
@@ -148,20 +158,14 @@ def test_nobody_has_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 KEY = "data/a.json"
 
 
-def answer(**resource: Any) -> bytes:
+def answer(body: bytes | None = None, **resource: Any) -> Answer:
     resource = {"kind": "storage#object", "name": KEY, "size": "2", **resource}
-    body = json.dumps(resource).encode()
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-    return head + body
+    lines = (b"HTTP/1.1 200 OK\r\n", b"Content-Type: application/json\r\n", b"\r\n")
+    return Answer(200, lines, json.dumps(resource).encode() if body is None else body)
 
 
 def test_the_generation_of_an_object_that_was_made() -> None:
-    codec = codec_of(ANON)
-    whole = answer(generation="1700", md5Hash=MD5)
-    assert codec.quick(whole, KEY, b"{}") == "1700"
-    for n in range(len(whole)):
-        assert codec.quick(whole[:n], KEY, b"{}") is None, "cut off"
-    assert codec.quick(whole + b"more", KEY, b"{}") is None
+    assert codec_of(ANON).stored(answer(generation="1700", md5Hash=MD5), KEY, b"{}").token == "1700"
 
 
 @pytest.mark.parametrize(
@@ -172,19 +176,19 @@ def test_the_generation_of_an_object_that_was_made() -> None:
         (answer(generation="1700", md5Hash=MD5, name="data/b.json"), "BadAnswer"),
         (answer(generation="1700", md5Hash=MD5, size="3"), "BadAnswer"),
         (answer(generation="1700", md5Hash=MD5, kind="storage#bucket"), "BadAnswer"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n<p>log in</p>\n", "BadAnswer"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "BadAnswer"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "BadAnswer"),
+        (answer(b"<p>log in</p>\n"), "BadAnswer"),
+        (answer(b"[]"), "BadAnswer"),
+        (answer(b""), "BadAnswer"),
     ],
 )
-def test_an_object_that_is_something_else_is_noticed(found: bytes, code: str) -> None:
-    with pytest.raises(Refused) as caught:
-        codec_of(ANON).quick(found, KEY, b"{}")
+def test_an_object_that_is_something_else_is_noticed(found: Answer, code: str) -> None:
+    with pytest.raises((Refused, BadAnswer)) as caught:
+        codec_of(ANON).stored(found, KEY, b"{}")
     assert (caught.value.failure.code, classify(caught.value.failure)) == (code, Corrupt)
 
 
 def test_a_redirection_is_left_to_the_library_that_follows_it() -> None:
-    config = GcsConfig("fleet", "", ANON)
+    config = GcsConfig("fleet", "", ANON, concurrency=1)
     assert config.fallback_reason(Failure(307)) == "a redirection"
     assert config.fallback_reason(Failure(404, "notFound")) is None
     assert config.fallback_reason(Failure(code="Timeout")) is None

@@ -1,21 +1,22 @@
-"""s3fs's options in obstore's words, and the names of those that cannot be said."""
+"""How S3 is reached with s3fs's options, and the names of those that only s3fs understands."""
 
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from metaferry.errors import UsageError
 from metaferry.storage.factory import open_adapter
-from metaferry.storage.http.options import UnsupportedOption, client_options
-from metaferry.storage.http.storage import FastAdapter
+from metaferry.storage.http.adapter import HttpAdapter
+from metaferry.storage.http.exchange import Answer
+from metaferry.storage.http.network import Network, UnsupportedOption
 from metaferry.storage.s3.adapter import S3Adapter
-from metaferry.storage.s3.config import S3Config, s3_config
+from metaferry.storage.s3.config import S3Config
 from metaferry.storage.s3.credentials import Credentials
+from metaferry.storage.s3.requests import S3Requests
+from metaferry.storage.s3.signature import Endpoint
 
 KEYS = {"key": "AKIDEXAMPLE", "secret": "s3cr3t-hunter2"}
 
@@ -32,10 +33,11 @@ def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
 
 
-def translated(bucket: str = "fleet", **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """obstore's config and client options."""
-    config, network = S3Config(bucket, "", {**KEYS, **options}, concurrency=7)._to_options()
-    return config, client_options(network, timeout=60.0)
+def opened(bucket: str = "fleet", **options: Any) -> tuple[Endpoint, Network]:
+    """Where requests go and how."""
+    found = S3Config(bucket, "", {**KEYS, **options}, concurrency=7).open()
+    assert isinstance(found.requests, S3Requests)
+    return found.requests._place, found.client._network
 
 
 @pytest.mark.parametrize(
@@ -85,58 +87,130 @@ def translated(bucket: str = "fleet", **options: Any) -> tuple[dict[str, Any], d
 def test_requests_go_where_botocore_would_send_them(
     options: dict[str, Any], endpoint: str, region: str | None
 ) -> None:
-    config, client = translated(**options)
-    assert config["endpoint"] == config["aws_endpoint_url_s3"] == endpoint
-    assert config["virtual_hosted_style_request"] is True
-    assert config["region"] == (region or "us-east-1")
-    assert client["allow_http"] is endpoint.startswith("http:")
-    assert config["skip_signature"] is bool(options.get("anon"))
+    place, network = opened(**options)
+    assert place.endpoint == network.endpoint == endpoint
+    assert place.region == (region or "us-east-1")
+    assert place.signed is not bool(options.get("anon"))
 
 
 def test_a_bucket_with_dots_is_addressed_by_path() -> None:
-    config, _ = translated("fleet.2026", client_kwargs={"region_name": "eu-west-1"})
-    assert config["endpoint"] == "https://s3.eu-west-1.amazonaws.com/fleet.2026"
+    place, _ = opened("fleet.2026", client_kwargs={"region_name": "eu-west-1"})
+    assert place.endpoint == "https://s3.eu-west-1.amazonaws.com/fleet.2026"
 
 
-def test_encryption_payment_and_checksums() -> None:
-    config, _ = translated(
+def test_an_access_point_is_addressed_as_one() -> None:
+    place, _ = opened("arn:aws:s3:eu-west-1:123456789012:accesspoint:fleet")
+    assert place.endpoint == "https://fleet-123456789012.s3-accesspoint.eu-west-1.amazonaws.com"
+    assert place.region == "eu-west-1"
+
+
+def test_each_kind_of_request_has_the_headers_that_it_knows() -> None:
+    place, _ = opened(
         s3_additional_kwargs={
             "ServerSideEncryption": "aws:kms",
             "SSEKMSKeyId": "k",
             "BucketKeyEnabled": True,
+            "StorageClass": "STANDARD_IA",
+            "ACL": "private",
+            "Metadata": {"team": "fleet"},
         },
         requester_pays=True,
     )
-    assert config["server_side_encryption"] == "aws:kms"
-    assert config["sse_kms_key_id"] == "k"
-    assert config["sse_bucket_key_enabled"] == "true"
-    assert config["request_payer"] is True
-    assert config["checksum_algorithm"] == "SHA256"
-    plain, _ = translated(config_kwargs={"request_checksum_calculation": "when_required"})
-    assert "checksum_algorithm" not in plain
-    assert plain["unsigned_payload"] is False  # the signed hash of the body is what is verified
-    assert plain["request_payer"] is False
+    pays = {"x-amz-request-payer": "requester"}
+    assert place.headers == {
+        "PUT": {
+            "x-amz-acl": "private",
+            "x-amz-meta-team": "fleet",
+            "x-amz-server-side-encryption": "aws:kms",
+            "x-amz-server-side-encryption-aws-kms-key-id": "k",
+            "x-amz-server-side-encryption-bucket-key-enabled": "true",
+            "x-amz-storage-class": "STANDARD_IA",
+            **pays,
+        },
+        "GET": pays,
+        "HEAD": pays,
+        "DELETE": pays,
+    }
+    assert place.checksum
+    plain, _ = opened(config_kwargs={"request_checksum_calculation": "when_required"})
+    assert not plain.checksum  # the signed hash of the body is what is verified
+    assert plain.headers == {"PUT": {}, "GET": {}, "HEAD": {}, "DELETE": {}}
+
+
+def test_a_key_of_the_customers_goes_with_puts_and_reads() -> None:
+    place, _ = opened(s3_additional_kwargs={"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32})
+    names = {f"x-amz-server-side-encryption-customer-{name}" for name in ("algorithm", "key", "key-md5")}
+    assert [set(place.headers[method]) for method in ("PUT", "GET", "HEAD")] == [names] * 3
+    assert not place.headers["DELETE"]
+    key = place.headers["PUT"]["x-amz-server-side-encryption-customer-key"]
+    assert key not in repr(place)
 
 
 def test_times_connections_and_certificates(tmp_path: Path) -> None:
-    bundle = tmp_path / "ca.pem"
-    bundle.write_bytes(b"-----BEGIN CERTIFICATE-----")
+    bundle, key = tmp_path / "ca.pem", tmp_path / "key.pem"
+    for path in (bundle, key):
+        path.write_bytes(b"-----BEGIN CERTIFICATE-----")
     settings = {"connect_timeout": 3, "read_timeout": 4.5, "max_pool_connections": 2}
-    _, client = translated(config_kwargs=settings, client_kwargs={"verify": str(bundle)})
-    assert (client["connect_timeout"], client["read_timeout"], client["timeout"]) == (
-        "3000ms",
-        "4500ms",
-        "60000ms",
-    )
-    assert client["pool_max_idle_per_host"] == "14"
-    assert client["http1_only"] is True
-    assert client["root_certificate"] == b"-----BEGIN CERTIFICATE-----"
-    assert client["allow_invalid_certificates"] is False
-    _, client = translated(client_kwargs={"verify": False})
-    assert client["allow_invalid_certificates"] is True
-    assert "root_certificate" not in client
-    _, client = translated()
-    assert b"BEGIN CERTIFICATE" in client["root_certificate"]  # what botocore itself trusts
+    _, network = opened(config_kwargs=settings, client_kwargs={"verify": str(bundle)})
+    assert (network.connect, network.read, network.concurrency) == (3, 4.5, 7)
+    assert (network.trusted, network.verify) == (str(bundle), True)
+    _, network = opened(client_kwargs={"verify": False})
+    assert (network.trusted, network.verify) == (None, False)
+    _, network = opened(client_kwargs={"verify": str(tmp_path)})
+    assert network.trusted == str(tmp_path)  # a folder, as OpenSSL has them
+    _, network = opened()
+    assert network.trusted is not None  # what botocore itself trusts
+    _, network = opened(config_kwargs={"client_cert": (str(bundle), str(key))})
+    assert (network.certificate, network.private_key) == (str(bundle), str(key))
+    _, network = opened(config_kwargs={"client_cert": str(bundle)})
+    assert (network.certificate, network.private_key) == (str(bundle), None)
+
+
+def test_a_proxy_is_boto_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    assert opened()[1].proxy == "http://127.0.0.1:1"
+    given = {"config_kwargs": {"proxies": {"https": "user:hunter2@127.0.0.1:2"}}}
+    network = opened(**given)[1]
+    assert network.proxy == "http://user:hunter2@127.0.0.1:2"
+    assert "hunter2" not in repr(network)
+
+
+# -- redirections
+
+
+def region_in(status: int, region: str) -> Answer:
+    lines = (b"HTTP/1.1 301 Moved\r\n", f"x-amz-bucket-region: {region}\r\n".encode(), b"\r\n")
+    return Answer(status, lines, b"<Error><Code>PermanentRedirect</Code></Error>")
+
+
+def test_a_bucket_of_another_region_is_asked_there() -> None:
+    config = S3Config("fleet", "", KEYS, concurrency=7)
+    config.open()
+    assert config.redirected(region_in(301, "eu-west-1"))
+    requests = config.open().requests
+    assert isinstance(requests, S3Requests)
+    assert requests._place.endpoint == "https://fleet.s3.eu-west-1.amazonaws.com"
+    assert requests._place.region == "eu-west-1"
+    assert not config.redirected(region_in(301, "eu-west-1"))  # it was asked there
+
+
+def test_a_named_host_stays_the_same() -> None:
+    config = S3Config("fleet", "", {**KEYS, "endpoint_url": "https://s3.lab"}, concurrency=7)
+    config.open()
+    assert config.redirected(region_in(400, "eu-west-1"))
+    requests = config.open().requests
+    assert isinstance(requests, S3Requests)
+    assert (requests._place.endpoint, requests._place.region) == ("https://s3.lab/fleet", "eu-west-1")
+
+
+@pytest.mark.parametrize(
+    ("status", "region"),
+    [(301, "cn-north-1"), (301, ""), (301, "evil.example.org/"), (301, "us-east-1"), (404, "eu-west-1")],
+)
+def test_another_partition_and_what_is_no_region_are_not_followed(status: int, region: str) -> None:
+    config = S3Config("fleet", "", KEYS, concurrency=7)
+    config.open()
+    assert not config.redirected(region_in(status, region))
 
 
 def test_a_profile_gives_region_endpoint_and_bundle(tmp_path: Path) -> None:
@@ -145,11 +219,11 @@ def test_a_profile_gives_region_endpoint_and_bundle(tmp_path: Path) -> None:
         f"[profile lab]\nregion = eu-central-1\nendpoint_url = https://s3.lab\n"
         f"ca_bundle = {tmp_path}/ca.pem\ns3 =\n    addressing_style = virtual\n"
     )
-    config, network = S3Config("fleet", "", {"profile": "lab"}, concurrency=7)._to_options()
-    assert (config["endpoint"], config["region"]) == ("https://fleet.s3.lab", "eu-central-1")
+    place, network = opened(key=None, secret=None, profile="lab")
+    assert (place.endpoint, place.region) == ("https://fleet.s3.lab", "eu-central-1")
     assert network.trusted == f"{tmp_path}/ca.pem"
     with pytest.raises(UnsupportedOption, match="profile"):
-        S3Config("fleet", "", {"profile": "none"}, concurrency=7)._to_options()
+        S3Config("fleet", "", {"profile": "none"}, concurrency=7).open()
 
 
 UNKNOWN: list[tuple[dict[str, Any], str]] = [
@@ -157,10 +231,8 @@ UNKNOWN: list[tuple[dict[str, Any], str]] = [
     ({"session": object()}, "session"),
     ({"made_up": 1}, "made_up"),
     ({"client_kwargs": {"api_version": "2006-03-01"}}, "client_kwargs.api_version"),
-    ({"config_kwargs": {"client_cert": "hunter2"}}, "config_kwargs.client_cert"),
     ({"config_kwargs": {"proxies_config": {}}}, "config_kwargs.proxies_config"),
-    ({"s3_additional_kwargs": {"ACL": "private"}}, "s3_additional_kwargs.ACL"),
-    ({"s3_additional_kwargs": {"SSECustomerKey": "hunter2"}}, "s3_additional_kwargs.SSECustomerKey"),
+    ({"s3_additional_kwargs": {"ChecksumAlgorithm": "hunter2"}}, "s3_additional_kwargs.ChecksumAlgorithm"),
     ({"config_kwargs": {"read_timeout": None}}, "config_kwargs.read_timeout"),
     ({"client_kwargs": {"aws_access_key_id": "hunter2"}}, "client_kwargs.aws_access_key_id"),
     ({"secret": None}, "key without secret"),
@@ -179,16 +251,15 @@ def test_what_cannot_be_said_exactly_is_named_and_left_to_s3fs(
     (record,) = caplog.records
     assert name in record.getMessage()
     assert "hunter2" not in caplog.text
-    with pytest.raises(UsageError, match=name.replace(".", r"\.")) as caught:
-        open_adapter("s3://fleet/x", {**KEYS, **options}, transport="obstore")
-    assert "hunter2" not in str(caught.value)
     caplog.clear()
-    assert type(open_adapter("s3://fleet/x", {**KEYS, **options}, transport="fsspec")) is S3Adapter
-    assert not caplog.records
+    with caplog.at_level(logging.INFO, logger="metaferry"):
+        assert type(open_adapter("s3://fleet/x", {**KEYS, **options}, transport="fsspec")) is S3Adapter
+    assert "transport: fsspec" in caplog.text
 
 
 LATE: list[tuple[dict[str, Any], str]] = [
     ({"config_kwargs": {"signature_version": "s3"}}, "signature_version"),
+    ({"config_kwargs": {"client_cert": "/no/such/file.pem"}}, "client_cert"),
     ({"profile": "nobody"}, "profile"),
     ({"client_kwargs": {"verify": "/no/such/bundle.pem"}}, "verify"),
     ({"config_kwargs": {"proxies": {"https": "socks5://127.0.0.1:1"}}}, "proxies"),
@@ -197,46 +268,30 @@ LATE: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("options", "name"), LATE, ids=lambda value: value if isinstance(value, str) else "")
-def test_what_is_found_out_with_the_first_request_is_asked_for_in_advance_when_obstore_is(
+def test_what_is_found_out_with_the_first_request_is_left_to_s3fs_too(
     options: dict[str, Any], name: str
 ) -> None:
-    assert type(open_adapter("s3://fleet/x", {**KEYS, **options})) is FastAdapter
-    with pytest.raises(UsageError, match=name):
-        open_adapter("s3://fleet/x", {**KEYS, **options}, transport="obstore")
+    assert isinstance(open_adapter("s3://fleet/x", {**KEYS, **options}), HttpAdapter)
+    with pytest.raises(UnsupportedOption, match=name):
+        S3Config("fleet", "", {**KEYS, **options}, concurrency=1).open()
 
 
-@pytest.mark.parametrize(
-    "name", ["AWS_SERVER_SIDE_ENCRYPTION", "AWS_SSE_KMS_KEY_ID", "AWS_SSE_CUSTOMER_KEY_BASE64"]
-)
-def test_a_variable_that_only_obstore_reads_is_in_the_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(name, "aws:kms")
-    with pytest.raises(UsageError, match=name):
-        open_adapter("s3://fleet/x", KEYS, transport="obstore")
-
-
-@pytest.mark.parametrize("bucket", ["fleet--use1-az4--x-s3", "arn:aws:s3:eu-west-1:1:accesspoint"])
-def test_buckets_of_another_kind_are_left_to_s3fs(bucket: str) -> None:
-    assert isinstance(s3_config(bucket, "", KEYS, concurrency=1), UnsupportedOption)
-
-
-@pytest.mark.parametrize("url", ["gs://fleet/x", "az://fleet/x"])
-def test_a_store_that_could_not_check_a_put_is_never_written_through_obstore(url: str) -> None:
-    assert not isinstance(open_adapter(url), FastAdapter)
-    with pytest.raises(UsageError, match="could not check"):
-        open_adapter(url, transport="obstore")
+def test_directory_buckets_are_left_to_s3fs() -> None:
+    with pytest.raises(UnsupportedOption, match="kind of bucket"):
+        S3Config("fleet--use1-az4--x-s3", "", KEYS, concurrency=1)
 
 
 def test_another_scheme_has_one_way_only() -> None:
-    assert type(open_adapter("memory://x/y", transport="obstore")).__name__ == "MemoryAdapter"
+    assert type(open_adapter("memory://x/y", transport="auto")).__name__ == "MemoryAdapter"
 
 
 def test_nothing_shows_a_secret() -> None:
     adapter = open_adapter("s3://fleet/x", KEYS)
-    assert "hunter2" not in repr(adapter) + repr(vars(adapter)["_config"])
+    assert "hunter2" not in repr(adapter) + repr(vars(adapter)["_config"]) + repr(opened(token="hunter2"))
     assert repr(Credentials(lambda: None, {"aws_secret_access_key": "hunter2"})) == "Credentials(…)"
 
 
-def test_credentials_that_expire_say_so_and_are_asked_for_again() -> None:
+def test_credentials_that_expire_are_renewed() -> None:
     from botocore.credentials import RefreshableCredentials
 
     def fetch() -> dict[str, str]:
@@ -257,7 +312,6 @@ def test_credentials_that_expire_say_so_and_are_asked_for_again() -> None:
     found = Credentials(Session, {})
     first = found()
     assert first["access_key_id"] == "key-1"
-    assert first["expires_at"] == datetime(2999, 1, 1, tzinfo=UTC)
     assert found() == first
     assert fetched == [1]
 

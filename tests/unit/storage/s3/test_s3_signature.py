@@ -1,9 +1,10 @@
-"""The signature of a put is the one that botocore itself would have made."""
+"""The signature of a request is the one that botocore itself would have made."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,29 +16,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaferry.storage.http.errors import Unsigned
+from metaferry.storage.http.exchange import Refused, Request
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, is_plain
+from metaferry.storage.s3.requests import ANONYMOUS, S3Requests
 from metaferry.storage.s3.signature import Endpoint, Signer
 
 NOW = datetime(2026, 11, 23, 1, 2, 3, 456789, tzinfo=UTC)
 KEYS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "s3cr3t-hunter2", "token": None}
 
 
-def taken_apart(head: bytes) -> tuple[str, dict[str, str]]:
-    """The path of the request line, and the headers."""
-    text = head.decode("ascii")
-    assert text.endswith("\r\n\r\n")
-    first, *lines = text.removesuffix("\r\n\r\n").split("\r\n")
-    method, path, version = first.split(" ")
-    assert (method, version) == ("PUT", "HTTP/1.1")
-    headers = dict(line.split(":", 1) for line in lines)
-    assert len(headers) == len(lines), "no header comes twice"
-    return path, headers
+def taken_apart(request: Request) -> tuple[str, dict[str, str]]:
+    """The path of the address, and the headers."""
+    path = request.url.partition("://")[2].partition("/")[2]
+    headers = dict(line.split(":", 1) for line in request.headers)
+    assert len(headers) == len(request.headers), "no header comes twice"
+    assert all(line.isascii() and line.isprintable() for line in request.headers)
+    return f"/{path}", headers
 
 
-def botocores(place: Endpoint, path: str, headers: Mapping[str, str], keys: Mapping[str, Any]) -> str:
+def botocores(
+    place: Endpoint, method: str, path: str, headers: Mapping[str, str], keys: Mapping[str, Any]
+) -> str:
     """The Authorization of a request like this one."""
     url = place.endpoint.partition("://")
-    request = AWSRequest("PUT", f"{url[0]}://{headers['host']}{path}", headers=dict(headers))
+    request = AWSRequest(method, f"{url[0]}://{headers['host']}{path}", headers=dict(headers))
     credentials = Credentials(keys["access_key_id"], keys["secret_access_key"], keys["token"])
     signer = S3SigV4Auth(credentials, "s3", place.region)
     request.context["timestamp"] = headers["x-amz-date"]
@@ -51,36 +53,48 @@ def botocores(place: Endpoint, path: str, headers: Mapping[str, str], keys: Mapp
 PLACES = [
     Endpoint("https://fleet.s3.eu-west-1.amazonaws.com", "eu-west-1"),
     Endpoint("https://fleet.s3.amazonaws.com:443", "us-east-1", checksum=False),
-    Endpoint("http://127.0.0.1:9000/base/fleet", "us-east-1", {"x-amz-request-payer": "requester"}),
+    Endpoint("http://127.0.0.1:9000/base/fleet", "us-east-1", {"PUT": {"x-amz-request-payer": "requester"}}),
     Endpoint(
         "http://minio:80/fleet",
         "x",
         {
-            "x-amz-server-side-encryption": "aws:kms",
-            "x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:kms:eu-west-1:1:key/a b",
-            "x-amz-server-side-encryption-bucket-key-enabled": "true",
+            method: {
+                "cache-control": "max-age=60, private",
+                "x-amz-acl": "private",
+                "x-amz-server-side-encryption": "aws:kms",
+                "x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:kms:eu-west-1:1:key/a b",
+                "x-amz-server-side-encryption-bucket-key-enabled": "true",
+                "x-amz-tagging": "a=100%25&b=%(host)s",
+            }
+            for method in ("PUT", "GET", "DELETE")
         },
     ),
 ]
 
 
+KEY_NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=40)
+
+
+def requests_of(place: Endpoint, keys: Mapping[str, Any] = KEYS) -> S3Requests:
+    return S3Requests(place, Signer(place, lambda: keys, now=lambda: NOW))
+
+
 @given(
     place=st.sampled_from(PLACES),
-    key=st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=40),
+    key=KEY_NAMES,
     data=st.binary(max_size=40),
     only_if=st.sampled_from([ANYTHING, ABSENT, "0123456789abcdef0123456789abcdef", "tag-2!#$%&'*+/=?~"]),
     token=st.sampled_from([None, "FwoGZXIvYXdzE//////////wEaD=="]),
 )
-def test_it_is_botocores(
+def test_a_put_is_signed_as_botocore_would(
     place: Endpoint, key: str, data: bytes, only_if: Precondition, token: str | None
 ) -> None:
     keys = {**KEYS, "token": token}
-    head = Signer(place, lambda: keys, now=lambda: NOW).head(key, data, "application/json", only_if)
-    path, headers = taken_apart(head)
+    request = requests_of(place, keys).put(key, data, "application/json", only_if)
+    path, headers = taken_apart(request)
+    assert (request.method, request.body) == ("PUT", data)
     sent = headers.pop("authorization")
-    assert headers.pop("user-agent") == "metaferry"
-    assert headers.pop("content-length") == str(len(data))
-    assert sent == botocores(place, path, headers, keys)
+    assert sent == botocores(place, "PUT", path, headers, keys)
     # What botocore signs of it was looked at; that it is what was meant is looked at here.
     assert headers["x-amz-content-sha256"] == hashlib.sha256(data).hexdigest()
     assert ("x-amz-checksum-sha256" in headers) is place.checksum
@@ -88,22 +102,45 @@ def test_it_is_botocores(
     assert headers.get("x-amz-security-token") == token
     assert headers.get("if-none-match") == ("*" if only_if is ABSENT else None)
     assert headers.get("if-match") == (f'"{only_if}"' if isinstance(only_if, str) else None)
-    assert place.headers.items() <= headers.items()
+    assert place.headers.get("PUT", {}).items() <= headers.items()
+
+
+@given(
+    place=st.sampled_from(PLACES),
+    key=KEY_NAMES,
+    start=st.integers(0, 1 << 40),
+    size=st.one_of(st.none(), st.integers(1, 1 << 40)),
+    version=st.sampled_from([None, "0123456789abcdef0123456789abcdef"]),
+    token=st.sampled_from([None, "FwoGZXIvYXdzE//////////wEaD=="]),
+)
+def test_reads_and_deletes_are_signed_as_botocore_would(
+    place: Endpoint, key: str, start: int, size: int | None, version: str | None, token: str | None
+) -> None:
+    keys = {**KEYS, "token": token}
+    requests, end = requests_of(place, keys), None if size is None else start + size
+    for request in (requests.read(key, start, end, version), requests.delete(key), requests.head(key)):
+        path, headers = taken_apart(request)
+        assert headers.pop("authorization") == botocores(place, request.method, path, headers, keys)
+        assert request.body == b""
+        if request.method == "GET":
+            assert headers["range"] == f"bytes={start}-{'' if end is None else end - 1}"
+            assert headers.get("if-match") == (None if version is None else f'"{version}"')
+        assert place.headers.get(request.method, {}).items() <= headers.items()
 
 
 @given(key=st.text(st.characters(codec="utf-8", exclude_characters="?#"), min_size=1, max_size=40))
 def test_a_key_is_spelled_as_botocore_spells_it(key: str) -> None:
     from botocore.utils import percent_encode
 
-    head = Signer(PLACES[2], lambda: KEYS, now=lambda: NOW).head(key, b"", "x/y", ANYTHING)
-    assert taken_apart(head)[0] == "/base/fleet/" + percent_encode(key, safe="/~")
+    request = requests_of(PLACES[2]).put(key, b"", "x/y", ANYTHING)
+    assert taken_apart(request)[0] == "/base/fleet/" + percent_encode(key, safe="/~")
 
 
 def test_a_usual_port_is_not_named() -> None:
     hosts = []
     for place in PLACES:
-        head = Signer(place, lambda: KEYS).head("a", b"", "x/y", ANYTHING)
-        hosts.append(taken_apart(head)[1]["host"])
+        request = requests_of(place).put("a", b"", "x/y", ANYTHING)
+        hosts.append(taken_apart(request)[1]["host"])
     assert hosts == [
         "fleet.s3.eu-west-1.amazonaws.com",
         "fleet.s3.amazonaws.com",
@@ -115,7 +152,6 @@ def test_a_usual_port_is_not_named() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("x-amz-acl", "private"),  # would not be in its place
         ("x-amz-server-side-encryption", "a  b"),
         ("x-amz-server-side-encryption", " a"),
         ("x-amz-server-side-encryption", "a\r\nb: c"),
@@ -125,7 +161,7 @@ def test_a_usual_port_is_not_named() -> None:
 )
 def test_headers_that_would_not_arrive_as_they_are_signed_are_refused(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=name):
-        Endpoint("https://h", "r", {name: value})
+        Endpoint("https://h", "r", {"PUT": {name: value}})
 
 
 def test_tokens_that_no_header_can_hold_are_known() -> None:
@@ -144,7 +180,7 @@ def test_time_and_credentials_are_looked_at_once_a_second() -> None:
 
     signer = Signer(PLACES[0], credentials, clock=lambda: clock[0])
     for clock[0] in (0.0, 0.5, 0.9, 1.0, 1.5, 2.5):
-        _, headers = taken_apart(signer.head("a", b"", "x/y", ANYTHING))
+        _, headers = taken_apart(S3Requests(PLACES[0], signer).delete("a"))
         assert f"Credential=key-{asked[-1]}/" in headers["authorization"]
     assert asked == [0.0, 1.0, 2.5]
 
@@ -153,11 +189,18 @@ def test_without_credentials_nothing_is_signed() -> None:
     def nobody() -> dict[str, Any]:
         raise Unsigned
 
-    with pytest.raises(Unsigned):
-        Signer(PLACES[0], nobody).head("a", b"", "x/y", ANYTHING)
+    with pytest.raises(Refused) as caught:
+        S3Requests(PLACES[0], Signer(PLACES[0], nobody)).put("a", b"", "x/y", ANYTHING)
+    assert caught.value.failure is ANONYMOUS
+
+
+def test_who_is_anonymous_signs_nothing() -> None:
+    place = replace(PLACES[0], signed=False)
+    _, headers = taken_apart(requests_of(place).put("a", b"{}", "x/y", ABSENT))
+    assert headers.keys() == {"content-type", "host", "if-none-match", "x-amz-checksum-sha256"}
 
 
 def test_no_secret_is_shown() -> None:
     signer = Signer(PLACES[0], lambda: KEYS)
-    signer.head("a", b"", "x/y", ANYTHING)
+    S3Requests(PLACES[0], signer).delete("a")
     assert "hunter2" not in repr(signer) + repr(signer._instant) + str(vars(signer))

@@ -1,0 +1,71 @@
+"""What a store's `config` module gives: how the store is asked, and when the fsspec library has to do it. No
+I/O."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+from metaferry.errors import StorageError
+from metaferry.storage.errors import Failure, Store
+from metaferry.storage.http.client import CurlClient
+from metaferry.storage.http.exchange import Answer
+from metaferry.storage.http.requests import RequestBuilder
+
+
+class Opened(NamedTuple):
+    """How a store is asked, and by what."""
+
+    requests: RequestBuilder
+    client: CurlClient
+
+
+class StoreConfig(ABC):
+    """What differs between the stores. The defaults are of one that sends nobody elsewhere and always knows
+    conditions on writes."""
+
+    store: ClassVar[Store]
+    #: Whether there are stores of this kind that know no conditions on writes; then `requests` of what is
+    #: opened can look (`Looking`).
+    conditions_optional: ClassVar[bool] = False
+
+    def __init__(self, prefix: str, options: Mapping[str, Any], *, concurrency: int) -> None:
+        self._prefix = prefix
+        self._options = dict(options)
+        self._concurrency = concurrency
+
+    def key(self, path: str) -> str:
+        return self._prefix + path
+
+    @abstractmethod
+    def open(self) -> Opened:
+        """Makes no request to the store, but may block. Raises `UnsupportedOption`."""
+
+    def forget(self) -> None:  # noqa: B027 - nothing is kept, unless a store says otherwise
+        """Credentials are looked up anew from here on."""
+
+    def refuses_conditions(self, error: StorageError) -> bool:
+        """Whether this may be a store's answer to a condition that it does not know."""
+        return False
+
+    def refine(self, failure: Failure) -> Failure:
+        """`failure`, or what is known better about it."""
+        return failure
+
+    def fallback_reason(self, failure: Failure) -> str | None:
+        """On account of what the fsspec library would not leave it at this answer; None where it would."""
+        redirected = failure.status is not None and 300 <= failure.status < 400 and failure.status != 304
+        return "a redirection" if redirected else None
+
+    def redirected(self, answer: Answer) -> bool:
+        """Whether what is opened next goes elsewhere, as this answer wants. May block."""
+        return False
+
+
+class FallbackRequired(Exception):
+    """The fsspec adapter is to make this request; with a reason, every one from here on."""
+
+
+class Redirected(Exception):
+    """What is opened next is to make this request."""
