@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 import pytest
 
 from metaferry.storage.factory import Transport, open_adapter
-from metaferry.storage.fsspec_adapter import GenericAdapter
+from metaferry.storage.fsspec_adapter import FsspecAdapter
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import (
     ANYTHING,
@@ -68,9 +68,9 @@ class Subject:
     def adapter(self, **more: Any) -> Adapter:
         adapter: Adapter
         if self.kind == "generic-file":
-            adapter = GenericAdapter(f"file://{self.url}", self.options, **more)
+            adapter = FsspecAdapter(f"file://{self.url}", self.options, **more)
         elif self.kind == "generic-memory":
-            adapter = GenericAdapter(self.url, self.options, **more)
+            adapter = FsspecAdapter(self.url, self.options, **more)
         else:
             adapter = open_adapter(self.url, self.options, transport=TRANSPORTS[self.lane], **more)
             if self.lane == "threads":

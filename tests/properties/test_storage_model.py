@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from metaferry.errors import Changed, Conflict, NotFound
 from metaferry.storage.factory import open_adapter
-from metaferry.storage.fsspec_adapter import GenericAdapter
+from metaferry.storage.fsspec_adapter import FsspecAdapter
 from metaferry.storage.protocol import ABSENT, Adapter, Entry
 
 #: Names that sort around `/`, and around each other's folders.
@@ -152,7 +152,7 @@ class LocalMachine(StoreMachine):
 class GenericFileMachine(LocalMachine):
     def make(self) -> Adapter:
         self.folder = tempfile.mkdtemp(prefix="model-")
-        return GenericAdapter(f"file://{self.folder}", {}, page_size=3)
+        return FsspecAdapter(f"file://{self.folder}", {}, page_size=3)
 
 
 class MemoryMachine(StoreMachine):
@@ -162,7 +162,7 @@ class MemoryMachine(StoreMachine):
 
 class GenericMemoryMachine(StoreMachine):
     def make(self) -> Adapter:
-        return GenericAdapter(f"memory://{uuid.uuid4().hex}/x", {}, page_size=3)
+        return FsspecAdapter(f"memory://{uuid.uuid4().hex}/x", {}, page_size=3)
 
 
 TestLocal = LocalMachine.TestCase

@@ -17,7 +17,16 @@ from metaferry.storage.answers import BadAnswer, require_blob
 from metaferry.storage.errors import Failure, Operation, Store, storage_error
 from metaferry.storage.io.concurrent import close_all
 from metaferry.storage.keys import is_addressable
-from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Capabilities, Precondition
+from metaferry.storage.protocol import (
+    ABSENT,
+    ANYTHING,
+    Blob,
+    Capabilities,
+    Level,
+    Page,
+    Precondition,
+    PutResult,
+)
 
 
 class BaseAdapter:
@@ -87,6 +96,20 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
     @abstractmethod
     def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
         """The capabilities of this kind of store below `prefix`."""
+
+    @abstractmethod
+    async def list_page(
+        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
+    ) -> Page:
+        """As the contract has it (`protocol.Adapter`)."""
+
+    @abstractmethod
+    async def list_level(self, prefix: str) -> Level | None:
+        """As the contract has it (`protocol.Levelled`)."""
+
+    @abstractmethod
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
+        """As the contract has it (`protocol.Adapter`)."""
 
     @abstractmethod
     async def _connect(self) -> Any:

@@ -37,8 +37,8 @@ from metaferry.urls import (
 )
 
 if TYPE_CHECKING:
+    from metaferry.storage.base import ObjectStoreAdapter
     from metaferry.storage.http.config import StoreConfig
-    from metaferry.storage.http.fallback import FsspecAdapter
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def open_adapter(
         return MemoryAdapter(rest, url=shown, page_size=page_size)
     _library("az" if kind == "azure" else scheme)
     check_types(shown, given)
-    fsspec: FsspecAdapter
+    fsspec: ObjectStoreAdapter
     config: Callable[[], StoreConfig]
     if kind == "s3":
         from metaferry.storage.s3.adapter import S3Adapter
@@ -146,9 +146,9 @@ def open_adapter(
         )
         config = partial(AzureConfig, container, prefix, given, concurrency=concurrency)
     else:
-        from metaferry.storage.fsspec_adapter import GenericAdapter
+        from metaferry.storage.fsspec_adapter import FsspecAdapter
 
-        return GenericAdapter(url, given, shown=shown, concurrency=concurrency, page_size=page_size)
+        return FsspecAdapter(url, given, shown=shown, concurrency=concurrency, page_size=page_size)
     if transport == "fsspec":
         log.info("%s: through fsspec alone, as `transport: fsspec` has it", shown)
         return fsspec

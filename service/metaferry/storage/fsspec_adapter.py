@@ -56,7 +56,7 @@ _TIMES: Final = ("mtime", "modified", "last_modified", "LastModified", "updated"
 _TEMPORARY: Final = re.compile(r"\.metaferry-[0-9a-f]{16}\.tmp\Z")
 
 
-class GenericAdapter(BaseAdapter):
+class FsspecAdapter(BaseAdapter):
     """The files below `url` of any fsspec file system. `options` are those of its class.
 
     `renames` overrides whether its `mv` is a real rename. Calls of a file system that is not
@@ -119,7 +119,7 @@ class GenericAdapter(BaseAdapter):
     async def _run(self, operation: Operation, path: str, work: Callable[[], T]) -> T:
         async with self._opening:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="metaferry-generic")
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="metaferry-fsspec")
             pool = self._pool
         loop = asyncio.get_running_loop()
         try:
@@ -131,7 +131,7 @@ class GenericAdapter(BaseAdapter):
         except BadAnswer as error:
             raise self._error(error.failure, operation, path) from None
         except Exception as error:  # noqa: BLE001 - any library may be behind this, raising anything
-            raise self._error(generic_failure(error), operation, path) from None
+            raise self._error(fsspec_failure(error), operation, path) from None
 
     def _open(self) -> None:
         import fsspec
@@ -289,7 +289,7 @@ class GenericAdapter(BaseAdapter):
         return None if info.get("type") == "directory" else info
 
 
-def generic_failure(error: Exception) -> Failure:
+def fsspec_failure(error: Exception) -> Failure:
     """The failure for an error of an unknown library."""
     if type(error).__name__ == "TooManyRedirects":
         return Failure(code="TooManyRedirects", kind=Unsupported)

@@ -46,7 +46,7 @@ class Rates:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._start = clock()
-        self._begun = False
+        self._keyed = False
         self._span = 1.0
         self._answered: list[int] = []
         self._throttled: list[int] = []
@@ -63,8 +63,8 @@ class Rates:
         return RateHistory(self._span, tuple(self._answered), tuple(self._throttled))
 
     def _point(self, now: float) -> int:
-        if not self._begun:
-            self._start, self._begun = now, True
+        if not self._keyed:
+            self._start, self._keyed = now, True
         point = max(0, int((now - self._start) / self._span))
         while point >= _POINTS:
             self._answered = _halved(self._answered)

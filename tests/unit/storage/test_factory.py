@@ -13,7 +13,7 @@ import pytest
 from metaferry.errors import StorageError, UsageError
 from metaferry.storage.azure.adapter import AzureAdapter
 from metaferry.storage.factory import open_adapter, open_storage
-from metaferry.storage.fsspec_adapter import GenericAdapter
+from metaferry.storage.fsspec_adapter import FsspecAdapter
 from metaferry.storage.gcs.adapter import GcsAdapter
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.local.adapter import LocalAdapter
@@ -42,9 +42,9 @@ from metaferry.urls import SCHEMES, azure_location, redact, split_bucket, split_
         ("abfs://c@account.dfs.core.windows.net/p", AzureAdapter),
         ("abfss://c@account.dfs.core.windows.net/p", AzureAdapter),
         ("https://account.blob.core.windows.net/c/p", AzureAdapter),
-        ("https://example.org/p", GenericAdapter),
-        ("ftp://host/p", GenericAdapter),
-        ("github://x/y", GenericAdapter),
+        ("https://example.org/p", FsspecAdapter),
+        ("ftp://host/p", FsspecAdapter),
+        ("github://x/y", FsspecAdapter),
     ],
 )
 def test_each_url_has_its_adapter(url: str, expected: type) -> None:

@@ -37,7 +37,7 @@ from metaferry.storage.errors import (
     errno_failure,
     storage_error,
 )
-from metaferry.storage.fsspec_adapter import generic_failure
+from metaferry.storage.fsspec_adapter import fsspec_failure
 from metaferry.storage.gcs.requests import gcs_failure
 from metaferry.storage.s3.adapter import s3_failure
 
@@ -307,7 +307,7 @@ def test_what_the_operating_system_says(number: int, expected: type[StorageError
     ],
 )
 def test_what_any_other_library_raises(error: Exception, expected: type[StorageError]) -> None:
-    assert classify(generic_failure(error)) is expected
+    assert classify(fsspec_failure(error)) is expected
 
 
 def test_a_failed_condition_on_a_read_means_that_it_was_replaced() -> None:

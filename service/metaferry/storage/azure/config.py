@@ -56,13 +56,13 @@ class AzureConfig(StoreConfig):
             fs = file_system(self._options)
         except (ValueError, TypeError):  # the adapter will say what is wrong with them
             raise UnsupportedOption("its options") from None
-        place, credential = _place(fs, self._container), _credential(fs)
-        if isinstance(credential, SharedKey) and place.query:
+        endpoint, credential = _endpoint(fs, self._container), _credential(fs)
+        if isinstance(credential, SharedKey) and endpoint.query:
             raise UnsupportedOption("a key and a signature at once")
-        if credential.may_be_challenged and not place.url.startswith("https:"):
+        if credential.may_be_challenged and not endpoint.url.startswith("https:"):
             raise UnsupportedOption("an access token without TLS")  # the SDK will refuse
-        network = Network(place.url, proxy_of_environment(place.url), concurrency=self._concurrency)
-        return Opened(AzureRequests(place, credential), CurlClient(network))
+        network = Network(endpoint.url, proxy_of_environment(endpoint.url), concurrency=self._concurrency)
+        return Opened(AzureRequests(endpoint, credential), CurlClient(network))
 
     def fallback_reason(self, failure: Failure) -> str | None:
         if failure.code == CHALLENGED:
@@ -111,7 +111,7 @@ class Bearer:
         self._until = datetime.fromtimestamp(token.expires_on - _EARLY, UTC)
 
 
-def _place(fs: Any, container: str) -> AzureEndpoint:
+def _endpoint(fs: Any, container: str) -> AzureEndpoint:
     client = fs.service_client.get_container_client(container)
     url, _, query = client.get_blob_client(_PROBE).url.partition("?")
     return AzureEndpoint(url.removesuffix(f"/{_PROBE}"), query, client.api_version)

@@ -1,4 +1,4 @@
-"""What requests to Azure Blob Storage say, signed with the account's key, and what their answers mean.
+"""Builds requests to Azure Blob Storage, signed with the account's key, and parses their answers.
 
 Sources: https://learn.microsoft.com/rest/api/storageservices/put-blob and
 https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key. Only puts, ranged reads and
@@ -48,11 +48,11 @@ class AzureEndpoint:
     version: str
 
     def __repr__(self) -> str:
-        return f"AzurePlace({self.url!r})"
+        return f"AzureEndpoint({self.url!r})"
 
 
 class Credential(Protocol):
-    """Who makes the requests."""
+    """With what the requests are authorized."""
 
     @property
     def may_be_challenged(self) -> bool:
@@ -85,7 +85,7 @@ class SharedKey:
 
     def __init__(self, account: str, key: str) -> None:
         self._account = account
-        self._begun = hmac.new(base64.b64decode(key), digestmod="sha256")
+        self._keyed = hmac.new(base64.b64decode(key), digestmod="sha256")
 
     def __repr__(self) -> str:
         return f"SharedKey({self._account!r})"
@@ -95,7 +95,7 @@ class SharedKey:
 
     def lines(self, signed: str, path: str) -> list[str]:
         # A copy that goes on, not `hmac.digest`: that gives up the interpreter lock, and has to wait for it.
-        signing = self._begun.copy()
+        signing = self._keyed.copy()
         signing.update(f"{signed}/{self._account}{path}".encode())
         signature = base64.b64encode(signing.digest()).decode()
         return [f"Authorization: SharedKey {self._account}:{signature}"]
@@ -106,22 +106,22 @@ class AzureRequests:
 
     def __init__(
         self,
-        place: AzureEndpoint,
+        endpoint: AzureEndpoint,
         credential: Credential,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = place.url
-        self._path = urlsplit(place.url).path
-        self._query = f"?{place.query}" if place.query else ""
-        self._version = place.version
+        self._url = endpoint.url
+        self._path = urlsplit(endpoint.url).path
+        self._query = f"?{endpoint.query}" if endpoint.query else ""
+        self._version = endpoint.version
         self._credential = credential
         self._now = now
         self._clock = clock
         self._date = ""
         self._until = float("-inf")
-        self._welcome = False
+        self._accepted = False
 
     def may_block(self) -> bool:
         return self._credential.is_due()
@@ -180,14 +180,14 @@ class AzureRequests:
             raise Refused(bad_answer("an unexpected body" if tag else "no ETag"))
         if headers.get("content-md5", _md5(data)) != _md5(data):
             raise Refused(Failure(code="Content-MD5", kind=Corrupt))
-        self._welcome = True
+        self._accepted = True
         return Stored(tag)
 
     def blob(self, answer: Answer, key: str, start: int, end: int | None) -> Blob:
         headers, data = answer.headers, answer.body
         tag = entity_tag(headers.get("etag", ""))
         require(tag, "no ETag")
-        self._welcome = True
+        self._accepted = True
         if answer.status == 206:
             return Blob(data, tag, size_of_part(headers.get("content-range"), start, end))
         require(answer.status == 200, "an unexpected status")
@@ -195,11 +195,11 @@ class AzureRequests:
 
     def deleted(self, answer: Answer) -> None:
         require_empty(answer.status, answer.body)
-        self._welcome = True
+        self._accepted = True
 
     def failure(self, answer: Answer) -> Failure:
         headers = answer.headers
-        if answer.status == 401 and self._credential.may_be_challenged and not self._welcome:
+        if answer.status == 401 and self._credential.may_be_challenged and not self._accepted:
             return Failure(answer.status, CHALLENGED)
         code = headers.get("x-ms-error-code") or error_code(answer.body)
         return answered(answer.status, code, headers)

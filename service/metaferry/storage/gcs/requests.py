@@ -1,4 +1,4 @@
-"""What requests to the JSON API of Google Cloud Storage say, and what its answers mean. Pure functions."""
+"""Builds requests to the JSON API of Google Cloud Storage and parses its answers. Pure functions."""
 
 from __future__ import annotations
 

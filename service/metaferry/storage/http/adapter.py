@@ -19,10 +19,11 @@ from typing import Any, Final, TypeVar
 
 from metaferry.errors import Expired, StorageError, Throttled
 from metaferry.storage.answers import BadAnswer
+from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.capabilities import DetectedCapabilities, Detecting
 from metaferry.storage.http.config import FallbackRequired, Opened, Redirected, StoreConfig
 from metaferry.storage.http.exchange import Answer, Refused, Request
-from metaferry.storage.http.fallback import FsspecAdapter, FsspecFallback, process
+from metaferry.storage.http.fallback import FsspecFallback, process
 from metaferry.storage.http.network import LONGEST, TIMEOUT, UnsupportedOption
 from metaferry.storage.http.operations import Operations, Result, Steps
 from metaferry.storage.http.requests import RequestBuilder
@@ -47,7 +48,7 @@ T = TypeVar("T")
 SMALL: Final = 4 << 20
 
 
-def with_libcurl(fsspec: FsspecAdapter, config: Callable[[], StoreConfig]) -> Adapter:
+def with_libcurl(fsspec: ObjectStoreAdapter, config: Callable[[], StoreConfig]) -> Adapter:
     """`fsspec` with libcurl beside it, or alone where the options rule that out."""
     try:
         return (_Detecting if isinstance(fsspec, Detecting) else HttpAdapter)(fsspec, config())
@@ -62,7 +63,7 @@ class HttpAdapter:
     #: Seconds after which a put of a small object has ended.
     timeout: float = TIMEOUT
 
-    def __init__(self, fsspec: FsspecAdapter, config: StoreConfig) -> None:
+    def __init__(self, fsspec: ObjectStoreAdapter, config: StoreConfig) -> None:
         self._fsspec = fsspec
         self._config = config
         self._lock = threading.Lock()

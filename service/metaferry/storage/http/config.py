@@ -27,7 +27,7 @@ class StoreConfig(ABC):
 
     store: ClassVar[Store]
     #: Whether there are stores of this kind that know no conditions on writes; then `requests` of what is
-    #: opened can look (`Looking`).
+    #: opened is a `HeadBuilder`.
     conditions_optional: ClassVar[bool] = False
 
     def __init__(self, prefix: str, options: Mapping[str, Any], *, concurrency: int) -> None:

@@ -8,10 +8,10 @@ from typing import Final
 _CODE: Final = re.compile(rb"<(?:Code|code)>\s*(\w+)\s*</")
 
 #: The answer had no ETag, though the request went well.
-NO_TAG: Final = "MissingEtag"
+NO_ETAG: Final = "MissingEtag"
 
 
-class Unsigned(LookupError):
+class NoCredentials(LookupError):
     """There is nothing to sign with."""
 
 

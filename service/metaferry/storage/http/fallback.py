@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from typing import Protocol
 
 from metaferry.errors import Unavailable
+from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.io.portal import Portal
-from metaferry.storage.protocol import Adapter, Levelled, Precondition, PutResult
+from metaferry.storage.protocol import Precondition, PutResult
 
 #: This process; what was opened in another one is of no use here.
 _process = os.getpid()
@@ -32,22 +32,13 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 
-class FsspecAdapter(Adapter, Levelled, Protocol):
-    """The fsspec adapter beside it."""
-
-    def clone(self) -> FsspecAdapter:
-        """Another client of the same datasource, for another event loop."""
-
-    async def renew(self) -> None: ...
-
-
 class FsspecFallback:
     """Opened by the first put; safe to use from many threads, and in a forked child."""
 
-    def __init__(self, fsspec: FsspecAdapter) -> None:
+    def __init__(self, fsspec: ObjectStoreAdapter) -> None:
         self._fsspec = fsspec
         self._lock = threading.Lock()
-        self._open: tuple[Portal, FsspecAdapter] | None = None
+        self._open: tuple[Portal, ObjectStoreAdapter] | None = None
         self._process = _process
 
     def put(self, path: str, data: bytes, only_if: Precondition, timeout: float) -> PutResult:
@@ -73,7 +64,7 @@ class FsspecFallback:
 
 
 async def _within(
-    timeout: float, adapter: FsspecAdapter, path: str, data: bytes, only_if: Precondition
+    timeout: float, adapter: ObjectStoreAdapter, path: str, data: bytes, only_if: Precondition
 ) -> PutResult:
     deadline = asyncio.timeout(timeout)
     try:

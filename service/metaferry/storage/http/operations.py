@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from metaferry.errors import Conflict, NotFound, StorageError
 from metaferry.storage.answers import BadAnswer, require_blob
+from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.capabilities import Detecting
 from metaferry.storage.errors import Failure, Operation, storage_error
 from metaferry.storage.http.config import FallbackRequired, Redirected, StoreConfig
-from metaferry.storage.http.errors import NO_TAG
+from metaferry.storage.http.errors import NO_ETAG
 from metaferry.storage.http.exchange import TOO_LONG, Answer, Refused, Request
-from metaferry.storage.http.fallback import FsspecAdapter
-from metaferry.storage.http.requests import Looking, RequestBuilder, Stored
+from metaferry.storage.http.requests import HeadBuilder, RequestBuilder, Stored
 from metaferry.storage.keys import content_type
 from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Precondition
 
@@ -34,7 +34,7 @@ class Operations:
     All of them raise our errors, `FallbackRequired` and `Redirected`.
     """
 
-    def __init__(self, fsspec: FsspecAdapter, config: StoreConfig) -> None:
+    def __init__(self, fsspec: ObjectStoreAdapter, config: StoreConfig) -> None:
         self._fsspec = fsspec
         self._config = config
 
@@ -76,15 +76,15 @@ class Operations:
 
     def _require(self, builder: RequestBuilder, path: str, only_if: Precondition) -> Steps[None]:
         """The best that can be done where the store itself does not check."""
-        looking: Looking = builder  # type: ignore[assignment] # of a store with optional conditions
+        head_builder: HeadBuilder = builder  # type: ignore[assignment] # of a store with optional conditions
         key = self._config.key(path)
         found: str | None = None
         try:
-            answer = yield from self._ask("read", path, lambda: looking.head(key), builder)
+            answer = yield from self._ask("read", path, lambda: head_builder.head(key), builder)
         except NotFound:
             pass
         else:
-            found = looking.found(answer)
+            found = head_builder.found(answer)
         if found != (only_if if isinstance(only_if, str) else None):
             raise self._error(Failure(kind=Conflict), "put", path)
 
@@ -150,7 +150,7 @@ class Operations:
     def _error_for(self, failure: Failure, operation: Operation, path: str) -> StorageError:
         failure = self._config.refine(failure)
         reason = self._config.fallback_reason(failure)
-        if failure.code == NO_TAG:
+        if failure.code == NO_ETAG:
             reason = "answers without an ETag"
         if reason is not None:
             raise FallbackRequired(reason)

@@ -49,7 +49,7 @@ class RequestBuilder(Protocol):
         """What is known from an answer that is not of 2xx."""
 
 
-class Looking(RequestBuilder, Protocol):
+class HeadBuilder(RequestBuilder, Protocol):
     """The builder of a store of which there are kinds that know no conditions: what is there is looked at."""
 
     def head(self, key: str) -> Request: ...

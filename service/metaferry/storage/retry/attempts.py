@@ -104,7 +104,7 @@ class Attempts:
         self._requests = RequestCounts()
         self._other_processes = RateHistory()
         self._counting = threading.Lock()
-        self._begun = 0  # requests without their retries
+        self._keyed = 0  # requests without their retries
         self._last_spare = float("-inf")
         self.may_write: Callable[[], bool] = lambda: True
         self._renewals = 0
@@ -153,7 +153,7 @@ class Attempts:
         try:
             if failed is None:
                 with self._counting:
-                    self._begun += 1
+                    self._keyed += 1
             else:
                 budget.begin()
             return await self._renewed(counter, size, work, path, failed, budget)
@@ -224,7 +224,7 @@ class Attempts:
             errors = [result for result in attempted if isinstance(result, StorageError)]
             failed = sum(not isinstance(error, _ANSWERS) for error in errors)
             with self._counting:
-                self._begun += tried
+                self._keyed += tried
                 self._requests.put += tried
                 self._requests.put_failed += failed
                 self._requests.throttled += outcome is Outcome.THROTTLED
@@ -329,7 +329,7 @@ class Attempts:
         """Seconds to wait because the retry budget is used up; 0 while it is not."""
         policy = self._policy
         with self._counting:
-            if self._requests.retries < policy.spare + policy.share * self._begun:
+            if self._requests.retries < policy.spare + policy.share * self._keyed:
                 return 0.0
             now = self._clock()
             self._last_spare = max(now, self._last_spare + policy.longest)

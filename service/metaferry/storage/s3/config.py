@@ -149,13 +149,13 @@ class S3Config(StoreConfig):
         if self._credentials is None and not anonymous:
             self._credentials = Credentials(lambda: session_of(options), _given(options))
         try:
-            place = Endpoint(
+            endpoint = Endpoint(
                 seen.endpoint, seen.region, seen.headers, checksum=not _old(options), signed=not anonymous
             )
         except ValueError:
             raise UnsupportedOption("a header that cannot be signed") from None
         network = self._network(session, seen)
-        requests = S3Requests(place, Signer(place, self._credentials or _nobody))
+        requests = S3Requests(endpoint, Signer(endpoint, self._credentials or _no_credentials))
         return Opened(requests, CurlClient(network))
 
     def forget(self) -> None:
@@ -294,5 +294,5 @@ def _are_of_one_service(one: str, other: str) -> bool:
     return one == other
 
 
-def _nobody() -> Mapping[str, Any]:
+def _no_credentials() -> Mapping[str, Any]:
     raise AssertionError("nothing is signed")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from metaferry.storage.errors import Failure
-from metaferry.storage.http.errors import Unsigned
+from metaferry.storage.http.errors import NoCredentials
 from metaferry.storage.http.network import UnsupportedOption
 from metaferry.storage.s3.adapter import s3_failure
 from metaferry.storage.s3.client import share_descriptions
@@ -165,7 +165,7 @@ class Credentials:
         return "Credentials(…)"
 
     def __call__(self) -> dict[str, Any]:
-        """`access_key_id`, `secret_access_key`, `token`. Raises `Unsigned`, without a word about why."""
+        """`access_key_id`, `secret_access_key`, `token`. Raises `NoCredentials`, without a word about why."""
         if self._given:
             return {
                 "access_key_id": self._given["aws_access_key_id"],
@@ -183,7 +183,7 @@ class Credentials:
                 frozen = self._found.get_frozen_credentials()
             except (BotoCoreError, ClientError, OSError, ValueError) as error:
                 self.failure = s3_failure(error)
-                raise Unsigned from None
+                raise NoCredentials from None
             self.failure = None
             return {
                 "access_key_id": frozen.access_key,

@@ -1,4 +1,4 @@
-"""What requests to S3 say, and what their answers mean: puts, ranged reads, deletes. No I/O."""
+"""Builds requests to S3 (puts, ranged reads, deletes) and parses their answers. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from metaferry.errors import Denied, Unavailable
 from metaferry.storage.answers import bad_answer, require, require_empty, size_of_part
 from metaferry.storage.errors import Failure, retry_after
-from metaferry.storage.http.errors import NO_TAG, Unsigned, error_code
+from metaferry.storage.http.errors import NO_ETAG, NoCredentials, error_code
 from metaferry.storage.http.exchange import Answer, Refused, Request
 from metaferry.storage.http.requests import Stored, most_of, range_of
 from metaferry.storage.keys import entity_tag, quoted
@@ -27,8 +27,8 @@ _REGION: Final = re.compile(rb"<Region>([^<]*)</Region>")
 class S3Requests:
     """A `RequestBuilder`. A token is the tag without its quotes; the caller checks whether it is the MD5."""
 
-    def __init__(self, place: Endpoint, signer: Signer) -> None:
-        self._place = place
+    def __init__(self, endpoint: Endpoint, signer: Signer) -> None:
+        self._endpoint = endpoint
         self._signer = signer
 
     def may_block(self) -> bool:
@@ -41,7 +41,7 @@ class S3Requests:
         elif only_if is not ANYTHING:
             own["if-match"] = f'"{only_if}"'
         digest = hashlib.sha256(data).digest()
-        if self._place.checksum:
+        if self._endpoint.checksum:
             own["x-amz-checksum-sha256"] = binascii.b2a_base64(digest, newline=False).decode()
         return self._request("PUT", key, own, data, digest.hex())
 
@@ -70,9 +70,9 @@ class S3Requests:
         try:
             more = () if hashed is None else (hashed,)
             headers = self._signer.headers(method, name, own, *more)
-        except Unsigned:
+        except NoCredentials:
             raise Refused(ANONYMOUS) from None
-        request = Request(method, f"{self._place.endpoint}/{name}", headers, data)
+        request = Request(method, f"{self._endpoint.url}/{name}", headers, data)
         return request if most is None else request._replace(most=most)
 
     # -- answers
@@ -86,7 +86,7 @@ class S3Requests:
         headers = answer.headers
         tag = entity_tag(headers.get("etag", ""))
         if not tag:
-            raise Refused(Failure(code=NO_TAG, kind=Unavailable))
+            raise Refused(Failure(code=NO_ETAG, kind=Unavailable))
         encrypted = (
             headers.get("x-amz-server-side-encryption", "").startswith("aws:")
             or "x-amz-server-side-encryption-customer-algorithm" in headers
@@ -127,7 +127,7 @@ def region_of(answer: Answer) -> str:
 
 
 def _tag_alone(answer: Answer) -> str | None:
-    """The tag of a plain answer to a put, as nearly all are: this counts. None: look closer."""
+    """The tag of a plain answer to a put, as nearly all are; None for any other answer."""
     if answer.body:
         return None
     found: str | None = None

@@ -1,7 +1,7 @@
 """Requests to S3, signed with Signature Version 4.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html. Only requests without a
-query are known here; what is signed is letter for letter what is sent. The tests hold it against botocore's
+query are signed here; the text that is signed is the text that is sent. The tests hold it against botocore's
 own signer, which takes ten times as long. No I/O, and no secret in any representation.
 """
 
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-#: Seconds for which a time stamp is used, and credentials are not asked for again. S3 allows 15 minutes.
+#: Seconds for which a timestamp and the credentials are used for further requests. S3 allows 15 minutes.
 _SIGNING_VALID: Final = 1.0
 
 #: Characters that a header may have without being altered on its way.
@@ -31,14 +31,14 @@ EMPTY: Final = hashlib.sha256(b"").hexdigest()
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where requests go and what all of a method say.
+    """The address of a bucket, and the headers that all requests of a method have.
 
-    endpoint: the URL of the bucket, without a slash at its end. headers: by method, names in small letters.
-    checksum: whether puts send the SHA-256 of the body as `x-amz-checksum-sha256` too. signed: whether there
-    is a signature. ValueError for a header that cannot be sent as it is.
+    url: the URL of the bucket, without a slash at its end. headers: by method, names in small letters.
+    checksum: whether puts send the SHA-256 of the body as `x-amz-checksum-sha256` too. signed: False for
+    anonymous requests. ValueError for a header that cannot be sent as it is.
     """
 
-    endpoint: str
+    url: str
     region: str
     headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     checksum: bool = True
@@ -48,26 +48,26 @@ class Endpoint:
         for headers in self.headers.values():
             for name, value in headers.items():
                 if not _VALUE.fullmatch(value):
-                    raise ValueError(f"{name} cannot be signed here")
+                    raise ValueError(f"{name} cannot be signed")
 
 
 class Signer:
-    """Signs requests to one place; safe from any thread.
+    """Signs requests to one endpoint; safe from any thread.
 
     `credentials` gives `access_key_id`, `secret_access_key` and `token`; it is asked about once a second,
-    since those that expire are renewed there. It raises `Unsigned` where it finds none. `now` is the time of
-    the day, `clock` monotonic seconds.
+    since those that expire are renewed there. It raises `NoCredentials` where it finds none. `now` is the
+    current time, `clock` monotonic seconds.
     """
 
     def __init__(
         self,
-        place: Endpoint,
+        endpoint: Endpoint,
         credentials: Callable[[], Mapping[str, Any]],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._place = place
+        self._endpoint = endpoint
         self._credentials = credentials
         self._now = now
         self._clock = clock
@@ -75,24 +75,24 @@ class Signer:
         self._instant: _SigningTime | None = None
 
     def __repr__(self) -> str:
-        return f"Signer({self._place.endpoint!r})"
+        return f"Signer({self._endpoint.url!r})"
 
     @property
     def is_due(self) -> bool:
-        """Whether the credentials are asked for with the next request."""
+        """Whether the next request looks up the credentials."""
         return self._instant is None or self._clock() >= self._until
 
     def headers(self, method: Method, name: str, own: Mapping[str, str], hashed: str = EMPTY) -> list[str]:
         """The headers of a request, `name:value`.
 
         `name` is the key as the URL has it; `own` are the headers of this request alone, in small letters;
-        `hashed` is the SHA-256 of its body in hex. Raises `Unsigned`.
+        `hashed` is the SHA-256 of its body in hex. Raises `NoCredentials`.
         """
         signing_time = self._instant
         if signing_time is None or self._clock() >= self._until:
             # Several threads may do so at once, with the same result.
             signing_time = _SigningTime(
-                self._place, self._credentials() if self._place.signed else None, self._now()
+                self._endpoint, self._credentials() if self._endpoint.signed else None, self._now()
             )
             self._instant, self._until = signing_time, self._clock() + _SIGNING_VALID
         return signing_time.headers(method, name, own, hashed)
@@ -103,11 +103,11 @@ class _SigningTime:
 
     __slots__ = ("_authorization", "_base", "_common", "_forms", "_headers", "_signing")
 
-    def __init__(self, place: Endpoint, credentials: Mapping[str, Any] | None, now: datetime) -> None:
-        url = urlsplit(place.endpoint)
+    def __init__(self, endpoint: Endpoint, credentials: Mapping[str, Any] | None, now: datetime) -> None:
+        url = urlsplit(endpoint.url)
         usual = ":443" if url.scheme == "https" else ":80"  # is not named
         self._base = url.path
-        self._headers = place.headers
+        self._headers = endpoint.headers
         self._common = {"host": url.netloc.rpartition("@")[2].removesuffix(usual)}
         self._forms: dict[tuple[str, ...], tuple[str, str]] = {}
         self._signing: Any = None
@@ -115,7 +115,7 @@ class _SigningTime:
         if credentials is None:
             return
         timestamp = now.strftime("%Y%m%dT%H%M%SZ")
-        scope = f"{timestamp[:8]}/{place.region}/s3/aws4_request"
+        scope = f"{timestamp[:8]}/{endpoint.region}/s3/aws4_request"
         self._common["x-amz-date"] = timestamp
         if credentials["token"]:
             self._common["x-amz-security-token"] = credentials["token"]

@@ -61,8 +61,8 @@ def librarys(url: str, request: Request) -> str:
     only_if=st.sampled_from([ANYTHING, ABSENT, "0x8DE2A5B1C2D3E4F"]),
 )
 def test_the_signature_is_the_librarys(url: str, key: str, data: bytes, only_if: Precondition) -> None:
-    place = AzureEndpoint(url, "", "2025-11-05")
-    codec = AzureRequests(place, SharedKey("acc", KEY), now=lambda: NOW)
+    endpoint = AzureEndpoint(url, "", "2025-11-05")
+    codec = AzureRequests(endpoint, SharedKey("acc", KEY), now=lambda: NOW)
     request = codec.put(key, data, "application/json", only_if)
     _, headers = taken_apart(request)
     assert headers["Authorization"] == librarys(url, request)
@@ -174,8 +174,8 @@ def test_where_no_token_can_be_had(error: Exception, kind: type[Exception]) -> N
 
 
 def test_secrets_are_in_no_representation() -> None:
-    place = AzureEndpoint("https://h/c", "sv=1&sig=hunter2", "v")
-    assert "hunter2" not in repr(place)
+    endpoint = AzureEndpoint("https://h/c", "sv=1&sig=hunter2", "v")
+    assert "hunter2" not in repr(endpoint)
     assert KEY not in repr(SharedKey("acc", KEY))
 
 

@@ -37,7 +37,7 @@ def opened(bucket: str = "fleet", **options: Any) -> tuple[Endpoint, Network]:
     """Where requests go and how."""
     found = S3Config(bucket, "", {**KEYS, **options}, concurrency=7).open()
     assert isinstance(found.requests, S3Requests)
-    return found.requests._place, found.client._network
+    return found.requests._endpoint, found.client._network
 
 
 @pytest.mark.parametrize(
@@ -87,25 +87,25 @@ def opened(bucket: str = "fleet", **options: Any) -> tuple[Endpoint, Network]:
 def test_requests_go_where_botocore_would_send_them(
     options: dict[str, Any], endpoint: str, region: str | None
 ) -> None:
-    place, network = opened(**options)
-    assert place.endpoint == network.endpoint == endpoint
-    assert place.region == (region or "us-east-1")
-    assert place.signed is not bool(options.get("anon"))
+    asked, network = opened(**options)
+    assert asked.url == network.endpoint == endpoint
+    assert asked.region == (region or "us-east-1")
+    assert asked.signed is not bool(options.get("anon"))
 
 
 def test_a_bucket_with_dots_is_addressed_by_path() -> None:
-    place, _ = opened("fleet.2026", client_kwargs={"region_name": "eu-west-1"})
-    assert place.endpoint == "https://s3.eu-west-1.amazonaws.com/fleet.2026"
+    endpoint, _ = opened("fleet.2026", client_kwargs={"region_name": "eu-west-1"})
+    assert endpoint.url == "https://s3.eu-west-1.amazonaws.com/fleet.2026"
 
 
 def test_an_access_point_is_addressed_as_one() -> None:
-    place, _ = opened("arn:aws:s3:eu-west-1:123456789012:accesspoint:fleet")
-    assert place.endpoint == "https://fleet-123456789012.s3-accesspoint.eu-west-1.amazonaws.com"
-    assert place.region == "eu-west-1"
+    endpoint, _ = opened("arn:aws:s3:eu-west-1:123456789012:accesspoint:fleet")
+    assert endpoint.url == "https://fleet-123456789012.s3-accesspoint.eu-west-1.amazonaws.com"
+    assert endpoint.region == "eu-west-1"
 
 
 def test_each_kind_of_request_has_the_headers_that_it_knows() -> None:
-    place, _ = opened(
+    endpoint, _ = opened(
         s3_additional_kwargs={
             "ServerSideEncryption": "aws:kms",
             "SSEKMSKeyId": "k",
@@ -117,7 +117,7 @@ def test_each_kind_of_request_has_the_headers_that_it_knows() -> None:
         requester_pays=True,
     )
     pays = {"x-amz-request-payer": "requester"}
-    assert place.headers == {
+    assert endpoint.headers == {
         "PUT": {
             "x-amz-acl": "private",
             "x-amz-meta-team": "fleet",
@@ -131,19 +131,19 @@ def test_each_kind_of_request_has_the_headers_that_it_knows() -> None:
         "HEAD": pays,
         "DELETE": pays,
     }
-    assert place.checksum
+    assert endpoint.checksum
     plain, _ = opened(config_kwargs={"request_checksum_calculation": "when_required"})
     assert not plain.checksum  # the signed hash of the body is what is verified
     assert plain.headers == {"PUT": {}, "GET": {}, "HEAD": {}, "DELETE": {}}
 
 
 def test_a_key_of_the_customers_goes_with_puts_and_reads() -> None:
-    place, _ = opened(s3_additional_kwargs={"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32})
+    endpoint, _ = opened(s3_additional_kwargs={"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32})
     names = {f"x-amz-server-side-encryption-customer-{name}" for name in ("algorithm", "key", "key-md5")}
-    assert [set(place.headers[method]) for method in ("PUT", "GET", "HEAD")] == [names] * 3
-    assert not place.headers["DELETE"]
-    key = place.headers["PUT"]["x-amz-server-side-encryption-customer-key"]
-    assert key not in repr(place)
+    assert [set(endpoint.headers[method]) for method in ("PUT", "GET", "HEAD")] == [names] * 3
+    assert not endpoint.headers["DELETE"]
+    key = endpoint.headers["PUT"]["x-amz-server-side-encryption-customer-key"]
+    assert key not in repr(endpoint)
 
 
 def test_times_connections_and_certificates(tmp_path: Path) -> None:
@@ -189,8 +189,8 @@ def test_a_bucket_of_another_region_is_asked_there() -> None:
     assert config.redirected(region_in(301, "eu-west-1"))
     requests = config.open().requests
     assert isinstance(requests, S3Requests)
-    assert requests._place.endpoint == "https://fleet.s3.eu-west-1.amazonaws.com"
-    assert requests._place.region == "eu-west-1"
+    assert requests._endpoint.url == "https://fleet.s3.eu-west-1.amazonaws.com"
+    assert requests._endpoint.region == "eu-west-1"
     assert not config.redirected(region_in(301, "eu-west-1"))  # it was asked there
 
 
@@ -200,7 +200,7 @@ def test_a_named_host_stays_the_same() -> None:
     assert config.redirected(region_in(400, "eu-west-1"))
     requests = config.open().requests
     assert isinstance(requests, S3Requests)
-    assert (requests._place.endpoint, requests._place.region) == ("https://s3.lab/fleet", "eu-west-1")
+    assert (requests._endpoint.url, requests._endpoint.region) == ("https://s3.lab/fleet", "eu-west-1")
 
 
 @pytest.mark.parametrize(
@@ -219,8 +219,8 @@ def test_a_profile_gives_region_endpoint_and_bundle(tmp_path: Path) -> None:
         f"[profile lab]\nregion = eu-central-1\nendpoint_url = https://s3.lab\n"
         f"ca_bundle = {tmp_path}/ca.pem\ns3 =\n    addressing_style = virtual\n"
     )
-    place, network = opened(key=None, secret=None, profile="lab")
-    assert (place.endpoint, place.region) == ("https://fleet.s3.lab", "eu-central-1")
+    endpoint, network = opened(key=None, secret=None, profile="lab")
+    assert (endpoint.url, endpoint.region) == ("https://fleet.s3.lab", "eu-central-1")
     assert network.trusted == f"{tmp_path}/ca.pem"
     with pytest.raises(UnsupportedOption, match="profile"):
         S3Config("fleet", "", {"profile": "none"}, concurrency=7).open()

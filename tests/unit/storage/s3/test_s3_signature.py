@@ -15,7 +15,7 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaferry.storage.http.errors import Unsigned
+from metaferry.storage.http.errors import NoCredentials
 from metaferry.storage.http.exchange import Refused, Request
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, is_plain
 from metaferry.storage.s3.requests import ANONYMOUS, S3Requests
@@ -35,13 +35,13 @@ def taken_apart(request: Request) -> tuple[str, dict[str, str]]:
 
 
 def botocores(
-    place: Endpoint, method: str, path: str, headers: Mapping[str, str], keys: Mapping[str, Any]
+    endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], keys: Mapping[str, Any]
 ) -> str:
     """The Authorization of a request like this one."""
-    url = place.endpoint.partition("://")
+    url = endpoint.url.partition("://")
     request = AWSRequest(method, f"{url[0]}://{headers['host']}{path}", headers=dict(headers))
     credentials = Credentials(keys["access_key_id"], keys["secret_access_key"], keys["token"])
-    signer = S3SigV4Auth(credentials, "s3", place.region)
+    signer = S3SigV4Auth(credentials, "s3", endpoint.region)
     request.context["timestamp"] = headers["x-amz-date"]
     string = signer.string_to_sign(request, signer.canonical_request(request))
     scope = f"{keys['access_key_id']}/{signer.credential_scope(request)}"
@@ -50,7 +50,7 @@ def botocores(
     return f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={signature}"
 
 
-PLACES = [
+ENDPOINTS = [
     Endpoint("https://fleet.s3.eu-west-1.amazonaws.com", "eu-west-1"),
     Endpoint("https://fleet.s3.amazonaws.com:443", "us-east-1", checksum=False),
     Endpoint("http://127.0.0.1:9000/base/fleet", "us-east-1", {"PUT": {"x-amz-request-payer": "requester"}}),
@@ -75,38 +75,38 @@ PLACES = [
 KEY_NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=40)
 
 
-def requests_of(place: Endpoint, keys: Mapping[str, Any] = KEYS) -> S3Requests:
-    return S3Requests(place, Signer(place, lambda: keys, now=lambda: NOW))
+def requests_of(endpoint: Endpoint, keys: Mapping[str, Any] = KEYS) -> S3Requests:
+    return S3Requests(endpoint, Signer(endpoint, lambda: keys, now=lambda: NOW))
 
 
 @given(
-    place=st.sampled_from(PLACES),
+    endpoint=st.sampled_from(ENDPOINTS),
     key=KEY_NAMES,
     data=st.binary(max_size=40),
     only_if=st.sampled_from([ANYTHING, ABSENT, "0123456789abcdef0123456789abcdef", "tag-2!#$%&'*+/=?~"]),
     token=st.sampled_from([None, "FwoGZXIvYXdzE//////////wEaD=="]),
 )
 def test_a_put_is_signed_as_botocore_would(
-    place: Endpoint, key: str, data: bytes, only_if: Precondition, token: str | None
+    endpoint: Endpoint, key: str, data: bytes, only_if: Precondition, token: str | None
 ) -> None:
     keys = {**KEYS, "token": token}
-    request = requests_of(place, keys).put(key, data, "application/json", only_if)
+    request = requests_of(endpoint, keys).put(key, data, "application/json", only_if)
     path, headers = taken_apart(request)
     assert (request.method, request.body) == ("PUT", data)
     sent = headers.pop("authorization")
-    assert sent == botocores(place, "PUT", path, headers, keys)
+    assert sent == botocores(endpoint, "PUT", path, headers, keys)
     # What botocore signs of it was looked at; that it is what was meant is looked at here.
     assert headers["x-amz-content-sha256"] == hashlib.sha256(data).hexdigest()
-    assert ("x-amz-checksum-sha256" in headers) is place.checksum
+    assert ("x-amz-checksum-sha256" in headers) is endpoint.checksum
     assert headers["x-amz-date"] == "20261123T010203Z"
     assert headers.get("x-amz-security-token") == token
     assert headers.get("if-none-match") == ("*" if only_if is ABSENT else None)
     assert headers.get("if-match") == (f'"{only_if}"' if isinstance(only_if, str) else None)
-    assert place.headers.get("PUT", {}).items() <= headers.items()
+    assert endpoint.headers.get("PUT", {}).items() <= headers.items()
 
 
 @given(
-    place=st.sampled_from(PLACES),
+    endpoint=st.sampled_from(ENDPOINTS),
     key=KEY_NAMES,
     start=st.integers(0, 1 << 40),
     size=st.one_of(st.none(), st.integers(1, 1 << 40)),
@@ -114,32 +114,32 @@ def test_a_put_is_signed_as_botocore_would(
     token=st.sampled_from([None, "FwoGZXIvYXdzE//////////wEaD=="]),
 )
 def test_reads_and_deletes_are_signed_as_botocore_would(
-    place: Endpoint, key: str, start: int, size: int | None, version: str | None, token: str | None
+    endpoint: Endpoint, key: str, start: int, size: int | None, version: str | None, token: str | None
 ) -> None:
     keys = {**KEYS, "token": token}
-    requests, end = requests_of(place, keys), None if size is None else start + size
+    requests, end = requests_of(endpoint, keys), None if size is None else start + size
     for request in (requests.read(key, start, end, version), requests.delete(key), requests.head(key)):
         path, headers = taken_apart(request)
-        assert headers.pop("authorization") == botocores(place, request.method, path, headers, keys)
+        assert headers.pop("authorization") == botocores(endpoint, request.method, path, headers, keys)
         assert request.body == b""
         if request.method == "GET":
             assert headers["range"] == f"bytes={start}-{'' if end is None else end - 1}"
             assert headers.get("if-match") == (None if version is None else f'"{version}"')
-        assert place.headers.get(request.method, {}).items() <= headers.items()
+        assert endpoint.headers.get(request.method, {}).items() <= headers.items()
 
 
 @given(key=st.text(st.characters(codec="utf-8", exclude_characters="?#"), min_size=1, max_size=40))
 def test_a_key_is_spelled_as_botocore_spells_it(key: str) -> None:
     from botocore.utils import percent_encode
 
-    request = requests_of(PLACES[2]).put(key, b"", "x/y", ANYTHING)
+    request = requests_of(ENDPOINTS[2]).put(key, b"", "x/y", ANYTHING)
     assert taken_apart(request)[0] == "/base/fleet/" + percent_encode(key, safe="/~")
 
 
 def test_a_usual_port_is_not_named() -> None:
     hosts = []
-    for place in PLACES:
-        request = requests_of(place).put("a", b"", "x/y", ANYTHING)
+    for endpoint in ENDPOINTS:
+        request = requests_of(endpoint).put("a", b"", "x/y", ANYTHING)
         hosts.append(taken_apart(request)[1]["host"])
     assert hosts == [
         "fleet.s3.eu-west-1.amazonaws.com",
@@ -178,29 +178,29 @@ def test_time_and_credentials_are_looked_at_once_a_second() -> None:
         asked.append(clock[0])
         return {**KEYS, "access_key_id": f"key-{clock[0]}"}
 
-    signer = Signer(PLACES[0], credentials, clock=lambda: clock[0])
+    signer = Signer(ENDPOINTS[0], credentials, clock=lambda: clock[0])
     for clock[0] in (0.0, 0.5, 0.9, 1.0, 1.5, 2.5):
-        _, headers = taken_apart(S3Requests(PLACES[0], signer).delete("a"))
+        _, headers = taken_apart(S3Requests(ENDPOINTS[0], signer).delete("a"))
         assert f"Credential=key-{asked[-1]}/" in headers["authorization"]
     assert asked == [0.0, 1.0, 2.5]
 
 
 def test_without_credentials_nothing_is_signed() -> None:
     def nobody() -> dict[str, Any]:
-        raise Unsigned
+        raise NoCredentials
 
     with pytest.raises(Refused) as caught:
-        S3Requests(PLACES[0], Signer(PLACES[0], nobody)).put("a", b"", "x/y", ANYTHING)
+        S3Requests(ENDPOINTS[0], Signer(ENDPOINTS[0], nobody)).put("a", b"", "x/y", ANYTHING)
     assert caught.value.failure is ANONYMOUS
 
 
 def test_who_is_anonymous_signs_nothing() -> None:
-    place = replace(PLACES[0], signed=False)
-    _, headers = taken_apart(requests_of(place).put("a", b"{}", "x/y", ABSENT))
+    endpoint = replace(ENDPOINTS[0], signed=False)
+    _, headers = taken_apart(requests_of(endpoint).put("a", b"{}", "x/y", ABSENT))
     assert headers.keys() == {"content-type", "host", "if-none-match", "x-amz-checksum-sha256"}
 
 
 def test_no_secret_is_shown() -> None:
-    signer = Signer(PLACES[0], lambda: KEYS)
-    S3Requests(PLACES[0], signer).delete("a")
+    signer = Signer(ENDPOINTS[0], lambda: KEYS)
+    S3Requests(ENDPOINTS[0], signer).delete("a")
     assert "hunter2" not in repr(signer) + repr(signer._instant) + str(vars(signer))

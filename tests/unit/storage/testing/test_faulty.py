@@ -23,7 +23,7 @@ from metaferry.errors import (
     Unsupported,
 )
 from metaferry.storage.errors import errno_failure
-from metaferry.storage.fsspec_adapter import GenericAdapter
+from metaferry.storage.fsspec_adapter import FsspecAdapter
 from metaferry.storage.local.adapter import LocalAdapter
 from metaferry.storage.memory import MemoryAdapter
 from metaferry.storage.protocol import ABSENT, Adapter, Direct
@@ -374,14 +374,14 @@ def test_killed_is_no_error_that_anybody_handles() -> None:
 
 def test_put_blocking_exactly_where_it_is(tmp_path: Path) -> None:
     faults = Faults()
-    for inner in (LocalAdapter(tmp_path), MemoryAdapter("x"), GenericAdapter(f"file://{tmp_path}", {})):
+    for inner in (LocalAdapter(tmp_path), MemoryAdapter("x"), FsspecAdapter(f"file://{tmp_path}", {})):
         wrapped = faults.wrap(inner)
         assert isinstance(wrapped, FaultyAdapter)
         assert isinstance(wrapped, Direct) == isinstance(inner, Direct)
         assert (wrapped.url, wrapped.capabilities) == (inner.url, inner.capabilities)
         assert Retrying(wrapped, Policy()).direct == isinstance(inner, Direct)
     with pytest.raises(TypeError, match="put_blocking"):
-        DirectFaultyAdapter(GenericAdapter(f"file://{tmp_path}", {}), faults)
+        DirectFaultyAdapter(FsspecAdapter(f"file://{tmp_path}", {}), faults)
 
 
 def test_threads_and_coroutines_share_one_sequence() -> None:
