@@ -9,15 +9,16 @@ import base64
 import hashlib
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.oauth2.credentials import Credentials
 
 from contract.subjects import TRANSPORTS, ByThreads, Lane
-from metaferry.errors import Denied, StorageError, Throttled, Unavailable
+from metaferry.errors import Denied, StorageError, Throttled, Unavailable, Unsupported
 from metaferry.storage.factory import open_adapter
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import ABSENT, Adapter
@@ -32,7 +33,15 @@ ACCOUNT_KEY = base64.b64encode(b"a key of this account").decode()
 
 
 def usual(head: bytes, body: bytes) -> bytes:
-    """An answer to any put, of any store."""
+    """An answer to any put, to a read of three bytes, and to any delete, of any store."""
+    if head.startswith(b"DELETE "):
+        return b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+    if head.startswith(b"GET "):
+        return (
+            b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 1-3/16\r\nContent-Length: 3\r\n"
+            b'ETag: "0x8D"\r\nLast-Modified: Fri, 27 Nov 2026 20:00:00 GMT\r\nx-goog-generation: 1700\r\n\r\n'
+            b"abc"
+        )
     md5 = hashlib.md5(DATA)
     encoded = base64.b64encode(md5.digest()).decode()
     if head.startswith(b"POST "):  # Google
@@ -57,13 +66,20 @@ def usual(head: bytes, body: bytes) -> bytes:
     ).encode()
 
 
-def options_of(kind: str, endpoint: str) -> tuple[str, dict[str, Any]]:
+def options_of(kind: str, endpoint: str, *, anonymous: bool = False) -> tuple[str, dict[str, Any]]:
     if kind == "s3":
-        keys = {"key": "a", "secret": "b", "client_kwargs": {"region_name": "us-east-1"}}
-        return "s3://fleet/data", {**keys, "endpoint_url": endpoint}
+        keys = {"anon": True} if anonymous else {"key": "a", "secret": "b", "token": "c"}
+        return "s3://fleet/data", {
+            **keys,
+            "client_kwargs": {"region_name": "us-east-1"},
+            "endpoint_url": endpoint,
+        }
     if kind == "gcs":
-        return "gs://fleet/data", {"token": "anon", "project": "p", "endpoint_url": endpoint}
-    parts = (f"BlobEndpoint={endpoint}/acc", "AccountName=acc", f"AccountKey={ACCOUNT_KEY}")
+        token = "anon" if anonymous else Credentials("hunter2")
+        return "gs://fleet/data", {"token": token, "project": "p", "endpoint_url": endpoint}
+    parts = [f"BlobEndpoint={endpoint}/acc", "AccountName=acc"]
+    if not anonymous:
+        parts.append(f"AccountKey={ACCOUNT_KEY}")
     return "az://fleet/data", {"connection_string": ";".join(parts)}
 
 
@@ -75,8 +91,10 @@ class Case:
     portal: Portal
     opened: list[Adapter] = field(default_factory=list)
 
-    def adapter(self, endpoint: str = "", **more: Any) -> Adapter:
-        url, options = options_of(self.kind, endpoint or f"http://127.0.0.1:{self.server.port}")
+    def adapter(self, endpoint: str = "", *, anonymous: bool = False, **more: Any) -> Adapter:
+        url, options = options_of(
+            self.kind, endpoint or f"http://127.0.0.1:{self.server.port}", anonymous=anonymous
+        )
         adapter = open_adapter(url, {**options, **more}, transport=TRANSPORTS[self.lane])
         if self.lane == "threads":
             adapter = ByThreads(adapter)
@@ -229,3 +247,99 @@ def test_a_proxy_that_fails_and_one_that_works(case: Case, monkeypatch: pytest.M
     assert error.status == 502
     case.put(adapter)
     assert all(b" http://store.invalid/" in head.partition(b"\r\n")[0] for head in case.server.heads)
+
+
+# -- redirects
+
+
+def path_of(head: bytes) -> bytes:
+    return head.split(b" ", 2)[1]
+
+
+def moved_to(origin: str, status: int = 307) -> Callable[[bytes, bytes], bytes]:
+    """Answers to whatever is asked: it is at `origin`, below the same path."""
+
+    def answer(head: bytes, body: bytes) -> bytes:
+        where = origin.encode() + path_of(head)
+        return b"HTTP/1.1 %d Moved\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % (status, where)
+
+    return answer
+
+
+@pytest.fixture
+def moved(case: Case) -> Iterator[Server]:
+    """A server that sends everybody to the one of `case`, which is another host."""
+    server = Server(moved_to(f"http://127.0.0.1:{case.server.port}"))
+    yield server
+    server.close()
+
+
+def refused(case: Case, adapter: Adapter) -> None:
+    error = case.fails(adapter, Unsupported)
+    assert (error.code, error.retryable) == ("Redirected", False)
+    assert "follow_redirects" in error.advice
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed_unless_the_job_allows_it(case: Case, status: int) -> None:
+    moved = Server(moved_to(f"http://127.0.0.1:{case.server.port}", status))
+    refused(case, case.adapter(f"http://127.0.0.1:{moved.port}", anonymous=True))
+    assert moved.heads
+    assert not case.server.heads
+    moved.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirects_that_the_job_allows(case: Case, status: int) -> None:
+    moved = Server(moved_to(f"http://127.0.0.1:{case.server.port}", status))
+    adapter = case.adapter(f"http://127.0.0.1:{moved.port}", anonymous=True, follow_redirects=True)
+    case.put(adapter)
+    assert case.server.bodies[-1] in moved.bodies[-1:]
+    assert case.portal.run(adapter.read("a.json", 1, 4)).data == b"abc"
+    case.portal.run(adapter.delete("a.json"))
+    assert [head.split()[:2] for head in case.server.heads] == [head.split()[:2] for head in moved.heads]
+    assert b"\nhost: 127.0.0.1:%d\r\n" % case.server.port in case.server.heads[-1].lower()
+    moved.close()
+
+
+def test_no_credentials_go_to_another_host(case: Case, moved: Server) -> None:
+    refused(case, case.adapter(f"http://127.0.0.1:{moved.port}", follow_redirects=True))
+    assert b"\nauthorization:" in moved.heads[0].lower()
+    assert not case.server.heads
+
+
+def test_a_redirect_within_the_host(case: Case) -> None:
+    """An access token is good for the whole host; a signature is for one path."""
+
+    def answer(head: bytes, body: bytes) -> bytes:
+        if path_of(head).startswith(b"/moved/"):
+            return usual(head, body)
+        return moved_to("/moved")(head, body)
+
+    server = Server(answer)
+    adapter = case.adapter(f"http://127.0.0.1:{server.port}", follow_redirects=True)
+    if case.kind == "gcs":
+        case.put(adapter)
+        assert b"\nauthorization: bearer hunter2" in server.heads[-1].lower()
+    else:
+        refused(case, adapter)
+        assert not any(path_of(head).startswith(b"/moved/") for head in server.heads)
+    server.close()
+
+
+def test_a_redirect_to_the_same_address(case: Case) -> None:
+    def once(head: bytes, body: bytes) -> bytes:
+        return (moved_to("") if len(server.heads) == 1 else usual)(head, body)
+
+    server = Server(once)
+    case.put(case.adapter(f"http://127.0.0.1:{server.port}", follow_redirects=True))
+    assert len(server.heads) == 2
+    server.close()
+
+
+def test_redirects_without_end(case: Case) -> None:
+    server = Server(moved_to(""))
+    refused(case, case.adapter(f"http://127.0.0.1:{server.port}", follow_redirects=True))
+    puts = [head for head in server.heads if head.startswith((b"PUT ", b"POST "))]
+    assert len(puts) in (6, 12)  # five were followed, on both roads where s3fs is asked as well
+    server.close()

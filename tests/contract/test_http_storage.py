@@ -331,7 +331,7 @@ def test_a_store_without_conditions_is_found_out_by_threads(
     assert pair.run(adapter.read("a.json")).data == b"3"
 
 
-def test_a_redirection_is_left_to_the_library_that_follows_it(
+def test_a_redirect_without_a_region_is_left_to_the_library_that_looks_for_it(
     pair: Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
     pair.wire.add(Rule("status", "PUT", status=301, body=xml("PermanentRedirect")))
@@ -380,7 +380,7 @@ def test_a_region_in_the_text_of_a_refusal(pair: Pair) -> None:
     assert pair.run(keys_of(pair.adapter())) == ["a.json"]
 
 
-def test_nobody_is_sent_to_and_fro(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_request_is_sent_to_and_fro(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
     headers = {"x-amz-bucket-region": "eu-west-1"}
     moved = Rule("status", "PUT", times=2, status=301, body=xml("PermanentRedirect"), headers=headers)
     pair.wire.add(moved)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -182,19 +181,6 @@ def test_a_put_ends_by_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> No
     for key in ("a.json", "a//b.json"):  # by libcurl, and by the library
         with pytest.raises(Unavailable):
             adapter.put_blocking(key, b"{}")
-
-
-def test_a_redirection_is_left_to_the_library_that_follows_it(
-    pair: Pair, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    adapter = pair.adapter()
-    fallback_reason = {"Location": "http://127.0.0.1:1/elsewhere"}
-    pair.wire.add(Rule("status", pair.method, status=307, headers=fallback_reason))
-    adapter.put_blocking("a.json", b"{}")  # the library makes the request anew
-    assert caplog.text.count("through fsspec alone from here on, on account of a redirection") == 1
-    adapter.put_blocking("b.json", b"{}")
-    assert pair.wire.count(pair.method, done=True) == 2
 
 
 def test_renewed_credentials_and_closed_adapters(pair: Pair) -> None:

@@ -64,7 +64,10 @@ class Job(Loadable):
         default=None, description="Caches, ledger and reports. Default: `.metaferry/` beside `.lightly/`."
     )
     storage: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, repr=False, description="fsspec options by URL scheme."
+        default_factory=dict,
+        repr=False,
+        description="fsspec options by URL scheme; `follow_redirects: true` among those of S3, Google Cloud "
+        "Storage or Azure has redirects followed ([storage.md](storage.md#redirects)).",
     )
     media: MediaRules = Field(default=MediaRules(), description="Which files are media of this job.")
     sources: tuple[Source, ...] = Field(min_length=1, description="The metadata tables; later ones win.")

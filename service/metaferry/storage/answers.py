@@ -21,11 +21,11 @@ _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class BadAnswer(Exception):
-    """An answer that does not fit its request; the text says why, and quotes nothing of the answer."""
+    """An answer that does not fit its request; `reason` says why, and quotes nothing of the answer."""
 
-    @property
-    def failure(self) -> Failure:
-        return bad_answer(str(self))
+    def __init__(self, reason: str, failure: Failure | None = None) -> None:
+        super().__init__(reason)
+        self.failure = failure or bad_answer(reason)
 
 
 def bad_answer(reason: str = "", status: int | None = None) -> Failure:

@@ -66,7 +66,7 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
     """The keys of `bucket` that begin with `prefix` ("" or ending in `/`).
 
     `options` are those of the scheme's fsspec file system; `concurrency` is the size of the connection
-    pool, `page_size` the entries of a page of a listing.
+    pool, `page_size` the entries of a page of a listing. For `follow_redirects` see `http/redirects.py`.
     """
 
     #: The most that the store puts into a page.
@@ -81,6 +81,7 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
         url: str,
         concurrency: int = 64,
         page_size: int | None = None,
+        follow_redirects: bool = False,
     ) -> None:
         super().__init__(url=url, capabilities=self._capabilities_of(bucket, prefix))
         self._bucket = bucket
@@ -88,6 +89,7 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
         self._options = dict(options)
         self._concurrency = concurrency
         self._page_size = page_size if page_size is not None else self.largest_page
+        self._follow_redirects = follow_redirects
         self._client: Any = None
         self._connecting = asyncio.Lock()
         self._retired: list[Any] = []
@@ -140,6 +142,7 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
             url=self._url,
             concurrency=self._concurrency,
             page_size=self._page_size,
+            follow_redirects=self._follow_redirects,
         )
 
     async def read(

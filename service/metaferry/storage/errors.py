@@ -91,6 +91,9 @@ def _http_date(text: str) -> float | None:
 #: codes are classified by the status.
 CODES: Final[Mapping[str, Meaning]] = {**COMMON, **S3, **GCS, **AZURE}
 
+#: Statuses that send a client to another address.
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
 #: Codes about the bucket or container, not about one object.
 BUCKET_CODES: Final = CONTAINER_CODES | {"NoSuchBucket"}
 
@@ -169,6 +172,8 @@ def storage_error(
     failure: Failure, *, store: Store, url: str, operation: Operation, path: str = ""
 ) -> StorageError:
     """Our error for a failure: what happened, where, in which operation; `advice` says what to do."""
+    if failure.status in REDIRECTS and failure.code not in CODES:
+        failure = replace(failure, code="Redirected")
     kind = classify(failure)
     if kind is Corrupt and failure.kind is None and failure.code not in CODES:
         failure = replace(failure, code="BadAnswer", reason="an unexpected status")

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from metaferry.errors import UsageError
 from metaferry.masking import showable
 from metaferry.storage.capability_probe import Honoured
-from metaferry.storage.option_types import check_types
+from metaferry.storage.option_types import FOLLOW_REDIRECTS, check_types
 from metaferry.storage.protocol import Adapter
 from metaferry.storage.retry.attempts import Policy
 from metaferry.storage.retry.storage import Retrying
@@ -119,6 +119,17 @@ def open_adapter(
         return MemoryAdapter(rest, url=shown, page_size=page_size)
     _library("az" if kind == "azure" else scheme)
     check_types(shown, given)
+    if kind not in ("s3", "gcs", "azure"):
+        from metaferry.storage.fsspec_adapter import FsspecAdapter
+
+        if FOLLOW_REDIRECTS in given:
+            raise UsageError(
+                f"{shown}: {FOLLOW_REDIRECTS} is an option of S3, Google Cloud Storage and Azure",
+                advice="leave it out: here the file system's own library decides",
+            )
+        return FsspecAdapter(url, given, shown=shown, concurrency=concurrency, page_size=page_size)
+    follow = bool(given.pop(FOLLOW_REDIRECTS, False))
+    more: dict[str, Any] = {"concurrency": concurrency, "follow_redirects": follow}
     fsspec: ObjectStoreAdapter
     config: Callable[[], StoreConfig]
     if kind == "s3":
@@ -126,29 +137,23 @@ def open_adapter(
         from metaferry.storage.s3.config import S3Config
 
         bucket, prefix = split_bucket(rest, shown)
-        fsspec = S3Adapter(bucket, prefix, given, url=shown, concurrency=concurrency, page_size=page_size)
-        config = partial(S3Config, bucket, prefix, given, concurrency=concurrency)
+        fsspec = S3Adapter(bucket, prefix, given, url=shown, page_size=page_size, **more)
+        config = partial(S3Config, bucket, prefix, given, **more)
     elif kind == "gcs":
         from metaferry.storage.gcs.adapter import GcsAdapter
         from metaferry.storage.gcs.config import GcsConfig
 
         bucket, prefix = split_bucket(rest, shown)
-        fsspec = GcsAdapter(bucket, prefix, given, url=shown, concurrency=concurrency, page_size=page_size)
-        config = partial(GcsConfig, bucket, prefix, given, concurrency=concurrency)
-    elif kind == "azure":
+        fsspec = GcsAdapter(bucket, prefix, given, url=shown, page_size=page_size, **more)
+        config = partial(GcsConfig, bucket, prefix, given, **more)
+    else:
         from metaferry.storage.azure.adapter import AzureAdapter
         from metaferry.storage.azure.config import AzureConfig
 
-        container, prefix, more = azure_location(rest, shown)
-        given = {**more, **given}
-        fsspec = AzureAdapter(
-            container, prefix, given, url=shown, concurrency=concurrency, page_size=page_size
-        )
-        config = partial(AzureConfig, container, prefix, given, concurrency=concurrency)
-    else:
-        from metaferry.storage.fsspec_adapter import FsspecAdapter
-
-        return FsspecAdapter(url, given, shown=shown, concurrency=concurrency, page_size=page_size)
+        container, prefix, named = azure_location(rest, shown)
+        given = {**named, **given}
+        fsspec = AzureAdapter(container, prefix, given, url=shown, page_size=page_size, **more)
+        config = partial(AzureConfig, container, prefix, given, **more)
     if transport == "fsspec":
         log.info("%s: through fsspec alone, as `transport: fsspec` has it", shown)
         return fsspec

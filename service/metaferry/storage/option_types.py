@@ -11,6 +11,9 @@ from typing import Any, Final
 
 from metaferry.errors import UsageError
 
+#: An option of ours for S3, Google Cloud Storage and Azure.
+FOLLOW_REDIRECTS: Final = "follow_redirects"
+
 _MAPPINGS: Final = frozenset(
     {"client_kwargs", "config_kwargs", "s3_additional_kwargs", "session_kwargs", "gcs_additional_kwargs"}
 )
@@ -54,6 +57,8 @@ def check_types(shown: str, options: Mapping[str, Any]) -> None:
                 f"{shown}: the option {key} is an object of the store's library, which a file cannot hold",
                 advice="take it out; a program may give one by Job.with_storage",
             )
+        if key == FOLLOW_REDIRECTS and not isinstance(value, bool):
+            raise UsageError(f"{shown}: the option {key} should be true or false")
         if key in _TEXTS and isinstance(value, bool | int | float | list):
             raise UsageError(
                 f"{shown}: the option {key} should be text", advice="put its value in quotes in the job file"

@@ -214,6 +214,8 @@ def test_the_users_options_reach_the_library_and_ours_win() -> None:
     )
     assert fs.req_kw == {"RequestPayer": "requester"}
     assert fs.s3_additional_kwargs == {"ServerSideEncryption": "AES256"}
+    ours = fs.config_kwargs.pop("http_session_cls")  # follows no redirects
+    assert ours.__mro__[1].__name__ == "AIOHTTPSession"
     assert fs.config_kwargs == {
         "read_timeout": 7,
         "connect_timeout": 10,
@@ -269,3 +271,16 @@ def test_opening_loads_only_its_own_library() -> None:
 def test_every_scheme_of_ours_opens() -> None:
     for scheme in SCHEMES:
         assert open_adapter(f"{scheme}://bucket/prefix" if scheme else "folder")
+
+
+@pytest.mark.parametrize("url", ["s3://b", "gs://b", "az://c"])
+def test_redirects_are_allowed_by_a_boolean(url: str) -> None:
+    assert open_adapter(url, {"follow_redirects": True}, transport="fsspec").url == url
+    with pytest.raises(UsageError, match="follow_redirects should be true or false"):
+        open_adapter(url, {"follow_redirects": "yes"})
+
+
+@pytest.mark.parametrize("url", ["https://example.org/p", "/tmp/p", "memory://p"])
+def test_redirects_are_no_matter_of_other_file_systems(url: str) -> None:
+    with pytest.raises(UsageError, match="follow_redirects"):
+        open_adapter(url, {"follow_redirects": True})

@@ -16,9 +16,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 from metaferry.errors import Conflict, Unsupported
 from metaferry.storage.answers import BadAnswer, bad_answer, require, require_names
 from metaferry.storage.azure.answers import AnswerCheck, Done
-from metaferry.storage.azure.client import azure_failure, file_system
+from metaferry.storage.azure.client import azure_failure, bound_to, file_system
 from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.errors import Failure, Operation, errno_failure
+from metaferry.storage.http.redirects import RedirectingSession
 from metaferry.storage.keys import (
     content_type,
     entity_tag,
@@ -228,6 +229,9 @@ class AzureAdapter(ObjectStoreAdapter):
                 trust_env=True,
                 auto_decompress=False,
             )
+        transport.session = RedirectingSession(
+            transport.session, follow=self._follow_redirects, bound_to=bound_to(fs)
+        )
         return _Client(fs, fs.service_client.get_container_client(self._bucket))
 
     def _closing(self, client: _Client) -> Iterable[Awaitable[object]]:
@@ -237,9 +241,9 @@ class AzureAdapter(ObjectStoreAdapter):
 
 
 def _call_options(operation: Operation) -> dict[str, Any]:
-    """Options of every call: one attempt (a setting of the client, but adlfs makes the client), and a
-    check of the answer before the SDK parses it."""
-    return {"retry_total": 0, "raw_response_hook": AnswerCheck(operation)}
+    """Options of every call: one attempt and no redirect of the SDK's own (settings of the client, but
+    adlfs makes the client), and a check of the answer before the SDK parses it."""
+    return {"retry_total": 0, "permit_redirects": False, "raw_response_hook": AnswerCheck(operation)}
 
 
 def _pin(token: str | None) -> dict[str, Any]:

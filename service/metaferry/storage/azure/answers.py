@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping
 from typing import Any, Final
 
 from metaferry.storage.answers import BadAnswer, require, require_empty, size_of_part, unexpected
-from metaferry.storage.errors import Operation
+from metaferry.storage.errors import REDIRECTS, Operation
 
 _ASKED: Final = re.compile(r"bytes=(\d+)-(\d*)")
 _ROOT: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?[^>]*\?>\s*)?<EnumerationResults[\s>]")
@@ -30,18 +30,6 @@ class Done(Exception):
     """A delete was answered with a status of success that the SDK does not accept."""
 
 
-class UnexpectedStatus(BadAnswer):
-    """A status that is neither an error nor that of a success of the operation."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self._failure = unexpected(status)
-
-    @property
-    def failure(self) -> Any:
-        return self._failure
-
-
 class AnswerCheck:
     """A `raw_response_hook` of the SDK, called with each answer. Raises `BadAnswer`, and `Done`."""
 
@@ -51,10 +39,10 @@ class AnswerCheck:
     def __call__(self, answer: Any) -> None:
         response, operation = answer.http_response, self._operation
         status = response.status_code
-        if status >= 400:
+        if status >= 400 or status in REDIRECTS:
             return
         if status not in _STATUSES[operation]:
-            raise UnexpectedStatus(status)
+            raise BadAnswer("an unexpected status", unexpected(status))
         if operation == "list":
             _require_page(response.body())
         elif operation == "read":

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from metaferry.errors import Corrupt, Denied, Unavailable
 from metaferry.storage.azure.token_failure import no_token
 from metaferry.storage.errors import Failure, retry_after
+from metaferry.storage.http.redirects import BoundTo
 
 #: Where one of these is set, the platform has a token server for its identities: App Service, Functions and
 #: Container Apps, Cloud Shell, AKS. Without them, an answer at the metadata address of virtual machines may
@@ -27,6 +29,15 @@ def file_system(options: Mapping[str, Any]) -> Any:
     # used, which belongs to the loop of its first request, ours.
     given = {**options, "asynchronous": False, "skip_instance_cache": True, "use_listings_cache": False}
     return adlfs.AzureBlobFileSystem(**given)
+
+
+def bound_to(fs: Any) -> BoundTo:
+    """Where a redirect may lead its requests."""
+    client = fs.service_client
+    if hasattr(client.credential, "account_key"):
+        return BoundTo.URL
+    anonymous = client.credential is None and not urlsplit(client.url).query
+    return BoundTo.NOTHING if anonymous else BoundTo.HOST
 
 
 def azure_failure(error: BaseException) -> Failure:

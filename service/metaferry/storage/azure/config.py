@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from metaferry.errors import Denied, Unavailable
-from metaferry.storage.azure.client import azure_failure, file_system
+from metaferry.storage.azure.client import azure_failure, bound_to, file_system
 from metaferry.storage.azure.requests import (
     CHALLENGED,
     Anonymous,
@@ -44,8 +44,8 @@ class AzureConfig(StoreConfig):
 
     store = "azure"
 
-    def __init__(self, container: str, prefix: str, options: Mapping[str, Any], *, concurrency: int) -> None:
-        super().__init__(prefix, options, concurrency=concurrency)
+    def __init__(self, container: str, prefix: str, options: Mapping[str, Any], **more: Any) -> None:
+        super().__init__(prefix, options, **more)
         self._container = container
         if not isinstance(options.get("credential"), (str, type(None))):
             raise UnsupportedOption("credential")
@@ -62,7 +62,7 @@ class AzureConfig(StoreConfig):
         if credential.may_be_challenged and not endpoint.url.startswith("https:"):
             raise UnsupportedOption("an access token without TLS")  # the SDK will refuse
         network = Network(endpoint.url, proxy_of_environment(endpoint.url), concurrency=self._concurrency)
-        return Opened(AzureRequests(endpoint, credential), CurlClient(network))
+        return Opened(AzureRequests(endpoint, credential, bound_to=bound_to(fs)), CurlClient(network))
 
     def fallback_reason(self, failure: Failure) -> str | None:
         if failure.code == CHALLENGED:

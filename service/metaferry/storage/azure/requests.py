@@ -26,6 +26,7 @@ from metaferry.storage.azure.client import answered
 from metaferry.storage.errors import Failure
 from metaferry.storage.http.errors import error_code
 from metaferry.storage.http.exchange import Answer, Refused, Request
+from metaferry.storage.http.redirects import BoundTo
 from metaferry.storage.http.requests import Stored, most_of, range_of
 from metaferry.storage.keys import entity_tag, quoted
 from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Precondition
@@ -109,9 +110,11 @@ class AzureRequests:
         endpoint: AzureEndpoint,
         credential: Credential,
         *,
+        bound_to: BoundTo = BoundTo.URL,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.bound_to = bound_to
         self._url = endpoint.url
         self._path = urlsplit(endpoint.url).path
         self._query = f"?{endpoint.query}" if endpoint.query else ""

@@ -96,6 +96,14 @@ COMMON: Final[dict[str, Meaning]] = {
         what="too many redirects",
         advice="check the URL: the cause is often a login page",
     ),
+    "Redirected": Meaning(
+        Unsupported,
+        Scope.ALL,
+        what="the store redirects to an address that is not followed",
+        advice="set the address that it redirects to (https:// for http://, another endpoint_url). With "
+        "`follow_redirects: true` in `storage:` redirects are followed, but never from https to http, never "
+        "with credentials to another host, and not more than five times",
+    ),
     "InvalidOptions": Meaning(
         Unsupported,
         Scope.ALL,

@@ -21,8 +21,8 @@ from metaferry.storage.answers import (
     unexpected,
 )
 from metaferry.storage.base import ObjectStoreAdapter
-from metaferry.storage.errors import Failure, Operation
-from metaferry.storage.gcs.client import NOT_UNDERSTOOD, auth_failure, file_system, upload_base
+from metaferry.storage.errors import REDIRECTS, Failure, Operation
+from metaferry.storage.gcs.client import NOT_UNDERSTOOD, auth_failure, bound_to, file_system, upload_base
 from metaferry.storage.gcs.requests import (
     FIELDS,
     blob_of,
@@ -34,6 +34,7 @@ from metaferry.storage.gcs.requests import (
     page_of,
     stored,
 )
+from metaferry.storage.http.redirects import RedirectingSession
 from metaferry.storage.keys import (
     LARGE,
     byte_range,
@@ -182,7 +183,8 @@ class GcsAdapter(ObjectStoreAdapter):
             names = [self._bucket, self._prefix + path][: resource.count("{}")]
             address = fs._format_path((upload_base(fs) if upload else fs.base) + resource, names)
             sent = fs._get_headers({"Accept-Encoding": "identity", **(headers or {})})
-            async with fs.session.request(
+            session = RedirectingSession(fs.session, follow=self._follow_redirects, bound_to=bound_to(fs))
+            async with await session.request(
                 method,
                 URL(address, encoded=True),
                 params=fs._get_params(dict(params)),
@@ -191,7 +193,7 @@ class GcsAdapter(ObjectStoreAdapter):
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
             ) as answer:
                 body = await answer.read()
-                if answer.status >= 400:
+                if answer.status >= 400 or answer.status in REDIRECTS:
                     raise self._error(gcs_failure(answer.status, answer.headers, body), operation, path)
                 if answer.status not in _STATUSES[operation]:
                     raise self._error(unexpected(answer.status), operation, path)

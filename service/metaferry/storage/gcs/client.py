@@ -8,6 +8,7 @@ from typing import Any, Final
 from metaferry.errors import Expired, Unavailable
 from metaferry.storage.codes.meaning import OAUTH
 from metaferry.storage.errors import Failure
+from metaferry.storage.http.redirects import BoundTo
 
 #: What google-auth raises for an answer that is not one of a token server.
 NOT_UNDERSTOOD: Final = (AttributeError, KeyError, TypeError, ValueError)
@@ -21,6 +22,13 @@ def file_system(options: Mapping[str, Any]) -> Any:
 
     given = {**options, "asynchronous": True, "skip_instance_cache": True, "use_listings_cache": False}
     return GCSFileSystem(**given)
+
+
+def bound_to(fs: Any) -> BoundTo:
+    """Where a redirect may lead its requests; the settings of its session may have credentials too."""
+    plain = fs.session_kwargs.keys() <= {"connector", "auto_decompress", "trust_env", "proxy"}
+    anonymous = fs.credentials.credentials is None and plain and not fs._use_client_cert
+    return BoundTo.NOTHING if anonymous else BoundTo.HOST
 
 
 def upload_base(fs: Any) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from metaferry.errors import Corrupt, Denied, Unavailable
 from metaferry.storage.answers import require_empty
 from metaferry.storage.errors import Failure
-from metaferry.storage.gcs.client import NOT_UNDERSTOOD, auth_failure, file_system, upload_base
+from metaferry.storage.gcs.client import NOT_UNDERSTOOD, auth_failure, bound_to, file_system, upload_base
 from metaferry.storage.gcs.requests import blob_of, condition, gcs_failure, is_intact, multipart, stored
 from metaferry.storage.http.client import CurlClient
 from metaferry.storage.http.config import Opened, StoreConfig
@@ -39,8 +39,8 @@ class GcsConfig(StoreConfig):
 
     store = "gcs"
 
-    def __init__(self, bucket: str, prefix: str, options: Mapping[str, Any], *, concurrency: int) -> None:
-        super().__init__(prefix, options, concurrency=concurrency)
+    def __init__(self, bucket: str, prefix: str, options: Mapping[str, Any], **more: Any) -> None:
+        super().__init__(prefix, options, **more)
         self._bucket = bucket
         for name in options.get("session_kwargs") or {}:
             if name not in _SESSION:
@@ -73,6 +73,7 @@ class GcsRequests:
     """A `RequestBuilder`. The token is the generation. `fs` is gcsfs's file system."""
 
     def __init__(self, fs: Any, bucket: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.bound_to = bound_to(fs)
         self._fs = fs
         self._bucket = bucket
         url = fs._format_path(upload_base(fs) + "b/{}/o", [bucket])

@@ -21,7 +21,7 @@ from metaferry.errors import Expired, StorageError, Throttled
 from metaferry.storage.answers import BadAnswer
 from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.capabilities import DetectedCapabilities, Detecting
-from metaferry.storage.http.config import FallbackRequired, Opened, Redirected, StoreConfig
+from metaferry.storage.http.config import FallbackRequired, Opened, RegionChanged, StoreConfig
 from metaferry.storage.http.exchange import Answer, Refused, Request
 from metaferry.storage.http.fallback import FsspecFallback, process
 from metaferry.storage.http.network import LONGEST, TIMEOUT, UnsupportedOption
@@ -223,7 +223,7 @@ class HttpAdapter:
             with self._lock:
                 self._give_up(str(error))
 
-    def _go_elsewhere(self, opened: Opened) -> None:
+    def _change_region(self, opened: Opened) -> None:
         with self._lock:
             if self._opened.get(process()) is opened:
                 self._let_go()
@@ -251,8 +251,8 @@ class HttpAdapter:
             except StopIteration as end:
                 value: T = end.value
                 return value
-            except Redirected:
-                self._go_elsewhere(opened)
+            except RegionChanged:
+                self._change_region(opened)
             except FallbackRequired as error:
                 self._fall_back(error)
                 raise
@@ -293,8 +293,8 @@ class HttpAdapter:
                 except StopIteration as end:
                     token: str = end.value
                     return token
-                except Redirected:
-                    self._go_elsewhere(opened)
+                except RegionChanged:
+                    self._change_region(opened)
                     opened = self._open()
                 except FallbackRequired as error:
                     self._fall_back(error)

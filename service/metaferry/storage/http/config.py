@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from metaferry.errors import StorageError
-from metaferry.storage.errors import Failure, Store
+from metaferry.storage.errors import REDIRECTS, Failure, Store
 from metaferry.storage.http.client import CurlClient
 from metaferry.storage.http.exchange import Answer
 from metaferry.storage.http.requests import RequestBuilder
@@ -30,10 +30,13 @@ class StoreConfig(ABC):
     #: opened is a `HeadBuilder`.
     conditions_optional: ClassVar[bool] = False
 
-    def __init__(self, prefix: str, options: Mapping[str, Any], *, concurrency: int) -> None:
+    def __init__(
+        self, prefix: str, options: Mapping[str, Any], *, concurrency: int, follow_redirects: bool = False
+    ) -> None:
         self._prefix = prefix
         self._options = dict(options)
         self._concurrency = concurrency
+        self._follow_redirects = follow_redirects
 
     def key(self, path: str) -> str:
         return self._prefix + path
@@ -55,11 +58,14 @@ class StoreConfig(ABC):
 
     def fallback_reason(self, failure: Failure) -> str | None:
         """On account of what the fsspec library would not leave it at this answer; None where it would."""
-        redirected = failure.status is not None and 300 <= failure.status < 400 and failure.status != 304
-        return "a redirection" if redirected else None
+        return None
 
-    def redirected(self, answer: Answer) -> bool:
-        """Whether what is opened next goes elsewhere, as this answer wants. May block."""
+    def follows(self, answer: Answer) -> bool:
+        """Whether this answer is a redirect of HTTP that may be followed (`redirects.target`)."""
+        return self._follow_redirects and answer.status in REDIRECTS
+
+    def changes_region(self, answer: Answer) -> bool:
+        """Whether what is opened next is for the region that this answer names. May block."""
         return False
 
 
@@ -67,5 +73,5 @@ class FallbackRequired(Exception):
     """The fsspec adapter is to make this request; with a reason, every one from here on."""
 
 
-class Redirected(Exception):
+class RegionChanged(Exception):
     """What is opened next is to make this request."""

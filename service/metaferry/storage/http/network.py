@@ -70,14 +70,12 @@ def curl_options(network: Network) -> list[tuple[int, Any]]:
         (pycurl.LOW_SPEED_TIME, max(1, math.ceil(network.read))),
         (pycurl.PROXY, network.proxy or ""),
         (pycurl.NOPROXY, ""),
+        # Also for an endpoint of http: it may redirect to https.
+        (pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2),
+        (pycurl.SSL_VERIFYPEER, int(network.verify)),
+        (pycurl.SSL_VERIFYHOST, 2 if network.verify else 0),
+        *_trust(network.trusted),
     ]
-    if urlsplit(network.endpoint).scheme == "https":
-        options += [
-            (pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2),
-            (pycurl.SSL_VERIFYPEER, int(network.verify)),
-            (pycurl.SSL_VERIFYHOST, 2 if network.verify else 0),
-            *_trust(network.trusted),
-        ]
     if network.proxy is not None and network.proxy.startswith("https:"):
         of_proxy = {pycurl.CAINFO: pycurl.PROXY_CAINFO, pycurl.CAPATH: pycurl.PROXY_CAPATH}
         options += [

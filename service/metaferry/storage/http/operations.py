@@ -14,9 +14,10 @@ from metaferry.storage.answers import BadAnswer, require_blob
 from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.capabilities import Detecting
 from metaferry.storage.errors import Failure, Operation, storage_error
-from metaferry.storage.http.config import FallbackRequired, Redirected, StoreConfig
+from metaferry.storage.http.config import FallbackRequired, RegionChanged, StoreConfig
 from metaferry.storage.http.errors import NO_ETAG
 from metaferry.storage.http.exchange import TOO_LONG, Answer, Refused, Request
+from metaferry.storage.http.redirects import MOST_REDIRECTS, target, without_host
 from metaferry.storage.http.requests import HeadBuilder, RequestBuilder, Stored
 from metaferry.storage.keys import content_type
 from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Precondition
@@ -31,7 +32,7 @@ Steps = Generator[Request, Result, T]
 class Operations:
     """Those on the datasource of `fsspec`, with which what is found out about the store is shared.
 
-    All of them raise our errors, `FallbackRequired` and `Redirected`.
+    All of them raise our errors, `FallbackRequired` and `RegionChanged`.
     """
 
     def __init__(self, fsspec: ObjectStoreAdapter, config: StoreConfig) -> None:
@@ -116,11 +117,21 @@ class Operations:
         self, operation: Operation, path: str, make: Callable[[], Request], builder: RequestBuilder
     ) -> Steps[Answer]:
         """One request; gives an answer of 2xx. Raises our error for any other, `FallbackRequired` and
-        `Redirected`."""
+        `RegionChanged`."""
         try:
-            result = yield make()
+            request = make()
         except Refused as error:
             raise self._error_for(error.failure, operation, path) from None
+        result = yield request
+        for _ in range(MOST_REDIRECTS):
+            if isinstance(result, Failure) or not self._config.follows(result):
+                break
+            location = result.headers.get("location")
+            url = target(request.method, request.url, result.status, location, builder.bound_to)
+            if url is None:
+                break
+            request = request._replace(url=url, headers=without_host(request.headers))
+            result = yield request
         if isinstance(result, Failure):
             if result.code == TOO_LONG and operation == "read":
                 raise FallbackRequired  # the store knows no ranges
@@ -130,8 +141,8 @@ class Operations:
         if result.status == 416 and operation == "read":
             raise FallbackRequired  # past the end: what version and size there are is asked otherwise
         failure = builder.failure(result)
-        if self._config.fallback_reason(failure) is not None and self._config.redirected(result):
-            raise Redirected
+        if self._config.fallback_reason(failure) is not None and self._config.changes_region(result):
+            raise RegionChanged
         raise self._error_for(failure, operation, path)
 
     def _read_as(self, operation: Operation, path: str, work: Callable[[], T]) -> T:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, Protocol
 
 from metaferry.storage.errors import Failure
 from metaferry.storage.http.exchange import Answer, Request
+from metaferry.storage.http.redirects import BoundTo
 from metaferry.storage.keys import byte_range
 from metaferry.storage.protocol import Blob, Precondition
 
@@ -27,6 +28,10 @@ class RequestBuilder(Protocol):
     may block where credentials are renewed. Reading an answer of 2xx raises `Refused` or `BadAnswer` where it
     is not what was asked for.
     """
+
+    @property
+    def bound_to(self) -> BoundTo:
+        """Where a redirect may lead its requests."""
 
     def may_block(self) -> bool:
         """Whether making the next request may have to look for credentials."""

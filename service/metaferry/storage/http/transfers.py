@@ -287,7 +287,10 @@ class _Handle:
         curl.setopt(pycurl.URL, request.url)
         # A large body would be announced first, and waited with for a second.
         headers = request.headers if len(request.body) < _ANNOUNCED else [*request.headers, "Expect:"]
-        curl.setopt(pycurl.HTTPHEADER, headers)
+        if headers:
+            curl.setopt(pycurl.HTTPHEADER, headers)
+        else:  # an empty list would leave those of the request before
+            curl.unsetopt(pycurl.HTTPHEADER)
         if self.method in ("PUT", "POST"):
             curl.setopt(pycurl.POSTFIELDS, request.body)
         if request.most != self._most:

@@ -54,23 +54,15 @@ _NO_CONDITIONS: Final = frozenset(
 
 
 class S3Adapter(ObjectStoreAdapter):
-    """Options are s3fs's. `detected` are the capabilities that other clients of the datasource detected."""
+    """Options are s3fs's."""
 
     store = "s3"
 
     def __init__(
-        self,
-        bucket: str,
-        prefix: str,
-        options: Mapping[str, Any],
-        *,
-        url: str,
-        concurrency: int = 64,
-        page_size: int | None = None,
-        detected: DetectedCapabilities | None = None,
+        self, bucket: str, prefix: str, options: Mapping[str, Any], *, url: str, **more: Any
     ) -> None:
-        super().__init__(bucket, prefix, options, url=url, concurrency=concurrency, page_size=page_size)
-        self._detected = detected or DetectedCapabilities(url, self._capabilities)
+        super().__init__(bucket, prefix, options, url=url, **more)
+        self._detected = DetectedCapabilities(url, self._capabilities)
 
     @staticmethod
     def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
@@ -142,7 +134,7 @@ class S3Adapter(ObjectStoreAdapter):
 
     async def _connect(self) -> Any:
         try:
-            return file_system(self._options, self._concurrency)
+            return file_system(self._options, self._concurrency, follow_redirects=self._follow_redirects)
         except (TypeError, KeyError):  # an option unknown to s3fs and its session
             raise ValueError("options") from None
 

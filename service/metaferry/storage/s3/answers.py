@@ -12,6 +12,8 @@ from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from metaferry.storage.answers import BadAnswer, require, require_names, size_of_part
+from metaferry.storage.errors import REDIRECTS, Failure
+from metaferry.storage.http.errors import error_code
 from metaferry.storage.keys import entity_tag, is_marker
 from metaferry.storage.protocol import Blob, Entry, Level, Page
 from metaferry.storage.s3.listing import LISTED, Listed
@@ -39,6 +41,8 @@ def mark_foreign(
     """Handles botocore's `before-parse.s3.*`: notes under `FOREIGN` why an answer is not the store's own."""
     status, body = response_dict["status_code"], response_dict["body"]
     name = operation_model.name
+    if status in REDIRECTS:
+        _require_region(name, response_dict["headers"], body, status)
     if status >= 300 or name not in _STATUSES:
         return
     reason = ""
@@ -52,6 +56,14 @@ def mark_foreign(
         customized_response_dict[FOREIGN] = reason
         if isinstance(body, bytes):
             response_dict["body"] = b""
+
+
+def _require_region(name: str, headers: Mapping[str, str], body: Any, status: int) -> None:
+    """Raises `BadAnswer` where botocore would look for the region of the bucket in vain, and without end."""
+    if "x-amz-bucket-region" in headers or (isinstance(body, bytes) and error_code(body)):
+        return
+    if "location" in headers or name == "HeadBucket":
+        raise BadAnswer("a redirect", Failure(status))
 
 
 def require_own(answer: Mapping[str, Any], method: str) -> None:

@@ -13,12 +13,22 @@ from datetime import datetime
 from typing import Any
 from xml.etree import ElementTree
 
+from metaferry.storage.http.redirects import MOST_REDIRECTS, BoundTo, RedirectingSession, target
 from metaferry.storage.s3.answers import mark_foreign
 from metaferry.storage.s3.listing import take_keys
 
 
-def file_system(options: Mapping[str, Any], concurrency: int) -> Any:
-    """A new s3fs instance on this loop, not shared, without retries."""
+def bound_to(options: Mapping[str, Any]) -> BoundTo:
+    """Where a redirect may lead requests with these options."""
+    if not options.get("anon"):
+        return BoundTo.URL
+    certificate = (options.get("config_kwargs") or {}).get("client_cert")
+    return BoundTo.HOST if certificate or options.get("s3_additional_kwargs") else BoundTo.NOTHING
+
+
+def file_system(options: Mapping[str, Any], concurrency: int, *, follow_redirects: bool = False) -> Any:
+    """A new s3fs instance on this loop, not shared, without retries. By itself, aiobotocore would follow
+    every redirect, and send an access token and customer keys along."""
     import aiobotocore.session
     import s3fs
 
@@ -26,6 +36,7 @@ def file_system(options: Mapping[str, Any], concurrency: int) -> Any:
     config = dict(given.pop("config_kwargs", None) or {})
     config["retries"] = {"total_max_attempts": 1}
     config["max_pool_connections"] = max(concurrency, int(config.get("max_pool_connections", 0)))
+    config["http_session_cls"] = _session_class(follow_redirects, bound_to(options))
     config.setdefault("connect_timeout", 10)
     config.setdefault("read_timeout", 60)
     given |= {
@@ -43,6 +54,30 @@ def file_system(options: Mapping[str, Any], concurrency: int) -> Any:
         share_descriptions(fs.session)
         _tune(fs.session)
     return fs
+
+
+def _session_class(follow: bool, bound_to: BoundTo) -> type:
+    from aiobotocore.httpsession import AIOHTTPSession
+
+    class Session(AIOHTTPSession):  # type: ignore[misc] # untyped
+        async def _get_session(self, proxy_url: str | None) -> Any:
+            session = await super()._get_session(proxy_url)
+            return RedirectingSession(session, follow=False, bound_to=bound_to)
+
+        async def send(self, request: Any) -> Any:
+            answer = await super().send(request)
+            for _ in range(MOST_REDIRECTS if follow else 0):
+                location = answer.headers.get("location")
+                url = target(request.method, request.url, answer.status_code, location, bound_to)
+                if url is None:
+                    break
+                answer.raw.release()
+                request.url = url
+                request.reset_stream()
+                answer = await super().send(request)
+            return answer
+
+    return Session
 
 
 def share_descriptions(session: Any) -> None:

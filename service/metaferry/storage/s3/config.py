@@ -16,12 +16,14 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from metaferry.errors import StorageError
-from metaferry.storage.errors import Failure
+from metaferry.storage.errors import REDIRECTS, Failure
 from metaferry.storage.http.client import CurlClient
 from metaferry.storage.http.config import Opened, StoreConfig
+from metaferry.storage.http.errors import error_code
 from metaferry.storage.http.exchange import Answer
 from metaferry.storage.http.network import Network, UnsupportedOption, proxy_for
 from metaferry.storage.s3.adapter import refuses_conditions
+from metaferry.storage.s3.client import bound_to
 from metaferry.storage.s3.credentials import Credentials, Seen, probe, session_of
 from metaferry.storage.s3.requests import ANONYMOUS, S3Requests, region_of
 from metaferry.storage.s3.signature import Endpoint, Signer
@@ -131,9 +133,9 @@ class S3Config(StoreConfig):
     store = "s3"
     conditions_optional = True
 
-    def __init__(self, bucket: str, prefix: str, options: Mapping[str, Any], *, concurrency: int) -> None:
+    def __init__(self, bucket: str, prefix: str, options: Mapping[str, Any], **more: Any) -> None:
         _check(bucket, options)
-        super().__init__(prefix, options, concurrency=concurrency)
+        super().__init__(prefix, options, **more)
         self._bucket = bucket
         self._credentials: Credentials | None = None
         self._seen: Seen | None = None
@@ -155,7 +157,9 @@ class S3Config(StoreConfig):
         except ValueError:
             raise UnsupportedOption("a header that cannot be signed") from None
         network = self._network(session, seen)
-        requests = S3Requests(endpoint, Signer(endpoint, self._credentials or _no_credentials))
+        requests = S3Requests(
+            endpoint, Signer(endpoint, self._credentials or _no_credentials), bound_to(options)
+        )
         return Opened(requests, CurlClient(network))
 
     def forget(self) -> None:
@@ -172,11 +176,17 @@ class S3Config(StoreConfig):
         return failure
 
     def fallback_reason(self, failure: Failure) -> str | None:
-        if failure.code in _REDIRECTIONS or failure.status in (301, 302, 303, 307, 308):
+        if failure.code in _REDIRECTIONS or failure.status in REDIRECTS:
             return "a redirection: the bucket is in another region"
         return None
 
-    def redirected(self, answer: Answer) -> bool:
+    def follows(self, answer: Answer) -> bool:
+        """None that S3 itself answers with: its requests are signed anew, for the region of the bucket."""
+        if not super().follows(answer):
+            return False
+        return not region_of(answer) and error_code(answer.body) not in _REDIRECTIONS
+
+    def changes_region(self, answer: Answer) -> bool:
         """Whether the next `open` is for another region, which this answer names: of the same service, and at
         the same host where the options name one."""
         region = region_of(answer)

@@ -12,6 +12,7 @@ from metaferry.storage.answers import bad_answer, require, require_empty, size_o
 from metaferry.storage.errors import Failure, retry_after
 from metaferry.storage.http.errors import NO_ETAG, NoCredentials, error_code
 from metaferry.storage.http.exchange import Answer, Refused, Request
+from metaferry.storage.http.redirects import BoundTo
 from metaferry.storage.http.requests import Stored, most_of, range_of
 from metaferry.storage.keys import entity_tag, quoted
 from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Precondition
@@ -27,7 +28,8 @@ _REGION: Final = re.compile(rb"<Region>([^<]*)</Region>")
 class S3Requests:
     """A `RequestBuilder`. A token is the tag without its quotes; the caller checks whether it is the MD5."""
 
-    def __init__(self, endpoint: Endpoint, signer: Signer) -> None:
+    def __init__(self, endpoint: Endpoint, signer: Signer, bound_to: BoundTo = BoundTo.URL) -> None:
+        self.bound_to = bound_to
         self._endpoint = endpoint
         self._signer = signer
 

@@ -329,4 +329,3 @@ def test_a_first_challenge_is_left_to_the_library() -> None:
     refused = codec.failure(answer(401, x_ms_error_code="InvalidAuthenticationInfo"))
     assert config.fallback_reason(refused) is None
     assert classify(refused) is Expired
-    assert config.fallback_reason(Failure(307)) == "a redirection"

@@ -14,7 +14,7 @@ from google.oauth2.credentials import Credentials
 
 from metaferry.errors import Corrupt, Denied, Expired, Unavailable
 from metaferry.storage.answers import BadAnswer
-from metaferry.storage.errors import Failure, classify
+from metaferry.storage.errors import classify
 from metaferry.storage.gcs.client import file_system
 from metaferry.storage.gcs.config import GcsConfig, GcsRequests
 from metaferry.storage.http.exchange import Answer, Refused, Request
@@ -185,10 +185,3 @@ def test_an_object_that_is_something_else_is_noticed(found: Answer, code: str) -
     with pytest.raises((Refused, BadAnswer)) as caught:
         codec_of(ANON).stored(found, KEY, b"{}")
     assert (caught.value.failure.code, classify(caught.value.failure)) == (code, Corrupt)
-
-
-def test_a_redirection_is_left_to_the_library_that_follows_it() -> None:
-    config = GcsConfig("fleet", "", ANON, concurrency=1)
-    assert config.fallback_reason(Failure(307)) == "a redirection"
-    assert config.fallback_reason(Failure(404, "notFound")) is None
-    assert config.fallback_reason(Failure(code="Timeout")) is None

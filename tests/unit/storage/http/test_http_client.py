@@ -237,6 +237,13 @@ def test_an_idle_connection_that_was_closed_is_noticed_before_the_put(server: Se
     assert (server.connections, len(server.heads)) == (2, 2)
 
 
+def test_a_request_without_headers_has_none_of_the_request_before(server: Server, client: Client) -> None:
+    with_headers = client.request()._replace(headers=["x-secret: hunter2"])
+    for request in (with_headers, with_headers._replace(headers=[])):
+        client.curl.run([request], timeout=30.0)
+    assert [b"hunter2" in head for head in server.heads] == [True, False]
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirection_is_followed(server: Server, client: Client, status: int) -> None:
     where = f"http://127.0.0.1:{server.port}/elsewhere"

@@ -186,18 +186,18 @@ def region_in(status: int, region: str) -> Answer:
 def test_a_bucket_of_another_region_is_asked_there() -> None:
     config = S3Config("fleet", "", KEYS, concurrency=7)
     config.open()
-    assert config.redirected(region_in(301, "eu-west-1"))
+    assert config.changes_region(region_in(301, "eu-west-1"))
     requests = config.open().requests
     assert isinstance(requests, S3Requests)
     assert requests._endpoint.url == "https://fleet.s3.eu-west-1.amazonaws.com"
     assert requests._endpoint.region == "eu-west-1"
-    assert not config.redirected(region_in(301, "eu-west-1"))  # it was asked there
+    assert not config.changes_region(region_in(301, "eu-west-1"))  # it was asked there
 
 
 def test_a_named_host_stays_the_same() -> None:
     config = S3Config("fleet", "", {**KEYS, "endpoint_url": "https://s3.lab"}, concurrency=7)
     config.open()
-    assert config.redirected(region_in(400, "eu-west-1"))
+    assert config.changes_region(region_in(400, "eu-west-1"))
     requests = config.open().requests
     assert isinstance(requests, S3Requests)
     assert (requests._endpoint.url, requests._endpoint.region) == ("https://s3.lab/fleet", "eu-west-1")
@@ -210,7 +210,17 @@ def test_a_named_host_stays_the_same() -> None:
 def test_another_partition_and_what_is_no_region_are_not_followed(status: int, region: str) -> None:
     config = S3Config("fleet", "", KEYS, concurrency=7)
     config.open()
-    assert not config.redirected(region_in(status, region))
+    assert not config.changes_region(region_in(status, region))
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_only_what_is_no_answer_of_s3_is_a_redirect_of_http(allowed: bool) -> None:
+    config = S3Config("fleet", "", KEYS, concurrency=7, follow_redirects=allowed)
+    location = (b"HTTP/1.1 307 Moved\r\n", b"Location: http://store.lab/x\r\n", b"\r\n")
+    assert config.follows(Answer(307, location, b"<html>")) is allowed
+    assert not config.follows(Answer(307, location, b"<Error><Code>TemporaryRedirect</Code></Error>"))
+    assert not config.follows(region_in(301, "eu-west-1"))
+    assert not config.follows(Answer(200, location, b""))
 
 
 def test_a_profile_gives_region_endpoint_and_bundle(tmp_path: Path) -> None:
