@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
@@ -23,7 +24,7 @@ from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.capabilities import DetectedCapabilities, Detecting
 from metaferry.storage.http.config import FallbackRequired, Opened, RegionChanged, StoreConfig
 from metaferry.storage.http.exchange import Answer, Refused, Request
-from metaferry.storage.http.fallback import FsspecFallback, process
+from metaferry.storage.http.fallback import FsspecFallback
 from metaferry.storage.http.network import LONGEST, TIMEOUT, UnsupportedOption
 from metaferry.storage.http.operations import Operations, Result, Steps
 from metaferry.storage.http.requests import RequestBuilder
@@ -164,7 +165,7 @@ class HttpAdapter:
 
     async def close(self) -> None:
         with self._lock:
-            opened = self._opened.pop(process(), None)
+            opened = self._opened.pop(os.getpid(), None)
         try:
             if opened is not None:
                 await asyncio.to_thread(opened.client.close)
@@ -198,7 +199,7 @@ class HttpAdapter:
         """None where there is nothing but fsspec."""
         if self._given_up:
             return None
-        number = process()  # a child does not share those of its parent
+        number = os.getpid()  # a child does not share those of its parent
         if number not in self._opened:
             with self._lock:
                 try:
@@ -225,12 +226,12 @@ class HttpAdapter:
 
     def _change_region(self, opened: Opened) -> None:
         with self._lock:
-            if self._opened.get(process()) is opened:
+            if self._opened.get(os.getpid()) is opened:
                 self._let_go()
                 log.info("%s: the bucket is in another region; requests go there", self.url)
 
     def _let_go(self) -> None:
-        opened = self._opened.pop(process(), None)
+        opened = self._opened.pop(os.getpid(), None)
         if opened is not None:
             opened.client.close(wait=False)
 
@@ -238,7 +239,7 @@ class HttpAdapter:
 
     async def _on_loop(self, work: Callable[[RequestBuilder], Steps[T]]) -> T:
         while True:
-            opened = self._opened.get(process())
+            opened = self._opened.get(os.getpid())
             if opened is None or opened.requests.may_block():
                 opened = await asyncio.to_thread(self._ready)
             if opened is None:

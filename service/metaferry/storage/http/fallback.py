@@ -15,22 +15,6 @@ from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Precondition, PutResult
 
-#: This process; what was opened in another one is of no use here.
-_process = os.getpid()
-
-
-def process() -> int:
-    """The number of this process, which changes in a forked child."""
-    return _process
-
-
-def _forked() -> None:
-    global _process
-    _process = os.getpid()
-
-
-os.register_at_fork(after_in_child=_forked)
-
 
 class FsspecFallback:
     """Opened by the first put; safe to use from many threads, and in a forked child."""
@@ -38,26 +22,25 @@ class FsspecFallback:
     def __init__(self, fsspec: ObjectStoreAdapter) -> None:
         self._fsspec = fsspec
         self._lock = threading.Lock()
-        self._open: tuple[Portal, ObjectStoreAdapter] | None = None
-        self._process = _process
+        self._open: dict[int, tuple[Portal, ObjectStoreAdapter]] = {}  # by process
 
     def put(self, path: str, data: bytes, only_if: Precondition, timeout: float) -> PutResult:
         with self._lock:
-            if self._open is None or self._process != _process:
-                self._process = _process
-                self._open = (Portal().__enter__(), self._fsspec.clone())
-            portal, adapter = self._open
+            if os.getpid() not in self._open:
+                self._open[os.getpid()] = (Portal().__enter__(), self._fsspec.clone())
+            portal, adapter = self._open[os.getpid()]
         return portal.run(_within(timeout, adapter, path, data, only_if))
 
     async def renew(self) -> None:
-        if self._open is not None and self._process == _process:
-            portal, adapter = self._open
+        opened = self._open.get(os.getpid())
+        if opened is not None:
+            portal, adapter = opened
             await asyncio.to_thread(portal.run, adapter.renew())
 
     def close(self) -> None:
         with self._lock:
-            opened, self._open = self._open, None
-        if opened is not None and self._process == _process:
+            opened = self._open.pop(os.getpid(), None)
+        if opened is not None:
             portal, adapter = opened
             portal.run(adapter.close())
             portal.__exit__(None, None, None)
