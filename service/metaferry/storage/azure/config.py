@@ -88,7 +88,7 @@ class Bearer:
     def is_due(self) -> bool:
         return self._now() >= self._until
 
-    def lines(self, signed: str, path: str) -> list[str]:
+    def authorization(self, string_to_sign: str, path: str) -> list[str]:
         if self._now() >= self._until:
             with self._lock:
                 if self._now() >= self._until:

@@ -62,8 +62,8 @@ class Credential(Protocol):
     def is_due(self) -> bool:
         """Whether the next request has to be given a new token first, which blocks."""
 
-    def lines(self, signed: str, path: str) -> list[str]:
-        """The headers that say so. `signed` is the string to sign, up to the resource, which is the
+    def authorization(self, string_to_sign: str, path: str) -> list[str]:
+        """The headers with the credential. `string_to_sign` is without the resource at its end, which is the
         account and `path`. Raises `Refused`."""
 
 
@@ -75,7 +75,7 @@ class Anonymous:
     def is_due(self) -> bool:
         return False
 
-    def lines(self, signed: str, path: str) -> list[str]:
+    def authorization(self, string_to_sign: str, path: str) -> list[str]:
         return []
 
 
@@ -94,10 +94,10 @@ class SharedKey:
     def is_due(self) -> bool:
         return False
 
-    def lines(self, signed: str, path: str) -> list[str]:
+    def authorization(self, string_to_sign: str, path: str) -> list[str]:
         # A copy that goes on, not `hmac.digest`: that gives up the interpreter lock, and has to wait for it.
         signing = self._keyed.copy()
-        signing.update(f"{signed}/{self._account}{path}".encode())
+        signing.update(f"{string_to_sign}/{self._account}{path}".encode())
         signature = base64.b64encode(signing.digest()).decode()
         return [f"Authorization: SharedKey {self._account}:{signature}"]
 
@@ -139,34 +139,34 @@ class AzureRequests:
         elif only_if is not ANYTHING:
             match = f'"{only_if}"'
             own.append(f"If-Match: {match}")
-        named = (
+        canonical = (
             f"x-ms-blob-content-md5:{md5}\nx-ms-blob-content-type:{kind}\nx-ms-blob-type:BlockBlob\n"
             f"x-ms-date:{self._dated()}\nx-ms-version:{self._version}\n"
         )
         # Encoding, language, length, MD5, type, date, modified since, both matches, unmodified since, range.
         length = str(len(data)) if data else ""
-        signed = f"PUT\n\n\n{length}\n{md5}\n{_STREAM}\n\n\n{match}\n{none_match}\n\n\n{named}"
-        return self._request("PUT", key, own, named, signed, data)
+        string_to_sign = f"PUT\n\n\n{length}\n{md5}\n{_STREAM}\n\n\n{match}\n{none_match}\n\n\n{canonical}"
+        return self._request("PUT", key, own, canonical, string_to_sign, data)
 
     def read(self, key: str, start: int, end: int | None, version: str | None) -> Request:
         match = "" if version is None else f'"{version}"'
         own = [f"If-Match: {match}"] if match else []
-        named = (
+        canonical = (
             f"x-ms-date:{self._dated()}\nx-ms-range:{range_of(start, end)}\nx-ms-version:{self._version}\n"
         )
-        signed = f"GET\n\n\n\n\n\n\n\n{match}\n\n\n\n{named}"
-        return self._request("GET", key, own, named, signed)._replace(most=most_of(start, end))
+        string_to_sign = f"GET\n\n\n\n\n\n\n\n{match}\n\n\n\n{canonical}"
+        return self._request("GET", key, own, canonical, string_to_sign)._replace(most=most_of(start, end))
 
     def delete(self, key: str) -> Request:
-        named = f"x-ms-date:{self._dated()}\nx-ms-version:{self._version}\n"
-        return self._request("DELETE", key, [], named, f"DELETE\n\n\n\n\n\n\n\n\n\n\n\n{named}")
+        canonical = f"x-ms-date:{self._dated()}\nx-ms-version:{self._version}\n"
+        return self._request("DELETE", key, [], canonical, f"DELETE\n\n\n\n\n\n\n\n\n\n\n\n{canonical}")
 
     def _request(
-        self, method: str, key: str, own: list[str], named: str, signed: str, data: bytes = b""
+        self, method: str, key: str, own: list[str], canonical: str, string_to_sign: str, data: bytes = b""
     ) -> Request:
         name = quoted(key)
-        credential = self._credential.lines(signed, f"{self._path}/{name}")
-        headers = [*credential, *own, *named.split("\n")[:-1]]
+        credential = self._credential.authorization(string_to_sign, f"{self._path}/{name}")
+        headers = [*credential, *own, *canonical.split("\n")[:-1]]
         return Request(method, f"{self._url}/{name}{self._query}", headers, data)
 
     def _dated(self) -> str:

@@ -45,19 +45,19 @@ def multipart(key: str, kind: str, data: bytes, md5: str) -> tuple[dict[str, str
         "contentType": kind,
         "md5Hash": base64.b64encode(bytes.fromhex(md5)).decode(),
     }
-    mark = f"metaferry-{md5}".encode()
+    boundary = f"metaferry-{md5}".encode()
     body = b"".join(
         (
-            b"--" + mark + b"\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n",
+            b"--" + boundary + b"\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n",
             json.dumps(resource, ensure_ascii=False).encode(),
-            b"\r\n--" + mark + b"\r\nContent-Type: ",
+            b"\r\n--" + boundary + b"\r\nContent-Type: ",
             kind.encode(),
             b"\r\n\r\n",
             data,
-            b"\r\n--" + mark + b"--\r\n",
+            b"\r\n--" + boundary + b"--\r\n",
         )
     )
-    return {"Content-Type": f"multipart/related; boundary={mark.decode()}"}, body
+    return {"Content-Type": f"multipart/related; boundary={boundary.decode()}"}, body
 
 
 def stored(body: bytes, key: str, data: bytes, md5: str) -> tuple[str, bool]:

@@ -65,12 +65,12 @@ class S3Requests:
         key: str,
         own: dict[str, str],
         data: bytes = b"",
-        hashed: str | None = None,
+        payload_hash: str | None = None,
         most: int | None = None,
     ) -> Request:
         name = quoted(key)
         try:
-            more = () if hashed is None else (hashed,)
+            more = () if payload_hash is None else (payload_hash,)
             headers = self._signer.headers(method, name, own, *more)
         except NoCredentials:
             raise Refused(ANONYMOUS) from None

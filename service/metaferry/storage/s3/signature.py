@@ -72,7 +72,7 @@ class Signer:
         self._now = now
         self._clock = clock
         self._until = float("-inf")
-        self._instant: _SigningTime | None = None
+        self._signing_time: _SigningTime | None = None
 
     def __repr__(self) -> str:
         return f"Signer({self._endpoint.url!r})"
@@ -80,28 +80,30 @@ class Signer:
     @property
     def is_due(self) -> bool:
         """Whether the next request looks up the credentials."""
-        return self._instant is None or self._clock() >= self._until
+        return self._signing_time is None or self._clock() >= self._until
 
-    def headers(self, method: Method, name: str, own: Mapping[str, str], hashed: str = EMPTY) -> list[str]:
+    def headers(
+        self, method: Method, name: str, own: Mapping[str, str], payload_hash: str = EMPTY
+    ) -> list[str]:
         """The headers of a request, `name:value`.
 
         `name` is the key as the URL has it; `own` are the headers of this request alone, in small letters;
-        `hashed` is the SHA-256 of its body in hex. Raises `NoCredentials`.
+        `payload_hash` is the SHA-256 of its body in hex. Raises `NoCredentials`.
         """
-        signing_time = self._instant
+        signing_time = self._signing_time
         if signing_time is None or self._clock() >= self._until:
             # Several threads may do so at once, with the same result.
             signing_time = _SigningTime(
                 self._endpoint, self._credentials() if self._endpoint.signed else None, self._now()
             )
-            self._instant, self._until = signing_time, self._clock() + _SIGNING_VALID
-        return signing_time.headers(method, name, own, hashed)
+            self._signing_time, self._until = signing_time, self._clock() + _SIGNING_VALID
+        return signing_time.headers(method, name, own, payload_hash)
 
 
 class _SigningTime:
     """What all requests of a second have in common: a tenth of the work is left for each."""
 
-    __slots__ = ("_authorization", "_base", "_common", "_forms", "_headers", "_signing")
+    __slots__ = ("_authorization", "_base", "_common", "_headers", "_signing", "_templates")
 
     def __init__(self, endpoint: Endpoint, credentials: Mapping[str, Any] | None, now: datetime) -> None:
         url = urlsplit(endpoint.url)
@@ -109,7 +111,7 @@ class _SigningTime:
         self._base = url.path
         self._headers = endpoint.headers
         self._common = {"host": url.netloc.rpartition("@")[2].removesuffix(usual)}
-        self._forms: dict[tuple[str, ...], tuple[str, str]] = {}
+        self._templates: dict[tuple[str, ...], tuple[str, str]] = {}
         self._signing: Any = None
         self._authorization = ""
         if credentials is None:
@@ -123,24 +125,24 @@ class _SigningTime:
         for part in scope.split("/"):
             key = hmac.digest(key, part.encode(), "sha256")
         self._signing = hmac.new(key, f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n".encode(), "sha256")
-        who = f"{credentials['access_key_id']}/{scope}"
-        self._authorization = f"authorization:AWS4-HMAC-SHA256 Credential={who}, SignedHeaders="
+        credential = f"{credentials['access_key_id']}/{scope}"
+        self._authorization = f"authorization:AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders="
 
-    def headers(self, method: str, name: str, own: Mapping[str, str], hashed: str) -> list[str]:
-        form = self._forms.get((method, *own))
-        if form is None:
-            form = self._forms[method, *own] = self._form(method, own)
-        template, names = form
-        lines = template % {**own, "x-amz-content-sha256": hashed}
+    def headers(self, method: str, name: str, own: Mapping[str, str], payload_hash: str) -> list[str]:
+        found = self._templates.get((method, *own))
+        if found is None:
+            found = self._templates[method, *own] = self._template(method, own)
+        template, names = found
+        canonical_headers = template % {**own, "x-amz-content-sha256": payload_hash}
         if self._signing is None:
-            return lines.split("\n")[:-1]
-        canonical = f"{method}\n{self._base}/{name}\n\n{lines}\n{names}\n{hashed}"
+            return canonical_headers.split("\n")[:-1]
+        canonical_request = f"{method}\n{self._base}/{name}\n\n{canonical_headers}\n{names}\n{payload_hash}"
         # A copy that goes on, not `hmac.digest`: that gives up the interpreter lock, and has to wait for it.
         signing = self._signing.copy()
-        signing.update(hashlib.sha256(canonical.encode()).hexdigest().encode())
-        return f"{lines}{self._authorization}{names}, Signature={signing.hexdigest()}".split("\n")
+        signing.update(hashlib.sha256(canonical_request.encode()).hexdigest().encode())
+        return f"{canonical_headers}{self._authorization}{names}, Signature={signing.hexdigest()}".split("\n")
 
-    def _form(self, method: str, own: Mapping[str, str]) -> tuple[str, str]:
+    def _template(self, method: str, own: Mapping[str, str]) -> tuple[str, str]:
         """The headers of such a request in their order, with gaps for its own; and their names."""
         fixed = {**self._common, **self._headers.get(method, {})}
         gaps = [*own, "x-amz-content-sha256"] if self._signing is not None else [*own]

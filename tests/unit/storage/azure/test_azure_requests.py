@@ -166,10 +166,10 @@ def test_where_no_token_can_be_had(error: Exception, kind: type[Exception]) -> N
     credential = Credential()
     credential.error = error
     with pytest.raises(Refused) as caught:
-        Bearer(credential).lines("", "")
+        Bearer(credential).authorization("", "")
     assert classify(caught.value.failure) is kind
     credential.error = None
-    (line,) = Bearer(credential).lines("", "")
+    (line,) = Bearer(credential).authorization("", "")
     assert line.startswith("Authorization: Bearer ")
 
 

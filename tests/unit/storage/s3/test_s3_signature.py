@@ -203,4 +203,4 @@ def test_who_is_anonymous_signs_nothing() -> None:
 def test_no_secret_is_shown() -> None:
     signer = Signer(ENDPOINTS[0], lambda: KEYS)
     S3Requests(ENDPOINTS[0], signer).delete("a")
-    assert "hunter2" not in repr(signer) + repr(signer._instant) + str(vars(signer))
+    assert "hunter2" not in repr(signer) + repr(signer._signing_time) + str(vars(signer))
