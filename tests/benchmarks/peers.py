@@ -224,9 +224,10 @@ def keep_files(endpoint: str, bucket: str, folder: str) -> dict[str, float]:
 
 
 def count_objects(endpoint: str, key: str, secret: str, bucket: str) -> int:
-    from servers.s3 import FastS3
+    import s3fs
 
-    return FastS3(endpoint, 0).count(bucket, f"{PREFIX}.lightly/metadata/")
+    store = s3fs.S3FileSystem(key=key, secret=secret, client_kwargs={"endpoint_url": endpoint})
+    return len(store.find(f"{bucket}/{PREFIX}.lightly/metadata"))
 
 
 def bare(
@@ -267,8 +268,8 @@ def _put_all(
     from metaferry.storage.s3.signature import Endpoint, Signer
 
     keys = {"access_key_id": target.key, "secret_access_key": target.secret, "token": None}
-    place = Endpoint(f"{target.endpoint}/{bucket}", "us-east-1", checksum=same)
-    requests, client = S3Requests(place, Signer(place, lambda: keys)), CurlClient(Network(place.endpoint))
+    endpoint = Endpoint(f"{target.endpoint}/{bucket}", "us-east-1", checksum=same)
+    requests, client = S3Requests(endpoint, Signer(endpoint, lambda: keys)), CurlClient(Network(endpoint.url))
 
     def work(first: int) -> None:
         some = [
