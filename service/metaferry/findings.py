@@ -29,7 +29,8 @@ class Code(StrEnum):
     RECORD_UNNAMED = "record.unnamed"  # the row's file_name is null or empty
     RECORD_UNMATCHED = "record.unmatched"  # no media of that name
     RECORD_EXCLUDED = "record.excluded"  # its media is outside include/exclude/--prefix
-    RECORD_DUPLICATE = "record.duplicate"  # two rows of one source for one document
+    RECORD_DUPLICATE = "record.duplicate"  # rows of one source that say different things of one document
+    RECORD_REPEATED = "record.repeated"  # rows that say what another row of the source says
     RECORD_OVERLAP = "record.overlap"  # a later source replaced values of an earlier one
     RECORD_FRAME_INVALID = "record.frame_invalid"  # a frame that is no whole number, or on an image
     RECORD_FRAME_OUT_OF_RANGE = "record.frame_out_of_range"  # frame >= number of frames, or negative

@@ -104,7 +104,8 @@ def adds_up(report: metaferry.RunReport, clean: dict[str, bytes]) -> None:
     done = counts.create + counts.update + counts.keep + counts.failed + counts.conflict + counts.deferred
     assert done == len(clean) - 1
     for source in report.sources:
-        assert source.read == source.used + source.rejected + source.unmatched + source.excluded > 0
+        left_out = source.unmatched + source.excluded + source.filtered + source.repeated
+        assert source.read == source.used + source.rejected + left_out > 0
 
 
 # -- shares

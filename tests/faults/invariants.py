@@ -132,7 +132,8 @@ def _adds_up(site: Site, before: Before, ran: Ran) -> None:
     assert counts.delete + counts.skip == len(unwanted)
     assert [source.read for source in report.sources] == [len(site.rows), len(site.frame_rows)]
     for source in report.sources:
-        assert source.read == source.used + source.rejected + source.unmatched + source.excluded
+        left_out = source.unmatched + source.excluded + source.filtered + source.repeated
+        assert source.read == source.used + source.rejected + left_out
     assert sum(source.rejected for source in report.sources) == site.rejected
     assert sum(source.unmatched for source in report.sources) == site.unmatched
     good = not (counts.failed or counts.conflict or counts.deferred or report.stopped or site.rejected)

@@ -170,7 +170,7 @@ def _said_well(cloud: Cloud, ran: Ran) -> None:
     done = ("create", "update", "keep", "failed", "conflict", "deferred")
     assert sum(documents[name] for name in done) == 44
     for source in ran.report["sources"]:
-        parts = ("used", "rejected", "unmatched", "excluded")
+        parts = ("used", "rejected", "unmatched", "excluded", "filtered", "repeated")
         assert source["read"] == sum(source[name] for name in parts) == 45
     if documents["failed"] or documents["conflict"] or documents["deferred"]:
         assert ran.code != 0

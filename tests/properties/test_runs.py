@@ -72,6 +72,7 @@ RECORDS: Final = st.fixed_dictionaries(
         "many": st.lists(st.integers(-3, 3), max_size=2),
     },
 )
+WHERE: Final = "s IS DISTINCT FROM 'y'"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Drawn:
     media: frozenset[str]
     tables: tuple[tuple[dict[str, Any] | None, ...], ...]  # None: a line that is no JSON
     in_place: frozenset[str]
+    where: bool  # whether the tables leave out the rows of s = 'y'
     entry: str | None  # the type that the schema.json in place demands of `n`
     policy: dict[str, Any] = field(hash=False)
 
@@ -92,6 +94,7 @@ WORLDS: Final = st.builds(
         max_size=2,
     ).map(tuple),
     in_place=st.frozensets(st.sampled_from(sorted(IN_PLACE))),
+    where=st.booleans(),
     entry=st.sampled_from([None, None, "NUMERIC_INT", "NUMERIC_FLOAT", "CATEGORICAL_STRING"]),
     policy=st.fixed_dictionaries(
         {
@@ -122,12 +125,19 @@ class World:
             self._put(f"data/{SCHEMA}", json.dumps([entry]).encode())
         for number, lines in enumerate(self.lines):
             self._put(f"t{number}.jsonl", "\n".join(lines).encode() + b"\n")
-        frame = {"frame": "frame"}
+        self.filtered = [
+            sum(record is not None and record.get("s") == "y" for record in table) if drawn.where else 0
+            for table in drawn.tables
+        ]
         self.job = Job.from_mapping(
             {
                 "input": self.url("data/"),
                 "sources": [
-                    {"table": self.url(f"t{number}.jsonl"), **(frame if _has_frame(table) else {})}
+                    {
+                        "table": self.url(f"t{number}.jsonl"),
+                        **({"frame": "frame"} if _has(table, "frame") else {}),
+                        **({"where": WHERE} if drawn.where and _has(table, "s") else {}),
+                    }
                     for number, table in enumerate(drawn.tables)
                 ],
                 "policy": drawn.policy,
@@ -221,10 +231,11 @@ def _check(world: World) -> None:
 def _adds_up(world: World, report: metaferry.RunReport, planned: dict[str, dict[str, Any]]) -> None:
     """3: every row is accounted for, and each that was not used is named."""
     assert [source.read for source in report.sources] == [len(lines) for lines in world.lines]
+    assert [source.filtered for source in report.sources] == world.filtered
     unused = 0
     for source in report.sources:
         left_out = source.rejected + source.unmatched + source.excluded
-        assert source.read == source.used + left_out
+        assert source.read == source.used + left_out + source.filtered + source.repeated
         unused += left_out
     rejects = world.rows(f"/runs/{report.run_id}/rejects")
     assert len({(row["source"], row["row"]) for row in rejects}) == unused
@@ -264,8 +275,8 @@ def _elsewhere(objects: dict[str, bytes]) -> dict[str, bytes]:
     return {key: body for key, body in objects.items() if not key.startswith((DOCUMENTS, ".metaferry/"))}
 
 
-def _has_frame(table: tuple[dict[str, Any] | None, ...]) -> bool:
-    return any(record is not None and "frame" in record for record in table)
+def _has(table: tuple[dict[str, Any] | None, ...], key: str) -> bool:
+    return any(record is not None and key in record for record in table)
 
 
 def _line(record: dict[str, Any] | None) -> str:

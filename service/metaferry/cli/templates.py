@@ -29,6 +29,8 @@ sources:
   - table: labels.csv
     # The media's path below `input`: a column, or any SQL expression over the columns (DuckDB's).
     file_name: file_name
+    # Only some of the rows: an SQL condition. The others are as if they were not there.
+    # where: quality > 0.5
     # For tables that speak of single frames of videos: the frame's index.
     # frame: frame_idx                       # counts from 0
     # frame: {value: frame_idx, base: 1}     # counts from 1

@@ -65,6 +65,10 @@ TEXT_OPTIONS: Final = (
 )
 
 
+#: Keys that came later than the digest: it has them where they say something.
+_LATER: Final = ("records", "where")
+
+
 class Skip(Model):
     """Lines of a text table that are neither header nor rows."""
 
@@ -127,6 +131,11 @@ class Source(Model):
         "booleans or dates. `[]`: none.",
     )
     trim: StrictBool = Field(default=False, description="Whether blanks around cells are taken off.")
+    where: Expression | None = Field(
+        default=None,
+        description="SQL condition of the rows that are used. Those of which it is false or null are as if "
+        "they were not in the table. Default: all rows.",
+    )
     file_name: Expression = Field(
         default="file_name", description="SQL expression giving the media's path below `input`."
     )
@@ -198,11 +207,11 @@ class Source(Model):
         return self
 
     def for_digest(self) -> dict[str, Any]:
-        """What decides its records, without its address. Options of text are in it where they say something,
-        so that the digest of a job without them stays what it was."""
+        """What decides its records, without its address. Options of text, and keys that came later, are in
+        it where they say something, so that the digest of a job without them stays what it was."""
         values = self.model_dump(mode="json", exclude={"table", "name"})
         fields = type(self).model_fields
-        unsaid = {key for key in (*TEXT_OPTIONS, "records") if getattr(self, key) == fields[key].default}
+        unsaid = {key for key in (*TEXT_OPTIONS, *_LATER) if getattr(self, key) == fields[key].default}
         return {key: value for key, value in values.items() if key not in unsaid}
 
     @property

@@ -100,7 +100,7 @@ def decide(
         inferred,
         widen=isinstance(job.schema_, Infer) and job.schema_.widen,
     )
-    rejects.findings_of_rejects(database, reject_unmatched=reject_unmatched)
+    rejects.findings_of_rejects(database, sources, reject_unmatched=reject_unmatched)
     counts = rejects.count_rows(database, sources, reject_unmatched=reject_unmatched)
     merge.build_wanted(database, sources, keys)
     delete_orphans = job.policy.delete == "orphans"

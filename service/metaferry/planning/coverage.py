@@ -38,8 +38,8 @@ def count_media_with_metadata(database: Database) -> int:
 
 
 def meant(counts: SourceCounts) -> int:
-    """The rows of a source that speak of media that the job takes in, or of none at all."""
-    return counts.read - counts.excluded
+    """The rows of a source that speak of media that the job takes in, or of none at all, each once."""
+    return counts.read - counts.excluded - counts.filtered - counts.repeated
 
 
 def judge_emptiness(
@@ -57,11 +57,14 @@ def judge_emptiness(
     nobody asked for all of it, and unused rows stop nothing.
     """
     for loaded in sources:
-        if not loaded.read:
+        if loaded.read == loaded.filtered:
+            what = "the table has no rows" if loaded.files else "no file matches it yet"
+            if loaded.read:
+                what = f"`where` leaves out all of its {loaded.read:,} rows"
             database.finding(
                 Code.SOURCE_EMPTY,
                 "warning",
-                "the table has no rows" if loaded.files else "no file matches it yet",
+                what,
                 advice="nothing, where that is normal for now; no document comes from it in this run",
                 source=loaded.label,
             )

@@ -138,7 +138,8 @@ def classify_unwanted(
     """
     # Documents of rejected rows stay: the row is at fault, not the document.
     rejected = " UNION ALL ".join(
-        f"SELECT target FROM match_{i} WHERE code IS NOT NULL AND target IS NOT NULL" for i in range(sources)
+        f"SELECT target FROM match_{i} WHERE code <> '{Code.RECORD_REPEATED}' AND target IS NOT NULL"
+        for i in range(sources)
     )
     database.run(
         f"CREATE TABLE protected AS "

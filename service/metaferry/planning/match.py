@@ -19,6 +19,7 @@ from metaferry.lightly.key_limits import KeyLimits
 from metaferry.lightly.names import SCHEMA
 from metaferry.media.frames.model import FrameCount
 from metaferry.planning.database import Database
+from metaferry.planning.records.duplicates import find_duplicates
 from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import Loaded
 
@@ -236,31 +237,4 @@ def match_targets(database: Database, source: Loaded, index: int, limits: KeyLim
         """
     )
     database.run(f"DROP TABLE named_{index}")
-    # Two rows of one source for one document: either may be wrong, so both are rejected and named.
-    database.run(
-        f"""
-        CREATE TABLE repeated AS
-        SELECT target, list_sort(list(struct_pack(file := file, r := "row")))[:5] AS places
-        FROM match_{index} SEMI JOIN (
-            SELECT target FROM match_{index} WHERE code IS NULL GROUP BY target HAVING count(*) > 1
-        ) twice USING (target)
-        WHERE code IS NULL GROUP BY target
-        """
-    )
-    if database.value("SELECT count(*) FROM repeated"):
-        several = len(source.files) > 1
-        place = (
-            f"(SELECT url FROM files_{index} WHERE file = p.file) || ':' || p.r"
-            if several
-            else "'row ' || p.r"
-        )
-        database.run(
-            f"""
-            UPDATE match_{index} SET code = '{Code.RECORD_DUPLICATE}', detail = r.named
-            FROM (
-                SELECT target, string_agg({place}, ', ' ORDER BY p.file, p.r) AS named
-                FROM (SELECT target, unnest(places) AS p FROM repeated) GROUP BY target
-            ) r WHERE r.target = match_{index}.target AND code IS NULL
-            """
-        )
-    database.run("DROP TABLE repeated")
+    find_duplicates(database, source, index)

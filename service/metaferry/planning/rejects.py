@@ -2,15 +2,17 @@
 
 `rejects` has one row for each fault (a row with two bad values has two); rows under
 `policy.unmatched: report` and rows of excluded media are in it too, since they were not used, but
-do not count as rejected.
+do not count as rejected. Rows that repeat another are no rejects.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
 from metaferry.findings import Code
+from metaferry.planning.advice.spelling import written
 from metaferry.planning.database import Database
 from metaferry.planning.formats import SourceCounts
 from metaferry.planning.sql import rules as sql
@@ -82,7 +84,6 @@ _MESSAGES: Final = {
 
 _ADVICE: Final = {
     Code.SOURCE_MALFORMED: "mend the row in the table",
-    Code.RECORD_UNNAMED: "give the row a file name, or filter it out of the table",
     Code.NAME_HOSTILE: "rename the file; such names cannot be written on every store",
     Code.NAME_TOO_LONG: "shorten the name of the media, or the path of the datasource of its document",
     Code.RECORD_UNMATCHED: "change the job's file_name expression if all names are off alike",
@@ -94,10 +95,17 @@ _ADVICE: Final = {
     Code.MEDIA_UNREADABLE: "replace the video, or take its rows out",
     Code.MEDIA_UNPROVED: "try `metaferry frames` on it; a higher deadline may help",
     Code.MEDIA_COLLISION: "rename one of the files, or take one out with media.exclude",
-    Code.RECORD_DUPLICATE: "keep one of the rows; from several sources they would be merged",
+    Code.RECORD_DUPLICATE: "keep one of the rows, or leave the others out with `where`; from several sources "
+    "they would be merged",
     Code.VALUE_TYPE: "mend the value, cast it in the mapping, or give its schema entry another type",
     Code.VALUE_RANGE: "integers beyond 2^53 lose digits in readers: map them as text, or divide them",
 }
+
+
+#: Codes of rows that are not used, and are not rejected for that by themselves, as SQL.
+_NOT_REJECTED: Final = tuple(
+    str(code) for code in (Code.RECORD_UNMATCHED, Code.RECORD_EXCLUDED, Code.RECORD_REPEATED)
+)
 
 
 def collect_rejects(database: Database, sources: Sequence[Loaded]) -> None:
@@ -105,7 +113,7 @@ def collect_rejects(database: Database, sources: Sequence[Loaded]) -> None:
     for index, source in enumerate(sources):
         found = database.rows(
             f"SELECT DISTINCT code FROM match_{index} "
-            "WHERE code IS NOT NULL AND NOT starts_with(code, 'value.')"
+            f"WHERE code <> '{Code.RECORD_REPEATED}' AND NOT starts_with(code, 'value.')"
         )
         for (code,) in sorted(found):
             column, value, expected, message = _MESSAGES[Code(code)]
@@ -126,16 +134,17 @@ def count_rows(
     """Rows of each source by what became of them; they add up to what was read."""
     counts = []
     for index, source in enumerate(sources):
-        used, unmatched, excluded, other = database.row(
+        used, unmatched, excluded, repeated, other = database.row(
             f"""
             SELECT count(*) FILTER (code IS NULL),
                    count(*) FILTER (code = '{Code.RECORD_UNMATCHED}'),
                    count(*) FILTER (code = '{Code.RECORD_EXCLUDED}'),
-                   count(*) FILTER (code NOT IN ('{Code.RECORD_UNMATCHED}', '{Code.RECORD_EXCLUDED}'))
+                   count(*) FILTER (code = '{Code.RECORD_REPEATED}'),
+                   count(*) FILTER (code NOT IN {_NOT_REJECTED})
             FROM match_{index}
             """
         )
-        meant = source.read - excluded
+        meant = source.read - excluded - source.filtered - repeated
         rejected = other + source.malformed + (unmatched if reject_unmatched else 0)
         counts.append(
             SourceCounts(
@@ -145,6 +154,8 @@ def count_rows(
                 rejected=rejected,
                 unmatched=0 if reject_unmatched else unmatched,
                 excluded=excluded,
+                filtered=source.filtered,
+                repeated=repeated,
                 used_share=used / meant if meant else None,
             )
         )
@@ -156,9 +167,14 @@ def count_rejects(database: Database) -> dict[str, int]:
     return dict(database.rows("SELECT code, count(*) FROM rejects GROUP BY code ORDER BY code"))
 
 
-def findings_of_rejects(database: Database, *, reject_unmatched: bool) -> None:
+def findings_of_rejects(database: Database, sources: Sequence[Loaded], *, reject_unmatched: bool) -> None:
     """One finding a reject, with the advice of its code."""
-    advice = " ".join(f"WHEN '{code}' THEN {sql.quote_text(text)}" for code, text in _ADVICE.items())
+    named = {source.label: _without_names(source.file_name) for source in sources}
+    unnamed = " ".join(
+        f"WHEN {sql.quote_text(label)} THEN {sql.quote_text(text)}" for label, text in named.items()
+    )
+    advice = f"WHEN '{Code.RECORD_UNNAMED}' THEN CASE r.source {unnamed} END "
+    advice += " ".join(f"WHEN '{code}' THEN {sql.quote_text(text)}" for code, text in _ADVICE.items())
     unmatched = "error" if reject_unmatched else "warning"
     database.run(
         f"""
@@ -172,3 +188,9 @@ def findings_of_rejects(database: Database, *, reject_unmatched: bool) -> None:
         LEFT JOIN sticky t ON r.code = '{Code.VALUE_TYPE}' AND t.path = r."column"
         """
     )
+
+
+def _without_names(file_name: str) -> str:
+    plain = re.fullmatch(r'\w+|"[^"]+"', file_name.strip())
+    line = written("where", f"{file_name.strip() if plain else f'({file_name})'} <> ''")
+    return f"give the row a file name, or leave such rows out: {line}"

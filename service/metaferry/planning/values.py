@@ -16,6 +16,7 @@ from metaferry.lightly.key_paths import join_path
 from metaferry.lightly.schema import expected, overlapping
 from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries, KeyPath
+from metaferry.planning.records.duplicates import settle_repeated
 from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import KeyColumn, Loaded
 
@@ -72,6 +73,7 @@ def take_values(
     """
     columns = [_column(key, entries) for key in source.keys]
     _reject_misfits(database, source, index, columns)
+    settle_repeated(database, source, index)
     by_path = {column.key.path: column.json for column in columns}
     values = ", ".join(f"{by_path.get(path, 'NULL::VARCHAR')} AS v{n}" for n, path in enumerate(keys))
     database.run(

@@ -91,6 +91,7 @@ def load_source(
             texts=texts,
         )
         findings.flush()
+        ((kept,),) = con.execute(f"SELECT count(*) FROM {quote_ident(table)}").fetchall()
     finally:
         for name in (staging, folders):
             con.execute(f"DROP TABLE IF EXISTS {quote_ident(name)}").fetchall()
@@ -103,6 +104,8 @@ def load_source(
         keys=keys,
         has_frame=mapping.frame is not None,
         reading=reading,
+        filtered=staged.read - staged.malformed - kept,
+        file_name=source.file_name,
     )
 
 

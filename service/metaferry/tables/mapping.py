@@ -6,17 +6,18 @@ leaf key paths, so that what follows knows plain columns only. Nothing here read
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from metaferry.errors import JobError
 from metaferry.job.sources import Source
 from metaferry.lightly.key_paths import RESERVED_PREFIX, column_is_ambiguous, split_path
-from metaferry.tables.binding import Binder, engine_message
+from metaferry.tables.binding import Binder
 from metaferry.tables.csv.cells import as_text, name_nulls
 from metaferry.tables.csv.column_types import NULL_WORDS
 from metaferry.tables.expressions import Expression, parse_expression, sealed
+from metaferry.tables.failures import execute
 from metaferry.tables.leaves import leaves, unfit
 from metaferry.tables.model import FILE, ROW, KeyColumn, Staged, folded
 from metaferry.tables.staging import Findings, check_width, quote_ident, quote_text
@@ -37,6 +38,7 @@ _INTEGERS: Final = frozenset(
 class Mapping:
     """The expressions of a source. `values` is None where all other columns are taken."""
 
+    where: Expression | None
     file_name: Expression
     frame: Expression | None
     base: int
@@ -48,7 +50,8 @@ class Mapping:
         """The columns that any expression names, as `folded` gives them; None for all there are."""
         if self.values is None:
             return None
-        return self.located.union(*(expression.columns for _, expression in self.values))
+        tested = self.where.columns if self.where else frozenset()
+        return self.located.union(tested, *(expression.columns for _, expression in self.values))
 
     @property
     def located(self) -> frozenset[str]:
@@ -65,6 +68,7 @@ def parse_mapping(source: Source, place: str) -> Mapping:
 
     try:
         return Mapping(
+            where=parsed(source.where, "where") if source.where is not None else None,
             file_name=parsed(source.file_name, "file_name"),
             frame=parsed(source.frame.value, "frame") if source.frame else None,
             base=source.frame.base if source.frame else 0,
@@ -90,7 +94,7 @@ def build_records(
     findings: Findings,
     texts: Collection[str] = (),
 ) -> tuple[KeyColumn, ...]:
-    """Makes `table` as `Loaded` describes it; answers its key columns.
+    """Makes `table` as `Loaded` describes it, of the rows that `where` lets through; answers its key columns.
 
     `texts` are the dotted key paths whose schema entries want text: a column of a text table that is mapped
     to one as it stands is read as text, whatever its cells look like.
@@ -118,7 +122,9 @@ def build_records(
         ]
         name = binder.over_cells(mapping.file_name)
         frame = binder.over_cells(mapping.frame) if mapping.frame else None
-        mapping = replace(mapping, file_name=name, frame=frame)
+        where = binder.over_cells(mapping.where) if mapping.where else None
+        mapping = replace(mapping, file_name=name, frame=frame, where=where)
+        _check_where(binder, where)
         name_type = binder.type_of(mapping.file_name)
         if unfit(name_type) or _is_nested(name_type):
             raise mapping.file_name.fault(f"a file name cannot be {name_type}", advice="give it as text")
@@ -130,6 +136,8 @@ def build_records(
     finally:
         binder.close()
     expressions = [mapping.file_name, *([mapping.frame] if mapping.frame else [])]
+    expressions += [expression for _, expression in values]
+    kept = f" WHERE ({where.sql})" if where else ""
     inner = [f"({mapping.file_name.sql}) AS f"]
     inner += [f"({mapping.frame.sql}) AS g"] if mapping.frame else []
     inner += [f"({expression.sql}) AS e{number}" for number, (_, expression) in enumerate(values)]
@@ -137,16 +145,30 @@ def build_records(
     outer += [f"{sql} AS k{number}" for number, (_, sql, _) in enumerate(taken)]
     statement = (
         f"CREATE TABLE {quote_ident(table)} AS SELECT {', '.join(outer)} FROM "
-        f"(SELECT {FILE}, {ROW}, {', '.join(inner)} FROM ({staged.relation('')}) r) s"
+        f"(SELECT {FILE}, {ROW}, {', '.join(inner)} FROM ({staged.relation('')}) r{kept}) s"
     )
-    _run(con, statement, staged, [*expressions, *(expression for _, expression in values)])
+    execute(con, statement, staged, expressions, where)
     described = {row[0]: row[1] for row in con.execute(f"DESCRIBE {quote_ident(table)}").fetchall()}
-    name_nulls(staged, [*expressions, *(expression for _, expression in values)], findings)
+    name_nulls(staged, [*expressions, *([where] if where else [])], findings)
     cells = {path: expression.plain_column for path, expression in values if staged.cells}
     return tuple(
         KeyColumn(path, f"k{number}", described[f"k{number}"], cells.get(path, ""))
         for number, (path, _, _) in enumerate(taken)
     )
+
+
+def _check_where(binder: Binder, where: Expression | None) -> None:
+    """Raises JobError for a condition that is neither true nor false."""
+    if where is None:
+        return
+    kind = binder.type_of(where)
+    if kind != "BOOLEAN":
+        raise where.fault(
+            f"a condition is true or false, and this is {kind}",
+            advice=f"compare it with something, such as ({where.text}) <> 0"
+            if kind in _INTEGERS
+            else "compare it with something, such as quality > 0.5",
+        )
 
 
 def _check_reserved(path: tuple[str, ...], place: str) -> None:
@@ -239,78 +261,3 @@ def _build_empty(con: duckdb.DuckDBPyConnection, mapping: Mapping, table: str) -
     )
     con.execute(f"CREATE TABLE {quote_ident(table)} ({columns})").fetchall()
     return keys
-
-
-def _run(
-    con: duckdb.DuckDBPyConnection, statement: str, staged: Staged, expressions: Sequence[Expression]
-) -> None:
-    """Executes; where an expression fails for a row, the row is found and named."""
-    import duckdb
-
-    try:
-        con.execute(statement).fetchall()
-    except _of_the_engine():
-        raise
-    except duckdb.Error as error:
-        for expression in expressions:
-            found = _first_failure(con, staged, expression)
-            if found is not None:
-                raise found from error
-        raise
-
-
-def _of_the_engine() -> tuple[type[Exception], ...]:
-    """What is no fault of an expression: memory, the disk, an interrupt; and all after one of these."""
-    import duckdb
-
-    return (
-        duckdb.OutOfMemoryException,
-        duckdb.IOException,
-        duckdb.InterruptException,
-        duckdb.TransactionException,
-        duckdb.FatalException,
-    )
-
-
-def _first_failure(con: duckdb.DuckDBPyConnection, staged: Staged, expression: Expression) -> JobError | None:
-    """The error of an expression, with the first row where it fails; None where it fails nowhere.
-
-    The first by file, then by row: the table holds them as the engine's threads brought them.
-    """
-    import duckdb
-
-    def attempt(where: str) -> str:
-        try:
-            # Through text, so that nothing lets the engine leave the value out.
-            text = f"({expression.sql})::VARCHAR"
-            con.execute(
-                f"SELECT sum(length({text})) FROM ({staged.relation(f' WHERE {where}')}) r"
-            ).fetchall()
-        except _of_the_engine():
-            raise
-        except duckdb.Error as error:
-            return engine_message(error)
-        return ""
-
-    def first(column: str, where: str) -> int:
-        """The least number in `column` among the rows that fail; some of those in `where` does."""
-        ((low, high),) = con.execute(
-            f"SELECT min({column}), max({column}) FROM {quote_ident(staged.table)} WHERE {where}"
-        ).fetchall()
-        while low < high:
-            middle = (low + high) // 2
-            if attempt(f"{where} AND {column} BETWEEN {low} AND {middle}"):
-                high = middle
-            else:
-                low = middle + 1
-        return int(low)
-
-    if not attempt("true"):
-        return None
-    file = first(FILE, "true")
-    row = first(ROW, f"{FILE} = {file}")
-    message = attempt(f"{FILE} = {file} AND {ROW} = {row}")
-    return expression.fault(
-        f"it fails for row {row} of {staged.files[file].url}: {message}",
-        advice="try_cast(… AS …) and try(…) give null where a value does not fit",
-    )

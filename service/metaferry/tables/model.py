@@ -81,7 +81,8 @@ class Loaded:
     - one column for each of `keys`.
 
     Malformed rows are not in it: they are in the table `rejects`, and counted in `read` and
-    `malformed`.
+    `malformed`. Nor are those that the source's `where` leaves out: they are counted in `read` and
+    `filtered`.
     """
 
     label: str
@@ -92,6 +93,9 @@ class Loaded:
     keys: tuple[KeyColumn, ...]
     has_frame: bool
     reading: Reading = Reading()
+    filtered: int = 0
+    #: The expression of the file name, as the job has it.
+    file_name: str = "file_name"
 
 
 @dataclass(frozen=True, slots=True)

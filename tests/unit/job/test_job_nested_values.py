@@ -103,6 +103,7 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
             "header": [True],
             "columns": [None],
             "trim": [True, False],
+            "where": [None, "quality > 0.5"],
             "file_name": ["path || '.png'"],
             "frame": ["frame_idx"],
             "metadata": [{"scene": "scene", "n": "1"}],

@@ -190,14 +190,15 @@ def _found(report: Report) -> Iterator[Line]:
         yield Text.assemble(("Frames   ", "bold"), ", ".join(parts))
     yield ""
     yield heading("Rows")
-    titles = ("read", "used", "rejected", "unmatched", "excluded")
+    titles = ("read", "used", "rejected", "unmatched", "excluded", "filtered", "repeated")
     rows = [["", *titles, "share used"]]
     for source in report.sources:
         numbers = (f"{getattr(source, title):,}" for title in titles)
         used = "–" if source.used_share is None else share(source.used_share)
         rows.append([safe(source.name), *numbers, used])
     # Columns of zeros are left out, except `read`, `used`, `rejected` and the share.
-    wanted = [0, 1, 2, 3, *(at for at in (4, 5) if any(row[at] != "0" for row in rows[1:])), 6]
+    last = len(titles) + 1
+    wanted = [0, 1, 2, 3, *(at for at in range(4, last) if any(row[at] != "0" for row in rows[1:])), last]
     yield from columns([[row[at] for at in wanted] for row in rows], right=range(1, len(wanted)))
 
 

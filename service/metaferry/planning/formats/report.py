@@ -19,12 +19,14 @@ OLDER_VERSIONS: Final = (1, 2)
 
 @dataclass(slots=True)
 class SourceCounts:
-    """Rows of one source: `read = used + rejected + unmatched + excluded`, always.
+    """Rows of one source: `read = used + rejected + unmatched + excluded + filtered + repeated`, always.
 
     `unmatched` rows named no media and were only reported (`policy.unmatched: report`); under
     `reject` they are among the rejected. `excluded` rows name media outside include/exclude/prefix.
-    `used_share` is the share (0 to 1) of the rows that were meant for this run, which excluded ones are
-    not; None where there were none.
+    `filtered` rows are those that the source's `where` leaves out; `repeated` ones say exactly what another
+    row of the source says of the same document, which is used. `used_share` is the share (0 to 1) of the
+    rows that were meant for this run, which excluded, filtered and repeated ones are not; None where there
+    were none.
     """
 
     name: str
@@ -33,6 +35,8 @@ class SourceCounts:
     rejected: int = 0
     unmatched: int = 0
     excluded: int = 0
+    filtered: int = 0
+    repeated: int = 0
     used_share: float | None = None
 
 

@@ -45,7 +45,7 @@ class Ended:
 
 
 _ACTIONS: Final = ("create", "update", "keep", "delete", "skip", "failed", "conflict", "deferred")
-_RESULTS: Final = ("used", "rejected", "unmatched", "excluded")
+_RESULTS: Final = ("used", "rejected", "unmatched", "excluded", "filtered", "repeated")
 _KINDS: Final = ("list", "get", "put", "delete")
 #: Codes that keep a row from being used.
 _REJECTS: Final = tuple(
@@ -121,7 +121,9 @@ def samples(report: Mapping[str, Any], ended: Ended, *, version: str) -> Samples
         "metaferry_last_run_phase_seconds": {(name,): report["seconds"].get(name, 0.0) for name in _PHASES},
         "metaferry_last_run_documents": {(action,): documents[action] for action in _ACTIONS},
         "metaferry_last_run_records": {
-            (source["name"], result): source[result] for source in report["sources"] for result in _RESULTS
+            (source["name"], result): source.get(result, 0)
+            for source in report["sources"]
+            for result in _RESULTS
         },
         "metaferry_last_run_rejects": {(one,): report["rejects"].get(one, 0) for one in _REJECTS},
         "metaferry_last_run_findings": {(str(one),): report["findings"].get(one, 0) for one in Code},

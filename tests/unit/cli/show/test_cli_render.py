@@ -36,7 +36,7 @@ def shown(lines: Any, **console: Any) -> str:
 def fill(report: Any, **changes: Any) -> Any:
     report.input = report.lightly = "s3://bucket/x"
     report.sources = [
-        SourceCounts("images", 1200, 1190, 10, 0, 0, 1190 / 1200),
+        SourceCounts("images", 1200, 1190, 10, used_share=1190 / 1200),
         SourceCounts("[red]frames[/red]", 5, 5),
     ]
     report.media = MediaCounts(1500, 4, 2, with_metadata=1503, coverage=1503 / 1504)
