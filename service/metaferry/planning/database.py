@@ -24,6 +24,7 @@ from metaferry.planning.formats import DAMAGE_COLUMNS, FINDING_COLUMNS, REJECT_C
 from metaferry.planning.scratch import scratch_folder
 from metaferry.planning.sql.rules import quote_ident, quote_text
 from metaferry.storage.local.disk_names import a_working_directory
+from metaferry.tables.macros import define_macros
 
 #: Rows gathered before they are handed to DuckDB: an insert costs about as much for 50,000 as for one.
 BATCH_ROWS = 50_000
@@ -80,6 +81,7 @@ class Database:
             ddl("damaged", DAMAGE_COLUMNS),
         ):
             self.run(statement)
+        define_macros(self.connection)
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Executes a statement for its effect."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from metaferry.errors import JobError
 from metaferry.storage.local.disk_names import a_working_directory
+from metaferry.tables.macros import MACROS, define_macros
 from metaferry.tables.model import folded
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Expression:
 
 @a_working_directory()  # the engine asks for one when it is sealed
 def sealed() -> duckdb.DuckDBPyConnection:
-    """An engine in memory that can reach nothing and holds nothing; the caller closes it."""
+    """An engine in memory that can reach nothing and holds the macros alone; the caller closes it."""
     import duckdb
 
     con = duckdb.connect(config={"threads": 1})
@@ -159,6 +160,7 @@ def sealed() -> duckdb.DuckDBPyConnection:
         "SET lock_configuration = true",
     ):
         con.execute(statement).fetchall()
+    define_macros(con)
     return con
 
 
@@ -321,7 +323,7 @@ def _functions() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     unstable = {name for name, kind, stability in rows if kind == "scalar" and stability != "CONSISTENT"}
     macros = {name for name, kind, _ in rows if kind == "macro" and _MACROS.fullmatch(name)}
     aggregates = {name for name, kind, _ in rows if kind == "aggregate"} - scalar
-    allowed = (scalar - unstable - _UNSTABLE) | (macros - aggregates)
+    allowed = (scalar - unstable - _UNSTABLE) | (macros - aggregates) | MACROS.keys()
     return frozenset(allowed), frozenset(aggregates), frozenset({name for name, _, _ in rows} | {"unnest"})
 
 

@@ -49,11 +49,10 @@ def load_source(
 ) -> Loaded:
     """Source number `index` as the table `source_{index}`; see `Loaded` for its columns.
 
-    `con` has the tables `rejects` and `findings`, its time zone is UTC. `storage_for(url, options)` opens a
-    datasource; who opened it closes it. `progress` is told numbers of rows. With `allow_none` a glob that
-    matches no file yet is a table without rows. `texts` are the dotted key paths whose schema entries want
-    text. Raises JobError for
-    everything in the job file that does not fit what is there, StorageError for a store that does
+    `con` has the tables `rejects` and `findings` and the macros (`macros.py`), its time zone is
+    UTC. `storage_for(url, options)` opens a datasource; who opened it closes it. `progress` is told numbers
+    of rows. With `allow_none` a glob that matches no file yet is a table without rows. `texts` are the dotted
+    key paths whose schema entries want text. Raises JobError for everything in the job file that does not fit what is there, StorageError for a store that does
     not answer.
     """
     place = f"sources[{index}]"

@@ -15,6 +15,7 @@ from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
 from metaferry.tables.load import Loaded, load_source
+from metaferry.tables.macros import define_macros
 
 REJECTS = (
     'CREATE TABLE rejects(source VARCHAR, file VARCHAR, "row" BIGINT, code VARCHAR, "column" VARCHAR, '
@@ -39,6 +40,7 @@ def sealed() -> duckdb.DuckDBPyConnection:
         FINDINGS,
     ):
         con.execute(statement).fetchall()
+    define_macros(con)
     return con
 
 
