@@ -52,8 +52,8 @@ def load_source(
     `con` has the tables `rejects` and `findings` and the macros (`macros.py`), its time zone is
     UTC. `storage_for(url, options)` opens a datasource; who opened it closes it. `progress` is told numbers
     of rows. With `allow_none` a glob that matches no file yet is a table without rows. `texts` are the dotted
-    key paths whose schema entries want text. Raises JobError for everything in the job file that does not fit what is there, StorageError for a store that does
-    not answer.
+    key paths whose schema entries want text. Raises JobError for everything in the job file that does not
+    fit what is there, StorageError for a store that does not answer.
     """
     place = f"sources[{index}]"
     mapping = parse_mapping(source, place)
