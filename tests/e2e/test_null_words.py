@@ -168,6 +168,21 @@ def test_where_schema_json_says_text_the_column_is_read_as_text(world: World, to
     assert "speed is text by its schema entry" in told["message"]
 
 
+def test_columns_that_no_mapping_names_are_read_and_told_of_alike(world: World) -> None:
+    del world.source["metadata"]
+    world.write_job()
+    table(world, "12", "NA")
+    planned = world.run("plan", "job.yaml", "--format", "json").report
+    assert "(NA) is read as no value" in found(planned, "source.nulls")[0]["message"]
+    table(world, "12", "7", "fast")
+    ran = world.run("sync", "job.yaml", "--format", "json")
+    assert 'the first that is none is "fast"' in found(ran.report, "schema.text")[0]["message"]
+    table(world, "12", "7")
+    ran = world.run("sync", "job.yaml", "--format", "json")
+    assert (ran.code, values(world)[:2]) == (0, ["12", "7"])
+    assert "speed is text by its schema entry" in found(ran.report, "schema.text")[0]["message"]
+
+
 def test_where_the_job_gives_a_text_entry_the_column_is_read_as_text(world: World) -> None:
     table(world, "12", "NA")
     world.job["schema"] = [

@@ -16,7 +16,7 @@ from metaferry.lightly.key_paths import RESERVED_PREFIX, column_is_ambiguous, sp
 from metaferry.tables.binding import Binder
 from metaferry.tables.csv.cells import as_text, name_nulls
 from metaferry.tables.csv.column_types import NULL_WORDS
-from metaferry.tables.expressions import Expression, parse_expression, sealed
+from metaferry.tables.expressions import Expression, Reference, parse_expression, sealed
 from metaferry.tables.failures import execute
 from metaferry.tables.leaves import leaves, unfit
 from metaferry.tables.model import FILE, ROW, KeyColumn, Staged, folded
@@ -194,7 +194,8 @@ def _values(staged: Staged, mapping: Mapping) -> list[tuple[tuple[str, ...], Exp
             )
         _check_reserved((column.name,), f"{mapping.place}.metadata")
         place = f"{mapping.place}.metadata.{column.name}"
-        values.append(((column.name,), Expression(quote_ident(column.name), place, ())))
+        itself = Reference((column.name,), 0)
+        values.append(((column.name,), Expression(quote_ident(column.name), place, (itself,))))
     return values
 
 
