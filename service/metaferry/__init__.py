@@ -33,7 +33,7 @@ from metaferry.progress import Progress, Stop
 from metaferry.version import __version__
 
 if TYPE_CHECKING:
-    from metaferry.api import count_frames, finish, plan, sync, unlock
+    from metaferry.api import count_frames, finish, infer_schema, plan, sync, unlock
     from metaferry.job.model import Job
     from metaferry.media.frames.model import FrameCount
     from metaferry.planning.formats import PlanReport, RunReport
@@ -64,6 +64,7 @@ __all__ = [
     "__version__",
     "count_frames",
     "finish",
+    "infer_schema",
     "plan",
     "sync",
     "unlock",
@@ -78,6 +79,7 @@ _LAZY: Final = {
     "Unlocked": "metaferry.runs.lease.held",
     "count_frames": "metaferry.api",
     "finish": "metaferry.api",
+    "infer_schema": "metaferry.api",
     "plan": "metaferry.api",
     "sync": "metaferry.api",
     "unlock": "metaferry.api",

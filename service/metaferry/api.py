@@ -1,4 +1,4 @@
-"""The calls of the library: what `metaferry.plan`, `sync`, `unlock` and `count_frames` are.
+"""The calls of the library: what `metaferry.plan`, `sync`, `infer_schema` and the others are.
 
 Each takes what a user has at hand (the path of a job file, a `Job`, a URL), opens what it needs,
 closes it again, prints nothing and raises `MetaferryError` subclasses only. All of them are
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from metaferry.planning.formats import PlanReport, RunReport
     from metaferry.runs.lease.held import Unlocked
     from metaferry.storage.protocol import Storage
+    from metaferry.view.schema.infer import InferredSchema
 
 #: The largest number of shards that can be asked for.
 MAX_SHARDS: Final = 9_999
@@ -150,6 +151,17 @@ def unlock(job: AnyJob) -> Unlocked:
     from metaferry.runs.lease import held as leased
 
     return leased.unlock(_job(job))
+
+
+@masked_logs()
+def infer_schema(job: AnyJob, *, progress: Progress | None = None) -> InferredSchema:
+    """Schema entries for the job's tables, each with its reasons: what `schema: infer` would have.
+
+    Entries of the schema.json in place, and of the job, stay as they are. Reads tables and schema.json only.
+    """
+    from metaferry.view.schema import infer
+
+    return infer.infer_schema(_job(job), progress=progress)
 
 
 def count_frames(

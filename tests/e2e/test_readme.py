@@ -111,6 +111,12 @@ def test_every_command_and_exit_code_is_in_the_readme() -> None:
 
     text = README.read_text(encoding="utf-8")
     names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    names += [
+        f"{group.typer_instance.info.name} {command.callback.__name__}"
+        for group in app.registered_groups
+        for command in group.typer_instance.registered_commands
+        if command.callback
+    ]
     assert [name for name in names if f"**`{name} " not in text] == []
     for code in ("| 0 |", "| 1 |", "| 2 |", "| 3 |", "| 4 |", "| 5 |", "| 11 |", "| 130, 143 |"):
         assert code in text

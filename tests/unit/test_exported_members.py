@@ -36,6 +36,7 @@ NAMES = [
     "__version__",
     "count_frames",
     "finish",
+    "infer_schema",
     "plan",
     "sync",
     "unlock",

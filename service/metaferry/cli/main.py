@@ -19,6 +19,7 @@ from metaferry.cli.commands.finish import finish
 from metaferry.cli.commands.frames import frames
 from metaferry.cli.commands.init import init
 from metaferry.cli.commands.plan import plan
+from metaferry.cli.commands.schema import schema
 from metaferry.cli.commands.serve import serve
 from metaferry.cli.commands.sync import sync
 from metaferry.cli.commands.unlock import unlock
@@ -52,6 +53,7 @@ for _command in (
     frames,
 ):
     app.command()(_command)
+app.add_typer(schema)
 
 
 def _version(wanted: bool) -> None:

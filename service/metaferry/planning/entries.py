@@ -87,15 +87,7 @@ def resolve_entries(
     Raises JobError where two sources disagree on what a key is, so that no type would be right.
     """
     if given is not None:
-        schema = job.given_schema
-        combined = rules.combine(in_place or (), given, exact=schema is not None and schema.exact)
-        if combined.clash:
-            raise JobError(
-                combined.clash,
-                place="schema",
-                advice="give the entry another name or path; "
-                "schema: {entries: […], exact: true} removes the entries that it does not name",
-            )
+        combined = combined_entries(job, in_place or (), given)
         report_uncovered(database, sources, combined.entries)
         retyped = {new.path for old, new in combined.changed if new.type is not old.type}
         return Entries(
@@ -122,6 +114,20 @@ def resolve_entries(
         edits=widenings,
         new_types=tuple(becomes.values()),
     )
+
+
+def combined_entries(job: Job, in_place: Sequence[Entry], given: Sequence[Entry]) -> rules.Combined:
+    """What the entries that the job gives make of those in place. JobError where both cannot be."""
+    schema = job.given_schema
+    combined = rules.combine(in_place, given, exact=schema is not None and schema.exact)
+    if combined.clash:
+        raise JobError(
+            combined.clash,
+            place="schema",
+            advice="give the entry another name or path; "
+            "schema: {entries: […], exact: true} removes the entries that it does not name",
+        )
+    return combined
 
 
 def given_entries(job: Job) -> tuple[Entry, ...] | None:

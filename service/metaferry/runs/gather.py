@@ -68,13 +68,8 @@ def gather(
     """
     with run.timed("gather"):
         job, now = run.job, run.deps.now()
-        given = given_entries(job)
-        if job.given_schema is not None and isinstance(job.given_schema.entries, str):
-            given = _schema_file(job.given_schema.entries, run.storages, run.portal)
-        exact = job.given_schema is not None and job.given_schema.exact
-        early = _early_schema(job, run.storages, run.portal) if _may_be_text(job) else None
-        texts = _text_paths(early[1] if early else (), given, exact=exact)
-        sources = load_sources(job, run.database, run.storages, run.portal, run.progress, texts)
+        read = read_tables(job, run.database, run.storages, run.portal, run.progress)
+        sources, given, early = read.sources, read.given, read.early
         if lease is not None:
             lease.take()
         else:
@@ -98,6 +93,37 @@ def gather(
     if isinstance(run.report, PlanReport):
         run.report.tables = [source.reading for source in sources]
     return Gathered(sources, listing, listings.schema, in_place, given, history)
+
+
+@dataclass(frozen=True, slots=True)
+class TablesRead:
+    """The tables of a job in the planning database, and the schema entries that say how to read them.
+
+    `given` are the entries that the job names, `early` token and entries of schema.json, where it was read.
+    """
+
+    sources: list[Loaded]
+    given: tuple[rules.Entry, ...] | None
+    early: tuple[str, tuple[rules.Entry, ...]] | None
+
+
+def read_tables(
+    job: Job,
+    database: Database,
+    storages: Storages,
+    portal: Portal,
+    progress: Progress,
+    *,
+    always_schema: bool = False,
+) -> TablesRead:
+    """Reads the job's tables. `always_schema`: schema.json as well where no cell depends on it."""
+    given = given_entries(job)
+    if job.given_schema is not None and isinstance(job.given_schema.entries, str):
+        given = _schema_file(job.given_schema.entries, storages, portal)
+    exact = job.given_schema is not None and job.given_schema.exact
+    early = _early_schema(job, storages, portal) if always_schema or _may_be_text(job) else None
+    texts = _text_paths(early[1] if early else (), given, exact=exact)
+    return TablesRead(load_sources(job, database, storages, portal, progress, texts), given, early)
 
 
 def load_sources(

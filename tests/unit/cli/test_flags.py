@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,10 +10,20 @@ import typer
 
 from metaferry.cli.main import app
 
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command by its name, those of a group as `group command`."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
+COMMANDS: dict[str, Any] = dict(commands(typer.main.get_command(app)))
 ARGUMENTS = {
     "init": ["folder"], "demo": ["folder"], "plan": ["job.yaml"], "sync": ["job.yaml"], "finish": ["plan"],
-    "serve": ["job.yaml"], "unlock": ["job.yaml"], "frames": ["a.mp4", "b.mp4"],
+    "serve": ["job.yaml"], "unlock": ["job.yaml"], "frames": ["a.mp4", "b.mp4"], "schema infer": ["job.yaml"],
 }  # fmt: skip
 #: By parameter: what is written, and what the command gets.
 FLAGS: dict[str, list[tuple[list[str], Any]]] = {

@@ -1,0 +1,37 @@
+"""`metaferry schema infer`, `check` and `diff`."""
+
+from __future__ import annotations
+
+import typer
+
+from metaferry.cli.options import Format, JobFile, LogFormat, Logs, OutputFormat, Quiet, Sets, Verbose
+
+schema = typer.Typer(
+    name="schema",
+    help="Schema entries: proposed from the data, checked, compared with those in place.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@schema.command()
+def infer(
+    job: JobFile,
+    sets: Sets = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    format: OutputFormat = Format.TABLE,
+    log_format: Logs = LogFormat.TEXT,
+) -> None:
+    """Prints entries for the job's tables, ready to paste, each with its reasons.
+
+    YAML for the job file; with --format json, `entries` are those of a schema.json.
+    """
+    from metaferry import Job, infer_schema
+    from metaferry.cli.session import Session
+    from metaferry.cli.show.schema import inferred_lines
+
+    session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
+    with session.progress() as progress:
+        found = infer_schema(Job.load(job, sets or ()), progress=progress)
+    session.end(found, inferred_lines(found), 0, output_is_result=True)
