@@ -107,12 +107,18 @@ def test_a_safety_limit_fails_for_good(site: Any) -> None:
     assert site.written() == 0
 
 
-def test_rejected_rows_are_a_failure_only_where_that_is_asked_for(site: Any) -> None:
+def test_rejected_rows_fail_the_task_for_good_unless_the_policy_lets_them_pass(site: Any) -> None:
     spoil(site)
-    allowed = {"overrides": ["policy.max_rejects=10"]}
-    assert sync(site, **allowed).execute(context())["exit_code"] == 3
+    allowed = ["policy.max_rejects=10"]
+    passing = [*allowed, "policy.rejects_fail=false"]
     with pytest.raises(AirflowFailException, match=r"rejects\.parquet"):
-        sync(site, fail_on_rejects=True, **allowed).execute(context())
+        sync(site, overrides=allowed).execute(context())
+    assert site.written() > 0
+    report = sync(site, overrides=passing).execute(context())
+    assert (report["exit_code"], report["sources"][0]["rejected"] > 0) == (0, True)
+    assert sync(site, overrides=allowed, fail_on_rejects=False).execute(context())["exit_code"] == 0
+    with pytest.raises(AirflowFailException, match=r"rejects\.parquet"):
+        sync(site, overrides=passing, fail_on_rejects=True).execute(context())
 
 
 def spoil(site: Any) -> None:

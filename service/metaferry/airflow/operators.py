@@ -99,6 +99,8 @@ class _Operator(BaseOperator):
             report.rejected,
             report.report_url or "none",
         )
+        if report.rejected:
+            self.log.warning("metaferry: %d rows were rejected: %s", report.rejected, report.rejects_url)
         for code, count in sorted(report.findings.items()):
             self.log.info("metaferry finding %s: %d", code, count)
         if report.exit_code == SafetyStop.exit_code:
@@ -113,15 +115,27 @@ class _Operator(BaseOperator):
                 f"A retry does exactly those. Report: {report.report_url or report.run_id}"
             )
 
+    def _fail_on_rejects(self, report: Report) -> None:
+        """For operators at whose end everything else is written. Airflow fails as the command does, and the
+        same rows would be rejected again by a retry."""
+        if report.exit_code == 3:
+            raise AirflowFailException(
+                f"{report.rejected} rows were rejected: {report.rejects_url}. The other documents are "
+                "written. Mend the rows, or let them pass: policy.rejects_fail=false"
+            )
+
     def _read_job(self) -> Job:
         from metaferry.job.model import Job
 
-        overrides = [self.overrides] if isinstance(self.overrides, str) else list(self.overrides)
+        overrides = self._overrides()
         if isinstance(self.job, Mapping):
             job = Job.from_mapping(self.job, overrides=overrides)
         else:
             job = Job.load(self.job, overrides)
         return in_a_task(self._with_connections(job))
+
+    def _overrides(self) -> list[str]:
+        return [self.overrides] if isinstance(self.overrides, str) else list(self.overrides)
 
     def _with_connections(self, job: Job) -> Job:
         from metaferry.airflow.connections import storage_options
@@ -146,9 +160,9 @@ class _Operator(BaseOperator):
 class MetaferrySyncOperator(_Operator):
     """Brings the documents in line with the tables; its XCom is the report without examples.
 
-    prefix, limit: as of `metaferry.sync`. fail_on_rejects: rows that were rejected within
-    `policy.max_rejects` fail the task; the documents of the others are written all the same. Outlets
-    get the counts of the run in `extra`; an AssetAlias becomes the URL of the Lightly datasource.
+    prefix, limit: as of `metaferry.sync`. fail_on_rejects: an older name of `policy.rejects_fail`, over that
+    of the job. Outlets get the counts of the run in `extra`; an AssetAlias becomes the URL of the Lightly
+    datasource.
     """
 
     template_fields: Sequence[str] = (*_Operator.template_fields, "prefix")
@@ -158,7 +172,7 @@ class MetaferrySyncOperator(_Operator):
         *,
         prefix: str = "",
         limit: int | None = None,
-        fail_on_rejects: bool = False,
+        fail_on_rejects: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -171,9 +185,14 @@ class MetaferrySyncOperator(_Operator):
 
         report = self._run(lambda job, stop: sync(job, prefix=self.prefix, limit=self.limit, stop=stop))
         self._update_assets(context, report)
-        if self.fail_on_rejects and report.rejected:
-            raise AirflowFailException(f"{report.rejected} rows were rejected: {report.rejects_url}")
+        self._fail_on_rejects(report)
         return summary(report)
+
+    def _overrides(self) -> list[str]:
+        given = super()._overrides()
+        if self.fail_on_rejects is not None:
+            given.append(f"policy.rejects_fail={str(self.fail_on_rejects).lower()}")
+        return given
 
 
 class MetaferryPlanOperator(_Operator):
@@ -268,6 +287,7 @@ class MetaferryFinishOperator(_Operator):
 
         report = self._run(lambda job, stop: finish(_unsigned(self.plan), job=job, stop=stop))
         self._update_assets(context, report)
+        self._fail_on_rejects(report)
         return summary(report)
 
 

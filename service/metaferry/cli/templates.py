@@ -45,6 +45,7 @@ schema: infer
 
 policy:
   max_rejects: 0       # rows that may be rejected before a run stops: a number, or a share such as 1%
+  rejects_fail: true   # false: such rows are a warning, and the exit code is 0 instead of 3
   unmatched: report    # rows that name no media: report, or reject
   delete: never        # documents whose media or rows are gone: never, or orphans
   max_delete: 10%      # at most so many orphans are deleted: a number, or a share of the documents

@@ -331,6 +331,11 @@ class Policy(Model):
     max_rejects: Limit = Field(
         default=0, description="Rejected rows a run may have and still write: a number, or a share."
     )
+    rejects_fail: StrictBool = Field(
+        default=True,
+        description="Whether rejected rows within `max_rejects` are a failure once everything else is "
+        "written (exit code 3); else the run ends with 0 and a warning. Failed documents are 3 always.",
+    )
     unmatched: Literal["report", "reject"] = Field(
         default="report", description="Rows that name no media: only reported, or rejected."
     )

@@ -6,6 +6,7 @@ documents in place), the checks that need a store, and the numbers of the plan f
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 
 from metaferry.errors import StorageError
@@ -27,6 +28,8 @@ from metaferry.runs.listings.no_media import explain_no_media
 from metaferry.runs.listings.revalidate import revalidated
 from metaferry.runs.schema_fit import judge_types
 from metaferry.runs.state.inferred import inferred_entries
+
+log = logging.getLogger(__name__)
 
 
 def decide(run: RunContext, gathered: Gathered, prefix: str, limit: int | None) -> Decided:
@@ -145,5 +148,10 @@ def _describe(run: RunContext, decided: Decided) -> None:
     report.rejects = count_rejects(run.database)
     if decided.stopped:
         report.exit_code = 5
-    elif report.rejected:
+    elif report.rejected and run.job.policy.rejects_fail:
         report.exit_code = 3
+    elif report.rejected:
+        rows = "row was" if report.rejected == 1 else "rows were"
+        log.warning(
+            "%s %s rejected, which is no failure: policy.rejects_fail is false", f"{report.rejected:,}", rows
+        )

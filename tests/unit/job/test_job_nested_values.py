@@ -45,6 +45,7 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
         {
             "max_rejects": SHARES,
             "max_delete": SHARES,
+            "rejects_fail": [True, False],
             "unmatched": ["report", "reject"],
             "delete": ["never", "orphans"],
             "existing": ["stop", "replace"],
