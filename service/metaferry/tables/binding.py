@@ -152,6 +152,11 @@ def engine_message(error: Exception) -> str:
     return _engine_message(str(error))[0]
 
 
+def plain_message(error: Exception) -> tuple[str, int | None]:
+    """The same, with the position in bytes where the engine names one."""
+    return _engine_message(str(error))
+
+
 _TABLE: Final = "metaferry_rows"
 _ONE_ROW: Final = "metaferry_one_row"
 _ADVICE: Final = {"Deprecated": "write list_transform(x, lambda y: y + 1)"}

@@ -308,6 +308,21 @@ def _check_node(part: dict[str, Any], text: str, place: str) -> None:
     raise _fault(text, place, f"there is no function {name}", at, advice)
 
 
+def scalar_functions() -> frozenset[str]:
+    """The functions of one row that are allowed."""
+    return _functions()[0]
+
+
+def aggregate_functions() -> frozenset[str]:
+    """The engine's aggregates, allowed or not."""
+    return _functions()[1]
+
+
+def known_functions() -> frozenset[str]:
+    """All functions of the engine."""
+    return _functions()[2]
+
+
 @lru_cache(maxsize=1)
 def _functions() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """Names of functions: those allowed, the aggregates, and all that there are."""
