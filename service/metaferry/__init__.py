@@ -33,7 +33,7 @@ from metaferry.progress import Progress, Stop
 from metaferry.version import __version__
 
 if TYPE_CHECKING:
-    from metaferry.api import count_frames, finish, infer_schema, plan, sync, unlock
+    from metaferry.api import check_schema, count_frames, finish, infer_schema, plan, sync, unlock
     from metaferry.job.model import Job
     from metaferry.media.frames.model import FrameCount
     from metaferry.planning.formats import PlanReport, RunReport
@@ -62,6 +62,7 @@ __all__ = [
     "Unlocked",
     "UsageError",
     "__version__",
+    "check_schema",
     "count_frames",
     "finish",
     "infer_schema",
@@ -77,6 +78,7 @@ _LAZY: Final = {
     "PlanReport": "metaferry.planning.formats",
     "RunReport": "metaferry.planning.formats",
     "Unlocked": "metaferry.runs.lease.held",
+    "check_schema": "metaferry.api",
     "count_frames": "metaferry.api",
     "finish": "metaferry.api",
     "infer_schema": "metaferry.api",

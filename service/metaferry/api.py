@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from metaferry.planning.formats import PlanReport, RunReport
     from metaferry.runs.lease.held import Unlocked
     from metaferry.storage.protocol import Storage
+    from metaferry.view.schema.check import CheckedSchema
     from metaferry.view.schema.infer import InferredSchema
 
 #: The largest number of shards that can be asked for.
@@ -162,6 +163,25 @@ def infer_schema(job: AnyJob, *, progress: Progress | None = None) -> InferredSc
     from metaferry.view.schema import infer
 
     return infer.infer_schema(_job(job), progress=progress)
+
+
+@masked_logs()
+def check_schema(
+    target: AnyJob,
+    *,
+    overrides: Sequence[str] = (),
+    all_documents: bool = False,
+    progress: Progress | None = None,
+) -> CheckedSchema:
+    """Everything wrong with a schema.json: a file (`.json`), that of a datasource, or that of a job.
+
+    `target` is a path, a URL, a `Job`, or the path of a job file (`.yaml`, `.yml`). For a datasource and a
+    job the documents in place are held to the entries: 10,000 of them, or `all_documents`. `overrides` are
+    `key=value` over the job, or `storage.SCHEME.OPTION=value`. Faults are in the result, not raised.
+    """
+    from metaferry.view.schema import check
+
+    return check.check_schema(target, overrides=overrides, all_documents=all_documents, progress=progress)
 
 
 def count_frames(

@@ -36,6 +36,7 @@ from the text of a foreign exception that may quote a signed URL.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from os import PathLike
 from typing import ClassVar
@@ -61,12 +62,27 @@ class UsageError(MetaferryError):
     exit_code = 2
 
 
-class JobError(UsageError):
-    """The job file (or a `--set` over it) is wrong. `place` is file, line and key as far as known."""
+@dataclass(frozen=True, slots=True)
+class JobFault:
+    """One fault of a job: the steps to its key, the line in the file (0 where there is none), and why."""
 
-    def __init__(self, message: str, *, place: str = "", advice: str = "") -> None:
+    key: tuple[str | int, ...]
+    line: int
+    message: str
+
+
+class JobError(UsageError):
+    """The job file (or a `--set` over it) is wrong. `place` is file, line and key as far as known.
+
+    `faults` are all of them one by one, where they were found in reading the job.
+    """
+
+    def __init__(
+        self, message: str, *, place: str = "", advice: str = "", faults: tuple[JobFault, ...] = ()
+    ) -> None:
         super().__init__(f"{place}: {message}" if place else message, advice=advice)
         self.place = place
+        self.faults = faults
 
 
 class TableMissing(MetaferryError):

@@ -34,6 +34,7 @@ NAMES = [
     "Unlocked",
     "UsageError",
     "__version__",
+    "check_schema",
     "count_frames",
     "finish",
     "infer_schema",

@@ -16,11 +16,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from metaferry.errors import JobError
+from metaferry.errors import JobError, JobFault
 from metaferry.job.keys import LOCATIONS, known_keys
 from metaferry.job.parts import Model
 from metaferry.job.variables import as_written, expand, remember_secrets
 from metaferry.job.yaml_text import Fault, Key, Tree, read_yaml
+from metaferry.lightly.schema import entry_faults
 from metaferry.masking import mask
 from metaferry.storage.local.disk_names import absolute, from_disk, to_disk
 from metaferry.urls import is_chained
@@ -232,15 +233,32 @@ def _validate(kind: type[J], tree: Tree) -> J | None:
         return kind.model_validate(tree.value)
     except ValidationError as error:
         known = {fault.path for fault in tree.faults}
+        entries = _schema_faults(tree.value)
         for one in error.errors(include_url=False, include_context=True, include_input=True):
             path, missing = _path(tree.value, one["loc"])
             # pydantic counts a list as empty if all its items are invalid; the items are reported already.
             hollow = one["type"] == "too_short" and one["input"]
             # Of `workers`: a value that is not a number is reported by the check of numbers.
             other = one["type"] == "literal_error" and any(fault.path == path for fault in tree.faults)
+            # The model names the first of them alone.
+            other |= bool(entries) and path == ("schema",) and one["type"] == "value_error"
             if path not in known and not hollow and not other:
                 tree.fault(path, as_written(tree, path, _message(kind, one, path, missing, tree)))
+        said = {fault.path[:length] for fault in tree.faults for length in range(len(fault.path) + 1)}
+        for path, message in entries:
+            if path not in said:
+                tree.fault(path, as_written(tree, path, message))
     return None
+
+
+def _schema_faults(mapping: dict[str, Any]) -> list[tuple[tuple[Key, ...], str]]:
+    """The faults of the schema entries that a job spells out, each with its place."""
+    schema = mapping.get("schema")
+    above: tuple[Key, ...] = ("schema",)
+    if isinstance(schema, dict):
+        schema, above = schema.get("entries"), ("schema", "entries")
+    found = entry_faults(schema) if isinstance(schema, list) else []
+    return [((*above, one.index, *([one.key] if one.key else [])), one.message) for one in found]
 
 
 def _path(value: Any, loc: Iterable[int | str]) -> tuple[tuple[Key, ...], bool]:
@@ -335,9 +353,11 @@ def _error(tree: Tree, name: str) -> JobError:
     faults = sorted(tree.faults, key=lambda fault: (fault.flag, fault.line or tree.line(fault.path)))
     lines = [_line(tree, fault, name) for fault in faults]
     advice = "docs/job-file.md describes every key"
+    each = tuple(JobFault(one.path, one.line or tree.line(one.path), one.message) for one in faults)
     if len(lines) == 1:
-        return JobError(lines[0].message, place=lines[0].place, advice=advice)
-    return JobError(f"{len(lines)} faults in the job\n" + "\n".join(map(str, lines)), advice=advice)
+        return JobError(lines[0].message, place=lines[0].place, advice=advice, faults=each)
+    text = f"{len(lines)} faults in the job\n" + "\n".join(map(str, lines))
+    return JobError(text, advice=advice, faults=each)
 
 
 def _line(tree: Tree, fault: Fault, name: str) -> _Line:

@@ -81,6 +81,20 @@ def unfit_places(metadata: object, types: Mapping[Steps, ValueType]) -> dict[Ste
     return found
 
 
+def has_value(metadata: object, steps: Steps) -> bool:
+    """Whether a document in place has a value under a path, of whatever type."""
+    value = metadata
+    for step in steps:
+        index = position(step)
+        if index is None and isinstance(value, dict):
+            value = value.get(step)
+        elif index is not None and isinstance(value, list):
+            value = value[index] if index < len(value) else None
+        else:
+            return False
+    return value is not None
+
+
 def _stands(value: object, value_type: ValueType) -> bool:
     if not is_of_shape(value, SHAPES[value_type]):
         return False

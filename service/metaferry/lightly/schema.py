@@ -39,6 +39,7 @@ __all__ = [
     "RESERVED_PREFIX",
     "Combined",
     "Entry",
+    "EntryFault",
     "Fault",
     "Merged",
     "Misfit",
@@ -51,12 +52,14 @@ __all__ = [
     "column_is_ambiguous",
     "combine",
     "default_for",
+    "entry_faults",
     "expected",
     "infer",
     "is_text",
     "merge",
     "overlapping",
     "parse_schema",
+    "read_entries",
     "schema_bytes",
     "schema_faults",
     "split_path",
@@ -121,6 +124,51 @@ def check_entries(entries: Sequence[Mapping[str, Any]], where: str) -> tuple[Ent
     """Entries that are values already (from a job file), checked as those of a schema.json."""
     root = node_of([dict(entry) for entry in entries])
     return _entries(root, _all_faults(root, []), where)
+
+
+def read_entries(text: str | bytes) -> tuple[tuple[Entry, ...], list[Fault]]:
+    """The entries of a schema.json that can be made out, and everything that is wrong with its text.
+
+    An entry counts if it has a path and a type; what else is wrong with it is among the faults.
+    """
+    root, faults = read_json(text)
+    nodes = root.value if root is not None and isinstance(root.value, list) else []
+    entries = []
+    for plain in (node.plain() for node in nodes):
+        path = plain.get("path") if isinstance(plain, dict) else None
+        kind = plain.get("valueDataType") if isinstance(plain, dict) else None
+        if isinstance(path, str) and _steps(path) and isinstance(kind, str) and kind in ValueType.__members__:
+            entries.append(Entry(str(plain.get("name")), path, plain.get("defaultValue"), ValueType(kind)))
+    return tuple(entries), _all_faults(root, faults)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFault:
+    """Something wrong with entry `index` (from 0), at its key `key` ("": the entry itself)."""
+
+    index: int
+    key: str
+    message: str
+
+
+def entry_faults(entries: Sequence[object]) -> list[EntryFault]:
+    """Everything wrong with entries that are values already, in their order."""
+    # Places that lead back: the line is the entry's number, the column that of its key.
+    nodes, keys = [], []
+    for line, entry in enumerate(entries, start=1):
+        named = list(map(str, entry)) if isinstance(entry, Mapping) else []
+        keys.append(["", *named])
+        value: object = entry
+        if isinstance(entry, Mapping):
+            value = {
+                key: Node(node_of(each).value, line, column)
+                for column, (key, each) in enumerate(zip(named, entry.values(), strict=True), start=1)
+            }
+        nodes.append(Node(value, line, 0, {key: (line, at) for at, key in enumerate(named, start=1)}))
+    return [
+        EntryFault(fault.line - 1, keys[fault.line - 1][fault.column], fault.message)
+        for fault in sorted(check_tree(Node(nodes)), key=lambda fault: (fault.line, fault.column))
+    ]
 
 
 def schema_faults(text: str | bytes) -> list[Fault]:

@@ -119,7 +119,8 @@ def read_tables(
     """Reads the job's tables. `always_schema`: schema.json as well where no cell depends on it."""
     given = given_entries(job)
     if job.given_schema is not None and isinstance(job.given_schema.entries, str):
-        given = _schema_file(job.given_schema.entries, storages, portal)
+        url = job.given_schema.entries
+        given = rules.parse_schema(read_schema_file(url, storages, portal), showable(url))
     exact = job.given_schema is not None and job.given_schema.exact
     early = _early_schema(job, storages, portal) if always_schema or _may_be_text(job) else None
     texts = _text_paths(early[1] if early else (), given, exact=exact)
@@ -207,18 +208,18 @@ def _checkpoint(run: RunContext, prefix: str, history: RunHistory) -> ListingChe
     return ListingCheckpoint(run.state, run.portal, run.report.run_id, address, history, run.deps.now())
 
 
-def _schema_file(url: str, storages: Storages, portal: Portal) -> tuple[rules.Entry, ...]:
+def read_schema_file(url: str, storages: Storages, portal: Portal) -> bytes:
+    """The text of a schema.json anywhere. SchemaError where there is none."""
     place, mark, query = url.partition("?") if url.startswith(("http://", "https://")) else (url, "", "")
     folder, _, name = place.rpartition("/")
     storage = storages.at(Location.named(folder or "."))
     try:
-        text = portal.run(storage.read(name + mark + query)).data
+        return portal.run(storage.read(name + mark + query)).data
     except NotFound as error:
         raise SchemaError(
             f"schema: there is no file {showable(url)}",
             advice="name a schema.json, or write schema: infer",
         ) from error
-    return rules.parse_schema(text, showable(url))
 
 
 def _name_files(database: Database, loaded: Loaded, index: int) -> None:

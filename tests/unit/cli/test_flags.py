@@ -24,6 +24,7 @@ COMMANDS: dict[str, Any] = dict(commands(typer.main.get_command(app)))
 ARGUMENTS = {
     "init": ["folder"], "demo": ["folder"], "plan": ["job.yaml"], "sync": ["job.yaml"], "finish": ["plan"],
     "serve": ["job.yaml"], "unlock": ["job.yaml"], "frames": ["a.mp4", "b.mp4"], "schema infer": ["job.yaml"],
+    "schema check": ["s3://bucket/a"],
 }  # fmt: skip
 #: By parameter: what is written, and what the command gets.
 FLAGS: dict[str, list[tuple[list[str], Any]]] = {
@@ -51,6 +52,7 @@ FLAGS: dict[str, list[tuple[list[str], Any]]] = {
     "deadline": [(["--deadline", "1.5"], 1.5)],
     "level": [(["--level", level], level) for level in ("index", "scan", "decode")],
     "explain": [(["--explain"], True)],
+    "all_documents": [(["--all"], True)],
     "timestamps": [(["--timestamps"], True)],
 }
 

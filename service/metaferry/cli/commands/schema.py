@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from metaferry.cli.options import Format, JobFile, LogFormat, Logs, OutputFormat, Quiet, Sets, Verbose
@@ -35,3 +37,36 @@ def infer(
     with session.progress() as progress:
         found = infer_schema(Job.load(job, sets or ()), progress=progress)
     session.end(found, inferred_lines(found), 0, output_is_result=True)
+
+
+@schema.command()
+def check(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH|URL|JOB",
+            help="A schema.json, a datasource, or a job file (.yaml, .yml).",
+            show_default=False,
+        ),
+    ],
+    all_documents: Annotated[
+        bool, typer.Option("--all", help="Read all documents in place, not only 10,000 of them.")
+    ] = False,
+    sets: Sets = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    format: OutputFormat = Format.TABLE,
+    log_format: Logs = LogFormat.TEXT,
+) -> None:
+    """Names every fault of a schema.json, and what in the documents in place does not fit it.
+
+    Exits with 4 when there is a fault.
+    """
+    from metaferry import check_schema
+    from metaferry.cli.session import Session
+    from metaferry.cli.show.schema import checked_lines
+
+    session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
+    with session.progress() as progress:
+        found = check_schema(target, overrides=sets or (), all_documents=all_documents, progress=progress)
+    session.end(found, checked_lines(found), found.exit_code, output_is_result=True)

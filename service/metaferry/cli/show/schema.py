@@ -12,6 +12,7 @@ import yaml
 from metaferry.cli.show.text import count, safe
 
 if TYPE_CHECKING:
+    from metaferry.view.schema.check import CheckedSchema
     from metaferry.view.schema.infer import InferredSchema, Proposed
     from metaferry.view.schema.profile import Profile
 
@@ -40,6 +41,18 @@ def inferred_lines(found: InferredSchema) -> Iterator[str]:
         yield f"# Note: {safe(source + note.message)}"
         if note.advice:
             yield f"#   → {safe(note.advice)}"
+
+
+def checked_lines(found: CheckedSchema) -> Iterator[str]:
+    """Every fault on a line with its place, and what was looked at."""
+    for fault in found.faults:
+        places = [str(number) for number in (fault.line, fault.column) if number]
+        yield safe(":".join([fault.file, *places]) + f": {fault.message}")
+    for note in found.notes:
+        yield f"note: {safe(note)}"
+    looked = f"; {found.read:,} of {count(found.documents, 'document')} read" if found.documents else ""
+    faults = count(len(found.faults), "fault") if found.faults else "no fault"
+    yield f"{', '.join(map(safe, found.checked)) or 'no schema.json'}: {faults}{looked}"
 
 
 def _entry_lines(each: Proposed) -> Iterator[str]:
