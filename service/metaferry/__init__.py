@@ -33,7 +33,16 @@ from metaferry.progress import Progress, Stop
 from metaferry.version import __version__
 
 if TYPE_CHECKING:
-    from metaferry.api import check_schema, count_frames, finish, infer_schema, plan, sync, unlock
+    from metaferry.api import (
+        check_schema,
+        count_frames,
+        diff_schema,
+        finish,
+        infer_schema,
+        plan,
+        sync,
+        unlock,
+    )
     from metaferry.job.model import Job
     from metaferry.media.frames.model import FrameCount
     from metaferry.planning.formats import PlanReport, RunReport
@@ -64,6 +73,7 @@ __all__ = [
     "__version__",
     "check_schema",
     "count_frames",
+    "diff_schema",
     "finish",
     "infer_schema",
     "plan",
@@ -80,6 +90,7 @@ _LAZY: Final = {
     "Unlocked": "metaferry.runs.lease.held",
     "check_schema": "metaferry.api",
     "count_frames": "metaferry.api",
+    "diff_schema": "metaferry.api",
     "finish": "metaferry.api",
     "infer_schema": "metaferry.api",
     "plan": "metaferry.api",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from metaferry.runs.lease.held import Unlocked
     from metaferry.storage.protocol import Storage
     from metaferry.view.schema.check import CheckedSchema
+    from metaferry.view.schema.diff import SchemaDiff
     from metaferry.view.schema.infer import InferredSchema
 
 #: The largest number of shards that can be asked for.
@@ -182,6 +183,19 @@ def check_schema(
     from metaferry.view.schema import check
 
     return check.check_schema(target, overrides=overrides, all_documents=all_documents, progress=progress)
+
+
+@masked_logs()
+def diff_schema(
+    job: AnyJob, *, prefix: str = "", limit: int | None = None, progress: Progress | None = None
+) -> SchemaDiff:
+    """What a `sync` would change in schema.json, by the code that plans it; arguments as of `plan`.
+
+    Writes nothing but the cache of frame counts.
+    """
+    from metaferry.view.schema import diff
+
+    return diff.diff_schema(_job(job), prefix=prefix, limit=_positive(limit), progress=progress)
 
 
 def count_frames(

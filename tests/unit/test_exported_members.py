@@ -36,6 +36,7 @@ NAMES = [
     "__version__",
     "check_schema",
     "count_frames",
+    "diff_schema",
     "finish",
     "infer_schema",
     "plan",

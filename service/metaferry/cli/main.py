@@ -28,9 +28,9 @@ from metaferry.storage.local.disk_names import python_agrees
 
 EXIT_CODES = """\
 Exit codes: 0 done; 1 failed; 2 usage or job file; 3 done, but rows were rejected or documents
-failed; 4 changes pending (plan --exit-code), or faults (schema check); 5 a safety limit stopped it
-before the first write; 11 another run holds the lease, or took it; 130 and 143 interrupted and
-drained, run it again.\
+failed; 4 changes pending (plan --exit-code, schema diff), or faults (schema check); 5 a safety limit
+stopped it before the first write; 11 another run holds the lease, or took it; 130 and 143 interrupted
+and drained, run it again.\
 """
 
 app = typer.Typer(

@@ -48,16 +48,33 @@ def plan(
     MetaferryError subclasses only; a safety limit that was passed is no error but `report.stopped`,
     with exit code 5.
     """
-    report = PlanReport(run_id="", job_digest="", started="")
-    with _open_run(job, report, progress or Silent(), deps or RuntimeDeps()) as run:
-        # A plan writes nothing, so no pages of its listing either, unless it is to be kept.
-        gathered = gather(run, prefix, keep_listing=out is not None)
-        decided = decide(run, gathered, prefix, limit)
+    # A plan writes nothing, so no pages of its listing either, unless it is to be kept.
+    with planned(
+        job, prefix=prefix, limit=limit, keep_listing=out is not None, progress=progress, deps=deps
+    ) as (run, gathered, decided):
         if out is not None:
             with run.timed("write"):
                 keep_plan(run, gathered, decided, plan_location(job, out), shards)
         run.count_requests()
-    return report
+        assert isinstance(run.report, PlanReport)  # `planned` made it
+        return run.report
+
+
+@contextmanager
+def planned(
+    job: Job,
+    *,
+    prefix: str = "",
+    limit: int | None = None,
+    keep_listing: bool = False,
+    progress: Progress | None = None,
+    deps: RuntimeDeps | None = None,
+) -> Iterator[tuple[RunContext, Gathered, Decided]]:
+    """What a sync would do, with its rows, for one block: for whoever asks more of a plan than its report."""
+    report = PlanReport(run_id="", job_digest="", started="")
+    with _open_run(job, report, progress or Silent(), deps or RuntimeDeps()) as run:
+        gathered = gather(run, prefix, keep_listing=keep_listing)
+        yield run, gathered, decide(run, gathered, prefix, limit)
 
 
 def sync(

@@ -24,7 +24,7 @@ COMMANDS: dict[str, Any] = dict(commands(typer.main.get_command(app)))
 ARGUMENTS = {
     "init": ["folder"], "demo": ["folder"], "plan": ["job.yaml"], "sync": ["job.yaml"], "finish": ["plan"],
     "serve": ["job.yaml"], "unlock": ["job.yaml"], "frames": ["a.mp4", "b.mp4"], "schema infer": ["job.yaml"],
-    "schema check": ["s3://bucket/a"],
+    "schema check": ["s3://bucket/a"], "schema diff": ["job.yaml"],
 }  # fmt: skip
 #: By parameter: what is written, and what the command gets.
 FLAGS: dict[str, list[tuple[list[str], Any]]] = {

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from metaferry.cli.options import Format, JobFile, LogFormat, Logs, OutputFormat, Quiet, Sets, Verbose
+from metaferry.cli.options import (
+    Format,
+    JobFile,
+    Limit,
+    LogFormat,
+    Logs,
+    OutputFormat,
+    Prefix,
+    Quiet,
+    Sets,
+    Verbose,
+)
 
 schema = typer.Typer(
     name="schema",
@@ -70,3 +81,28 @@ def check(
     with session.progress() as progress:
         found = check_schema(target, overrides=sets or (), all_documents=all_documents, progress=progress)
     session.end(found, checked_lines(found), found.exit_code, output_is_result=True)
+
+
+@schema.command()
+def diff(
+    job: JobFile,
+    prefix: Prefix = "",
+    limit: Limit = None,
+    sets: Sets = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    format: OutputFormat = Format.TABLE,
+    log_format: Logs = LogFormat.TEXT,
+) -> None:
+    """Says what a sync would change in schema.json. Writes nothing but the cache of frame counts.
+
+    Exits with 4 when it would change it, and with 5 when a safety limit would stop the sync.
+    """
+    from metaferry import Job, diff_schema
+    from metaferry.cli.session import Session
+    from metaferry.cli.show.schema import diff_lines
+
+    session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
+    with session.progress() as progress:
+        found = diff_schema(Job.load(job, sets or ()), prefix=prefix, limit=limit, progress=progress)
+    session.end(found, diff_lines(found), found.exit_code, output_is_result=True)

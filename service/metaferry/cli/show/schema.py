@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from metaferry.cli.show.text import count, safe
+from metaferry.planning.formats import SchemaEdit
 
 if TYPE_CHECKING:
+    from metaferry.lightly.schema import Entry
     from metaferry.view.schema.check import CheckedSchema
+    from metaferry.view.schema.diff import SchemaDiff
     from metaferry.view.schema.infer import InferredSchema, Proposed
     from metaferry.view.schema.profile import Profile
 
@@ -53,6 +56,37 @@ def checked_lines(found: CheckedSchema) -> Iterator[str]:
     looked = f"; {found.read:,} of {count(found.documents, 'document')} read" if found.documents else ""
     faults = count(len(found.faults), "fault") if found.faults else "no fault"
     yield f"{', '.join(map(safe, found.checked)) or 'no schema.json'}: {faults}{looked}"
+
+
+def diff_lines(found: SchemaDiff) -> Iterator[str]:
+    """Each entry that is added (+), changed (~) or removed (-), and what it comes to."""
+    for entry in found.added:
+        yield f"+ {safe(entry.path)}  {entry.type}, {_shown(entry)}"
+    for change in found.changed:
+        edit = SchemaEdit(change.after.path, change.before.to_json(), change.after.to_json())
+        many = count(change.documents, "document is", "documents are")
+        yield f"~ {safe(edit.path)}  {safe(', '.join(edit.differences()))}; {many} written again with it"
+    for entry in found.removed:
+        yield f"- {safe(entry.path)}  {entry.type}, {_shown(entry)}"
+    there = "schema.json" if found.exists else "there is no schema.json yet"
+    figures = (
+        f"{there}: {len(found.added):,} added, {len(found.changed):,} changed, "
+        f"{len(found.removed):,} removed, {found.kept:,} unchanged"
+    )
+    yield figures
+    if found.stopped:
+        yield f"A sync would stop before it writes anything: {safe(found.stopped)}"
+        if found.advice:
+            yield f"  → {safe(found.advice)}"
+    elif found.written:
+        yield "A sync would write schema.json."
+    else:
+        yield "A sync would leave schema.json as it is."
+
+
+def _shown(entry: Entry) -> str:
+    name = f", shown as {_json(entry.name)}" if entry.name != entry.path else ""
+    return f"default {_json(entry.default)}{name}"
 
 
 def _entry_lines(each: Proposed) -> Iterator[str]:

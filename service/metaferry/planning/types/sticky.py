@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from metaferry.findings import Code
+from metaferry.lightly.key_paths import split_path
 from metaferry.lightly.schema import Entry, Observed, ValueType
 from metaferry.planning.database import Database
 from metaferry.planning.sql import rules as sql
@@ -66,13 +67,7 @@ def explain_types(database: Database, existing: Sequence[Entry], inferred: Infer
 def name_rewrites(database: Database, edits: Sequence[tuple[Entry, Entry]], url: str) -> None:
     """One finding for each widened entry: how many documents are written again with it, and their price."""
     for _, entry in edits:
-        pointer = "/metadata/" + "/".join(
-            step.replace("~", "~0").replace("/", "~1") for step in entry.path.split(".")
-        )
-        written: int = database.value(
-            f"SELECT count(*) FROM decided d JOIN wanted w ON w.rowid = d.wid WHERE d.action = 'update' "
-            f"AND json_extract(w.body, {sql.quote_text(pointer)}) IS NOT NULL"
-        )
+        written = rewritten(database, entry.path)
         price = put_price(url, written)
         cost = f", about ${price:,.2f} of PUT requests at S3's list price" if price is not None else ""
         many = "1 document is" if written == 1 else f"{written:,} documents are"
@@ -83,6 +78,17 @@ def name_rewrites(database: Database, edits: Sequence[tuple[Entry, Entry]], url:
             f"NUMERIC_FLOAT: {many} written again with it (12 becomes 12.0){cost}",
             advice="without widen: true the entry stays, and rows with fractions are rejected",
         )
+
+
+def rewritten(database: Database, path: str) -> int:
+    """How many documents are written again and have a value for the entry of that path."""
+    steps = (step[1:-1] if step.startswith("[") else step for step in split_path(path))
+    pointer = "/metadata/" + "/".join(step.replace("~", "~0").replace("/", "~1") for step in steps)
+    found: int = database.value(
+        f"SELECT count(*) FROM decided d JOIN wanted w ON w.rowid = d.wid WHERE d.action = 'update' "
+        f"AND json_extract(w.body, {sql.quote_text(pointer)}) IS NOT NULL"
+    )
+    return found
 
 
 def _has_fractions(database: Database, source: Loaded, index: int, key: KeyColumn) -> bool:
