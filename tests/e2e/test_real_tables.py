@@ -398,7 +398,7 @@ PAIR = [{"file_name": "a.png", "x": 1}, {"file_name": "b.png", "x": 2}]
     a_record_that_is_none=Case(
         {"t.json": '[{"file_name": "a.png", "x": 1},\n{"file_name": "b.png" "x": 2}]'},
         code=5,
-        says=("t.json:2: the record is not valid JSON: Expecting ',' delimiter",),
+        says=("t.json:2: element 2 of the list is not valid JSON: Expecting ',' delimiter",),
         rows=(("source.malformed", 2),),
     ),
     cut_short=Case(

@@ -11,10 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from metaferry.errors import JobError
 from metaferry.tables.csv import rows as delimited
+from metaferry.tables.json import lines as objects
 from unit.tables.table_loading import Result, load
 
 #: What CSV has a meaning for, what numbers and truth values look like, and any other text.
@@ -287,3 +290,79 @@ def test_the_formats_agree(columns: dict[str, list[Any]], nulls: list[int], size
         ):
             if any(row[name] is not None for row in rows):
                 assert result.types[name] == kind
+
+
+ODD = st.sampled_from(
+    [
+        '{"k0": NaN}',
+        '{"k0": [1.5, -Infinity]}',
+        '{"k0": 1, "k0": 2}',
+        '{"z": 1, "z": "x", "k0": 7}',
+        '{"k0": -0}',
+        '{"k0": 1.5, "k1": -0}',
+        '{"k0": 1e400}',
+        '{"k0": 12345678901234567890}',
+        '{"k0": 9007199254740993}',
+        '{"k0": [{}, {"a": 1}]}',
+        '{"k0": {"a": {}, "b": [null]}}',
+        '{"k0": {"a": 1}, "k1": [[], [{"b": "},{"}]]}',
+        '{"k0": [], "k1": [{"a": 1},{"a": 2.5},{"c": "},\\n {"}]}',
+        '{"K0": 1}',
+        '{"\\u006b0": 3}',
+        '{"k0": "\\ud83d"}',
+        '{"k0": "\\ud83d\\ude97 \\u0000"}',
+        '{"k0" : 1 ,"k1":[ true , null ]}',
+        '{"k0": 1,}',
+        '{"k0": 01}',
+        '{"k0": "NaN, -0,"}',
+        '{"":1,"z":{"Z":1,"z":2}}',
+        "{}",
+        "[1]",
+        "7",
+        '"a"',
+    ]
+)
+WRITTEN = st.lists(
+    st.one_of(LINES.map(lambda lines: json.dumps(lines[0])), ODD), min_size=2, max_size=12
+).map(lambda lines: [json.dumps({"file_name": "a.png"}), *lines])
+LAYOUTS = {
+    "t.jsonl": ("", "\n", ""),
+    "t.ndjson": ("", "\r\n", "\r\n"),
+    "array.json": ("[", ", ", "]"),
+    "tight.json": ("[", ",", "]"),
+    "pretty.json": ("[\n  ", ",\n  ", "\n]"),
+    "object.json": ('{"info": {"a": [1]}, "rows": [', ", ", '], "z": 1}'),
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lines=WRITTEN,
+    layout=st.sampled_from(list(LAYOUTS)),
+    metadata=st.sampled_from([None, {"k": "k0"}, {"k": "k0", "l": "k1"}]),
+)
+@example(['{"file_name": "a"}', '{"k0": [1.50, 2]}', '{"k0": [1.50]}', '{"k0": "x"}'], "t.jsonl", None)
+def test_stretches_of_objects_are_read_as_objects_one_by_one_are(
+    lines: list[str], layout: str, metadata: dict[str, str] | None
+) -> None:
+    """Also where they are malformed, or become text by what comes later."""
+    begin, parting, end = LAYOUTS[layout]
+    text = begin + parting.join(lines) + end
+    more: dict[str, Any] = {"records": "$.rows"} if layout == "object.json" else {}
+    if metadata is not None:
+        more["metadata"] = metadata
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objects, "_FEW", 1)
+        patch.setattr(objects, "_MANY", 2)
+        fast = as_loaded(text, layout, more)
+        patch.setattr(objects, "schema_of", lambda *given: None)
+        assert fast == as_loaded(text, layout, more)
+
+
+def as_loaded(text: str, name: str, more: dict[str, Any]) -> Any:
+    try:
+        result = load_text(text, name, **more)
+    except JobError as error:
+        return error.message.rpartition("/")[2], error.advice
+    rows = sorted(repr(list(row.items())) for row in result.rows)
+    return rows, result.types, sorted(result.rejects), result.findings, result.loaded.read

@@ -166,8 +166,10 @@ def _stage(
             con, files, table=table, used=used, portal=portal, place=place, progress=progress
         )
 
+    opened = [first]
+
     def streams() -> Iterator[ByteStream]:
-        yield first
+        yield opened.pop() if opened else ByteStream(files[0], portal, place, encoding)
         for file in files[1:]:
             yield ByteStream(file, portal, place, encoding)
 
@@ -176,7 +178,7 @@ def _stage(
 
         return stage_json_lines(
             con,
-            streams(),
+            streams,
             table=table,
             used=used,
             rejects=rejects,

@@ -147,6 +147,7 @@ class Rejects:
         self._con = con
         self._label = label
         self._rows: list[tuple[Any, ...]] = []
+        self._before: int | None = None  # rowids from here on are of this source; None: none is flushed
 
     def add(
         self, file: str, row: int, message: str, *, column: str = "", value: str = "", expected: str = ""
@@ -160,8 +161,15 @@ class Rejects:
             self.flush()
 
     def flush(self) -> None:
+        if self._before is None:
+            self._before = _next_rowid(self._con, "rejects")
         _insert(self._con, "rejects", _REJECTS, self._rows)
         self._rows = []
+
+    def discard(self) -> None:
+        """Forgets all rows: the source is read again."""
+        _delete_from(self._con, "rejects", self._before)
+        self._rows, self.count, self._before = [], 0, None
 
 
 class Findings:
@@ -171,6 +179,7 @@ class Findings:
         self._con = con
         self._label = label
         self._rows: list[tuple[Any, ...]] = []
+        self._before: int | None = None
 
     def add(
         self,
@@ -187,8 +196,25 @@ class Findings:
             self.flush()
 
     def flush(self) -> None:
+        if self._before is None:
+            self._before = _next_rowid(self._con, "findings")
         _insert(self._con, "findings", _FINDINGS, self._rows)
         self._rows = []
+
+    def discard(self) -> None:
+        """Forgets all rows: the source is read again."""
+        _delete_from(self._con, "findings", self._before)
+        self._rows, self._before = [], None
+
+
+def _next_rowid(con: duckdb.DuckDBPyConnection, table: str) -> int:
+    ((last,),) = con.execute(f"SELECT coalesce(max(rowid), -1) FROM {table}").fetchall()
+    return int(last) + 1
+
+
+def _delete_from(con: duckdb.DuckDBPyConnection, table: str, rowid: int | None) -> None:
+    if rowid is not None:
+        con.execute(f"DELETE FROM {table} WHERE rowid >= {rowid}").fetchall()
 
 
 def _insert(

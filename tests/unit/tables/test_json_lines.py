@@ -139,6 +139,18 @@ def test_keys_that_are_not_used_may_be_anything(jsonl: Any) -> None:
     assert result.values("x") == [4]
 
 
+def test_a_key_twice_is_a_fault_where_it_is_used(jsonl: Any) -> None:
+    lines = (
+        b'{"file_name": "a", "x": 1, "y": 1, "y": "z"}',
+        b'{"file_name": "b", "x": 2, "w": {"b": 1, "b": 2}}',
+        b'{"file_name": "c", "x": 3, "x": 4}',
+    )
+    result = jsonl(*lines, metadata={"x": "x"})
+    assert (result.values("file_name"), result.values("x")) == (["a", "b"], [1, 2])
+    assert result.rejects == [(3, "the key x stands twice in one object")]
+    assert [row for row, _ in jsonl(*lines).rejects] == [1, 2, 3]
+
+
 @pytest.mark.slow
 def test_keys_that_are_data_are_refused(jsonl: Any) -> None:
     with pytest.raises(JobError, match="more than 4,096 different keys"):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from metaferry.errors import JobError
+from metaferry.tables.json import shapes
 from unit.tables.table_loading import Result, load
 
 RECORDS = [
@@ -70,12 +71,12 @@ def test_rows_are_the_lines_where_they_begin(table: Any) -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ("7", "the record is no JSON object"),
-        ('"text"', "the record is no JSON object"),
-        ("[1, [2]]", "the record is no JSON object"),
-        ('{"a" 1}', "the record is not valid JSON"),
+        ("7", "element 2 of the list is no JSON object"),
+        ('"text"', "element 2 of the list is no JSON object"),
+        ("[1, [2]]", "element 2 of the list is no JSON object"),
+        ('{"a" 1}', "element 2 of the list is not valid JSON"),
         ('{"a": 1, "a": 2}', "the key a stands twice in one object"),
-        ("{'a': 1}", "the record is not valid JSON"),
+        ("{'a': 1}", "element 2 of the list is not valid JSON"),
     ],
 )
 def test_a_record_that_is_none_is_named_and_the_rest_read(table: Any, record: str, message: str) -> None:
@@ -135,3 +136,69 @@ def test_a_first_line_that_is_longer_than_a_block_is_a_line(table: Any) -> None:
     rows = [{"file_name": "a", "x": "y" * (5 << 20), "l": [{"z": 1}]}, {"file_name": "b"}]
     result = table("\n".join(map(json.dumps, rows)), "t.jsonl", metadata={})
     assert (result.values("file_name"), result.values("row")) == (["a", "b"], [1, 2])
+
+
+def test_elements_that_begin_in_one_line_are_named_by_their_number(table: Any) -> None:
+    rows = [json.dumps({"file_name": f"{n}", "x": n}) for n in range(1_000)]
+    rows[700] = '{"file_name": "b" "x": 1}'
+    result = table("[" + ",".join(rows) + "]")
+    assert result.values("row") == [n for n in range(1, 1_001) if n != 701]
+    ((row, said),) = result.rejects
+    assert (row, said) == (
+        701,
+        "element 701 of the list is not valid JSON: Expecting ',' delimiter at column 19, in line 1",
+    )
+
+
+def test_a_fault_within_an_element_over_many_lines_has_its_line(table: Any) -> None:
+    rows = [json.dumps({"file_name": f"{n}", "x": n}, indent=2) for n in range(3)]
+    rows[1] = rows[1].replace('"x": 1', '"x": one')
+    assert table("[\n" + ",\n".join(rows) + "\n]").rejects == [
+        (6, "element 2 of the list is not valid JSON: a value is expected at line 3 of it, column 8")
+    ]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_records_with_lists_of_objects_are_told_apart_from_these(table: Any, indent: int | None) -> None:
+    rows = [
+        {"file_name": f"{n}", "labels": [{"name": "},{" if n == 900 else "car", "box": [n, 0.5]}] * (n % 4)}
+        for n in range(2_000)
+    ]
+    result = table(json.dumps(rows, indent=indent))
+    assert result.loaded.read == 2_000
+    assert {row["file_name"]: row["labels"] for row in result.rows} == {
+        row["file_name"]: row["labels"] for row in rows
+    }
+
+
+@pytest.mark.parametrize("layout", ["lines", "array"])
+def test_plain_objects_are_read_without_a_look_at_each(
+    table: Any, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def shape_of_line(text: str, **more: Any) -> Any:
+        looked.append(text)
+        return shapes.shape_of_line(text, **more)
+
+    monkeypatch.setattr("metaferry.tables.json.lines.shape_of_line", shape_of_line)
+    rows = [{"file_name": f"{n}", "x": n / 7, "y": {"z": [n]}, "w": None} for n in range(5_000)]
+    rows[4_000] |= {"x": 1, "late": True}
+    text = "\n".join(map(json.dumps, rows)) if layout == "lines" else json.dumps(rows)
+    result = table(text)
+    assert (result.loaded.read, result.types["late"]) == (5_000, "BOOLEAN")
+    assert result.values("x")[3_999:4_002] == [3_999 / 7, 1.0, 4_001 / 7]
+    plain = table("\n".join(map(json.dumps, rows[:3_000])))
+    assert plain.values("y.z") == [[n] for n in range(3_000)]
+    looked.clear()
+    table(json.dumps([rows[0]] * 3_000))
+    assert len(looked) < 300
+
+
+def test_a_key_of_numbers_that_holds_text_later_is_text_as_it_was_written(table: Any) -> None:
+    rows = ['{"file_name": "a", "x": [1.5, 2]}'] * 2_000 + ['{"file_name": "b", "x": "q"}', '{"x": NaN}']
+    result = table("\n".join(rows))
+    assert result.types == {"x": "VARCHAR"}
+    assert result.values("x") == ["[1.5,2]"] * 2_000 + ["q", None]
+    assert [(code, row) for code, row, _ in result.findings] == [("value.not_finite", 2_002)]
+    assert result.loaded.read == 2_002

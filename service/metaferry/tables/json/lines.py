@@ -1,16 +1,15 @@
-"""JSON lines into a staging table: the text of each line, and the structure of all of them.
+"""JSON objects into a staging table: as typed columns where they hold nothing new, else as their text.
 
-Every line is parsed here for what it is worth (a line that is no object is a reject) and kept as
-text; the engine takes the values out of it when the structure over all lines is known. Text stays
-text: nothing is taken for a date. A key whose values are of several kinds is text, as JSON writes
-them. NaN and Infinity are read as null and named. Blank lines are no rows.
+Every object whose structure is new, or that is not plain, is parsed here for what it is worth (a line that
+is no object is a reject) and kept as text; the engine takes the values out of it when the structure over all
+of them is known. Text stays text: nothing is taken for a date. A key whose values are of several kinds is
+text, as JSON writes them. NaN and Infinity are read as null and named. Blank lines are no rows.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -19,15 +18,17 @@ from metaferry.errors import JobError
 from metaferry.findings import Code
 from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.json.constants import MARKS, left_out, without_constants
-from metaferry.tables.json.records import ANY, Cutter, layout_of, lists_of
+from metaferry.tables.json.records import ANY, Cutter, Record, Stretch, layout_of, lists_of
 from metaferry.tables.json.shapes import (
     Malformed,
     ObjectShape,
     Structure,
-    check_depth,
+    check_shape,
     check_text,
     shape_of_line,
 )
+from metaferry.tables.json.staged import TEXT, TypedColumns
+from metaferry.tables.json.typed import Schema, parsed, schema_of
 from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile, folded
 from metaferry.tables.staging import (
     Findings,
@@ -35,7 +36,6 @@ from metaferry.tables.staging import (
     StagingTable,
     check_width,
     quote_ident,
-    quote_text,
     taken_unasked,
     used_columns,
 )
@@ -43,18 +43,20 @@ from metaferry.tables.staging import (
 if TYPE_CHECKING:
     import duckdb
 
-_LINE: Final = "__metaferry_line"
 #: Shapes remembered, so that a line like one before it costs a look-up.
 _REMEMBERED: Final = 4096
 #: Sixteen digits in a row, once every digit is written as 0: an expression would take far longer.
 _LONG_INTEGER: Final = b"0" * 16
 _DIGITS: Final = bytes.maketrans(b"123456789", b"0" * 9)
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+#: Objects looked at one by one before the next stretch is tried; twice as many after each that fails.
+_FEW: Final = 256
+_MANY: Final = 1 << 16
 
 
 def stage_json_lines(
     con: duckdb.DuckDBPyConnection,
-    streams: Iterable[ByteStream],
+    streams: Callable[[], Iterable[ByteStream]],
     *,
     table: str,
     used: frozenset[str] | None,
@@ -69,44 +71,38 @@ def stage_json_lines(
 
     Nested objects are STRUCT columns, lists LIST columns. Raises JobError for keys that differ in
     letter case only, and for a file in which the records are not found. `records` is the path of their
-    list (`$.annotations`), "" where it is to be found.
+    list (`$.annotations`), "" where it is to be found. `streams` gives the files from their start.
     """
-    staging = StagingTable(con, table, pa.schema([(_LINE, pa.string())]), progress)
-    structure = Structure(place)
-    names: dict[str, None] = {}
-    done = []
-    reading = Reading()
-    for index, stream in enumerate(streams):
-        file = stream.file
-        lines = _Lines(file.url, stream, structure, names, used, rejects, findings, place)
-        rows = lines.stage(staging, index, records, one_line_is_object=one_line_is_object)
-        if not index:
-            reading = Reading(format=lines.format, encoding=stream.encoding, packed=stream.packed)
-        done.append(TableFile(file.url, stream.size, stream.token, rows))
+    for typed in (True, False):
+        staging = StagingTable(con, table, pa.schema([(TEXT, pa.string())]), progress)
+        objects = _Objects(staging, used, rejects, findings, place, typed=typed)
+        done = []
+        reading = Reading()
+        try:
+            for index, stream in enumerate(streams()):
+                file = stream.file
+                rows = objects.stage(stream, index, records, one_line_is_object=one_line_is_object)
+                if not index:
+                    reading = Reading(format=objects.format, encoding=stream.encoding, packed=stream.packed)
+                done.append(TableFile(file.url, stream.size, stream.token, rows))
+        except _TextAfterAll:  # what was typed is text as JSON writes it: read again, all of it as text
+            con.execute(f"DROP TABLE {quote_ident(table)}").fetchall()
+            rejects.discard()
+            findings.discard()
+            continue
+        break
     staging.flush()
-    members = {key: member for key, member in structure.members.items() if not folded(key).startswith(OURS)}
+    members = {
+        key: member for key, member in objects.structure.members.items() if not folded(key).startswith(OURS)
+    }
     used_columns(list(members), used, done[0].url, place)
-    columns, values = [], []
-    template = {key: member.template() for key, member in members.items() if member.plain_type()}
-    for key in members:
-        if key in template:
-            values.append(f"struct_extract(v, {quote_text(key)}) AS {quote_ident(key)}")
-        else:  # no line holds a value
-            values.append(f"NULL::VARCHAR AS {quote_ident(key)}")
-    listed = ", ".join([FILE, ROW, *values])
-    parsed = f"from_json({_LINE}, {quote_text(json.dumps(template))})" if template else "NULL"
-
-    def relation(where: str) -> str:
-        return (
-            f"SELECT {listed} FROM (SELECT {FILE}, {ROW}, {parsed} AS v FROM {quote_ident(table)}{where}) x"
-        )
-
+    relation = objects.typed.relation(members)
     described = con.execute(f"DESCRIBE {relation('')}").fetchall()
-    columns = [Column(row[0], row[1]) for row in described if not row[0].startswith(OURS)]
+    columns = [Column(row[0], row[1]) for row in described if row[0] not in (FILE, ROW)]
     return Staged(
         table=table,
         columns=tuple(columns),
-        names=tuple(names),
+        names=tuple(objects.names),
         files=tuple(done),
         malformed=rejects.count,
         relation=relation,
@@ -117,72 +113,121 @@ def stage_json_lines(
     )
 
 
-class _Lines:
-    """The lines of one file."""
+class _TextAfterAll(Exception):
+    """A key of which typed values are staged holds several kinds."""
+
+
+class _Objects:
+    """The objects of all files, and the structure that they have so far."""
 
     def __init__(
         self,
-        url: str,
-        stream: ByteStream,
-        structure: Structure,
-        names: dict[str, None],
+        staging: StagingTable,
         used: frozenset[str] | None,
         rejects: Rejects,
         findings: Findings,
         place: str,
+        *,
+        typed: bool,
     ) -> None:
-        self._url = url
-        self._stream = stream
-        self._structure = structure
-        self._names = names
+        self.structure = Structure(place)
+        self.names: dict[str, None] = {}
+        self.format = "jsonl"
+        self.typed = TypedColumns(staging)
+        self._others: Structure | None = Structure(place)  # keys that are not used
+        self._staging = staging
         self._used = used
         self._rejects = rejects
         self._findings = findings
         self._place = place
         self._seen: set[ObjectShape] = set()
-        self.format = "jsonl"
+        self._as_types = typed
+        self._schema: Schema | None = None
+        self._schema_is_old = True
 
-    def stage(self, staging: StagingTable, index: int, records: str, *, one_line_is_object: bool) -> int:
-        """Stages the good records, names the others; answers how many there were."""
+    def stage(self, stream: ByteStream, index: int, records: str, *, one_line_is_object: bool) -> int:
+        """Stages the good objects of a file, names the others; answers how many there were."""
+        url = stream.file.url
+        path = self._path(stream, records, one_line_is_object=one_line_is_object)
+        reader = _Lines(stream) if path == _LINES else Cutter(stream.text(), path, url, self._place)
+        self.format = "jsonl" if path == _LINES else "json"
+        rows, few = 0, _FEW
+        while True:
+            schema = self._known()
+            stretch = reader.stretch() if schema else None
+            if schema and stretch and (count := self._take(reader, stretch, index, schema)):
+                rows += count
+                few = _FEW
+                continue
+            taken = reader.take(few if self._as_types else _MANY)
+            if not taken:
+                return rows
+            rows += self._look_at(taken, index, url, reader.called)
+            few = min(2 * few, _MANY)
+
+    def _known(self) -> Schema | None:
+        if self._schema_is_old and self._as_types:
+            self._schema_is_old = False
+            self._schema = schema_of(self.structure, self._others, self._used) if self._seen else None
+        return self._schema
+
+    def _take(self, reader: _Lines | Cutter, stretch: Stretch, index: int, schema: Schema) -> int:
+        """Stages a stretch as typed columns, if it holds nothing new and nothing odd; answers its rows."""
+        columns = parsed(stretch.text, len(stretch.rows), schema)
+        if columns is None and reader.looks_deeper():
+            deeper = reader.stretch()
+            if deeper is not None and len(deeper.rows) != len(stretch.rows):
+                stretch = deeper
+                columns = parsed(stretch.text, len(stretch.rows), schema)
+            if columns is None:
+                reader.looks_plainly()
+        if columns is None or not self.typed.append(index, stretch.rows, columns):
+            return 0
+        reader.passed(stretch)
+        return len(stretch.rows)
+
+    def _look_at(self, records: list[Record], index: int, url: str, called: str) -> int:
+        """Stages records after a look at each, as text."""
         numbers: list[int] = []
         texts: list[str] = []
         rows = 0
         seen = self._seen
-        cutter = self._cutter(records, one_line_is_object=one_line_is_object)
-        called = "the record" if cutter else "the line"
-        self.format = "json" if cutter else "jsonl"
-        for piece, numbered in cutter.batches() if cutter else self._lines():
-            constants = any(mark in piece for mark in MARKS)
-            long_integers = _LONG_INTEGER in piece.translate(_DIGITS)
-            for line, raw in numbered:
-                text = raw if isinstance(raw, str) else raw.decode(errors="replace")
-                if not text.strip(" \t\r"):
-                    continue
-                rows += 1
-                try:
-                    if isinstance(raw, bytes) and (bad := _bad_byte(raw)):
-                        raise Malformed(f"the line is not UTF-8: {bad}")
-                    found: list[tuple[tuple[str | int, ...], str]] = []
-                    if constants:
-                        text, found = without_constants(text)
-                    shape = shape_of_line(text, long_integers=long_integers)
-                    if "\\u" in text and _SURROGATE.search(text):
-                        check_text(text)
-                    if shape not in seen:
-                        self._learn(shape, line)
-                except Malformed as error:
-                    message = str(error).replace("the line", called)
-                    self._rejects.add(self._url, line, message, value=text, expected="one JSON object")
-                    continue
-                if found:
-                    self._name_constants(found, line)
-                numbers.append(line)
-                texts.append(text)
-            staging.append(index, pa.array(numbers, pa.int64()), [pa.array(texts, pa.string())])
-            numbers, texts = [], []
+        whole = b"".join(raw.encode() if isinstance(raw, str) else raw for _, _, raw, _ in records)
+        constants = any(mark in whole for mark in MARKS)
+        long_integers = _LONG_INTEGER in whole.translate(_DIGITS)
+        for line, number, raw, row in records:
+            text = raw if isinstance(raw, str) else raw.decode(errors="replace")
+            if not text.strip(" \t\r"):
+                continue
+            rows += 1
+            try:
+                if isinstance(raw, bytes) and (bad := _bad_byte(raw)):
+                    raise Malformed(f"the line is not UTF-8: {bad}")
+                found: list[tuple[tuple[str | int, ...], str]] = []
+                if constants:
+                    text, found = without_constants(text)
+                shape = shape_of_line(text, long_integers=long_integers)
+                if "\\u" in text and _SURROGATE.search(text):
+                    check_text(text)
+                if shape not in seen:
+                    self._learn(shape, line, url)
+            except Malformed as error:
+                name = called.format(number=f"{number:,}")
+                message = str(error).replace("the line", name)
+                if row != line:
+                    message += f", in line {line:,}"
+                self._rejects.add(url, row, message, value=text, expected="one JSON object")
+                continue
+            if found:
+                self._name_constants(found, row, url)
+            numbers.append(row)
+            texts.append(text)
+        self.typed.append_texts(index, pa.array(numbers, pa.int64()), pa.array(texts, pa.string()))
+        if not self.typed.stay_exact(self.structure):
+            raise _TextAfterAll
         return rows
 
-    def _name_constants(self, found: list[tuple[tuple[str | int, ...], str]], line: int) -> None:
+    def _name_constants(self, found: list[tuple[tuple[str | int, ...], str]], row: int, url: str) -> None:
         for steps, constant in found:
             if self._used is None or folded(str(steps[0])) in self._used:
                 self._findings.add(
@@ -190,64 +235,55 @@ class _Lines:
                     "warning",
                     left_out(steps, constant),
                     advice="replace it in the table, where another value is meant",
-                    file=self._url,
-                    row=line,
+                    file=url,
+                    row=row,
                 )
 
-    def _learn(self, shape: ObjectShape, line: int) -> None:
-        check_depth(shape)  # first: a line that turns out malformed must leave no trace
+    def _learn(self, shape: ObjectShape, line: int, url: str) -> None:
         used = self._used
         kept = ObjectShape(
             member
             for member in shape
             if (taken_unasked(member[0]) if used is None else folded(member[0]) in used)
         )
+        check_shape(kept)  # first: a line that turns out malformed must leave no trace
         for key, _ in shape:
-            if len(self._names) < _REMEMBERED:
-                self._names.setdefault(key)
+            if len(self.names) < _REMEMBERED:
+                self.names.setdefault(key)
         try:
-            self._structure.add(kept, line)
+            self.structure.add(kept, line)
         except JobError as error:
             reason = error.message.removeprefix(f"{self._place}: ")
-            raise JobError(f"{self._url}, {reason}", place=self._place, advice=error.advice) from None
-        check_width(len(self._structure.members), self._url, self._place)
+            raise JobError(f"{url}, {reason}", place=self._place, advice=error.advice) from None
+        check_width(len(self.structure.members), url, self._place)
+        self._learn_others(shape, kept, line)
         if len(self._seen) >= _REMEMBERED:
             self._seen.clear()
         self._seen.add(shape)
+        self._schema_is_old = True
 
-    def _split(self, piece: bytes) -> list[str] | list[str | bytes]:
-        """The lines of a piece; those that are not UTF-8 as bytes."""
-        ended = piece.endswith(b"\n")
+    def _learn_others(self, shape: ObjectShape, kept: ObjectShape, line: int) -> None:
+        """Keys that are not used may be anything; then they are not told apart any more."""
+        if self._others is None or len(kept) == len(shape):
+            return
+        others = ObjectShape(member for member in shape if member not in kept)
         try:
-            lines = piece.decode().split("\n")
-        except UnicodeDecodeError:
-            mixed = [_decoded(raw) for raw in piece.split(b"\n")]
-            return mixed[:-1] if ended else mixed
-        return lines[:-1] if ended else lines
+            check_shape(others)
+            self._others.add(others, line)
+        except (Malformed, JobError):
+            self._others = None
 
-    def _lines(self) -> Iterator[tuple[bytes, list[tuple[int, str | bytes]]]]:
-        """The lines of each piece with their numbers."""
-        line = 0
-        for piece in self._stream.pieces(carriage_returns=False):
-            split = self._split(piece)
-            yield piece, list(enumerate(split, line + 1))
-            line += len(split)
+    def _path(self, stream: ByteStream, records: str, *, one_line_is_object: bool) -> tuple[str, ...] | None:
+        """The keys that lead to the records of a file (see `Cutter`), or `_LINES`."""
+        head, whole = stream.ahead()
+        if records:
+            return tuple(records.split(".")[1:])
+        layout = layout_of(head, whole=whole, one_line_is_object=one_line_is_object)
+        if layout == "object":
+            return self._list_in(head, stream.file.url, whole=whole)
+        return {"lines": _LINES, "objects": None, "array": ()}[layout]
 
-    def _cutter(self, records: str, *, one_line_is_object: bool) -> Cutter | None:
-        """What cuts the records out of a text that is no JSON lines; None where it is."""
-        head, whole = self._stream.ahead()
-        path: tuple[str, ...] | None = tuple(records.split(".")[1:])
-        if not records:
-            layout = layout_of(head, whole=whole, one_line_is_object=one_line_is_object)
-            if layout == "lines":
-                return None
-            if layout == "objects":
-                path = None
-            elif layout == "object":
-                path = self._list_in(head, whole=whole)
-        return Cutter(self._stream.text(), path, self._url, self._place)
-
-    def _list_in(self, head: bytes, *, whole: bool) -> tuple[str, ...] | None:
+    def _list_in(self, head: bytes, url: str, *, whole: bool) -> tuple[str, ...] | None:
         """The one list of objects in an object; None for an object that is a record itself."""
         if not whole:
             return ANY
@@ -256,11 +292,79 @@ class _Lines:
             return None  # broken: it is named as a record
         if len(lists) > 1:
             raise JobError(
-                f"{self._url} holds several lists: {', '.join(lists[:5])}",
+                f"{url} holds several lists: {', '.join(lists[:5])}",
                 place=self._place,
                 advice=f"say which of them has the records: records: $.{lists[0]}",
             )
         return (lists[0],) if lists else None
+
+
+#: In the place of a path: one object a line.
+_LINES: Final = ("\n",)
+
+
+class _Lines:
+    """The lines of a file, as `Cutter` has the records of another."""
+
+    called: Final = "the line"
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._pieces = stream.pieces(carriage_returns=False)
+        self._piece = b""
+        self._at = 0
+        self._line = 1  # of `_at`
+
+    def stretch(self) -> Stretch | None:
+        """The rest of a piece, if each of its lines may be an object."""
+        if not self._more():
+            return None
+        text = self._piece[self._at :]
+        count = text.count(b"\n") + (not text.endswith(b"\n"))
+        # Between two objects there is no comma, so each such place in JSON is between two lines.
+        if not text.startswith(b"{") or text.count(b"}\n{") + text.count(b"}\r\n{") != count - 1:
+            return None
+        return Stretch(text, pa.array(range(self._line, self._line + count), pa.int64()), len(text))
+
+    def passed(self, stretch: Stretch) -> None:
+        self._at += stretch.length
+        self._line += len(stretch.rows)
+
+    def looks_deeper(self) -> bool:
+        return False
+
+    def looks_plainly(self) -> None:
+        pass
+
+    def take(self, most: int) -> list[Record]:
+        """The next lines; those that are not UTF-8 as bytes. None at the end."""
+        if not self._more():
+            return []
+        end = self._at
+        for _ in range(most):
+            end = self._piece.find(b"\n", end) + 1
+            if not end:
+                end = len(self._piece)
+                break
+        lines = _split(self._piece[self._at : end])
+        taken = [Record(line, line, raw, line) for line, raw in enumerate(lines, self._line)]
+        self._at = end
+        self._line += len(lines)
+        return taken
+
+    def _more(self) -> bool:
+        if self._at >= len(self._piece):
+            self._piece, self._at = next(self._pieces, b""), 0
+        return bool(self._piece)
+
+
+def _split(piece: bytes) -> list[str | bytes]:
+    """The lines of a piece; those that are not UTF-8 as bytes."""
+    lines: list[str | bytes]
+    try:
+        lines = list(piece.decode().split("\n"))
+    except UnicodeDecodeError:
+        lines = [_decoded(raw) for raw in piece.split(b"\n")]
+    return lines[:-1] if piece.endswith(b"\n") else lines
 
 
 def _decoded(raw: bytes) -> str | bytes:

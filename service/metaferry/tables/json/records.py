@@ -6,13 +6,18 @@ and the others are read. Memory is bounded by a few blocks and the largest recor
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+import pyarrow as pa
 
 from metaferry.errors import JobError
 from metaferry.tables.files.blocks import LONGEST_LINE
+from metaferry.tables.files.proof import BLOCK
 
 Layout = Literal["lines", "array", "objects", "object"]
 
@@ -22,8 +27,26 @@ _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]|"', re.DOTALL)
 _OUTER: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(?=.)|[{}\[\]:,]|[^\s"{}\[\]:,]+(?=.)', re.DOTALL)
 #: In the place of a path: the one list of objects that an object holds.
 ANY: Final = ("*",)
-#: Records handed over at once.
-_BATCH_RECORDS: Final = 4096
+#: Bytes of a stretch, at least, where there are more.
+_ENOUGH: Final = BLOCK // 2
+
+
+class Record(NamedTuple):
+    """A record as bytes: `row` names it, which is the line that it begins in, or its number."""
+
+    line: int
+    number: int
+    text: bytes | str
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Records, one a line, that nobody has looked at, the rows that name them, their length in the file."""
+
+    text: bytes
+    rows: pa.Array
+    length: int
 
 
 def layout_of(head: bytes, *, whole: bool, one_line_is_object: bool) -> Layout:
@@ -83,11 +106,10 @@ def end_of(text: bytes, start: int) -> int | None:
 
 
 class Cutter:
-    """Records cut out of blocks of UTF-8.
+    """Records cut out of blocks of UTF-8: in `stretches` that are parted alike, or one by one.
 
     `path`: the keys that lead to the list of records, () for an array; None for objects one after the
-    other. Batches are (the bytes that were looked at, [(line, record)]). Raises JobError for a text that
-    does not hold such a list, or is cut short.
+    other. Raises JobError for a text that does not hold such a list, or is cut short.
     """
 
     def __init__(self, blocks: Iterator[bytes], path: tuple[str, ...] | None, url: str, place: str) -> None:
@@ -98,25 +120,109 @@ class Cutter:
         self._buffer = b""
         self._at = 0
         self._line = 1  # of `_at`
+        self._number = 1  # of the record that comes next
+        self._entered = self._ended = False
+        self._parting: bytes | None = None  # what stands between two records
+        self._nested = False  # the same stands within records
+        self._by_number: bool | None = None
 
-    def batches(self) -> Iterator[tuple[bytes, list[tuple[int, bytes]]]]:
-        if self._path is not None:
+    @property
+    def called(self) -> str:
+        return "the record" if self._path is None else "element {number} of the list"
+
+    def take(self, most: int) -> list[Record]:
+        """The next records, by their braces, whatever is in them; none at the end."""
+        if not self._entered and self._path is not None:
             self._enter(self._path)
+        self._entered = True
         end = b"]" if self._path is not None else b""
-        found: list[tuple[int, bytes]] = []
-        while (mark := self._next(b",")) != end:
-            line = self._line
+        found: list[Record] = []
+        while len(found) < most and not self._ended:
+            buffer, behind = self._buffer, self._at
+            mark = self._next(b",")
+            if mark == end:
+                self._ended = True
+                if self._path is not None:
+                    self._move(self._at + 1)
+                    self._leave()
+                break
             if not mark or mark in (b"}", b"]"):
                 raise self._broken("the list of records has no end" if not mark else "a stray bracket")
-            found.append((line, self._value()))
-            if len(found) >= _BATCH_RECORDS:
-                yield b"".join(record for _, record in found), found
-                found = []
-        if found:
-            yield b"".join(record for _, record in found), found
-        if self._path is not None:
-            self._move(self._at + 1)
-            self._leave()
+            if found and self._buffer is buffer:
+                self._see_parting(buffer[behind : self._at])
+            line = self._line
+            found.append(Record(line, self._number, self._value(), line))
+            self._number += 1
+        if self._by_number is None and found:
+            self._by_number = len(found) > 1 and found[0].line == found[1].line
+        if self._by_number:
+            found = [record._replace(row=record.number) for record in found]
+        return found
+
+    def _see_parting(self, parting: bytes) -> None:
+        if parting.strip(_BLANK) == (b"," if self._path is not None else b""):
+            self._parting = parting
+
+    def stretch(self) -> Stretch | None:
+        """The records from here on that are parted as those before them, as far as they are read.
+
+        That they are records is for the reader to find out: each comma between two of them is gone, so no
+        text in which one is part of another can be read. None where there are none.
+        """
+        if self._parting is None or self._next(b",") != b"{":
+            return None
+        while len(self._buffer) - self._at < _ENOUGH and self._more():
+            pass
+        mark = b"}" + self._parting + b"{"
+        if self._nested:
+            return self._outer_stretch(mark)
+        end = self._buffer.rfind(mark, self._at) + 1
+        if end <= self._at:
+            return None
+        region = self._buffer[self._at : end]
+        return self._stretch_of(region, region.split(mark))
+
+    def _outer_stretch(self, mark: bytes) -> Stretch | None:
+        """The same where lists in the records are parted so too: braces tell which are the outer ones."""
+        records: list[bytes] = []
+        begun: list[bytes] = []
+        depth = length = 0
+        parts = self._buffer[self._at :].split(mark)
+        for part in parts[:-1]:
+            depth += part.count(b"{") + part.count(b"[") - part.count(b"}") - part.count(b"]")
+            begun.append(part)
+            if depth == 1:  # its own brace is in the mark, and so is the next one's
+                records.append(mark.join(begun))
+                length += len(records[-1]) + len(mark)
+                begun = []
+        if not records:
+            return None
+        records[-1] += b"}"
+        end = self._at + length - len(mark) + 1
+        return self._stretch_of(self._buffer[self._at : end], records)
+
+    def _stretch_of(self, region: bytes, parts: list[bytes]) -> Stretch:
+        count = len(parts)
+        if self._by_number:
+            rows = pa.array(range(self._number, self._number + count), pa.int64())
+        else:
+            more = (self._parting or b"").count(b"\n")
+            ends = itertools.accumulate(part.count(b"\n") + more for part in parts[:-1])
+            rows = pa.array([self._line, *(self._line + end for end in ends)], pa.int64())
+        return Stretch(b"}\n{".join(parts), rows, len(region))
+
+    def passed(self, stretch: Stretch) -> None:
+        """To be called when the records of a stretch were read."""
+        self._move(self._at + stretch.length)
+        self._number += len(stretch.rows)
+
+    def looks_deeper(self) -> bool:
+        """Tries another way to part a stretch that could not be read; False where there is none."""
+        self._nested, tried = True, self._nested
+        return not tried
+
+    def looks_plainly(self) -> None:
+        self._nested = False
 
     def _leave(self) -> None:
         """What follows the list: the rest of the objects around it, and nothing more."""

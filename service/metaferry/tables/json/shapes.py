@@ -1,13 +1,14 @@
 """The structure of many JSON objects: what each key holds over all lines, without keeping a value.
 
-`shape_of_line` parses a line strictly (RFC 8259: no NaN, no repeated keys, no half surrogates) and
-answers its shape: keys and kinds only. `Structure` merges shapes, and says which type of the engine
-holds every value of a key exactly. Pure functions; no engine, no I/O.
+`shape_of_line` parses a line strictly (RFC 8259: no NaN, no half surrogates) and answers its shape: keys
+and kinds only. `check_shape` finds repeated keys. `Structure` merges shapes, and says which type of the
+engine holds every value of a key exactly. Pure functions; no engine, no I/O.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -33,6 +34,8 @@ _NULL, _BOOL, _TEXT, _FLOAT, _INT, _INT64, _INT128, _LONG = (
         "long",
     ),
 )
+#: In the place of the kind of a key that an object holds more than once.
+_TWICE: Final = "twice"
 _WHITESPACE: Final = " \t\r\n"
 _BIGINT: Final = {_INT, _INT64}
 _HUGEINT: Final = {_INT, _INT64, _INT128}
@@ -66,11 +69,10 @@ def shape_of_line(line: str, *, long_integers: bool = True) -> ObjectShape:
         shape, end = (_SCAN if long_integers else _SCAN_SHORT)(text, 0)
     except Malformed:
         raise
-    except StopIteration:
-        raise Malformed(f"the line is not valid JSON: a value is expected at column {skipped + 1}") from None
+    except StopIteration as stop:
+        raise _invalid(json.JSONDecodeError("a value is expected", text, stop.value), skipped) from None
     except json.JSONDecodeError as error:
-        what, column = error.msg.removesuffix(" at"), error.colno + skipped
-        raise Malformed(f"the line is not valid JSON: {what} at column {column}") from None
+        raise _invalid(error, skipped) from None
     except ValueError:  # a number of more digits than Python converts
         raise Malformed("the line holds a number of thousands of digits") from None
     except RecursionError:
@@ -83,6 +85,15 @@ def shape_of_line(line: str, *, long_integers: bool = True) -> ObjectShape:
     return shape
 
 
+def _invalid(error: json.JSONDecodeError, skipped: int) -> Malformed:
+    """What is wrong, and where; `skipped` characters stand before the text."""
+    what, column = error.msg.removesuffix(" at"), error.colno
+    where = (
+        f"line {error.lineno} of it, column {column}" if error.lineno > 1 else f"column {column + skipped}"
+    )
+    return Malformed(f"the line is not valid JSON: {what} at {where}")
+
+
 def check_text(line: str) -> None:
     """`Malformed` for half a surrogate pair: JSON can spell it, but it is no text."""
     try:
@@ -91,16 +102,18 @@ def check_text(line: str) -> None:
         raise Malformed("the line holds half a surrogate pair, which is no text") from None
 
 
-def check_depth(shape: Any, left: int = MAX_DEPTH) -> None:
-    """`Malformed` for a shape that is nested deeper than `MAX_DEPTH`."""
+def check_shape(shape: Any, left: int = MAX_DEPTH) -> None:
+    """`Malformed` for a shape that is nested deeper than `MAX_DEPTH`, or has a key twice in an object."""
     if left < 0:
         raise Malformed(f"the line is nested deeper than {MAX_DEPTH} levels")
     if type(shape) is ObjectShape:
-        for _, member in shape:
-            check_depth(member, left - 1)
+        for key, member in shape:
+            if member is _TWICE:
+                raise Malformed(f"the key {key} stands twice in one object")
+            check_shape(member, left - 1)
     elif type(shape) is ListShape:
         for item in shape:
-            check_depth(item, left - 1)
+            check_shape(item, left - 1)
 
 
 @dataclass(slots=True)
@@ -114,7 +127,7 @@ class Structure:
     items: Structure | None = None
 
     def add(self, shape: Any, line: int) -> None:
-        """Merges the shape of a value that `check_depth` has passed."""
+        """Merges the shape of a value that `check_shape` has passed."""
         if type(shape) is ObjectShape:
             self.lines.setdefault("object", line)
             for key, member in shape:
@@ -235,9 +248,13 @@ def _scanner(plain: dict[type, str]) -> Callable[[str, int], tuple[Any, int]]:
 
     def members(pairs: list[tuple[str, Any]]) -> ObjectShape:
         if len(pairs) > 1 and len(dict(pairs)) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise Malformed(f"the key {twice} stands twice in one object")
+            keys = Counter(key for key, _ in pairs)
+            return ObjectShape(
+                [
+                    (key, _TWICE if keys[key] > 1 else known(value.__class__) or _kind(value))
+                    for key, value in dict(pairs).items()
+                ]
+            )
         return ObjectShape([(key, known(value.__class__) or _kind(value)) for key, value in pairs])
 
     decoder = json.JSONDecoder(object_pairs_hook=members, parse_constant=_constant)

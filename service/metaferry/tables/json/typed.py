@@ -1,0 +1,251 @@
+"""Whole stretches of JSON objects as typed columns, where they are just what was seen before.
+
+Arrow's reader is strict: it takes no text for a number, no key twice, no key that the schema does not
+have, nothing that RFC 8259 forbids but NaN. So objects that it reads under the schema of the structure so
+far need no look at each; all others are left to `lines`, which says what is wrong or new. What Arrow would
+read in another way than the engine (`-0`, integers beyond 2**53 among doubles) is left to it too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from metaferry.tables.json.shapes import Structure
+from metaferry.tables.model import folded
+from metaferry.tables.staging import quote_ident, quote_text
+
+#: Integers up to here are doubles too.
+_EXACT: Final = 2**53
+#: Zero with a sign, which is a whole number, or in a key or a text.
+_MINUS_ZERO: Final = re.compile(rb"-0[\s,\]}]")
+#: An ASCII character in digits, of which a key could be made.
+_ESCAPED: Final = re.compile(rb"\\u00[0-7]")
+_PLAIN_NAME: Final = re.compile(r"[ !#-\[\]-~]+")
+_LONG_INTEGER: Final = re.compile(rb"[0-9]{16}")
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What Arrow reads by: fields of `used` keys, and of the others as far as they have one type.
+
+    `strict`: a key that is not there is refused; otherwise such keys may be anything, and `used_names` (as
+    `folded` gives them; not known yet: None) have to be looked for in the text.
+    """
+
+    options: pj.ParseOptions
+    used: Mapping[str, Structure]
+    strict: bool
+    used_names: Mapping[str, str | None]
+
+
+def schema_of(structure: Structure, others: Structure | None, used: frozenset[str] | None) -> Schema | None:
+    """The schema of objects whose used keys are those of `structure`; None where Arrow has none.
+
+    `others` are keys that are not used; None where they have none that can be told.
+    """
+    fields = {key: arrow_type(member) for key, member in structure.members.items()}
+    beside = None if others is None else {key: arrow_type(member) for key, member in others.members.items()}
+    strict = beside is not None and None not in beside.values()
+    if None in fields.values() or (not strict and used is None):
+        return None
+    known = {folded(key): key for key in fields}
+    names: dict[str, str | None] = {name: known.get(name) for name in used or ()}
+    if not strict and not all(map(_PLAIN_NAME.fullmatch, names)):
+        return None
+    every = {**(beside or {}), **fields} if strict else fields
+    return Schema(
+        pj.ParseOptions(
+            explicit_schema=pa.schema(list(every.items())),
+            unexpected_field_behavior="error" if strict else "ignore",
+        ),
+        dict(structure.members),
+        strict,
+        names,
+    )
+
+
+def arrow_type(structure: Structure) -> pa.DataType | None:
+    """The type that takes what the structure holds and nothing else; None where there is none."""
+    kind = structure.plain_type()
+    kinds = structure.kinds
+    if kinds == {"object"}:
+        members = {key: arrow_type(member) for key, member in structure.members.items()}
+        return None if None in members.values() else pa.struct(list(members.items()))
+    if kind == "LIST":
+        item = arrow_type(structure.items) if structure.items is not None else pa.null()
+        # An object without a value is text in a list.
+        return None if item is None or (pa.types.is_struct(item) and not _holds(item)) else pa.list_(item)
+    if not kinds:
+        return pa.null()
+    if kind == "VARCHAR":
+        return None if structure.is_mixed else pa.string()
+    return {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()}.get(kind)
+
+
+def parsed(text: bytes, count: int, schema: Schema) -> dict[str, pa.Array] | None:
+    """The used columns of `count` objects, one a line; None where they are not exactly that.
+
+    Columns without a value are left out.
+    """
+    if not schema.strict and not _names_are_plain(text, schema.used_names):
+        return None
+    try:
+        text.decode()
+        options = pj.ReadOptions(use_threads=False, block_size=len(text) + 1)
+        table = pj.read_json(pa.BufferReader(text), options, schema.options)
+    except (UnicodeDecodeError, pa.ArrowInvalid):
+        return None
+    if table.num_rows != count:
+        return None
+    columns = {}
+    for key, member in schema.used.items():
+        column = table.column(key).combine_chunks()
+        if not _is_exact(column, member, text):
+            return None
+        if _holds(column.type):
+            columns[key] = _with_values(column)
+    return columns
+
+
+def _names_are_plain(text: bytes, names: Mapping[str, str | None]) -> bool:
+    """Whether no key of the text may be a used one that is not known, or one in another letter case."""
+    if _ESCAPED.search(text):
+        return False
+    lowered = text.lower()
+    for name, known in names.items():
+        quoted = b'"%b"' % name.encode()
+        if known is None:
+            if quoted in lowered:
+                return False
+        elif lowered.count(quoted) != text.count(b'"%b"' % known.encode()):
+            return False
+    return True
+
+
+def _is_exact(column: pa.Array, structure: Structure, text: bytes) -> bool:
+    """Whether the numbers are those that the engine would read, and of a kind that is known."""
+    kind = column.type
+    if pa.types.is_struct(kind):
+        return all(
+            _is_exact(column.field(at), structure.members[kind[at].name], text) for at in range(len(kind))
+        )
+    if pa.types.is_list(kind):
+        return structure.items is None or _is_exact(column.values, structure.items, text)
+    if pa.types.is_int64(kind) and "int64" not in structure.kinds:
+        low, high = _bounds(column)
+        return low >= -_EXACT and high <= _EXACT
+    if pa.types.is_float64(kind) and len(column) > column.null_count:
+        if not pc.all(pc.is_finite(column)).as_py() or _MINUS_ZERO.search(text):
+            return False
+        low, high = _bounds(column)
+        return (low > -_EXACT and high < _EXACT) or not _LONG_INTEGER.search(text)
+    return True
+
+
+def _bounds(column: pa.Array) -> tuple[float, float]:
+    bounds = pc.min_max(column).as_py()
+    return (bounds["min"] or 0, bounds["max"] or 0)
+
+
+def _holds(kind: pa.DataType) -> bool:
+    """Whether a value of the type can be one."""
+    if pa.types.is_struct(kind):
+        return any(_holds(field.type) for field in kind)
+    return not pa.types.is_null(kind)
+
+
+def _with_values(column: pa.Array) -> pa.Array:
+    """The column without fields that hold nothing, which the engine has no type for."""
+    kind = column.type
+    if pa.types.is_struct(kind):
+        kept = [at for at in range(len(kind)) if _holds(kind[at].type)]
+        children = [_with_values(column.field(at)) for at in kept]
+        fields = [pa.field(kind[at].name, child.type) for at, child in zip(kept, children, strict=True)]
+        return pa.StructArray.from_arrays(children, fields=fields, mask=column.is_null())
+    if pa.types.is_list(kind):
+        if pa.types.is_null(kind.value_type):
+            return column.cast(pa.list_(pa.string()))
+        if pa.types.is_nested(kind.value_type):
+            return pa.ListArray.from_arrays(
+                column.offsets, _with_values(column.values), mask=column.is_null()
+            )
+    return column
+
+
+def stays_exact(kind: pa.DataType, structure: Structure) -> bool:
+    """Whether values of the type can still become what the structure holds now, as if read again.
+
+    They cannot where it is text by now: a document has that as JSON writes it.
+    """
+    plain = structure.plain_type()
+    if pa.types.is_struct(kind):
+        return plain == "STRUCT" and all(
+            stays_exact(field.type, structure.members[field.name]) for field in kind
+        )
+    if pa.types.is_list(kind):
+        item = kind.value_type
+        return plain == "LIST" and (
+            pa.types.is_null(item) or structure.items is None or stays_exact_item(item, structure.items)
+        )
+    if pa.types.is_int64(kind):
+        return plain in ("BIGINT", "DOUBLE", "HUGEINT")
+    if pa.types.is_float64(kind):
+        return plain == "DOUBLE"
+    if pa.types.is_boolean(kind):
+        return plain == "BOOLEAN"
+    return plain == "VARCHAR" and not structure.is_mixed
+
+
+def stays_exact_item(kind: pa.DataType, items: Structure) -> bool:
+    """The same for items; a list of text may be one that held nulls alone."""
+    return (pa.types.is_string(kind) and not items.plain_type()) or stays_exact(kind, items)
+
+
+def converted(value: str, kind: pa.DataType, structure: Structure) -> str:
+    """SQL of a column of the type as the engine's type of the structure, which `stays_exact`."""
+    plain = structure.plain_type()
+    if pa.types.is_struct(kind):
+        known = {field.name: field.type for field in kind}
+        fields = []
+        for key, member in structure.members.items():
+            if not member.plain_type():
+                continue
+            inner = f"struct_extract({value}, {quote_text(key)})"
+            sql = converted(inner, known[key], member) if key in known else f"NULL::{sql_type(member)}"
+            fields.append(f"{quote_ident(key)} := {sql}")
+        return f"CASE WHEN {value} IS NOT NULL THEN struct_pack({', '.join(fields)}) END"
+    if pa.types.is_list(kind):
+        item = kind.value_type
+        if structure.items is None or not pa.types.is_nested(item):
+            return f"CAST({value} AS {sql_type(structure)})"
+        name = f"x{value.count('lambda') + len(value)}"  # lambdas within lambdas have other names
+        return f"list_transform({value}, lambda {name}: {converted(name, item, structure.items)})"
+    return value if _SAME.get(plain) == kind else f"CAST({value} AS {plain})"
+
+
+_SAME: Final = {
+    "BIGINT": pa.int64(),
+    "DOUBLE": pa.float64(),
+    "BOOLEAN": pa.bool_(),
+    "VARCHAR": pa.string(),
+}
+
+
+def sql_type(structure: Structure) -> str:
+    """The engine's type of a structure, as `from_json` gives it."""
+    plain = structure.plain_type()
+    if plain == "STRUCT":
+        members = structure.members.items()
+        fields = [f"{quote_ident(key)} {sql_type(member)}" for key, member in members if member.plain_type()]
+        return f"STRUCT({', '.join(fields)})"
+    if plain == "LIST":
+        item = sql_type(structure.items) if structure.items is not None else ""
+        return f"{item or 'VARCHAR'}[]"
+    return plain
