@@ -77,7 +77,8 @@ stops with exit code 5 before its first write ([schema.misfit](findings.md)).
 number or a boolean stands for itself. Four functions about paths are added to those of DuckDB: `basename`, \
 `dirname`, `stem` and `path_part` ([tables.md](tables.md#paths-in-expressions)).
 
-**Rows**: `where` leaves rows out, as if they were not in the table; [findings.md](findings.md) says how \
+**Rows**: `match` says what a name and its media have in common ([tables.md](tables.md#from-rows-to-media)); \
+`where` leaves rows out, as if they were not in the table; [findings.md](findings.md) says how \
 every row is counted.
 """
 

@@ -28,6 +28,7 @@ class Code(StrEnum):
     SOURCE_NULLS = "source.nulls"  # words such as NA that are read as no value
     RECORD_UNNAMED = "record.unnamed"  # the row's file_name is null or empty
     RECORD_UNMATCHED = "record.unmatched"  # no media of that name
+    RECORD_AMBIGUOUS = "record.ambiguous"  # several media have that base name
     RECORD_EXCLUDED = "record.excluded"  # its media is outside include/exclude/--prefix
     RECORD_DUPLICATE = "record.duplicate"  # rows of one source that say different things of one document
     RECORD_REPEATED = "record.repeated"  # rows that say what another row of the source says

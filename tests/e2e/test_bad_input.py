@@ -294,12 +294,12 @@ def test_names_that_match_no_media_get_their_reason(world: World, picture: bytes
     advice = {
         f["row"]: f["advice"] for f in ran.report["finding_examples"] if f["code"] == "record.unmatched"
     }
-    assert "the nearest names are images/a.png" in advice[2]
+    assert 'the nearest names are "images/a.png"' in advice[2]
     assert "letter case only" in advice[3]
     assert "images/Gross.png" in advice[3]
-    assert "without the leading data/" in advice[4]
-    assert "replace(<column>, 'data/', '')" in advice[4]
-    assert "without the leading s3://x/" in advice[5]
+    assert 'the name has "data/" in front' in advice[4]
+    assert "file_name: regexp_replace(file_name, '^data/', '')" in advice[4]
+    assert 'the name has "s3://x/" in front' in advice[5]
     assert "NFC or NFD" in advice[6]
     assert "images/b.png" in advice[7]
 
@@ -309,7 +309,7 @@ def test_unmatched_rows_are_only_reported_by_default(world: World) -> None:
     world.write_job()
     ran = world.run("sync", "job.yaml")
     assert ran.code == 0
-    assert "labels.csv:4: no media file is called images/zzz.png" in ran.out
+    assert 'labels.csv:4: no media file is called "images/zzz.png"' in ran.out
     assert [row["row"] for row in world.rejects()] == [4]
 
 
@@ -317,7 +317,7 @@ def test_hostile_and_missing_names(world: World) -> None:
     world.put("tables/labels.csv", LABELS + "../etc/passwd,x,3\nimages/../a.png,x,1\n,x,2\n")
     stopped(
         world,
-        "labels.csv:4: the file name has a `.` or `..` segment",
+        'labels.csv:4: the file name "../etc/passwd" has a `.` or `..` segment',
         "labels.csv:6: the row names no file",
         rejects=[("name.hostile", 4), ("name.hostile", 5), ("record.unnamed", 6)],
     )
@@ -328,10 +328,10 @@ def test_frames_out_of_range(world: World, clip: bytes) -> None:
     with_video(world, clip, rows)
     stopped(
         world,
-        "frames.csv:2: frame 12 of videos/clip.mp4, which has 12 frames (0 to 11)",
-        "frames.csv:3: frame -1 of videos/clip.mp4",
-        "frames.csv:4: the frame 1.5 is no whole number",
-        "frames.csv:5: images/a.png is an image",
+        'frames.csv:2: frame 12 of "videos/clip.mp4", which has 12 frames (0 to 11)',
+        'frames.csv:3: frame -1 of "videos/clip.mp4"',
+        'frames.csv:4: the frame "1.5" is no whole number',
+        'frames.csv:5: "images/a.png" is an image',
         "base: 1",
         rejects=[
             ("record.frame_out_of_range", 2),
@@ -348,7 +348,7 @@ def test_an_unreadable_video(world: World) -> None:
         world,
         "1 not proved",
         "videos/clip.mp4: the number of frames of this video is not known: unreadable",
-        "frames.csv:2: videos/clip.mp4: unreadable",
+        'frames.csv:2: "videos/clip.mp4": unreadable',
         rejects=[("media.unreadable", 2), ("media.unreadable", 3)],
     )
 
@@ -379,7 +379,7 @@ def test_media_that_would_share_a_document(world: World, picture: bytes) -> None
     world.put("data/images/a.jpg", picture)
     stopped(
         world,
-        "labels.csv:2: the document of images/a.png would be shared by images/a.jpg and images/a.png",
+        'labels.csv:2: the document of "images/a.png" would be shared by "images/a.jpg" and "images/a.png"',
         "media.exclude",
         rejects=[("media.collision", 2)],
     )

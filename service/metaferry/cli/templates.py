@@ -29,6 +29,7 @@ sources:
   - table: labels.csv
     # The media's path below `input`: a column, or any SQL expression over the columns (DuckDB's).
     file_name: file_name
+    # match: basename    # where the table has base names alone, or stem: without extensions
     # Only some of the rows: an SQL condition. The others are as if they were not there.
     # where: quality > 0.5
     # For tables that speak of single frames of videos: the frame's index.

@@ -275,6 +275,11 @@ class Job(Loadable):
         return self.state or self.lightly_location.below(STATE)
 
     @property
+    def needs_all_media(self) -> bool:
+        """Whether names are judged over all media of the input, also where a run is about some of them."""
+        return any(source.match != "path" for source in self.sources)
+
+    @property
     def label(self) -> str:
         """The name of this job in metrics."""
         return self.metrics.job or self.lightly_location.shown.rstrip("/") or "/"

@@ -66,7 +66,7 @@ TEXT_OPTIONS: Final = (
 
 
 #: Keys that came later than the digest: it has them where they say something.
-_LATER: Final = ("records", "where")
+_LATER: Final = ("records", "where", "match")
 
 
 class Skip(Model):
@@ -138,6 +138,11 @@ class Source(Model):
     )
     file_name: Expression = Field(
         default="file_name", description="SQL expression giving the media's path below `input`."
+    )
+    match: Literal["path", "basename", "stem"] = Field(
+        default="path",
+        description="What `file_name` gives: the path below `input`; or a base name, or one without its "
+        "extension, that one media file of all the input has. Folders in front are left out.",
     )
     frame: FrameColumn | None = Field(
         default=None,

@@ -93,7 +93,7 @@ def decide(
         values.take_values(database, source, index, resolved, keys, view=once)
     reject_unmatched = job.policy.unmatched == "reject"
     rejects.collect_rejects(database, sources)
-    find_hints(database, len(sources))
+    find_hints(database, sources)
     explain_types(
         database,
         in_place if in_place is not None and given is None else (),

@@ -76,7 +76,15 @@ def judge_emptiness(
         if meant(found) and not found.used and found.rejected < meant(found)
     ]
     stops = [
-        _unused(database, job, index, found, has_media=not no_media[0], stopping=not (allowed or limited))
+        _unused(
+            database,
+            job,
+            sources[index],
+            index,
+            found,
+            has_media=not no_media[0],
+            stopping=not (allowed or limited),
+        )
         for index, found in unused
     ]
     first = stops[0] if stops and not allowed and not limited else ("", "")
@@ -121,9 +129,15 @@ def _no_media(database: Database, job: Job, explain: ExplainNoMedia) -> Stopped:
 
 
 def _unused(
-    database: Database, job: Job, index: int, found: SourceCounts, *, has_media: bool, stopping: bool
+    database: Database,
+    job: Job,
+    source: Loaded,
+    index: int,
+    found: SourceCounts,
+    *,
+    has_media: bool,
+    stopping: bool,
 ) -> Stopped:
-    source = job.sources[index]
     names = database.rows(
         f"SELECT given FROM match_{index} WHERE code = '{Code.RECORD_UNMATCHED}' "
         'ORDER BY file, "row" LIMIT 1'
@@ -133,11 +147,7 @@ def _unused(
     rows = meant(found)
     which = f"none of the {rows:,} rows of {found.name} is" if rows > 1 else f"the row of {found.name} is not"
     message = f"{which} used: {', '.join(what)}"
-    advice = (
-        nearest_spelling(database, index, file_name=source.file_name, input_url=job.input.shown)
-        if has_media
-        else ""
-    )
+    advice = nearest_spelling(database, source, index, input_url=job.input.shown) if has_media else ""
     severity = "error" if stopping else "warning"
     database.finding(Code.SOURCE_UNUSED, severity, message, advice=advice, source=found.name)
     return message, _joined(advice, _ALLOW)

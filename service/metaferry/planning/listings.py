@@ -185,11 +185,12 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return pa.array([v.encode("utf-8", "backslashreplace").decode() for v in values], type=kind)
 
 
-def listing_prefixes(prefix: str) -> tuple[str, str]:
+def listing_prefixes(prefix: str, *, all_media: bool = False) -> tuple[str, str]:
     """The prefixes (of media, of documents) to list for a run narrowed to `prefix`.
 
     Whole folders, always: the document `a-0-mp4.json` belongs to `a.mp4`, so that a listing cut
-    inside a file name would show documents without their media, and call them orphans.
+    inside a file name would show documents without their media, and call them orphans. `all_media`: names
+    of a table are judged over all of them.
     """
     folder = prefix[: prefix.rfind("/") + 1]
-    return folder, DOCUMENTS + folder
+    return "" if all_media else folder, DOCUMENTS + folder

@@ -20,6 +20,7 @@ from metaferry.lightly.names import SCHEMA
 from metaferry.media.frames.model import FrameCount
 from metaferry.planning.database import Database
 from metaferry.planning.records.duplicates import find_duplicates
+from metaferry.planning.records.media_names import index_names, name_candidates, names_given
 from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import Loaded
 
@@ -69,9 +70,16 @@ def match_names(database: Database, source: Loaded, index: int, prefix: str = ""
     """`named_i`: each row with its cleaned name, its media and the reasons found so far.
 
     A row whose name does not begin with the `prefix` of the run is not for it, whether its media exists
-    or not: that part was not listed.
+    or not: that part was not listed. Where names are no paths, all of the input was listed.
     """
-    outside = f"NOT starts_with(s.name, {sql.quote_text(prefix)})" if prefix else "false"
+    by_path = source.match == "path"
+    outside = f"NOT starts_with(s.name, {sql.quote_text(prefix)})" if prefix and by_path else "false"
+    name = sql.clean_name("file_name") if by_path else names_given(source.match, "file_name")[0]
+    candidates = "" if by_path else _candidates(database, source.match)
+    several, meant = ("false", "false") if by_path else (f"{_COUNT} > 1", _ANY_INCLUDED)
+    path = "s.name" if by_path else f"CASE WHEN {_COUNT} = 1 THEN coalesce(b0.path, b1.path) END"
+    # A whole URL is no attack: it is a name with too much in front, and gets that hint.
+    url = "contains(s.given, '://')" if by_path else "false"
     has_frame = source.has_frame
     database.run(
         f"""
@@ -80,9 +88,10 @@ def match_names(database: Database, source: Loaded, index: int, prefix: str = ""
                s.frame,
                CASE
                    WHEN s.given IS NULL OR s.given = '' THEN '{Code.RECORD_UNNAMED}'
-                   -- A whole URL is no attack: it is a name with too much in front, and gets that hint.
-                   WHEN contains(s.given, '://') THEN '{Code.RECORD_UNMATCHED}'
+                   WHEN {url} THEN '{Code.RECORD_UNMATCHED}'
                    WHEN s.hostile IS NOT NULL THEN '{Code.NAME_HOSTILE}'
+                   WHEN {several} AND {meant} THEN '{Code.RECORD_AMBIGUOUS}'
+                   WHEN {several} THEN '{Code.RECORD_EXCLUDED}'
                    WHEN m.path IS NULL AND {outside} THEN '{Code.RECORD_EXCLUDED}'
                    WHEN m.path IS NULL THEN '{Code.RECORD_UNMATCHED}'
                    WHEN NOT m.included THEN '{Code.RECORD_EXCLUDED}'
@@ -91,20 +100,36 @@ def match_names(database: Database, source: Loaded, index: int, prefix: str = ""
                END AS code,
                CASE
                    WHEN s.hostile IS NOT NULL THEN s.hostile
+                   WHEN {several} THEN 'several'
                    WHEN s.frame_bad IS NOT NULL THEN s.frame_bad
                    WHEN s.frame IS NOT NULL AND m.kind = 'image' THEN 'image:' || s.frame
                END AS detail
         FROM (
             SELECT rowid AS rid, file, "row", file_name AS given,
-                   {sql.clean_name("file_name")} AS name,
-                   {sql.hostile_reason(sql.clean_name("file_name"))} AS hostile,
+                   {name} AS name,
+                   {sql.hostile_reason(name)} AS hostile,
                    {"frame_index" if has_frame else "NULL::BIGINT"} AS frame,
                    {"frame_bad" if has_frame else "NULL::VARCHAR"} AS frame_bad
             FROM {source.table}
-        ) s
-        LEFT JOIN media m ON m.path = s.name
+        ) s{candidates}
+        LEFT JOIN media m ON m.path = {path}
         """
     )
+    if not by_path:
+        name_candidates(database, index, source.match)
+
+
+#: How many media have a name that the row may mean, and whether the job takes any of them in.
+_COUNT: Final = "(coalesce(b0.media, 0) + coalesce(b1.media, 0))"
+_ANY_INCLUDED: Final = "(coalesce(b0.included, false) OR coalesce(b1.included, false))"
+
+
+def _candidates(database: Database, match: str) -> str:
+    """SQL of joins: `b0` and `b1` are what the names of media tell of the names that a row may mean."""
+    table = index_names(database, match)
+    first, *second = names_given(match, "s.given")
+    other = f"{second[0]} AND {second[0]} <> {first}" if second else "NULL"
+    return f" LEFT JOIN {table} b0 ON b0.name = {first} LEFT JOIN {table} b1 ON b1.name = {other}"
 
 
 def find_collisions(database: Database, sources: int) -> Videos:
@@ -193,12 +218,17 @@ def settle_collisions(database: Database) -> None:
         f"""
         INSERT INTO findings
         SELECT '{Code.MEDIA_COLLISION}', 'warning',
-               CASE WHEN target = '{SCHEMA}' THEN 'the document of ' || media[1] || ' would be schema.json'
-                    ELSE array_to_string(media, ' and ') || ' would share one document' END,
+               CASE WHEN target = '{SCHEMA}' THEN 'the document of "' || media[1] || '" would be schema.json'
+                    ELSE {_quoted("media")} || ' would share one document' END,
                'rename one of them, or take one out with media.exclude', '', '', NULL, media[1], target
         FROM collisions
         """
     )
+
+
+def _quoted(media: str) -> str:
+    """SQL of the paths of a list, in quotes, for people."""
+    return f"""('"' || array_to_string({media}, '" and "') || '"')"""
 
 
 def match_targets(database: Database, source: Loaded, index: int, limits: KeyLimits) -> None:
@@ -216,7 +246,7 @@ def match_targets(database: Database, source: Loaded, index: int, limits: KeyLim
                CASE WHEN t.code IS NULL AND c.target IS NOT NULL THEN '{Code.MEDIA_COLLISION}'
                     WHEN t.code IS NULL AND {long} IS NOT NULL THEN '{Code.NAME_TOO_LONG}'
                     ELSE t.code END AS code,
-               CASE WHEN t.code IS NULL AND c.target IS NOT NULL THEN array_to_string(c.media, ' and ')
+               CASE WHEN t.code IS NULL AND c.target IS NOT NULL THEN {_quoted("c.media")}
                     WHEN t.code IS NULL THEN coalesce({long}, t.detail)
                     ELSE t.detail END AS detail
         FROM (

@@ -18,61 +18,77 @@ from metaferry.planning.formats import SourceCounts
 from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import Loaded
 
+#: A name as the table has it, cut to what a person reads.
+_NAME: Final = "left(m.given, 200)"
+
 #: The reject of each code: (column, SQL of the value, what was expected, SQL of the message).
 _MESSAGES: Final = {
     Code.RECORD_UNNAMED: ("file_name", "NULL", "the path of a media file", "'the row names no file'"),
-    Code.NAME_HOSTILE: ("file_name", "m.given", "a plain relative path", "'the file name has ' || m.detail"),
+    Code.NAME_HOSTILE: (
+        "file_name",
+        "m.given",
+        "a plain relative path",
+        f"'the file name \"' || {_NAME} || '\" has ' || m.detail",
+    ),
     Code.NAME_TOO_LONG: (
         "file_name",
         "m.given",
         "a name that the store can hold the document of",
-        "'the document of ' || m.name || ' ' || m.detail",
+        "'the document of \"' || m.name || '\" ' || m.detail",
     ),
     Code.RECORD_UNMATCHED: (
         "file_name",
         "m.given",
         "a media file of the input",
-        "'no media file is called ' || m.name",
+        f"'no media file is called \"' || {_NAME} || '\"'",
+    ),
+    Code.RECORD_AMBIGUOUS: (
+        "file_name",
+        "m.given",
+        "a name that one media file alone has",
+        f"'\"' || {_NAME} || '\" is the name of several media: ' || m.detail",
     ),
     Code.RECORD_EXCLUDED: (
         "file_name",
         "m.given",
         "a media file that the job takes in",
-        "m.name || CASE WHEN m.media IS NULL THEN ' is outside --prefix' "
-        "ELSE ' is there, but include, exclude or --prefix leaves it out' END",
+        f"'\"' || {_NAME} || CASE WHEN m.detail = 'several' "
+        "THEN '\" is the name of several media, and include, exclude or --prefix leaves out all of them' "
+        "WHEN m.media IS NULL THEN '\" is outside --prefix' "
+        "ELSE '\" is there, but include, exclude or --prefix leaves it out' END",
     ),
     Code.RECORD_FRAME_INVALID: (
         "frame",
         "replace(m.detail, 'image:', '')",
         "a whole number, on a video",
         "CASE WHEN m.media IS NOT NULL AND starts_with(m.detail, 'image:') "
-        "THEN m.name || ' is an image: it has no frames' "
-        "ELSE 'the frame ' || m.detail || ' is no whole number' END",
+        "THEN '\"' || m.media || '\" is an image: it has no frames' "
+        "ELSE 'the frame \"' || m.detail || '\" is no whole number' END",
     ),
     Code.RECORD_FRAME_OUT_OF_RANGE: (
         "frame",
         "m.frame::VARCHAR",
         "0 to the number of frames less one",
-        "'frame ' || m.frame || ' of ' || m.name || ', which has ' || m.frames || ' frames (0 to ' "
+        "'frame ' || m.frame || ' of \"' || m.media || '\", which has ' || m.frames || ' frames (0 to ' "
         "|| (m.frames - 1) || ')'",
     ),
     Code.MEDIA_UNREADABLE: (
         "frame",
         "m.frame::VARCHAR",
         "a video that decodes",
-        "m.name || ': ' || m.detail",
+        "'\"' || m.media || '\": ' || m.detail",
     ),
     Code.MEDIA_UNPROVED: (
         "frame",
         "m.frame::VARCHAR",
         "a video whose frames can be counted",
-        "m.name || ': ' || m.detail",
+        "'\"' || m.media || '\": ' || m.detail",
     ),
     Code.MEDIA_COLLISION: (
         "file_name",
         "m.given",
         "a document of its own",
-        "'the document of ' || m.name || ' would be shared by ' || m.detail",
+        "'the document of \"' || m.media || '\" would be shared by ' || m.detail",
     ),
     Code.RECORD_DUPLICATE: (
         "file_name",
@@ -84,9 +100,10 @@ _MESSAGES: Final = {
 
 _ADVICE: Final = {
     Code.SOURCE_MALFORMED: "mend the row in the table",
-    Code.NAME_HOSTILE: "rename the file; such names cannot be written on every store",
+    Code.NAME_HOSTILE: "correct file_name: such a name could lie outside the datasource",
     Code.NAME_TOO_LONG: "shorten the name of the media, or the path of the datasource of its document",
     Code.RECORD_UNMATCHED: "change the job's file_name expression if all names are off alike",
+    Code.RECORD_AMBIGUOUS: "let file_name give the path below `input`, without `match`; or rename the media",
     Code.RECORD_EXCLUDED: "widen media.include if these rows are meant",
     Code.RECORD_FRAME_INVALID: "give frames as whole numbers counted from 0, or frame: {value: …, base: 1}",
     Code.RECORD_FRAME_OUT_OF_RANGE: (
@@ -184,7 +201,8 @@ def findings_of_rejects(database: Database, sources: Sequence[Loaded], *, reject
                            WHEN '{Code.RECORD_EXCLUDED}' THEN 'info' ELSE 'error' END,
                r.message, coalesce(h.hint, t.advice, CASE r.code {advice} ELSE '' END), r.source, r.file,
                r.row, '', ''
-        FROM rejects r LEFT JOIN hints h ON r.code = '{Code.RECORD_UNMATCHED}' AND h.given = r.value
+        FROM rejects r LEFT JOIN hints h ON r.code IN ('{Code.RECORD_UNMATCHED}', '{Code.NAME_HOSTILE}')
+             AND h.source = r.source AND h.given = r.value
         LEFT JOIN sticky t ON r.code = '{Code.VALUE_TYPE}' AND t.path = r."column"
         """
     )

@@ -204,7 +204,7 @@ def _checkpoint(run: RunContext, prefix: str, history: RunHistory) -> ListingChe
     """Where the pages of the listing of media are kept; None for media that are not listed in order."""
     if run.job.media.inventory is not None or not run.input.capabilities.start_key:
         return None
-    address = f"{run.input.url} {listing_prefixes(prefix)[0]}"
+    address = f"{run.input.url} {listing_prefixes(prefix, all_media=run.job.needs_all_media)[0]}"
     return ListingCheckpoint(run.state, run.portal, run.report.run_id, address, history, run.deps.now())
 
 

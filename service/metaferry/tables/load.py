@@ -105,6 +105,7 @@ def load_source(
         reading=reading,
         filtered=staged.read - staged.malformed - kept,
         file_name=source.file_name,
+        match=source.match,
     )
 
 

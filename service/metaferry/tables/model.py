@@ -96,6 +96,8 @@ class Loaded:
     filtered: int = 0
     #: The expression of the file name, as the job has it.
     file_name: str = "file_name"
+    #: What of a name and a media file has to be the same: path, basename or stem.
+    match: str = "path"
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
             "header": [True],
             "columns": [None],
             "trim": [True, False],
+            "match": ["path", "basename", "stem"],
             "where": [None, "quality > 0.5"],
             "file_name": ["path || '.png'"],
             "frame": ["frame_idx"],

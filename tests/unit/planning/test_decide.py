@@ -79,10 +79,10 @@ def test_unmatched_rows_are_rejected_when_the_policy_says_so() -> None:
     [
         ("Sub/A.png", "sub/a.PNG", "letter case"),
         ("caf\u00e9.png", "cafe\u0301.png", "another Unicode form"),
-        ("sub/a.png", "s3://fleet/2026/sub/a.png", "without the leading s3://fleet/2026/"),
-        ("sub/a.png", "/data/images/sub/a.png", "without the leading /data/images/"),
-        ("deep/down/a.png", "a.png", "lies in a folder: deep/down/a.png"),
-        ("images/street_0001.png", "images/street_001.png", "nearest names are images/street_0001.png"),
+        ("sub/a.png", "s3://fleet/2026/sub/a.png", 'has "s3://fleet/2026/" in front'),
+        ("sub/a.png", "/data/images/sub/a.png", 'has "/data/images/" in front'),
+        ("deep/down/a.png", "a.png", 'lies in a folder: "deep/down/a.png"'),
+        ("images/street_0001.png", "images/street_001.png", 'nearest names are "images/street_0001.png"'),
     ],
 )
 def test_an_unmatched_name_gets_a_hint(media: str, given: str, hint: str) -> None:
@@ -130,7 +130,7 @@ def test_frames_that_have_no_document(frame: int | str, frames: int | str, code:
 def test_an_image_has_no_frames() -> None:
     plan = decide(["a.png"], Table([("a.png", 3, 1)]))
     assert plan.codes() == {2: "record.frame_invalid"}
-    assert "a.png is an image" in plan.rejects[0][2]
+    assert '"a.png" is an image' in plan.rejects[0][2]
 
 
 def test_only_videos_with_frame_rows_are_counted() -> None:
@@ -238,7 +238,7 @@ def test_a_key_without_a_single_value_gets_no_entry() -> None:
 def test_two_media_of_one_document_are_both_refused() -> None:
     plan = decide(["a.png", "a.jpg"], Table([("a.png", None, 1), ("a.jpg", None, 1)]))
     assert plan.codes() == {2: "media.collision", 3: "media.collision"}
-    assert all("a.jpg and a.png" in message for _, _, message in plan.rejects)
+    assert all('"a.jpg" and "a.png"' in message for _, _, message in plan.rejects)
     assert plan.actions == {}
 
 

@@ -10,18 +10,23 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import yaml
 
 from metaferry.findings import Code
+from metaferry.planning.advice.repairs import STEPS, Repair, applied, attempted, combined
 from metaferry.planning.database import Database
+from metaferry.planning.sql.rules import clean_name
+from metaferry.tables.model import Loaded
 
 #: Names of a source that are looked at, and pairs of a name and a path.
 _SAMPLE: Final = 1_000
 _PAIRS: Final = 50_000
+#: Characters of a name by which hints know it.
+SHOWN: Final = 200
 _COLUMN: Final = re.compile(r'[A-Za-z_][A-Za-z0-9_]*|"[^"]+"')
 _SPECIAL: Final = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
@@ -45,6 +50,8 @@ class Difference:
 
     def expression(self, column: str) -> str:
         """The SQL that makes the path, of the expression that gives the name now."""
+        if not self.changes:
+            return column
         sql = column if _COLUMN.fullmatch(column.strip()) else f"({column})"
         if self.fold:
             return f"{self.fold}({column})"
@@ -93,38 +100,64 @@ def most_common(pairs: Iterable[tuple[str, str]]) -> tuple[Difference, int, str]
     return best, counts[best], example[best]
 
 
-def nearest_spelling(database: Database, index: int, *, file_name: str, input_url: str) -> str:
+def nearest_spelling(database: Database, source: Loaded, index: int, *, input_url: str) -> str:
     """What to write in the job so that the unmatched names of source `index` are media; "" where unknown.
 
-    `file_name` is the source's expression, `input_url` the input as people may see it.
+    `input_url` is the input as people may see it.
     """
     unmatched = f"code = '{Code.RECORD_UNMATCHED}'"
     database.run(
-        f"CREATE OR REPLACE TEMP TABLE strange AS SELECT DISTINCT given, name FROM match_{index} "
+        f"CREATE OR REPLACE TEMP TABLE strange AS SELECT DISTINCT given FROM match_{index} "
         f"WHERE {unmatched} ORDER BY given LIMIT {_SAMPLE}"
     )
-    base, stem = (f"parse_filename(name, {cut}, 'forward_slash')" for cut in ("false", "true"))
-    pairs = database.rows(
-        f"""
-        SELECT DISTINCT s.given, m.path
-        FROM (SELECT given, lower({base}) AS key FROM strange UNION
-              SELECT given, lower({stem}) FROM strange) s
-        JOIN media m ON lower(parse_filename(m.path, true, 'forward_slash')) = s.key
-        ORDER BY s.given, m.path LIMIT {_PAIRS}
-        """
-    )
+    if source.match != "path":
+        return _other_hint(database, source.label)
     sampled = database.value("SELECT count(*) FROM strange")
-    best = most_common(pairs)
+    best = None
+    for steps in combined(present_steps(database, "strange")):
+        tried = most_common(_pairs(database, steps))
+        # Of equally many names, those that need the fewest steps: they come first.
+        if tried is not None and (best is None or tried[1] > best[1][1]):
+            best = steps, tried
     if best is None:
-        return _other_hint(database)
-    change, found, path = best
-    line = written("file_name", change.expression(file_name))
+        return _other_hint(database, source.label)
+    steps, (change, found, path) = best
+    line = written("file_name", change.expression(applied(steps, source.file_name)))
     number = f"all {sampled:,}" if found == sampled else f"{found:,} of {sampled:,}"
     said = f'{line} makes {number} names those of media, such as "{path}"'
     if sampled == 1:
         said = f'{line} makes it "{path}"'
-    other = _other_input(change, input_url)
+    other = "" if steps else _other_input(change, input_url)
     return f"{said}; or {written('input', other)}" if other and found == sampled else said
+
+
+def present_steps(database: Database, table: str) -> list[Repair]:
+    """The repairs that any of the names in the column `given` of a table asks for."""
+    return [
+        step
+        for step in STEPS
+        if database.value(f"SELECT count(*) FROM {table} WHERE {step.applies.replace('{x}', 'given')}")
+    ]
+
+
+def _pairs(database: Database, steps: Sequence[Repair]) -> list[tuple[str, str]]:
+    """Names of `strange` after some repairs, with media of the same base name but for an extension."""
+    base, stem = (f"parse_filename(name, {cut}, 'forward_slash')" for cut in ("false", "true"))
+    mended = (
+        f"SELECT given, {clean_name('given')} AS name "
+        f"FROM (SELECT DISTINCT {attempted(steps, 'given')} AS given FROM strange)"
+    )
+    found: list[tuple[str, str]] = database.rows(
+        f"""
+        WITH mended AS ({mended})
+        SELECT DISTINCT s.given, m.path
+        FROM (SELECT given, lower({base}) AS key FROM mended UNION
+              SELECT given, lower({stem}) FROM mended) s
+        JOIN media m ON lower(parse_filename(m.path, true, 'forward_slash')) = s.key
+        ORDER BY s.given, m.path LIMIT {_PAIRS}
+        """
+    )
+    return found
 
 
 def written(key: str, value: str) -> str:
@@ -147,9 +180,11 @@ def _other_input(change: Difference, input_url: str) -> str:
     return above + "/" if plain and above not in (url, "") and not above.endswith(":/") else ""
 
 
-def _other_hint(database: Database) -> str:
+def _other_hint(database: Database, label: str) -> str:
     hints = database.rows(
-        "SELECT s.given, h.hint FROM strange s JOIN hints h ON h.given = s.given ORDER BY s.given LIMIT 1"
+        "SELECT s.given, h.hint FROM strange s JOIN hints h ON h.given = left(s.given, ?) AND h.source = ? "
+        "ORDER BY s.given LIMIT 1",
+        [SHOWN, label],
     )
     if hints:
         ((given, hint),) = hints

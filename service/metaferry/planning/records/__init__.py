@@ -1,5 +1,5 @@
-"""Records of rows that were matched: which of several rows for one document is used.
+"""Records of rows: which media a base name means, and which of several rows for one document is used.
 
-`duplicates` tells rows that contradict each other from rows that say the same. Imported by `planning`
-only; it never looks at media or documents in place.
+`media_names` is for names that are no paths; `duplicates` tells rows that contradict each other from those
+that say the same. Imported by `planning` only; nothing here reads a store.
 """

@@ -18,7 +18,7 @@ from typing import TypeVar
 from metaferry.errors import Inconsistent
 from metaferry.job.model import Job
 from metaferry.job.parts import Inventory
-from metaferry.lightly.names import SCHEMA
+from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.media.inventory.report import open_inventory
 from metaferry.media.inventory.rows import inventory_pages
 from metaferry.media.listing import RESERVED, MediaFilter, split_page
@@ -69,7 +69,7 @@ class Lister:
         self._input = storages.at(job.input)
         self._lightly = storages.at(job.lightly_location)
         self._rules = MediaFilter(job.media.include, job.media.exclude, prefix)
-        self._media_prefix, self._document_prefix = listing_prefixes(prefix)
+        self._media_prefix, self._document_prefix = listing_prefixes(prefix, all_media=job.needs_all_media)
         self._objects = 0
 
     def fill(self, listings: Listings) -> MediaListing:
@@ -139,7 +139,7 @@ class Lister:
         return self._fresh(listings, pages)
 
     def _fresh(self, listings: Listings, pages: Pages) -> MediaListing:
-        if self._input is self._lightly and not self._media_prefix:
+        if self._input is self._lightly and not self._media_prefix and self._document_prefix == DOCUMENTS:
             with closing(self._portal.iterate(pages(self._input, ""))) as listed:
                 for page in listed:
                     media, documents = split_page(page)
@@ -187,7 +187,7 @@ class Lister:
                 else:
                     self._add_media(listings, split_page(page)[0])
                 self._progress.advance(len(page))
-        if self._media_prefix:
+        if self._document_prefix != DOCUMENTS:
             # schema.json lies at the root, outside the narrowed listing.
             schema = self._portal.run(listed_whole(self._lightly, SCHEMA, lambda entry: entry.path == SCHEMA))
             self._add_documents(listings, schema)
