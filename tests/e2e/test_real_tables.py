@@ -43,6 +43,14 @@ def parquet(columns: list[tuple[str, Any]]) -> bytes:
     return sink.getvalue()
 
 
+def arrow(columns: list[tuple[str, Any]], new: Any = pa.ipc.new_file) -> bytes:
+    sink = io.BytesIO()
+    table = pa.table({name: pa.array(values) for name, values in columns})
+    with new(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
 def documents(world: World) -> dict[str, Any]:
     """The metadata of every document, by its media's name without an extension."""
     folder = world.data / ".lightly/metadata"
@@ -162,6 +170,13 @@ def test_columns_that_nobody_uses_break_nothing(world: World, case: Case) -> Non
     ),
     unpacked_on_its_way=Case({"t.csv.gz": CSV}, BOTH),
     parquet=Case({"t.csv": parquet(TWO)}, BOTH),
+    arrow=Case({"t.csv": arrow(TWO)}, BOTH),
+    arrow_stream=Case({"t.arrow": arrow(TWO, pa.ipc.new_stream)}, BOTH),
+    arrow_cut_short=Case(
+        {"t.feather": arrow(TWO)[:-10]},
+        code=2,
+        says=("t.feather is no whole Arrow file: it has no footer", "upload it again"),
+    ),
     excel=Case(
         {"t.csv": zipped(**{"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"})},
         code=2,

@@ -24,9 +24,23 @@ input: data
 #   include: ["**/*.mp4", "**/*.png"]
 #   exclude: ["tmp/**"]
 
-# The tables: csv, tsv, parquet, jsonl, also .gz and .zst; globs; any fsspec URL. Later tables win.
+# The tables: csv, tsv, parquet, arrow, jsonl, json, also .gz, .zst and .zip; globs; any fsspec URL. Later
+# tables win.
 sources:
   - table: labels.csv
+    # How a CSV file is written, where that is not found out. `metaferry plan` shows how each was read.
+    # encoding: cp1252                       # default: UTF-8, or what a byte order mark says
+    # delimiter: ";"                         # default: what is consistent over the rows
+    # decimal: ","                           # 1.234,5 is a number
+    # thousands: "."
+    # skip: {before: 3, after: 1}            # lines before the header; and after it: a row of units
+    # comment: "#"                           # lines that begin with it are no rows
+    # trim: true                             # blanks around cells are taken off
+    # header: false                          # the first line is a row; the columns are named here:
+    # columns: [file_name, frame, speed]
+    # nulls: [NA, "-"]                       # cells that are no value; [] for none but empty ones
+    # Where the list of records is in a JSON file that holds several.
+    # records: $.annotations
     # The media's path below `input`: a column, or any SQL expression over the columns (DuckDB's).
     file_name: file_name
     # match: basename    # where the table has base names alone, or stem: without extensions

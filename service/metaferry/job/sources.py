@@ -82,12 +82,12 @@ class Source(Model):
     """One metadata table and how its rows become records."""
 
     table: Location = Field(
-        description="csv, tsv, parquet, jsonl (also .gz, .zst), globs, from any fsspec URL."
+        description="csv, tsv, parquet, arrow, jsonl, json (also .gz, .zst, .zip), globs, any fsspec URL."
     )
     name: str | None = Field(
         default=None, min_length=1, description="Name in reports; default: the table's URL."
     )
-    format: Literal["csv", "tsv", "parquet", "jsonl", "json"] | None = Field(
+    format: Literal["csv", "tsv", "parquet", "jsonl", "json", "arrow"] | None = Field(
         default=None, description="Where the file name does not tell it."
     )
     encoding: str | None = Field(

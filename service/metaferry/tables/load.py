@@ -158,6 +158,8 @@ def _stage(
         first.open()
         if first.content == "parquet" and not first.packed:
             format = "parquet"
+        elif first.content == "arrow":
+            format = "arrow"
     if format not in ("csv", "tsv"):
         _no_text_options(source, format, files[0].url, place)
     if format == "parquet":
@@ -167,6 +169,18 @@ def _stage(
             con, files, table=table, used=used, portal=portal, place=place, progress=progress
         )
 
+    if format == "arrow":
+        from metaferry.tables.arrow import stage_arrow
+
+        return stage_arrow(
+            con,
+            lambda index: ByteStream(files[index], portal, place),
+            [file.url for file in files],
+            table=table,
+            used=used,
+            place=place,
+            progress=progress,
+        )
     opened = [first]
 
     def streams() -> Iterator[ByteStream]:

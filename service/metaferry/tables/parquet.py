@@ -7,8 +7,6 @@ different widths, and other types that one type holds without loss, become that 
 from __future__ import annotations
 
 import contextlib
-import math
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,12 +18,13 @@ import pyarrow.parquet as pq
 from metaferry.errors import Changed, Corrupt, JobError, NotFound
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.io.reader import RangeFile
+from metaferry.tables.columns import cast, check_text, common_schema, engine_errors, first_line
 from metaferry.tables.files.blocks import ByteStream, refuse
 from metaferry.tables.files.content import HEAD, looks_like_text
 from metaferry.tables.files.find import TableObject, missing
 from metaferry.tables.files.proof import WHOLE, proof_of, read_whole
 from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile, folded
-from metaferry.tables.staging import BATCH_ROWS, StagingTable, check_width, quote_ident, used_columns
+from metaferry.tables.staging import BATCH_ROWS, StagingTable, quote_ident
 
 if TYPE_CHECKING:
     import duckdb
@@ -51,8 +50,8 @@ def stage_parquet(
     """
     with ThreadPoolExecutor(_PARALLEL) as pool:
         footers = list(pool.map(lambda file: _footer(file, portal, place), files))
-    schema = _common_schema(footers, used, place)
-    with _engine_errors(con, schema, files[0].url, place):
+    schema = common_schema([(footer.file.url, footer.schema) for footer in footers], used, place)
+    with engine_errors(con, schema, files[0].url, place):
         staging = StagingTable(con, table, schema, progress)
     done = []
     for index, footer in enumerate(footers):
@@ -121,6 +120,10 @@ def _refuse_other(file: TableObject, portal: Portal, place: str) -> None:
     """Raises JobError for a file that is something else by its first bytes."""
     stream = ByteStream(file, portal, place)
     stream.open()
+    if stream.content == "arrow":
+        raise JobError(
+            f"{file.url} is an Arrow file, not Parquet", place=place, advice="name its format: format: arrow"
+        )
     if stream.content and stream.content != "parquet":
         refuse(stream, place)
     head = next(stream.blocks(), b"")[:HEAD]
@@ -130,50 +133,6 @@ def _refuse_other(file: TableObject, portal: Portal, place: str) -> None:
             place=place,
             advice="name its format: format: csv, tsv or jsonl",
         )
-
-
-def _common_schema(footers: Sequence[_Footer], used: frozenset[str] | None, place: str) -> pa.Schema:
-    fields: dict[str, pa.DataType] = {}
-    names: dict[str, str] = {}  # as the first file that has them spells them
-    for footer in footers:
-        url = footer.file.url
-        for own in used_columns(footer.schema.names, used, url, place):
-            kind = _plain(footer.schema.field(own).type)
-            name = names.setdefault(folded(own), own)
-            if name not in fields:
-                fields[name] = kind
-                check_width(len(fields), url, place)
-                continue
-            try:
-                merged = pa.unify_schemas(
-                    [pa.schema([("x", fields[name])]), pa.schema([("x", kind)])], promote_options="permissive"
-                )
-            except pa.ArrowException:
-                raise JobError(
-                    f"the column {name} is {kind} in {url} and {fields[name]} in files before it",
-                    place=place,
-                    advice="write the files with one type for it, or make them two sources",
-                ) from None
-            fields[name] = merged.field("x").type
-    return pa.schema(list(fields.items()))
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type without its encoding: a dictionary of text is text."""
-    if pa.types.is_dictionary(kind):
-        return _plain(kind.value_type)
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
-        return pa.binary()
-    if pa.types.is_timestamp(kind) and kind.tz is not None:
-        return pa.timestamp(kind.unit, "UTC")  # an instant is the same in every zone
-    if pa.types.is_float16(kind):
-        return pa.float64()
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        # The engine knows no half floats in lists either.
-        return pa.list_(pa.float32()) if pa.types.is_float16(kind.value_type) else kind
-    return kind
 
 
 @contextlib.contextmanager
@@ -218,72 +177,15 @@ def _batches(
         for batch in reader.iter_batches(batch_size=BATCH_ROWS, columns=list(here.values())):
             # A column called `a.b` also selects the field b of a: taken by name, exactly.
             columns = [
-                _cast(batch.column(batch.schema.names.index(here[field.name])), field, file, place)
+                cast(batch.column(batch.schema.names.index(here[field.name])), field, file.url, place)
                 if field.name in here
                 else pa.nulls(len(batch), field.type)
                 for field in schema
             ]
             for field, column in zip(schema, columns, strict=True):
-                _check_text(column, field, file, row, place)
+                check_text(column, field, file.url, row, place)
             row += len(batch)
             yield columns[0], columns
-
-
-def _cast(column: pa.Array, field: pa.Field, file: TableObject, place: str) -> pa.Array:
-    if column.type == field.type:
-        return column
-    try:
-        if pa.types.is_float16(column.type):
-            return halves(column).cast(field.type)
-        if pa.types.is_float32(column.type) and pa.types.is_float64(field.type):
-            # By the digits it is printed with: 0.1 stays 0.1.
-            return column.cast(pa.string()).cast(field.type)
-        return column.cast(field.type)
-    except pa.ArrowException as error:
-        raise JobError(
-            f"{file.url}: the column {field.name} is {column.type} and does not fit {field.type}, which "
-            f"other files need: {error}",
-            place=place,
-        ) from None
-
-
-def halves(column: pa.Array) -> pa.Array:
-    """Half floats as doubles, by the fewest digits that tell them apart: 0.1 stays 0.1."""
-    found = column.cast(pa.float32()).dictionary_encode()
-    digits = [None if value is None else _fewest(value) for value in found.dictionary.to_pylist()]
-    return pa.array(digits, pa.float64()).take(found.indices)
-
-
-def _fewest(value: float) -> float:
-    if not math.isfinite(value):
-        return value
-    candidates = (float(f"{value:.{digits}g}") for digits in range(1, 6))
-    return next((short for short in candidates if _half(short) == value), value)
-
-
-def _half(value: float) -> float | None:
-    try:
-        (rounded,) = struct.unpack("e", struct.pack("e", value))
-    except OverflowError:
-        return None
-    return float(rounded)
-
-
-def _check_text(column: pa.Array, field: pa.Field, file: TableObject, row: int, place: str) -> None:
-    """Neither the format nor the engine looks whether text is UTF-8; a document has to be."""
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        for position in range(len(column)):
-            try:
-                column.take([position]).validate(full=True)  # a slice keeps its neighbours
-            except pa.ArrowInvalid as error:
-                raise JobError(
-                    f"{file.url}: the column {field.name} is damaged in row {row + position}: {error}",
-                    place=place,
-                    advice="write the file again; bytes that are no UTF-8 text cannot be a string",
-                ) from None
-        raise
 
 
 @contextlib.contextmanager
@@ -294,32 +196,7 @@ def _read_errors(file: TableObject, portal: Portal, place: str) -> Iterator[None
         raise missing(file, place, portal, error) from error
     except (pa.ArrowException, OSError) as error:
         raise JobError(
-            f"{file.url} cannot be read as Parquet: {_first_line(error)}",
+            f"{file.url} cannot be read as Parquet: {first_line(error)}",
             place=place,
             advice="write it again, or name its format: format: csv",
         ) from error
-
-
-@contextlib.contextmanager
-def _engine_errors(con: duckdb.DuckDBPyConnection, schema: pa.Schema, url: str, place: str) -> Iterator[None]:
-    """Names the column whose type the engine does not know."""
-    import duckdb
-
-    try:
-        yield
-    except (duckdb.Error, pa.ArrowException) as error:
-        for field in schema:
-            empty = pa.schema([field]).empty_table()
-            try:
-                con.from_arrow(empty).fetchall()
-            except (duckdb.Error, pa.ArrowException):
-                raise JobError(
-                    f"{url}: the column {field.name} is {field.type}, which cannot be used",
-                    place=place,
-                    advice="map the columns that are wanted in metadata:, and leave this one out",
-                ) from error
-        raise
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]

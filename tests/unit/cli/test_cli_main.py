@@ -12,6 +12,7 @@ import pytest
 
 import metaferry
 from metaferry.job.model import Job
+from metaferry.job.sources import TEXT_OPTIONS
 
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR")},
@@ -67,6 +68,18 @@ def test_init_writes_a_job_that_passes_its_own_check(tmp_path: Path) -> None:
     assert full.sources[0].frame is not None
     assert full.media.include
     assert full.lightly is not None
+
+
+def test_the_options_of_csv_that_init_shows_are_right_too(tmp_path: Path) -> None:
+    run(tmp_path, "init")
+    text = (tmp_path / "job.yaml").read_text()
+    options = {name: f"    {name}: " for name in TEXT_OPTIONS if f"    # {name}: " in text}
+    for line in options.values():
+        text = text.replace(line.replace("    ", "    # ", 1), line)
+    (tmp_path / "all.yaml").write_text(text.replace("    # records:", "    records:"))
+    source = Job.load(tmp_path / "all.yaml").sources[0]
+    assert source.model_fields_set >= {"records", *TEXT_OPTIONS} - {"quote", "escape"}
+    assert options.keys() == set(TEXT_OPTIONS) - {"quote", "escape"}  # found right in nearly all files
 
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ _BESIDES: Final = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 def unpacked(stored: Iterator[bytes], codec: str, url: str, place: str) -> Iterator[bytes]:
     """Blocks of what `codec` ("gzip", "zstd") has packed. JobError where that is not whole."""
-    pull = _Pull(stored)
+    pull = Pull(stored)
     try:
         with pa.CompressedInputStream(pa.PythonFile(pull, mode="r"), codec) as stream:
             while block := stream.read(BLOCK):
@@ -95,32 +95,50 @@ def _is_beside(name: str) -> bool:
     return name.startswith(_BESIDES[0]) or name.rpartition("/")[2] in _BESIDES[1:]
 
 
-class _Pull(io.RawIOBase):
+#: Bytes of the end that are kept.
+_LAST: Final = 16
+
+
+class Pull(io.RawIOBase):
     """An iterator of blocks as the file that pyarrow wants to read from."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         super().__init__()
         self.received = 0
+        self.last = b""  # the last bytes that came
         self._blocks = blocks
         self._block = b""
         self._at = 0
 
     def drain(self) -> None:
         """Reads what nobody asked for to its end."""
-        for _ in self._blocks:
+        while self._next():
             pass
+
+    def _next(self) -> bytes:
+        block = next(self._blocks, b"")
+        self.received += len(block)
+        self.last = (self.last + block[-_LAST:])[-_LAST:]
+        return block
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if self._at >= len(self._block):
-            self._block, self._at = next(self._blocks, b""), 0
-            self.received += len(self._block)
-        end = len(self._block) if size is None or size < 0 else self._at + size
-        data = self._block[self._at : end]
-        self._at += len(data)
-        return data
+        """So many bytes, fewer only at the end; without a size those of a block."""
+        parts: list[bytes] = []
+        wanted = size if size is not None and size >= 0 else 1
+        while wanted > 0:
+            if self._at >= len(self._block):
+                self._block, self._at = self._next(), 0
+                if not self._block:
+                    break
+            rest = len(self._block) - self._at
+            count = rest if size is None or size < 0 else min(wanted, rest)
+            parts.append(self._block[self._at : self._at + count])
+            self._at += count
+            wanted -= count
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         view = memoryview(buffer).cast("B")

@@ -20,6 +20,7 @@ Content = Literal[
     "zip",
     "parquet",
     "arrow",
+    "feather",
     "excel",
     "html",
     "xml",
@@ -35,6 +36,11 @@ Content = Literal[
     "opendocument",
 ]
 
+#: What an Arrow file begins with; a stream follows, as it stands alone in a stream file.
+ARROW_FILE: Final = b"ARROW1\0\0"
+#: A message of a stream: the mark, and the size of its description, below 16 MiB.
+_ARROW_STREAM: Final = re.compile(rb"\xff\xff\xff\xff(?!\0\0\0)...\0", re.DOTALL)
+
 _MAGIC: Final[tuple[tuple[bytes, Content], ...]] = (
     (b"\x1f\x8b\x08", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
@@ -42,8 +48,8 @@ _MAGIC: Final[tuple[tuple[bytes, Content], ...]] = (
     (b"PK\x05\x06", "zip"),  # without a file in it
     (b"PAR1", "parquet"),
     (b"PARE", "parquet"),  # with an encrypted footer
-    (b"ARROW1\0\0", "arrow"),
-    (b"FEA1", "arrow"),  # the first version of Feather
+    (ARROW_FILE, "arrow"),
+    (b"FEA1", "feather"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "excel"),  # before 2007
     (b"BZh", "bzip2"),
     (b"\xfd7zXZ\0", "xz"),
@@ -80,7 +86,7 @@ class Refusal:
 _UNPACK: Final = "unpack it, or pack it with gzip, zstd or zip"
 _AS_TABLE: Final = "save it as CSV or Parquet"
 REFUSALS: Final[dict[Content, Refusal]] = {
-    "arrow": Refusal("an Arrow file", "save it as Parquet"),
+    "feather": Refusal("a Feather file of the first version", "save it again with pandas, or as Parquet"),
     "excel": Refusal("an Excel workbook", "save the sheet that is wanted as CSV or Parquet"),
     "opendocument": Refusal("an OpenDocument file", "save the sheet that is wanted as CSV or Parquet"),
     "html": Refusal(
@@ -105,6 +111,8 @@ def content_of(head: bytes) -> Content:
     for magic, content in _MAGIC:
         if head.startswith(magic):
             return content
+    if _ARROW_STREAM.match(head):
+        return "arrow"
     if _HTML.match(head):
         return "html"
     return "xml" if _XML.match(head) else ""

@@ -26,7 +26,7 @@ class NoMatch(TableMissing):
     """A glob that matches nothing, in a place that can be looked into."""
 
 
-Format = Literal["csv", "tsv", "parquet", "jsonl", "json"]
+Format = Literal["csv", "tsv", "parquet", "jsonl", "json", "arrow"]
 Compression = Literal["", "gzip", "zstd", "zip"]
 StorageFor = Callable[[str, Mapping[str, Any]], Storage]
 
@@ -39,6 +39,10 @@ _FORMATS: Final[dict[str, Format]] = {
     "jsonl": "jsonl",
     "ndjson": "jsonl",
     "json": "json",
+    "arrow": "arrow",
+    "arrows": "arrow",
+    "feather": "arrow",
+    "ipc": "arrow",
 }
 _COMPRESSIONS: Final[dict[str, Compression]] = {"gz": "gzip", "zst": "zstd", "zstd": "zstd", "zip": "zip"}
 #: Schemes without a bucket, so that every segment after them is part of a path.
@@ -162,7 +166,7 @@ def format_of(path: str, shown: str, place: str) -> Format:
         raise JobError(
             f"{shown}: the format of the table cannot be told from its name",
             place=place,
-            advice="set format: csv, tsv, parquet, jsonl (one JSON object in each line) or json",
+            advice="set format: csv, tsv, parquet, arrow, jsonl (one JSON object in each line) or json",
         )
     return known
 
