@@ -468,8 +468,53 @@ def test_a_plan_tells_how_each_table_is_read(world: World) -> None:
         "encoding": "utf-16-le",
         "packed": "gzip",
         "columns": [
-            {"name": "file_name", "type": "VARCHAR", "values": ["a.png", "b.png"]},
-            {"name": "x", "type": "DOUBLE", "values": ["1.0", "2.5"]},
-            {"name": "größe", "type": "VARCHAR", "values": ["klein"]},
+            {"name": "file_name", "type": "VARCHAR", "values": ["a.png", "b.png"], "used": True},
+            {"name": "x", "type": "DOUBLE", "values": ["1.0", "2.5"], "used": True},
+            {"name": "größe", "type": "VARCHAR", "values": ["klein"], "used": True},
         ],
     }
+
+
+WIDE: dict[str, Any] = {
+    "id": [7, 8],
+    "x": [1, 2],
+    "y": [0.5, None],
+    "seen": [True, False],
+    "word": ["p", "q"],
+}
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "parquet", "arrow"])
+def test_a_plan_marks_the_columns_that_are_used(world: World, format: str) -> None:
+    columns = [("file_name", ["a.png", "b.png"]), *WIDE.items()]
+    given = dict(columns)
+    rows = [{name: values[n] for name, values in given.items()} for n in range(2)]
+    content = {
+        "csv": "".join(",".join(map(cell, row)) + "\n" for row in (given, *(r.values() for r in rows))),
+        "json": json.dumps(rows),
+        "parquet": parquet(columns),
+        "arrow": arrow(columns),
+    }[format]
+    world.put(f"tables/camera=front/t.{format}", content)
+    world.job["sources"] = [
+        {"table": f"tables/*/t.{format}", "name": "labels", "metadata": {"x": "x"}},
+    ]
+    world.write_job()
+    ran = world.run("plan", "job.yaml")
+    shown = ran.out[ran.out.index("Tables\n") : ran.out.index("Documents\n")].splitlines()
+    assert shown[1].endswith("; those with a * are used"), ran.out
+    assert [line.split() for line in shown[2:-1]] == [
+        ["*", "file_name", "varchar", "a.png,", "b.png"],
+        ["*", "x", "bigint", "1,", "2"],
+        ["id", "bigint", "7,", "8"],
+        ["y", "double", "0.5"],
+        ["seen", "boolean", "true,", "false"],
+        ["word", "varchar", "p,", "q"],
+        ["camera", "varchar", "front"],
+    ]
+    tables = world.run("plan", "job.yaml", "--format", "json").report["tables"]
+    assert [column["used"] for column in tables[0]["columns"]] == [True, True, *[False] * 5]
+
+
+def cell(value: Any) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

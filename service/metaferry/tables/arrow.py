@@ -10,7 +10,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
@@ -20,11 +20,14 @@ from metaferry.tables.files.archives import Pull
 from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.files.content import ARROW_FILE, REFUSALS
 from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile, folded
-from metaferry.tables.staging import BATCH_ROWS, StagingTable, quote_ident
+from metaferry.tables.samples import ROWS, of_arrow
+from metaferry.tables.staging import BATCH_ROWS, StagingTable, quote_ident, taken_unasked
 
 if TYPE_CHECKING:
     import duckdb
 
+#: Bytes of a file of which a whole batch may be read for people.
+_SMALL: Final = 32 << 20
 #: Files whose schema is read at once.
 _PARALLEL: Final = 8
 
@@ -45,9 +48,13 @@ def stage_arrow(
     one, for files that disagree on a used column, and for a type that the engine does not know.
     """
 
+    others: list[tuple[str, pa.DataType, pa.Array | None]] = []
+
     def schema_of(index: int) -> tuple[pa.Schema, str]:
         stream = streams(index)
         with _reader(stream, place) as reader:
+            if not index:
+                others.extend(_others(reader, used, stream.size))
             return reader.schema, stream.token
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
@@ -82,6 +89,7 @@ def stage_arrow(
         relation=lambda where: f"SELECT {FILE}, {ROW}{listed} FROM {quote_ident(table)}{where}",
         why_text=lambda name: "",
         reading=reading,
+        others=of_arrow(con, others),
     )
 
 
@@ -121,6 +129,22 @@ def _reader(
             raise JobError(
                 f"{url} is no whole Arrow file: it has no footer", place=place, advice="upload it again"
             )
+
+
+def _others(
+    reader: pa.RecordBatchStreamReader, used: frozenset[str] | None, size: int
+) -> Iterator[tuple[str, pa.DataType, pa.Array | None]]:
+    """The columns that are not used; those of a small file with the first values."""
+    names = reader.schema.names
+    places = [
+        at for at, n in enumerate(names) if not (taken_unasked(n) if used is None else folded(n) in used)
+    ]
+    first: Any = None
+    if places and size <= _SMALL:
+        with contextlib.suppress(StopIteration):
+            first = reader.read_next_batch()[:ROWS]
+    for at in places:
+        yield names[at], reader.schema.types[at], None if first is None else first.column(at)
 
 
 def _batches(

@@ -120,9 +120,9 @@ def _tell_passed_over(findings: Findings, urls: list[str]) -> None:
 
 
 def _shown(con: duckdb.DuckDBPyConnection, staged: Staged) -> tuple[ShownColumn, ...]:
-    """The columns with values of the first rows, for people."""
+    """The columns with values of the first rows, for people; those that are used first."""
     if not staged.columns:
-        return ()
+        return staged.others
     listed = ", ".join(f"left({quote_ident(column.name)}::VARCHAR, 60)" for column in staged.columns)
     first = staged.relation(f" WHERE rowid < {_ROWS_SHOWN}")
     rows = con.execute(f"SELECT {listed} FROM ({first}) r ORDER BY {FILE}, {ROW}").fetchall()
@@ -130,7 +130,7 @@ def _shown(con: duckdb.DuckDBPyConnection, staged: Staged) -> tuple[ShownColumn,
     for at, column in enumerate(staged.columns):
         values = dict.fromkeys(row[at] for row in rows if row[at] is not None)
         shown.append(ShownColumn(column.name, column.type, tuple(values)[:3]))
-    return tuple(shown)
+    return (*shown, *staged.others)
 
 
 def _stage(

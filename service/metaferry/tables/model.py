@@ -43,11 +43,15 @@ class KeyColumn:
 
 @dataclass(frozen=True, slots=True)
 class ShownColumn:
-    """A column that is used, with the engine's type and up to three different values as text."""
+    """A column with the engine's type and up to three different values as text.
+
+    Of one that is not used the first rows tell both, and where reading them would cost much, only the type.
+    """
 
     name: str
     type: str
     values: tuple[str, ...]
+    used: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,8 @@ class Staged:
     why_text: Callable[[str], str]
     reading: Reading = Reading()
     empty: tuple[str, ...] = ()
+    #: Columns of the first file that are not used, for people.
+    others: tuple[ShownColumn, ...] = ()
     #: Of a text table, by the folded name of a column: the relation's column with its cells as text.
     cells: Mapping[str, str] = field(default_factory=dict)
     #: By the same names, words that are read as no value (all others are numbers, booleans or dates), with

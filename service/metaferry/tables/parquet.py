@@ -7,6 +7,7 @@ different widths, and other types that one type holds without loss, become that 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,11 +25,14 @@ from metaferry.tables.files.content import HEAD, looks_like_text
 from metaferry.tables.files.find import TableObject, missing
 from metaferry.tables.files.proof import WHOLE, proof_of, read_whole
 from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile, folded
-from metaferry.tables.staging import BATCH_ROWS, StagingTable, quote_ident
+from metaferry.tables.samples import ROWS, of_arrow
+from metaferry.tables.staging import BATCH_ROWS, StagingTable, quote_ident, taken_unasked
 
 if TYPE_CHECKING:
     import duckdb
 
+#: Bytes of a column that nobody uses, up to which its first values are read for people.
+_CHEAP: Final = 64 << 10
 #: Footers read at once; one is a request or two.
 _PARALLEL: Final = 8
 
@@ -54,9 +58,15 @@ def stage_parquet(
     with engine_errors(con, schema, files[0].url, place):
         staging = StagingTable(con, table, schema, progress)
     done = []
+    others: list[tuple[str, pa.DataType, pa.Array | None]] = []
+
+    def look(reader: pq.ParquetFile) -> None:
+        if not others:
+            others.extend(_others(reader, used))
+
     for index, footer in enumerate(footers):
         row = 1
-        for batch in _batches(footer, schema, portal, place):
+        for batch in _batches(footer, schema, portal, place, look):
             numbers = pa.array(range(row, row + len(batch[0])), pa.int64())
             staging.append(index, numbers, batch[1])
             row += len(numbers)
@@ -75,6 +85,7 @@ def stage_parquet(
         ),
         why_text=lambda name: "",
         reading=Reading(format="parquet"),
+        others=of_arrow(con, others),
     )
 
 
@@ -159,12 +170,37 @@ def _reader(footer: _Footer, portal: Portal, place: str) -> Iterator[pq.ParquetF
             yield pq.ParquetFile(source, metadata=footer.metadata, page_checksum_verification=True)
 
 
+def _others(
+    reader: pq.ParquetFile, used: frozenset[str] | None
+) -> Iterator[tuple[str, pa.DataType, pa.Array | None]]:
+    """The columns that are not used; of those that are cheap to read, with the first values."""
+    schema = reader.schema_arrow
+    names = [n for n in schema.names if not (taken_unasked(n) if used is None else folded(n) in used)]
+    cheap: set[str] = set()
+    if names and reader.num_row_groups and reader.metadata.row_group(0).num_rows:
+        group = reader.metadata.row_group(0)
+        sizes: Counter[str] = Counter()
+        for at in range(group.num_columns):
+            chunk = group.column(at)
+            sizes[chunk.path_in_schema.partition(".")[0]] += chunk.total_compressed_size
+        # A column called `a.b` also selects the field b of a, and a name that stands twice both.
+        cheap = {n for n in names if "." not in n and schema.names.count(n) == 1 and sizes[n] <= _CHEAP}
+    first: Any = None
+    if cheap:
+        with contextlib.suppress(pa.ArrowException, OSError):  # whoever uses it hears of it
+            first = next(reader.iter_batches(batch_size=ROWS, row_groups=[0], columns=sorted(cheap)), None)
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        if name in names:
+            yield name, kind, first.column(name) if first is not None and name in cheap else None
+
+
 def _batches(
-    footer: _Footer, schema: pa.Schema, portal: Portal, place: str
+    footer: _Footer, schema: pa.Schema, portal: Portal, place: str, look: Callable[[pq.ParquetFile], None]
 ) -> Iterator[tuple[pa.Array, list[pa.Array]]]:
     """Batches of a file: an array of its length, and the columns in the schema's order and types."""
     file = footer.file
     with _reader(footer, portal, place) as reader:
+        look(reader)
         row = 1
         own = {folded(name): name for name in footer.schema.names}
         here = {field.name: own[key] for field in schema if (key := folded(field.name)) in own}

@@ -10,7 +10,7 @@ from rich.text import Text
 from metaferry.cli.show.text import columns, heading, safe
 
 if TYPE_CHECKING:
-    from metaferry.tables.model import Reading
+    from metaferry.tables.model import Reading, ShownColumn
 
 #: Columns shown of one source.
 _COLUMNS: Final = 40
@@ -31,11 +31,13 @@ def table_lines(tables: Sequence[Reading]) -> Iterator[str | Text]:
             parts.append(table.encoding.upper() if table.encoding.startswith("utf") else table.encoding)
         if table.packed:
             parts.append(f"in {table.packed}")
-        yield f"  {safe(table.name)}: {', '.join(parts)}"
         shown = table.columns[:_COLUMNS]
+        marked = not all(column.used for column in table.columns)
+        what = "; those with a * are used" if marked else ""
+        yield f"  {safe(table.name)}: {', '.join(parts)}{what}"
         yield from columns(
             [
-                [safe(column.name) or '""', column.type.lower(), ", ".join(map(safe, column.values))]
+                [_marked(column, marked=marked), column.type.lower(), ", ".join(map(safe, column.values))]
                 for column in shown
             ],
             indent=4,
@@ -43,3 +45,8 @@ def table_lines(tables: Sequence[Reading]) -> Iterator[str | Text]:
         if len(table.columns) > len(shown):
             yield f"    … and {len(table.columns) - len(shown):,} more"
     yield ""
+
+
+def _marked(column: ShownColumn, *, marked: bool) -> str:
+    name = safe(column.name) or '""'
+    return f"{'*' if column.used else ' '} {name}" if marked else name

@@ -82,6 +82,13 @@ class Reader:
             else None
         )
 
+    def first_rows(self) -> list[list[str]]:
+        """The first rows, which are still to be read, as far as they are as wide as the header."""
+        text = self._rest.decode(errors="replace")
+        rows = self._dialect.first_rows(text, self.delimiter)
+        strip = BLANKS if self._dialect.trim else ""
+        return [[cell.strip(strip) for cell in row] for row in rows if len(row) == len(self.header)]
+
     def _read_header(self, place: str) -> tuple[list[str], str, bytes]:
         """The columns' names, the delimiter, and what is left of the piece that the header ends in."""
         dialect = self._dialect

@@ -16,8 +16,16 @@ from metaferry.tables.csv.column_types import Numbers, find_types
 from metaferry.tables.csv.dialect import BLANKS, Dialect
 from metaferry.tables.csv.rows import LARGEST_CELL, EmptyTable, Reader
 from metaferry.tables.files.blocks import ByteStream
-from metaferry.tables.model import FILE, OURS, ROW, Reading, Staged, TableFile, folded
-from metaferry.tables.staging import Rejects, StagingTable, check_width, quote_ident, used_columns
+from metaferry.tables.model import FILE, OURS, ROW, Reading, ShownColumn, Staged, TableFile, folded
+from metaferry.tables.samples import of_text
+from metaferry.tables.staging import (
+    Rejects,
+    StagingTable,
+    check_width,
+    quote_ident,
+    taken_unasked,
+    used_columns,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -54,6 +62,7 @@ def stage_delimited(
     staging = StagingTable(con, table, pa.schema([]), progress, nulls=("", *(nulls or ())), trim=trim)
     done: list[TableFile] = []
     reading = Reading()
+    others: tuple[ShownColumn, ...] = ()
     for index, stream in enumerate(streams):
         url = stream.file.url
         try:
@@ -69,6 +78,7 @@ def stage_delimited(
             reading = Reading(
                 format="csv", delimiter=reader.delimiter, encoding=stream.encoding, packed=stream.packed
             )
+            others = _others(con, reader, dialect, used, nulls)
         for name in filter(None, reader.header):
             names.setdefault(folded(name), name)
         here = {folded(name): at for name, at in used_columns(reader.header, used, url, place).items()}
@@ -106,4 +116,27 @@ def stage_delimited(
         empty=tuple(empty),
         cells=raw,
         nulls={folded(column.name): column.nulls for column in typed if column.nulls},
+        others=others,
     )
+
+
+def _others(
+    con: duckdb.DuckDBPyConnection,
+    reader: Reader,
+    dialect: Dialect,
+    used: frozenset[str] | None,
+    nulls: Sequence[str] | None,
+) -> tuple[ShownColumn, ...]:
+    """The columns of a file that are not used."""
+    places = [
+        at
+        for at, name in enumerate(reader.header)
+        if not (taken_unasked(name) if used is None else folded(name) in used)
+    ]
+    if not places:
+        return ()
+    rows = reader.first_rows()
+    no_values = set(nulls or ())
+    cells = [["" if row[at] in no_values else row[at] for row in rows] for at in places]
+    numbers = Numbers(dialect.decimal, dialect.thousands)
+    return of_text(con, [reader.header[at] for at in places], cells, numbers, null_words=nulls is None)

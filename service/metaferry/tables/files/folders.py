@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from metaferry.errors import JobError
 from metaferry.tables.files.find import TableObject
-from metaferry.tables.model import FILE, Column, Staged, folded
+from metaferry.tables.model import FILE, Column, ShownColumn, Staged, folded
+from metaferry.tables.samples import first_of
 from metaferry.tables.staging import quote_ident
 
 if TYPE_CHECKING:
@@ -69,6 +70,15 @@ def with_folders(
                 + ("; or name the columns that are wanted in metadata:" if used is None else ""),
             )
     path = used is not None and PATH in used and PATH not in own
+    others = (
+        *staged.others,
+        *(
+            ShownColumn(name, "VARCHAR", first_of(values.get(name) for values in given), used=False)
+            for name in names.values()
+            if name not in taken
+        ),
+    )
+    staged = replace(staged, others=others)
     every = (*staged.names, *names.values(), PATH)
     if staged.is_empty or not (taken or path):
         return replace(staged, names=every if staged.names else ())

@@ -19,6 +19,7 @@ from metaferry.findings import Code
 from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.json.constants import MARKS, left_out, without_constants
 from metaferry.tables.json.records import ANY, Cutter, Record, Stretch, layout_of, lists_of
+from metaferry.tables.json.samples import others_of
 from metaferry.tables.json.shapes import (
     Malformed,
     ObjectShape,
@@ -30,6 +31,7 @@ from metaferry.tables.json.shapes import (
 from metaferry.tables.json.staged import TEXT, TypedColumns
 from metaferry.tables.json.typed import Schema, parsed, schema_of
 from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile, folded
+from metaferry.tables.samples import ROWS
 from metaferry.tables.staging import (
     Findings,
     Rejects,
@@ -110,6 +112,7 @@ def stage_json_lines(
             (member.why_text() for key, member in members.items() if folded(key) == folded(name)), ""
         ),
         reading=reading,
+        others=others_of(objects.first, used, place),
     )
 
 
@@ -142,6 +145,7 @@ class _Objects:
         self._place = place
         self._seen: set[ObjectShape] = set()
         self._as_types = typed
+        self.first: list[str] = []  # objects of the first rows
         self._schema: Schema | None = None
         self._schema_is_old = True
 
@@ -222,6 +226,8 @@ class _Objects:
                 self._name_constants(found, row, url)
             numbers.append(row)
             texts.append(text)
+            if len(self.first) < ROWS:
+                self.first.append(text)
         self.typed.append_texts(index, pa.array(numbers, pa.int64()), pa.array(texts, pa.string()))
         if not self.typed.stay_exact(self.structure):
             raise _TextAfterAll
