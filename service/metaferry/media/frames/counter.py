@@ -20,17 +20,19 @@ from typing import Any, Final
 
 from metaferry.errors import Changed, Corrupt, NotFound, Protected, Unsupported
 from metaferry.media.frames import index
-from metaferry.media.frames.containers.reading import LeftToPackets, NoProof
+from metaferry.media.frames.containers.reading import Damaged, LeftToPackets, NoProof
 from metaferry.media.frames.decoder_check import DecoderCheck
 from metaferry.media.frames.model import (
     CHANGED,
     LEVEL_TIMES,
     NO_COUNT,
+    NO_STREAM,
     NO_TIMES,
     NOT_PROVED,
     SEVERAL,
     SOME_TIMES,
     UNKNOWN_SIZE,
+    UNREADABLE,
     FrameCount,
     Level,
     Times,
@@ -168,7 +170,9 @@ class Counter:
     def _answer(self, path: str, size: int, allowed: float, ranges: Ranges, explain: list[str]) -> _Answer:
         """The result of the levels; `explain` gets a line for each thing that was checked."""
         try:
-            return self._levels(path, size, allowed, ranges, explain)
+            answer = self._levels(path, size, allowed, ranges, explain)
+            unread = answer.reason.startswith((NO_STREAM, UNREADABLE))
+            return _of_cut_file(answer, size, ranges) if unread else answer
         except (DeadlinePassed, TimeoutError):
             return _Answer(None, reason=f"deadline: not counted within {allowed:.0f} s")
         except WorkerFailed as error:
@@ -242,6 +246,22 @@ class Counter:
             return _checked(basis, worker.run({**job, "level": level}, ranges.serve, seconds=seconds))
         finally:
             self._idle.put(worker)
+
+
+def _of_cut_file(answer: _Answer, size: int, ranges: Ranges) -> _Answer:
+    """The answer for a file in which the decoder finds no video, or none that it knows.
+
+    Where the container shows that it is cut, that is the reason: the decoder sees what is left of it.
+    """
+    ranges.begin_again()
+    try:
+        source, container = index.open_source(size, ranges.fetch)
+        index.count(source, container, ranges.fetch)
+    except Damaged as error:
+        return dataclasses.replace(answer, reason=f"{UNREADABLE}{error}")
+    except NoProof:
+        pass
+    return answer
 
 
 def _checked(basis: str, answer: dict[str, Any]) -> _Answer:

@@ -47,7 +47,12 @@ SOME_TIMES: Final = "some frames carry no time"
 LEVEL_TIMES: Final = "the level that was asked for tells no times"
 NO_COUNT: Final = "not counted"
 
-_ABOUT_THE_CONTENT: Final = ("empty", "unreadable: ", "no video stream", "decode errors: ")
+#: The reason for a file that is whole and holds no video.
+NO_STREAM: Final = "no video stream"
+#: How a reason begins for one that cannot be taken apart.
+UNREADABLE: Final = "unreadable: "
+
+_ABOUT_THE_CONTENT: Final = ("empty", UNREADABLE, NO_STREAM, "decode errors: ")
 
 
 @dataclass(frozen=True, slots=True)

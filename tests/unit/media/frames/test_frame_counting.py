@@ -75,6 +75,16 @@ REFUSED = {
     "page.mp4": ("unreadable: ", (), lambda: b"<!DOCTYPE html><html><body>404</body></html>" * 20),
     "no index.mp4": ("unreadable: ", (), lambda: synthetic.video(50)[:2000]),
     "only ftyp.mp4": ("unreadable: ", (), lambda: synthetic.video(50)[:32]),
+    "cut in its index.mp4": (
+        "unreadable: a box at byte 385 does not fit its place: the file is cut or damaged",
+        (),
+        lambda: synthetic.video(10)[:700],
+    ),
+    "cut before its tracks.mp4": (
+        "unreadable: a box at byte 385 does not fit its place: the file is cut or damaged",
+        (),
+        lambda: synthetic.video(10)[:430],
+    ),
     "sound only.mp4": ("no video stream", (), synthetic.audio_only),
     "picture only.mp4": ("no video stream", (), lambda: synthetic.with_cover(frames=None)),
     "cut.mp4": (

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from metaferry.media.frames.containers.reading import Asking, Indexed, NoProof, Source
+from metaferry.media.frames.containers.reading import Asking, Damaged, Indexed, NoProof, Source
 from metaferry.media.frames.model import Times
 
 #: Codecs of which one chunk is one frame, in upper case. MPEG-4 may be packed (two frames in one
@@ -49,7 +49,7 @@ def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
     if riff[:4] != b"RIFF" or riff[8:12] != b"AVI " or not size:
         raise NoProof("no AVI header")
     if 8 + size > source.size:
-        raise NoProof("the file ends before its header says: it is cut")
+        raise Damaged("the file ends before its header says: it is cut")
     streams: list[_Stream] = []
     movi = index = None
     at, end, boxes = 12, 8 + size, 0
@@ -60,7 +60,7 @@ def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
         header = yield from source.get(at, min(end, at + 12), _AHEAD if movi is None else 0)
         length = int.from_bytes(header[4:8], "little")
         if at + 8 + length > end:
-            raise NoProof("a chunk that does not fit: the file is cut or damaged")
+            raise Damaged("a chunk that does not fit: the file is cut or damaged")
         if header[:4] == b"LIST" and header[8:12] == b"hdrl":
             streams = _streams((yield from source.get(at + 12, at + 8 + length)))
         elif header[:4] == b"LIST" and header[8:12] == b"movi":
@@ -173,7 +173,7 @@ def _idx1(data: bytes, number: int, movi: tuple[int, int], streams: int) -> list
             continue
         place = base + offset + 8
         if place + length > movi[1]:
-            raise NoProof("chunks behind the end of their list: the file is cut or damaged")
+            raise Damaged("chunks behind the end of their list: the file is cut or damaged")
         if length and place <= last:
             raise NoProof("an index that is not in order")
         if not found:

@@ -46,6 +46,10 @@ class NoProof(Exception):
     """The index does not prove a count; `str` says why, in one line."""
 
 
+class Damaged(NoProof):
+    """The container contradicts its own sizes: the file is cut or damaged."""
+
+
 class OverBudget(NoProof):
     """A reader used up one of its budgets: reads, bytes or boxes."""
 

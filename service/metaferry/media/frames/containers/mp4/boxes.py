@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from metaferry.media.frames.containers.reading import Asking, NoProof, OverBudget, Source
+from metaferry.media.frames.containers.reading import Asking, Damaged, NoProof, OverBudget, Source
 
 #: What is read beyond the end of the mdat box, in the hope to have all of moov with it.
 TAIL: Final = 256 << 10
@@ -45,7 +45,7 @@ def find_moov(source: Source, budget: Budget) -> Asking[tuple[Box | None, bool]]
     at, moov = 0, None
     while at < source.size:
         if at + 8 > source.size and moov is None:
-            raise NoProof("the file ends before its structure does")
+            raise Damaged("the file ends before its structure does")
         if at + 8 > source.size:
             return moov, False
         box = yield from box_at(source, at, source.size, budget, ahead=TAIL)
@@ -77,7 +77,7 @@ def box_at(source: Source, at: int, end: int, budget: Budget, ahead: int = 0) ->
     elif size == 0:
         size = end - at
     if size < body - at or at + size > end:
-        raise NoProof(f"a box at byte {at} does not fit its place: the file is cut or damaged")
+        raise Damaged(f"a box at byte {at} does not fit its place: the file is cut or damaged")
     return Box(kind, at, body, at + size)
 
 
