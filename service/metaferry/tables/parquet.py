@@ -112,6 +112,9 @@ def _footer(file: TableObject, portal: Portal, place: str) -> _Footer:
     with _read_errors(file, portal, place):
         try:
             with _open(file, portal, None) as raw, pa.PythonFile(raw, mode="r") as source:
+                if raw.size == 0:
+                    what = f"{file.url} is no Parquet file: it is empty"
+                    raise JobError(what, place=place, advice="write the table again")
                 reader = pq.ParquetFile(source)
                 return _Footer(file, reader.metadata, reader.schema_arrow, raw.size, raw.token or "")
         except (pa.ArrowException, OSError):
@@ -234,5 +237,5 @@ def _read_errors(file: TableObject, portal: Portal, place: str) -> Iterator[None
         raise JobError(
             f"{file.url} cannot be read as Parquet: {first_line(error)}",
             place=place,
-            advice="write it again, or name its format: format: csv",
+            advice="write it again, or, where it is another kind of table, name its format: format: csv",
         ) from error

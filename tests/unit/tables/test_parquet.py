@@ -160,7 +160,7 @@ def test_columns_that_sql_cannot_tell_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "cannot be read as Parquet"),
+        (b"", "is no Parquet file: it is empty"),
         (b"no parquet", "is text, not Parquet"),
         (b"\x00\x01", "cannot be read as Parquet"),
         (b"PAR1" + b"\x00" * 100 + b"PAR1", "cannot be read as Parquet"),
