@@ -104,7 +104,12 @@ def resolve_entries(
     existing = tuple(becomes.get(entry.path, entry) for entry in in_place or ())
     observed = _observe(database, sources, infer, {entry.path for entry in existing})
     merged = rules.merge(existing, observed)
-    report_text_numbers(database, sources, (path for path in merged.added if rules.is_text(observed[path])))
+    report_text_numbers(
+        database,
+        sources,
+        (path for path in merged.added if rules.is_text(observed[path])),
+        mapped=[source.metadata is not None for source in job.sources],
+    )
     report_uncovered(database, sources, merged.entries)
     # An empty list is not written over nothing: a consumer without schema.json has no entries either.
     return Entries(

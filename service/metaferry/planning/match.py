@@ -194,7 +194,7 @@ def take_frame_counts(database: Database, counts: Iterable[FrameCount]) -> int:
         INSERT INTO findings
         SELECT CASE WHEN unreadable THEN '{Code.MEDIA_UNREADABLE}' ELSE '{Code.MEDIA_UNPROVED}' END,
                'error', 'the number of frames of this video is not known: ' || reason,
-               'its frame documents are not written; replace the video or take its rows out',
+               'its frame documents are not written; replace the video, or leave its rows out with `where`',
                '', '', NULL, media, ''
         FROM frames WHERE frames IS NULL
         """

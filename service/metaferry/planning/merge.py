@@ -66,6 +66,8 @@ def _merge(
                 "info",
                 f"{'.'.join(path)} comes from several sources in {documents:,} "
                 f"document{'s' if documents > 1 else ''}; the last one wins ({' < '.join(having)})",
+                advice=f"nothing, where that is meant; else leave {'.'.join(path)} out of the `metadata:` "
+                "of all but one of them",
                 target=example,
             )
 

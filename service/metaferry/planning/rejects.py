@@ -100,17 +100,18 @@ _MESSAGES: Final = {
 
 _ADVICE: Final = {
     Code.SOURCE_MALFORMED: "mend the row in the table",
-    Code.NAME_HOSTILE: "correct file_name: such a name could lie outside the datasource",
+    Code.NAME_HOSTILE: "correct file_name, or leave such rows out with `where`",
     Code.NAME_TOO_LONG: "shorten the name of the media, or the path of the datasource of its document",
     Code.RECORD_UNMATCHED: "change the job's file_name expression if all names are off alike",
     Code.RECORD_AMBIGUOUS: "let file_name give the path below `input`, without `match`; or rename the media",
-    Code.RECORD_EXCLUDED: "widen media.include if these rows are meant",
-    Code.RECORD_FRAME_INVALID: "give frames as whole numbers counted from 0, or frame: {value: …, base: 1}",
+    Code.RECORD_EXCLUDED: "nothing, where that is meant; else see media.include, media.exclude and --prefix",
+    Code.RECORD_FRAME_INVALID: "frames are whole numbers counted from 0, and null for an image or a whole "
+    "video; leave such rows out with `where`, or correct `frame`",
     Code.RECORD_FRAME_OUT_OF_RANGE: (
         "frames count from 0; where a table counts from 1: frame: {value: …, base: 1}"
     ),
-    Code.MEDIA_UNREADABLE: "replace the video, or take its rows out",
-    Code.MEDIA_UNPROVED: "try `metaferry frames` on it; a higher deadline may help",
+    Code.MEDIA_UNREADABLE: "replace the video, or leave its rows out with `where`",
+    Code.MEDIA_UNPROVED: "see `metaferry frames --explain`, and run again; or leave its rows out by `where`",
     Code.MEDIA_COLLISION: "rename one of the files, or take one out with media.exclude",
     Code.RECORD_DUPLICATE: "keep one of the rows, or leave the others out with `where`; from several sources "
     "they would be merged",

@@ -43,7 +43,8 @@ def report_uncovered(database: Database, sources: Sequence[Loaded], entries: Seq
             Code.SCHEMA_UNCOVERED,
             "info",
             f"{path} is written, but no schema entry shows it",
-            advice="add an entry to the schema if it should be shown; lists need one for each position",
+            advice="nothing, where it need not be shown; else add an entry to schema.json; "
+            "a list needs one for each position",
             source=label,
         )
 

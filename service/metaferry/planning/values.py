@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from metaferry.errors import JobError
 from metaferry.findings import Code
@@ -19,6 +20,11 @@ from metaferry.planning.entries import Entries, KeyPath
 from metaferry.planning.records.duplicates import settle_repeated
 from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import KeyColumn, Loaded
+
+_REPLACE: Final = (
+    "nothing, where no value is meant: the schema's default is shown; else replace it in the mapping, "
+    "such as CASE WHEN isfinite(x) THEN x ELSE 0 END"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,7 @@ def _reject_misfits(database: Database, source: Loaded, index: int, columns: Seq
             SELECT '{Code.VALUE_NOT_FINITE}', 'warning',
                    {sql.quote_text(check.path)} || ' is ' || {check.value}::VARCHAR
                    || {sql.quote_text(f", which JSON cannot hold: {check.instead}")},
-                   'the schema''s default is shown instead', {sql.quote_text(source.label)}, f.url,
+                   {sql.quote_text(_REPLACE)}, {sql.quote_text(source.label)}, f.url,
                    m.row, m.media, m.target
             FROM {source.table} s JOIN match_{index} m ON m.rid = s.rowid
             JOIN files_{index} f ON f.file = m.file

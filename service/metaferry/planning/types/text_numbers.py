@@ -23,16 +23,21 @@ _LISTED: Final = 5
 _COMMA: Final = r"\s*-?[0-9]+,[0-9]+\s*"
 
 
-def report_text_numbers(database: Database, sources: Sequence[Loaded], paths: Iterable[str]) -> None:
-    """A finding for each of the key paths whose column mostly holds numbers. They become text entries."""
+def report_text_numbers(
+    database: Database, sources: Sequence[Loaded], paths: Iterable[str], *, mapped: Sequence[bool]
+) -> None:
+    """A finding for each of the key paths whose column mostly holds numbers. They become text entries.
+
+    `mapped` tells of each source whether its job has a `metadata:`; one without takes all columns.
+    """
     wanted = set(paths)
-    for source in sources:
+    for source, has_mapping in zip(sources, mapped, strict=True):
         for key in source.keys:
             if key.cell and key.type == "VARCHAR" and ".".join(key.path) in wanted:
-                _look(database, source, key)
+                _look(database, source, key, mapped=has_mapping)
 
 
-def _look(database: Database, source: Loaded, key: KeyColumn) -> None:
+def _look(database: Database, source: Loaded, key: KeyColumn, *, mapped: bool) -> None:
     cell = sql.quote_ident(key.column)
     kinds = (
         f"count({cell}), count(*) FILTER ({is_decimal(cell)}), count(*) FILTER ({_comma(cell)}), "
@@ -63,7 +68,7 @@ def _look(database: Database, source: Loaded, key: KeyColumn) -> None:
             str(Code.SCHEMA_TEXT),
             f"{path} becomes text (CATEGORICAL_STRING), and stays it: of the {filled:,} cells of the column "
             f"{key.cell}, {numbers:,} are numbers; the first that is none is {json.dumps(first[:40])}",
-            _advice(key, commas=commas, blanks=blanks, words=words, others=filled - numbers),
+            _advice(key, commas=commas, blanks=blanks, words=words, others=filled - numbers, mapped=mapped),
             source.label,
             url,
             row,
@@ -71,18 +76,22 @@ def _look(database: Database, source: Loaded, key: KeyColumn) -> None:
     )
 
 
-def _advice(key: KeyColumn, *, commas: int, blanks: int, words: Sequence[str], others: int) -> str:
+def _advice(
+    key: KeyColumn, *, commas: int, blanks: int, words: Sequence[str], others: int, mapped: bool
+) -> str:
     column = sql.quote_ident(key.cell)
+    rest = "" if mapped else "; `metadata:` then has to name the other columns too"
     if commas == others:
         dotted = f"replace({column}, ',', '.')::DOUBLE"
-        return f"write in metadata: {written(_key(key), dotted)}"
+        return f"write in metadata: {written(_key(key), dotted)}{rest}"
     if blanks == others:
-        return f"write in metadata: {written(_key(key), f'trim({column})::DOUBLE')}"
+        return f"write in metadata: {written(_key(key), f'trim({column})::DOUBLE')}{rest}"
     if not commas and not blanks and len(words) <= _LISTED and max(map(len, words)) <= 20:
         known = [word for word in NULL_WORDS if word not in words]
         listed = json.dumps([*words, *known], ensure_ascii=False)
         return f"where such cells are no value, write beside table: nulls: {listed}"
-    return f"write in metadata: {written(_key(key), f'try_cast({column} AS DOUBLE)')}, null where it is none"
+    tried = written(_key(key), f"try_cast({column} AS DOUBLE)")
+    return f"write in metadata: {tried}, null where it is none{rest}"
 
 
 def _key(key: KeyColumn) -> str:

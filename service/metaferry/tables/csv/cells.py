@@ -55,5 +55,5 @@ def name_nulls(staged: Staged, expressions: Sequence[Expression], findings: Find
             Code.SOURCE_NULLS,
             "info",
             f"{cells} read as no value: all others are {_KINDS.get(column.type, 'dates')}",
-            advice="nothing, where that is meant; nulls: [] keeps such cells, and the column is text",
+            advice="nothing, where that is meant; to keep such cells, in a column of text: nulls: []",
         )
