@@ -24,7 +24,7 @@ from unit.media.synthetic import video
 pytestmark = [pytest.mark.slow, pytest.mark.servers]
 
 TESTS = Path(__file__).parents[1]
-BENCHMARKS = ["apply_share", "frames", "noop", "plan_rows", "plan_scale", "put", "scale", "threads"]
+BENCHMARKS = ["apply_share", "frames", "noop", "plan_rows", "plan_scale", "put", "scale", "tables", "threads"]
 #: What the others start as a process, a step of theirs at a time.
 STEPS = {"peers"}
 

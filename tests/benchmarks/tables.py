@@ -1,0 +1,189 @@
+"""How fast tables are read, by kind, against DuckDB's own reader: N rows of each into the engine.
+
+    python -m benchmarks.tables [KIND ...] [--rows N] [--json PATH]
+
+Ours are read through the storage contract, with types found over all rows and every faulty row named;
+DuckDB opens the file itself, with the same threads and memory limit. Each measurement runs in a process
+of its own, so that the peak memory is that one's. Prints a line a kind: rows and megabytes a second, peak
+memory of the process, and the share of DuckDB's rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import record
+
+ROWS: Final = 5_000_000
+#: What every table holds; `n` is the number of the row.
+_FLAT: Final = """
+    printf('2026/%03d/image_%09d.png', n % 400, n) AS file_name, n % 37 AS objects, n % 1000 / 7 AS speed,
+    n % 5 = 0 AS night, ['city', 'highway', 'tunnel'][n % 3 + 1] AS scene"""
+_NESTED: Final = f"""{_FLAT},
+    {{'description': ['clear', 'rain', 'snow'][n % 7 % 3 + 1], 'temperature': n % 400 / 10 - 10}} AS weather,
+    'written by the annotation tool, version ' || n % 9 AS note"""
+_WIDE: Final = f"{_FLAT}, ['clear', 'rain', 'snow'][n % 7 % 3 + 1] AS sky, n % 400 / 10 - 10 AS temperature"
+_EUROPEAN: Final = _WIDE.replace("n % 1000 / 7", "replace((n % 1000 / 7)::VARCHAR, '.', ',')").replace(
+    "n % 400 / 10 - 10", "replace((n % 400 / 10 - 10)::VARCHAR, '.', ',')"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A table: how DuckDB writes it (SQL of the rows, options of COPY) and reads it, and our source of it."""
+
+    path: str
+    rows: str
+    copy: str
+    read: str
+    source: dict[str, Any] = field(default_factory=dict)
+    glob: str = ""
+    before: str = ""
+
+
+#: A new kind of source is one entry more.
+KINDS: Final[dict[str, Kind]] = {
+    "csv": Kind("t.csv", _WIDE, "FORMAT csv", "read_csv('{}')"),
+    "csv with options": Kind(
+        "t.csv",
+        _EUROPEAN,
+        "FORMAT csv, DELIMITER ';'",
+        "read_csv('{}', delim = ';', decimal_separator = ',', skip = 2, header = true)",
+        {"delimiter": ";", "decimal": ",", "skip": {"before": 2}, "trim": True},
+        before="made by the annotation tool\n\n",
+    ),
+    "jsonl": Kind("t.jsonl", _NESTED, "FORMAT json", "read_json('{}', format = 'newline_delimited')"),
+    "json array": Kind("t.json", _NESTED, "FORMAT json, ARRAY true", "read_json('{}', format = 'array')"),
+    "parquet": Kind("t.parquet", _NESTED, "FORMAT parquet", "read_parquet('{}')"),
+    "hive folders": Kind(
+        "hive",
+        f"{_NESTED}, 'day-' || n % 8 AS day",
+        "FORMAT parquet, PARTITION_BY (day)",
+        "read_parquet('{}', hive_partitioning = true)",
+        glob="hive/**/*.parquet",
+    ),
+}
+
+
+def make(kind: Kind, folder: Path, rows: int) -> None:
+    import duckdb
+
+    path = folder / kind.path
+    with contextlib.closing(duckdb.connect()) as con:
+        con.execute("SET preserve_insertion_order = false")
+        con.execute(f"COPY (SELECT {kind.rows} FROM range({rows}) r(n)) TO '{path}' ({kind.copy})")
+    if kind.before:
+        whole = path.with_suffix(".whole")
+        with whole.open("wb") as file, path.open("rb") as rest:
+            file.write(kind.before.encode())
+            while block := rest.read(1 << 24):
+                file.write(block)
+        whole.replace(path)
+
+
+def ours(kind: Kind, folder: Path) -> int:
+    """Rows read into the engine by the code of a run."""
+    from metaferry.job.model import Job
+    from metaferry.planning.database import open_database
+    from metaferry.progress import Silent
+    from metaferry.runs.gather import load_sources
+    from metaferry.runs.storages import Storages
+    from metaferry.storage.io.portal import Portal
+
+    table = str(folder / (kind.glob or kind.path))
+    job = Job.from_mapping({"input": str(folder), "sources": [{**kind.source, "table": table}]})
+    with (
+        Portal() as portal,
+        contextlib.closing(Storages(job, portal)) as storages,
+        open_database(memory_limit=job.memory_limit, scratch=None) as database,
+    ):
+        (source,) = load_sources(job, database, storages, portal, Silent())
+        assert source.malformed == 0
+        return source.read
+
+
+def duckdbs(kind: Kind, folder: Path) -> int:
+    """Rows read by DuckDB's own reader into a table of a database on disk, as ours is."""
+    import duckdb
+
+    from metaferry.job.model import Job
+
+    limit = Job.from_mapping({"input": str(folder), "sources": [{"table": "t.csv"}]}).memory_limit
+    with contextlib.closing(duckdb.connect(folder / "peer.db")) as con:
+        con.execute("SET preserve_insertion_order = false")
+        con.execute(f"SET memory_limit = '{limit}'")
+        con.execute(f"SET threads = {len(os.sched_getaffinity(0))}")
+        source = kind.read.format(folder / (kind.glob or kind.path))
+        con.execute(f"CREATE TABLE t AS SELECT * FROM {source}").fetchall()
+        ((rows,),) = con.execute("SELECT count(*) FROM t").fetchall()
+        return int(rows)
+
+
+READERS: Final[dict[str, Callable[[Kind, Path], int]]] = {"ours": ours, "duckdb": duckdbs}
+
+
+def measure(kind: str, reader: str, folder: Path) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.tables", "--measure", kind, reader, str(folder)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--measure"]:
+        kind, reader, folder = sys.argv[2:]
+        for module in ("duckdb", "metaferry.runs.gather", "pyarrow.csv", "pyarrow.json", "pyarrow.parquet"):
+            importlib.import_module(module)  # which is no part of reading
+        begun, cpu = time.perf_counter(), time.process_time()
+        rows = READERS[reader](KINDS[kind], Path(folder))
+        seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"rows": rows, "seconds": seconds, "cpu_seconds": cpu, "peak_mib": round(peak)}))
+        return
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("kinds", nargs="*", default=[], metavar="KIND", help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--rows", type=int, default=ROWS)
+    asked, found = record.begin(parser, rows=2_000)
+    results = []
+    for name in asked.kinds or KINDS:
+        with tempfile.TemporaryDirectory() as root:
+            folder = Path(root)
+            make(KINDS[name], folder, asked.rows)
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            both = {reader: measure(name, reader, folder) for reader in READERS}
+        assert both["ours"]["rows"] == both["duckdb"]["rows"] == asked.rows, both
+        mine, theirs = both["ours"], both["duckdb"]
+        share = theirs["seconds"] / mine["seconds"]
+        of_cpu = theirs["cpu_seconds"] / mine["cpu_seconds"]
+        results.append(
+            {"kind": name, "bytes": size, **both, "share_of_duckdb": share, "share_by_cpu": of_cpu}
+        )
+        megabytes = size / 1e6 / mine["seconds"]
+        print(
+            f"{name:<17} {asked.rows / mine['seconds']:>9,.0f} rows/s, {megabytes:>5,.0f} MB/s, "
+            f"peak {mine['peak_mib']:>5,} MiB; DuckDB {asked.rows / theirs['seconds']:>9,.0f} rows/s, "
+            f"peak {theirs['peak_mib']:>5,} MiB: {share:.2f} of its rate ({of_cpu:.2f} by processor time)",
+            flush=True,
+        )
+    found.write({"rows": asked.rows, "tables": results})
+
+
+if __name__ == "__main__":
+    main()
