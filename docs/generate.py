@@ -73,6 +73,9 @@ Entries in place that it does not name stay, so that jobs over disjoint media ca
 entry, is held to the documents in place that the run does not write: where one does not fit, the run \
 stops with exit code 5 before its first write ([schema.misfit](findings.md)).
 
+[schema.md](schema.md) has the commands that propose entries, check them, and say what a sync would \
+change.
+
 **Expressions** are DuckDB SQL over the columns of the table, without subqueries and aggregates; a \
 number or a boolean stands for itself. Four functions about paths are added to those of DuckDB: `basename`, \
 `dirname`, `stem` and `path_part` ([tables.md](tables.md#paths-in-expressions)).

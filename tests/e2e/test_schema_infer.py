@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +231,48 @@ def test_what_has_no_entry_is_said(world: World) -> None:
     ran = world.run("schema", "infer", "job.yaml")
     assert ran.out.startswith("# 1 entry from 2 rows; 1 row could not be read.\n")
     assert "tags is written, but no schema entry shows it" in ran.out
+
+
+def test_rows_that_where_leaves_out_are_not_counted(world: World) -> None:
+    world.job["sources"][0]["where"] = "lanes = 2"
+    world.write_job()
+    ran = world.run("schema", "infer", "job.yaml")
+    assert ran.out.startswith("# 5 entries from 3 rows; `where` leaves out 1 row.\n")
+    assert "lanes (bigint): 2 rows, 1 different, 2 to 2, most often 2 (2)" in ran.out
+
+
+def test_columns_of_every_type_have_their_figures(world: World) -> None:
+    day = datetime(2026, 5, 14, 8, 1, tzinfo=UTC)
+    days = [day, None, day + timedelta(days=1)]
+    plain = [each.replace(tzinfo=None) if each else None for each in days]
+    columns: dict[str, tuple[pa.Array, Any, Any]] = {
+        "boolean": (pa.array([True, None, False]), False, True),
+        "byte": (pa.array([-5, None, 7], pa.int8()), -5, 7),
+        "unsigned": (pa.array([1, None, 2**63], pa.uint64()), 1, 2**63),
+        "single": (pa.array([0.1, float("nan"), 2.5], pa.float32()), 0.1, 2.5),
+        "double": (pa.array([float("-inf"), -1e300, 1e300]), -1e300, 1e300),
+        "exact": (pa.array([Decimal("1.50"), None, Decimal("-2.25")]), -2.25, 1.5),
+        "text": (pa.array(["ä", None, "a"]), "a", "ä"),
+        "word": (pa.array(["b", None, "a"]).dictionary_encode(), "a", "b"),
+        "date": (pa.array(plain).cast(pa.date32()), "2026-05-14", "2026-05-15"),
+        "time": (pa.array([time(8, 1), None, time(9, 2)]), "08:01:00", "09:02:00"),
+        "moment": (pa.array(plain, pa.timestamp("ns")), "2026-05-14T08:01:00", "2026-05-15T08:01:00"),
+        "zoned": (pa.array(days, pa.timestamp("us", "UTC")), "2026-05-14T08:01:00Z", "2026-05-15T08:01:00Z"),
+    }
+    sink = io.BytesIO()
+    names = pa.array(["a.png", "b.png", "c.png"])
+    table = {name: values for name, (values, _, _) in columns.items()}
+    pq.write_table(pa.table({"file_name": names, **table}), sink)
+    world.put("tables/t.parquet", sink.getvalue())
+    world.job["sources"] = [{"table": "tables/t.parquet"}]
+    world.write_job()
+    reasons = world.run("schema", "infer", "job.yaml", "--format", "json").report["reasons"]
+    found = {reason["path"]: reason["columns"][0] for reason in reasons}
+    assert {name: (one["min"], one["max"]) for name, one in found.items()} == {
+        name: (low, high) for name, (_, low, high) in columns.items()
+    }
+    assert (found["single"]["not_finite"], found["double"]["not_finite"]) == (1, 1)
+    assert world.run("schema", "infer", "job.yaml").code == 0
 
 
 def test_a_column_of_numbers_that_is_text_is_said(world: World) -> None:

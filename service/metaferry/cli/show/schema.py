@@ -29,6 +29,7 @@ _WORDS: Final = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", 
 def inferred_lines(found: InferredSchema) -> Iterator[str]:
     """The `schema:` of a job file, with the reasons of each entry as comments."""
     unread = f"; {count(found.malformed, 'row')} could not be read" if found.malformed else ""
+    unread += f"; `where` leaves out {count(found.filtered, 'row')}" if found.filtered else ""
     yield f"# {count(len(found.entries), 'entry', 'entries')} from {count(found.rows, 'row')}{unread}."
     yield "# Pasted into a job file, they are added to schema.json, or change its entries of the same path."
     if not found.entries:

@@ -131,7 +131,8 @@ def _without_job(
 ) -> CheckedSchema:
     """A schema.json by itself, or a datasource with its documents."""
     url = name if "://" in name or "::" in name else absolute(name)
-    is_file = url.lower().endswith(".json") or ("://" not in url and os.path.isfile(to_disk(url)))
+    path = url.partition("?")[0] if url.startswith(("http://", "https://")) else url
+    is_file = path.lower().endswith(".json") or ("://" not in url and os.path.isfile(to_disk(url)))
     if not is_file:
         for below in (DOCUMENTS.rstrip("/"), DOCUMENTS.partition("/")[0]):
             url = url.rstrip("/").removesuffix(f"/{below}")

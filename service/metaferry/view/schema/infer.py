@@ -63,13 +63,15 @@ class Note:
 class InferredSchema:
     """The entries in the order of schema.json, and what else there is to know.
 
-    `malformed` is the number of rows that could not be read, and so were not counted.
+    `malformed` rows could not be read and `filtered` ones are left out by `where`: neither are counted in the
+    figures of columns.
     """
 
     entries: tuple[Proposed, ...]
     notes: tuple[Note, ...]
     rows: int
     malformed: int
+    filtered: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: `entries` as schema.json has them, and `reasons` in the same order."""
@@ -97,6 +99,7 @@ class InferredSchema:
             "notes": [asdict(note) for note in self.notes],
             "rows": self.rows,
             "malformed": self.malformed,
+            "filtered": self.filtered,
         }
 
 
@@ -129,6 +132,7 @@ def infer_schema(
             (*_notes(database), *_empty(columns, resolved.entries)),
             rows=sum(source.read for source in read.sources),
             malformed=sum(source.malformed for source in read.sources),
+            filtered=sum(source.filtered for source in read.sources),
         )
 
 

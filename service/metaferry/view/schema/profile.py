@@ -85,14 +85,11 @@ def profile(database: Database, loaded: Loaded, source: Source, key: KeyColumn) 
     distinct, minimum, maximum = 0, None, None
     examples: tuple[Value, ...] = ()
     if ordered and filled:
-        distinct, minimum, maximum = database.row(
-            f"SELECT count(DISTINCT {column}), min({column}) {finite}, max({column}) {finite} "
-            f"FROM {loaded.table} s"
-        )
-        ends = database.row(
-            f"SELECT (SELECT {as_json} FROM (SELECT ?::{key.type} AS {sql.quote_ident(key.column)}) s), "
-            f"(SELECT {as_json} FROM (SELECT ?::{key.type} AS {sql.quote_ident(key.column)}) s)",
-            [minimum, maximum],
+        low, high = (sql.json_value(f"ends.{end}", key.type) for end in ("low", "high"))
+        distinct, *ends = database.row(
+            f"SELECT ends.distinct_values, {low}, {high} FROM (SELECT count(DISTINCT {column}) AS "
+            f"distinct_values, min({column}) {finite} AS low, max({column}) {finite} AS high "
+            f"FROM {loaded.table} s) ends"
         )
         minimum, maximum = map(_plain, ends)
         examples = tuple(
