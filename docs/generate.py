@@ -80,6 +80,9 @@ change.
 number or a boolean stands for itself. Four functions about paths are added to those of DuckDB: `basename`, \
 `dirname`, `stem` and `path_part` ([tables.md](tables.md#paths-in-expressions)).
 
+**Queries**: where a row of a table is no record, `query` is one SELECT over `tables`, in place of `table` \
+([queries.md](queries.md)).
+
 **Rows**: `match` says what a name and its media have in common ([tables.md](tables.md#from-rows-to-media)); \
 `where` leaves rows out, as if they were not in the table; [findings.md](findings.md) says how \
 every row is counted.
@@ -88,9 +91,10 @@ every row is counted.
 #: Sections of the page: the definition in the JSON Schema, the heading, the keys' common beginning.
 SECTIONS = (
     ("", "All keys", ""),
-    ("Location", "A location: `input`, `lightly`, `state`, `sources[].table`", ""),
+    ("Location", "A location: `input`, `lightly`, `state`, `sources[].table`, `tables.NAME.table`", ""),
     ("MediaRules", "`media`", "media."),
     ("Inventory", "`media.inventory`", ""),
+    ("Table", "`tables.NAME`", ""),
     ("Source", "`sources[]`", ""),
     ("Skip", "`sources[].skip`", ""),
     ("FrameColumn", "`sources[].frame`", ""),
@@ -100,6 +104,9 @@ SECTIONS = (
     ("GivenSchema", "`schema: {entries: …}`", ""),
     ("SchemaEntry", "`schema: […]`, `schema: {entries: […]}`", ""),
 )
+
+#: Keys that stand before the others of their section.
+_FIRST = ("table", "query", "name")
 
 #: What several kinds together mean to a reader.
 _NAMED = {
@@ -118,8 +125,8 @@ def page() -> str:
         text = " ".join(definition.get("description", "").split())
         if name and text:
             parts.append(f"{text}\n\n")
-        if name in ("Location", "Inventory", "FrameColumn"):
-            short = "value" if name == "FrameColumn" else "url"
+        if name in ("Location", "Inventory", "FrameColumn", "Table"):
+            short = {"FrameColumn": "value", "Table": "table"}.get(name, "url")
             parts.append(f"Written as text, it is `{short}` alone.\n\n")
         parts += _table(definition, definitions, prefix)
     return "".join(parts)
@@ -137,7 +144,9 @@ def _full(definition: dict[str, Any]) -> dict[str, Any]:
 def _table(definition: dict[str, Any], definitions: dict[str, Any], prefix: str) -> Iterator[str]:
     required = definition.get("required", ())
     yield "| key | value | default | |\n|---|---|---|---|\n"
-    for key, value in definition["properties"].items():
+    # What is read comes before how it is read.
+    listed = sorted(definition["properties"].items(), key=lambda item: item[0] not in _FIRST)
+    for key, value in listed:
         default = "**required**" if key in required else _default(value)
         kind = _kind(value, definitions).replace("|", "\\|")
         yield f"| `{prefix}{key}` | {kind} | {default} | {value.get('description', '')} |\n"
@@ -157,6 +166,7 @@ def _kind(value: dict[str, Any], definitions: dict[str, Any]) -> str:
         name = value["$ref"].rpartition("/")[2]
         return {
             "Location": "URL, or {url, options}",
+            "Table": "URL, or {table, …}",
             "Inventory": "URL, or {url, options, max_age}",
             "FrameColumn": "expression, or {value, base}",
             "Infer": "`infer`",

@@ -102,7 +102,7 @@ def measure(table: Path, rows: int) -> dict[str, float]:
         contextlib.closing(Storages(job, portal)) as storages,
         open_database(memory_limit=job.memory_limit, scratch=None) as database,
     ):
-        sources = load_sources(job, database, storages, portal, Silent())
+        sources = load_sources(job, database, storages, portal, Silent()).sources
         seconds["tables"] = mark()
         listings, rules = Listings(database), MediaFilter()
         for page in pages(rows):

@@ -54,6 +54,15 @@ sources:
     #   scene: scene
     #   weather.temperature: (temp_f - 32) * 5 / 9
 
+# Where a row is no record (one row an object, a segment, a scene), a source is a query over named tables:
+# tables:
+#   boxes: boxes.csv
+# sources:
+#   - name: objects
+#     query: |
+#       SELECT image AS file_name, count(*) AS objects, list(DISTINCT label) AS labels
+#       FROM boxes GROUP BY image
+
 # schema.json: `infer` keeps its entries and adds what is new. A list of entries, or a file's path, adds
 # and changes entries; {entries: […], exact: true} removes all others.
 schema: infer

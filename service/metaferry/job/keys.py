@@ -16,7 +16,7 @@ LOCATIONS: Final = ("input", "lightly", "state")
 
 def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
     """The keys that are known at a place of the job file."""
-    from metaferry.job import parts, sources  # imports pydantic, which only an error message needs
+    from metaferry.job import parts, sources, tables  # imports pydantic, which only an error message needs
     from metaferry.job.metrics import Metrics
 
     keys: Sequence[Key] = [step for step in path if not isinstance(step, int)]
@@ -27,7 +27,8 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
         ("sources",): sources.Source,
         ("sources", "table"): parts.Location,
         ("sources", "frame"): sources.FrameColumn,
-        ("sources", "skip"): sources.Skip,
+        ("sources", "skip"): tables.Skip,
+        **_named_tables(keys),
         ("policy",): parts.Policy,
         ("metrics",): Metrics,
         ("schema",): parts.SchemaEntry,
@@ -39,6 +40,20 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
         return ["infer", *_fields(parts.GivenSchema)]
     model = places.get(tuple(keys))
     return list(_fields(model)) if model is not None else []
+
+
+def _named_tables(keys: Sequence[Key]) -> dict[tuple[Key, ...], Any]:
+    """The places within one of `tables`, whose names the job chooses."""
+    from metaferry.job import parts, tables
+
+    if len(keys) < 2 or keys[0] != "tables":
+        return {}
+    here = tuple(keys[:2])
+    return {
+        here: tables.Table,
+        (*here, "table"): parts.Location,
+        (*here, "skip"): tables.Skip,
+    }
 
 
 def _fields(model: Any) -> Iterable[str]:

@@ -10,28 +10,29 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from metaferry.errors import JobError, JobFault
-from metaferry.job.keys import LOCATIONS, known_keys
+from metaferry.job.keys import known_keys
 from metaferry.job.parts import Model
+from metaferry.job.paths import make_absolute
+from metaferry.job.places import TextPlace
 from metaferry.job.variables import as_written, expand, remember_secrets
 from metaferry.job.yaml_text import Fault, Key, Tree, read_yaml
 from metaferry.lightly.schema import entry_faults
 from metaferry.masking import mask
 from metaferry.storage.local.disk_names import absolute, from_disk, to_disk
-from metaferry.urls import is_chained
 
 
 class Loadable(Model):
     """The model that a job file is validated against; it keeps the mapping it was read from."""
 
-    def read_from(self, origin: Mapping[str, Any]) -> Self:
-        """This value, with `origin` kept."""
+    def read_from(self, origin: Mapping[str, Any], queries: Mapping[int, TextPlace]) -> Self:
+        """This value, with `origin` kept, and with where the queries of its sources stand."""
         raise NotImplementedError
 
 
@@ -97,12 +98,23 @@ def _job(kind: type[J], tree: Tree, name: str, base: Path, overrides: Sequence[s
         if not isinstance(tree.value, dict):
             tree.fault((), "is empty" if tree.value is None else "should be a mapping of keys")
         else:
-            _make_absolute(tree.value, base)
+            make_absolute(tree.value, base)
             job = _validate(kind, tree)
             if job is not None and not tree.faults:
-                _make_absolute(origin, base, as_written=True)
-                return job.read_from(origin)
+                make_absolute(origin, base, as_written=True)
+                return job.read_from(origin, _query_places(tree, name))
     raise _error(tree, name)
+
+
+def _query_places(tree: Tree, name: str) -> dict[int, TextPlace]:
+    """Where the queries of a file stand, by the number of their source."""
+    places = {}
+    for at, source in enumerate(tree.value.get("sources") or ()):
+        path = ("sources", at, "query")
+        if name and path in tree.texts and not tree.flag(path):
+            line, column, raw = tree.texts[path]
+            places[at] = TextPlace(name, line, column, raw, source["query"], exact=path not in tree.written)
+    return places
 
 
 # -- overrides
@@ -125,7 +137,9 @@ def _override(tree: Tree, override: str) -> None:
     node = tree.value
     for at, step in enumerate(path[:-1]):
         below = node.get(step) if isinstance(node, dict) and isinstance(step, str) else _item(node, step)
-        if isinstance(below, str) and path[at + 1] in ("url", "options", "value", "base"):
+        if isinstance(below, str) and path[:1] == ("tables",) and at == 1:
+            below = {"table": below}
+        elif isinstance(below, str) and path[at + 1] in ("url", "options", "value", "base"):
             # The short form of a location or a frame becomes the long one.
             below = {"url" if path[at + 1] in ("url", "options") else "value": below}
         elif below is None and isinstance(node, dict):
@@ -178,49 +192,6 @@ def _steps(dotted: str) -> tuple[Key, ...] | None:
         elif at < len(dotted) and dotted[at] != "[":
             return None
     return tuple(steps) or None
-
-
-# -- paths
-
-
-def _make_absolute(mapping: dict[str, Any], base: Path, *, as_written: bool = False) -> None:
-    """Relative paths become absolute against the job file's folder; URLs stay as they are.
-
-    `as_written`: before variables were put in, so that what begins with one stays as well.
-    """
-
-    def absolute(url: str) -> str:
-        return url if as_written and url.startswith("${") else _absolute(url, base)
-
-    for key in LOCATIONS:
-        _absolute_location(mapping, key, absolute)
-    if isinstance(mapping.get("media"), dict):
-        _absolute_location(mapping["media"], "inventory", absolute)
-    sources = mapping.get("sources")
-    for source in sources if isinstance(sources, list) else ():
-        if isinstance(source, dict):
-            _absolute_location(source, "table", absolute)
-    for key in ("schema", "scratch"):
-        if isinstance(mapping.get(key), str) and (key, mapping[key]) != ("schema", "infer"):
-            mapping[key] = absolute(mapping[key])
-    schema = mapping.get("schema")
-    if isinstance(schema, dict) and isinstance(schema.get("entries"), str):
-        mapping["schema"] = {**schema, "entries": absolute(schema["entries"])}
-
-
-def _absolute_location(holder: dict[str, Any], key: str, absolute: Callable[[str], str]) -> None:
-    value = holder.get(key)
-    if isinstance(value, str):
-        holder[key] = absolute(value)
-    elif isinstance(value, dict) and isinstance(value.get("url"), str):
-        holder[key] = {**value, "url": absolute(value["url"])}
-
-
-def _absolute(url: str, base: Path) -> str:
-    if "://" in url or is_chained(url) or not url or url == "~" or url.startswith("~/"):
-        return url
-    path = os.path.normpath(base / url.removeprefix("file:"))
-    return f"{path}/" if url.endswith("/") and path != "/" else path
 
 
 # -- checks

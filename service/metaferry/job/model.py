@@ -38,7 +38,9 @@ from metaferry.job.parts import (
     Policy,
     Schema,
 )
+from metaferry.job.places import TextPlace
 from metaferry.job.sources import Source
+from metaferry.job.tables import Table
 from metaferry.masking import remember, remember_url, showable
 from metaferry.urls import is_served, redact, schemes_like
 
@@ -51,6 +53,7 @@ class _Origin:
     """The mapping that a job was read from. Ignored when jobs are compared."""
 
     mapping: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    queries: Mapping[int, TextPlace] = field(default_factory=dict, compare=False, repr=False)
 
 
 class Job(Loadable):
@@ -70,7 +73,13 @@ class Job(Loadable):
         "Storage or Azure has redirects followed ([storage.md](storage.md#redirects)).",
     )
     media: MediaRules = Field(default=MediaRules(), description="Which files are media of this job.")
-    sources: tuple[Source, ...] = Field(min_length=1, description="The metadata tables; later ones win.")
+    tables: dict[str, Table] = Field(
+        default_factory=dict,
+        description="Tables that queries read, by the name that they have in FROM.",
+    )
+    sources: tuple[Source, ...] = Field(
+        min_length=1, description="The metadata tables, and queries over `tables`; later ones win."
+    )
     schema_: Schema = Field(
         default=Infer(),
         alias="schema",
@@ -195,6 +204,18 @@ class Job(Loadable):
                 raise ValueError(error.message.lstrip(": ")) from None
         return value
 
+    @field_validator("tables")
+    @classmethod
+    def _table_names(cls, tables: dict[str, Table]) -> dict[str, Table]:
+        seen: dict[str, str] = {}
+        for name in tables:
+            if not name or "\0" in name:
+                raise ValueError(f"{name!r} is no name of a table")
+            other = seen.setdefault(name.lower(), name)
+            if other != name:
+                raise ValueError(f"{other!r} and {name!r} differ in letter case only, as no name in SQL can")
+        return tables
+
     @field_validator("sources")
     @classmethod
     def _names(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
@@ -252,10 +273,14 @@ class Job(Loadable):
         """
         return self._origin.mapping
 
-    def read_from(self, origin: Mapping[str, Any]) -> Self:
-        """This job, with the mapping it was read from."""
-        self._origin = _Origin(origin)
+    def read_from(self, origin: Mapping[str, Any], queries: Mapping[int, TextPlace]) -> Self:
+        """This job, with the mapping it was read from, and where the queries of its sources stand."""
+        self._origin = _Origin(origin, queries)
         return self
+
+    def query_place(self, index: int) -> TextPlace | None:
+        """Where the query of a source stands in the job file; None for one that comes from no file."""
+        return self._origin.queries.get(index)
 
     @property
     def given_schema(self) -> GivenSchema | None:
@@ -313,17 +338,24 @@ class Job(Loadable):
             "media": self.media.model_dump(mode="json", exclude={"inventory"})
             | ({"inventory": self._address(self.media.inventory)} if self.media.inventory else {}),
             "sources": [
-                {
-                    **source.for_digest(),
-                    "table": self._address(source.table),
-                }
+                source.for_digest()
+                | ({"table": self._address(source.table)} if source.table is not None else {})
                 for source in self.sources
             ],
+            **self._tables_for_digest(),
             "schema": self._schema_for_digest(),
             "policy": {"unmatched": self.policy.unmatched, "delete": self.policy.delete},
         }
         text = json.dumps(decides, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def _tables_for_digest(self) -> dict[str, Any]:
+        """Jobs without tables have the digest that they had before there were any."""
+        tables = {
+            name: table.for_digest() | {"table": self._address(table.location)}
+            for name, table in self.tables.items()
+        }
+        return {"tables": tables} if tables else {}
 
     def _schema_for_digest(self) -> Any:
         schema = self.given_schema

@@ -73,7 +73,7 @@ def _may_be_secret(text: str, path: tuple[str, ...]) -> bool:
         known = path[-1] in HARMLESS and not holds_secret(text)
         known = known or (path[-1] == "token" and (text in _TOKENS or text.startswith("/")))
         return bool(text) and not known and _ONLY_VARIABLES.fullmatch(text) is None
-    if "metadata" in path[:-1] or path[-1] in ("where", "file_name", "frame", "value"):
+    if "metadata" in path[:-1] or path[-1] in ("where", "query", "file_name", "frame", "value"):
         return False  # an expression
     plain = _ONLY_VARIABLES.sub("", text).rpartition("::")[2]
     if path[0] == "metrics":

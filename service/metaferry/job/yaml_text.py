@@ -38,6 +38,8 @@ class Tree:
     lines: dict[tuple[Key, ...], int] = field(default_factory=dict)
     flags: dict[tuple[Key, ...], str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    #: Texts as they stand in the file: line and column (from 1) where one begins, and everything to its end.
+    texts: dict[tuple[Key, ...], tuple[int, int, str]] = field(default_factory=dict)
     #: Texts that hold environment variables, by their path: as written, and name and value of each.
     written: dict[tuple[Key, ...], tuple[str, list[tuple[str, str]]]] = field(default_factory=dict)
 
@@ -119,6 +121,10 @@ class _Builder:
                 return self._mapping(node, path)
             if isinstance(node, yaml.SequenceNode):
                 return [self.build(item, (*path, at)) for at, item in enumerate(node.value)]
+            start, end = node.start_mark, node.end_mark
+            if start.buffer is not None:
+                raw = start.buffer[start.pointer : end.pointer]
+                self._tree.texts.setdefault(path, (start.line + 1, start.column + 1, raw))
             return self._scalar(node, path)
         finally:
             self._open.pop()

@@ -28,11 +28,13 @@ from metaferry.planning.coverage import (
 from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries
 from metaferry.planning.existing import ReadDocuments, check_existing
-from metaferry.planning.formats import Action, DocumentCounts, Example, SourceCounts
+from metaferry.planning.formats import Action, DocumentCounts, Example, RelationCounts, SourceCounts
+from metaferry.planning.records.query_rows import name_query_rows
 from metaferry.planning.types.sticky import Inferred, explain_types, name_rewrites
 from metaferry.tables.model import Loaded
 
 _EXAMPLES = 10
+_FINDING_ORDER = "source, file, row, media, target, message"
 _NO_LIMITS: Final = KeyLimits()
 
 
@@ -55,6 +57,7 @@ def decide(
     job: Job,
     sources: Sequence[Loaded],
     *,
+    relations: Sequence[RelationCounts] = (),
     in_place: tuple[Entry, ...] | None,
     given: tuple[Entry, ...] | None,
     count_frames: Callable[[match.Videos], Iterable[FrameCount]],
@@ -100,6 +103,7 @@ def decide(
         inferred,
         widen=isinstance(job.schema_, Infer) and job.schema_.widen,
     )
+    name_query_rows(database, sources)
     rejects.findings_of_rejects(database, sources, reject_unmatched=reject_unmatched)
     counts = rejects.count_rows(database, sources, reject_unmatched=reject_unmatched)
     merge.build_wanted(database, sources, keys)
@@ -140,8 +144,17 @@ def decide(
     with_metadata = count_media_with_metadata(database)
     shares = judge_shares(job, counts, media, with_metadata, limited=limited)
     # The first that was passed: what is wrong with the whole run before what is wrong with parts of it.
-    stops = (no_media, _rejects(job, counts), unused, shares, _deletes(database, job), losing)
+    too_many = _unread(job, relations), _rejects(job, counts)
+    stops = (
+        no_media,
+        *too_many,
+        unused,
+        shares,
+        _deletes(database, job),
+        losing,
+    )
     stopped, advice = next((stop for stop in stops if stop[0]), ("", ""))
+    name_query_rows(database, sources)
     return Decided(counts, documents, resolved, unproved, stopped, advice, size, with_metadata)
 
 
@@ -163,9 +176,8 @@ def findings(database: Database) -> tuple[dict[str, int], list[Finding]]:
     rows = database.rows(
         f"""
         SELECT code, severity, message, advice, source, file, row, media, target FROM findings
-        QUALIFY row_number() OVER (PARTITION BY code ORDER BY source, file, row, media, target) <= {_EXAMPLES}
-        ORDER BY CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, code, source, file, row,
-                 media, target
+        QUALIFY row_number() OVER (PARTITION BY code ORDER BY {_FINDING_ORDER}) <= {_EXAMPLES}
+        ORDER BY CASE severity WHEN 'error' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, code, {_FINDING_ORDER}
         """
     )
     shown = [
@@ -192,6 +204,20 @@ def _count_documents(database: Database) -> tuple[DocumentCounts, int]:
         "SELECT coalesce(sum(size), 0)::BIGINT FROM decided WHERE action IN ('create', 'update')"
     )
     return DocumentCounts(deferred=deferred, **counts), size
+
+
+def _unread(job: Job, relations: Sequence[RelationCounts]) -> tuple[str, str]:
+    """Rows that are missing in what queries read, in words, and how to let them be missing."""
+    for one in relations:
+        most = limit_of(job.tables[one.name].max_rejects or 0, one.read, name="max_rejects")
+        if one.rejected > most:
+            rows = "1 row" if one.rejected == 1 else f"{one.rejected:,} rows"
+            return (
+                f"{rows} of the table {one.name} cannot be read, and a query reads it: a row that is missing "
+                "makes other rows wrong",
+                f"mend the rows, or let them be missing: --set tables.{one.name}.max_rejects={one.rejected}",
+            )
+    return "", ""
 
 
 def _rejects(job: Job, counts: Sequence[SourceCounts]) -> tuple[str, str]:

@@ -59,6 +59,8 @@ def judge_emptiness(
     for loaded in sources:
         if loaded.read == loaded.filtered:
             what = "the table has no rows" if loaded.files else "no file matches it yet"
+            if loaded.is_query:
+                what = "the query gives no rows"
             if loaded.read:
                 what = f"`where` leaves out all of its {loaded.read:,} rows"
             database.finding(
@@ -140,7 +142,7 @@ def _unused(
 ) -> Stopped:
     names = database.rows(
         f"SELECT given FROM match_{index} WHERE code = '{Code.RECORD_UNMATCHED}' "
-        'ORDER BY file, "row" LIMIT 1'
+        f"ORDER BY {_first(source)} LIMIT 1"
     )
     what = [f"{found.rejected:,} rejected"] if found.rejected else []
     what += [f'{found.unmatched:,} unmatched, such as "{names[0][0][:200]}"'] if names else []
@@ -151,6 +153,11 @@ def _unused(
     severity = "error" if stopping else "warning"
     database.finding(Code.SOURCE_UNUSED, severity, message, advice=advice, source=found.name)
     return message, _joined(advice, _ALLOW)
+
+
+def _first(source: Loaded) -> str:
+    """What the rows of a source are ordered by; those of a query have no lines."""
+    return "given" if source.is_query else 'file, "row"'
 
 
 def _joined(*parts: str) -> str:

@@ -16,7 +16,7 @@ from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import FrameCount
 from metaferry.planning import build
 from metaferry.planning.build import Decided
-from metaferry.planning.formats import SchemaChange
+from metaferry.planning.formats import RelationCounts, SchemaChange
 from metaferry.planning.match import Video, Videos
 from metaferry.planning.rejects import count_rejects
 from metaferry.runs.context import RunContext
@@ -43,6 +43,7 @@ def decide(run: RunContext, gathered: Gathered, prefix: str, limit: int | None) 
             run.database,
             run.job,
             gathered.sources,
+            relations=_relations(gathered),
             in_place=gathered.in_place,
             given=gathered.given,
             count_frames=lambda videos: _count_frames(run, videos),
@@ -64,8 +65,13 @@ def decide(run: RunContext, gathered: Gathered, prefix: str, limit: int | None) 
         run.damage.forget("SELECT target FROM damaged WHERE target NOT IN (SELECT target FROM decided)")
     _note_capabilities(run)
     note_age(run.database, run.job, gathered.listing)
+    run.report.relations = _relations(gathered)
     _describe(run, decided)
     return decided
+
+
+def _relations(gathered: Gathered) -> list[RelationCounts]:
+    return [RelationCounts(one.name, one.read, one.malformed) for one in gathered.relations]
 
 
 def _count_frames(run: RunContext, videos: Videos) -> Iterator[FrameCount]:

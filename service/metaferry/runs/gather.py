@@ -33,8 +33,9 @@ from metaferry.runs.state.listing_checkpoint import ListingCheckpoint
 from metaferry.runs.storages import Storages
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Entry
-from metaferry.tables.load import load_source
+from metaferry.tables.load_all import LoadedJob, load_all
 from metaferry.tables.model import Loaded
+from metaferry.tables.query.load import Relation
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Gathered:
     """What was read. The rows are in the planning database; see `planning/listings.py`, `tables/`."""
 
     sources: list[Loaded]
+    relations: list[Relation]  # the tables that queries read
     listing: MediaListing
     schema_entry: Entry | None  # schema.json as listed
     in_place: tuple[rules.Entry, ...] | None  # its entries
@@ -69,7 +71,7 @@ def gather(
     with run.timed("gather"):
         job, now = run.job, run.deps.now()
         read = read_tables(job, run.database, run.storages, run.portal, run.progress)
-        sources, given, early = read.sources, read.given, read.early
+        loaded, given, early = read.loaded, read.given, read.early
         if lease is not None:
             lease.take()
         else:
@@ -91,8 +93,8 @@ def gather(
                 in_place = _read_schema(job, run.storages, run.portal)[1]
     run.report.media, run.report.listing = media, listing
     if isinstance(run.report, PlanReport):
-        run.report.tables = [source.reading for source in sources]
-    return Gathered(sources, listing, listings.schema, in_place, given, history)
+        run.report.tables = loaded.readings
+    return Gathered(loaded.sources, loaded.relations, listing, listings.schema, in_place, given, history)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +104,14 @@ class TablesRead:
     `given` are the entries that the job names, `early` token and entries of schema.json, where it was read.
     """
 
-    sources: list[Loaded]
+    loaded: LoadedJob
     given: tuple[rules.Entry, ...] | None
     early: tuple[str, tuple[rules.Entry, ...]] | None
+
+    @property
+    def sources(self) -> list[Loaded]:
+        """The sources in the order of the job."""
+        return self.loaded.sources
 
 
 def read_tables(
@@ -134,28 +141,23 @@ def load_sources(
     portal: Portal,
     progress: Progress,
     texts: Collection[str] = (),
-) -> list[Loaded]:
+) -> LoadedJob:
     """The tables of the job as `source_i`, and their files as `files_i(file, url)`.
 
     `texts` are the key paths whose entries want text.
     """
-    sources = []
-    for index, source in enumerate(job.sources):
-        progress.phase(f"Reading {source.label}", None)
-        with disk_errors(database.scratch):
-            loaded = load_source(
-                database.connection,
-                source,
-                index=index,
-                storage_for=lambda url, options: storages.at(Location(url=url, options=dict(options))),
-                portal=portal,
-                progress=progress.advance,
-                allow_none=job.policy.allow_empty,
-                texts=texts,
-            )
-        _name_files(database, loaded, index)
-        sources.append(loaded)
-    return sources
+    with disk_errors(database.scratch):
+        loaded = load_all(
+            database.connection,
+            job,
+            storage_for=lambda url, options: storages.at(Location(url=url, options=dict(options))),
+            portal=portal,
+            progress=progress,
+            texts=texts,
+        )
+    for index, source in enumerate(loaded.sources):
+        _name_files(database, source, index)
+    return loaded
 
 
 def _may_be_text(job: Job) -> bool:
@@ -163,6 +165,7 @@ def _may_be_text(job: Job) -> bool:
     return any(
         source.format in (None, "csv", "tsv") and not _TYPED.search(source.table.url)
         for source in job.sources
+        if source.table is not None
     )
 
 

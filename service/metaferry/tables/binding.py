@@ -105,10 +105,10 @@ class Binder:
     def _no_column(self, expression: Expression, reference: Reference) -> JobError:
         near = nearest(reference.column, self._names)
         if near:
-            advice = f"did you mean {' or '.join(map(_written, near))}?"
+            advice = f"did you mean {' or '.join(map(written, near))}?"
         else:
             more = ", …" if len(self._names) > 20 else ""
-            advice = f"the columns are {', '.join(map(_written, self._names[:20]))}{more}"
+            advice = f"the columns are {', '.join(map(written, self._names[:20]))}{more}"
         return expression.fault(
             f"{self._source} has no column {reference.column}", reference.at, advice=advice
         )
@@ -128,7 +128,7 @@ class Binder:
             return expression.fault(
                 f"{message}: the column {name} is text, since {why}",
                 at,
-                advice=f"use try_cast({_written(name)} AS DOUBLE), which makes such cells null",
+                advice=f"use try_cast({written(name)} AS DOUBLE), which makes such cells null",
             )
         guessed = [one.column for one in expression.references if folded(one.column) in self._nulls]
         if guessed:
@@ -191,6 +191,6 @@ def _engine_message(error: str) -> tuple[str, int | None]:
     return sentence.rstrip("."), position
 
 
-def _written(name: str) -> str:
+def written(name: str) -> str:
     """A column's name as SQL needs it: quoted unless it is a plain word."""
     return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else quote_ident(name)

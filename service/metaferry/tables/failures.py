@@ -33,7 +33,7 @@ def execute(
 
     try:
         con.execute(statement).fetchall()
-    except _of_the_engine():
+    except of_the_engine():
         raise
     except duckdb.Error as error:
         for expression in ([where] if where else []) + list(expressions):
@@ -43,7 +43,7 @@ def execute(
         raise
 
 
-def _of_the_engine() -> tuple[type[Exception], ...]:
+def of_the_engine() -> tuple[type[Exception], ...]:
     """What is no fault of an expression: memory, the disk, an interrupt; and all after one of these."""
     import duckdb
 
@@ -74,7 +74,7 @@ def _first_failure(
             con.execute(
                 f"SELECT sum(length({text})) FROM ({staged.relation(f' WHERE {rows}')}) r{kept}"
             ).fetchall()
-        except _of_the_engine():
+        except of_the_engine():
             raise
         except duckdb.Error as error:
             return engine_message(error)

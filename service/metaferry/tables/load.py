@@ -8,14 +8,15 @@ JobError, before the planner sees anything.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from metaferry.errors import JobError
 from metaferry.findings import Code
-from metaferry.job.sources import TEXT_OPTIONS, Source
-from metaferry.masking import showable
+from metaferry.job.sources import Source
+from metaferry.job.tables import TEXT_OPTIONS, TableOptions
 from metaferry.storage.io.portal import Portal
 from metaferry.tables.csv.dialect import Dialect
 from metaferry.tables.files.blocks import ByteStream
@@ -57,43 +58,33 @@ def load_source(
     """
     place = f"sources[{index}]"
     mapping = parse_mapping(source, place)
-    found = find_files(
-        source, place=f"{place}.table", storage_for=storage_for, portal=portal, allow_none=allow_none
-    )
     rejects, findings = Rejects(con, source.label), Findings(con, source.label)
-    table, staging, folders = f"source_{index}", f"staged_{index}", f"folders_{index}"
-    try:
-        staged = _stage(
-            con,
-            found.files,
-            found.format,
-            staging,
-            source,
-            mapping.used,
-            rejects,
-            findings,
-            portal,
-            f"{place}.table",
-            progress,
-        )
-        staged = with_folders(con, staged, found.files, mapping.used, table=folders, place=f"{place}.table")
-        rejects.flush()
-        _tell_passed_over(findings, [*found.passed_over, *staged.empty])
-        reading = replace(staged.reading, name=source.label, columns=_shown(con, staged))
+    table, staging = f"source_{index}", f"staged_{index}"
+    with staged_table(
+        con,
+        source,
+        name=staging,
+        label=source.label,
+        used=mapping.used,
+        rejects=rejects,
+        findings=findings,
+        storage_for=storage_for,
+        portal=portal,
+        place=f"{place}.table",
+        progress=progress,
+        allow_none=allow_none,
+    ) as staged:
         keys = build_records(
             con,
             staged,
             mapping,
             table=table,
-            source=showable(source.table.url),
+            source=source.location.shown,
             findings=findings,
             texts=texts,
         )
         findings.flush()
         ((kept,),) = con.execute(f"SELECT count(*) FROM {quote_ident(table)}").fetchall()
-    finally:
-        for name in (staging, folders):
-            con.execute(f"DROP TABLE IF EXISTS {quote_ident(name)}").fetchall()
     return Loaded(
         label=source.label,
         table=table,
@@ -102,11 +93,47 @@ def load_source(
         malformed=staged.malformed,
         keys=keys,
         has_frame=mapping.frame is not None,
-        reading=reading,
+        reading=staged.reading,
         filtered=staged.read - staged.malformed - kept,
         file_name=source.file_name,
         match=source.match,
     )
+
+
+@contextlib.contextmanager
+def staged_table(
+    con: duckdb.DuckDBPyConnection,
+    source: TableOptions,
+    *,
+    name: str,
+    label: str,
+    used: frozenset[str] | None,
+    rejects: Rejects,
+    findings: Findings,
+    storage_for: StorageFor,
+    portal: Portal,
+    place: str,
+    progress: Callable[[int], None],
+    allow_none: bool = False,
+) -> Iterator[Staged]:
+    """The rows of a table as the engine's table `name`, for one block; its `reading` is whole.
+
+    `label` is what findings call it; `used` has the columns that are wanted, as `folded` gives them (None:
+    all); the other arguments are those of `load_source`.
+    """
+    folders = f"folders_{name}"
+    found = find_files(source, place=place, storage_for=storage_for, portal=portal, allow_none=allow_none)
+    try:
+        staged = _stage(
+            con, found.files, found.format, name, source, used, rejects, findings, portal, place, progress
+        )
+        staged = with_folders(con, staged, found.files, used, table=folders, place=place)
+        rejects.flush()
+        _tell_passed_over(findings, [*found.passed_over, *staged.empty])
+        yield replace(staged, reading=replace(staged.reading, name=label, columns=_shown(con, staged)))
+    finally:
+        for table in (name, folders):
+            con.execute(f"DROP TABLE IF EXISTS {quote_ident(table)}").fetchall()
 
 
 def _tell_passed_over(findings: Findings, urls: list[str]) -> None:
@@ -138,7 +165,7 @@ def _stage(
     files: list[TableObject],
     format: Format,
     table: str,
-    source: Source,
+    source: TableOptions,
     used: frozenset[str] | None,
     rejects: Rejects,
     findings: Findings,
@@ -218,7 +245,7 @@ def _stage(
     )
 
 
-def _dialect(source: Source, format: Format) -> Dialect:
+def _dialect(source: TableOptions, format: Format) -> Dialect:
     given = source.delimiter or ("\t" if format == "tsv" else "")
     return Dialect(
         delimiter=given,
@@ -234,7 +261,7 @@ def _dialect(source: Source, format: Format) -> Dialect:
     )
 
 
-def _no_text_options(source: Source, format: Format, url: str, place: str) -> None:
+def _no_text_options(source: TableOptions, format: Format, url: str, place: str) -> None:
     """Raises JobError for options that have no meaning for the format."""
     given = [name for name in TEXT_OPTIONS if name in source.model_fields_set]
     if format in ("jsonl", "json"):

@@ -18,6 +18,7 @@ from metaferry.tables.csv.cells import as_text, name_nulls
 from metaferry.tables.csv.column_types import NULL_WORDS
 from metaferry.tables.expressions import Expression, Reference, parse_expression, sealed
 from metaferry.tables.failures import execute
+from metaferry.tables.faults import joined
 from metaferry.tables.leaves import leaves, unfit
 from metaferry.tables.model import FILE, ROW, KeyColumn, Staged, folded
 from metaferry.tables.staging import Findings, check_width, quote_ident, quote_text
@@ -44,6 +45,8 @@ class Mapping:
     base: int
     values: tuple[tuple[tuple[str, ...], Expression], ...] | None
     place: str
+    #: Whether the names of the columns that are taken are key paths, as those of a query are.
+    key_paths: bool = False
 
     @property
     def used(self) -> frozenset[str] | None:
@@ -63,11 +66,17 @@ def parse_mapping(source: Source, place: str) -> Mapping:
     """The mapping of a source, its form checked. Raises JobError below `place`, such as `sources[0]`."""
     con = sealed()
 
+    faults: list[JobError] = []
+
     def parsed(text: str, where: str) -> Expression:
-        return parse_expression(text, f"{place}.{where}", con)
+        try:
+            return parse_expression(text, f"{place}.{where}", con)
+        except JobError as error:
+            faults.append(error)
+            return Expression(text, f"{place}.{where}", ())
 
     try:
-        return Mapping(
+        mapping = Mapping(
             where=parsed(source.where, "where") if source.where is not None else None,
             file_name=parsed(source.file_name, "file_name"),
             frame=parsed(source.frame.value, "frame") if source.frame else None,
@@ -82,6 +91,9 @@ def parse_mapping(source: Source, place: str) -> Mapping:
         )
     finally:
         con.close()
+    if faults:
+        raise joined(faults)
+    return mapping
 
 
 def build_records(
@@ -186,6 +198,11 @@ def _values(staged: Staged, mapping: Mapping) -> list[tuple[tuple[str, ...], Exp
     for column in staged.columns:
         if folded(column.name) in mapping.located:
             continue
+        itself = Reference((column.name,), 0)
+        if mapping.key_paths:
+            expression = Expression(quote_ident(column.name), mapping.place, (itself,))
+            values.append((split_path(column.name), expression))
+            continue
         if column_is_ambiguous(column.name):
             raise JobError(
                 f"the column {column.name} has a name that would be read as a path",
@@ -194,7 +211,6 @@ def _values(staged: Staged, mapping: Mapping) -> list[tuple[tuple[str, ...], Exp
             )
         _check_reserved((column.name,), f"{mapping.place}.metadata")
         place = f"{mapping.place}.metadata.{column.name}"
-        itself = Reference((column.name,), 0)
         values.append(((column.name,), Expression(quote_ident(column.name), place, (itself,))))
     return values
 
@@ -207,7 +223,7 @@ def _leaves(
         raise expression.fault(
             f"{'.'.join(path)} is {bad}, which a document cannot hold",
             advice="cast it, for instance to VARCHAR"
-            if mapping.values is not None
+            if mapping.values is not None or mapping.key_paths
             else "map the columns that are wanted in metadata:, and leave this one out",
         )
     found = []

@@ -102,6 +102,8 @@ class Loaded:
     file_name: str = "file_name"
     #: What of a name and a media file has to be the same: path, basename or stem.
     match: str = "path"
+    #: Whether its rows are those of a query, which have no place in a file.
+    is_query: bool = False
 
 
 @dataclass(frozen=True, slots=True)

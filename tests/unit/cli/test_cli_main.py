@@ -12,7 +12,7 @@ import pytest
 
 import metaferry
 from metaferry.job.model import Job
-from metaferry.job.sources import TEXT_OPTIONS
+from metaferry.job.tables import TEXT_OPTIONS
 
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR")},

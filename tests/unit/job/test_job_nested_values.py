@@ -18,7 +18,8 @@ from metaferry.job.parts import (
     Policy,
     SchemaEntry,
 )
-from metaferry.job.sources import FrameColumn, Skip, Source
+from metaferry.job.sources import FrameColumn, Source
+from metaferry.job.tables import Skip, Table
 from metaferry.lightly.values import ValueType
 
 BASE: dict[str, Any] = {
@@ -36,6 +37,23 @@ TYPED = {
     "CATEGORICAL_DATETIME": "2026-05-14T08:01:00Z",
     "CATEGORICAL_TIMESTAMP": 1_778_745_660_000,
     "OTHER_STRING": "x",
+}
+#: Options of a table, which stand beside `table` in a source and in `tables`.
+OPTIONS: dict[str, list[Any]] = {
+    "nulls": [[], ["NA", "-999"]],
+    "format": ["csv", "tsv", "parquet", "jsonl", "json", "arrow"],
+    "records": [None, "$", "$.data.annotations"],
+    "encoding": [None, "cp1252", "utf-16-le"],
+    "delimiter": [None, ";", "\t", "|"],
+    "quote": [None, "'", ""],
+    "escape": [None, "\\"],
+    "decimal": [".", ","],
+    "thousands": [None, ",", " "],
+    "skip": [{"before": 3, "after": 1}],
+    "comment": [None, "#"],
+    "header": [True],
+    "columns": [None],
+    "trim": [True, False],
 }
 #: Of each part: where it is in a job file, what it needs beside a key, and the values of every key.
 PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] = {
@@ -90,25 +108,23 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
         {
             "table": ["/data/*.parquet", "s3://b/t.csv"],
             "name": ["labels"],
-            "nulls": [[], ["NA", "-999"]],
-            "format": ["csv", "tsv", "parquet", "jsonl", "json"],
-            "records": [None, "$", "$.data.annotations"],
-            "encoding": [None, "cp1252", "utf-16-le"],
-            "delimiter": [None, ";", "\t", "|"],
-            "quote": [None, "'", ""],
-            "escape": [None, "\\"],
-            "decimal": [".", ","],
-            "thousands": [None, ",", " "],
-            "skip": [{"before": 3, "after": 1}],
-            "comment": [None, "#"],
-            "header": [True],
-            "columns": [None],
-            "trim": [True, False],
+            **OPTIONS,
+            "query": [None],
             "match": ["path", "basename", "stem"],
             "where": [None, "quality > 0.5"],
             "file_name": ["path || '.png'"],
             "frame": ["frame_idx"],
             "metadata": [{"scene": "scene", "n": "1"}],
+        },
+    ),
+    Table: (
+        "tables.boxes",
+        {"table": "/boxes.csv"},
+        {
+            "table": ["/data/*.parquet", "s3://b/t.csv"],
+            **OPTIONS,
+            "options": [{"anon": True}],
+            "max_rejects": [None, *SHARES],
         },
     ),
     Skip: ("sources[0].skip", {}, {"before": [0, 3], "after": [0, 1]}),

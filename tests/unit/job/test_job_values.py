@@ -32,7 +32,18 @@ VALUES: dict[str, list[Any]] = {
     "keep_runs": [1],
 }
 #: Keys that are mappings or lists of their own.
-COMPOUND = {"input", "lightly", "state", "storage", "media", "sources", "schema_", "policy", "metrics"}
+COMPOUND = {
+    "input",
+    "lightly",
+    "state",
+    "storage",
+    "media",
+    "tables",
+    "sources",
+    "schema_",
+    "policy",
+    "metrics",
+}
 CASES = [(key, value) for key, values in VALUES.items() for value in values]
 
 

@@ -28,7 +28,8 @@ def judged(text: str) -> tuple[BoundQuery | None, list[Fault]]:
     if parsed is None:
         return None, faults
     schema = {name: columns for name, columns in SCHEMA.items() if name in parsed.tables}
-    return bind_query(parsed, schema, {name: f"given_{name}" for name in schema})
+    known = [column.name for columns in schema.values() for column in columns]
+    return bind_query(parsed, schema, {name: f"given_{name}" for name in schema}, known)
 
 
 def sql(text: str) -> str:

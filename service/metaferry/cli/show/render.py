@@ -200,6 +200,17 @@ def _found(report: Report) -> Iterator[Line]:
     last = len(titles) + 1
     wanted = [0, 1, 2, 3, *(at for at in range(4, last) if any(row[at] != "0" for row in rows[1:])), last]
     yield from columns([[row[at] for at in wanted] for row in rows], right=range(1, len(wanted)))
+    yield from _relations(report)
+
+
+def _relations(report: Report) -> Iterator[Line]:
+    """The tables that queries read: their rows are no rows of a source."""
+    if report.relations:
+        yield ""
+        yield heading("Tables that queries read")
+        rows = [["", "read", "rejected"]]
+        rows += [[safe(one.name), f"{one.read:,}", f"{one.rejected:,}"] for one in report.relations]
+        yield from columns(rows, right=(1, 2))
 
 
 def _documents(report: Report, names: Iterable[tuple[str, tuple[str, str]]]) -> Iterator[Line]:

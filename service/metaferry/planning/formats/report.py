@@ -76,6 +76,15 @@ class MediaListing:
 
 
 @dataclass(slots=True)
+class RelationCounts:
+    """Rows of one of the job's `tables`, which queries read: `rejected` ones could not be read."""
+
+    name: str
+    read: int = 0
+    rejected: int = 0
+
+
+@dataclass(slots=True)
 class DocumentCounts:
     """Documents by what was planned (in a plan) or done (in a run).
 
@@ -164,6 +173,7 @@ class Report:
     stopped: str = ""
     advice: str = ""  # what to do about `stopped`
     sources: list[SourceCounts] = field(default_factory=list)
+    relations: list[RelationCounts] = field(default_factory=list)  # the tables that queries read
     tables: list[Reading] = field(default_factory=list)  # how the sources were read; of a plan alone
     media: MediaCounts = field(default_factory=MediaCounts)
     listing: MediaListing = field(default_factory=MediaListing)
@@ -187,7 +197,7 @@ class Report:
 
     @property
     def rejected(self) -> int:
-        return sum(source.rejected for source in self.sources)
+        return sum(one.rejected for one in self.sources) + sum(one.rejected for one in self.relations)
 
     @property
     def changes(self) -> int:

@@ -9,6 +9,7 @@ from typing import Final
 
 from metaferry.findings import Code
 from metaferry.planning.database import Database
+from metaferry.planning.records.query_rows import row_text
 from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import Loaded
 
@@ -51,7 +52,9 @@ def find_duplicates(database: Database, source: Loaded, index: int) -> None:
         """
     )
     database.run("DROP TABLE several")
-    if database.value("SELECT count(*) FROM duplicates"):
+    if source.is_query:
+        _name_by_values(database, source, index)
+    elif database.value("SELECT count(*) FROM duplicates"):
         several = len(source.files) > 1
         place = (
             f"(SELECT url FROM files_{index} WHERE file = p.file) || ':' || p.r"
@@ -68,6 +71,20 @@ def find_duplicates(database: Database, source: Loaded, index: int) -> None:
             """
         )
     database.run("DROP TABLE duplicates")
+
+
+def _name_by_values(database: Database, source: Loaded, index: int) -> None:
+    """For rows of a query, which have no lines."""
+    database.run(
+        f"""
+        UPDATE match_{index} SET code = '{Code.RECORD_DUPLICATE}', detail = r.named
+        FROM (
+            SELECT m.target, array_to_string(min({row_text(source, "s")}, {_PLACES}), '; ') AS named
+            FROM match_{index} m SEMI JOIN duplicates USING (target) JOIN {source.table} s ON s.rowid = m.rid
+            WHERE m.code IS NULL GROUP BY m.target
+        ) r WHERE r.target = match_{index}.target AND code IS NULL
+        """
+    )
 
 
 def settle_repeated(database: Database, source: Loaded, index: int) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from metaferry.errors import JobError, NotFound, TableMissing
-from metaferry.job.sources import Source
+from metaferry.job.tables import TableOptions
 from metaferry.lightly.globs import glob_regex, is_glob
 from metaferry.masking import showable
 from metaferry.storage.io.portal import Portal
@@ -89,7 +89,7 @@ class Address:
 
 
 def find_files(
-    source: Source, *, place: str, storage_for: StorageFor, portal: Portal, allow_none: bool = False
+    source: TableOptions, *, place: str, storage_for: StorageFor, portal: Portal, allow_none: bool = False
 ) -> Found:
     """The files of a source in listing order, and the one format they have.
 
@@ -100,9 +100,9 @@ def find_files(
     single file is not looked for here: whoever reads it raises `missing`. With `allow_none` a glob that
     matches nothing yet (in a bucket that is there, or in a local folder, there or not) has no files.
     """
-    shown = showable(source.table.url)
-    address = split_url(source.table.url, shown, place)
-    storage = storage_for(address.root, source.table.options)
+    shown = showable(source.location.url)
+    address = split_url(source.location.url, shown, place)
+    storage = storage_for(address.root, source.location.options)
     if address.glob:
         try:
             files = list(_matching(storage, address, shown, place, portal))

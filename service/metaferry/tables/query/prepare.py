@@ -9,12 +9,12 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from metaferry.storage.local.disk_names import a_working_directory
-from metaferry.tables.binding import plain_message
+from metaferry.tables.binding import nearest, plain_message, written
 from metaferry.tables.expressions import sealed
 from metaferry.tables.model import Column, folded
 from metaferry.tables.query import seal
@@ -51,6 +51,8 @@ class ParsedQuery:
     node: Node
     tables: frozenset[str]
     columns: frozenset[str] | None
+    #: Of each table, the columns that are named as its own: `s.weather`, or in USING.
+    asked: Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,26 +90,33 @@ def parse_query(text: str, tables: Iterable[str]) -> tuple[ParsedQuery | None, l
         if tree.get("error"):
             return None, [_syntax(text, tree)]
         node: Node = tree["statements"][0]["node"]
-        found = _in_order(seal.faults(node, names))
+        found = _in_order([*seal.faults(node, names), *_unnamed(node)])
         if found:
             return None, found
         reads = seal.used_tables(node, names)
-        return ParsedQuery(_without_end(text), node, frozenset(reads), _columns(node)), []
+        asked = {name: _asked(node, name) for name in reads}
+        return ParsedQuery(_without_end(text), node, frozenset(reads), _columns(node), asked), []
     finally:
         con.close()
 
 
 def bind_query(
-    query: ParsedQuery, schema: Mapping[str, Sequence[Column]], names: Mapping[str, str]
+    query: ParsedQuery,
+    schema: Mapping[str, Sequence[Column]],
+    names: Mapping[str, str],
+    known: Collection[str] = (),
 ) -> tuple[BoundQuery | None, list[Fault]]:
-    """The query over tables with these columns; `names` are what the tables are called in the SQL."""
+    """The query over tables with these columns; `names` are what the tables are called in the SQL.
+
+    `known` are all columns of the files, for advice.
+    """
     import duckdb
 
     with _EmptyTables(schema) as tables:
         try:
             described = tables.described(query.text)
         except duckdb.Error as error:
-            return None, [_misfit(query.text, error, schema)]
+            return None, [_misfit(error, known)]
         node = copy.deepcopy(query.node)
         found = _in_order(make_repeatable(node, tables))
         if found:
@@ -234,6 +243,30 @@ def _columns(node: Node) -> frozenset[str] | None:
     return None if single & relations else frozenset(found)
 
 
+def _asked(node: Node, table: str) -> frozenset[str]:
+    known = {
+        folded(str(part.get("alias") or table))
+        for part in seal.base_tables(node, frozenset())
+        if folded(str(part["table_name"])) == folded(table)
+    }
+    found: set[str] = set()
+    for part in _dicts(node):
+        steps: list[str] = part.get("column_names") or []
+        if len(steps) > 1 and folded(steps[0]) in known:
+            found.add(folded(steps[1]))
+        found.update(folded(name) for name in part.get("using_columns") or ())
+    return frozenset(found)
+
+
+def _unnamed(node: Node) -> Iterable[Fault]:
+    """The columns of a result that have no name: each is a key path."""
+    while node["type"] == "SET_OPERATION_NODE":
+        node = node["children"][0] if "children" in node else node["left"]
+    for item in node.get("select_list", ()):
+        if not item.get("alias") and item["class"] not in ("COLUMN_REF", "STAR"):
+            yield Fault("this column has no name", at(item), "name its key path: … AS objects")
+
+
 def _is_single(part: Node) -> bool:
     return part["class"] == "COLUMN_REF" and len(part["column_names"]) == 1
 
@@ -301,9 +334,10 @@ def _quoting(text: str, position: int | None) -> str:
     for _, word, kind in near:
         if kind == "keyword" and word.lower() not in _STRUCTURE:
             return f'if {word} is a column, write "{word}"'
-    if here and words[here][2] == words[here - 1][2] == "identifier":
-        both = f"{words[here - 1][1]} {words[here][1]}"
-        return f'if {both} is a column, write "{both}"'
+    for second in (here, here - 1):
+        if second > 0 and words[second][2] == words[second - 1][2] == "identifier":
+            both = f"{words[second - 1][1]} {words[second][1]}"
+            return f'if {both} is a column, write "{both}"'
     return ""
 
 
@@ -323,16 +357,15 @@ def _words(text: str) -> list[tuple[int, str, str]]:
     return found
 
 
-def _misfit(text: str, error: duckdb.Error, schema: Mapping[str, Sequence[Column]]) -> Fault:
+def _misfit(error: duckdb.Error, known: Collection[str]) -> Fault:
     message, position = plain_message(error)
     place = None if position is None else position - len(_DESCRIBE)
     missing = _named(error)
-    if missing:
-        names = [column.name for columns in schema.values() for column in columns]
-        quoted = [name for name in names if name.lower().startswith(f"{missing.lower()} ")]
-        if quoted:
-            return Fault(message, place, f"write {quote_ident(quoted[0])}, with its quotes")
-    return Fault(message, place)
+    quoted = [name for name in known if missing and name.lower().startswith(f"{missing.lower()} ")]
+    if quoted:
+        return Fault(message, place, f"write {quote_ident(quoted[0])}, with its quotes")
+    near = nearest(missing, list(known)) if missing else []
+    return Fault(message, place, f"did you mean {' or '.join(map(written, near))}?" if near else "")
 
 
 def _named(error: duckdb.Error) -> str:

@@ -1,0 +1,169 @@
+"""All sources of a job, and the tables that its queries read, from files to records in the engine.
+
+Every expression and query is checked for its form before anything is read, and all faults are told at once. A
+table that several queries read is staged once, with the columns that any of them names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from metaferry.errors import JobError
+from metaferry.job.model import Job
+from metaferry.progress import Progress
+from metaferry.storage.io.portal import Portal
+from metaferry.tables.faults import joined
+from metaferry.tables.files.find import StorageFor
+from metaferry.tables.load import load_source, staged_table
+from metaferry.tables.mapping import parse_mapping
+from metaferry.tables.model import Loaded, Reading, Staged, folded
+from metaferry.tables.query.faults import QueryText
+from metaferry.tables.query.load import Relation, load_query, make_relation
+from metaferry.tables.query.prepare import ParsedQuery, parse_query
+from metaferry.tables.staging import Findings, Rejects
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedJob:
+    """The sources of a job in their order, and the tables that queries read."""
+
+    sources: list[Loaded]
+    relations: list[Relation]
+
+    @property
+    def readings(self) -> list[Reading]:
+        """How everything was read: the tables of queries, then the sources."""
+        return [*(one.reading for one in self.relations), *(source.reading for source in self.sources)]
+
+
+def load_all(
+    con: duckdb.DuckDBPyConnection,
+    job: Job,
+    *,
+    storage_for: StorageFor,
+    portal: Portal,
+    progress: Progress,
+    texts: Collection[str] = (),
+) -> LoadedJob:
+    """The sources as `source_i`, as `load_source` and `load_query` make them; these raise what it raises."""
+    queries = _parsed(job)
+    with contextlib.ExitStack() as stack:
+        staged = {}
+        for number, name in enumerate(_needed(job, queries)):
+            progress.phase(f"Reading {name}", None)
+            staged[name] = stack.enter_context(
+                _staged(con, job, name, number, queries, storage_for, portal, progress)
+            )
+        relations = {
+            name: make_relation(con, name, number, one, _wanted(name, staged, queries))
+            for number, (name, one) in enumerate(staged.items())
+        }
+        sources = []
+        for index, source in enumerate(job.sources):
+            if index in queries:
+                progress.phase(f"Running {source.label}", None)
+                query, text = queries[index]
+                loaded = load_query(
+                    con, source, query, text, index=index, relations=relations, progress=progress.advance
+                )
+            else:
+                progress.phase(f"Reading {source.label}", None)
+                loaded = load_source(
+                    con,
+                    source,
+                    index=index,
+                    storage_for=storage_for,
+                    portal=portal,
+                    progress=progress.advance,
+                    allow_none=job.policy.allow_empty,
+                    texts=texts,
+                )
+            sources.append(loaded)
+    return LoadedJob(sources, list(relations.values()))
+
+
+def _parsed(job: Job) -> dict[int, tuple[ParsedQuery, QueryText]]:
+    """The queries by the number of their source. Raises JobError with the faults of all expressions."""
+    faults: list[JobError] = []
+    queries = {}
+    for index, source in enumerate(job.sources):
+        try:
+            parse_mapping(source, f"sources[{index}]")
+        except JobError as error:
+            faults.append(error)
+        if source.query is None:
+            continue
+        text = _text(job, index, source.query)
+        query, found = parse_query(source.query, job.tables)
+        if query is None:
+            faults.append(text.error(found))
+        else:
+            queries[index] = query, text
+    if faults:
+        raise joined(faults)
+    return queries
+
+
+def _text(job: Job, index: int, query: str) -> QueryText:
+    place = job.query_place(index)
+    return QueryText(query, f"sources[{index}].query", place.of if place is not None else lambda at: "")
+
+
+def _needed(job: Job, queries: dict[int, tuple[ParsedQuery, QueryText]]) -> list[str]:
+    read = {name for query, _ in queries.values() for name in query.tables}
+    return [name for name in job.tables if name in read]
+
+
+@contextlib.contextmanager
+def _staged(
+    con: duckdb.DuckDBPyConnection,
+    job: Job,
+    name: str,
+    number: int,
+    queries: dict[int, tuple[ParsedQuery, QueryText]],
+    storage_for: StorageFor,
+    portal: Portal,
+    progress: Progress,
+) -> Iterator[Staged]:
+    """A table of the job, for as long as queries are run."""
+    named: frozenset[str] | None = frozenset()
+    for query, _ in queries.values():
+        if name in query.tables:
+            named = None if named is None or query.columns is None else named | query.columns
+    rejects, findings = Rejects(con, name), Findings(con, name)
+    with staged_table(
+        con,
+        job.tables[name],
+        name=f"table_{number}",
+        label=name,
+        used=named,
+        rejects=rejects,
+        findings=findings,
+        storage_for=storage_for,
+        portal=portal,
+        place=f"tables.{name}",
+        progress=progress.advance,
+        allow_none=job.policy.allow_empty,
+    ) as staged:
+        findings.flush()
+        yield staged
+
+
+def _wanted(
+    name: str, staged: Mapping[str, Staged], queries: dict[int, tuple[ParsedQuery, QueryText]]
+) -> set[str]:
+    """The columns that queries want of a table that has none to show, such as a JSONL file without lines."""
+    found: set[str] = set()
+    for query, _ in queries.values():
+        if name in query.tables:
+            others = {
+                folded(column.name) for other in query.tables - {name} for column in staged[other].columns
+            }
+            found |= ((query.columns or frozenset()) - others) | query.asked[name]
+    return found

@@ -1,0 +1,215 @@
+"""Loading a query: its tables as views of what was staged, and its result as the rows of a source.
+
+What follows a query knows plain staged rows only: the mapping reads its columns as key paths. The views have
+other names than the job gives its tables, so that a query meets no table of the planner.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from metaferry.job.sources import FrameColumn, Source, key_paths
+from metaferry.tables.binding import plain_message
+from metaferry.tables.failures import of_the_engine
+from metaferry.tables.mapping import build_records, parse_mapping
+from metaferry.tables.model import FILE, OURS, ROW, Column, Loaded, Reading, Staged, TableFile, folded
+from metaferry.tables.query.faults import QueryText
+from metaferry.tables.query.interruptible import run_interruptible
+from metaferry.tables.query.prepare import BoundQuery, ParsedQuery, bind_query
+from metaferry.tables.query.tree import Fault
+from metaferry.tables.staging import Findings, quote_ident
+
+if TYPE_CHECKING:
+    import duckdb
+
+_FLOATS: Final = frozenset({"FLOAT", "DOUBLE"})
+_NOTHING: Final = '"NULL"'
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table of the job that queries read: its view in the engine, and the columns of that."""
+
+    name: str
+    view: str
+    columns: tuple[Column, ...]
+    names: tuple[str, ...]  # all columns of the files
+    read: int
+    malformed: int
+    reading: Reading
+
+    @property
+    def is_empty(self) -> bool:
+        """Without rows, so that nobody can tell the types of its columns."""
+        return self.read == self.malformed
+
+
+def make_relation(
+    con: duckdb.DuckDBPyConnection, name: str, number: int, staged: Staged, named: Collection[str]
+) -> Relation:
+    """The view of a staged table. `named` are the columns that queries want of one without any."""
+    view = f"relation_{number}"
+    columns = staged.columns
+    if staged.read == staged.malformed:
+        columns = tuple(Column(column.name, _NOTHING) for column in columns) or tuple(
+            Column(one, _NOTHING) for one in sorted(named)
+        )
+        listed = ", ".join(f"NULL AS {quote_ident(column.name)}" for column in columns)
+        source = f"SELECT {listed or 'NULL AS nothing'} WHERE false"
+    else:
+        listed = ", ".join(_given(column) for column in columns)
+        source = f"SELECT {listed or 'NULL AS nothing'} FROM ({staged.relation('')}) r"
+    con.execute(f"CREATE VIEW {view} AS {source}").fetchall()
+    return Relation(name, view, columns, staged.names, staged.read, staged.malformed, staged.reading)
+
+
+def _given(column: Column) -> str:
+    """A column as queries see it: 0.0 and -0.0, which are equal, are the same."""
+    name = quote_ident(column.name)
+    return f"{name} + 0::{column.type} AS {name}" if column.type in _FLOATS else name
+
+
+def load_query(
+    con: duckdb.DuckDBPyConnection,
+    source: Source,
+    query: ParsedQuery,
+    text: QueryText,
+    *,
+    index: int,
+    relations: Mapping[str, Relation],
+    progress: Callable[[int], None],
+) -> Loaded:
+    """The result of a query as the table `source_{index}`; see `Loaded` for its columns.
+
+    Its rows have no lines: `row` is a number that means nothing beyond the run. Raises JobError for a query
+    that does not fit its tables, and for a value that fails in it.
+    """
+    place = text.place
+    reads = {name: relations[name] for name in sorted(query.tables)}
+    schema = {name: relation.columns for name, relation in reads.items()}
+    views = {name: relation.view for name, relation in reads.items()}
+    known = [name for relation in reads.values() for name in relation.names]
+    bound, faults = bind_query(query, schema, views, known)
+    if bound is None and any(relation.is_empty for relation in reads.values()):
+        bound = None  # what its columns would be nobody can tell: no rows
+    elif bound is None:
+        raise text.error(faults)
+    columns = _checked(bound.columns, text) if bound is not None else ()
+    staging = f"staged_{index}"
+    try:
+        rows = _stage(con, staging, bound, columns, text, progress) if bound is not None else 0
+        staged = Staged(
+            table=staging,
+            columns=columns,
+            names=tuple(column.name for column in columns),
+            files=(TableFile("", 0, "", rows),) if bound is not None else (),
+            malformed=0,
+            relation=lambda where: f"SELECT * FROM {staging}{where}",
+            why_text=lambda name: "",
+            reading=Reading(name=source.label, format="query"),
+        )
+        names = {folded(column.name) for column in columns}
+        if source.frame is None and "frame" in names:
+            source = source.model_copy(update={"frame": FrameColumn(value='"frame"')})
+        mapping = replace(parse_mapping(source, f"sources[{index}]"), key_paths=True, place=place)
+        findings = Findings(con, source.label)
+        keys = build_records(
+            con, staged, mapping, table=f"source_{index}", source="the query", findings=findings
+        )
+        findings.flush()
+        ((kept,),) = con.execute(f"SELECT count(*) FROM source_{index}").fetchall()
+    finally:
+        con.execute(f"DROP TABLE IF EXISTS {staging}").fetchall()
+    return Loaded(
+        label=source.label,
+        table=f"source_{index}",
+        files=staged.files,
+        read=rows,
+        malformed=0,
+        keys=keys,
+        has_frame=mapping.frame is not None,
+        reading=staged.reading,
+        filtered=rows - kept,
+        file_name=source.file_name,
+        match=source.match,
+        is_query=True,
+    )
+
+
+def _stage(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    bound: BoundQuery,
+    columns: Sequence[Column],
+    text: QueryText,
+    progress: Callable[[int], None],
+) -> int:
+    """The result of the query as a table with `FILE` and `ROW`; how many rows it has."""
+    import duckdb
+
+    plain = [f"c{number}" for number in range(len(columns))]
+    named = [f"{one} AS {quote_ident(column.name)}" for one, column in zip(plain, columns, strict=True)]
+    before = (
+        f"CREATE TABLE {table} AS SELECT 0::INTEGER AS {FILE}, row_number() OVER () AS {ROW}, "
+        f"{', '.join(named)} FROM ("
+    )
+    try:
+        run_interruptible(con, f"{before}{bound.sql}) AS q({', '.join(plain)})", lambda: progress(0))
+    except of_the_engine():
+        raise
+    except duckdb.Error as error:
+        message, _ = plain_message(error)
+        at = _failed_at(str(error), bound, text)
+        advice = "try_cast(… AS …) and try(…) give null where a value does not fit"
+        raise text.error([Fault(message, at, advice)]) from error
+    ((rows,),) = con.execute(f"SELECT count(*) FROM {table}").fetchall()
+    progress(int(rows))
+    return int(rows)
+
+
+def _failed_at(error: str, bound: BoundQuery, text: QueryText) -> int | None:
+    """Where a value failed, in bytes of the text, as far as the engine's message tells."""
+    shown = _SHOWN.search(error)
+    if shown is not None:
+        lead, snippet, blanks = shown.groups()
+        start = bound.sql.find(snippet.removesuffix("..."))
+        if start >= 0:
+            within = len(blanks) - len("LINE 1: ") - len(lead or "")
+            return bound.origin(len(bound.sql[: start + max(within, 0)].encode()))
+    column = _COLUMN.search(error)
+    if column is not None:
+        name = re.escape(column[1])
+        cast = re.search(rf'"?\b{name}\b"?\s*::|\bcast\s*\(\s*"?{name}\b', text.text, re.IGNORECASE)
+        return len(text.text[: cast.start()].encode()) if cast else text.find(column[1])
+    return None
+
+
+_SHOWN: Final = re.compile(r"^LINE \d+: (\.\.\.)?(.*)\n( *)\^", re.MULTILINE)
+_COLUMN: Final = re.compile(r"when casting from source column (.+?)\s*$", re.MULTILINE)
+
+
+def _checked(columns: Sequence[Column], text: QueryText) -> tuple[Column, ...]:
+    """The columns of a result, where each is a key path that no other one stands in the way of."""
+    seen: dict[str, str] = {}
+    for column in columns:
+        if folded(column.name).startswith(OURS):
+            raise text.error(
+                [Fault(f"a column cannot be called {column.name!r}", None, "give it another name")]
+            )
+        other = seen.get(column.name.casefold())
+        seen[column.name.casefold()] = column.name
+        if other is not None:
+            both = (
+                f'two columns of the query are called "{column.name}"'
+                if other == column.name
+                else f'the columns "{other}" and "{column.name}" differ in letter case only'
+            )
+            raise text.error([Fault(both, text.find(column.name), "give one of them another name with AS")])
+    try:
+        key_paths(name for name in seen.values() if name not in ("file_name", "frame"))
+    except ValueError as error:
+        raise text.error([Fault(str(error), None, "name the column otherwise with AS")]) from None
+    return tuple(columns)
