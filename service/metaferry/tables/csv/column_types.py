@@ -28,9 +28,9 @@ NULL_WORDS: Final = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", r"\N", "
 _DATE: Final = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
 )
-_DECIMAL: Final = r"-?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]+)?"
+#: Without a fraction and an exponent it has 15 digits at most.
+_DECIMAL: Final = r"-?((0|[1-9][0-9]{0,14})?|(0|[1-9][0-9]*)?(\.[0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+))"
 _FIRST_ROWS: Final = 10_240
-_LONG_INTEGER: Final = r"-?[0-9]{16,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,6 @@ def is_decimal(cell: str) -> str:
     """SQL: whether a cell is a decimal number that a double holds; false for a null cell."""
     return (
         f"({cell} IS NOT NULL AND regexp_full_match({cell}, '{_DECIMAL}') "
-        f"AND NOT regexp_full_match({cell}, '{_LONG_INTEGER}') "
         f"AND coalesce(isfinite(TRY_CAST({cell} AS DOUBLE)), false))"
     )
 

@@ -21,7 +21,7 @@ import pyarrow.csv as pacsv
 
 from metaferry.errors import JobError
 from metaferry.tables.csv.dialect import BLANKS, Dialect, in_words
-from metaferry.tables.files.blocks import LONGEST_LINE, UTF8_BOM, ByteStream
+from metaferry.tables.files.blocks import UTF8_BOM, ByteStream
 from metaferry.tables.staging import (
     PYTHON_ROWS,
     Rejects,
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 #: Characters of one cell. A quote that is never closed is noticed when its cell has grown past it.
 LARGEST_CELL: Final = 1 << 20
+#: Bytes that a thread of Arrow's parts at once: more than a line has that it is given.
+_BLOCK: Final = 2 * LARGEST_CELL
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 
 
@@ -75,7 +77,7 @@ class Reader:
         )
         self._format = (
             (
-                pacsv.ReadOptions(column_names=self._places, use_threads=False, block_size=2 * LONGEST_LINE),
+                pacsv.ReadOptions(column_names=self._places, block_size=_BLOCK),
                 pacsv.ParseOptions(delimiter=self.delimiter, quote_char=dialect.quote or False),
             )
             if len(alone.removeprefix(b"\\")) == 1 and len(quote) <= 1
@@ -213,10 +215,10 @@ class Reader:
             return None
         if self._comment and self._comment.search(piece):
             return None
-        if _has_long_line(piece) or b"\0" in piece or piece.count(b"\r") != piece.count(b"\r\n"):
+        if _has_long_line(piece) or b"\0" in piece:
             return None
-        if piece.startswith((b"\n", b"\r\n")) or b"\n\n" in piece or b"\n\r\n" in piece:
-            return None  # blank lines, which are no rows but count as lines
+        if b"\r" in piece and piece.count(b"\r") != piece.count(b"\r\n"):
+            return None
         if piece.startswith(UTF8_BOM):
             return None  # in the middle of a file it is part of a cell; Arrow would drop it
         quote = self._dialect.quote.encode()
@@ -226,7 +228,8 @@ class Reader:
             table = pacsv.read_csv(io.BytesIO(piece), *self._format, convert)
         except pa.ArrowInvalid:  # ragged, or not UTF-8: `csv` finds out in which line
             return None
-        return table if table.num_rows == _line_ends(piece) + (not piece.endswith(b"\n")) else None
+        # Fewer where lines are blank, which are no rows and count as lines. Each CR is before an LF here.
+        return table if table.num_rows == piece.count(b"\n") + (not piece.endswith(b"\n")) else None
 
     def _read(self, piece: bytes, picks: Sequence[int]) -> Iterator[tuple[pa.Array, list[pa.Array]]]:
         """The rows of a piece, and of as many pieces after it as its last row goes on."""

@@ -177,12 +177,12 @@ class _Objects:
 
     def _take(self, reader: _Lines | Cutter, stretch: Stretch, index: int, schema: Schema) -> int:
         """Stages a stretch as typed columns, if it holds nothing new and nothing odd; answers its rows."""
-        columns = parsed(stretch.text, len(stretch.rows), schema)
+        columns = parsed(stretch.text, len(stretch.rows), schema, one_a_line=stretch.one_a_line)
         if columns is None and reader.looks_deeper():
             deeper = reader.stretch()
             if deeper is not None and len(deeper.rows) != len(stretch.rows):
                 stretch = deeper
-                columns = parsed(stretch.text, len(stretch.rows), schema)
+                columns = parsed(stretch.text, len(stretch.rows), schema, one_a_line=stretch.one_a_line)
             if columns is None:
                 reader.looks_plainly()
         if columns is None or not self.typed.append(index, stretch.rows, columns):
@@ -327,7 +327,10 @@ class _Lines:
         text = self._piece[self._at :]
         count = text.count(b"\n") + (not text.endswith(b"\n"))
         # Between two objects there is no comma, so each such place in JSON is between two lines.
-        if not text.startswith(b"{") or text.count(b"}\n{") + text.count(b"}\r\n{") != count - 1:
+        if not text.startswith(b"{"):
+            return None
+        parted = text.count(b"}\n{") + (text.count(b"}\r\n{") if b"\r" in text else 0)
+        if parted != count - 1:
             return None
         return Stretch(text, pa.array(range(self._line, self._line + count), pa.int64()), len(text))
 

@@ -47,6 +47,7 @@ class Stretch:
     text: bytes
     rows: pa.Array
     length: int
+    one_a_line: bool = True
 
 
 def layout_of(head: bytes, *, whole: bool, one_line_is_object: bool) -> Layout:
@@ -203,13 +204,14 @@ class Cutter:
 
     def _stretch_of(self, region: bytes, parts: list[bytes]) -> Stretch:
         count = len(parts)
+        lines = any(b"\n" in part for part in parts)
         if self._by_number:
             rows = pa.array(range(self._number, self._number + count), pa.int64())
         else:
             more = (self._parting or b"").count(b"\n")
             ends = itertools.accumulate(part.count(b"\n") + more for part in parts[:-1])
             rows = pa.array([self._line, *(self._line + end for end in ends)], pa.int64())
-        return Stretch(b"}\n{".join(parts), rows, len(region))
+        return Stretch(b"}\n{".join(parts), rows, len(region), one_a_line=not lines)
 
     def passed(self, stretch: Stretch) -> None:
         """To be called when the records of a stretch were read."""

@@ -8,6 +8,7 @@ read in another way than the engine (`-0`, integers beyond 2**53 among doubles) 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from metaferry.tables.staging import quote_ident, quote_text
 
 #: Integers up to here are doubles too.
 _EXACT: Final = 2**53
+#: Bytes that a thread reads at once.
+_BLOCK: Final = 1 << 21
 #: Zero with a sign, which is a whole number, or in a key or a text.
 _MINUS_ZERO: Final = re.compile(rb"-0[\s,\]}]")
 #: An ASCII character in digits, of which a key could be made.
@@ -89,29 +92,44 @@ def arrow_type(structure: Structure) -> pa.DataType | None:
     return {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()}.get(kind)
 
 
-def parsed(text: bytes, count: int, schema: Schema) -> dict[str, pa.Array] | None:
-    """The used columns of `count` objects, one a line; None where they are not exactly that.
+def parsed(text: bytes, count: int, schema: Schema, *, one_a_line: bool) -> dict[str, pa.Array] | None:
+    """The used columns of `count` objects, one after the other; None where they are not exactly that.
 
-    Columns without a value are left out.
+    Columns without a value are left out. `one_a_line`: none of them has a line end in it.
     """
     if not schema.strict and not _names_are_plain(text, schema.used_names):
         return None
     try:
         text.decode()
-        options = pj.ReadOptions(use_threads=False, block_size=len(text) + 1)
-        table = pj.read_json(pa.BufferReader(text), options, schema.options)
+        table = _read(text, schema) if one_a_line else _read_whole(text, schema)
     except (UnicodeDecodeError, pa.ArrowInvalid):
         return None
     if table.num_rows != count:
         return None
     columns = {}
+    odd = _Odd(text)
     for key, member in schema.used.items():
         column = table.column(key).combine_chunks()
-        if not _is_exact(column, member, text):
+        if not _is_exact(column, member, odd):
             return None
         if _holds(column.type):
             columns[key] = _with_values(column)
     return columns
+
+
+def _read(text: bytes, schema: Schema) -> pa.Table:
+    """By as many threads as there are, each a number of lines."""
+    try:
+        return pj.read_json(pa.BufferReader(text), pj.ReadOptions(block_size=_BLOCK), schema.options)
+    except pa.ArrowInvalid as error:
+        if "straddl" not in str(error):
+            raise
+        return _read_whole(text, schema)  # a line is longer than a block
+
+
+def _read_whole(text: bytes, schema: Schema) -> pa.Table:
+    options = pj.ReadOptions(use_threads=False, block_size=len(text) + 1)
+    return pj.read_json(pa.BufferReader(text), options, schema.options)
 
 
 def _names_are_plain(text: bytes, names: Mapping[str, str | None]) -> bool:
@@ -129,23 +147,38 @@ def _names_are_plain(text: bytes, names: Mapping[str, str | None]) -> bool:
     return True
 
 
-def _is_exact(column: pa.Array, structure: Structure, text: bytes) -> bool:
+class _Odd:
+    """What stands in a text, looked for once and when it is asked for."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    @functools.cached_property
+    def minus_zero(self) -> bool:
+        return b"-0" in self._text and bool(_MINUS_ZERO.search(self._text))
+
+    @functools.cached_property
+    def long_integer(self) -> bool:
+        return bool(_LONG_INTEGER.search(self._text))
+
+
+def _is_exact(column: pa.Array, structure: Structure, odd: _Odd) -> bool:
     """Whether the numbers are those that the engine would read, and of a kind that is known."""
     kind = column.type
     if pa.types.is_struct(kind):
         return all(
-            _is_exact(column.field(at), structure.members[kind[at].name], text) for at in range(len(kind))
+            _is_exact(column.field(at), structure.members[kind[at].name], odd) for at in range(len(kind))
         )
     if pa.types.is_list(kind):
-        return structure.items is None or _is_exact(column.values, structure.items, text)
+        return structure.items is None or _is_exact(column.values, structure.items, odd)
     if pa.types.is_int64(kind) and "int64" not in structure.kinds:
         low, high = _bounds(column)
         return low >= -_EXACT and high <= _EXACT
     if pa.types.is_float64(kind) and len(column) > column.null_count:
-        if not pc.all(pc.is_finite(column)).as_py() or _MINUS_ZERO.search(text):
+        if not pc.all(pc.is_finite(column)).as_py() or odd.minus_zero:
             return False
         low, high = _bounds(column)
-        return (low > -_EXACT and high < _EXACT) or not _LONG_INTEGER.search(text)
+        return (low > -_EXACT and high < _EXACT) or not odd.long_integer
     return True
 
 
