@@ -241,6 +241,19 @@ def test_rows_that_where_leaves_out_are_not_counted(world: World) -> None:
     assert "lanes (bigint): 2 rows, 1 different, 2 to 2, most often 2 (2)" in ran.out
 
 
+def test_the_keys_of_a_query_have_their_figures(world: World) -> None:
+    world.job["tables"] = {"t": "tables/t.csv"}
+    world.job["sources"] = [
+        {"name": "counts", "query": 'SELECT file_name, lit, count(*) AS "n.rows" FROM t GROUP BY ALL'}
+    ]
+    world.write_job()
+    ran = world.run("schema", "infer", "job.yaml")
+    assert ran.code == 0
+    assert "  # counts, n.rows (bigint): 3 rows, 1 different, 1 to 1, most often 1 (3)\n" in ran.out
+    assert "  # could be CATEGORICAL_INT, default 0: only 2 different values\n" in ran.out
+    assert "in `metadata:`" not in ran.out  # a query has no such key
+
+
 def test_columns_of_every_type_have_their_figures(world: World) -> None:
     day = datetime(2026, 5, 14, 8, 1, tzinfo=UTC)
     days = [day, None, day + timedelta(days=1)]

@@ -103,7 +103,7 @@ def profile(database: Database, loaded: Loaded, source: Source, key: KeyColumn) 
         loaded.label,
         expression_of(source, key.path) if source.metadata is not None else join_path(key.path),
         expression_of(source, key.path),
-        source.metadata is not None,
+        source.metadata is not None or source.query is not None,
         key.type,
         observed,
         rows,
@@ -118,7 +118,12 @@ def profile(database: Database, loaded: Loaded, source: Source, key: KeyColumn) 
 
 
 def expression_of(source: Source, path: tuple[str, ...]) -> str:
-    """The SQL of a key path: of the mapping, or the column as it is; "" for a part of a value."""
+    """The SQL of a key path: of the mapping, or the column as it is; "" for a part of a value.
+
+    A query has none either: its columns are the key paths, and are cast in its own SELECT list.
+    """
+    if source.query is not None:
+        return ""
     if source.metadata is None:
         return sql.quote_ident(path[0]) if len(path) == 1 else ""
     return next((text for key, text in source.metadata.items() if split_path(key) == path), "")
