@@ -189,6 +189,36 @@ sources:
     assert "sources[0].file_name" in ran.err
 
 
+def test_all_that_does_not_fit_the_tables_is_told_at_once_before_a_query_is_run(world: World) -> None:
+    world.put(
+        "job.yaml",
+        """\
+input: data
+tables: {boxes: boxes.csv}
+sources:
+  - query: SELECT image AS file_name, nothing AS a FROM boxes
+  - query: SELECT image AS name, INTERVAL 1 DAY AS b FROM boxes
+  - query: SELECT image AS file_name, label::INTEGER AS fails FROM boxes
+""",
+    )
+    ran = world.run("plan", "job.yaml")
+    assert ran.code == 2
+    assert "3 faults" in ran.err
+    assert "job.yaml:4:39" in ran.err
+    assert "has no column file_name" in ran.err
+    assert "b is INTERVAL" in ran.err
+
+
+def test_all_expressions_that_do_not_fit_a_table_are_told_at_once(world: World) -> None:
+    world.job["sources"] = [
+        {"table": "boxes.csv", "file_name": "imag", "where": "score", "metadata": {"a": "lable", "b": "n"}}
+    ]
+    world.write_job()
+    ran = world.run("plan", "job.yaml")
+    assert ran.code == 2
+    assert "4 faults" in ran.err
+
+
 @pytest.mark.parametrize(
     ("query", "message", "advice"),
     [

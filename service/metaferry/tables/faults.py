@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from metaferry.errors import JobError
 
@@ -18,6 +19,30 @@ class Faults(JobError):
             if one.advice:
                 lines.append(f"    {one.advice}")
         super().__init__(f"{len(self.each)} faults in the job\n" + "\n".join(lines))
+
+
+class Collected:
+    """Faults that are told together: `with collected.one():` around each step, `raise_all` at the end."""
+
+    def __init__(self) -> None:
+        self._found: list[JobError] = []
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """A step; where it raises JobError the steps after it are made all the same."""
+        try:
+            yield
+        except JobError as error:
+            self.add(error)
+
+    def add(self, error: JobError) -> None:
+        """One more."""
+        self._found.append(error)
+
+    def raise_all(self) -> None:
+        """Raises JobError with all of them, where there are any."""
+        if self._found:
+            raise joined(self._found)
 
 
 def joined(faults: Sequence[JobError]) -> JobError:

@@ -130,7 +130,7 @@ def staged_table(
         staged = with_folders(con, staged, found.files, used, table=folders, place=place)
         rejects.flush()
         _tell_passed_over(findings, [*found.passed_over, *staged.empty])
-        yield replace(staged, reading=replace(staged.reading, name=label, columns=_shown(con, staged)))
+        yield replace(staged, reading=replace(staged.reading, name=label, columns=shown_columns(con, staged)))
     finally:
         for table in (name, folders):
             con.execute(f"DROP TABLE IF EXISTS {quote_ident(table)}").fetchall()
@@ -146,7 +146,7 @@ def _tell_passed_over(findings: Findings, urls: list[str]) -> None:
         findings.add(Code.SOURCE_PASSED_OVER, "info", message)
 
 
-def _shown(con: duckdb.DuckDBPyConnection, staged: Staged) -> tuple[ShownColumn, ...]:
+def shown_columns(con: duckdb.DuckDBPyConnection, staged: Staged) -> tuple[ShownColumn, ...]:
     """The columns with values of the first rows, for people; those that are used first."""
     if not staged.columns:
         return staged.others

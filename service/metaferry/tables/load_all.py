@@ -11,17 +11,16 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from metaferry.errors import JobError
 from metaferry.job.model import Job
 from metaferry.progress import Progress
 from metaferry.storage.io.portal import Portal
-from metaferry.tables.faults import joined
+from metaferry.tables.faults import Collected
 from metaferry.tables.files.find import StorageFor
 from metaferry.tables.load import load_source, staged_table
 from metaferry.tables.mapping import parse_mapping
 from metaferry.tables.model import Loaded, Reading, Staged, folded
 from metaferry.tables.query.faults import QueryText
-from metaferry.tables.query.load import Relation, load_query, make_relation
+from metaferry.tables.query.load import Relation, load_query, make_relation, ready_query
 from metaferry.tables.query.prepare import ParsedQuery, parse_query
 from metaferry.tables.staging import Findings, Rejects
 
@@ -64,14 +63,16 @@ def load_all(
             name: make_relation(con, name, number, one, _wanted(name, staged, queries))
             for number, (name, one) in enumerate(staged.items())
         }
+        ready, faults = {}, Collected()
+        for index, (query, text) in queries.items():
+            with faults.one():
+                ready[index] = ready_query(job.sources[index], index, query, text, relations)
+        faults.raise_all()
         sources = []
         for index, source in enumerate(job.sources):
-            if index in queries:
+            if index in ready:
                 progress.phase(f"Running {source.label}", None)
-                query, text = queries[index]
-                loaded = load_query(
-                    con, source, query, text, index=index, relations=relations, progress=progress.advance
-                )
+                loaded = load_query(con, ready[index], progress.advance)
             else:
                 progress.phase(f"Reading {source.label}", None)
                 loaded = load_source(
@@ -90,23 +91,20 @@ def load_all(
 
 def _parsed(job: Job) -> dict[int, tuple[ParsedQuery, QueryText]]:
     """The queries by the number of their source. Raises JobError with the faults of all expressions."""
-    faults: list[JobError] = []
+    faults = Collected()
     queries = {}
     for index, source in enumerate(job.sources):
-        try:
+        with faults.one():
             parse_mapping(source, f"sources[{index}]")
-        except JobError as error:
-            faults.append(error)
         if source.query is None:
             continue
         text = _text(job, index, source.query)
-        query, found = parse_query(source.query, job.tables)
-        if query is None:
-            faults.append(text.error(found))
-        else:
+        with faults.one():
+            query, found = parse_query(source.query, job.tables)
+            if query is None:
+                raise text.error(found)
             queries[index] = query, text
-    if faults:
-        raise joined(faults)
+    faults.raise_all()
     return queries
 
 

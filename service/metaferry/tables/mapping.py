@@ -18,7 +18,7 @@ from metaferry.tables.csv.cells import as_text, name_nulls
 from metaferry.tables.csv.column_types import NULL_WORDS
 from metaferry.tables.expressions import Expression, Reference, parse_expression, sealed
 from metaferry.tables.failures import execute
-from metaferry.tables.faults import joined
+from metaferry.tables.faults import Collected
 from metaferry.tables.leaves import leaves, unfit
 from metaferry.tables.model import FILE, ROW, KeyColumn, Staged, folded
 from metaferry.tables.staging import Findings, check_width, quote_ident, quote_text
@@ -66,13 +66,13 @@ def parse_mapping(source: Source, place: str) -> Mapping:
     """The mapping of a source, its form checked. Raises JobError below `place`, such as `sources[0]`."""
     con = sealed()
 
-    faults: list[JobError] = []
+    faults = Collected()
 
     def parsed(text: str, where: str) -> Expression:
         try:
             return parse_expression(text, f"{place}.{where}", con)
         except JobError as error:
-            faults.append(error)
+            faults.add(error)
             return Expression(text, f"{place}.{where}", ())
 
     try:
@@ -91,8 +91,7 @@ def parse_mapping(source: Source, place: str) -> Mapping:
         )
     finally:
         con.close()
-    if faults:
-        raise joined(faults)
+    faults.raise_all()
     return mapping
 
 
@@ -136,15 +135,21 @@ def build_records(
         frame = binder.over_cells(mapping.frame) if mapping.frame else None
         where = binder.over_cells(mapping.where) if mapping.where else None
         mapping = replace(mapping, file_name=name, frame=frame, where=where)
-        _check_where(binder, where)
-        name_type = binder.type_of(mapping.file_name)
-        if unfit(name_type) or _is_nested(name_type):
-            raise mapping.file_name.fault(f"a file name cannot be {name_type}", advice="give it as text")
-        frame_type = binder.type_of(mapping.frame) if mapping.frame else ""
+        faults, frame_type = Collected(), ""
+        with faults.one():
+            _check_where(binder, where)
+        with faults.one():
+            name_type = binder.type_of(mapping.file_name)
+            if unfit(name_type) or _is_nested(name_type):
+                raise mapping.file_name.fault(f"a file name cannot be {name_type}", advice="give it as text")
+        with faults.one():
+            frame_type = binder.type_of(mapping.frame) if mapping.frame else ""
         taken: list[tuple[tuple[str, ...], str, str]] = []  # path, SQL over the columns below, type
         for number, (path, expression) in enumerate(values):
-            taken.extend(_leaves(path, f"e{number}", binder.type_of(expression), expression, mapping))
+            with faults.one():
+                taken.extend(_leaves(path, f"e{number}", binder.type_of(expression), expression, mapping))
             check_width(len(taken), source, mapping.file_name.place)
+        faults.raise_all()
     finally:
         binder.close()
     expressions = [mapping.file_name, *([mapping.frame] if mapping.frame else [])]

@@ -7,14 +7,17 @@ other names than the job gives its tables, so that a query meets no table of the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from metaferry.job.sources import FrameColumn, Source, key_paths
 from metaferry.tables.binding import plain_message
+from metaferry.tables.expressions import sealed
 from metaferry.tables.failures import of_the_engine
-from metaferry.tables.mapping import build_records, parse_mapping
+from metaferry.tables.load import shown_columns
+from metaferry.tables.mapping import Mapping, build_records, parse_mapping
 from metaferry.tables.model import FILE, OURS, ROW, Column, Loaded, Reading, Staged, TableFile, folded
 from metaferry.tables.query.faults import QueryText
 from metaferry.tables.query.interruptible import run_interruptible
@@ -47,6 +50,9 @@ class Relation:
         return self.read == self.malformed
 
 
+Relations: TypeAlias = MappingOf[str, Relation]
+
+
 def make_relation(
     con: duckdb.DuckDBPyConnection, name: str, number: int, staged: Staged, named: Collection[str]
 ) -> Relation:
@@ -72,65 +78,96 @@ def _given(column: Column) -> str:
     return f"{name} + 0::{column.type} AS {name}" if column.type in _FLOATS else name
 
 
-def load_query(
-    con: duckdb.DuckDBPyConnection,
-    source: Source,
-    query: ParsedQuery,
-    text: QueryText,
-    *,
-    index: int,
-    relations: Mapping[str, Relation],
-    progress: Callable[[int], None],
-) -> Loaded:
-    """The result of a query as the table `source_{index}`; see `Loaded` for its columns.
+@dataclass(frozen=True, slots=True)
+class ReadyQuery:
+    """A query that fits its tables, and the mapping of its result. `bound` None: a result without rows."""
 
-    Its rows have no lines: `row` is a number that means nothing beyond the run. Raises JobError for a query
-    that does not fit its tables, and for a value that fails in it.
-    """
-    place = text.place
+    source: Source
+    index: int
+    text: QueryText
+    mapping: Mapping
+    bound: BoundQuery | None
+    columns: tuple[Column, ...]
+
+    def staged(self, table: str, rows: int) -> Staged:
+        """The result as the mapping sees it."""
+        return Staged(
+            table=table,
+            columns=self.columns,
+            names=tuple(column.name for column in self.columns),
+            files=(TableFile("", 0, "", rows),) if self.bound is not None else (),
+            malformed=0,
+            relation=lambda where: f"SELECT * FROM {table}{where}",
+            why_text=lambda name: "",
+            reading=Reading(name=self.source.label, format="query"),
+        )
+
+
+def ready_query(
+    source: Source, index: int, query: ParsedQuery, text: QueryText, relations: Relations
+) -> ReadyQuery:
+    """The query over its tables, before it is run. Raises JobError with all that does not fit."""
     reads = {name: relations[name] for name in sorted(query.tables)}
     schema = {name: relation.columns for name, relation in reads.items()}
     views = {name: relation.view for name, relation in reads.items()}
     known = [name for relation in reads.values() for name in relation.names]
     bound, faults = bind_query(query, schema, views, known)
-    if bound is None and any(relation.is_empty for relation in reads.values()):
-        bound = None  # what its columns would be nobody can tell: no rows
-    elif bound is None:
+    if bound is None and not any(relation.is_empty for relation in reads.values()):
         raise text.error(faults)
+    # Over a table without rows nobody can tell what the columns would be: there are no rows then.
     columns = _checked(bound.columns, text) if bound is not None else ()
-    staging = f"staged_{index}"
+    if source.frame is None and "frame" in {folded(column.name) for column in columns}:
+        source = source.model_copy(update={"frame": FrameColumn(value='"frame"')})
+    mapping = replace(parse_mapping(source, f"sources[{index}]"), key_paths=True, place=text.place)
+    ready = ReadyQuery(source, index, text, mapping, bound, columns)
+    if bound is not None:
+        _try(ready)
+    return ready
+
+
+def _try(ready: ReadyQuery) -> None:
+    """Makes the records of an empty result: a query that takes an hour should not fail after it."""
+    con = sealed()
     try:
-        rows = _stage(con, staging, bound, columns, text, progress) if bound is not None else 0
-        staged = Staged(
-            table=staging,
-            columns=columns,
-            names=tuple(column.name for column in columns),
-            files=(TableFile("", 0, "", rows),) if bound is not None else (),
-            malformed=0,
-            relation=lambda where: f"SELECT * FROM {staging}{where}",
-            why_text=lambda name: "",
-            reading=Reading(name=source.label, format="query"),
+        listed = [f"{quote_ident(column.name)} {column.type}" for column in ready.columns]
+        con.execute(f"CREATE TABLE empty ({FILE} INTEGER, {ROW} BIGINT, {', '.join(listed)})").fetchall()
+        build_records(
+            con,
+            ready.staged("empty", 0),
+            ready.mapping,
+            table="records",
+            source="the query",
+            findings=Findings(con, ready.source.label),
         )
-        names = {folded(column.name) for column in columns}
-        if source.frame is None and "frame" in names:
-            source = source.model_copy(update={"frame": FrameColumn(value='"frame"')})
-        mapping = replace(parse_mapping(source, f"sources[{index}]"), key_paths=True, place=place)
+    finally:
+        con.close()
+
+
+def load_query(con: duckdb.DuckDBPyConnection, ready: ReadyQuery, progress: Callable[[int], None]) -> Loaded:
+    """The result of a query as the table `source_{index}`; see `Loaded` for its columns.
+
+    Its rows have no lines: `row` is a number that means nothing beyond the run. Raises JobError for a value
+    that fails in the query.
+    """
+    source, staging, table = ready.source, f"staged_{ready.index}", f"source_{ready.index}"
+    try:
+        rows = _stage(con, staging, ready, progress) if ready.bound is not None else 0
+        staged = ready.staged(staging, rows)
+        staged = replace(staged, reading=replace(staged.reading, columns=shown_columns(con, staged)))
         findings = Findings(con, source.label)
-        keys = build_records(
-            con, staged, mapping, table=f"source_{index}", source="the query", findings=findings
-        )
+        keys = build_records(con, staged, ready.mapping, table=table, source="the query", findings=findings)
         findings.flush()
-        ((kept,),) = con.execute(f"SELECT count(*) FROM source_{index}").fetchall()
+        ((kept,),) = con.execute(f"SELECT count(*) FROM {table}").fetchall()
     finally:
         con.execute(f"DROP TABLE IF EXISTS {staging}").fetchall()
     return Loaded(
         label=source.label,
-        table=f"source_{index}",
+        table=table,
         files=staged.files,
         read=rows,
         malformed=0,
         keys=keys,
-        has_frame=mapping.frame is not None,
+        has_frame=ready.mapping.frame is not None,
         reading=staged.reading,
         filtered=rows - kept,
         file_name=source.file_name,
@@ -142,14 +179,14 @@ def load_query(
 def _stage(
     con: duckdb.DuckDBPyConnection,
     table: str,
-    bound: BoundQuery,
-    columns: Sequence[Column],
-    text: QueryText,
+    ready: ReadyQuery,
     progress: Callable[[int], None],
 ) -> int:
     """The result of the query as a table with `FILE` and `ROW`; how many rows it has."""
     import duckdb
 
+    bound, columns = ready.bound, ready.columns
+    assert bound is not None  # whoever has none has no rows
     plain = [f"c{number}" for number in range(len(columns))]
     named = [f"{one} AS {quote_ident(column.name)}" for one, column in zip(plain, columns, strict=True)]
     before = (
@@ -162,9 +199,9 @@ def _stage(
         raise
     except duckdb.Error as error:
         message, _ = plain_message(error)
-        at = _failed_at(str(error), bound, text)
+        at = _failed_at(str(error), bound, ready.text)
         advice = "try_cast(… AS …) and try(…) give null where a value does not fit"
-        raise text.error([Fault(message, at, advice)]) from error
+        raise ready.text.error([Fault(message, at, advice)]) from error
     ((rows,),) = con.execute(f"SELECT count(*) FROM {table}").fetchall()
     progress(int(rows))
     return int(rows)
