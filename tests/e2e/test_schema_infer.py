@@ -233,6 +233,14 @@ def test_what_has_no_entry_is_said(world: World) -> None:
     assert "tags is written, but no schema entry shows it" in ran.out
 
 
+def test_integers_are_categories_where_the_job_says_so(world: World) -> None:
+    ran = world.run("schema", "infer", "job.yaml", "--set", "schema.infer.categorical_integers=2")
+    assert [each["valueDataType"] for each in yaml.safe_load(ran.out)["schema"]][:2] == [
+        "CATEGORICAL_INT"
+    ] * 2
+    assert "  # could be NUMERIC_INT, default 0: numbers to be compared\n" in ran.out
+
+
 def test_rows_that_where_leaves_out_are_not_counted(world: World) -> None:
     world.job["sources"][0]["where"] = "lanes = 2"
     world.write_job()
