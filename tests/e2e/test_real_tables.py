@@ -15,8 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from e2e import kept_messages
 from e2e.world import Ran, World
 from metaferry.demo import make_dataset
+
+#: Beside this file: the message of each case.
+MESSAGES = "real_tables.txt"
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +92,7 @@ class Case:
             rejects = [(row["code"], row["row"]) for row in world.rejects()] if kept else []
             assert sorted(rejects) == sorted(self.rows)
         assert documents(world) == self.documents
+        kept_messages.check(MESSAGES, ran, world.root)
 
 
 def cases(**named: Case) -> Callable[..., Any]:
@@ -272,7 +277,7 @@ LINES = (
         {"t.csv": "a.png,1,7\nb.png,2,7\n"},
         source={"header": False, "columns": ["file_name", "x"], "metadata": {"x": "x"}, "delimiter": ","},
         code=5,
-        says=("t.csv:1: the row has 3 cells, and the header has 2",),
+        says=("t.csv:1: the row has 3 cells, and `columns` names 2",),
         rows=(("source.malformed", 1), ("source.malformed", 2)),
     ),
     quotes_and_escapes=Case(
@@ -287,7 +292,7 @@ LINES = (
         {"t.csv": "made by x\nfile_name,x\na.png,1\nb.png\n"},
         source={"skip": {"before": 1}},
         code=5,
-        says=("t.csv:4: the row has 1 cells, and the header has 2",),
+        says=("t.csv:4: the row has 1 cell, and the header has 2",),
         rows=(("source.malformed", 4),),
     ),
     option_of_another_format=Case(
@@ -425,7 +430,7 @@ PAIR = [{"file_name": "a.png", "x": 1}, {"file_name": "b.png", "x": 2}]
         {"t.json": json.dumps({"rows": PAIR})},
         source={"records": "$.row"},
         code=2,
-        says=("t.json has no list of records at $.row", "say where the list is"),
+        says=("t.json has no list of records at $.row", "did you mean records: $.rows?"),
     ),
     faulty_path=Case(
         {"t.json": "[]"},
@@ -518,3 +523,16 @@ def test_a_plan_marks_the_columns_that_are_used(world: World, format: str) -> No
 
 def cell(value: Any) -> str:
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def test_no_message_is_kept_of_a_case_that_is_gone() -> None:
+    """And no case is without one, which its own test tells."""
+    names = {
+        f"{name}[{case}]"
+        for name, test in globals().items()
+        for mark in getattr(test, "pytestmark", ())
+        if mark.args[0] == "case"
+        for case in mark.kwargs["ids"]
+    }
+    assert len(names) >= 60
+    assert kept_messages.read(MESSAGES).keys() == names

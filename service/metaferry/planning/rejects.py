@@ -99,7 +99,6 @@ _MESSAGES: Final = {
 }
 
 _ADVICE: Final = {
-    Code.SOURCE_MALFORMED: "mend the row in the table",
     Code.NAME_HOSTILE: "correct file_name, or leave such rows out with `where`",
     Code.NAME_TOO_LONG: "shorten the name of the media, or the path of the datasource of its document",
     Code.RECORD_UNMATCHED: "change the job's file_name expression if all names are off alike",
@@ -119,6 +118,17 @@ _ADVICE: Final = {
     Code.VALUE_RANGE: "integers beyond 2^53 lose digits in readers: map them as text, or divide them",
 }
 
+
+#: SQL of the advice for a row that could not be read, by what is said of it (see `tables`).
+_OF_MALFORMED: Final = (
+    "CASE WHEN contains(r.message, ' under encoding: ') THEN 'where that is what it should be, write beside "
+    "table: ' || regexp_extract(r.message, 'encoding: \\S+') "
+    "WHEN contains(r.message, ' is not UTF-8') THEN 'name the encoding of the table beside it, such as "
+    "encoding: cp1252, or save it as UTF-8' "
+    "WHEN contains(r.message, 'and `columns` names ') THEN 'mend the row in the table; where all rows "
+    "have as many, name all columns' "
+    "ELSE 'mend the row in the table' END"
+)
 
 #: Codes of rows that are not used, and are not rejected for that by themselves, as SQL.
 _NOT_REJECTED: Final = tuple(
@@ -192,6 +202,7 @@ def findings_of_rejects(database: Database, sources: Sequence[Loaded], *, reject
         f"WHEN {sql.quote_text(label)} THEN {sql.quote_text(text)}" for label, text in named.items()
     )
     advice = f"WHEN '{Code.RECORD_UNNAMED}' THEN CASE r.source {unnamed} END "
+    advice += f"WHEN '{Code.SOURCE_MALFORMED}' THEN {_OF_MALFORMED} "
     advice += " ".join(f"WHEN '{code}' THEN {sql.quote_text(text)}" for code, text in _ADVICE.items())
     unmatched = "error" if reject_unmatched else "warning"
     database.run(

@@ -266,9 +266,10 @@ def _no_text_options(source: TableOptions, format: Format, url: str, place: str)
     given = [name for name in TEXT_OPTIONS if name in source.model_fields_set]
     if format in ("jsonl", "json"):
         given = [name for name in given if name != "encoding"]
+    binary = format in ("parquet", "arrow")
     if given:
         raise JobError(
             f"{url} is {format}: `{given[0]}` is for CSV and TSV",
             place=place,
-            advice="leave it out, or name the format: format: csv",
+            advice="leave it out" + ("" if binary else ", or name the format: format: csv"),
         )

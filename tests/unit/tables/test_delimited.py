@@ -92,7 +92,7 @@ def test_a_ragged_row_is_named_and_the_rest_read(csv: Any, quoting: str) -> None
     assert result.values("file_name") == ["a", "b"]
     assert result.values("row") == [2, 5]
     assert result.rejects == [
-        (3, "the row has 1 cells, and the header has 2"),
+        (3, "the row has 1 cell, and the header has 2"),
         (4, "the row has 3 cells, and the header has 2"),
     ]
     assert (result.loaded.read, result.loaded.malformed) == (4, 2)
@@ -370,7 +370,7 @@ def test_more_lines_are_skipped_than_there_are(csv: Any, content: str, header: i
 def test_a_table_without_a_header(csv: Any) -> None:
     result = csv("a,1\nb,2\nc\n", header=False, columns=["file_name", "x"])
     assert (result.values("x"), result.values("row")) == ([1, 2], [1, 2])
-    assert result.rejects == [(3, "the row has 1 cells, and the header has 2")]
+    assert result.rejects == [(3, "the row has 1 cell, and `columns` names 2")]
     with pytest.raises(JobError, match="has rows of 2 cells, and `columns` names 3") as caught:
         csv("a,1\nb,2\n", header=False, columns=["file_name", "x", "y"])
     assert "the delimiter is taken to be comma" in caught.value.advice

@@ -202,3 +202,15 @@ def test_a_key_of_numbers_that_holds_text_later_is_text_as_it_was_written(table:
     assert result.values("x") == ["[1.5,2]"] * 2_000 + ["q", None]
     assert [(code, row) for code, row, _ in result.findings] == [("value.not_finite", 2_002)]
     assert result.loaded.read == 2_002
+
+
+def test_keys_near_a_path_that_is_not_there_are_named(table: Any) -> None:
+    content = '{"data": {"rows": [{"file_name": "a"}], "n": 1}}'
+    for path, advice in (
+        ("$.data.row", "did you mean records: $.data.rows?"),
+        ("$.annotations", "$ has the keys data"),
+        ("$.data.x", "$.data has the keys rows, n"),
+    ):
+        with pytest.raises(JobError, match="has no list of records at") as caught:
+            table(content, records=path)
+        assert caught.value.advice == advice

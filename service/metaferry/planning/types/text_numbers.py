@@ -47,7 +47,7 @@ def _look(database: Database, source: Loaded, key: KeyColumn, *, mapped: bool) -
     for rows in (f" WHERE rowid < {_FIRST_ROWS}", ""):
         counts = database.row(f"SELECT {kinds} FROM {source.table}{rows}")
         filled, numbers, commas, blanks, _ = counts
-        if not numbers + commas + blanks or 2 * (numbers + commas + blanks) < filled - counts[4]:
+        if not numbers + commas + blanks or 2 * (numbers + commas + blanks) <= filled - counts[4]:
             return
     filled, numbers, commas, blanks, _ = counts
     other = f"{cell} IS NOT NULL AND NOT {is_decimal(cell)}"

@@ -281,7 +281,9 @@ class Reader:
         self.rows += 1
         text = self.delimiter.join(row)
         if len(row) != width:
-            message = f"the row has {len(row)} cells, and the header has {width}"
+            cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
+            given = "`columns` names" if self._dialect.columns is not None else "the header has"
+            message = f"the row has {cells}, and {given} {width}"
             self._rejects.add(self._url, line, message, value=text, expected=f"{width} cells")
             return
         encoding = self._encoding

@@ -300,7 +300,8 @@ class _Objects:
             raise JobError(
                 f"{url} holds several lists: {', '.join(lists[:5])}",
                 place=self._place,
-                advice=f"say which of them has the records: records: $.{lists[0]}",
+                advice="say which of them has the records: "
+                + " or ".join(f"records: $.{name}" for name in lists[:3]),
             )
         return (lists[0],) if lists else None
 

@@ -6,10 +6,11 @@ and the others are read. Memory is bounded by a few blocks and the largest recor
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -27,6 +28,8 @@ _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]|"', re.DOTALL)
 _OUTER: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(?=.)|[{}\[\]:,]|[^\s"{}\[\]:,]+(?=.)', re.DOTALL)
 #: In the place of a path: the one list of objects that an object holds.
 ANY: Final = ("*",)
+#: Keys that an error names.
+_KEYS_SHOWN: Final = 5
 #: Bytes of a stretch, at least, where there are more.
 _ENOUGH: Final = BLOCK // 2
 
@@ -252,11 +255,13 @@ class Cutter:
             if self._next() != b"{":
                 raise self._no_list()
             self._move(self._at + 1)
+            passed: list[str] = []
             while True:
                 mark = self._next(b",")
                 if mark != b'"':
-                    raise self._no_list()
+                    raise self._no_list(key, passed)
                 name = self._string()
+                passed.append(name)
                 value = self._next(b":")
                 if name == key or (path == ANY and value == b"[" and self._holds_objects()):
                     break
@@ -274,19 +279,24 @@ class Cutter:
             if not self._more():
                 return False
 
-    def _no_list(self) -> JobError:
-        shown = "in it" if self._path == ANY else f"at {'.'.join(('$', *(self._path or ())))}"
-        return JobError(
-            f"{self._url} has no list of records {shown}",
-            place=self._place,
-            advice="say where the list is, for instance records: $.annotations",
-        )
+    def _no_list(self, key: str = "", there: Sequence[str] = ()) -> JobError:
+        """`there` are the keys of the object in which `key` is not found."""
+        path = self._path or ()
+        shown = "in it" if path == ANY else f"at {'.'.join(('$', *path))}"
+        advice = "say where the list is, for instance records: $.annotations"
+        if there and path != ANY:
+            before = path[: path.index(key)]
+            near = difflib.get_close_matches(key, there, 1)
+            listed = ", ".join(there[:_KEYS_SHOWN]) + (", …" if len(there) > _KEYS_SHOWN else "")
+            right = f"did you mean records: {'.'.join(('$', *before, *near))}?"
+            advice = right if near else f"{'.'.join(('$', *before))} has the keys {listed}"
+        return JobError(f"{self._url} has no list of records {shown}", place=self._place, advice=advice)
 
     def _broken(self, what: str) -> JobError:
         return JobError(
             f"{self._url} is not valid JSON: {what} (line {self._line})",
             place=self._place,
-            advice="write the file again",
+            advice="write it again, or upload it again where it was cut short",
         )
 
     # -- the buffer
