@@ -467,3 +467,35 @@ def test_a_program_sees_the_same(world: World) -> None:
     report = metaferry.sync(Job.load(world.root / "job.yaml"))
     assert [source.read for source in report.sources] == [2]
     assert [relation.read for relation in report.relations] == [6, 3]
+
+
+def test_a_query_may_have_the_name_of_its_table(world: World) -> None:
+    world.put("boxes.csv", BROKEN)
+    world.job["sources"] = [{"name": "boxes", "query": "SELECT image AS file_name, label FROM boxes"}]
+    world.write_job()
+    ran = world.run("plan", "job.yaml", "--format", "json")
+    rows = [one for one in ran.report["finding_examples"] if one["code"] == "source.malformed"]
+    assert [(row["source"], row["row"]) for row in rows] == [("boxes", 8)]
+    assert "in the row with" not in rows[0]["message"]
+
+
+def test_a_run_that_is_asked_to_stop_leaves_a_query_that_takes_hours(world: World) -> None:
+    import metaferry
+    from metaferry.errors import Interrupted
+    from metaferry.progress import Silent, Stop
+
+    stop = Stop()
+
+    class Watching(Silent):
+        def phase(self, name: str, total: int | None) -> None:
+            if name == "Running objects":
+                stop.request()
+
+    with_query(
+        world,
+        "SELECT 'a.png' AS file_name, sum(sqrt(a.range * b.range)) AS n "
+        "FROM range(10000000) a, range(10000000) b",
+    )
+    with pytest.raises(Interrupted):
+        metaferry.sync(Job.load(world.root / "job.yaml"), progress=Watching(), stop=stop)
+    assert not (world.data / ".lightly").exists()

@@ -219,10 +219,10 @@ class Job(Loadable):
     @field_validator("sources")
     @classmethod
     def _names(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
-        named = [source.name for source in sources if source.name is not None]
+        named = [source.label for source in sources if source.name is not None or source.query is not None]
         for name in named:
             if named.count(name) > 1:
-                raise ValueError(f"two sources are named {name!r}")
+                raise ValueError(f"two sources are named {name!r}: tell them apart with `name`")
         return sources
 
     def model_post_init(self, context: Any) -> None:

@@ -47,5 +47,6 @@ def name_query_rows(database: Database, sources: Sequence[Loaded]) -> None:
                                    ELSE ', in the row with ' || {row_text(source, "s")} END
                 FROM {source.table} s
                 WHERE {table}.source = {sql.quote_text(source.label)} AND {table}."row" = s."row"
+                  AND {table}.file = ''  -- a table may have the name of the query
                 """
             )
