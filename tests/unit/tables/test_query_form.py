@@ -164,6 +164,11 @@ def test_what_differs_from_run_to_run_is_refused_with_the_text_to_write(
         "SELECT * FROM query_table('boxes')",
         "SELECT getenv('HOME') AS h FROM boxes",
         "SELECT rowid FROM boxes",
+        "SELECT current_date AS d FROM boxes",
+        "SELECT current_timestamp AS d FROM boxes",
+        "SELECT user AS d FROM boxes",
+        "SELECT image FROM boxes WHERE n > 1 AND session_user = 'x'",
+        "SELECT count(*) OVER (ORDER BY current_time) AS c FROM boxes",
         "SELECT #1 FROM boxes",
         "SELECT ? AS x FROM boxes",
         "SELECT n FROM boxes; DROP TABLE boxes",
@@ -250,3 +255,21 @@ def test_columns_that_are_named_are_known_before_a_table_is_read() -> None:
     everything, _ = parse_query("SELECT * FROM boxes", SCHEMA)
     assert everything is not None
     assert everything.columns is None
+
+
+def test_a_column_that_is_called_like_a_value_of_the_engine_is_a_column() -> None:
+    schema = {"marks": [Column("user", "VARCHAR"), Column("n", "INTEGER")]}
+
+    def faults_of(text: str) -> list[Fault]:
+        parsed, faults = parse_query(text, schema)
+        return bind_query(parsed, schema, {"marks": "given"})[1] if parsed is not None else faults
+
+    assert faults_of("SELECT user, count(*) AS n FROM marks GROUP BY user") == []
+    assert faults_of("WITH c AS (SELECT m.user FROM marks m) SELECT c.user FROM c") == []
+    (found,) = faults_of("SELECT n FROM (SELECT n FROM marks) t WHERE user = 'x'")
+    assert 't."user"' in found.advice
+
+
+def test_ties_among_several_sets_of_groups_are_not_guessed() -> None:
+    text = "SELECT row_number() OVER (ORDER BY count(*)) AS r FROM boxes GROUP BY ROLLUP (image, label)"
+    assert "in a WITH first" in fault(text).advice

@@ -104,6 +104,23 @@ PLACES: Final = frozenset({"row_number", "lag", "lead", "ntile"})
 #: The same, over a frame: the keys go into the function, so that the frame keeps its ties.
 ENDS: Final = frozenset({"first_value", "last_value", "nth_value"})
 
+#: What the engine takes for a function where no column has the name, written like a column.
+ENGINE_VALUES: Final = frozenset(
+    {
+        "current_catalog",
+        "current_date",
+        "current_role",
+        "current_schema",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "localtime",
+        "localtimestamp",
+        "session_user",
+        "user",
+    }
+)
+
 
 def is_aggregate(name: str) -> bool:
     """Whether a function of the engine is an aggregate, known here or not."""

@@ -18,6 +18,7 @@ from metaferry.tables.binding import nearest, plain_message, written
 from metaferry.tables.expressions import sealed
 from metaferry.tables.model import Column, folded
 from metaferry.tables.query import seal
+from metaferry.tables.query.names import asked_of, named_columns, of_the_engine, unnamed
 from metaferry.tables.query.repeatable import make_repeatable
 from metaferry.tables.query.tree import (
     Fault,
@@ -26,7 +27,6 @@ from metaferry.tables.query.tree import (
     at,
     expression_of,
     is_copy,
-    nodes,
     parse,
     set_arguments,
     write,
@@ -90,12 +90,12 @@ def parse_query(text: str, tables: Iterable[str]) -> tuple[ParsedQuery | None, l
         if tree.get("error"):
             return None, [_syntax(text, tree)]
         node: Node = tree["statements"][0]["node"]
-        found = _in_order([*seal.faults(node, names), *_unnamed(node)])
+        found = _in_order([*seal.faults(node, names), *unnamed(node)])
         if found:
             return None, found
         reads = seal.used_tables(node, names)
-        asked = {name: _asked(node, name) for name in reads}
-        return ParsedQuery(_without_end(text), node, frozenset(reads), _columns(node), asked), []
+        asked = {name: asked_of(node, name) for name in reads}
+        return ParsedQuery(_without_end(text), node, frozenset(reads), named_columns(node), asked), []
     finally:
         con.close()
 
@@ -118,7 +118,7 @@ def bind_query(
         except duckdb.Error as error:
             return None, [_misfit(error, known)]
         node = copy.deepcopy(query.node)
-        found = _in_order(make_repeatable(node, tables))
+        found = _in_order([*of_the_engine(node, schema), *make_repeatable(node, tables)])
         if found:
             return None, found
         _rename(node, names)
@@ -222,63 +222,6 @@ def _without_end(text: str) -> str:
     encoded = text.encode()
     end = next((start for start in ends if encoded[start : start + 1] == b";"), len(encoded))
     return encoded[:end].decode()
-
-
-def _columns(node: Node) -> frozenset[str] | None:
-    """Every name that may be of a column, as `folded` gives it; None where all columns may be meant."""
-    found: set[str] = set()
-    relations: set[str] = set()
-    for part in _dicts(node):
-        if part.get("class") == "STAR" or part.get("ref_type") == "NATURAL":
-            return None
-        if part.get("class") == "COLUMN_REF":
-            found.update(folded(step) for step in part["column_names"])
-        if part.get("type") == "JOIN":
-            found.update(folded(name) for name in part.get("using_columns") or ())
-        if part.get("type") == "BASE_TABLE":
-            relations.update({folded(str(part["table_name"])), folded(str(part.get("alias") or ""))})
-            if part.get("column_name_alias"):
-                return None
-    single = {folded(part["column_names"][0]) for part in nodes(node) if _is_single(part)}
-    return None if single & relations else frozenset(found)
-
-
-def _asked(node: Node, table: str) -> frozenset[str]:
-    known = {
-        folded(str(part.get("alias") or table))
-        for part in seal.base_tables(node, frozenset())
-        if folded(str(part["table_name"])) == folded(table)
-    }
-    found: set[str] = set()
-    for part in _dicts(node):
-        steps: list[str] = part.get("column_names") or []
-        if len(steps) > 1 and folded(steps[0]) in known:
-            found.add(folded(steps[1]))
-        found.update(folded(name) for name in part.get("using_columns") or ())
-    return frozenset(found)
-
-
-def _unnamed(node: Node) -> Iterable[Fault]:
-    """The columns of a result that have no name: each is a key path."""
-    while node["type"] == "SET_OPERATION_NODE":
-        node = node["children"][0] if "children" in node else node["left"]
-    for item in node.get("select_list", ()):
-        if not item.get("alias") and item["class"] not in ("COLUMN_REF", "STAR"):
-            yield Fault("this column has no name", at(item), "name its key path: … AS objects")
-
-
-def _is_single(part: Node) -> bool:
-    return part["class"] == "COLUMN_REF" and len(part["column_names"]) == 1
-
-
-def _dicts(part: Any) -> Iterable[Node]:
-    if isinstance(part, list):
-        for item in part:
-            yield from _dicts(item)
-    elif isinstance(part, dict):
-        yield part
-        for value in part.values():
-            yield from _dicts(value)
 
 
 def _rename(node: Node, names: Mapping[str, str]) -> None:

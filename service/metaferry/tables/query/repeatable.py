@@ -285,9 +285,9 @@ class _Work:
         keys = self._columns(scope)
         if keys is None:
             self._fault(
-                f"it cannot be told which columns break the ties of {call['function_name']} in QUALIFY",
+                f"it cannot be told here which columns break the ties of {call['function_name']}",
                 call,
-                "name it in the SELECT list, and filter by that name in QUALIFY",
+                "make the rows that it looks at in a WITH first, and use it over that",
             )
             return
         more = [order(one) for one in keys]
