@@ -214,3 +214,23 @@ def test_keys_near_a_path_that_is_not_there_are_named(table: Any) -> None:
         with pytest.raises(JobError, match="has no list of records at") as caught:
             table(content, records=path)
         assert caught.value.advice == advice
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json", "t.csv"])
+@pytest.mark.parametrize("block", [64, 1 << 12])
+def test_rows_stay_in_their_order_when_several_threads_read_them(
+    table: Any, name: str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a row is longer than what a thread reads at once."""
+    monkeypatch.setattr("metaferry.tables.json.typed._BLOCK", block)
+    monkeypatch.setattr("metaferry.tables.csv.rows._BLOCK", block)
+    rows = [{"file_name": f"{n}", "x": n, "y": "z" * (100 if n % 1_000 == 7 else 3)} for n in range(4_000)]
+    text = {
+        "t.jsonl": "\n".join(map(json.dumps, rows)),
+        "t.json": json.dumps(rows),
+        "t.csv": "file_name,x,y\n" + "".join(",".join(map(str, row.values())) + "\n" for row in rows),
+    }[name]
+    result = table(text, name)
+    first = 2 if name == "t.csv" else 1
+    assert result.values("row") == list(range(first, 4_000 + first))
+    assert [{key: row[key] for key in rows[0]} for row in result.rows] == rows
