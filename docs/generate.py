@@ -98,6 +98,7 @@ SECTIONS = (
     ("Source", "`sources[]`", ""),
     ("Skip", "`sources[].skip`", ""),
     ("FrameColumn", "`sources[].frame`", ""),
+    ("SecondsColumn", "`sources[].frame.seconds`", ""),
     ("Policy", "`policy`", "policy."),
     ("Metrics", "`metrics`", "metrics."),
     ("Infer", "`schema: {infer: …}`", ""),
@@ -107,6 +108,14 @@ SECTIONS = (
 
 #: Keys that stand before the others of their section.
 _FIRST = ("table", "query", "name")
+#: The one key of those that may be written as text.
+_SHORT = {
+    "Location": "url",
+    "Inventory": "url",
+    "FrameColumn": "value",
+    "SecondsColumn": "at",
+    "Table": "table",
+}
 
 #: What several kinds together mean to a reader.
 _NAMED = {
@@ -125,9 +134,8 @@ def page() -> str:
         text = " ".join(definition.get("description", "").split())
         if name and text:
             parts.append(f"{text}\n\n")
-        if name in ("Location", "Inventory", "FrameColumn", "Table"):
-            short = {"FrameColumn": "value", "Table": "table"}.get(name, "url")
-            parts.append(f"Written as text, it is `{short}` alone.\n\n")
+        if name in _SHORT:
+            parts.append(f"Written as text, it is `{_SHORT[name]}` alone.\n\n")
         parts += _table(definition, definitions, prefix)
     return "".join(parts)
 
@@ -168,7 +176,8 @@ def _kind(value: dict[str, Any], definitions: dict[str, Any]) -> str:
             "Location": "URL, or {url, options}",
             "Table": "URL, or {table, …}",
             "Inventory": "URL, or {url, options, max_age}",
-            "FrameColumn": "expression, or {value, base}",
+            "FrameColumn": "expression, or {value, base}, {from, to}, {seconds}",
+            "SecondsColumn": "expression, or {from, to}",
             "Infer": "`infer`",
             "GivenSchema": "{entries, exact}",
             "SchemaEntry": "entries",

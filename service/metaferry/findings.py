@@ -44,6 +44,7 @@ class Code(StrEnum):
     MEDIA_COLLISION = "media.collision"  # two media that would share one document
     MEDIA_UNREADABLE = "media.unreadable"  # a video that does not decode
     MEDIA_UNPROVED = "media.unproved"  # a video whose frame count nothing proves
+    MEDIA_UNTIMED = "media.untimed"  # a video whose frames have no times, and rows that name some
     MEDIA_NONE = "media.none"  # the input holds no media, or the job takes none of them in
     MEDIA_OLD_LISTING = "media.old_listing"  # the media come from an inventory, or a listing gone on with
     # -- documents

@@ -66,6 +66,7 @@ RECORDS: Final = st.fixed_dictionaries(
     {"file_name": st.sampled_from([*NAMES, *FRAMES, *FRAMES, *STRANGERS])},
     optional={
         "frame": st.sampled_from([None, 0, 5, 8, 9, 11, 12, -1, 1.5]),
+        "stop": st.sampled_from([None, 0, 5, 6, 8, 9]),
         "n": SCALARS,
         "s": st.sampled_from([None, "x", "y"]),
         "deep": st.fixed_dictionaries({}, optional={"k": st.sampled_from([None, 1, 2]), "l": SCALARS}),
@@ -80,6 +81,7 @@ class Drawn:
     media: frozenset[str]
     tables: tuple[tuple[dict[str, Any] | None, ...], ...]  # None: a line that is no JSON
     in_place: frozenset[str]
+    ranges: bool  # whether frame and stop are a range, where there are both
     where: bool  # whether the tables leave out the rows of s = 'y'
     entry: str | None  # the type that the schema.json in place demands of `n`
     policy: dict[str, Any] = field(hash=False)
@@ -94,6 +96,7 @@ WORLDS: Final = st.builds(
         max_size=2,
     ).map(tuple),
     in_place=st.frozensets(st.sampled_from(sorted(IN_PLACE))),
+    ranges=st.booleans(),
     where=st.booleans(),
     entry=st.sampled_from([None, None, "NUMERIC_INT", "NUMERIC_FLOAT", "CATEGORICAL_STRING"]),
     policy=st.fixed_dictionaries(
@@ -135,7 +138,7 @@ class World:
                 "sources": [
                     {
                         "table": self.url(f"t{number}.jsonl"),
-                        **({"frame": "frame"} if _has(table, "frame") else {}),
+                        **_frame(table, drawn.ranges),
                         **({"where": WHERE} if drawn.where and _has(table, "s") else {}),
                     }
                     for number, table in enumerate(drawn.tables)
@@ -273,6 +276,12 @@ def _documents(objects: dict[str, bytes]) -> dict[str, bytes]:
 
 def _elsewhere(objects: dict[str, bytes]) -> dict[str, bytes]:
     return {key: body for key, body in objects.items() if not key.startswith((DOCUMENTS, ".metaferry/"))}
+
+
+def _frame(table: tuple[dict[str, Any] | None, ...], ranges: bool) -> dict[str, Any]:
+    if ranges and _has(table, "frame") and _has(table, "stop"):
+        return {"frame": {"from": "frame", "to": "stop"}}
+    return {"frame": "frame"} if _has(table, "frame") else {}
 
 
 def _has(table: tuple[dict[str, Any] | None, ...], key: str) -> bool:

@@ -49,6 +49,8 @@ sources:
     # For tables that speak of single frames of videos: the frame's index.
     # frame: frame_idx                       # counts from 0
     # frame: {value: frame_idx, base: 1}     # counts from 1
+    # frame: {from: start, to: stop}         # a range, both included; `until: stop`: the end is not
+    # frame: {seconds: t}                    # the frame shown then; also {seconds: {from: a, to: b}}
     # Keys of the document: SQL expressions. Dots nest. Without `metadata`, all other columns are taken.
     # metadata:
     #   scene: scene

@@ -27,6 +27,7 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
         ("sources",): sources.Source,
         ("sources", "table"): parts.Location,
         ("sources", "frame"): sources.FrameColumn,
+        ("sources", "frame", "seconds"): sources.SecondsColumn,
         ("sources", "skip"): tables.Skip,
         **_named_tables(keys),
         ("policy",): parts.Policy,

@@ -18,6 +18,19 @@ from metaferry.masking import HARMLESS
 
 #: Values of gcsfs's `token` that are not secret; nor is a path.
 _TOKENS: Final = frozenset({"anon", "browser", "cache", "cloud", "google_default"})
+#: Keys whose values are SQL.
+_EXPRESSIONS: Final = (
+    "where",
+    "query",
+    "file_name",
+    "frame",
+    "value",
+    "from",
+    "to",
+    "until",
+    "seconds",
+    "at",
+)
 _ONLY_VARIABLES: Final = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
 
 
@@ -73,7 +86,7 @@ def _may_be_secret(text: str, path: tuple[str, ...]) -> bool:
         known = path[-1] in HARMLESS and not holds_secret(text)
         known = known or (path[-1] == "token" and (text in _TOKENS or text.startswith("/")))
         return bool(text) and not known and _ONLY_VARIABLES.fullmatch(text) is None
-    if "metadata" in path[:-1] or path[-1] in ("where", "query", "file_name", "frame", "value"):
+    if "metadata" in path[:-1] or path[-1] in _EXPRESSIONS:
         return False  # an expression
     plain = _ONLY_VARIABLES.sub("", text).rpartition("::")[2]
     if path[0] == "metrics":

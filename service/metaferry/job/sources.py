@@ -30,15 +30,89 @@ def key_paths(keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return paths
 
 
+class SecondsColumn(Short):
+    """The times that a row speaks of, in seconds of the video's presentation times."""
+
+    short = "at"
+
+    at: Expression | None = Field(default=None, description="SQL expression of one time.")
+    from_: Expression | None = Field(
+        default=None, alias="from", description="SQL expression of the time of the first frame."
+    )
+    to: Expression | None = Field(default=None, description="Of the time of the last frame.")
+    until: Expression | None = Field(
+        default=None, description="Of the time of the first frame that is no longer meant, in place of `to`."
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        _one_of({"at": self.at, "from": self.from_})
+        _one_end(self.from_, self.to, self.until)
+        return self
+
+
 class FrameColumn(Short):
-    """The frame index of a row."""
+    """The frames that a row speaks of: one, a range, or those at a time in seconds."""
 
     short = "value"
 
-    value: Expression = Field(description="SQL expression giving the frame's index.")
+    value: Expression | None = Field(default=None, description="SQL expression giving the frame's index.")
+    from_: Expression | None = Field(
+        default=None, alias="from", description="SQL expression of the index of the first frame of a range."
+    )
+    to: Expression | None = Field(default=None, description="Of that of the last frame, which is included.")
+    until: Expression | None = Field(
+        default=None, description="Of the first frame that is no longer meant, in place of `to`."
+    )
+    seconds: SecondsColumn | None = Field(
+        default=None,
+        description="Times in place of indices: an expression, {from, to}, or {from, until}. The frame "
+        "nearest to each is meant, by the video's presentation times.",
+    )
     base: Annotated[Literal[0, 1], Number] = Field(
         default=0, description="1 where the table counts frames from one."
     )
+    max_gap: Annotated[float, Number] = Field(
+        default=0.5,
+        gt=0,
+        allow_inf_nan=False,
+        description="Most seconds from one of `seconds` to the nearest frame; a row beyond it is rejected.",
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        _one_of({"value": self.value, "from": self.from_, "seconds": self.seconds})
+        _one_end(self.from_, self.to, self.until)
+        if self.seconds is not None and "base" in self.model_fields_set:
+            raise ValueError("`base` is of indices, and `seconds` has none")
+        if self.seconds is None and self.max_gap != type(self).model_fields["max_gap"].default:
+            raise ValueError("`max_gap` is for `seconds`")
+        return self
+
+    def for_digest(self) -> dict[str, Any]:
+        """As it was before there were ranges, where it is one frame."""
+        values = self.model_dump(mode="json", by_alias=True)
+        if self.value is not None:
+            return {"value": self.value, "base": self.base}
+        return {key: value for key, value in values.items() if value is not None}
+
+
+def _one_of(forms: dict[str, Any]) -> None:
+    given = [key for key, value in forms.items() if value is not None]
+    if len(given) != 1:
+        which = " and ".join(f"`{key}`" for key in given) or "none of them"
+        raise ValueError(f"should have one of {', '.join(f'`{key}`' for key in forms)}, and has {which}")
+
+
+def _one_end(first: str | None, to: str | None, until: str | None) -> None:
+    ends = (to is not None) + (until is not None)
+    if first is None and ends:
+        raise ValueError("`to` and `until` are ends of a range: write `from` too")
+    if first is not None and ends != 1:
+        raise ValueError(
+            "a range has one end: `to`, which is included, or `until`, which is not"
+            + (", and here are both" if ends else ", and here is none")
+        )
 
 
 #: Keys that came later than the digest: it has them where they say something.
@@ -83,7 +157,8 @@ class Source(TableOptions):
     )
     frame: FrameColumn | None = Field(
         default=None,
-        description="SQL expression of the frame index, or {value, base}. Null: the whole video.",
+        description="SQL expression of the frame index, or {value, base}; a range: {from, to} or "
+        "{from, until}; times: {seconds}. Null: the whole video.",
     )
     metadata: dict[str, Expression] | None = Field(
         default=None,
@@ -127,6 +202,8 @@ class Source(TableOptions):
         unsaid = self.unsaid | {key for key in _LATER if getattr(self, key) == fields[key].default}
         if self.query is not None:
             unsaid |= set(TableOptions.model_fields)
+        if self.frame is not None:
+            values["frame"] = self.frame.for_digest()
         return {key: value for key, value in values.items() if key not in unsaid}
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from metaferry.errors import UsageError
@@ -81,8 +82,10 @@ def decide(
     """
     for index, source in enumerate(sources):
         match.match_names(database, source, index, prefix)
-    videos = match.find_collisions(database, len(sources))
-    unproved = match.take_frame_counts(database, count_frames(videos) if videos else [])
+    needed = match.find_collisions(database, sources)
+    counted = chain.from_iterable(count_frames(videos) for videos in needed)
+    timed = any(source.frames.by_time for source in sources)
+    unproved = match.take_frame_counts(database, counted, times=timed)
     match.settle_collisions(database)
     for index, source in enumerate(sources):
         match.match_targets(database, source, index, limits)
@@ -104,7 +107,7 @@ def decide(
         widen=isinstance(job.schema_, Infer) and job.schema_.widen,
     )
     name_query_rows(database, sources)
-    rejects.findings_of_rejects(database, sources, reject_unmatched=reject_unmatched)
+    rejects.findings_of_rejects(database, job, sources, reject_unmatched=reject_unmatched)
     counts = rejects.count_rows(database, sources, reject_unmatched=reject_unmatched)
     merge.build_wanted(database, sources, keys)
     delete_orphans = job.policy.delete == "orphans"

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from metaferry.findings import Code
+from metaferry.job.model import Job
+from metaferry.planning.advice.queries import duplicate_advice
 from metaferry.planning.advice.spelling import written
 from metaferry.planning.database import Database
 from metaferry.planning.formats import SourceCounts
@@ -20,6 +22,18 @@ from metaferry.tables.model import Loaded
 
 #: A name as the table has it, cut to what a person reads.
 _NAME: Final = "left(m.given, 200)"
+
+#: How many frames a video has, and which of a range are none of them.
+_FRAMES_THERE: Final = (
+    "CASE m.frames WHEN 0 THEN 'none' WHEN 1 THEN '1 frame (0)' "
+    "ELSE m.frames || ' frames (0 to ' || (m.frames - 1) || ')' END"
+)
+_FRAMES_MISSING: Final = (
+    "CASE WHEN m.last IS NULL THEN '' ELSE ': ' || concat_ws(' and ', "
+    "CASE WHEN m.frame < 0 THEN m.frame || ' to ' || least(m.last, -1) END, "
+    "CASE WHEN m.last >= m.frames THEN greatest(m.frame, m.frames) || ' to ' || m.last END) "
+    "|| ' are not there' END"
+)
 
 #: The reject of each code: (column, SQL of the value, what was expected, SQL of the message).
 _MESSAGES: Final = {
@@ -59,29 +73,36 @@ _MESSAGES: Final = {
     ),
     Code.RECORD_FRAME_INVALID: (
         "frame",
-        "replace(m.detail, 'image:', '')",
+        "m.written",
         "a whole number, on a video",
-        "CASE WHEN m.media IS NOT NULL AND starts_with(m.detail, 'image:') "
+        "CASE WHEN starts_with(m.detail, 'why:') THEN substr(m.detail, 5) WHEN m.detail = 'image' "
         "THEN '\"' || m.media || '\" is an image: it has no frames' "
         "ELSE 'the frame \"' || m.detail || '\" is no whole number' END",
     ),
     Code.RECORD_FRAME_OUT_OF_RANGE: (
         "frame",
-        "m.frame::VARCHAR",
+        "m.written",
         "0 to the number of frames less one",
-        "'frame ' || m.frame || ' of \"' || m.media || '\", which has ' || m.frames || ' frames (0 to ' "
-        "|| (m.frames - 1) || ')'",
+        f"coalesce(m.detail, CASE WHEN m.last IS NULL THEN 'frame ' || m.frame "
+        f"ELSE 'frames ' || m.frame || ' to ' || m.last END || ' of \"' || m.media || '\", which has ' "
+        f"|| {_FRAMES_THERE} || {_FRAMES_MISSING})",
     ),
     Code.MEDIA_UNREADABLE: (
         "frame",
-        "m.frame::VARCHAR",
+        "m.written",
         "a video that decodes",
         "'\"' || m.media || '\": ' || m.detail",
     ),
     Code.MEDIA_UNPROVED: (
         "frame",
-        "m.frame::VARCHAR",
+        "m.written",
         "a video whose frames can be counted",
+        "'\"' || m.media || '\": ' || m.detail",
+    ),
+    Code.MEDIA_UNTIMED: (
+        "frame",
+        "m.written",
+        "a video whose frames have times",
         "'\"' || m.media || '\": ' || m.detail",
     ),
     Code.MEDIA_COLLISION: (
@@ -94,7 +115,8 @@ _MESSAGES: Final = {
         "file_name",
         "m.given",
         "one row a document in each source",
-        "'several rows are for ' || m.target || ': ' || m.detail",
+        "CASE WHEN m.last IS NULL THEN 'several rows are for ' || m.target || ': ' "
+        "ELSE 'several rows say different things of ' END || m.detail",
     ),
 }
 
@@ -111,9 +133,8 @@ _ADVICE: Final = {
     ),
     Code.MEDIA_UNREADABLE: "replace the video, or leave its rows out with `where`",
     Code.MEDIA_UNPROVED: "see `metaferry frames --explain`, and run again; or leave its rows out by `where`",
+    Code.MEDIA_UNTIMED: "name the frames by their index; `metaferry frames --timestamps` shows what is known",
     Code.MEDIA_COLLISION: "rename one of the files, or take one out with media.exclude",
-    Code.RECORD_DUPLICATE: "keep one of the rows, or leave the others out with `where`; from several sources "
-    "they would be merged",
     Code.VALUE_TYPE: "mend the value, cast it in the mapping, or give its schema entry another type",
     Code.VALUE_RANGE: "integers beyond 2^53 lose digits in readers: map them as text, or divide them",
 }
@@ -151,7 +172,7 @@ def collect_rejects(database: Database, sources: Sequence[Loaded]) -> None:
                 SELECT {sql.quote_text(source.label)}, f.url, m.row, m.code, {sql.quote_text(column)},
                        left({value}, 200), {sql.quote_text(expected)}, {message}
                 FROM match_{index} m JOIN files_{index} f ON f.file = m.file
-                WHERE m.code = {sql.quote_text(code)}
+                WHERE m.lead AND m.code = {sql.quote_text(code)}
                 """
             )
 
@@ -162,16 +183,18 @@ def count_rows(
     """Rows of each source by what became of them; they add up to what was read."""
     counts = []
     for index, source in enumerate(sources):
-        used, unmatched, excluded, repeated, other = database.row(
+        # A row of a range is used when one of its records is: the others say what rows before it said.
+        used_rows = "DISTINCT rid" if source.frames.is_range else "*"
+        rows, used, unmatched, excluded, other = database.row(
             f"""
-            SELECT count(*) FILTER (code IS NULL),
-                   count(*) FILTER (code = '{Code.RECORD_UNMATCHED}'),
-                   count(*) FILTER (code = '{Code.RECORD_EXCLUDED}'),
-                   count(*) FILTER (code = '{Code.RECORD_REPEATED}'),
-                   count(*) FILTER (code NOT IN {_NOT_REJECTED})
+            SELECT count(*) FILTER (lead), count({used_rows}) FILTER (code IS NULL),
+                   count(*) FILTER (lead AND code = '{Code.RECORD_UNMATCHED}'),
+                   count(*) FILTER (lead AND code = '{Code.RECORD_EXCLUDED}'),
+                   count(*) FILTER (lead AND code NOT IN {_NOT_REJECTED})
             FROM match_{index}
             """
         )
+        repeated = rows - used - unmatched - excluded - other
         meant = source.read - excluded - source.filtered - repeated
         rejected = other + source.malformed + (unmatched if reject_unmatched else 0)
         counts.append(
@@ -195,13 +218,18 @@ def count_rejects(database: Database) -> dict[str, int]:
     return dict(database.rows("SELECT code, count(*) FROM rejects GROUP BY code ORDER BY code"))
 
 
-def findings_of_rejects(database: Database, sources: Sequence[Loaded], *, reject_unmatched: bool) -> None:
+def findings_of_rejects(
+    database: Database, job: Job, sources: Sequence[Loaded], *, reject_unmatched: bool
+) -> None:
     """One finding a reject, with the advice of its code."""
-    named = {source.label: _without_names(source.file_name) for source in sources}
-    unnamed = " ".join(
-        f"WHEN {sql.quote_text(label)} THEN {sql.quote_text(text)}" for label, text in named.items()
+    advice = _by_source(Code.RECORD_UNNAMED, {one.label: _without_names(one.file_name) for one in sources})
+    advice += _by_source(
+        Code.RECORD_DUPLICATE,
+        {
+            one.label: duplicate_advice(source, one.keys)
+            for source, one in zip(job.sources, sources, strict=True)
+        },
     )
-    advice = f"WHEN '{Code.RECORD_UNNAMED}' THEN CASE r.source {unnamed} END "
     advice += f"WHEN '{Code.SOURCE_MALFORMED}' THEN {_OF_MALFORMED} "
     advice += " ".join(f"WHEN '{code}' THEN {sql.quote_text(text)}" for code, text in _ADVICE.items())
     unmatched = "error" if reject_unmatched else "warning"
@@ -224,3 +252,11 @@ def _without_names(file_name: str) -> str:
     plain = re.fullmatch(r'\w+|"[^"]+"', file_name.strip())
     line = written("where", f"{file_name.strip() if plain else f'({file_name})'} <> ''")
     return f"give the row a file name, or leave such rows out: {line}"
+
+
+def _by_source(code: Code, advice: dict[str, str]) -> str:
+    """SQL of the branch of a code whose advice differs by source."""
+    whens = " ".join(
+        f"WHEN {sql.quote_text(label)} THEN {sql.quote_text(text)}" for label, text in advice.items()
+    )
+    return f"WHEN '{code}' THEN CASE r.source {whens} END "

@@ -122,7 +122,7 @@ def _reject_misfits(database: Database, source: Loaded, index: int, columns: Seq
     checks = [check for column in columns for check in column.checks]
     if not checks:
         return
-    usable = f"{source.table} s JOIN match_{index} m ON m.rid = s.rowid WHERE m.code IS NULL"
+    usable = f"{source.table} s JOIN match_{index} m ON m.rid = s.rowid WHERE m.lead AND m.code IS NULL"
     counts = database.row("SELECT " + ", ".join(f"count({c.misfit})" for c in checks) + f" FROM {usable}")
     bad = [check for check, count in zip(checks, counts, strict=True) if count]
     for check in bad:
@@ -137,7 +137,7 @@ def _reject_misfits(database: Database, source: Loaded, index: int, columns: Seq
                    m.row, m.media, m.target
             FROM {source.table} s JOIN match_{index} m ON m.rid = s.rowid
             JOIN files_{index} f ON f.file = m.file
-            WHERE m.code IS NULL AND coalesce({check.misfit}, '') = 'not_finite'
+            WHERE m.lead AND m.code IS NULL AND coalesce({check.misfit}, '') = 'not_finite'
             """
         )
         database.run(
@@ -152,7 +152,7 @@ def _reject_misfits(database: Database, source: Loaded, index: int, columns: Seq
                    || {sql.quote_text(", expected " + check.expected)}
             FROM {source.table} s JOIN match_{index} m ON m.rid = s.rowid
             JOIN files_{index} f ON f.file = m.file
-            WHERE m.code IS NULL AND {check.rejects}
+            WHERE m.lead AND m.code IS NULL AND {check.rejects}
             """
         )
     if bad:

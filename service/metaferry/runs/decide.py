@@ -75,7 +75,7 @@ def _relations(gathered: Gathered) -> list[RelationCounts]:
 
 
 def _count_frames(run: RunContext, videos: Videos) -> Iterator[FrameCount]:
-    run.progress.phase("Counting frames", len(videos))
+    run.progress.phase("Reading times of frames" if videos.timed else "Counting frames", len(videos))
     cache = FrameCache(run.state.storage, run.portal, run.state.frame_cache_key)
     cache.load()
     frames, gone = run.report.frames, list[str]()
@@ -86,6 +86,7 @@ def _count_frames(run: RunContext, videos: Videos) -> Iterator[FrameCount]:
         run.input,
         run.portal,
         ((video.path, video.size, video.token) for video in current),
+        times=videos.timed,
         cache=cache,
         progress=lambda count: run.progress.advance(1, count.bytes),
     )

@@ -23,7 +23,7 @@ from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.files.find import Format, StorageFor, TableObject, find_files
 from metaferry.tables.files.folders import with_folders
 from metaferry.tables.mapping import build_records, parse_mapping
-from metaferry.tables.model import FILE, ROW, KeyColumn, Loaded, ShownColumn, Staged, TableFile
+from metaferry.tables.model import FILE, ROW, Frames, KeyColumn, Loaded, ShownColumn, Staged, TableFile
 from metaferry.tables.staging import Findings, Rejects, quote_ident
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def load_source(
         reading=staged.reading,
         filtered=staged.read - staged.malformed - kept,
         file_name=source.file_name,
+        frames=mapping.frame.frames if mapping.frame is not None else Frames(),
         match=source.match,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from metaferry.errors import JobError
 from metaferry.job.sources import Source
@@ -19,20 +19,13 @@ from metaferry.tables.csv.column_types import NULL_WORDS
 from metaferry.tables.expressions import Expression, Reference, parse_expression, sealed
 from metaferry.tables.failures import execute
 from metaferry.tables.faults import Collected
-from metaferry.tables.leaves import leaves, unfit
 from metaferry.tables.model import FILE, ROW, KeyColumn, Staged, folded
+from metaferry.tables.records.frames import INTEGERS, FrameMapping, frame_columns, parse_frame
+from metaferry.tables.records.leaves import leaves, unfit
 from metaferry.tables.staging import Findings, check_width, quote_ident, quote_text
 
 if TYPE_CHECKING:
     import duckdb
-
-#: Whole numbers beyond it are no frames, and doubles no longer hold them exactly.
-_LARGEST_FRAME: Final = 2**53
-_INTEGERS: Final = frozenset(
-    f"{sign}{width}"
-    for sign in ("", "U")
-    for width in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +34,7 @@ class Mapping:
 
     where: Expression | None
     file_name: Expression
-    frame: Expression | None
-    base: int
+    frame: FrameMapping | None
     values: tuple[tuple[tuple[str, ...], Expression], ...] | None
     place: str
     #: Whether the names of the columns that are taken are key paths, as those of a query are.
@@ -79,8 +71,7 @@ def parse_mapping(source: Source, place: str) -> Mapping:
         mapping = Mapping(
             where=parsed(source.where, "where") if source.where is not None else None,
             file_name=parsed(source.file_name, "file_name"),
-            frame=parsed(source.frame.value, "frame") if source.frame else None,
-            base=source.frame.base if source.frame else 0,
+            frame=parse_frame(source.frame, parsed) if source.frame else None,
             # The keys themselves were checked with the job.
             values=tuple(
                 (split_path(key), parsed(text, f"metadata.{key}")) for key, text in source.metadata.items()
@@ -132,10 +123,12 @@ def build_records(
             for path, expression in values
         ]
         name = binder.over_cells(mapping.file_name)
-        frame = binder.over_cells(mapping.frame) if mapping.frame else None
+        frame = mapping.frame
+        if frame is not None:
+            frame = replace(frame, ends=tuple(map(binder.over_cells, frame.ends)))
         where = binder.over_cells(mapping.where) if mapping.where else None
         mapping = replace(mapping, file_name=name, frame=frame, where=where)
-        faults, frame_type = Collected(), ""
+        faults, frames = Collected(), list[str]()
         with faults.one():
             _check_where(binder, where)
         with faults.one():
@@ -143,7 +136,7 @@ def build_records(
             if unfit(name_type) or _is_nested(name_type):
                 raise mapping.file_name.fault(f"a file name cannot be {name_type}", advice="give it as text")
         with faults.one():
-            frame_type = binder.type_of(mapping.frame) if mapping.frame else ""
+            frames = frame_columns(frame, binder)
         taken: list[tuple[tuple[str, ...], str, str]] = []  # path, SQL over the columns below, type
         for number, (path, expression) in enumerate(values):
             with faults.one():
@@ -152,13 +145,14 @@ def build_records(
         faults.raise_all()
     finally:
         binder.close()
-    expressions = [mapping.file_name, *([mapping.frame] if mapping.frame else [])]
+    ends = frame.ends if frame else ()
+    expressions = [mapping.file_name, *ends]
     expressions += [expression for _, expression in values]
     kept = f" WHERE ({where.sql})" if where else ""
     inner = [f"({mapping.file_name.sql}) AS f"]
-    inner += [f"({mapping.frame.sql}) AS g"] if mapping.frame else []
+    inner += [f"({end.sql}) AS g{number}" for number, end in enumerate(ends)]
     inner += [f"({expression.sql}) AS e{number}" for number, (_, expression) in enumerate(values)]
-    outer = [f'{FILE} AS file, {ROW} AS "row", f::VARCHAR AS file_name', *_frame(frame_type, mapping.base)]
+    outer = [f'{FILE} AS file, {ROW} AS "row", f::VARCHAR AS file_name', *frames]
     outer += [f"{sql} AS k{number}" for number, (_, sql, _) in enumerate(taken)]
     statement = (
         f"CREATE TABLE {quote_ident(table)} AS SELECT {', '.join(outer)} FROM "
@@ -183,7 +177,7 @@ def _check_where(binder: Binder, where: Expression | None) -> None:
         raise where.fault(
             f"a condition is true or false, and this is {kind}",
             advice=f"compare it with something, such as ({where.text}) <> 0"
-            if kind in _INTEGERS
+            if kind in INTEGERS
             else "compare it with something, such as quality > 0.5",
         )
 
@@ -249,27 +243,6 @@ def _is_nested(kind: str) -> bool:
     return kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
 
 
-def _frame(kind: str, base: int) -> list[str]:
-    """Columns frame, frame_index and frame_bad, from the column `g` of the given type ("": none)."""
-    if not kind:
-        return ["NULL::VARCHAR AS frame", "NULL::BIGINT AS frame_index", "NULL::VARCHAR AS frame_bad"]
-    if kind in _INTEGERS:
-        whole = "TRY_CAST(g AS BIGINT)"
-    elif kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL"):
-        whole = "CASE WHEN g = trunc(g) THEN TRY_CAST(g AS BIGINT) END"
-    elif kind == "VARCHAR":
-        # One cell that is no number makes text of a whole column: the others are still frames.
-        whole = "TRY_CAST(regexp_extract(g, '^(-?[0-9]+)(\\.0*)?$', 1) AS BIGINT)"
-    else:
-        whole = "NULL::BIGINT"
-    index = f"CASE WHEN abs({whole}) < {_LARGEST_FRAME} THEN {whole} - {base} END"
-    return [
-        "g::VARCHAR AS frame",
-        f"TRY({index}) AS frame_index",
-        f"CASE WHEN g IS NOT NULL AND TRY({index}) IS NULL THEN left(g::VARCHAR, 200) END AS frame_bad",
-    ]
-
-
 def _build_empty(con: duckdb.DuckDBPyConnection, mapping: Mapping, table: str) -> tuple[KeyColumn, ...]:
     """A table without rows; what its columns would hold nobody can tell, so they are text."""
     paths = [path for path, _ in mapping.values or ()]
@@ -277,7 +250,8 @@ def _build_empty(con: duckdb.DuckDBPyConnection, mapping: Mapping, table: str) -
     columns = ", ".join(
         [
             'file INTEGER, "row" BIGINT, file_name VARCHAR',
-            "frame VARCHAR, frame_index BIGINT, frame_bad VARCHAR",
+            "frame VARCHAR, frame_index BIGINT, frame_last BIGINT, frame_bad VARCHAR",
+            "second_first DOUBLE, second_last DOUBLE",
             *(f"{key.column} VARCHAR" for key in keys),
         ]
     )

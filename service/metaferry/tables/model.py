@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 #: Columns of a staged table that are ours; no column of a user's table may be called so.
 FILE: Final = "__metaferry_file"
@@ -70,6 +70,29 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Frames:
+    """What the frame columns of a source hold: one index a row, a range of them, or times in seconds.
+
+    `until` is for a second time, the end of a range, that is excluded; `max_gap` is the most seconds from a
+    time to the nearest frame.
+    """
+
+    kind: Literal["one", "range", "second", "seconds"] = "one"
+    until: bool = False
+    max_gap: float = 0.0
+
+    @property
+    def is_range(self) -> bool:
+        """Whether a row may speak of several frames."""
+        return self.kind in ("range", "seconds")
+
+    @property
+    def by_time(self) -> bool:
+        """Whether it is presentation times that tell the frames."""
+        return self.kind in ("second", "seconds")
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """A source in the engine.
 
@@ -82,6 +105,9 @@ class Loaded:
     - `frame` VARCHAR: what the expression gave, as text; `frame_index` BIGINT: counted from 0, null
       where the frame is null or no whole number; `frame_bad` VARCHAR: the text of a frame that is no
       whole number;
+    - of a range `frame_last` BIGINT: its last frame, included; of times, in place of `frame_index`, the
+      DOUBLEs `second_first` and `second_last`, null where there is no range. Of both, `frame_bad` says in
+      whole words what is wrong;
     - one column for each of `keys`.
 
     Malformed rows are not in it: they are in the table `rejects`, and counted in `read` and
@@ -100,6 +126,7 @@ class Loaded:
     filtered: int = 0
     #: The expression of the file name, as the job has it.
     file_name: str = "file_name"
+    frames: Frames = Frames()
     #: What of a name and a media file has to be the same: path, basename or stem.
     match: str = "path"
     #: Whether its rows are those of a query, which have no place in a file.

@@ -18,7 +18,7 @@ from metaferry.job.parts import (
     Policy,
     SchemaEntry,
 )
-from metaferry.job.sources import FrameColumn, Source
+from metaferry.job.sources import FrameColumn, SecondsColumn, Source
 from metaferry.job.tables import Skip, Table
 from metaferry.lightly.values import ValueType
 
@@ -128,7 +128,24 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
         },
     ),
     Skip: ("sources[0].skip", {}, {"before": [0, 3], "after": [0, 1]}),
-    FrameColumn: ("sources[0].frame", {"value": "n"}, {"value": ["frame_idx"], "base": [0, 1]}),
+    FrameColumn: (
+        "sources[0].frame",
+        {"value": "n"},
+        {
+            "value": ["frame_idx"],
+            "base": [0, 1],
+            "from": [None],
+            "to": [None],
+            "until": [None],
+            "seconds": [None],
+            "max_gap": [0.5],
+        },
+    ),
+    SecondsColumn: (
+        "sources[0].frame.seconds",
+        {"from": "a", "to": "b"},
+        {"at": [None], "from": ["x + 1"], "to": ["y"], "until": [None]},
+    ),
     Metrics: (
         "metrics",
         {},

@@ -12,7 +12,7 @@ import pytest
 
 from metaferry.errors import JobError
 from metaferry.planning.sql.rules import storable
-from metaferry.tables.leaves import leaves, unfit
+from metaferry.tables.records.leaves import leaves, unfit
 from unit.tables.table_loading import Result, load
 
 

@@ -18,7 +18,7 @@ from metaferry.tables.expressions import sealed
 from metaferry.tables.failures import of_the_engine
 from metaferry.tables.load import shown_columns
 from metaferry.tables.mapping import Mapping, build_records, parse_mapping
-from metaferry.tables.model import FILE, OURS, ROW, Column, Loaded, Reading, Staged, TableFile, folded
+from metaferry.tables.model import FILE, OURS, ROW, Column, Frames, Loaded, Reading, Staged, TableFile, folded
 from metaferry.tables.query.faults import QueryText
 from metaferry.tables.query.interruptible import run_interruptible
 from metaferry.tables.query.prepare import BoundQuery, ParsedQuery, bind_query
@@ -172,6 +172,7 @@ def load_query(con: duckdb.DuckDBPyConnection, ready: ReadyQuery, progress: Call
         filtered=rows - kept,
         file_name=source.file_name,
         match=source.match,
+        frames=ready.mapping.frame.frames if ready.mapping.frame is not None else Frames(),
         is_query=True,
     )
 
