@@ -396,6 +396,38 @@ def a_video_that_is_replaced(example: Example) -> Generator[None, dict[str, Any]
     example.world.put("data/v.mp4", whole)
 
 
+@case(Code.MEDIA_UNTIMED)
+def a_video_without_times(example: Example) -> Generator[None, dict[str, Any], None]:
+    example.source.update({"frame": {"seconds": "t"}, "metadata": {"x": "x"}})
+    example.world.put("data/raw.hevc", synthetic.video(12, format="hevc", codec="libx265"))
+    example.rows(
+        {"file_name": "raw.hevc", "t": 0.1, "f": 2, "x": 1}, {"file_name": "v.mp4", "t": 0.1, "f": 2, "x": 1}
+    )
+    finding = yield
+    assert re.search("name (the )?frames by their index", finding["advice"])
+    example.source["frame"] = "f"
+
+
+@case(Code.RECORD_DUPLICATE)
+def ranges_that_contradict_each_other(example: Example) -> Generator[None, dict[str, Any], None]:
+    example.source.update({"frame": {"from": "a", "to": "b"}})
+    example.rows(
+        {"file_name": "v.mp4", "a": 0, "b": 3, "x": 1}, {"file_name": "v.mp4", "a": 2, "b": 5, "x": 2}
+    )
+    finding = yield
+    example.job["tables"] = line(finding["advice"], "tables")
+    example.job["sources"] = [{key: line(finding["advice"], key) for key in ("query", "frame")}]
+
+
+@case(Code.RECORD_FRAME_OUT_OF_RANGE)
+def a_time_behind_the_end(example: Example) -> Generator[None, dict[str, Any], None]:
+    example.source.update({"frame": {"seconds": "t"}, "metadata": {"x": "x"}})
+    example.rows({"file_name": "v.mp4", "t": 0.1, "x": 1}, {"file_name": "v.mp4", "t": 2.0, "x": 2})
+    finding = yield
+    assert "`max_gap`" in finding["advice"]
+    example.source["frame"]["max_gap"] = 3
+
+
 @case(Code.MEDIA_UNPROVED)
 def a_video_that_took_too_long(example: Example) -> Generator[None, dict[str, Any], None]:
     assert example.monkeypatch is not None

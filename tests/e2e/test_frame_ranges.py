@@ -161,9 +161,8 @@ def test_ranges_that_overlap_with_other_values_are_rejected_with_the_query_to_wr
     }
     assert labels(world) == {"08": "z", "09": "z"}
     (advice,) = {one["advice"] for one in ran.report["finding_examples"] if one["code"] == "record.duplicate"}
-    lines = advice[advice.index("tables: ") :].removesuffix(", frame: frame").split(" and query: ", 1)
-    query = yaml.safe_load(f"query: {lines[1]}")["query"]
-    world.job |= {"sources": [{"query": query, "frame": "frame"}], **yaml.safe_load(lines[0])}
+    tables, query, frame = map(yaml.safe_load, advice[advice.index("tables: ") :].split("; "))
+    world.job |= {"sources": [query | frame], **tables}
     world.write_job()
     fixed = world.run("sync", "job.yaml", "--format", "json")
     assert (fixed.code, counts(fixed)) == (0, {"used": 9}), fixed.err

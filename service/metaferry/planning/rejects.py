@@ -128,9 +128,6 @@ _ADVICE: Final = {
     Code.RECORD_EXCLUDED: "nothing, where that is meant; else see media.include, media.exclude and --prefix",
     Code.RECORD_FRAME_INVALID: "frames are whole numbers counted from 0, and null for an image or a whole "
     "video; leave such rows out with `where`, or correct `frame`",
-    Code.RECORD_FRAME_OUT_OF_RANGE: (
-        "frames count from 0; where a table counts from 1: frame: {value: …, base: 1}"
-    ),
     Code.MEDIA_UNREADABLE: "replace the video, or leave its rows out with `where`",
     Code.MEDIA_UNPROVED: "see `metaferry frames --explain`, and run again; or leave its rows out by `where`",
     Code.MEDIA_UNTIMED: "name the frames by their index; `metaferry frames --timestamps` shows what is known",
@@ -155,6 +152,15 @@ _OF_MALFORMED: Final = (
 _NOT_REJECTED: Final = tuple(
     str(code) for code in (Code.RECORD_UNMATCHED, Code.RECORD_EXCLUDED, Code.RECORD_REPEATED)
 )
+
+
+#: What to do about frames that are not there, by how the source gives them.
+_OUT_OF_RANGE: Final = {
+    "one": "frames count from 0; where a table counts from 1: frame: {value: …, base: 1}",
+    "range": "base: 1 in `frame` where the table counts from 1; until: for to: where the end is excluded",
+    "second": "see `metaferry frames --timestamps`; with a larger `max_gap` a frame may be farther away",
+    "seconds": "see `metaferry frames --timestamps`; with a larger `max_gap` a frame may be farther away",
+}
 
 
 def collect_rejects(database: Database, sources: Sequence[Loaded]) -> None:
@@ -223,6 +229,9 @@ def findings_of_rejects(
 ) -> None:
     """One finding a reject, with the advice of its code."""
     advice = _by_source(Code.RECORD_UNNAMED, {one.label: _without_names(one.file_name) for one in sources})
+    advice += _by_source(
+        Code.RECORD_FRAME_OUT_OF_RANGE, {one.label: _OUT_OF_RANGE[one.frames.kind] for one in sources}
+    )
     advice += _by_source(
         Code.RECORD_DUPLICATE,
         {

@@ -49,6 +49,6 @@ def duplicate_advice(source: Source, keys: Sequence[KeyColumn]) -> str:
         return advice
     frame = ""
     if source.frame is not None:
-        frame = ", frame: {value: frame, base: 1}" if source.frame.base else ", frame: frame"
+        frame = "; frame: {value: frame, base: 1}" if source.frame.base else "; frame: frame"
     table = f"tables: {{{TABLE}: {json.dumps(source.location.shown, ensure_ascii=False)}}}"
-    return f"{advice}; or let the largest value win: {table} and {written('query', query)}{frame}"
+    return f"{advice}; or let the largest value win: {table}; {written('query', query)}{frame}"
