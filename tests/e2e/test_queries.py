@@ -86,7 +86,7 @@ def test_a_query_joins_and_groups_tables_into_documents(world: World) -> None:
     ]
 
 
-def test_the_same_rows_in_another_order_and_in_other_files_write_nothing(world: World) -> None:
+def test_the_same_rows_in_another_order_in_other_files_by_other_threads_write_nothing(world: World) -> None:
     chance = random.Random(7)
     rows = [
         f"{name},label {chance.randrange(9)},{chance.choice([1e15, 0.1, 7.7]) * chance.random()},1,false"
@@ -100,11 +100,11 @@ def test_the_same_rows_in_another_order_and_in_other_files_write_nothing(world: 
         "SELECT image || '.png' AS file_name, list(label) AS l, mode(label) AS m, avg(score) AS s, "
         "arg_max(label, score) AS x, string_agg(DISTINCT label, '|') AS t FROM boxes GROUP BY image",
     )
-    for parts in (1, 3):
+    for parts, memory in ((1, "150MB"), (3, "1GB")):  # one thread, and as many as there are cores
         shutil.rmtree(world.root / "parts", ignore_errors=True)
         for part in range(parts):
             world.put(f"parts/{part}.csv", "\n".join([header, *rows[part::parts]]) + "\n")
-        ran = world.run("sync", "job.yaml", "--format", "json")
+        ran = world.run("sync", "job.yaml", "--set", f"memory_limit={memory}", "--format", "json")
         assert ran.code == 0, ran.err
         chance.shuffle(rows)
     assert ran.report["documents"]["keep"] == 3

@@ -118,7 +118,7 @@ BOX = st.tuples(
 
 
 @pytest.mark.parametrize("text", QUERIES)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(boxes=st.lists(BOX, max_size=25), data=st.data())
 def test_few_rows_in_any_order(text: str, boxes: list[tuple[Any, ...]], data: st.DataObject) -> None:
     sql = bound(text).sql
