@@ -107,6 +107,9 @@ def build_records(
     """
     if staged.is_empty:
         return _build_empty(con, mapping, table)
+    if _has_no_types(staged, mapping):
+        taken_all = mapping.values if mapping.values is not None else tuple(_values(staged, mapping))
+        return _build_empty(con, replace(mapping, values=taken_all), table)
     binder = Binder(
         staged.columns,
         staged.names,
@@ -241,6 +244,18 @@ def _leaves(
 
 def _is_nested(kind: str) -> bool:
     return kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
+
+
+def _has_no_types(staged: Staged, mapping: Mapping) -> bool:
+    """Whether it is a text table without rows, whose columns nobody can tell a type of.
+
+    An expression that is right on all other days would not fit them. One that names no column still does not.
+    """
+    if staged.read != staged.malformed or staged.reading.format not in ("csv", "tsv"):
+        return False
+    used = mapping.used if mapping.used is not None else mapping.located
+    tested = mapping.where.columns if mapping.where else frozenset()
+    return used | tested <= {folded(column.name) for column in staged.columns}
 
 
 def _build_empty(con: duckdb.DuckDBPyConnection, mapping: Mapping, table: str) -> tuple[KeyColumn, ...]:
