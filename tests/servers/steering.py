@@ -1,6 +1,6 @@
 """Servers in memory as processes of their own: how tests steer and ask them, and how one is run.
 
-    python -m servers.s3|gcs|azure [--port 0] [--port-file FILE] [--tls CERTIFICATE]
+    python -m servers.s3|gcs|azure [--port 0] [--port-file FILE] [--tls CERTIFICATE] [--bucket NAME]
 
 runs one and prints its port. What can be done to requests is in `s3_rules.py`; `POST /_control` takes
 the same as JSON.
@@ -181,12 +181,21 @@ def run(description: str, config: Callable[[Behaviour, Any], StoreConfig]) -> No
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--port-file", type=Path, help="where its port is written once it listens")
     parser.add_argument("--tls", type=Path, help="certificate and key, in PEM")
+    parser.add_argument("--bucket", action="append", default=[], help="one that is there from the start")
     arguments = parser.parse_args()
     import uvloop
 
+    from servers.s3_http import Clock
+
     # Millions of objects that live as long as the process, and no cycles: looking for some is waste.
     gc.disable()
-    uvloop.run(_serve(arguments.host, arguments.port, arguments.port_file, arguments.tls, config))
+    behaviour, clock = Behaviour(), Clock()
+    api = config(behaviour, clock)
+    for name in arguments.bucket:
+        api.buckets[name] = Bucket()
+    uvloop.run(
+        _serve(arguments.host, arguments.port, arguments.port_file, arguments.tls, api, behaviour, clock)
+    )
 
 
 async def _serve(
@@ -194,13 +203,13 @@ async def _serve(
     port: int,
     port_file: Path | None,
     tls: Path | None,
-    config: Callable[[Behaviour, Any], StoreConfig],
+    api: StoreConfig,
+    behaviour: Behaviour,
+    clock: Any,
 ) -> None:
-    from servers.s3_http import Clock, Connection
+    from servers.s3_http import Connection
 
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    behaviour, clock = Behaviour(), Clock()
-    api = config(behaviour, clock)
     control = Control(api, behaviour)
     secure = None
     if tls is not None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,3 +70,19 @@ def test_plain_up_seeds_and_runs_on_every_store_and_the_loop_waits_to_be_asked()
     assert plain == {"s3", "gcs", "azure", "seed", "sync-s3", "sync-gcs", "sync-azure"}
     assert SERVICES["schedule"]["profiles"] == ["schedule"]
     assert SERVICES["schedule"]["command"][0] == "serve"
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", ["s3", "gcs", "azure"])
+def test_the_emulators_start_with_their_commands(name: str) -> None:
+    from servers.process import answers, free_port, server
+
+    port = str(free_port())
+    (listens,) = (word for word in SERVICES[name]["command"] if word.isdecimal())
+    command = [port if word == listens else word for word in SERVICES[name]["command"]]
+    command[0] = sys.executable if command[0] == "python" else str(Path(sys.executable).parent / command[0])
+    url = f"http://127.0.0.1:{port}/" + ("storage/v1/b/demo/o" if name == "gcs" else "")
+    statuses = range(200, 300) if name == "gcs" else range(200, 500)
+    env = {"PYTHONPATH": str(ROOT / "tests")}
+    with server(command, ready=lambda: answers(url, statuses=statuses), cwd=ROOT, env=env):
+        pass
