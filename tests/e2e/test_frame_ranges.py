@@ -128,10 +128,10 @@ def test_a_range_that_leaves_the_video_is_rejected_with_the_frames_named(world: 
     there = 'of "clip.mp4", which has 10 frames (0 to 9)'
     code = "record.frame_out_of_range"
     assert messages(ran) == {
-        1: f"{code}: frames 8 to 12 {there}: 10 to 12 are not there",
-        2: f"{code}: frames -2 to 1 {there}: -2 to -1 are not there",
-        3: f"{code}: frames -1 to 10 {there}: -1 to -1 and 10 to 10 are not there",
-        4: f"{code}: frames 20 to 30 {there}: 20 to 30 are not there",
+        1: f"{code}: frames 8 to 12 {there}: missing 10 to 12",
+        2: f"{code}: frames -2 to 1 {there}: missing -2 to -1",
+        3: f"{code}: frames -1 to 10 {there}: missing -1 and 10",
+        4: f"{code}: frames 20 to 30 {there}: missing 20 to 30",
     }
     assert labels(world) == {"00": "ok"}
     assert [row["value"] for row in world.rejects()] == ["8 to 12", "-2 to 1", "-1 to 10", "20 to 30"]

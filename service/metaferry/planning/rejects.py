@@ -28,11 +28,16 @@ _FRAMES_THERE: Final = (
     "CASE m.frames WHEN 0 THEN 'none' WHEN 1 THEN '1 frame (0)' "
     "ELSE m.frames || ' frames (0 to ' || (m.frames - 1) || ')' END"
 )
+
+
+def _from_to(first: str, last: str) -> str:
+    return f"CASE WHEN {first} = {last} THEN {last}::VARCHAR ELSE {first} || ' to ' || {last} END"
+
+
 _FRAMES_MISSING: Final = (
-    "CASE WHEN m.last IS NULL THEN '' ELSE ': ' || concat_ws(' and ', "
-    "CASE WHEN m.frame < 0 THEN m.frame || ' to ' || least(m.last, -1) END, "
-    "CASE WHEN m.last >= m.frames THEN greatest(m.frame, m.frames) || ' to ' || m.last END) "
-    "|| ' are not there' END"
+    "CASE WHEN m.last IS NULL THEN '' ELSE ': missing ' || concat_ws(' and ', "
+    f"CASE WHEN m.frame < 0 THEN {_from_to('m.frame', 'least(m.last, -1)')} END, "
+    f"CASE WHEN m.last >= m.frames THEN {_from_to('greatest(m.frame, m.frames)', 'm.last')} END) END"
 )
 
 #: The reject of each code: (column, SQL of the value, what was expected, SQL of the message).
