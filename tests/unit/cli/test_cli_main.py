@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,14 +61,17 @@ def test_init_writes_a_job_that_passes_its_own_check(tmp_path: Path) -> None:
         .replace("#   include", "  include")
         .replace("#   exclude", "  exclude")
     )
-    settings = settings.replace("    # frame: {", "    frame: {").replace("    # metadata:", "    metadata:")
+    settings = settings.replace("    # metadata:", "    metadata:")
     settings = settings.replace("    #   scene:", "      scene:").replace("    #   weather", "      weather")
-    (tmp_path / "all.yaml").write_text(settings)
-    full = Job.load(tmp_path / "all.yaml", ["storage.s3.endpoint_url=http://127.0.0.1"])
-    assert full.sources[0].metadata is not None
-    assert full.sources[0].frame is not None
-    assert full.media.include
-    assert full.lightly is not None
+    frames = re.findall(r"^    # frame: .*$", settings, re.MULTILINE)  # one of them at a time
+    assert len(frames) == 4
+    for frame in frames:
+        (tmp_path / "all.yaml").write_text(settings.replace(frame, frame.replace("# ", "", 1)))
+        full = Job.load(tmp_path / "all.yaml", ["storage.s3.endpoint_url=http://127.0.0.1"])
+        assert full.sources[0].metadata is not None
+        assert full.sources[0].frame is not None
+        assert full.media.include
+        assert full.lightly is not None
 
 
 def test_the_options_of_csv_that_init_shows_are_right_too(tmp_path: Path) -> None:
