@@ -26,7 +26,6 @@ _FIRST, _LAST = 946_684_800, 4_102_444_800
 _UNITS: Final = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
 _YES_NO: Final = {"yes": "no", "y": "n", "on": "off", "t": "f", "1": "0"}
 _SIMPLE: Final = re.compile(r'[A-Za-z_][A-Za-z0-9_]*|"[^"]+"')
-_INTEGERS: Final = (ValueType.NUMERIC_INT, ValueType.CATEGORICAL_INT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,14 +159,3 @@ class Source:
             if end <= at + len(data):
                 return data[start - at : end - at]
         return b"" if start == end else None
-
-
-def run_over(asking: Asking[T], data: bytes) -> T:
-    """Runs a reader over bytes in memory."""
-    try:
-        wanted = next(asking)
-        while True:
-            wanted = asking.send([data[start:end] for start, end in wanted])
-    except StopIteration as done:
-        result: T = done.value
-        return result
