@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 BEFORE: Final = "SELECT ("
 _IDENTIFIER: Final = re.compile(r'"(?:[^"]|"")*"|\w+')
-_NODES: Final = frozenset(
+#: Nodes of the engine's tree that are values of one row.
+VALUE_NODES: Final = frozenset(
     [
         "CONSTANT",
         "COLUMN_REF",
@@ -277,7 +278,7 @@ def _check_node(part: dict[str, Any], text: str, place: str) -> None:
     at = _at(part, text)
     if kind in _REFUSED_NODES:
         raise _fault(text, place, f"the expression {_REFUSED_NODES[kind]}", at, "write a value of one row")
-    if kind not in _NODES or part.get("type") in _REFUSED_OPERATORS:
+    if kind not in VALUE_NODES or part.get("type") in _REFUSED_OPERATORS:
         raise _fault(text, place, "the expression holds something that is no value of one row", at)
     if kind != "FUNCTION":
         return

@@ -11,30 +11,17 @@ import difflib
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from metaferry.tables.expressions import aggregate_functions, known_functions, scalar_functions
+from metaferry.tables.expressions import (
+    VALUE_NODES,
+    aggregate_functions,
+    known_functions,
+    scalar_functions,
+)
 from metaferry.tables.model import folded
 from metaferry.tables.query import functions
 from metaferry.tables.query.tree import Fault, Node, at, common_tables, is_query
 
-_NODES: Final = frozenset(
-    {
-        "CONSTANT",
-        "COLUMN_REF",
-        "FUNCTION",
-        "OPERATOR",
-        "COMPARISON",
-        "CONJUNCTION",
-        "CASE",
-        "CAST",
-        "BETWEEN",
-        "LAMBDA",
-        "LAMBDA_REF",
-        "TYPE",
-        "SUBQUERY",
-        "WINDOW",
-        "STAR",
-    }
-)
+_NODES: Final = (VALUE_NODES - {"COLLATE"}) | {"SUBQUERY", "WINDOW", "STAR"}
 _REFUSED_NODES: Final = {
     "PARAMETER": ("a query has no parameters", "write the value"),
     "POSITIONAL_REFERENCE": ("a column is named by its number", "name the column"),
