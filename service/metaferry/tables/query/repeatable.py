@@ -196,17 +196,18 @@ class _Work:
     def _call(self, call: Node, scope: _Scope) -> None:
         name = str(call["function_name"]).lower()
         orders = call.get("order_bys") or {}
-        if name in functions.ANY_ORDER or not functions.is_aggregate(name):
-            return
-        if name in functions.SUMS and _EXACT.fullmatch(self._tables.sum_type(self._root, call)):
-            return
-        if not self._may_be_ordered(name, call):
+        if not functions.is_aggregate(name) or not self._is_to_be_ordered(name, call):
             return
         given = orders.setdefault("orders", [])
         call["order_bys"] = {"type": "ORDER_MODIFIER", **orders, "orders": given}
         self.later.append(lambda: given.extend(_keys(call)))
 
-    def _may_be_ordered(self, name: str, call: Node) -> bool:
+    def _is_to_be_ordered(self, name: str, call: Node) -> bool:
+        """Whether an aggregate depends on the order of rows and can be given one; a fault where it cannot."""
+        if name in functions.ANY_ORDER:
+            return False
+        if name in functions.SUMS and _EXACT.fullmatch(self._tables.sum_type(self._root, call)):
+            return False
         if name not in functions.ORDERED:
             self._fault(
                 f"{name} is not allowed: {_ALIKE}",
@@ -251,11 +252,7 @@ class _Work:
             if not self._needs_order(call, scope):
                 return
             self._add_columns(call, scope, "orders")
-        if name in functions.ANY_ORDER:
-            return
-        if name in functions.SUMS and _EXACT.fullmatch(self._tables.sum_type(self._root, call)):
-            return
-        if not self._may_be_ordered(name, call):
+        if not self._is_to_be_ordered(name, call):
             return
         given = call.setdefault("arg_orders", [])
         self.later.append(lambda: given.extend(_keys(call)))
