@@ -112,7 +112,7 @@ def check_schema(
             combined = rules.combine(in_place or (), given, exact=schema is not None and schema.exact)
             if combined.clash:
                 found.faults.append(SchemaFault(where, 0, 0, combined.clash))
-        sets = [(f"{lightly.url.rstrip('/')}/{SCHEMA}", in_place), (where, given)]
+        sets = [(_url_of(lightly, SCHEMA), in_place), (where, given)]
         check = DocumentCheck([(name, entries) for name, entries in sets if entries])
         check_documents(check, database, lightly, storages.portal, progress, everything=all_documents)
         _take(found, check, lightly)
@@ -150,7 +150,7 @@ def _without_job(
             return found
         lightly = storages.at(job.input)
         in_place = _in_place(found, storages, lightly)
-        check = DocumentCheck([(f"{lightly.url.rstrip('/')}/{SCHEMA}", in_place)] if in_place else [])
+        check = DocumentCheck([(_url_of(lightly, SCHEMA), in_place)] if in_place else [])
         check_documents(check, database, lightly, storages.portal, progress, everything=all_documents)
         if in_place is None and not check.documents:
             raise UsageError(
@@ -159,7 +159,7 @@ def _without_job(
             )
         if in_place is None:
             message = "there is no schema.json, so nothing of the documents is shown"
-            found.faults.append(SchemaFault(f"{lightly.url.rstrip('/')}/{SCHEMA}", 0, 0, message))
+            found.faults.append(SchemaFault(_url_of(lightly, SCHEMA), 0, 0, message))
         _take(found, check, lightly)
     return found
 
@@ -168,7 +168,7 @@ def _in_place(found: CheckedSchema, storages: Storages, lightly: Storage) -> tup
     """The entries of the schema.json of a datasource, its faults noted; None where there is none."""
     with suppress(NotFound):
         text = storages.portal.run(lightly.read(SCHEMA)).data
-        entries = found.text_of(f"{lightly.url.rstrip('/')}/{SCHEMA}", text)
+        entries = found.text_of(_url_of(lightly, SCHEMA), text)
         found.entries = len(entries)
         return entries
     return None
@@ -195,10 +195,13 @@ def _of_job_file(name: str, error: JobError) -> list[SchemaFault]:
 
 
 def _take(found: CheckedSchema, check: DocumentCheck, lightly: Storage) -> None:
-    base = lightly.url.rstrip("/")
     found.documents, found.read = check.documents, check.read
     found.faults += [
-        SchemaFault(f"{base}/{target}", line, column, message, documents)
+        SchemaFault(_url_of(lightly, target), line, column, message, documents)
         for target, line, column, message, documents in check.faults()
     ]
     found.notes += check.notes()
+
+
+def _url_of(lightly: Storage, key: str) -> str:
+    return f"{lightly.url.rstrip('/')}/{key}"
