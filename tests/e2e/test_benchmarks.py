@@ -24,7 +24,18 @@ from unit.media.synthetic import video
 pytestmark = [pytest.mark.slow, pytest.mark.servers]
 
 TESTS = Path(__file__).parents[1]
-BENCHMARKS = ["apply_share", "frames", "noop", "plan_rows", "plan_scale", "put", "scale", "tables", "threads"]
+BENCHMARKS = [
+    "apply_share",
+    "frames",
+    "noop",
+    "plan_rows",
+    "plan_scale",
+    "put",
+    "scale",
+    "stores",
+    "tables",
+    "threads",
+]
 #: What the others start as a process, a step of theirs at a time.
 STEPS = {"peers"}
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from servers.ministack import options_for
@@ -31,9 +32,9 @@ class FastS3(Steered):
 
 
 @contextlib.contextmanager
-def fast_s3() -> Iterator[FastS3]:
-    """The server as a process of its own, until the block ends."""
-    with started(FastS3, "servers.s3") as running:
+def fast_s3(*, tls: Path | None = None) -> Iterator[FastS3]:
+    """The server as a process of its own, until the block ends; `tls` as `started` has it."""
+    with started(FastS3, "servers.s3", tls=tls) as running:
         yield running
 
 

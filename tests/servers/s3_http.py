@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         method = self._parser.get_method().decode()
-        request = Request(method, self._target.decode("latin-1"), self._headers, body)
+        request = Request(method, _path(self._target.decode("latin-1")), self._headers, body)
         self._waiting.append((request, self._parser.should_keep_alive()))
         if not self._busy:
             self._next()
@@ -253,3 +253,10 @@ def _flipped(data: bytes) -> bytes:
         return data
     middle = len(data) // 2
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def _path(target: str) -> str:
+    """The path of a request line; a proxy is given the whole URL there, and this server takes that too."""
+    if target.startswith("http://"):
+        return "/" + target.removeprefix("http://").partition("/")[2]
+    return target
