@@ -101,6 +101,7 @@ SECTIONS = (
     ("SecondsColumn", "`sources[].frame.seconds`", ""),
     ("Policy", "`policy`", "policy."),
     ("Metrics", "`metrics`", "metrics."),
+    ("Prices", "`prices`", "prices."),
     ("Infer", "`schema: {infer: …}`", ""),
     ("GivenSchema", "`schema: {entries: …}`", ""),
     ("SchemaEntry", "`schema: […]`, `schema: {entries: […]}`", ""),

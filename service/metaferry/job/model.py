@@ -39,6 +39,7 @@ from metaferry.job.parts import (
     Schema,
 )
 from metaferry.job.places import TextPlace
+from metaferry.job.prices import Prices
 from metaferry.job.sources import Source
 from metaferry.job.tables import Table
 from metaferry.masking import remember, remember_url, showable
@@ -151,6 +152,9 @@ class Job(Loadable):
         "that changed nothing, and for 30 days `run.json` of all that wrote.",
     )
     metrics: Metrics = Field(default=Metrics(), description="Where the figures of each sync are sent.")
+    prices: Prices | None = Field(
+        default=None, description="What requests cost, over list prices ([price.md](price.md))."
+    )
 
     _origin: _Origin = PrivateAttr(default_factory=_Origin)
 

@@ -365,3 +365,10 @@ class Policy(Model):
         default="0%",
         description="Least share of the media that have metadata. Below it, stop before the first write.",
     )
+    max_cost: Annotated[float | None, Number] = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Most that the requests of a run may cost, in the currency of its prices "
+        "([price.md](price.md)); above it, and where that is not known, stop before the first write.",
+    )

@@ -30,6 +30,7 @@ from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries
 from metaferry.planning.existing import ReadDocuments, check_existing
 from metaferry.planning.formats import Action, DocumentCounts, Example, RelationCounts, SourceCounts
+from metaferry.planning.price.model import PriceTable
 from metaferry.planning.records.query_rows import name_query_rows
 from metaferry.planning.types.sticky import Inferred, explain_types, name_rewrites
 from metaferry.tables.model import Loaded
@@ -71,6 +72,7 @@ def decide(
     ledger_complete: bool = True,
     media_current: bool = True,
     limits: KeyLimits = _NO_LIMITS,
+    prices: PriceTable | None = None,
 ) -> Decided:
     """Decides the action of every document.
 
@@ -78,7 +80,7 @@ def decide(
     `ledger`, called only when a listing does not prove what the plan has to know; `explain_no_media` tells
     what the input holds in place of media. Where the media are not
     `media_current`, one that is not among them may not be gone. Nothing is refused here:
-    limits that were passed are named in `stopped`.
+    limits that were passed are named in `stopped`. `prices` are those of the Lightly datasource.
     """
     for index, source in enumerate(sources):
         match.match_names(database, source, index, prefix)
@@ -126,7 +128,7 @@ def decide(
             f"entr{'ies' if len(resolved.added) > 1 else 'y'}: {', '.join(resolved.added)}",
         )
     if given is None:
-        name_rewrites(database, resolved.edits, job.lightly_location.shown)
+        name_rewrites(database, resolved.edits, prices)
     for edit in resolved.schema_edits() if given is not None else ():
         database.finding(
             Code.SCHEMA_CHANGED,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from metaferry.errors import StorageError
 from metaferry.job.model import Job
 from metaferry.planning.database import Database, open_database
-from metaferry.planning.formats import OUTCOME_COLUMNS, Report, ddl
+from metaferry.planning.formats import OUTCOME_COLUMNS, PlanReport, Report, ddl
+from metaferry.planning.price.model import Price, Requests, Store, add_up
 from metaferry.progress import Progress, Stop, Stopping
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.draining import ending_soon
@@ -23,6 +24,7 @@ from metaferry.runs.state.damage import Damage
 from metaferry.runs.state.folder import RunHistory, State
 from metaferry.runs.state.ledger import Ledger
 from metaferry.runs.storages import Storages
+from metaferry.storage.counts import RequestCounts
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.waits import Deferred
 
@@ -92,6 +94,9 @@ class RunContext(JobContext):
         self.input = storages.at(job.input)
         self.ledger = Ledger(database, self.state)
         self.damage = Damage(database, self.state, report.run_id)
+        self.unprobed = 0  # stores whose capabilities a sync has to probe
+        #: Requests that counted frames for the first time: the next run has their outcome from its cache.
+        self.frames_counted: tuple[Store, ...] = ()
         report.input = self.input.url
         report.lightly = self.lightly.url
 
@@ -104,10 +109,24 @@ class RunContext(JobContext):
         finally:
             self.report.seconds[phase] = round(self.deps.clock() - start, 3)
 
-    def count_requests(self) -> None:
-        """Adds up the requests of all storages of the run."""
-        self.report.requests = requests_of(self.storages.all)
-        self.report.rate = self.lightly.rates
+    def counted_frames(self, before: Iterable[Store]) -> None:
+        """Notes the requests since `before` as those that counted frames."""
+        spent = [Store(each.name, Requests() - each.requests, each.prices) for each in before]
+        self.frames_counted = tuple(add_up((*self.storages.stores(), *spent)))
+
+    def count_requests(self, last: RequestCounts = RequestCounts()) -> None:  # noqa: B008 - not changed
+        """Adds up the requests of all storages of the run, and the `last` ones to the state folder.
+
+        The price of a plan is that of its sync; of a run, that of the requests that it made.
+        """
+        report = self.report
+        report.requests = requests_of(self.storages.all) + last
+        report.stores = tuple(
+            add_up((*self.storages.stores(), self.storages.store(self.state.storage, Requests.of(last))))
+        )
+        if not isinstance(report, PlanReport):
+            report.price = Price.of(report.stores, max_cost=self.job.policy.max_cost)
+        report.rate = self.lightly.rates
 
     def leave_report(self, history: RunHistory) -> None:
         """Writes the ledger, the rejects, the findings and `run.json`. Raises StorageError and Deferred."""

@@ -20,6 +20,7 @@ from metaferry.planning.formats import RelationCounts, SchemaChange
 from metaferry.planning.match import Video, Videos
 from metaferry.planning.rejects import count_rejects
 from metaferry.runs.context import RunContext
+from metaferry.runs.expected import judge_cost
 from metaferry.runs.gather import Gathered
 from metaferry.runs.in_place import read_in_place
 from metaferry.runs.listings.age import note_age
@@ -58,6 +59,7 @@ def decide(run: RunContext, gathered: Gathered, prefix: str, limit: int | None) 
             ledger_complete=not gathered.history.interrupted,
             media_current=gathered.listing.fresh,
             limits=run.lightly.capabilities.key_limits,
+            prices=run.storages.prices(run.lightly),
         )
     refuse_links(run.database, run.lightly)
     decided = judge_types(decided, run.database, run.lightly, run.portal, prefix, run.progress)
@@ -66,6 +68,7 @@ def decide(run: RunContext, gathered: Gathered, prefix: str, limit: int | None) 
     _note_capabilities(run)
     note_age(run.database, run.job, gathered.listing)
     run.report.relations = _relations(gathered)
+    decided = judge_cost(run, gathered, decided)
     _describe(run, decided)
     return decided
 
@@ -82,6 +85,7 @@ def _count_frames(run: RunContext, videos: Videos) -> Iterator[FrameCount]:
     current: Iterable[Video] = videos
     if not run.report.listing.fresh:
         current = revalidated(videos, run.input, run.portal, gone)
+    before = run.storages.stores()
     counts = count_frames(
         run.input,
         run.portal,
@@ -94,6 +98,7 @@ def _count_frames(run: RunContext, videos: Videos) -> Iterator[FrameCount]:
         frames.cached += count.cached
         frames.counted += not count.cached
         yield count
+    run.counted_frames(before)
     for path in gone:
         yield FrameCount(path, None, None, reason="gone: it was there when the media were listed")
     frames.counted += len(gone)

@@ -49,6 +49,7 @@ class Gathered:
     in_place: tuple[rules.Entry, ...] | None  # its entries
     given: tuple[rules.Entry, ...] | None  # the entries that the job names
     history: RunHistory  # the runs before this one
+    kept_pages: bool = False  # whether pages of the listing were kept while it was made
 
     @property
     def schema_token(self) -> str | None:
@@ -94,7 +95,16 @@ def gather(
     run.report.media, run.report.listing = media, listing
     if isinstance(run.report, PlanReport):
         run.report.tables = loaded.readings
-    return Gathered(loaded.sources, loaded.relations, listing, listings.schema, in_place, given, history)
+    return Gathered(
+        loaded.sources,
+        loaded.relations,
+        listing,
+        listings.schema,
+        in_place,
+        given,
+        history,
+        checkpoint is not None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +209,10 @@ def _read_schema(job: Job, storages: Storages, portal: Portal) -> tuple[str, tup
 def _recall_capabilities(run: RunContext) -> None:
     """What earlier runs found out about the stores, so that a plan decides as a sync would."""
     state = run.state
-    stores, now = (run.lightly, state.storage), run.deps.now()
-    run.portal.run(recall_conditions(stores, state.storage, state.capabilities_key, now))
+    stores = {id(each): each for each in (run.lightly, state.storage)}.values()
+    run.unprobed = run.portal.run(
+        recall_conditions(stores, state.storage, state.capabilities_key, run.deps.now())
+    )
 
 
 def _checkpoint(run: RunContext, prefix: str, history: RunHistory) -> ListingCheckpoint | None:

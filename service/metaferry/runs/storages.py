@@ -12,6 +12,8 @@ from metaferry.engines.writers import Opening
 from metaferry.errors import UsageError
 from metaferry.job.model import Job
 from metaferry.job.parts import Location
+from metaferry.planning.price.model import PriceTable, Requests, Store, add_up
+from metaferry.planning.price.tables import prices_of, store_name
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.storage.capability_probe import Honoured
 from metaferry.storage.factory import open_storage
@@ -44,6 +46,7 @@ class Storages:
         self.portal = portal
         self._deps = deps or RuntimeDeps()
         self._open: dict[str, Storage] = {}
+        self._prices: dict[str, PriceTable | None] = {}
         self._drain: Drain | None = None
         lightly = job.lightly_location
         self._written = _key(lightly.url, job.storage_options(lightly))
@@ -84,7 +87,20 @@ class Storages:
                 rng=self._deps.random,
             )
             self._open[key].drained_by(self._drain)
+            self._prices[key] = prices_of(url, options, os.environ, self._job.prices)
         return self._open[key]
+
+    def prices(self, storage: Storage) -> PriceTable | None:
+        """The prices of a storage that was opened here."""
+        return next((self._prices[key] for key, each in self._open.items() if each is storage), None)
+
+    def store(self, storage: Storage, requests: Requests) -> Store:
+        """These requests, as requests to the store of a storage that was opened here."""
+        return Store(store_name(storage.url), requests, self.prices(storage))
+
+    def stores(self) -> tuple[Store, ...]:
+        """The requests that were made, by store."""
+        return tuple(add_up(self.store(each, Requests.of(each.requests)) for each in self._open.values()))
 
     def drained_by(self, drain: Drain | None) -> None:
         """`Storage.drained_by`, for those that are open and those that are opened later."""

@@ -119,6 +119,7 @@ class Capabilities:
     start_key: a listing may begin after any string at the cost of one that begins at the first key, and
         is then the rest of the whole. The parallel listing detects a store that does otherwise.
     key_limits: how long a key below the datasource may be, as far as that is known.
+    delete_looks: a delete under a token looks at the object first, which is one more request.
     """
 
     listing_md5: bool
@@ -132,6 +133,7 @@ class Capabilities:
     key_limits: KeyLimits = KeyLimits()  # noqa: RUF009 - frozen
     replaces: bool = True
     lists_tokens: bool = True
+    delete_looks: bool = False
 
     def honours(self, only_if: Precondition) -> bool:
         """Whether the store itself checks this precondition."""

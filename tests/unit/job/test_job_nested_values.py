@@ -18,6 +18,7 @@ from metaferry.job.parts import (
     Policy,
     SchemaEntry,
 )
+from metaferry.job.prices import Prices
 from metaferry.job.sources import FrameColumn, SecondsColumn, Source
 from metaferry.job.tables import Skip, Table
 from metaferry.lightly.values import ValueType
@@ -70,6 +71,7 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
             "allow_empty": [True, False],
             "min_used": ["0%", "12.5%", "100%"],
             "min_coverage": ["0%", "12.5%", "100%"],
+            "max_cost": [None, 0, 12.5],
         },
     ),
     MediaRules: (
@@ -154,6 +156,15 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
             "gateway": ["http://gateway:9091"],
             "otlp": ["https://collector:4318"],
             "timeout": [0.5, 10],
+        },
+    ),
+    Prices: (
+        "prices",
+        {},
+        {
+            **{kind: [None, 0, 0.005] for kind in ("put", "list", "get", "delete", "tags")},
+            "currency": ["USD", "EUR"],
+            "per": [1, 1_000_000],
         },
     ),
 }

@@ -43,6 +43,7 @@ COMPOUND = {
     "schema_",
     "policy",
     "metrics",
+    "prices",
 }
 CASES = [(key, value) for key, values in VALUES.items() for value in values]
 

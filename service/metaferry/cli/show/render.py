@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from metaferry.cli.show.price import price_lines
 from metaferry.cli.show.tables import table_lines
 from metaferry.cli.show.text import columns, count, duration, heading, safe, share, size
 from metaferry.findings import Code, Finding
-from metaferry.planning.types.price import put_price
 
 if TYPE_CHECKING:
     from metaferry.planning.formats import Example, PlanReport, Report, RunReport
@@ -65,6 +65,7 @@ def plan_lines(report: PlanReport) -> Iterator[Line]:
     yield from _examples(report.examples)
     yield from findings_lines(report)
     yield ""
+    yield from price_lines(report.price, planned=True)
     yield from _verdict(report, planned=True)
 
 
@@ -79,6 +80,7 @@ def run_lines(report: RunReport) -> Iterator[Line]:
     yield from _rate(report)
     yield from findings_lines(report)
     yield ""
+    yield from price_lines(report.price, planned=False)
     yield from _verdict(report, planned=False)
 
 
@@ -298,17 +300,8 @@ def _planned(report: Report) -> Line:
     with_schema = ", then schema.json" if report.schema.written else ""
     return Text.assemble(
         ("A sync would ", "bold"),
-        f"write {count(writes, 'document')} ({size(report.bytes_to_write)}){deletes}{with_schema}"
-        f"{_price(report, writes)}.",
+        f"write {count(writes, 'document')} ({size(report.bytes_to_write)}){deletes}{with_schema}.",
     )
-
-
-def _price(report: Report, writes: int) -> str:
-    """The price of the writes, from one cent, where the list price is known; deletes are free."""
-    dollars = put_price(report.lightly, writes)
-    if dollars is None:
-        return ""
-    return f", about ${dollars:,.2f} of PUT requests at S3's list price"
 
 
 def _cost(report: Report) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from metaferry.findings import Finding
+from metaferry.planning.price.model import Price, Store
 from metaferry.storage.counts import RequestCounts
 from metaferry.storage.rates import RateHistory
 from metaferry.tables.model import Reading
@@ -193,6 +194,8 @@ class Report:
     report_url: str = ""  # where run.json of this run is
     bytes_to_write: int = 0
     seconds: dict[str, float] = field(default_factory=dict)  # by phase
+    stores: tuple[Store, ...] = ()  # `requests` by store
+    price: Price = field(default_factory=Price)
     version: int = VERSION
 
     @property

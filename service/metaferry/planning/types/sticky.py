@@ -14,8 +14,8 @@ from metaferry.findings import Code
 from metaferry.lightly.key_paths import split_path
 from metaferry.lightly.schema import Entry, Observed, ValueType
 from metaferry.planning.database import Database
+from metaferry.planning.price.model import PriceTable, Requests, money
 from metaferry.planning.sql import rules as sql
-from metaferry.planning.types.price import put_price
 from metaferry.tables.model import KeyColumn, Loaded
 
 #: Answers the entries that runs inferred, as they wrote them, by path; asked only where it matters.
@@ -64,12 +64,16 @@ def explain_types(database: Database, existing: Sequence[Entry], inferred: Infer
         )
 
 
-def name_rewrites(database: Database, edits: Sequence[tuple[Entry, Entry]], url: str) -> None:
+def name_rewrites(
+    database: Database, edits: Sequence[tuple[Entry, Entry]], prices: PriceTable | None
+) -> None:
     """One finding for each widened entry: how many documents are written again with it, and their price."""
     for _, entry in edits:
         written = rewritten(database, entry.path)
-        price = put_price(url, written)
-        cost = f", about ${price:,.2f} of PUT requests at S3's list price" if price is not None else ""
+        puts = Requests(put=written)
+        cost = ""
+        if prices is not None and not prices.unknown(puts) and (amount := prices.amount(puts)) >= 0.01:
+            cost = f", about {money(amount, prices.currency)} of puts ({prices.name})"
         many = "1 document is" if written == 1 else f"{written:,} documents are"
         database.finding(
             Code.SCHEMA_CHANGED,

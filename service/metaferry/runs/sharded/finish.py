@@ -26,6 +26,7 @@ from metaferry.planning.formats import (
     RunReport,
     ShardMarker,
 )
+from metaferry.planning.price.model import Price, Requests, add_up
 from metaferry.planning.sql.rules import quote_text
 from metaferry.progress import Progress, Silent, Stop
 from metaferry.runs.apply import apply_phase, name_failures, report_outage, write_schema
@@ -220,13 +221,24 @@ class _Finish:
             count=self._count_requests,
         )
 
-    def _count_requests(self) -> None:
-        """Those of the plan, of the attempts that ended the shards, and the others of this process."""
-        run = self.run
-        of_shards = sum((marker.requests for marker in self.markers), RequestCounts())
-        here = requests_of(run.storages.all) - run.marked
-        self.report.requests = self.planned.requests + of_shards + here
-        self.report.rate = run.lightly.rates
+    def _count_requests(self, last: RequestCounts) -> None:
+        """Those of the plan, of the attempts that ended the shards, and the others of this process, with the
+        `last` ones to the state folder. Those of shards count as requests to the Lightly datasource."""
+        run, report, storages = self.run, self.report, self.run.storages
+        of_shards = sum((marker.requests for marker in self.markers), RequestCounts()) - run.marked
+        report.requests = self.planned.requests + of_shards + requests_of(storages.all) + last
+        report.stores = tuple(
+            add_up(
+                (
+                    *self.planned.stores,
+                    *storages.stores(),
+                    storages.store(run.lightly, Requests.of(of_shards)),
+                    storages.store(run.state.storage, Requests.of(last)),
+                )
+            )
+        )
+        report.price = Price.of(report.stores, max_cost=run.job.policy.max_cost)
+        report.rate = run.lightly.rates
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -20,6 +20,7 @@ from metaferry.job.model import Job
 from metaferry.job.parts import Location
 from metaferry.job.serialize import restore_job
 from metaferry.planning.formats import RunReport
+from metaferry.planning.price.model import Price
 from metaferry.progress import Progress, Silent, Stop
 from metaferry.runs.apply import INTERRUPTED
 from metaferry.runs.deps import RuntimeDeps
@@ -256,6 +257,8 @@ def _report_of(
         report.stopped = INTERRUPTED
         report.advice = "run it again: a shard that is done is not run again"
     report.requests, report.rate = requests_of(run.storages.all), run.lightly.rates
+    report.stores = run.storages.stores()
+    report.price = Price.of(report.stores, max_cost=run.job.policy.max_cost)
     return report
 
 

@@ -53,14 +53,18 @@ async def probe_capabilities(
         await memory.put(key, text.encode() + b"\n")
 
 
-async def recall_conditions(stores: Iterable[Storage], memory: Storage, key: str, now: datetime) -> None:
-    """The same without a write: as far as traits.json has it."""
+async def recall_conditions(stores: Iterable[Storage], memory: Storage, key: str, now: datetime) -> int:
+    """The same without a write: as far as traits.json has it. How many stores a sync has to probe."""
     unproven = [store for store in stores if isinstance(store, Retrying) and _may_differ(store)]
     known = await _remembered(memory, key) if unproven else {}
+    unknown = 0
     for store in unproven:
         found = _still_known(known.get(store.url), now)
         if found is not None:
             store.adopt(found)
+        else:
+            unknown += 1
+    return unknown
 
 
 def _may_differ(store: Storage) -> bool:

@@ -125,20 +125,26 @@ class State:
 
     def forget_old_runs(self, history: RunHistory, run_id: str, keep: int, now: datetime) -> None:
         """Deletes what is too old to be kept (`retention.py`) when the run `run_id` ends."""
+        gone = self.old_files(history, run_id, keep, now, wrote=run_id in {*history.begun, *self._begun})
+        self._delete(gone)
+        self._remove_folders(f"{self._runs}{run}" for run in sorted({self._run_of(key) for key in gone}))
+
+    def old_files(
+        self, history: RunHistory, run_id: str, keep: int, now: datetime, *, wrote: bool
+    ) -> list[str]:
+        """The keys that are too old to be kept when the run `run_id` ends, which `wrote` or did not."""
         parts = {key: key.removeprefix(self._runs).partition("/") for key in history.files}
-        wrote = {*history.begun, *self._begun}
         gone = set(
             expired(
                 [(run, name) for run, _, name in parts.values()],
-                wrote,
+                {*history.begun, *self._begun},
                 this=run_id,
-                this_wrote=run_id in wrote,
+                this_wrote=wrote,
                 keep=keep,
                 now=now,
             )
         )
-        self._delete(key for key, (run, _, name) in parts.items() if (run, name) in gone)
-        self._remove_folders(f"{self._runs}{run}" for run in sorted({run for run, _ in gone}))
+        return [key for key, (run, _, name) in parts.items() if (run, name) in gone]
 
     # -- the shards of a run that several processes share
 

@@ -52,6 +52,11 @@ class Ledger:
             finally:
                 file.unlink(missing_ok=True)
 
+    @property
+    def listed(self) -> bool:
+        """Whether its pieces were listed."""
+        return self._pieces is not None
+
     def save(self, run_id: str) -> None:
         """Adds what this run did (table `outcomes`); now and then writes one whole ledger instead."""
         if not self._database.value("SELECT count(*) FROM outcomes WHERE outcome = 'done'"):

@@ -217,7 +217,7 @@ class Retrying:
                 raise
             only_if = ANYTHING
         try:
-            await self._attempts.all("delete", 0, lambda: self._adapter.delete(path, only_if=only_if), path)
+            await self._attempts.all("delete", 0, lambda: self._delete_once(path, only_if), path)
         except Conflict:
             if not await self._is_deleted(path):
                 raise
@@ -322,6 +322,11 @@ class Retrying:
             if put_result is None:
                 raise
             return put_result
+
+    async def _delete_once(self, path: str, only_if: Precondition) -> None:
+        if isinstance(only_if, str) and self._adapter.capabilities.delete_looks:
+            self._attempts.count_read()
+        await self._adapter.delete(path, only_if=only_if)
 
     async def _as_read(self, path: str, data: bytes) -> PutResult | None:
         """The result of a put that was answered with a wrong tag, if the object in place has our bytes. Part

@@ -72,6 +72,7 @@ class S3Adapter(ObjectStoreAdapter):
             one_loop=True,
             own_clock=True,
             conditions_vary=True,
+            delete_looks=True,
             # Directory buckets list in no order and support no start key.
             start_key=not bucket.endswith("--x-s3"),
             key_limits=limits_below(prefix),

@@ -188,13 +188,3 @@ def test_no_colour_where_none_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None
     assert "\x1b" not in shown(plan_lines(plan()))
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[3" not in shown(plan_lines(plan(stopped="x")), force_terminal=True, color_system="truecolor")
-
-
-@pytest.mark.parametrize(
-    ("url", "priced"), [("s3://fleet/2026", True), ("gs://fleet/2026", False), ("/data", False)]
-)
-def test_a_plan_says_what_its_puts_cost_where_the_price_is_known(url: str, priced: bool) -> None:
-    report = PlanReport("r", "d", "t", input=url, lightly=url)
-    report.documents.create = 1_000_000
-    text = "\n".join(str(line) for line in plan_lines(report))
-    assert ("about $5.00 of PUT requests" in text) is priced
