@@ -10,9 +10,12 @@ engine. Faults name the place in the job file, the expression, the position in i
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
+import os
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -165,13 +168,31 @@ def sealed() -> duckdb.DuckDBPyConnection:
     return con
 
 
+_parser_lock: Final = threading.RLock()
+
+
+@contextlib.contextmanager
+def parser() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An engine of `sealed` that only parses: one for all of this process, one user at a time.
+
+    Nothing is made in it. To start an engine takes longer than to parse all expressions of a job.
+    """
+    with _parser_lock:
+        yield _parser(os.getpid())  # an engine does not outlive a fork
+
+
+@lru_cache(maxsize=1)
+def _parser(pid: int) -> duckdb.DuckDBPyConnection:
+    return sealed()
+
+
 def characters(text: str, position: int) -> int:
     """A position in bytes as one in characters, kept inside the text."""
     return len(text.encode()[: max(position, 0)].decode(errors="ignore"))
 
 
 def parse_expression(text: str, place: str, con: duckdb.DuckDBPyConnection) -> Expression:
-    """Checks the form of an expression, with an engine from `sealed` as the parser.
+    """Checks the form of an expression, with an engine of `parser`.
 
     Raises JobError for what is not accepted.
     """
@@ -327,14 +348,11 @@ def known_functions() -> frozenset[str]:
 @lru_cache(maxsize=1)
 def _functions() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """Names of functions: those allowed, the aggregates, and all that there are."""
-    con = sealed()
-    try:
+    with parser() as con:
         rows = con.execute(
             "SELECT DISTINCT lower(function_name), function_type, stability FROM duckdb_functions() "
             "WHERE internal"
         ).fetchall()
-    finally:
-        con.close()
     scalar = {name for name, kind, _ in rows if kind == "scalar"}
     unstable = {name for name, kind, stability in rows if kind == "scalar" and stability != "CONSISTENT"}
     macros = {name for name, kind, _ in rows if kind == "macro" and _MACROS.fullmatch(name)}

@@ -16,7 +16,7 @@ from metaferry.lightly.key_paths import RESERVED_PREFIX, column_is_ambiguous, sp
 from metaferry.tables.binding import Binder
 from metaferry.tables.csv.cells import as_text, name_nulls
 from metaferry.tables.csv.column_types import NULL_WORDS
-from metaferry.tables.expressions import Expression, Reference, parse_expression, sealed
+from metaferry.tables.expressions import Expression, Reference, parse_expression, parser
 from metaferry.tables.failures import execute
 from metaferry.tables.faults import Collected
 from metaferry.tables.model import FILE, ROW, KeyColumn, Staged, folded
@@ -56,18 +56,17 @@ class Mapping:
 
 def parse_mapping(source: Source, place: str) -> Mapping:
     """The mapping of a source, its form checked. Raises JobError below `place`, such as `sources[0]`."""
-    con = sealed()
-
     faults = Collected()
 
-    def parsed(text: str, where: str) -> Expression:
-        try:
-            return parse_expression(text, f"{place}.{where}", con)
-        except JobError as error:
-            faults.add(error)
-            return Expression(text, f"{place}.{where}", ())
+    with parser() as con:
 
-    try:
+        def parsed(text: str, where: str) -> Expression:
+            try:
+                return parse_expression(text, f"{place}.{where}", con)
+            except JobError as error:
+                faults.add(error)
+                return Expression(text, f"{place}.{where}", ())
+
         mapping = Mapping(
             where=parsed(source.where, "where") if source.where is not None else None,
             file_name=parsed(source.file_name, "file_name"),
@@ -80,8 +79,6 @@ def parse_mapping(source: Source, place: str) -> Mapping:
             else None,
             place=place,
         )
-    finally:
-        con.close()
     faults.raise_all()
     return mapping
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from metaferry.storage.local.disk_names import a_working_directory
 from metaferry.tables.binding import nearest, plain_message, written
-from metaferry.tables.expressions import sealed
+from metaferry.tables.expressions import parser, sealed
 from metaferry.tables.model import Column, folded
 from metaferry.tables.query import seal
 from metaferry.tables.query.names import asked_of, named_columns, of_the_engine, unnamed
@@ -78,8 +78,7 @@ def parse_query(text: str, tables: Iterable[str]) -> tuple[ParsedQuery | None, l
         return None, [Fault("the query is empty", None, "write a SELECT over the tables of the job")]
     if "\0" in text:
         return None, [Fault("the query holds a NUL character", len(text.partition("\0")[0].encode()))]
-    con = sealed()
-    try:
+    with parser() as con:
         try:
             several = len(con.extract_statements(text)) != 1
         except duckdb.Error:
@@ -96,8 +95,6 @@ def parse_query(text: str, tables: Iterable[str]) -> tuple[ParsedQuery | None, l
         reads = seal.used_tables(node, names)
         asked = {name: asked_of(node, name) for name in reads}
         return ParsedQuery(_without_end(text), node, frozenset(reads), named_columns(node), asked), []
-    finally:
-        con.close()
 
 
 def bind_query(
