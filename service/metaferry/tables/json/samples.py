@@ -22,6 +22,8 @@ def others_of(objects: Sequence[str], used: frozenset[str] | None, place: str) -
         for key, value in json.loads(text).items():
             if taken_unasked(key) if used is None else folded(key) in used:
                 continue
+            if key not in values and len(values) == MOST:
+                continue
             given = (
                 value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             )
@@ -33,5 +35,5 @@ def others_of(objects: Sequence[str], used: frozenset[str] | None, place: str) -
     types = {key: sql_type(member) for key, member in structure.members.items()}
     return tuple(
         ShownColumn(key, types.get(key) or "VARCHAR", first_of(given), used=False)
-        for key, given in list(values.items())[:MOST]
+        for key, given in values.items()
     )

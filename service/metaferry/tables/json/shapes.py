@@ -125,6 +125,8 @@ class Structure:
     lines: dict[str, int] = field(default_factory=dict)
     members: dict[str, Structure] = field(default_factory=dict)
     items: Structure | None = None
+    #: The keys of `members` by how the engine compares them.
+    _by_folded: dict[str, str] = field(default_factory=dict, repr=False)
 
     def add(self, shape: Any, line: int) -> None:
         """Merges the shape of a value that `check_shape` has passed."""
@@ -149,7 +151,7 @@ class Structure:
         path = f"{self.path}.{key}" if self.path else key
         if not key or "\0" in key:
             raise JobError(f"line {line}: an object holds a key without a usable name", place=self.place)
-        twin = next((other for other in self.members if folded(other) == folded(key)), None)
+        twin = self._by_folded.get(folded(key))
         if twin is not None:
             raise JobError(
                 f"line {line}: the keys {twin} and {key} differ in letter case only"
@@ -164,6 +166,7 @@ class Structure:
                 advice="keys that are data belong into values; or map the columns that are wanted",
             )
         self.members[key] = Structure(self.place, path)
+        self._by_folded[folded(key)] = key
         return self.members[key]
 
     @property
