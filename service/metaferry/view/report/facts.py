@@ -1,0 +1,70 @@
+"""What a page says beside the values of documents: plain values that its callers fill in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metaferry.findings import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A table with a heading: what drifted, what a run costs, what a selection could take.
+
+    Numbers are shown with separators and to the right. `note` is one sentence below.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | int | float, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FindingGroup:
+    """The findings of one code, and a few of them."""
+
+    code: str
+    severity: str
+    count: int
+    examples: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the page is about, and how it came to be. URLs are without credentials.
+
+    made: when, in ISO 8601. basis: where the values are from, as a sentence. seed: of the sample.
+    """
+
+    title: str
+    made: str
+    basis: str
+    input: str = ""
+    lightly: str = ""
+    run_id: str = ""
+    job: str = ""
+    seed: str = "metaferry"
+    findings: tuple[FindingGroup, ...] = ()
+    panels: tuple[Panel, ...] = ()
+    thumbnails: tuple[Thumbnail, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A small picture of a media file of the sample."""
+
+    media: str
+    mime: str
+    data: bytes
+
+
+def group_findings(counts: dict[str, int], examples: Sequence[Finding]) -> tuple[FindingGroup, ...]:
+    """Findings by code, errors first, then by their number."""
+    groups = []
+    for code, count in counts.items():
+        mine = tuple(each for each in examples if str(each.code) == code)[:10]
+        groups.append(FindingGroup(code, str(mine[0].severity) if mine else "warning", count, mine))
+    rank = {"error": 0, "warning": 1}
+    return tuple(sorted(groups, key=lambda each: (rank.get(each.severity, 2), -each.count, each.code)))

@@ -1,0 +1,185 @@
+'use strict';
+// The payload, and counts under filters: exact under none and under one, else from the sample.
+// `view/report/build.py` writes what this reads; the files of this folder are one script, in their order.
+
+// -- the payload
+
+async function unpack() {
+  const text = atob(document.getElementById('payload').textContent.trim());
+  const packed = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) packed[i] = text.charCodeAt(i);
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
+  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+  const size = new DataView(bytes.buffer).getUint32(0, true);
+  const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + size)));
+  const part = (name) => {
+    const [at, length] = head.parts[name];
+    return bytes.subarray(4 + size + at, 4 + size + at + length);
+  };
+  return { head, part };
+}
+
+function readPairs(bytes, dims, among) {
+  const pairs = new Map();
+  let at = 0;
+  for (let a = 0; a < among.length; a++) {
+    for (let b = a + 1; b < among.length; b++) {
+      const cells = new Float64Array(dims[among[a]].codes * dims[among[b]].codes);
+      for (let i = 0; i < cells.length; i++) {
+        let scale = 1;
+        let byte;
+        do {
+          byte = bytes[at++];
+          cells[i] += (byte & 127) * scale;
+          scale *= 128;
+        } while (byte & 128);
+      }
+      pairs.set(among[a] * 1000 + among[b], cells);
+    }
+  }
+  return pairs;
+}
+
+// -- dimensions, filters, counts
+
+function model({ head, part }) {
+  const dims = head.dimensions;
+  const sample = part('sample');
+  const fine = part('fine');
+  let number = 0;
+  dims.forEach((dim, i) => {
+    dim.at = i;
+    dim.column = sample.subarray(i * head.sampled, (i + 1) * head.sampled);
+    dim.isNumber = dim.kind !== 'category';
+    dim.slots = dim.codes - (dim.missing ? 1 : 0);
+    if (dim.isNumber) {
+      dim.fine = fine.subarray(number * head.points, (number + 1) * head.points);
+      number++;
+    }
+  });
+  const pairs = readPairs(part('pairs'), dims, head.paired);
+  const isPaired = new Set(head.paired);
+  const exactSample = head.sampled === head.documents;
+  const scale = head.sampled ? head.documents / head.sampled : 0;
+  const filters = new Map();
+  let passing = null; // rows of the sample that pass all filters
+  let failing = new Map(); // by dimension: rows that fail its filter alone
+
+  function sift() {
+    if (filters.size === 0) return;
+    const n = head.sampled;
+    const fails = new Uint8Array(n);
+    const which = new Uint16Array(n);
+    for (const [at, mask] of filters) {
+      const column = dims[at].column;
+      for (let r = 0; r < n; r++) if (!mask[column[r]]) { fails[r]++; which[r] = at; }
+    }
+    passing = [];
+    failing = new Map([...filters.keys()].map((at) => [at, []]));
+    for (let r = 0; r < n; r++) {
+      if (fails[r] === 0) passing.push(r);
+      else if (fails[r] === 1) failing.get(which[r]).push(r);
+    }
+  }
+
+  const pairCell = (a, b) => {
+    const turned = a > b;
+    const cells = pairs.get(turned ? b * 1000 + a : a * 1000 + b);
+    const across = turned ? dims[a].codes : dims[b].codes;
+    return turned ? (i, j) => cells[j * across + i] : (i, j) => cells[i * across + j];
+  };
+
+  // Documents by code under the filters of all other dimensions.
+  function counts(dim) {
+    const others = [...filters.keys()].filter((at) => at !== dim.at);
+    if (others.length === 0) return { values: dim.counts, isAbout: false };
+    const values = new Float64Array(dim.codes);
+    if (others.length === 1) {
+      const [at] = others;
+      const mask = filters.get(at);
+      if (dim.codes === 1) {
+        dims[at].counts.forEach((n, code) => { if (mask[code]) values[0] += n; });
+        return { values, isAbout: false };
+      }
+      if (isPaired.has(at) && isPaired.has(dim.at)) {
+        const cell = pairCell(at, dim.at);
+        for (let i = 0; i < mask.length; i++) {
+          if (mask[i]) for (let j = 0; j < dim.codes; j++) values[j] += cell(i, j);
+        }
+        return { values, isAbout: false };
+      }
+    }
+    for (const r of passing) values[dim.column[r]] += scale;
+    for (const r of failing.get(dim.at) || []) values[dim.column[r]] += scale;
+    return { values, isAbout: !exactSample };
+  }
+
+  // Documents by code of two dimensions under all filters; `all`: under none.
+  function cross(a, b, all) {
+    const cells = new Float64Array(a.codes * b.codes);
+    const active = all ? [] : [...filters.keys()];
+    if (isPaired.has(a.at) && isPaired.has(b.at) && active.every((at) => at === a.at || at === b.at)) {
+      const cell = pairCell(a.at, b.at);
+      const [maskA, maskB] = all ? [] : [filters.get(a.at), filters.get(b.at)];
+      for (let i = 0; i < a.codes; i++) {
+        for (let j = 0; j < b.codes; j++) {
+          if ((!maskA || maskA[i]) && (!maskB || maskB[j])) cells[i * b.codes + j] = cell(i, j);
+        }
+      }
+      return { cells, isAbout: false };
+    }
+    const add = (r) => { cells[a.column[r] * b.codes + b.column[r]] += scale; };
+    if (active.length) passing.forEach(add);
+    else for (let r = 0; r < head.sampled; r++) add(r);
+    return { cells, isAbout: !exactSample };
+  }
+
+  function total() {
+    if (filters.size === 0) return { n: head.documents, isAbout: false };
+    if (filters.size === 1) {
+      const [[at, mask]] = filters;
+      return { n: dims[at].counts.reduce((sum, n, code) => sum + (mask[code] ? n : 0), 0), isAbout: false };
+    }
+    return { n: passing.length * scale, isAbout: !exactSample };
+  }
+
+  const passes = (r) => {
+    for (const [at, mask] of filters) if (!mask[dims[at].column[r]]) return false;
+    return true;
+  };
+
+  return { head, part, dims, filters, sift, counts, cross, total, passes };
+}
+
+const empty = (text) => (text === '' ? '(empty)' : clean(text));
+
+function slotEdges(dim, code) {
+  const bin = code - (dim.below ? 1 : 0);
+  return [dim.low + bin * dim.step, dim.low + (bin + 1) * dim.step];
+}
+
+function codeText(dim, code) {
+  if (dim.missing && code === dim.codes - 1) return 'no value';
+  if (!dim.isNumber) {
+    if (code >= dim.labels.length) return 'other';
+    return empty(dim.labels[code]);
+  }
+  if (dim.below && code === 0) return `below ${valueText(dim, dim.low)}`;
+  if (dim.above && code === dim.slots - 1) return `above ${valueText(dim, dim.low + dim.bins * dim.step)}`;
+  const [from, to] = slotEdges(dim, code);
+  if (dim.min === dim.max) return valueText(dim, dim.min);
+  if (dim.integer) return dim.step === 1 ? plain(from) : `${plain(from)} to ${plain(to - 1)}`;
+  return `${valueText(dim, from)} to ${valueText(dim, to)}`;
+}
+
+function maskText(dim, mask) {
+  const codes = [...mask.keys()].filter((code) => mask[code]);
+  const run = codes.length > 1 && codes.every((code, i) => i === 0 || code === codes[i - 1] + 1);
+  if (dim.isNumber && run && codes[codes.length - 1] < dim.slots) {
+    const first = codeText(dim, codes[0]).split(' to ')[0];
+    const last = codeText(dim, codes[codes.length - 1]).split(' to ').pop();
+    return `${first} to ${last}`;
+  }
+  const named = codes.slice(0, 3).map((code) => codeText(dim, code)).join(', ');
+  return codes.length > 3 ? `${named} and ${codes.length - 3} more` : named;
+}
