@@ -30,7 +30,7 @@ setup: .venv/ready-dev ## .venv with everything, tests included (PYTHON=… to c
 demo: .venv/ready-run ## a small real dataset in metaferry-demo/, synced into a local folder
 	$(BIN)/metaferry demo
 
-test: .venv/ready-dev check .cache/azurite.ready $(LIGHTLY)/ready ## all checks and all tests, real servers included
+test: .venv/ready-dev check .cache/azurite.ready .cache/axe.ready $(LIGHTLY)/ready ## all checks and all tests, real servers included
 	@echo "test: running all tests (servers are started by the tests themselves)"
 	METAFERRY_FULL=1 $(PYTEST)
 
@@ -143,6 +143,12 @@ clean: ## removes .venv, .cache and what tools and runs left behind
 	@echo "test: fetching Azurite, the emulator of Azure's storage (once)"
 	@mkdir -p .cache
 	@$(BIN)/python tests/servers/setup_azurite.py
+	@touch $@
+
+.cache/axe.ready: .venv/ready-dev tests/browser/setup_axe.py tests/browser/axe/package-lock.json
+	@echo "test: fetching axe-core, which the pages of reports are checked with (once)"
+	@mkdir -p .cache
+	@cd tests && ../$(BIN)/python -m browser.setup_axe
 	@touch $@
 
 $(LIGHTLY)/ready: .venv/ready-dev tests/lightly-package.lock

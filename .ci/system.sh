@@ -1,16 +1,32 @@
 #!/bin/sh
-# Installs programs of the system that some tests use and that cannot come from PyPI or npm. Where that is
-# not possible (no root, no Debian, no network), those tests skip with the reason. Called by .ci/run.
+# Installs programs of the system that some tests use and that cannot come from PyPI or npm: promtool, without
+# which the alert rules are not tried, and Chromium, without which this fails, since nothing else looks at the
+# pages that users open. Called by .ci/run. With `make test` alone, tests whose program is missing are skipped.
 set -u
 
-command -v promtool >/dev/null && exit 0
-if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "system: promtool is not installed here; the alert rules are not tried"
-    exit 0
+install() {
+    # The server that comes with promtool is not wanted.
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$@"
+}
+can_install() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null
+}
+
+if ! command -v promtool >/dev/null; then
+    if can_install; then
+        echo "system: installing promtool (Debian's package prometheus)"
+        install prometheus >/dev/null 2>&1 || echo "system: it could not be installed; the alert rules are not tried"
+    else
+        echo "system: promtool is not installed here; the alert rules are not tried"
+    fi
 fi
-echo "system: installing promtool (Debian's package prometheus)"
-{
-    apt-get update -qq &&
-        # The server that comes with it is not wanted.
-        DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends prometheus
-} >/dev/null 2>&1 || echo "system: it could not be installed; the alert rules are not tried"
+if ! command -v chromium >/dev/null; then
+    if can_install; then
+        echo "system: installing chromium"
+        install chromium fonts-dejavu-core >/dev/null 2>&1
+    fi
+    if ! command -v chromium >/dev/null; then
+        echo "system: chromium is needed for the tests of reports; install it, and run this again" >&2
+        exit 1
+    fi
+fi

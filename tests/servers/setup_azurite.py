@@ -29,17 +29,22 @@ def node_root() -> Path:
 
 def is_installed() -> bool:
     """Whether exactly what the lock file names is there."""
-    copy = TARGET / "package-lock.json"
-    return MAIN.exists() and copy.exists() and copy.read_bytes() == LOCK.read_bytes()
+    return MAIN.exists() and is_locked(LOCK, TARGET)
 
 
-def install() -> None:
-    """Installs from the lock file; leaves nothing half done behind a name that counts as installed."""
-    shutil.rmtree(TARGET, ignore_errors=True)
-    TARGET.mkdir(parents=True)
-    shutil.copy(LOCK.with_name("package.json"), TARGET)
-    work = TARGET / "package-lock.json"
-    shutil.copy(LOCK, work)
+def is_locked(lock: Path, target: Path) -> bool:
+    """Whether what is in `target` was installed from this lock file."""
+    copy = target / "package-lock.json"
+    return copy.exists() and copy.read_bytes() == lock.read_bytes()
+
+
+def install_locked(lock: Path, target: Path) -> None:
+    """Installs from a lock file; leaves nothing half done behind a name that counts as installed."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    shutil.copy(lock.with_name("package.json"), target)
+    work = target / "package-lock.json"
+    shutil.copy(lock, work)
     root = node_root()
     npm = root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     command = [str(root / "bin" / "node"), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
@@ -49,7 +54,7 @@ def install() -> None:
         "NODE_USE_SYSTEM_CA": "1",  # as pip does: certificates that the machine trusts, a proxy's too
     }
     work_bytes = work.read_bytes()
-    subprocess.run([*command, "--omit=optional"], cwd=TARGET, env=environment, check=True)
+    subprocess.run([*command, "--omit=optional"], cwd=target, env=environment, check=True)
     work.write_bytes(work_bytes)
 
 
@@ -58,7 +63,7 @@ def main() -> int:
         print(f"Azurite is installed in {TARGET}")
         return 0
     print(f"Installing Azurite into {TARGET}")
-    install()
+    install_locked(LOCK, TARGET)
     if not is_installed():
         print("npm reported success, but Azurite is not there", file=sys.stderr)
         return 1

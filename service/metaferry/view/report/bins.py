@@ -128,14 +128,10 @@ def number_bins(
             break
         step = _nice(step * 1.01, time=time)
     bins = NumberBins(start, step, count)
-    return NumberBins(
-        start, step, count, below=low < start, above=high > bins.high, missing=missing
-    )
+    return NumberBins(start, step, count, below=low < start, above=high > bins.high, missing=missing)
 
 
-def labels(
-    commonest: Sequence[str], *, distinct: int, missing: bool, numeric: bool = False
-) -> Labels:
+def labels(commonest: Sequence[str], *, distinct: int, missing: bool, numeric: bool = False) -> Labels:
     """Labels of a column: all of its values where they are few, else the 39 commonest and other.
 
     `commonest` are values by falling number; `distinct`: how many there are, at least. `numeric`: they are

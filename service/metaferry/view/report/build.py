@@ -129,7 +129,6 @@ def _dimension(dimension: Dimension, counts: list[int]) -> dict[str, Any]:
             "above": bins.above,
             "min": figures.low,
             "max": figures.high,
-            "mean": figures.mean,
             "quantiles": figures.quantiles,
         }
     else:

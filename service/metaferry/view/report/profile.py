@@ -65,7 +65,6 @@ class Figures:
     defaults: int | None  # None: no entry, or no value could be equal to its default
     low: float | None = None
     high: float | None = None
-    mean: float | None = None
     quantiles: tuple[float, ...] = ()
 
 
@@ -132,8 +131,8 @@ def _number(database: Database, table: str, field: Field, sampled: bool) -> Dime
     value, entry = field.sql, field.entry
     default = _default(database, entry, field.kind)
     equal = "NULL" if default is None else f"count(*) FILTER (v = {default!r})"
-    documents, present, low, high, mean, defaults, distinct = database.row(
-        f"SELECT count(*), count(v), min(v), max(v), avg(v), {equal}, approx_count_distinct(v) "
+    documents, present, low, high, defaults, distinct = database.row(
+        f"SELECT count(*), count(v), min(v), max(v), {equal}, approx_count_distinct(v) "
         f"FROM (SELECT {value} AS v FROM {quote_ident(table)})"
     )
     distinct = _distinct(database, value, distinct, sampled)
@@ -155,9 +154,7 @@ def _number(database: Database, table: str, field: Field, sampled: bool) -> Dime
         time=field.kind is Kind.TIME,
         missing=missing,
     )
-    figures = Figures(
-        documents, present, distinct, not sampled, defaults, low, high, mean, tuple(quantiles)
-    )
+    figures = Figures(documents, present, distinct, not sampled, defaults, low, high, tuple(quantiles))
     return Dimension(field, figures, bins)
 
 

@@ -19,7 +19,7 @@ function findings(page) {
 
 function panels(page) {
   return page.data.head.about.panels.map((panel, i) => section(`panel${i}`, panel.title,
-    el('article', { class: 'card' }, table(panel.columns, panel.rows, clean(panel.title)), panel.note ? el('p', { class: 'note' }, clean(panel.note)) : null)));
+    el('article', { class: 'card' }, table(panel.columns, panel.rows, `Table of ${clean(panel.title)}`), panel.note ? el('p', { class: 'note' }, clean(panel.note)) : null)));
 }
 
 function pictures(page) {
