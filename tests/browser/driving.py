@@ -59,11 +59,13 @@ def fill_driving(database: Database, documents: int) -> str:
                    WHEN 'city street' THEN round(greatest(0, 34 + 11 * g), 1)
                    ELSE round(greatest(0, 22 + 7 * g), 1) END AS speed,
                CASE scene WHEN 'undefined' THEN 0 WHEN 'highway' THEN floor(9 + 8 * d1)::BIGINT
-                   WHEN 'city street' THEN floor(12 + 9 * d1)::BIGINT ELSE floor(6 * d1)::BIGINT END AS vehicles,
+                   WHEN 'city street' THEN floor(12 + 9 * d1)::BIGINT
+                   ELSE floor(6 * d1)::BIGINT END AS vehicles,
                CASE WHEN scene = 'undefined' THEN 0.0 ELSE 52.5 + 0.1 * g + 0.2 * d2 END AS lat,
                CASE WHEN scene = 'undefined' THEN 0.0 ELSE 13.4 + 0.6 * d3 END AS lon,
                d2 < 0.2 AS braking,
-               strftime(TIMESTAMP '2026-05-01' + to_minutes((d1 * 40000)::INTEGER), '%Y-%m-%dT%H:%M:%SZ') AS recorded,
+               strftime(TIMESTAMP '2026-05-01' + to_minutes((d1 * 40000)::INTEGER), '%Y-%m-%dT%H:%M:%SZ')
+                   AS recorded,
                'note ' || i % 1234 AS note,
                CASE WHEN i % 2 = 0 THEN '{HOSTILE}' ELSE 'harmless' END AS hostile,
                3::BIGINT AS constant

@@ -70,8 +70,9 @@ def along(
                 out += b"".join(lines)
             else:
                 rows = database.rows(
-                    f"SELECT s, c FROM (SELECT {step} AS s, {dimension.code_sql} AS c, count(*) AS n {source} "
-                    f"GROUP BY s, c) QUALIFY row_number() OVER (PARTITION BY s ORDER BY n DESC, c) = 1"
+                    f"SELECT s, c FROM (SELECT {step} AS s, {dimension.code_sql} AS c, count(*) AS n "
+                    f"{source} GROUP BY s, c) "
+                    f"QUALIFY row_number() OVER (PARTITION BY s ORDER BY n DESC, c) = 1"
                 )
                 line = bytearray([NO_VALUE]) * video.steps
                 for at, code in rows:
