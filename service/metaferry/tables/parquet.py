@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -25,7 +26,7 @@ from metaferry.tables.files.content import HEAD, looks_like_text
 from metaferry.tables.files.find import TableObject, missing
 from metaferry.tables.files.proof import WHOLE, proof_of, read_whole
 from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile, folded
-from metaferry.tables.samples import ROWS, of_arrow
+from metaferry.tables.samples import MOST, ROWS, of_arrow
 from metaferry.tables.staging import BATCH_ROWS, StagingTable, quote_ident, taken_unasked
 
 if TYPE_CHECKING:
@@ -176,9 +177,11 @@ def _reader(footer: _Footer, portal: Portal, place: str) -> Iterator[pq.ParquetF
 def _others(
     reader: pq.ParquetFile, used: frozenset[str] | None
 ) -> Iterator[tuple[str, pa.DataType, pa.Array | None]]:
-    """The columns that are not used; of those that are cheap to read, with the first values."""
+    """The first columns that are not used, as many as are shown; of the cheap ones, with the first values."""
     schema = reader.schema_arrow
-    names = [n for n in schema.names if not (taken_unasked(n) if used is None else folded(n) in used)]
+    unused = ((n, t) for n, t in zip(schema.names, schema.types, strict=True) if not _is_taken(n, used))
+    shown = list(islice(unused, MOST))
+    names, often = {name for name, _ in shown}, Counter(schema.names)
     cheap: set[str] = set()
     if names and reader.num_row_groups and reader.metadata.row_group(0).num_rows:
         group = reader.metadata.row_group(0)
@@ -187,14 +190,17 @@ def _others(
             chunk = group.column(at)
             sizes[chunk.path_in_schema.partition(".")[0]] += chunk.total_compressed_size
         # A column called `a.b` also selects the field b of a, and a name that stands twice both.
-        cheap = {n for n in names if "." not in n and schema.names.count(n) == 1 and sizes[n] <= _CHEAP}
+        cheap = {n for n in names if "." not in n and often[n] == 1 and sizes[n] <= _CHEAP}
     first: Any = None
     if cheap:
         with contextlib.suppress(pa.ArrowException, OSError):  # whoever uses it hears of it
             first = next(reader.iter_batches(batch_size=ROWS, row_groups=[0], columns=sorted(cheap)), None)
-    for name, kind in zip(schema.names, schema.types, strict=True):
-        if name in names:
-            yield name, kind, first.column(name) if first is not None and name in cheap else None
+    for name, kind in shown:
+        yield name, kind, first.column(name) if first is not None and name in cheap else None
+
+
+def _is_taken(name: str, used: frozenset[str] | None) -> bool:
+    return taken_unasked(name) if used is None else folded(name) in used
 
 
 def _batches(
