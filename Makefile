@@ -20,7 +20,7 @@ TINY_ARGUMENT := $(if $(TINY),--tiny)
 LIGHTLY := .cache/lightly-1.5.26
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick test-pythons test-airflow check format docs test-image bench bench-frames bench-put bench-noop bench-threads bench-tables bench-scale fuzz lock clean
+.PHONY: help setup demo test quick test-pythons test-airflow check format docs test-image bench bench-frames bench-put bench-noop bench-threads bench-tables bench-scale bench-view fuzz lock clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ bench-threads: .venv/ready-dev ## puts from 16 to 256 threads, against a bare lo
 
 bench-tables: .venv/ready-dev ## tables of 5 million rows by kind: rows a second and memory, against DuckDB's own reader
 	cd tests && ../$(BIN)/python -m benchmarks.tables $(TINY_ARGUMENT)
+
+bench-view: .venv/ready-dev ## documents as a table: 1 and 10 million, seconds and memory
+	cd tests && ../$(BIN)/python -m benchmarks.view_export $(TINY_ARGUMENT)
 
 test-image: .venv/ready-dev ## builds the container image and tries it, with docker or with no engine at all
 	METAFERRY_IMAGE=1 $(BIN)/python -m pytest -n0 -s -rs tests/image

@@ -8,6 +8,7 @@ synchronous and work inside a running event loop, whose thread they then occupy.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from metaferry.planning.formats import PlanReport, RunReport
     from metaferry.runs.lease.held import Unlocked
     from metaferry.storage.protocol import Storage
+    from metaferry.view.export.export import Export, ExportReport
     from metaferry.view.schema.check import CheckedSchema
     from metaferry.view.schema.diff import SchemaDiff
     from metaferry.view.schema.infer import InferredSchema
@@ -196,6 +198,52 @@ def diff_schema(
     from metaferry.view.schema import diff
 
     return diff.diff_schema(_job(job), prefix=prefix, limit=_positive(limit), progress=progress)
+
+
+@contextmanager
+def export(
+    target: AnyJob,
+    *,
+    as_written: bool = False,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Iterator[Export]:
+    """The metadata of a datasource as one table, open for one block: a row for each media and frame document.
+
+    `target` is the URL of a datasource, a `Job`, or the path of a job file; `overrides` are `key=value` over
+    the job, or `storage.SCHEME.OPTION=value`. The columns are target, kind, media, frame, state, and what
+    each schema entry shows: defaults applied, frames with their video's values. as_written: what each
+    document itself says instead, a column for each key.
+
+    Iterate it for Arrow record batches, or give it to pyarrow, DuckDB, pandas or polars as an Arrow stream.
+    Invalid documents are left out, and named in `report`. Raises UsageError, SchemaError and StorageError.
+    """
+    from metaferry.view.export.open import open_export
+
+    with (
+        masked_logs(),
+        open_export(target, as_written=as_written, overrides=overrides, progress=progress) as found,
+    ):
+        yield found
+
+
+@masked_logs()
+def export_file(
+    target: AnyJob,
+    out: str | PathLike[str],
+    *,
+    as_written: bool = False,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Writes that table to a file or a URL: .parquet, .csv, .jsonl, the last two also with .gz or .zst.
+
+    The file is there whole, or not at all. With `as_written` and Parquet, `OUT.job.yaml` beside it is the job
+    that reads it back. `report.exit_code` is 3 where an invalid document was left out.
+    """
+    from metaferry.view.export.open import export_file
+
+    return export_file(target, out, as_written=as_written, overrides=overrides, progress=progress)
 
 
 def count_frames(

@@ -500,6 +500,24 @@ def a_tree_with_other_keys_that_come_into_a_table(example: Example) -> Generator
     example.rows({"file_name": "a.png", "x": 1, "y": 7}, {"file_name": "b.png", "x": 2})
 
 
+@case(Code.DOCUMENT_UNSOURCED)
+def a_tree_with_other_keys_that_are_kept(example: Example) -> Generator[None, dict[str, Any], None]:
+    target = "data/.lightly/metadata/a.json"
+    example.world.put(target, document("a.png", y=7, deep={"note": "R"}))
+    finding = yield
+    command = re.search(r"`metaferry (.+?)`", finding["advice"])
+    assert command
+    arguments = [{"JOB": "job.yaml"}.get(word, word) for word in shlex.split(command[1])]
+    assert example.world.run(*arguments).code == 0
+    named = re.search(r"the source in (\S+) the first of the job", finding["advice"])
+    assert named
+    exported = yaml.safe_load((example.world.root / named[1]).read_text())
+    example.job["sources"].insert(0, exported["sources"][0])
+    example.sync()
+    kept = json.loads((example.world.root / target).read_text())["metadata"]
+    assert (kept["y"], kept["deep"], kept["x"]) == (7, {"note": "R"}, 1)
+
+
 # -- the schema
 
 

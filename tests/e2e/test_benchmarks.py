@@ -35,6 +35,7 @@ BENCHMARKS = [
     "stores",
     "tables",
     "threads",
+    "view_export",
 ]
 #: What the others start as a process, a step of theirs at a time.
 STEPS = {"peers"}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from metaferry.airflow import (
+    MetaferryExportOperator,
     MetaferryFinishOperator,
     MetaferryPlanOperator,
     MetaferryShardOperator,
@@ -246,3 +247,35 @@ def test_airflow_knows_the_provider() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "found 0.1.0" in done.stdout, done.stderr[-2000:]
+
+
+def export(site: Any, out: Path, **more: Any) -> MetaferryExportOperator:
+    given = {"job": str(site.job), "aws_conn_id": "aws_fleet", "out": str(out), **more}
+    return MetaferryExportOperator(task_id="export", **given)
+
+
+def test_an_export_writes_the_table_of_what_was_synced(site: Any, tmp_path: Path, secret: str) -> None:
+    import pyarrow.parquet as pq
+
+    sync(site).execute(context())
+    report = export(site, tmp_path / "x.parquet", as_written=True).execute(context())
+    assert report["rows"] == site.count == pq.read_metadata(tmp_path / "x.parquet").num_rows
+    assert secret not in json.dumps(report)
+    assert secret not in (tmp_path / "x.parquet.job.yaml").read_text()
+
+
+def test_an_export_without_its_invalid_documents_fails_for_good_unless_it_may(
+    site: Any, tmp_path: Path
+) -> None:
+    sync(site).execute(context())
+    broken = next(key for key in sorted(site.tree()) if not key.endswith("schema.json"))
+    site.s3.seed(site.bucket, [broken])
+    with pytest.raises(AirflowFailException, match="1 documents are invalid"):
+        export(site, tmp_path / "x.csv").execute(context())
+    assert (tmp_path / "x.csv").exists()
+    assert export(site, tmp_path / "x.csv", fail_on_invalid=False).execute(context())["invalid"] == 1
+
+
+def test_an_export_to_nowhere_fails_for_good(site: Any, tmp_path: Path) -> None:
+    with pytest.raises(AirflowFailException, match="there is no folder"):
+        export(site, tmp_path / "no/x.csv").execute(context())

@@ -37,6 +37,8 @@ NAMES = [
     "check_schema",
     "count_frames",
     "diff_schema",
+    "export",
+    "export_file",
     "finish",
     "infer_schema",
     "plan",

@@ -1,4 +1,4 @@
-"""Operators for Airflow 2.11 and 3: a sync, and a backfill divided among mapped tasks.
+"""Operators for Airflow 2.11 and 3: a sync, a backfill divided among mapped tasks, and an export.
 
     from metaferry.airflow import MetaferrySyncOperator
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from metaferry.airflow.operators import (
+        MetaferryExportOperator,
         MetaferryFinishOperator,
         MetaferryPlanOperator,
         MetaferryShardOperator,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "MetaferryExportOperator",
     "MetaferryFinishOperator",
     "MetaferryPlanOperator",
     "MetaferryShardOperator",

@@ -1,4 +1,4 @@
-"""The operators: a sync, and the three parts of a backfill that is divided among mapped tasks.
+"""The operators: a sync, the three parts of a backfill that is divided among mapped tasks, and an export.
 
 Each reads the job, calls one function of the library and turns its report into XCom, asset events and
 Airflow's exceptions. An error that another attempt cannot fix (job file, safety limit) fails the task
@@ -8,7 +8,7 @@ without retries; any other may be retried, and a retry does what is missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from metaferry.airflow.running import Task, counts, in_a_task, summary
 from metaferry.airflow.versions import (
@@ -26,8 +26,13 @@ if TYPE_CHECKING:
     from metaferry.job.model import Job
     from metaferry.planning.formats import Report
 
+T = TypeVar("T")
+
 #: Airflow's `max_map_length`: tasks that one `expand` may make, unless it is configured otherwise.
 MOST_GROUPS: Final = 1024
+
+#: Invalid documents that the log, and the XCom of an export, name.
+_NAMED: Final = 10
 
 
 class _Operator(BaseOperator):
@@ -72,20 +77,24 @@ class _Operator(BaseOperator):
             self._task.cancel()
 
     def _run(self, call: Callable[[Job, Stop], Report]) -> Report:
-        """Calls the library; returns the report, or raises what fails the task."""
+        """Calls the library; returns the report of a run, or raises what fails the task."""
+        report = self._call(call)
+        self._check(report)
+        return report
+
+    def _call(self, call: Callable[[Job, Stop], T]) -> T:
+        """What the library answers; its errors as those of Airflow."""
         # Set before the job is read, so that no signal is lost meanwhile.
         self._task = task = Task()
         try:
             job = self._read_job()
-            report = task.run(lambda stop: call(job, stop))
+            return task.run(lambda stop: call(job, stop))
         except (UsageError, SafetyStop) as error:
             raise AirflowFailException(_text(error)) from None
         except MetaferryError as error:
             raise AirflowException(_text(error)) from None
         finally:
             self._task = None
-        self._check(report)
-        return report
 
     def _check(self, report: Report) -> None:
         documents = report.documents
@@ -291,13 +300,60 @@ class MetaferryFinishOperator(_Operator):
         return summary(report)
 
 
+class MetaferryExportOperator(_Operator):
+    """Writes the metadata of the job's datasource as a table; its XCom is the report.
+
+    out: a URL, or a path as the worker sees it; .parquet, .csv or .jsonl by its name. as_written: as of
+    `metaferry.export_file`. fail_on_invalid: whether the task fails, once the table is written, where a
+    document was left out since it is invalid. XCom and log name ten of those. Outlets get the counts in
+    `extra`; an AssetAlias becomes `out`.
+    """
+
+    template_fields: Sequence[str] = (*_Operator.template_fields, "out")
+
+    def __init__(
+        self, *, out: str, as_written: bool = False, fail_on_invalid: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.out = out
+        self.as_written = as_written
+        self.fail_on_invalid = fail_on_invalid
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        from metaferry import export_file
+
+        report = self._call(
+            lambda job, stop: export_file(
+                job, _unsigned(self.out), as_written=self.as_written, progress=Stopping(Silent(), stop)
+            )
+        )
+        self.log.info(
+            "metaferry: %d rows in %s; %d documents are invalid", report.rows, report.out, report.invalid
+        )
+        extra = {"rows": report.rows, "states": report.states, "invalid": report.invalid}
+        for outlet in self.outlets or ():
+            if isinstance(outlet, AssetAlias):
+                context["outlet_events"][outlet].add(Asset(report.out), extra=extra)
+            elif isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra.update(extra)
+        named = [f"{each.target}: {each.message}" for each in report.named[:_NAMED]]
+        for each in named:
+            self.log.warning("metaferry: invalid, and not in the table: %s", each)
+        if report.invalid and self.fail_on_invalid:
+            raise AirflowFailException(
+                f"{report.invalid} documents are invalid, and not in {report.out}: {'; '.join(named)}. "
+                "Mend them, or let them pass: fail_on_invalid=False"
+            )
+        return report.to_dict() | {"named": named}
+
+
 def _unsigned(url: str) -> str:
-    """The URL of a plan, which Airflow stores and shows; UsageError if it holds credentials."""
+    """The URL of a plan or of a table, which Airflow stores and shows; UsageError if it holds credentials."""
     from metaferry.urls import holds_secret, redact
 
     if holds_secret(url):
         raise UsageError(
-            f"{redact(url)}: the URL of the plan holds credentials, and Airflow shows it to all users",
+            f"{redact(url)}: this URL holds credentials, and Airflow shows it to all users",
             advice="remove them from the URL, and use a connection (`azure_conn_id`)",
         )
     return url

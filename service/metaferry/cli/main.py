@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from metaferry.cli.commands.demo import demo
+from metaferry.cli.commands.export import export
 from metaferry.cli.commands.finish import finish
 from metaferry.cli.commands.frames import frames
 from metaferry.cli.commands.init import init
@@ -27,10 +28,10 @@ from metaferry.cli.show.failures import close_streams, report_failure
 from metaferry.storage.local.disk_names import python_agrees
 
 EXIT_CODES = """\
-Exit codes: 0 done; 1 failed; 2 usage or job file; 3 done, but rows were rejected or documents
-failed; 4 changes pending (plan --exit-code, schema diff), or faults (schema check); 5 a safety limit
-stopped it before the first write; 11 another run holds the lease, or took it; 130 and 143 interrupted
-and drained, run it again.\
+Exit codes: 0 done; 1 failed; 2 usage or job file; 3 done, but rows were rejected, documents
+failed, or invalid ones were left out (export); 4 changes pending (plan --exit-code, schema diff), or
+faults (schema check); 5 a safety limit stopped it before the first write; 11 another run holds the
+lease, or took it; 130 and 143 interrupted and drained, run it again.\
 """
 
 app = typer.Typer(
@@ -52,6 +53,7 @@ for _command in (
     serve,
     unlock,
     frames,
+    export,
 ):
     app.command()(_command)
 app.add_typer(schema)

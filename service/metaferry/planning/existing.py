@@ -38,7 +38,11 @@ _FINDINGS: Final = pa.schema(
 ReadDocuments = Callable[[Iterable[tuple[str, int]]], Iterable[tuple[str, bytes | StorageError | None]]]
 
 _CONCERNED: Final = f"unknown AND action IN ('{Action.UPDATE}', '{Action.DELETE}')"
-_ADVICE: Final = "bring these keys into a table, or give them up: --set policy.existing=replace"
+_ADVICE: Final = (
+    "bring these keys into a table, or keep them as they are: `metaferry export JOB --as-written -o "
+    "others.parquet`, and make the source in others.parquet.job.yaml the first of the job; or give them up: "
+    "--set policy.existing=replace"
+)
 
 
 def check_existing(

@@ -106,7 +106,7 @@ def open_adapter(
         linked = _linked_folders(given.pop(OPTION, []))
         _no_options(scheme or "a local path", given)
         return LocalAdapter(
-            _local_path(scheme, rest),
+            local_path(scheme, rest),
             url=shown,
             threads=concurrency,
             page_size=page_size,
@@ -162,7 +162,8 @@ def open_adapter(
     return with_libcurl(fsspec, config)
 
 
-def _local_path(scheme: str, rest: str) -> str:
+def local_path(scheme: str, rest: str) -> str:
+    """The path of a local URL; quoted characters stand for what they mean unless there is a file so named."""
     import os
 
     from metaferry.storage.local.disk_names import to_disk

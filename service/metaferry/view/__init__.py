@@ -1,5 +1,5 @@
 """What there is, for people to look at: `schema/` has the entries of schema.json.
 
-To come: check, export, report. Imported by `api`; it reads tables, documents and plans through `runs`, and
-never writes anything.
+`export/` has the tree as one table, `report/` makes a page of it. To come: check. Imported by `api`; it reads
+tables, documents and plans through `runs`, and never writes to a datasource.
 """

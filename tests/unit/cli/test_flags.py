@@ -25,6 +25,7 @@ ARGUMENTS = {
     "init": ["folder"], "demo": ["folder"], "plan": ["job.yaml"], "sync": ["job.yaml"], "finish": ["plan"],
     "serve": ["job.yaml"], "unlock": ["job.yaml"], "frames": ["a.mp4", "b.mp4"], "schema infer": ["job.yaml"],
     "schema check": ["s3://bucket/a"], "schema diff": ["job.yaml"],
+    "export": ["job.yaml", "-o", "other.csv"],
 }  # fmt: skip
 #: By parameter: what is written, and what the command gets.
 FLAGS: dict[str, list[tuple[list[str], Any]]] = {
@@ -34,6 +35,8 @@ FLAGS: dict[str, list[tuple[list[str], Any]]] = {
     "format": [(["--format", "table"], "table"), (["--format", "json"], "json")],
     "log_format": [(["--log-format", "text"], "text"), (["--log-format", "json"], "json")],
     "out": [(["--out", "dir"], "dir")],
+    "file": [(["--out", "x.csv"], "x.csv"), (["-o", "x.csv"], "x.csv")],
+    "as_written": [(["--as-written"], True)],
     "shards": [(["--shards", "1"], 1), (["--shards", "9999"], 9_999)],
     "exit_code": [(["--exit-code"], True)],
     "prefix": [(["--prefix", "a/b"], "a/b")],

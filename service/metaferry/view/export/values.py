@@ -125,11 +125,11 @@ def load_values(database: Database, documents: Iterable[Read], entries: Sequence
     )
     schema = _with(columns)
     database.create_like("read_values", schema)
-    getters = [_getter(column) for column in columns]
+    takers = [_shown(column) for column in columns]
     for batch in _chunks(documents):
         arrays = _heads(batch)
-        for column, get in zip(columns, getters, strict=True):
-            arrays.append(pa.array([get(each.metadata) for each in batch], column.type))
+        parsed = [each.metadata for each in batch]
+        arrays += [take(parsed) for take in takers]
         database.insert("read_values", pa.Table.from_arrays(arrays, schema=schema))
     own = " OR ".join(f"r.{c.column} IS NOT NULL" for c in columns) or "false"
     inherited = " OR ".join(f"v.{c.column} IS NOT NULL" for c in columns) or "false"
@@ -266,18 +266,27 @@ def _default(column: ValueColumn) -> str:
     return f"{sql.quote_text(text)}::{kind}"
 
 
-def _getter(column: ValueColumn) -> Callable[[dict[str, Any]], Any]:
-    """What an entry shows of a document's `metadata`, as the column's type; None where it has nothing."""
+def _shown(column: ValueColumn) -> Callable[[list[dict[str, Any]]], pa.Array]:
+    """What makes a column of what its entry shows of the documents' `metadata`; null where it has nothing."""
     first, *rest = column.steps
     cast = {"int64": int, "double": float}.get(str(column.type))
 
-    def get(metadata: dict[str, Any]) -> Any:
+    def one(metadata: dict[str, Any]) -> Any:
         value = metadata.get(first)
         for step in rest:
             value = _below(value, step)
-        return value if value is None or cast is None else cast(value)
+        return value
 
-    return get
+    def take(parsed: list[dict[str, Any]]) -> pa.Array:
+        values = [one(each) for each in parsed] if rest else [each.get(first) for each in parsed]
+        try:
+            return pa.array(values, column.type)
+        except pa.ArrowInvalid:  # an integer that is no float as it stands, beyond 2^53
+            if cast is None:
+                raise
+            return pa.array([None if value is None else cast(value) for value in values], column.type)
+
+    return take
 
 
 def _below(value: Any, step: str) -> Any:

@@ -75,6 +75,12 @@ def test_numbers_have_the_type_of_their_entry() -> None:
     assert (type(row["count"]), type(row["ego.speed"])) == (int, float)
 
 
+def test_an_integer_beyond_what_a_float_has_is_the_nearest_one() -> None:
+    large = 2**60 + 1
+    row = shown(["a.png", "b.png"], [of_media("a.png", {"ego": {"speed": large}})])["a"]
+    assert row["ego.speed"] == float(large)
+
+
 def test_what_no_consumer_shows_is_no_row() -> None:
     documents = [
         of_media("a.png", {"count": 1}, orphan=True),

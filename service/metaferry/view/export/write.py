@@ -1,0 +1,108 @@
+"""An export as a file: written in the scratch folder, then put in its place whole, with its job beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from metaferry.errors import UsageError
+from metaferry.job.model import Job
+from metaferry.job.parts import Location
+from metaferry.lightly.schema import Entry, schema_bytes
+from metaferry.masking import showable
+from metaferry.planning.database import Database, disk_errors
+from metaferry.runs.storages import Storages
+from metaferry.storage.local.disk_names import absolute, to_disk
+from metaferry.storage.upload import put_file
+from metaferry.version import __version__
+from metaferry.view.export import rows
+from metaferry.view.export.files import FileFormat, format_of, head_of, write_lines, write_parquet
+from metaferry.view.export.job_file import job_text
+from metaferry.view.export.values import Values
+
+#: What is put behind the name of an export for that of its job file.
+JOB: Final = ".job.yaml"
+#: Names in the metadata of a Parquet file.
+SCHEMA_KEY: Final = "schema.json"
+OWN_KEY: Final = "metaferry"
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """Where an export goes: a folder (a URL or an absolute path), a name in it, and the format by that."""
+
+    folder: str
+    name: str
+    format: FileFormat
+
+    @property
+    def shown(self) -> str:
+        return f"{showable(self.folder).rstrip('/')}/{self.name}"
+
+    @property
+    def is_local(self) -> bool:
+        return Location.named(self.folder).scheme in ("file", "local")
+
+
+def out_of(out: str | os.PathLike[str]) -> Out:
+    """The place of an export. UsageError for a name without a format, and a missing local folder."""
+    given = os.fspath(out)
+    form = format_of(given)
+    url = given if "://" in given else absolute(given)
+    place, mark, query = url.partition("?") if "://" in url else (url, "", "")
+    folder, _, name = place.rpartition("/")
+    if folder.endswith((":/", ":")):
+        raise UsageError(
+            f"{showable(given)}: there is no bucket in this URL", advice="write s3://bucket/x.parquet"
+        )
+    if "://" not in url and not os.path.isdir(to_disk(folder or "/")):
+        raise UsageError(f"{showable(given)}: there is no folder {folder}", advice="make it, or name another")
+    return Out((folder or "/") + mark + query, name, form)
+
+
+def write_out(
+    out: Out,
+    *,
+    job: Job,
+    storages: Storages,
+    database: Database,
+    values: Values,
+    entries: tuple[Entry, ...] | None,
+    url: str,
+    as_written: bool,
+) -> tuple[int, int, str]:
+    """Writes the file; answers its rows, its bytes, and the name of its job file ("": it has none)."""
+    made = database.scratch / "export"
+    with disk_errors(database.scratch):
+        if out.format.format == "parquet":
+            own = {"version": __version__, "url": url, "as_written": as_written}
+            metadata = {OWN_KEY: json.dumps(own).encode()}
+            if entries is not None:
+                metadata[SCHEMA_KEY] = schema_bytes(entries)
+            batches = rows.batches(database, values, as_written=as_written)
+            written = write_parquet(made, rows.schema_of(values), batches, metadata)
+        else:
+            head = head_of(out.format.format, rows.text_columns(database, values))
+            lines = rows.lines(database, values, out.format.format, as_written=as_written)
+            written = write_lines(made, head, lines, out.format.compression)
+    octets = made.stat().st_size
+    _put(made, out.folder, out.name, job, storages)
+    made.unlink()
+    if not as_written or out.format.format != "parquet":
+        return written, octets, ""
+    name = out.name + JOB
+    table = out.name if out.is_local else out.shown
+    command = f"metaferry sync {name}"
+    made.write_text(job_text(job, table, values.columns, entries, command=command), encoding="utf-8")
+    _put(made, out.folder, name, job, storages)
+    made.unlink()
+    return written, octets, f"{showable(out.folder).rstrip('/')}/{name}"
+
+
+def _put(made: Path, folder: str, name: str, job: Job, storages: Storages) -> None:
+    location = Location.named(folder)
+    options = job.storage_options(location)
+    put_file(made, folder, name, options, storages.of(folder, options), storages.portal)
