@@ -24,6 +24,26 @@ Target = Job | str | PathLike[str]
 
 
 @contextmanager
+def open_values(
+    target: Target,
+    *,
+    as_written: bool = False,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    deps: RuntimeDeps | None = None,
+) -> Iterator[tuple[Tree, Values, ExportReport]]:
+    """The tree, its table (`values.TABLE` of `tree.database`), and what was found, for one block.
+
+    The table has a row for each invalid document, too, and for each without media: their `state` says so.
+    Raises JobError, UsageError, SchemaError and StorageError.
+    """
+    progress, deps = progress or Silent(), deps or RuntimeDeps()
+    with open_tree(target, overrides=overrides, progress=progress, deps=deps) as tree:
+        values, report = _load(tree, as_written, progress)
+        yield tree, values, report
+
+
+@contextmanager
 def open_export(
     target: Target,
     *,
@@ -32,10 +52,9 @@ def open_export(
     progress: Progress | None = None,
     deps: RuntimeDeps | None = None,
 ) -> Iterator[Export]:
-    """The table of a tree, for one block. Raises JobError, UsageError, SchemaError and StorageError."""
-    progress, deps = progress or Silent(), deps or RuntimeDeps()
-    with open_tree(target, overrides=overrides, progress=progress, deps=deps) as tree:
-        values, report = _load(tree, as_written, progress)
+    """The rows of the table that an export has, for one block."""
+    opened = open_values(target, as_written=as_written, overrides=overrides, progress=progress, deps=deps)
+    with opened as (tree, values, report):
         yield Export(tree.database, values, report)
 
 
@@ -49,10 +68,10 @@ def export_file(
     deps: RuntimeDeps | None = None,
 ) -> ExportReport:
     """Writes the table to `out`; as written and as Parquet also the job that reads it back."""
-    progress, deps = progress or Silent(), deps or RuntimeDeps()
+    progress = progress or Silent()
     place = out_of(out)
-    with open_tree(target, overrides=overrides, progress=progress, deps=deps) as tree:
-        values, report = _load(tree, as_written, progress)
+    opened = open_values(target, as_written=as_written, overrides=overrides, progress=progress, deps=deps)
+    with opened as (tree, values, report):
         progress.phase(f"Writing {place.name}", None)
         written, report.bytes, report.job = write_out(
             place,
