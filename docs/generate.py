@@ -102,6 +102,7 @@ SECTIONS = (
     ("Policy", "`policy`", "policy."),
     ("Metrics", "`metrics`", "metrics."),
     ("Prices", "`prices`", "prices."),
+    ("RunPage", "`report`", "report."),
     ("Infer", "`schema: {infer: …}`", ""),
     ("GivenSchema", "`schema: {entries: …}`", ""),
     ("SchemaEntry", "`schema: […]`, `schema: {entries: […]}`", ""),

@@ -96,8 +96,8 @@ def sync(
     failed, 5 a safety limit stopped it before the first write, 130 or 143 after `stop` was set.
     Running it again does what is missing.
     """
-    from metaferry.runs import run
     from metaferry.runs.sharded import run as sharded
+    from metaferry.view.report import after_sync
 
     share = sharded.share_of(shard_index, num_shards)
     if plan is not None:
@@ -110,7 +110,7 @@ def sync(
         )
     if share is not None:
         raise UsageError("only a kept plan has shards", advice="name it: --plan DIR")
-    return run.sync(
+    return after_sync.sync(
         _job(job), prefix=prefix, limit=_positive(limit), engine=engine, progress=progress, stop=stop
     )
 

@@ -40,6 +40,7 @@ from metaferry.job.parts import (
 )
 from metaferry.job.places import TextPlace
 from metaferry.job.prices import Prices
+from metaferry.job.run_report import RunPage
 from metaferry.job.sources import Source
 from metaferry.job.tables import Table
 from metaferry.masking import remember, remember_url, showable
@@ -155,6 +156,8 @@ class Job(Loadable):
     prices: Prices | None = Field(
         default=None, description="What requests cost, over list prices ([price.md](price.md))."
     )
+
+    report: RunPage = Field(default=RunPage(), description="What a sync leaves for people to look at.")
 
     _origin: _Origin = PrivateAttr(default_factory=_Origin)
 

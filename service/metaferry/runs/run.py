@@ -100,20 +100,47 @@ def sync(
     shows how far the run came. Its figures are sent where the job's `metrics` say.
     """
     report = report or RunReport(run_id="", job_digest="", started="")
+    with synced(
+        job,
+        prefix=prefix,
+        limit=limit,
+        engine=engine,
+        progress=progress,
+        stop=stop,
+        deps=deps,
+        report=report,
+    ):
+        pass
+    return report
+
+
+@contextmanager
+def synced(
+    job: Job,
+    *,
+    report: RunReport,
+    prefix: str = "",
+    limit: int | None = None,
+    engine: str = LOCAL,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+    deps: RuntimeDeps | None = None,
+) -> Iterator[tuple[RunContext, Gathered, Decided]]:
+    """A sync, and then its rows for one block: for whoever shows more of it than its report.
+
+    In the block the run has ended: its report is left, and its lease given back.
+    """
     progress, stop, deps = progress or Silent(), stop or Stop(), deps or RuntimeDeps()
     check_engine(engine)
-    with (
-        published(job, report, deps),
-        _open_run(job, report, progress, deps, stop) as run,
-        run.lease(report.run_id, stop, progress, shared=engine != LOCAL) as lease,
-    ):
-        if engine != LOCAL:
-            require_shared(run.lightly, run.state.storage)
-        with ending_at_once(stop, run.storages, run.portal):
-            gathered = gather(run, prefix, lease=lease, keep_listing=True)
-            decided = decide(run, gathered, prefix, limit)
-        _apply(run, gathered, decided, engine, stop)
-    return report
+    with published(job, report, deps), _open_run(job, report, progress, deps, stop) as run:
+        with run.lease(report.run_id, stop, progress, shared=engine != LOCAL) as lease:
+            if engine != LOCAL:
+                require_shared(run.lightly, run.state.storage)
+            with ending_at_once(stop, run.storages, run.portal):
+                gathered = gather(run, prefix, lease=lease, keep_listing=True)
+                decided = decide(run, gathered, prefix, limit)
+            _apply(run, gathered, decided, engine, stop)
+        yield run, gathered, decided
 
 
 @contextmanager

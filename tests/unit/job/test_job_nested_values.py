@@ -19,6 +19,7 @@ from metaferry.job.parts import (
     SchemaEntry,
 )
 from metaferry.job.prices import Prices
+from metaferry.job.run_report import RunPage
 from metaferry.job.sources import FrameColumn, SecondsColumn, Source
 from metaferry.job.tables import Skip, Table
 from metaferry.lightly.values import ValueType
@@ -167,6 +168,7 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
             "per": [1, 1_000_000],
         },
     ),
+    RunPage: ("report", {}, {"html": [True, False]}),
 }
 CASES = [(kind, key, value) for kind, (_, _, keys) in PARTS.items() for key in keys for value in keys[key]]
 

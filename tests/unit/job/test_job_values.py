@@ -44,6 +44,7 @@ COMPOUND = {
     "policy",
     "metrics",
     "prices",
+    "report",
 }
 CASES = [(key, value) for key, values in VALUES.items() for value in values]
 

@@ -29,14 +29,15 @@ def main() -> int:
     )
     from metaferry.job.model import Job
     from metaferry.planning.formats import RunReport
-    from metaferry.runs import run
+    from metaferry.view.report import after_sync
 
     report = RunReport(run_id="", job_digest="", started=datetime.now(UTC).isoformat(timespec="seconds"))
     error, advice = "", ""
     try:
         with session.running() as (progress, stop):
             threading.Thread(target=_watch, daemon=True).start()
-            run.sync(Job.load(request["job"], request["sets"]), report=report, progress=progress, stop=stop)
+            job = Job.load(request["job"], request["sets"])
+            after_sync.sync(job, report=report, progress=progress, stop=stop)
     except BaseException as failure:  # noqa: BLE001 - passed on to the loop
         # The loop shows the error in the line of the run; this writes it to the log.
         report.exit_code = report_failure(failure, _flags(request))

@@ -290,6 +290,8 @@ def _verdict(report: Report, *, planned: bool) -> Iterator[Line]:
         yield Text(cost, style="dim")
     if report.report_url:
         yield Text(f"{'Plan' if planned else 'Report'}: {safe(report.report_url)}", style="dim")
+    if report.page_url:
+        yield Text(f"Page: {safe(report.page_url)}", style="dim")
 
 
 def _planned(report: Report) -> Line:

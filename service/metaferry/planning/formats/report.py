@@ -192,6 +192,7 @@ class Report:
     shards_here: tuple[int, ...] = ()  # those of them that this run was about, where it is not all
     rejects_url: str = ""  # where rejects.parquet of this run is
     report_url: str = ""  # where run.json of this run is
+    page_url: str = ""  # where report.html is, which comes after run.json: not in that
     bytes_to_write: int = 0
     seconds: dict[str, float] = field(default_factory=dict)  # by phase
     stores: tuple[Store, ...] = ()  # `requests` by store

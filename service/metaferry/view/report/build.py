@@ -33,7 +33,7 @@ from metaferry.view.report.sample import draw_sample, sample_size
 from metaferry.view.report.videos import along, videos_with_frames
 
 #: What a document's `state` can be, in the order in which it is drawn.
-STATES: Final = ("document", "default", "missing", "orphan", "invalid")
+STATES: Final = ("document", "default", "missing", "orphan", "unread", "invalid")
 _KINDS: Final = ("image", "video", "frame")
 #: Documents of a scatter plot, at most; and the characters of a label that are kept.
 _POINTS: Final = 4_000

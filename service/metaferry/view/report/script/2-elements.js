@@ -12,11 +12,13 @@ const about = (n) => (n < 1000 ? whole(n) : numbers.format(Number(n.toPrecision(
 const counted = (n, isAbout) => (isAbout ? `about ${about(n)}` : whole(n));
 const pad = (n) => String(n).padStart(2, '0');
 
-function plain(value) {
+// A number to so many digits that values one `step` apart differ.
+function plain(value, step = 0) {
   if (!Number.isFinite(value)) return '–';
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-4 || size >= 1e15)) return value.toExponential(3);
-  return new Intl.NumberFormat('en', { maximumSignificantDigits: Math.max(4, Math.ceil(Math.log10(size + 1))) }).format(value);
+  const digits = step > 0 ? Math.ceil(-Math.log10(step) - 1e-9) : 3 - Math.floor(Math.log10(size || 1));
+  return new Intl.NumberFormat('en', { maximumFractionDigits: Math.max(0, Math.min(12, digits)) }).format(value);
 }
 
 function moment(seconds, step) {
@@ -28,7 +30,7 @@ function moment(seconds, step) {
   return `${day} ${time}${step < 60 ? `:${pad(at.getUTCSeconds())}` : ''}`;
 }
 
-const valueText = (dim, value) => (dim.kind === 'time' ? moment(value, dim.step) : plain(value));
+const valueText = (dim, value) => (dim.kind === 'time' ? moment(value, dim.step) : plain(value, dim.integer ? 1 : dim.step / 10));
 
 // Control characters and those that turn the direction of text are shown, not obeyed.
 const clean = (text) =>

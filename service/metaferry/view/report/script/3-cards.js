@@ -12,6 +12,8 @@ function niceTicks(low, high, most) {
   return ticks;
 }
 
+const apart = (ticks) => (ticks.length > 1 ? Math.abs(ticks[1] - ticks[0]) : 0);
+
 function histogram(page, dim) {
   const n = dim.slots;
   const [wholeBars, inBars, outBars] = ['whole', 'in', 'out'].map((name) => svg('path', { class: name }));
@@ -38,7 +40,8 @@ function histogram(page, dim) {
   else if (dim.kind === 'time') put(axis, tick(0, valueText(dim, start), 'first'), tick(100, valueText(dim, end), 'last'));
   else {
     const shift = dim.integer && dim.step === 1 ? 0.5 : 0;
-    put(axis, niceTicks(start, end, 5).filter((t) => !dim.integer || Number.isInteger(t)).map((t) => tick(Math.min(100, place(t + shift)), plain(t))));
+    const ticks = niceTicks(start, end, 5).filter((t) => !dim.integer || (Number.isInteger(t) && t + 2 * shift <= end));
+    put(axis, ticks.map((t) => tick(Math.min(100, place(t + shift)), plain(t, apart(ticks)))));
   }
 
   const bar = (code, height) => (height > 0 ? `M${code + 0.06} 100V${100 - Math.max(height, 0.8)}H${code + 0.94}V100Z` : '');
@@ -186,7 +189,7 @@ function figures(page, dim) {
   const line = el('p', { class: 'about-values' }, distinctText(dim));
   if (dim.type) {
     line.append(' · default ', el('bdi', { class: 'value' }, defaultText.slice(0, 40)));
-    if (dim.defaults !== null) line.append(`, which ${percent(dim.defaults, dim.present)} have`);
+    if (dim.defaults !== null) line.append(dim.defaults ? `, which ${percent(dim.defaults, dim.present)} have` : ', which none has');
   }
   return [facts.length ? el('dl', { class: 'figures' }, facts) : null, line];
 }
@@ -219,6 +222,7 @@ const STATES = {
   default: ['default only', 'a document that says nothing but defaults'],
   missing: ['missing', 'media without a document: the consumer shows defaults'],
   orphan: ['orphan', 'a document whose media is gone'],
+  unread: ['not read', 'a document that no table speaks of'],
   invalid: ['invalid', 'a document that stops the consumer'],
 };
 

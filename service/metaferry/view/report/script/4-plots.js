@@ -32,6 +32,13 @@ function separation(page, dim, category) {
   return squares > mean ? (between - mean) / (squares - mean) : 0;
 }
 
+// How evenly values fill their bins: 0 for one bin, 1 for 40 alike.
+function evenness(dim) {
+  const counts = dim.counts.slice(0, dim.slots);
+  const sum = counts.reduce((a, b) => a + b, 0);
+  return counts.reduce((all, n) => (n ? all - (n / sum) * Math.log(n / sum) : all), 0) / Math.log(40);
+}
+
 const last = (dim) => (dim.path || dim.name).split('.').pop().toLowerCase();
 const isLat = (dim) => dim.isNumber && /^(gps_?)?lat(itude)?(_deg)?$/.test(last(dim)) && dim.min >= -90 && dim.max <= 90;
 const isLon = (dim) => dim.isNumber && /^(gps_?)?(lon|lng|long)(gitude)?(_deg)?$|^longitude$/.test(last(dim)) && dim.min >= -180 && dim.max <= 360;
@@ -43,8 +50,8 @@ function choices(page) {
   categories.sort((a, b) => rank(b) - rank(a));
   const numeric = entries.filter((dim) => dim.kind === 'number' && dim.min < dim.max);
   const category = categories[0] || null;
-  const worth = new Map(numeric.map((dim) =>
-    [dim, (category ? separation(page, dim, category) : 0) * (dim.integer ? 0.8 : 1) - (isLat(dim) || isLon(dim) ? 10 : 0) - dim.at / 1000]));
+  const worth = new Map(numeric.map((dim) => [dim, evenness(dim) * (0.3 + (category ? separation(page, dim, category) : 0)) *
+    (dim.integer ? 0.8 : 1) - (isLat(dim) || isLon(dim) ? 10 : 0) - dim.at / 1000]));
   numeric.sort((a, b) => worth.get(b) - worth.get(a));
   return { categories, numeric, category };
 }
@@ -145,12 +152,12 @@ function scatter(page, chosen) {
       } else behind += SHAPES[0](px, py, 1.4);
     }
     const lines = [];
-    const tickText = (dim, v) => (dim.kind === 'time' ? moment(v, dim.step) : plain(v));
-    for (const t of niceTicks(sx.low, sx.high, Math.max(3, frame.box / 90))) {
-      lines.push(svg('line', { x1: sx.to(t), x2: sx.to(t), y1: frame.top, y2: frame.bottom }), svg('text', { x: sx.to(t), y: frame.bottom + 15, 'text-anchor': 'middle' }, tickText(x, t)));
+    const [ticksX, ticksY] = [niceTicks(sx.low, sx.high, Math.max(3, frame.box / 90)), niceTicks(sy.low, sy.high, 6)];
+    for (const t of ticksX) {
+      lines.push(svg('line', { x1: sx.to(t), x2: sx.to(t), y1: frame.top, y2: frame.bottom }), svg('text', { x: sx.to(t), y: frame.bottom + 15, 'text-anchor': 'middle' }, plain(t, apart(ticksX))));
     }
-    for (const t of niceTicks(sy.low, sy.high, 6)) {
-      lines.push(svg('line', { x1: frame.left, x2: frame.right, y1: sy.to(t), y2: sy.to(t) }), svg('text', { x: frame.left - 6, y: sy.to(t) + 4, 'text-anchor': 'end' }, tickText(y, t)));
+    for (const t of ticksY) {
+      lines.push(svg('line', { x1: frame.left, x2: frame.right, y1: sy.to(t), y2: sy.to(t) }), svg('text', { x: frame.left - 6, y: sy.to(t) + 4, 'text-anchor': 'end' }, plain(t, apart(ticksY))));
     }
     put(plot, svg('svg', { viewBox: `0 0 ${frame.box} ${frame.height}`, role: 'img', 'aria-label': `${clean(y.name)} against ${clean(x.name)}${colour ? `, by ${clean(colour.name)}` : ''}` },
       svg('g', { class: 'grid' }, lines),
@@ -207,14 +214,14 @@ function map(page) {
   function update() {
     const stretch = Math.max(0.2, Math.cos(((south + north) / 2 / 180) * Math.PI));
     const room = sides.clientWidth || 600;
-    const free = Math.max(260, room > 700 ? room - 270 : room) - 64;
+    const free = Math.max(260, room > 700 ? room - 270 : room) - 90;
     let [w, h] = [free, (free * (north - south)) / ((east - west) * stretch)];
     if (h > 440) { w *= 440 / h; h = 440; }
     if (h < 120) h = 120;
-    const [left, top] = [52, 8];
+    const [left, top] = [66, 8];
     const px = (v) => left + ((v - west) / (east - west)) * w;
     const py = (v) => top + ((north - v) / (north - south)) * h;
-    plot.style.width = `${w + 64}px`;
+    plot.style.width = `${w + 90}px`;
     scales = { west: (p) => west + ((p - left) / w) * (east - west), north: (p) => north - ((p - top) / h) * (north - south) };
     // Bins are taken together until a cell is about as high as it is broad.
     const [binWidth, binHeight] = [w / lon.bins, h / lat.bins];
@@ -248,14 +255,15 @@ function map(page) {
     for (const [key, n] of all) behind += draw(key, 0.35 + 0.6 * depth(n));
     for (const [key, n] of filtered) levels[Math.min(4, Math.floor(depth(n) * 5))] += draw(key, 0.35 + 0.6 * depth(n));
     const lines = [];
-    const degrees = (v, [plus, minus]) => `${plain(Math.abs(v))}° ${v < 0 ? minus : plus}`;
-    for (const t of niceTicks(west, east, Math.max(2, w / 90))) {
-      lines.push(svg('line', { x1: px(t), x2: px(t), y1: top, y2: top + h }), svg('text', { x: px(t), y: top + h + 16, 'text-anchor': 'middle' }, degrees(t, 'EW')));
+    const degrees = (v, ticks, [plus, minus]) => `${plain(Math.abs(v), apart(ticks))}° ${v < 0 ? minus : plus}`;
+    const [ticksX, ticksY] = [niceTicks(west, east, Math.max(2, w / 90)), niceTicks(south, north, Math.max(2, h / 60))];
+    for (const t of ticksX) {
+      lines.push(svg('line', { x1: px(t), x2: px(t), y1: top, y2: top + h }), svg('text', { x: px(t), y: top + h + 16, 'text-anchor': 'middle' }, degrees(t, ticksX, 'EW')));
     }
-    for (const t of niceTicks(south, north, Math.max(2, h / 60))) {
-      lines.push(svg('line', { x1: left, x2: left + w, y1: py(t), y2: py(t) }), svg('text', { x: left - 6, y: py(t) + 4, 'text-anchor': 'end' }, degrees(t, 'NS')));
+    for (const t of ticksY) {
+      lines.push(svg('line', { x1: left, x2: left + w, y1: py(t), y2: py(t) }), svg('text', { x: left - 6, y: py(t) + 4, 'text-anchor': 'end' }, degrees(t, ticksY, 'NS')));
     }
-    put(plot, svg('svg', { viewBox: `0 0 ${w + 64} ${h + 30}`, role: 'img', 'aria-label': `Map of ${clean(lat.name)} and ${clean(lon.name)}` },
+    put(plot, svg('svg', { viewBox: `0 0 ${w + 90} ${h + 30}`, role: 'img', 'aria-label': `Map of ${clean(lat.name)} and ${clean(lon.name)}` },
       svg('g', { class: 'grid' }, lines), svg('path', { class: 'behind cell', d: behind }), levels.map((d, i) => svg('path', { class: `level l${i}`, d }))));
     const outside = page.data.head.documents - inside;
     const from = (level) => Math.max(1, Math.ceil(Math.expm1((level / 5) * Math.log1p(most))));
@@ -340,9 +348,10 @@ function videos(page, chosen) {
         area += `M${x(i).toFixed(1)} ${y(least[i]).toFixed(1)}H${x(i + 1).toFixed(1)}V${(y(largest[i]) - 0.6).toFixed(1)}H${x(i).toFixed(1)}Z`;
         open = true;
       }
-      for (const t of niceTicks(valueOf(low), valueOf(high), 5)) {
+      const ticks = niceTicks(valueOf(low), valueOf(high), 5);
+      for (const t of ticks) {
         const at = y(((t - dim.min) / (dim.max - dim.min)) * 254);
-        drawn.push(svg('line', { x1: frame.left, x2: frame.right, y1: at, y2: at }), svg('text', { x: frame.left - 6, y: at + 4, 'text-anchor': 'end' }, plain(t)));
+        drawn.push(svg('line', { x1: frame.left, x2: frame.right, y1: at, y2: at }), svg('text', { x: frame.left - 6, y: at + 4, 'text-anchor': 'end' }, plain(t, apart(ticks))));
       }
       drawn.push(svg('path', { class: 'spread', d: area }), svg('path', { class: 'line', d: line }));
       drawn.push(svg('text', { class: 'title', transform: `translate(12 ${(frame.top + bottom) / 2}) rotate(-90)`, 'text-anchor': 'middle' }, clean(dim.name)));

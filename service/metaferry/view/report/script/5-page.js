@@ -64,11 +64,11 @@ function header(page) {
   const info = head.about;
   const state = new Map(dims[1].labels.map((label, code) => [label, dims[1].counts[code]]));
   const n = head.documents;
-  const found = info.findings.reduce((sum, group) => sum + group.count, 0);
+  const found = info.findings.reduce((sum, group) => sum + (group.severity === 'info' ? 0 : group.count), 0);
   const tiles = [
     tile(whole(n), n === 1 ? 'document or media' : 'documents and media'),
     tile(percent(state.get('document') || 0, n), 'has metadata', 'good'),
-    ...['default', 'missing', 'orphan', 'invalid'].filter((key) => state.get(key)).map((key) => tile(whole(state.get(key)), STATES[key][0], key)),
+    ...['default', 'missing', 'orphan', 'unread', 'invalid'].filter((key) => state.get(key)).map((key) => tile(whole(state.get(key)), STATES[key][0], key)),
     tile(whole(dims.filter((dim) => dim.type).length), 'schema entries'),
     found ? tile(whole(found), found === 1 ? 'finding' : 'findings') : null,
   ];

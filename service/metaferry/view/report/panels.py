@@ -1,0 +1,60 @@
+"""What runs and plans report, as tables of a page."""
+
+from __future__ import annotations
+
+from metaferry.planning.formats import Report, RunReport
+from metaferry.planning.price.model import LOCAL, Price, PriceTable, money
+from metaferry.view.report.facts import Panel
+
+_DONE = {
+    "create": ("created", "new"),
+    "update": ("updated", "changed, or not known to be the same"),
+    "keep": ("kept", "unchanged"),
+    "delete": ("deleted", "orphaned, or replaced under another name"),
+    "skip": ("skipped", "in place, and not touched"),
+    "failed": ("failed", "could not be written"),
+    "conflict": ("conflicts", "changed by others meanwhile"),
+    "deferred": ("deferred", "left for a later run"),
+}
+
+
+def documents_panel(report: Report) -> Panel:
+    """What became of each document in a run; of a plan, what a sync would do: the drift."""
+    done = isinstance(report, RunReport)
+    rows = []
+    for name, (in_a_run, meaning) in _DONE.items():
+        number = getattr(report.documents, name)
+        if number or name in ("create", "update", "keep"):
+            rows.append((in_a_run if done else name, number, meaning))
+    columns = ("documents", "number", "why")
+    if done:
+        return Panel("What this sync did", columns, tuple(rows))
+    return Panel(
+        "Drift",
+        columns,
+        tuple(rows),
+        "What a sync would do now: the tables of the job against the documents in place, as `plan` has it.",
+    )
+
+
+def price_panel(price: Price) -> Panel | None:
+    """The requests of a run by store and kind, with their price where it is known; None for local files."""
+    stores = [store for store in price.stores if store.name != LOCAL]
+    rows: list[tuple[str | int, ...]] = []
+    for store in stores:
+        for kind, number in store.requests:
+            if number:
+                rows.append((store.name, kind, number, _amount(store.prices, kind, number)))
+    if not rows:
+        return None
+    tables = sorted({(each.prices.name, each.prices.as_of) for each in stores if each.prices is not None})
+    note = "".join(f"{name}{f', list prices as of {as_of}' if as_of else ''}. " for name, as_of in tables)
+    total = "" if price.amount is None else f"In all {money(price.amount, price.currency)}."
+    return Panel("Price", ("store", "requests", "number", "price"), tuple(rows), note + total)
+
+
+def _amount(prices: PriceTable | None, kind: str, number: int) -> str:
+    unit: float | None = None if prices is None else getattr(prices, kind)
+    if prices is None or unit is None:
+        return "not known"
+    return money(number / prices.per * unit, prices.currency)
