@@ -1,4 +1,4 @@
-"""`report: {html: true}`: a sync leaves a page about itself, made of its plan, and is otherwise as without."""
+"""`report: {html: true}`: a sync leaves a page about itself, made of its plan; the rest is as without."""
 
 from __future__ import annotations
 
