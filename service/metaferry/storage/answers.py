@@ -20,12 +20,19 @@ from metaferry.storage.protocol import Blob, Entry, Level
 _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
-class BadAnswer(Exception):
+class Refused(Exception):
+    """A request that did not go well; `failure` is what is known of it."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason or failure.code or failure.status)
+        self.failure = failure
+
+
+class BadAnswer(Refused):
     """An answer that does not fit its request; `reason` says why, and quotes nothing of the answer."""
 
     def __init__(self, reason: str, failure: Failure | None = None) -> None:
-        super().__init__(reason)
-        self.failure = failure or bad_answer(reason)
+        super().__init__(failure or bad_answer(reason))
 
 
 def bad_answer(reason: str = "", status: int | None = None) -> Failure:

@@ -13,19 +13,19 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 from metaferry.errors import Conflict, NotFound, StorageError, Unsupported
-from metaferry.storage.answers import BadAnswer, require_blob
+from metaferry.storage.answers import Refused, require_blob
+from metaferry.storage.capabilities import DetectedCapabilities
 from metaferry.storage.errors import Failure, Operation, Store, storage_error
 from metaferry.storage.io.concurrent import close_all
 from metaferry.storage.keys import is_addressable
 from metaferry.storage.protocol import (
     ABSENT,
     ANYTHING,
+    Adapter,
     Blob,
     Capabilities,
-    Level,
-    Page,
+    Levelled,
     Precondition,
-    PutResult,
 )
 
 
@@ -50,19 +50,24 @@ class BaseAdapter:
     def capabilities(self) -> Capabilities:
         return self._capabilities
 
-    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
+    def error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
         return storage_error(failure, store=self.store, url=self._url, operation=operation, path=path)
 
     @contextmanager
-    def _checking(self, operation: Operation, path: str) -> Iterator[None]:
-        """Turns a `BadAnswer` that is raised inside into the error of this operation."""
+    def checking(self, operation: Operation, path: str) -> Iterator[None]:
+        """Turns a `Refused` that is raised inside into the error of this operation."""
         try:
             yield
-        except BadAnswer as error:
-            raise self._error(error.failure, operation, path) from None
+        except Refused as error:
+            raise self.error(error.failure, operation, path) from None
+
+    def require(self, found: str | None, only_if: Precondition, operation: Operation, path: str) -> None:
+        """Raises `Conflict` unless this is what is in place: `found`, a token, or None for nothing."""
+        if only_if is not ANYTHING and found != (only_if if isinstance(only_if, str) else None):
+            raise self.error(Failure(kind=Conflict), operation, path)
 
 
-class ObjectStoreAdapter(BaseAdapter, ABC):
+class ObjectStoreAdapter(BaseAdapter, Adapter, Levelled, ABC):
     """The keys of `bucket` that begin with `prefix` ("" or ending in `/`).
 
     `options` are those of the scheme's fsspec file system; `concurrency` is the size of the connection
@@ -71,6 +76,10 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
 
     #: The most that the store puts into a page.
     largest_page: ClassVar[int] = 1000
+    #: Whether the token of a put is the MD5 of its data, unless `detected` knows otherwise.
+    tokens_are_md5s: ClassVar[bool] = False
+    #: Whether there are stores of this kind that know no conditions on writes.
+    conditions_optional: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -84,6 +93,8 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
         follow_redirects: bool = False,
     ) -> None:
         super().__init__(url=url, capabilities=self._capabilities_of(bucket, prefix))
+        #: Shared with other clients of the same datasource.
+        self.detected = DetectedCapabilities(url, self._capabilities)
         self._bucket = bucket
         self._prefix = prefix
         self._options = dict(options)
@@ -98,20 +109,6 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
     @abstractmethod
     def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
         """The capabilities of this kind of store below `prefix`."""
-
-    @abstractmethod
-    async def list_page(
-        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
-    ) -> Page:
-        """As the contract has it (`protocol.Adapter`)."""
-
-    @abstractmethod
-    async def list_level(self, prefix: str) -> Level | None:
-        """As the contract has it (`protocol.Levelled`)."""
-
-    @abstractmethod
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
-        """As the contract has it (`protocol.Adapter`)."""
 
     @abstractmethod
     async def _connect(self) -> Any:
@@ -135,7 +132,7 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
 
     def clone(self) -> Self:
         """Another client of the same datasource, for another event loop."""
-        return type(self)(
+        other = type(self)(
             self._bucket,
             self._prefix,
             self._options,
@@ -144,6 +141,16 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
             page_size=self._page_size,
             follow_redirects=self._follow_redirects,
         )
+        other.detected = self.detected
+        return other
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.detected.capabilities
+
+    def refuses_conditions(self, error: StorageError) -> bool:
+        """Whether this may be the answer of a store that does not support conditions."""
+        return False
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
@@ -151,7 +158,7 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
         if end is not None and end <= start:
             return await self._head(path, version)
         try:
-            with self._checking("read", path):
+            with self.checking("read", path):
                 blob = await self._read(path, start, end, version)
                 require_blob(blob, start, end, version)
                 return blob
@@ -162,7 +169,7 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         if only_if is ABSENT:
-            raise self._error(Failure(kind=Unsupported), "delete", path)
+            raise self.error(Failure(kind=Unsupported), "delete", path)
         try:
             await self._delete(path, only_if)
         except NotFound as error:
@@ -192,21 +199,22 @@ class ObjectStoreAdapter(BaseAdapter, ABC):
     def _require_addressable(self, operation: Operation, path: str) -> None:
         """Raises `Unsupported` for a key that clients would take for another one."""
         if not is_addressable(path):
-            raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
+            raise self.error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
 
     @contextmanager
-    def _missing_is_conflict(self, path: str, *, conditional: bool) -> Iterator[None]:
+    def missing_is_conflict(self, path: str, only_if: Precondition) -> Iterator[None]:
         """A put with a condition that finds nothing to replace is answered 404: that is a conflict."""
         try:
             yield
         except NotFound as error:
+            conditional = isinstance(only_if, str) or (only_if is ABSENT and self.conditions_optional)
             if not conditional or not error.path:
                 raise
-            raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
+            raise self.error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
 
-    async def _is_missing(self, path: str) -> bool:
+    async def _token(self, path: str) -> str | None:
+        """The token of the object in place; None where there is none."""
         try:
-            await self._head(path)
+            return (await self._head(path)).token
         except NotFound:
-            return True
-        return False
+            return None

@@ -129,9 +129,9 @@ class FsspecAdapter(BaseAdapter):
         except (StorageError, UsageError):
             raise
         except BadAnswer as error:
-            raise self._error(error.failure, operation, path) from None
+            raise self.error(error.failure, operation, path) from None
         except Exception as error:  # noqa: BLE001 - any library may be behind this, raising anything
-            raise self._error(fsspec_failure(error), operation, path) from None
+            raise self.error(fsspec_failure(error), operation, path) from None
 
     def _open(self) -> None:
         import fsspec
@@ -147,11 +147,11 @@ class FsspecAdapter(BaseAdapter):
 
     def _file(self, path: str, operation: Operation) -> str:
         if any(segment in ("", ".", "..") for segment in path.split("/")):
-            raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
+            raise self.error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
         full = self._base + path
         # Some file systems cut off a query, or quote: the name would be that of another file.
         if self._fs._strip_protocol(full) != full.rstrip("/"):
-            raise self._error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
+            raise self.error(Failure(code="InvalidKey", kind=Unsupported), operation, path)
         return full
 
     def _list_page(self, prefix: str, cursor: Cursor) -> Page:
@@ -166,7 +166,7 @@ class FsspecAdapter(BaseAdapter):
         except (FileNotFoundError, NotADirectoryError):
             if base or self._wrote or self._exists_root():
                 return
-            raise self._error(Failure(code="ENOENT", kind=NotFound, bucket=True), "list", "") from None
+            raise self.error(Failure(code="ENOENT", kind=NotFound, bucket=True), "list", "") from None
         while stack:
             found = next(stack[-1], None)
             if found is None:
@@ -217,16 +217,16 @@ class FsspecAdapter(BaseAdapter):
         name = self._file(path, "read")
         info = self._info(name)
         if info is None:
-            raise self._error(Failure(code="ENOENT", kind=NotFound), "read", path)
+            raise self.error(Failure(code="ENOENT", kind=NotFound), "read", path)
         token, size = _token(info), self._sized(info)["size"]
         if version is not None and token != version:
-            raise self._error(Failure(kind=Changed), "read", path)
+            raise self.error(Failure(kind=Changed), "read", path)
         stop = size if end is None else min(end, size)
         data = b"" if stop <= start else bytes(self._fs.cat_file(name, start=start, end=stop))
         # The file may have been replaced between the two calls; then the read is retried.
         after = self._info(name)
         if after is None or _token(after) != token or not is_complete(len(data), start, stop, size):
-            raise self._error(Failure(kind=Corrupt if version is None else Changed), "read", path)
+            raise self.error(Failure(kind=Corrupt if version is None else Changed), "read", path)
         return Blob(data, token, size)
 
     def _put(self, path: str, data: bytes, only_if: Precondition) -> PutResult:
@@ -246,7 +246,7 @@ class FsspecAdapter(BaseAdapter):
             self._write(name, data, folder)
         info = self._info(name)
         if info is None or info.get("size") != len(data):
-            raise self._error(Failure(kind=Corrupt, code="Length"), "put", path)
+            raise self.error(Failure(kind=Corrupt, code="Length"), "put", path)
         self._wrote = True
         return PutResult(_token(info), md5_hex(data))
 
@@ -260,12 +260,12 @@ class FsspecAdapter(BaseAdapter):
     def _delete(self, path: str, only_if: Precondition) -> None:
         name = self._file(path, "delete")
         if only_if is ABSENT:
-            raise self._error(Failure(kind=Unsupported), "delete", path)
+            raise self.error(Failure(kind=Unsupported), "delete", path)
         info = self._info(name)
         if info is None:
             return
         if isinstance(only_if, str) and _token(info) != only_if:
-            raise self._error(Failure(kind=Conflict), "delete", path)
+            raise self.error(Failure(kind=Conflict), "delete", path)
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(name)
 
@@ -275,7 +275,7 @@ class FsspecAdapter(BaseAdapter):
         info = self._info(name)
         found = None if info is None else _token(info)
         if found != (only_if if isinstance(only_if, str) else None):
-            raise self._error(Failure(kind=Conflict), operation, path)
+            raise self.error(Failure(kind=Conflict), operation, path)
 
     def _info(self, name: str) -> Mapping[str, Any] | None:
         try:

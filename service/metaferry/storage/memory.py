@@ -62,11 +62,11 @@ class MemoryAdapter(BaseAdapter):
         await asyncio.sleep(0)
         file = self._fs.store.get(self._base + path)
         if file is None:
-            raise self._error(Failure(kind=NotFound), "read", path)
+            raise self.error(Failure(kind=NotFound), "read", path)
         content = file.getvalue()
         token = _md5(content)
         if version is not None and version != token:
-            raise self._error(Failure(kind=Changed), "read", path)
+            raise self.error(Failure(kind=Changed), "read", path)
         return Blob(content[start:end], token, len(content))
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
@@ -85,7 +85,7 @@ class MemoryAdapter(BaseAdapter):
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         if only_if is ABSENT:
-            raise self._error(Failure(kind=Unsupported), "delete", path)
+            raise self.error(Failure(kind=Unsupported), "delete", path)
         with _LOCK:
             if self._base + path in self._fs.store:
                 self._require(path, only_if, "delete")
@@ -114,7 +114,7 @@ class MemoryAdapter(BaseAdapter):
         file = self._fs.store.get(self._base + path)
         found = None if file is None else _md5(file.getvalue())
         if found != (only_if if isinstance(only_if, str) else None):
-            raise self._error(Failure(kind=Conflict), operation, path)
+            raise self.error(Failure(kind=Conflict), operation, path)
 
 
 def _md5(content: bytes) -> str:

@@ -145,7 +145,7 @@ class AzureAdapter(ObjectStoreAdapter):
             require(stored is None or bytes(stored).hex() == md5, "another MD5")
             return PutResult(entity_tag(answer["etag"]), md5)
 
-        with self._missing_is_conflict(path, conditional=isinstance(only_if, str)):
+        with self.missing_is_conflict(path, only_if):
             return await self._call("put", path, work)
 
     # -- requests
@@ -176,7 +176,7 @@ class AzureAdapter(ObjectStoreAdapter):
         try:
             return await self._call("read", path, work)
         except IsADirectoryError as error:
-            raise self._error(errno_failure(error), "read", path) from None
+            raise self.error(errno_failure(error), "read", path) from None
 
     async def _delete(self, path: str, only_if: Precondition) -> None:
         condition = _pin(only_if) if isinstance(only_if, str) else {}
@@ -190,7 +190,7 @@ class AzureAdapter(ObjectStoreAdapter):
             await self._call("delete", path, work)
         except Conflict:
             # Azure answers 412, not 404, to a condition on a missing blob.
-            if await self._is_missing(path):
+            if await self._token(path) is None:
                 return
             raise
 
@@ -203,14 +203,14 @@ class AzureAdapter(ObjectStoreAdapter):
         try:
             return await work((await self._connected()).container)
         except BadAnswer as error:
-            raise self._error(error.failure, operation, path) from None
+            raise self.error(error.failure, operation, path) from None
         except (AttributeError, KeyError, TypeError, ValueError, StopAsyncIteration):
             # The SDK's errors for an answer of 200 that is not one of the service.
-            raise self._error(bad_answer("it cannot be parsed"), operation, path) from None
+            raise self.error(bad_answer("it cannot be parsed"), operation, path) from None
         except IsADirectoryError:
             raise
         except (AzureError, aiohttp.ClientError, OSError) as error:
-            raise self._error(azure_failure(error), operation, path) from None
+            raise self.error(azure_failure(error), operation, path) from None
 
     async def _connect(self) -> _Client:
         import aiohttp
@@ -219,7 +219,7 @@ class AzureAdapter(ObjectStoreAdapter):
             # Looking for credentials may ask the metadata service.
             fs = await asyncio.to_thread(file_system, self._options)
         except (ValueError, TypeError):  # its text quotes connection strings
-            raise self._error(Failure(code="InvalidOptions", kind=Unsupported), "list", "") from None
+            raise self.error(Failure(code="InvalidOptions", kind=Unsupported), "list", "") from None
         transport = fs.service_client._pipeline._transport
         if transport.session is None:
             # As the SDK creates it, but with a pool as large as the concurrency.

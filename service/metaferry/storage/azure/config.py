@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from metaferry.errors import Denied, Unavailable
+from metaferry.storage.answers import Refused
 from metaferry.storage.azure.client import azure_failure, bound_to, file_system
 from metaferry.storage.azure.requests import (
     CHALLENGED,
@@ -26,7 +27,7 @@ from metaferry.storage.azure.token_failure import TOKEN_SERVER
 from metaferry.storage.errors import Failure
 from metaferry.storage.http.client import CurlClient
 from metaferry.storage.http.config import Opened, StoreConfig
-from metaferry.storage.http.exchange import Refused, header_lines
+from metaferry.storage.http.exchange import header_lines
 from metaferry.storage.http.network import Network, UnsupportedOption, proxy_of_environment
 
 #: What an access token has to be good for.
@@ -41,8 +42,6 @@ class AzureConfig(StoreConfig):
 
     Raises `UnsupportedOption` for a credential that there is only for event loops.
     """
-
-    store = "azure"
 
     def __init__(self, container: str, prefix: str, options: Mapping[str, Any], **more: Any) -> None:
         super().__init__(prefix, options, **more)

@@ -21,11 +21,11 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from metaferry.errors import Corrupt
-from metaferry.storage.answers import bad_answer, require, require_empty, size_of_part
+from metaferry.storage.answers import Refused, bad_answer, require, require_empty, size_of_part
 from metaferry.storage.azure.client import answered
 from metaferry.storage.errors import Failure
 from metaferry.storage.http.errors import error_code
-from metaferry.storage.http.exchange import Answer, Refused, Request
+from metaferry.storage.http.exchange import Answer, Request
 from metaferry.storage.http.redirects import BoundTo
 from metaferry.storage.http.requests import Stored, most_of, range_of
 from metaferry.storage.keys import entity_tag, quoted

@@ -107,21 +107,21 @@ class GcsAdapter(ObjectStoreAdapter):
 
     async def _listed(self, prefix: str, wanted: Mapping[str, str]) -> tuple[Page, list[str]]:
         answer = await self._call("GET", "b/{}/o", "list", prefix, params=wanted)
-        with self._checking("list", prefix):
+        with self.checking("list", prefix):
             return page_of(answer.body, wanted["prefix"], len(self._prefix))
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         params = {"uploadType": "multipart", **condition(only_if)}
         md5 = md5_hex(data)
         headers, body = multipart(self._prefix + path, content_type(path), data, md5)
-        with self._missing_is_conflict(path, conditional=isinstance(only_if, str)):
+        with self.missing_is_conflict(path, only_if):
             answer = await self._call(
                 "POST", "b/{}/o", "put", path, params=params, headers=headers, data=body, upload=True
             )
-        with self._checking("put", path):
+        with self.checking("put", path):
             token, same = stored(answer.body, self._prefix + path, data, md5)
         if not same:
-            raise self._error(Failure(kind=Corrupt, code="md5Hash"), "put", path)
+            raise self.error(Failure(kind=Corrupt, code="md5Hash"), "put", path)
         return PutResult(token, md5)
 
     # -- requests
@@ -136,7 +136,7 @@ class GcsAdapter(ObjectStoreAdapter):
         headers = {"Accept-Encoding": "gzip"} | ({"Range": wanted} if wanted is not None else {})
         answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params, headers=headers)
         if answer.status == 200 and not is_intact(answer.headers, answer.body):
-            raise self._error(Failure(kind=Corrupt, code="x-goog-hash"), "read", path)
+            raise self.error(Failure(kind=Corrupt, code="x-goog-hash"), "read", path)
         return blob_of(answer.status, answer.headers, answer.body, start, end)
 
     async def _head(self, path: str, version: str | None = None) -> Blob:
@@ -144,7 +144,7 @@ class GcsAdapter(ObjectStoreAdapter):
         if version is not None:
             params["ifGenerationMatch"] = version
         answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params)
-        with self._checking("read", path):
+        with self.checking("read", path):
             token, size = described(answer.body, self._prefix + path)
             require(version in (None, token), "another version")
             return Blob(b"", token, size)
@@ -153,10 +153,10 @@ class GcsAdapter(ObjectStoreAdapter):
         try:
             answer = await self._call("DELETE", "b/{}/o/{}", "delete", path, params=condition(only_if))
         except Conflict:
-            if await self._is_missing(path):
+            if await self._token(path) is None:
                 return
             raise
-        with self._checking("delete", path):
+        with self.checking("delete", path):
             require_empty(answer.status, answer.body)
 
     async def _call(
@@ -194,16 +194,16 @@ class GcsAdapter(ObjectStoreAdapter):
             ) as answer:
                 body = await answer.read()
                 if answer.status >= 400 or answer.status in REDIRECTS:
-                    raise self._error(gcs_failure(answer.status, answer.headers, body), operation, path)
+                    raise self.error(gcs_failure(answer.status, answer.headers, body), operation, path)
                 if answer.status not in _STATUSES[operation]:
-                    raise self._error(unexpected(answer.status), operation, path)
+                    raise self.error(unexpected(answer.status), operation, path)
                 return _Answer(answer.status, answer.headers, body)
         except aiohttp.ClientConnectorCertificateError:
-            raise self._error(Failure(code="CertificateError", kind=Denied), operation, path) from None
+            raise self.error(Failure(code="CertificateError", kind=Denied), operation, path) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self._error(Failure(code=type(error).__name__, kind=Unavailable), operation, path) from None
+            raise self.error(Failure(code=type(error).__name__, kind=Unavailable), operation, path) from None
         except GoogleAuthError as error:
-            raise self._error(auth_failure(error), operation, path) from None
+            raise self.error(auth_failure(error), operation, path) from None
 
     async def _authorized(self) -> Any:
         """The client, with credentials that are valid now."""
@@ -218,7 +218,7 @@ class GcsAdapter(ObjectStoreAdapter):
         try:
             credentials.maybe_refresh()
         except (HttpError, NonRetryableError, *NOT_UNDERSTOOD) as error:
-            raise self._error(auth_failure(error), "read", "") from None
+            raise self.error(auth_failure(error), "read", "") from None
 
     async def _connect(self) -> Any:
         import aiohttp
@@ -227,11 +227,11 @@ class GcsAdapter(ObjectStoreAdapter):
         try:
             fs = await asyncio.to_thread(file_system, self._options)
         except Exception:  # noqa: BLE001 - a malformed key file raises anything, and quotes itself
-            raise self._error(Failure(code="InvalidOptions", kind=Denied), "list", "") from None
+            raise self.error(Failure(code="InvalidOptions", kind=Denied), "list", "") from None
         anonymous = self._options.get("token") == "anon"
         if fs.credentials.credentials is None and not anonymous:
             # gcsfs falls back to anonymous access, whose errors would be misleading.
-            raise self._error(Failure(code="NoCredentials", kind=Denied), "list", "")
+            raise self.error(Failure(code="NoCredentials", kind=Denied), "list", "")
         if "connector" not in fs.session_kwargs and not fs._use_client_cert:
             connector = aiohttp.TCPConnector(limit=self._concurrency)
             fs.session_kwargs = {**fs.session_kwargs, "connector": connector}

@@ -12,13 +12,13 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from metaferry.errors import Corrupt, Denied, Unavailable
-from metaferry.storage.answers import require_empty
+from metaferry.storage.answers import Refused, require_empty
 from metaferry.storage.errors import Failure
 from metaferry.storage.gcs.client import NOT_UNDERSTOOD, auth_failure, bound_to, file_system, upload_base
 from metaferry.storage.gcs.requests import blob_of, condition, gcs_failure, is_intact, multipart, stored
 from metaferry.storage.http.client import CurlClient
 from metaferry.storage.http.config import Opened, StoreConfig
-from metaferry.storage.http.exchange import Answer, Refused, Request, header_lines
+from metaferry.storage.http.exchange import Answer, Request, header_lines
 from metaferry.storage.http.network import Network, UnsupportedOption, proxy_of_environment, proxy_url
 from metaferry.storage.http.requests import Stored, most_of, range_of
 from metaferry.storage.keys import md5_hex
@@ -36,8 +36,6 @@ class GcsConfig(StoreConfig):
 
     Raises `UnsupportedOption` for settings of aiohttp's other than a proxy.
     """
-
-    store = "gcs"
 
     def __init__(self, bucket: str, prefix: str, options: Mapping[str, Any], **more: Any) -> None:
         super().__init__(prefix, options, **more)

@@ -19,11 +19,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from metaferry.errors import Expired, StorageError, Throttled
-from metaferry.storage.answers import BadAnswer
+from metaferry.storage.answers import Refused
 from metaferry.storage.base import ObjectStoreAdapter
-from metaferry.storage.capabilities import DetectedCapabilities, Detecting
+from metaferry.storage.capabilities import DetectedCapabilities
 from metaferry.storage.http.config import FallbackRequired, Opened, RegionChanged, StoreConfig
-from metaferry.storage.http.exchange import Answer, Refused, Request
+from metaferry.storage.http.exchange import Answer, Request
 from metaferry.storage.http.fallback import FsspecFallback
 from metaferry.storage.http.network import LONGEST, TIMEOUT, UnsupportedOption
 from metaferry.storage.http.operations import Operations, Result, Steps
@@ -52,7 +52,7 @@ SMALL: Final = 4 << 20
 def with_libcurl(fsspec: ObjectStoreAdapter, config: Callable[[], StoreConfig]) -> Adapter:
     """`fsspec` with libcurl beside it, or alone where the options rule that out."""
     try:
-        return (_Detecting if isinstance(fsspec, Detecting) else HttpAdapter)(fsspec, config())
+        return HttpAdapter(fsspec, config())
     except UnsupportedOption as reason:
         log.info("%s: through fsspec alone, on account of %s", fsspec.url, reason)
         return fsspec
@@ -83,6 +83,10 @@ class HttpAdapter:
     @property
     def capabilities(self) -> Capabilities:
         return self._fsspec.capabilities
+
+    @property
+    def detected(self) -> DetectedCapabilities:
+        return self._fsspec.detected
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -272,7 +276,7 @@ class HttpAdapter:
             try:
                 stored = opened.requests.stored(result, self._config.key(put[0]), put[1])
                 self._operations.note(stored, put[3])
-            except (BadAnswer, Refused, StorageError):
+            except (Refused, StorageError):
                 pass  # reported below
             else:
                 return stored.token
@@ -304,13 +308,3 @@ class HttpAdapter:
             return self._fallback.put(path, data, only_if, timeout).token
         except StorageError as error:
             return error
-
-
-class _Detecting(HttpAdapter):
-    """The same over an adapter that finds out about its store as it goes: both share what is found."""
-
-    @property
-    def detected(self) -> DetectedCapabilities:
-        fsspec = self._fsspec
-        assert isinstance(fsspec, Detecting)
-        return fsspec.detected

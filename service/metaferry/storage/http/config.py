@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
-from metaferry.errors import StorageError
-from metaferry.storage.errors import REDIRECTS, Failure, Store
+from metaferry.storage.errors import REDIRECTS, Failure
 from metaferry.storage.http.client import CurlClient
 from metaferry.storage.http.exchange import Answer
 from metaferry.storage.http.requests import RequestBuilder
@@ -22,13 +21,8 @@ class Opened(NamedTuple):
 
 
 class StoreConfig(ABC):
-    """What differs between the stores. The defaults are of one that sends nobody elsewhere and always knows
-    conditions on writes."""
-
-    store: ClassVar[Store]
-    #: Whether there are stores of this kind that know no conditions on writes; then `requests` of what is
-    #: opened is a `HeadBuilder`.
-    conditions_optional: ClassVar[bool] = False
+    """What differs between the stores. The defaults are of one that sends nobody elsewhere. Where the adapter
+    has `conditions_optional`, `requests` of what is opened is a `HeadBuilder`."""
 
     def __init__(
         self, prefix: str, options: Mapping[str, Any], *, concurrency: int, follow_redirects: bool = False
@@ -47,10 +41,6 @@ class StoreConfig(ABC):
 
     def forget(self) -> None:  # noqa: B027 - nothing is kept, unless a store says otherwise
         """Credentials are looked up anew from here on."""
-
-    def refuses_conditions(self, error: StorageError) -> bool:
-        """Whether this may be a store's answer to a condition that it does not know."""
-        return False
 
     def refine(self, failure: Failure) -> Failure:
         """`failure`, or what is known better about it."""

@@ -17,14 +17,6 @@ MOST: Final = 1 << 20
 TOO_LONG: Final = "TooLong"
 
 
-class Refused(Exception):
-    """A request that did not go well; `failure` is what is known of it."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.code or failure.status)
-        self.failure = failure
-
-
 class Request(NamedTuple):
     """One request. `url` is exact and ASCII; `headers` are lines, `Name: value`; `most` bytes of an answer's
     body are taken (0: any number)."""

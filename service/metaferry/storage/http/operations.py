@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
-from metaferry.errors import Conflict, NotFound, StorageError
-from metaferry.storage.answers import BadAnswer, require_blob
+from metaferry.errors import NotFound, StorageError
+from metaferry.storage.answers import Refused, require_blob
 from metaferry.storage.base import ObjectStoreAdapter
-from metaferry.storage.capabilities import Detecting
-from metaferry.storage.errors import Failure, Operation, storage_error
+from metaferry.storage.errors import Failure, Operation
 from metaferry.storage.http.config import FallbackRequired, RegionChanged, StoreConfig
 from metaferry.storage.http.errors import NO_ETAG
-from metaferry.storage.http.exchange import TOO_LONG, Answer, Refused, Request
+from metaferry.storage.http.exchange import TOO_LONG, Answer, Request
 from metaferry.storage.http.redirects import MOST_REDIRECTS, target, without_host
 from metaferry.storage.http.requests import HeadBuilder, RequestBuilder, Stored
 from metaferry.storage.keys import content_type
-from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Precondition
+from metaferry.storage.protocol import ANYTHING, Blob, Precondition
 
 T = TypeVar("T")
 
@@ -43,26 +42,19 @@ class Operations:
         self, builder: RequestBuilder, path: str, data: bytes, only_if: Precondition, md5: str
     ) -> Steps[str]:
         """A put in as many requests as it takes: one, but where the store knows no conditions."""
-        wanted: Precondition = only_if
+        wanted = only_if
         if not self._fsspec.capabilities.honours(only_if):
             yield from self._require(builder, path, only_if)
             wanted = ANYTHING
         try:
-            stored = yield from self._put_once(builder, path, data, wanted)
-        except NotFound as error:
-            optional = self._config.conditions_optional
-            missing = isinstance(wanted, str) or (wanted is ABSENT and optional)
-            if not missing or not error.path:
-                raise
-            raise self._error(Failure(error.status, error.code, kind=Conflict), "put", path) from None
+            with self._fsspec.missing_is_conflict(path, wanted):
+                stored = yield from self._put_once(builder, path, data, wanted)
         except StorageError as error:
-            optional = self._config.conditions_optional and wanted is not ANYTHING
-            if not optional or not self._config.refuses_conditions(error):
+            if wanted is ANYTHING or not self._fsspec.refuses_conditions(error):
                 raise
             yield from self._require(builder, path, only_if)
             stored = yield from self._put_once(builder, path, data, ANYTHING)  # raises where that was not it
-            if isinstance(self._fsspec, Detecting):
-                self._fsspec.detected.refused(only_if)
+            self._fsspec.detected.refused(only_if)
         self.note(stored, md5)
         return stored.token
 
@@ -86,8 +78,7 @@ class Operations:
             pass
         else:
             found = head_builder.found(answer)
-        if found != (only_if if isinstance(only_if, str) else None):
-            raise self._error(Failure(kind=Conflict), "put", path)
+        self._fsspec.require(found, only_if, "put", path)
 
     def read(
         self, builder: RequestBuilder, path: str, start: int, end: int | None, version: str | None
@@ -148,14 +139,12 @@ class Operations:
     def _read_as(self, operation: Operation, path: str, work: Callable[[], T]) -> T:
         try:
             return work()
-        except BadAnswer as error:
-            raise self._error(error.failure, operation, path) from None
         except Refused as error:
             raise self._error_for(error.failure, operation, path) from None
 
     def note(self, stored: Stored, md5: str) -> None:
         """Takes notice of the token of a put of data with that MD5. Raises `Corrupt` for a wrong one."""
-        if stored.token != md5 and isinstance(self._fsspec, Detecting):
+        if stored.token != md5 and self._fsspec.tokens_are_md5s:
             self._fsspec.detected.put_result(stored.token, md5, encrypted=stored.encrypted)
 
     def _error_for(self, failure: Failure, operation: Operation, path: str) -> StorageError:
@@ -165,9 +154,4 @@ class Operations:
             reason = "answers without an ETag"
         if reason is not None:
             raise FallbackRequired(reason)
-        return self._error(failure, operation, path)
-
-    def _error(self, failure: Failure, operation: Operation, path: str) -> StorageError:
-        return storage_error(
-            failure, store=self._config.store, url=self._fsspec.url, operation=operation, path=path
-        )
+        return self._fsspec.error(failure, operation, path)

@@ -151,15 +151,15 @@ class LocalAdapter(BaseAdapter):
                 advice="end that process, or let it go on",
             ) from None
         except OSError as error:
-            raise self._error(errno_failure(error), operation, path) from None
+            raise self.error(errno_failure(error), operation, path) from None
         except ValueError:  # a NUL or a lone surrogate in the name
-            raise self._error(Failure(code="EINVAL", kind=Unsupported), operation, path) from None
+            raise self.error(Failure(code="EINVAL", kind=Unsupported), operation, path) from None
 
     def _file(self, path: str, operation: Operation) -> bytes:
         """The file of a key. Refuses segments that the system would resolve to another file."""
         segments = path.split("/")
         if not path or any(segment in ("", ".", "..") for segment in segments):
-            raise self._error(Failure(code="EINVAL", kind=Unsupported), operation, path)
+            raise self.error(Failure(code="EINVAL", kind=Unsupported), operation, path)
         return os.path.join(self._root, *(segment.encode() for segment in segments))
 
     def link_out(self, folder: str) -> StorageError | None:
@@ -186,7 +186,7 @@ class LocalAdapter(BaseAdapter):
 
     def _list_page(self, prefix: str, cursor: Cursor) -> Page:
         if not os.path.isdir(self._root):
-            raise self._error(Failure(code="ENOENT", kind=NotFound, bucket=True), "list", "")
+            raise self.error(Failure(code="ENOENT", kind=NotFound, bucket=True), "list", "")
         return next_page(cursor, self._page_size, lambda after: self._walk.entries(prefix, after or ""))
 
     def _read(self, path: str, start: int, end: int | None, version: str | None) -> Blob:
@@ -194,10 +194,10 @@ class LocalAdapter(BaseAdapter):
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise self._error(Failure(code="ENOENT", kind=NotFound), "read", path)
+                raise self.error(Failure(code="ENOENT", kind=NotFound), "read", path)
             token = token_of(status)
             if version is not None and version != token:
-                raise self._error(Failure(kind=Changed), "read", path)
+                raise self.error(Failure(kind=Changed), "read", path)
             stop = status.st_size if end is None else min(end, status.st_size)
             parts: list[bytes] = []
             at = start
@@ -209,7 +209,7 @@ class LocalAdapter(BaseAdapter):
                 at += len(part)
             # A rename does not change this open file; a program that writes in place does.
             if at < stop or token_of(os.fstat(descriptor)) != token:
-                raise self._error(Failure(kind=Changed if version is not None else Corrupt), "read", path)
+                raise self.error(Failure(kind=Changed if version is not None else Corrupt), "read", path)
             return Blob(b"".join(parts), token, status.st_size)
         finally:
             os.close(descriptor)
@@ -219,11 +219,11 @@ class LocalAdapter(BaseAdapter):
             # O_NONBLOCK: does not wait for the other end of a named pipe.
             return os.open(self._file(path, "read"), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except NotADirectoryError:
-            raise self._error(Failure(code="ENOENT", kind=NotFound), "read", path) from None
+            raise self.error(Failure(code="ENOENT", kind=NotFound), "read", path) from None
         except FileNotFoundError:
             missing = not os.path.isdir(self._root)
             failure = Failure(code="ENOENT", kind=NotFound, bucket=missing)
-            raise self._error(failure, "read", path) from None
+            raise self.error(failure, "read", path) from None
 
     def _put(self, path: str, data: bytes, only_if: Precondition) -> PutResult:
         target = self._file_to_write(path, "put")
@@ -236,7 +236,7 @@ class LocalAdapter(BaseAdapter):
                 token = self._place(temporary, target, path, only_if, names) or token
         except FileNotFoundError:
             # The folder or the temporary file was removed meanwhile: the next attempt makes it again.
-            raise self._error(Failure(code="ENOENT", kind=Unavailable), "put", path) from None
+            raise self.error(Failure(code="ENOENT", kind=Unavailable), "put", path) from None
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
@@ -248,7 +248,7 @@ class LocalAdapter(BaseAdapter):
             return os.open(temporary, flags, 0o666)
         except FileNotFoundError:
             if not os.path.isdir(self._root):
-                raise self._error(Failure(code="ENOENT", kind=NotFound, bucket=True), "put", "") from None
+                raise self.error(Failure(code="ENOENT", kind=NotFound, bucket=True), "put", "") from None
             make_folders(self._root, folder)
             return os.open(temporary, flags, 0o666)
 
@@ -283,12 +283,12 @@ class LocalAdapter(BaseAdapter):
         if found is not None and stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, "a folder")
         if isinstance(only_if, str) and (found is None or token_of(found) != only_if):
-            raise self._error(Failure(kind=Conflict), operation, path)
+            raise self.error(Failure(kind=Conflict), operation, path)
 
     def _delete(self, path: str, only_if: Precondition) -> None:
         target = self._file_to_write(path, "delete")
         if only_if is ABSENT:
-            raise self._error(Failure(code="EINVAL", kind=Unsupported), "delete", path)
+            raise self.error(Failure(code="EINVAL", kind=Unsupported), "delete", path)
         try:
             with synced_names(os.path.dirname(target)) as names, in_place(target, names) as found:
                 if found is not None:

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, Final
 
 from metaferry.errors import (
-    Conflict,
     Corrupt,
     Denied,
     Expired,
@@ -25,7 +24,6 @@ from metaferry.errors import (
 )
 from metaferry.storage.answers import BadAnswer, bad_answer, require
 from metaferry.storage.base import ObjectStoreAdapter
-from metaferry.storage.capabilities import DetectedCapabilities
 from metaferry.storage.errors import Failure, Operation, retry_after
 from metaferry.storage.keys import (
     byte_range,
@@ -43,7 +41,7 @@ from metaferry.storage.protocol import (
     Precondition,
     PutResult,
 )
-from metaferry.storage.s3.answers import blob_of, level_of, page_of, require_own, tag_of
+from metaferry.storage.s3.answers import blob_of, is_encrypted, level_of, page_of, require_own, tag_of
 from metaferry.storage.s3.client import file_system
 
 #: Codes with which servers without conditional writes refuse one; an unconditional put then shows whether
@@ -57,12 +55,8 @@ class S3Adapter(ObjectStoreAdapter):
     """Options are s3fs's."""
 
     store = "s3"
-
-    def __init__(
-        self, bucket: str, prefix: str, options: Mapping[str, Any], *, url: str, **more: Any
-    ) -> None:
-        super().__init__(bucket, prefix, options, url=url, **more)
-        self._detected = DetectedCapabilities(url, self._capabilities)
+    tokens_are_md5s = True
+    conditions_optional = True
 
     @staticmethod
     def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
@@ -78,19 +72,8 @@ class S3Adapter(ObjectStoreAdapter):
             key_limits=limits_below(prefix),
         )
 
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._detected.capabilities
-
-    @property
-    def detected(self) -> DetectedCapabilities:
-        """The detected capabilities, shared with other clients of the same datasource."""
-        return self._detected
-
-    def clone(self) -> S3Adapter:
-        other = super().clone()
-        other._detected = self._detected
-        return other
+    def refuses_conditions(self, error: StorageError) -> bool:
+        return error.status in (405, 501) or error.code in _NO_CONDITIONS
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -101,35 +84,31 @@ class S3Adapter(ObjectStoreAdapter):
         elif start_after:
             wanted["StartAfter"] = self._prefix + start_after
         answer = await self._call("list_objects_v2", "list", prefix, wanted)
-        with self._checking("list", prefix):
+        with self.checking("list", prefix):
             return page_of(answer, wanted["Prefix"], len(self._prefix))
 
     async def list_level(self, prefix: str) -> Level | None:
         wanted = {"Prefix": self._prefix + prefix, "MaxKeys": self._page_size, "Delimiter": "/"}
         answer = await self._call("list_objects_v2", "list", prefix, wanted)
-        with self._checking("list", prefix):
+        with self.checking("list", prefix):
             return level_of(answer, str(wanted["Prefix"]), len(self._prefix))
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
-        condition: dict[str, str] = {}
-        if only_if is not ANYTHING:
-            if not self.capabilities.honours(only_if):
-                await self._require(path, only_if, "put")
-            elif only_if is ABSENT:
-                condition = {"IfNoneMatch": "*"}
-            else:
-                condition = {"IfMatch": f'"{only_if}"'}
+        wanted = only_if
+        if not self.capabilities.honours(only_if):
+            self.require(await self._token(path), only_if, "put", path)
+            wanted = ANYTHING
         try:
-            with self._missing_is_conflict(path, conditional=bool(condition)):
-                answer = await self._put(path, data, condition)
+            with self.missing_is_conflict(path, wanted):
+                headers = await self._put(path, data, wanted)
         except StorageError as error:
-            if not condition or not refuses_conditions(error):
+            if wanted is ANYTHING or not self.refuses_conditions(error):
                 raise
-            await self._require(path, only_if, "put")
-            answer = await self._put(path, data, {})  # raises again if the condition was not the reason
-            self._detected.refused(only_if)
-        token = tag_of(answer) or await self._tag_in_place(path, data)
-        return self._detected.put_result(token, md5_hex(data), encrypted=_is_encrypted(answer))
+            self.require(await self._token(path), only_if, "put", path)
+            headers = await self._put(path, data, ANYTHING)  # raises where that was not it
+            self.detected.refused(only_if)
+        token = tag_of(headers) or await self._tag_in_place(path, data)
+        return self.detected.put_result(token, md5_hex(data), encrypted=is_encrypted(headers))
 
     # -- requests
 
@@ -146,19 +125,15 @@ class S3Adapter(ObjectStoreAdapter):
     async def _read(self, path: str, start: int, end: int | None, version: str | None) -> Blob:
         wanted = byte_range(start, end)
         ranged = {} if wanted is None else {"Range": wanted}
-        answer = await self._call("get_object", "read", path, {"Key": path, **ranged, **_pin(version)})
-        return blob_of(answer, start, end)
+        pinned = _condition(ANYTHING if version is None else version)
+        answer = await self._call("get_object", "read", path, {"Key": path, **ranged, **pinned})
+        status = answer["ResponseMetadata"]["HTTPStatusCode"]
+        return blob_of(status, _headers(answer), answer["Body"], start, end)
 
     async def _head(self, path: str, version: str | None = None) -> Blob:
-        answer = await self._call("head_object", "read", path, {"Key": path, **_pin(version)})
-        return Blob(b"", tag_of(answer), int(answer["ContentLength"]))
-
-    async def _token(self, path: str) -> str | None:
-        """The token of the object in place; None where there is none."""
-        try:
-            return (await self._head(path)).token
-        except NotFound:
-            return None
+        pinned = _condition(ANYTHING if version is None else version)
+        answer = await self._call("head_object", "read", path, {"Key": path, **pinned})
+        return Blob(b"", tag_of(_headers(answer)), int(answer["ContentLength"]))
 
     async def _delete(self, path: str, only_if: Precondition) -> None:
         condition: dict[str, str] = {}
@@ -167,40 +142,36 @@ class S3Adapter(ObjectStoreAdapter):
             token = await self._token(path)
             if token is None:
                 return
-            if token != only_if:
-                raise self._error(Failure(kind=Conflict), "delete", path)
+            self.require(token, only_if, "delete", path)
             if self.capabilities.honours(only_if):
-                condition = {"IfMatch": f'"{only_if}"'}
+                condition = _condition(only_if)
         try:
             await self._call("delete_object", "delete", path, {"Key": path, **condition})
         except StorageError as error:
-            if not condition or not refuses_conditions(error):
+            if not condition or not self.refuses_conditions(error):
                 raise
             await self._call("delete_object", "delete", path, {"Key": path})
 
-    async def _put(self, path: str, data: bytes, condition: Mapping[str, str]) -> Any:
+    async def _put(self, path: str, data: bytes, only_if: Precondition) -> Mapping[str, str]:
+        """The headers of the answer."""
         config = self._options.get("config_kwargs") or {}
         if config.get("request_checksum_calculation") == "when_required":
             # The job says that this store does not support the newer checksums.
             check = {"ContentMD5": base64.b64encode(bytes.fromhex(md5_hex(data))).decode()}
         else:
             check = {"ChecksumCRC32": base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()}
-        wanted = {"Key": path, "Body": data, "ContentType": content_type(path), **check, **condition}
-        return await self._call("put_object", "put", path, wanted)
+        wanted = {"Key": path, "Body": data, "ContentType": content_type(path), **check}
+        return _headers(await self._call("put_object", "put", path, {**wanted, **_condition(only_if)}))
 
     async def _tag_in_place(self, path: str, data: bytes) -> str:
         """The token ("" on a store without them) of an object whose put was answered without one."""
         try:
             blob = await self.read(path)
         except NotFound:
-            raise self._error(bad_answer("no ETag, and no object in place"), "put", path) from None
-        with self._checking("put", path):
+            raise self.error(bad_answer("no ETag, and no object in place"), "put", path) from None
+        with self.checking("put", path):
             require(blob.data == data, "no ETag, and a different object in place")
         return blob.token
-
-    async def _require(self, path: str, only_if: Precondition, operation: Operation) -> None:
-        if await self._token(path) != (only_if if isinstance(only_if, str) else None):
-            raise self._error(Failure(kind=Conflict), operation, path)
 
     async def _call(self, method: str, operation: Operation, path: str, wanted: Mapping[str, Any]) -> Any:
         """One request. `Key` is relative to the prefix; an answer's Body is read to its end."""
@@ -220,9 +191,9 @@ class S3Adapter(ObjectStoreAdapter):
             OSError,  # what s3fs makes of a ClientError, and TimeoutError
             ValueError,  # an endpoint_url that is no URL
         ) as error:
-            raise self._error(s3_failure(error), operation, path) from None
+            raise self.error(s3_failure(error), operation, path) from None
         except BadAnswer as error:
-            raise self._error(error.failure, operation, path) from None
+            raise self.error(error.failure, operation, path) from None
 
     async def _answer(self, fs: Any, method: str, wanted: Mapping[str, Any]) -> Any:
         from botocore.parsers import ResponseParserError
@@ -254,13 +225,17 @@ class S3Adapter(ObjectStoreAdapter):
         return fs
 
 
-def _pin(version: str | None) -> dict[str, str]:
-    return {} if version is None else {"IfMatch": f'"{version}"'}
+def _condition(only_if: Precondition) -> dict[str, str]:
+    """As a parameter of botocore's."""
+    if isinstance(only_if, str):
+        return {"IfMatch": f'"{only_if}"'}
+    return {"IfNoneMatch": "*"} if only_if is ABSENT else {}
 
 
-def refuses_conditions(error: StorageError) -> bool:
-    """Whether this may be the answer of a store that does not support conditions."""
-    return error.status in (405, 501) or error.code in _NO_CONDITIONS
+def _headers(answer: Mapping[str, Any]) -> Mapping[str, str]:
+    """Of one of botocore's, names in small letters."""
+    headers: Mapping[str, str] = answer["ResponseMetadata"]["HTTPHeaders"]
+    return headers
 
 
 def s3_failure(error: BaseException) -> Failure:
@@ -305,9 +280,3 @@ def _response_failure(response: Mapping[str, Any]) -> Failure:
     if code.isdigit():  # an answer without a body: botocore repeats the status
         status, code = status or int(code), ""
     return Failure(status, code, retry_after=retry_after(metadata.get("HTTPHeaders", {})))
-
-
-def _is_encrypted(answer: Mapping[str, Any]) -> bool:
-    """Whether the object is encrypted with a key that makes its tag no MD5."""
-    kms = str(answer.get("ServerSideEncryption") or "").startswith("aws:")
-    return kms or bool(answer.get("SSECustomerAlgorithm"))

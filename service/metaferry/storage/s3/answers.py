@@ -71,7 +71,7 @@ def require_own(answer: Mapping[str, Any], method: str) -> None:
     if FOREIGN in answer:
         raise BadAnswer(answer[FOREIGN])
     if method == "head_object":
-        require(tag_of(answer) or answer.get("LastModified"), "neither ETag nor time")
+        require(answer.get("ETag") or answer.get("LastModified"), "neither ETag nor time")
         require("ContentLength" in answer, "no size")
 
 
@@ -95,22 +95,27 @@ def level_of(answer: Mapping[str, Any], wanted: str, skip: int) -> Level | None:
     return Level(_entries(answer, wanted, skip, folders)[0], [folder[skip:] for folder in folders])
 
 
-def blob_of(answer: Mapping[str, Any], start: int, end: int | None) -> Blob:
-    """What a read of `[start, end)` brought."""
-    data: bytes = answer["Body"]
-    if answer["ResponseMetadata"]["HTTPStatusCode"] == 206:
-        size = size_of_part(answer.get("ContentRange"), start, end)
-    else:  # the whole object, asked for or not
-        size = len(data) if answer.get("ContentLength") is None else int(answer["ContentLength"])
-        require(len(data) == size, "the wrong number of bytes")
-        data = data[start:end]
+def blob_of(status: int, headers: Mapping[str, str], data: bytes, start: int, end: int | None) -> Blob:
+    """What a read of `[start, end)` brought; names of headers in small letters."""
+    tag = tag_of(headers)
     # Every store tells one of them of an object, and nobody else does of nothing.
-    require(tag_of(answer) or answer.get("LastModified"), "neither ETag nor time")
-    return Blob(data, tag_of(answer), size)
+    require(tag or headers.get("last-modified"), "neither ETag nor time")
+    if status == 206:
+        return Blob(data, tag, size_of_part(headers.get("content-range"), start, end))
+    require(status == 200, "an unexpected status")  # the whole object, asked for or not
+    require(headers.get("content-length", str(len(data))) == str(len(data)), "the wrong number of bytes")
+    return Blob(data[start:end], tag, len(data))
 
 
-def tag_of(answer: Mapping[str, Any]) -> str:
-    return entity_tag(str(answer.get("ETag") or ""))
+def tag_of(headers: Mapping[str, str]) -> str:
+    """The token of an object; "" where the store tells none."""
+    return entity_tag(headers.get("etag", ""))
+
+
+def is_encrypted(headers: Mapping[str, str]) -> bool:
+    """Whether an object that was put is encrypted with a key that makes its tag no MD5."""
+    kms = headers.get("x-amz-server-side-encryption", "").startswith("aws:")
+    return kms or "x-amz-server-side-encryption-customer-algorithm" in headers
 
 
 def _rest(answer: Mapping[str, Any], wanted: str) -> tuple[bool, str | None]:
@@ -156,7 +161,7 @@ def _listed(answer: Mapping[str, Any]) -> Listed:
         return Listed(
             [item["Key"] for item in items],
             [item["Size"] for item in items],
-            [tag_of(item) for item in items],
+            [entity_tag(item.get("ETag") or "") for item in items],
             [item["LastModified"].timestamp() for item in items],
         )
     except (KeyError, TypeError, AttributeError):  # half an entry would hide an object, or show one

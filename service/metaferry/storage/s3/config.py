@@ -15,14 +15,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from metaferry.errors import StorageError
 from metaferry.storage.errors import REDIRECTS, Failure
 from metaferry.storage.http.client import CurlClient
 from metaferry.storage.http.config import Opened, StoreConfig
 from metaferry.storage.http.errors import error_code
 from metaferry.storage.http.exchange import Answer
 from metaferry.storage.http.network import Network, UnsupportedOption, proxy_for
-from metaferry.storage.s3.adapter import refuses_conditions
 from metaferry.storage.s3.client import bound_to
 from metaferry.storage.s3.credentials import Credentials, Seen, probe, session_of
 from metaferry.storage.s3.requests import ANONYMOUS, S3Requests, region_of
@@ -130,9 +128,6 @@ _REGION_NAME: Final = re.compile(r"[a-z]{2,3}(?:-[a-z]+)+-\d{1,2}")
 class S3Config(StoreConfig):
     """A `StoreConfig` for `bucket`. Raises `UnsupportedOption` for an option outside the list."""
 
-    store = "s3"
-    conditions_optional = True
-
     def __init__(self, bucket: str, prefix: str, options: Mapping[str, Any], **more: Any) -> None:
         _check(bucket, options)
         super().__init__(prefix, options, **more)
@@ -165,9 +160,6 @@ class S3Config(StoreConfig):
     def forget(self) -> None:
         """Credentials are looked up anew from here on."""
         self._seen = self._credentials = None
-
-    def refuses_conditions(self, error: StorageError) -> bool:
-        return refuses_conditions(error)
 
     def refine(self, failure: Failure) -> Failure:
         """A failure to get credentials by its own name: who signs only knows that there are none."""

@@ -8,14 +8,15 @@ import re
 from typing import Final
 
 from metaferry.errors import Denied, Unavailable
-from metaferry.storage.answers import bad_answer, require, require_empty, size_of_part
+from metaferry.storage.answers import Refused, bad_answer, require_empty
 from metaferry.storage.errors import Failure, retry_after
 from metaferry.storage.http.errors import NO_ETAG, NoCredentials, error_code
-from metaferry.storage.http.exchange import Answer, Refused, Request
+from metaferry.storage.http.exchange import Answer, Request
 from metaferry.storage.http.redirects import BoundTo
 from metaferry.storage.http.requests import Stored, most_of, range_of
 from metaferry.storage.keys import entity_tag, quoted
 from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Precondition
+from metaferry.storage.s3.answers import blob_of, is_encrypted, tag_of
 from metaferry.storage.s3.signature import Endpoint, Method, Signer
 
 #: There is nothing to sign with.
@@ -86,30 +87,18 @@ class S3Requests:
         if answer.body.strip():
             raise Refused(bad_answer("an unexpected body"))
         headers = answer.headers
-        tag = entity_tag(headers.get("etag", ""))
+        tag = tag_of(headers)
         if not tag:
             raise Refused(Failure(code=NO_ETAG, kind=Unavailable))
-        encrypted = (
-            headers.get("x-amz-server-side-encryption", "").startswith("aws:")
-            or "x-amz-server-side-encryption-customer-algorithm" in headers
-        )
-        return Stored(tag, encrypted)
+        return Stored(tag, is_encrypted(headers))
 
     def found(self, answer: Answer) -> str:
         """The token of what a HEAD found."""
-        headers = answer.headers
-        return entity_tag(headers.get("etag", ""))
+        return tag_of(answer.headers)
 
     def blob(self, answer: Answer, key: str, start: int, end: int | None) -> Blob:
         """Raises `BadAnswer`."""
-        headers, data = answer.headers, answer.body
-        tag = entity_tag(headers.get("etag", ""))
-        require(tag or headers.get("last-modified"), "neither ETag nor time")
-        if answer.status == 206:
-            return Blob(data, tag, size_of_part(headers.get("content-range"), start, end))
-        require(answer.status == 200, "an unexpected status")
-        require(headers.get("content-length", str(len(data))) == str(len(data)), "the wrong number of bytes")
-        return Blob(data[start:end], tag, len(data))
+        return blob_of(answer.status, answer.headers, answer.body, start, end)
 
     def deleted(self, answer: Answer) -> None:
         """Raises `BadAnswer`."""

@@ -18,13 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaferry.errors import Corrupt, Expired, Unavailable
+from metaferry.storage.answers import Refused
 from metaferry.storage.azure import config as fast_azure
 from metaferry.storage.azure.adapter import AzureAdapter
 from metaferry.storage.azure.config import AzureConfig, Bearer
 from metaferry.storage.azure.requests import Anonymous, AzureEndpoint, AzureRequests, SharedKey
 from metaferry.storage.errors import Failure, classify
 from metaferry.storage.factory import open_adapter
-from metaferry.storage.http.exchange import Answer, Refused, Request
+from metaferry.storage.http.exchange import Answer, Request
 from metaferry.storage.http.network import UnsupportedOption
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition
 

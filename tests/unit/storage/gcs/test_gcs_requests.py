@@ -13,11 +13,11 @@ from google.auth.exceptions import RefreshError, TransportError
 from google.oauth2.credentials import Credentials
 
 from metaferry.errors import Corrupt, Denied, Expired, Unavailable
-from metaferry.storage.answers import BadAnswer
+from metaferry.storage.answers import BadAnswer, Refused
 from metaferry.storage.errors import classify
 from metaferry.storage.gcs.client import file_system
 from metaferry.storage.gcs.config import GcsConfig, GcsRequests
-from metaferry.storage.http.exchange import Answer, Refused, Request
+from metaferry.storage.http.exchange import Answer, Request
 from metaferry.storage.http.network import UnsupportedOption
 from metaferry.storage.protocol import ABSENT, ANYTHING
 

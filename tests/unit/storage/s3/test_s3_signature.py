@@ -15,8 +15,9 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metaferry.storage.answers import Refused
 from metaferry.storage.http.errors import NoCredentials
-from metaferry.storage.http.exchange import Refused, Request
+from metaferry.storage.http.exchange import Request
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, is_plain
 from metaferry.storage.s3.requests import ANONYMOUS, S3Requests
 from metaferry.storage.s3.signature import Endpoint, Signer
