@@ -1,56 +1,28 @@
 """Google Cloud Storage, through gcsfs's credentials and session and the JSON API.
 
-gcsfs gives options, credentials, base address and the HTTP session. Its request method is not used:
-it retries, and it turns statuses into exceptions that do not distinguish them (a 503 whose text
-contains "invalid" becomes a ValueError). The token of an object is its generation. Every request is
-one attempt. A bucket is never created, and anonymous access is used only where the options ask for it.
+gcsfs gives options, credentials, base address and the HTTP session; requests and answers are those of
+`requests.py`. gcsfs's request method is not used: it retries, and it turns statuses into exceptions that do
+not distinguish them (a 503 whose text contains "invalid" becomes a ValueError). Every request is one
+attempt. A bucket is never created, and anonymous access is used only where the options ask for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Container, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
-from metaferry.errors import Conflict, Corrupt, Denied, Unavailable
-from metaferry.storage.answers import (
-    require,
-    require_empty,
-    unexpected,
-)
+from metaferry.errors import Conflict, Denied, Unavailable
+from metaferry.storage.answers import Refused, require, unexpected
 from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.errors import REDIRECTS, Failure, Operation
-from metaferry.storage.gcs.client import NOT_UNDERSTOOD, auth_failure, bound_to, file_system, upload_base
-from metaferry.storage.gcs.requests import (
-    FIELDS,
-    blob_of,
-    condition,
-    described,
-    gcs_failure,
-    is_intact,
-    multipart,
-    page_of,
-    stored,
-)
+from metaferry.storage.gcs.client import file_system
+from metaferry.storage.gcs.requests import FIELDS, GcsRequests, page_of
+from metaferry.storage.http.exchange import Answer, Request
 from metaferry.storage.http.redirects import RedirectingSession
-from metaferry.storage.keys import (
-    LARGE,
-    byte_range,
-    content_type,
-    limits_below,
-    md5_hex,
-)
-from metaferry.storage.protocol import (
-    ANYTHING,
-    Blob,
-    Capabilities,
-    Level,
-    Page,
-    Precondition,
-    PutResult,
-)
+from metaferry.storage.keys import LARGE, content_type, limits_below, md5_hex
+from metaferry.storage.protocol import ANYTHING, Blob, Capabilities, Level, Page, Precondition, PutResult
 
 #: The statuses of success of each operation.
 _STATUSES: Final[Mapping[Operation, Container[int]]] = {
@@ -61,11 +33,11 @@ _STATUSES: Final[Mapping[Operation, Container[int]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+class _Client(NamedTuple):
+    """gcsfs's file system, and what asks with its credentials."""
+
+    fs: Any
+    requests: GcsRequests
 
 
 class GcsAdapter(ObjectStoreAdapter):
@@ -106,121 +78,83 @@ class GcsAdapter(ObjectStoreAdapter):
         return Level(page.entries, folders) if page.cursor is None else None
 
     async def _listed(self, prefix: str, wanted: Mapping[str, str]) -> tuple[Page, list[str]]:
-        answer = await self._call("GET", "b/{}/o", "list", prefix, params=wanted)
+        answer = await self._ask("list", prefix, lambda requests: requests.listing(wanted))
         with self.checking("list", prefix):
             return page_of(answer.body, wanted["prefix"], len(self._prefix))
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
-        params = {"uploadType": "multipart", **condition(only_if)}
-        md5 = md5_hex(data)
-        headers, body = multipart(self._prefix + path, content_type(path), data, md5)
+        key, kind = self._prefix + path, content_type(path)
         with self.missing_is_conflict(path, only_if):
-            answer = await self._call(
-                "POST", "b/{}/o", "put", path, params=params, headers=headers, data=body, upload=True
-            )
+            answer = await self._ask("put", path, lambda requests: requests.put(key, data, kind, only_if))
         with self.checking("put", path):
-            token, same = stored(answer.body, self._prefix + path, data, md5)
-        if not same:
-            raise self.error(Failure(kind=Corrupt, code="md5Hash"), "put", path)
-        return PutResult(token, md5)
+            return PutResult(GcsRequests.stored(answer, key, data).token, md5_hex(data))
 
     # -- requests
 
     async def _read(self, path: str, start: int, end: int | None, version: str | None) -> Blob:
-        wanted = byte_range(start, end)
-        params = {"alt": "media"}
-        if version is not None:
-            # Not `generation=`: a bucket with versions would still return a replaced object.
-            params["ifGenerationMatch"] = version
-        # Otherwise objects stored with gzip arrive decompressed, and their ranges are wrong.
-        headers = {"Accept-Encoding": "gzip"} | ({"Range": wanted} if wanted is not None else {})
-        answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params, headers=headers)
-        if answer.status == 200 and not is_intact(answer.headers, answer.body):
-            raise self.error(Failure(kind=Corrupt, code="x-goog-hash"), "read", path)
-        return blob_of(answer.status, answer.headers, answer.body, start, end)
+        key = self._prefix + path
+        answer = await self._ask("read", path, lambda requests: requests.read(key, start, end, version))
+        return GcsRequests.blob(answer, key, start, end)
 
     async def _head(self, path: str, version: str | None = None) -> Blob:
-        params = {"fields": "kind,name,size,generation"}
-        if version is not None:
-            params["ifGenerationMatch"] = version
-        answer = await self._call("GET", "b/{}/o/{}", "read", path, params=params)
+        key = self._prefix + path
+        answer = await self._ask("read", path, lambda requests: requests.describe(key, version))
         with self.checking("read", path):
-            token, size = described(answer.body, self._prefix + path)
-            require(version in (None, token), "another version")
-            return Blob(b"", token, size)
+            blob = GcsRequests.described(answer, key)
+            require(version in (None, blob.token), "another version")
+            return blob
 
     async def _delete(self, path: str, only_if: Precondition) -> None:
+        key = self._prefix + path
         try:
-            answer = await self._call("DELETE", "b/{}/o/{}", "delete", path, params=condition(only_if))
+            answer = await self._ask("delete", path, lambda requests: requests.delete(key, only_if))
         except Conflict:
             if await self._token(path) is None:
                 return
             raise
         with self.checking("delete", path):
-            require_empty(answer.status, answer.body)
+            GcsRequests.deleted(answer)
 
-    async def _call(
-        self,
-        method: str,
-        resource: str,
-        operation: Operation,
-        path: str,
-        *,
-        params: Mapping[str, str],
-        headers: Mapping[str, str] | None = None,
-        data: bytes | None = None,
-        upload: bool = False,
-    ) -> _Answer:
-        """One request to `resource` (`{}` are the bucket and the key)."""
-        import aiohttp
-        from google.auth.exceptions import GoogleAuthError
-        from yarl import URL
-
+    async def _ask(self, operation: Operation, path: str, make: Callable[[GcsRequests], Request]) -> Answer:
+        """One request. Raises our error for any answer that is not of success."""
         if operation != "list":
             self._require_addressable(operation, path)
+        with self.checking(operation, path):
+            client = await self._connected()
+            if client.requests.may_block():  # renewing an access token does
+                request = await asyncio.to_thread(make, client.requests)
+            else:
+                request = make(client.requests)
+            answer = await self._answer(client, request)
+            if answer.status >= 400 or answer.status in REDIRECTS:
+                raise Refused(GcsRequests.failure(answer))
+            if answer.status not in _STATUSES[operation]:
+                raise Refused(unexpected(answer.status))
+            return answer
+
+    async def _answer(self, client: _Client, request: Request) -> Answer:
+        import aiohttp
+        from yarl import URL
+
+        session = RedirectingSession(
+            client.fs.session, follow=self._follow_redirects, bound_to=client.requests.bound_to
+        )
         try:
-            fs = await self._authorized()
-            names = [self._bucket, self._prefix + path][: resource.count("{}")]
-            address = fs._format_path((upload_base(fs) if upload else fs.base) + resource, names)
-            sent = fs._get_headers({"Accept-Encoding": "identity", **(headers or {})})
-            session = RedirectingSession(fs.session, follow=self._follow_redirects, bound_to=bound_to(fs))
             async with await session.request(
-                method,
-                URL(address, encoded=True),
-                params=fs._get_params(dict(params)),
-                headers=sent,
-                data=data if data is None or len(data) <= LARGE else io.BytesIO(data),
+                request.method,
+                URL(request.url, encoded=True),
+                headers=dict(line.split(": ", 1) for line in request.headers),
+                data=io.BytesIO(request.body) if len(request.body) > LARGE else request.body or None,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
             ) as answer:
-                body = await answer.read()
-                if answer.status >= 400 or answer.status in REDIRECTS:
-                    raise self.error(gcs_failure(answer.status, answer.headers, body), operation, path)
-                if answer.status not in _STATUSES[operation]:
-                    raise self.error(unexpected(answer.status), operation, path)
-                return _Answer(answer.status, answer.headers, body)
+                lines = tuple(b"%b: %b" % header for header in answer.raw_headers)
+                return Answer(answer.status, lines, await answer.read())
         except aiohttp.ClientConnectorCertificateError:
-            raise self.error(Failure(code="CertificateError", kind=Denied), operation, path) from None
+            raise Refused(Failure(code="CertificateError", kind=Denied)) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self.error(Failure(code=type(error).__name__, kind=Unavailable), operation, path) from None
-        except GoogleAuthError as error:
-            raise self.error(auth_failure(error), operation, path) from None
+            raise Refused(Failure(code=type(error).__name__, kind=Unavailable)) from None
 
-    async def _authorized(self) -> Any:
-        """The client, with credentials that are valid now."""
-        fs = await self._connected()
-        if fs.credentials.credentials is not None and not fs.credentials.credentials.valid:
-            await asyncio.to_thread(self._refresh, fs.credentials)  # google-auth blocks
-        return fs
-
-    def _refresh(self, credentials: Any) -> None:
-        from gcsfs.retry import HttpError, NonRetryableError
-
-        try:
-            credentials.maybe_refresh()
-        except (HttpError, NonRetryableError, *NOT_UNDERSTOOD) as error:
-            raise self.error(auth_failure(error), "read", "") from None
-
-    async def _connect(self) -> Any:
+    async def _connect(self) -> _Client:
         import aiohttp
 
         # Looking for credentials asks the metadata service, and blocks.
@@ -237,8 +171,8 @@ class GcsAdapter(ObjectStoreAdapter):
             fs.session_kwargs = {**fs.session_kwargs, "connector": connector}
         fs.session_kwargs = {**fs.session_kwargs, "auto_decompress": False}
         await fs._set_session()
-        return fs
+        return _Client(fs, GcsRequests(fs, self._bucket))
 
-    def _closing(self, client: Any) -> Iterable[Awaitable[object]]:
-        if client._session is not None:
-            yield client._session.close()
+    def _closing(self, client: _Client) -> Iterable[Awaitable[object]]:
+        if client.fs._session is not None:
+            yield client.fs._session.close()

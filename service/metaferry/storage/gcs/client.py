@@ -1,4 +1,4 @@
-"""The gcsfs client of the GCS adapter, the address of uploads, and failures to get an access token."""
+"""The gcsfs client of the GCS adapter, and failures to get an access token."""
 
 from __future__ import annotations
 
@@ -29,11 +29,6 @@ def bound_to(fs: Any) -> BoundTo:
     plain = fs.session_kwargs.keys() <= {"connector", "auto_decompress", "trust_env", "proxy"}
     anonymous = fs.credentials.credentials is None and plain and not fs._use_client_cert
     return BoundTo.NOTHING if anonymous else BoundTo.HOST
-
-
-def upload_base(fs: Any) -> str:
-    """Where uploads go, with a `/` at its end."""
-    return f"{fs._location}/upload/storage/v1/"
 
 
 def auth_failure(error: Exception) -> Failure:

@@ -1,20 +1,36 @@
-"""Builds requests to the JSON API of Google Cloud Storage and parses its answers. Pure functions."""
+"""Builds requests to the JSON API of Google Cloud Storage and parses its answers.
+
+No I/O, except that an access token is renewed when it is time to.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlencode
 
-from metaferry.errors import Corrupt
-from metaferry.storage.answers import BadAnswer, require, require_names, size_of_part
+from metaferry.errors import Corrupt, Denied, Unavailable
+from metaferry.storage.answers import (
+    BadAnswer,
+    Refused,
+    require,
+    require_empty,
+    require_names,
+    size_of_part,
+)
 from metaferry.storage.codes.gcs import HELD, PAYER_MISSING
 from metaferry.storage.errors import Failure, retry_after
-from metaferry.storage.keys import is_marker, md5_hex
+from metaferry.storage.gcs.client import NOT_UNDERSTOOD, auth_failure, bound_to
+from metaferry.storage.http.exchange import Answer, Request, header_lines
+from metaferry.storage.http.requests import Stored, most_of
+from metaferry.storage.keys import byte_range, is_marker, md5_hex
 from metaferry.storage.protocol import ANYTHING, Blob, Entry, Page, Precondition
 
 #: How the store words a hold, and a hash that does not match. Both hold what the request said, a name or
@@ -27,79 +43,174 @@ _DIFFERENT: Final = re.compile(r"Provided (?:MD5 hash|CRC32C) .*doesn't match ca
 FIELDS: Final = "kind,nextPageToken,items(name,size,generation,md5Hash,updated)"
 
 
-def condition(only_if: Precondition) -> dict[str, str]:
+#: Seconds for which the headers are used before the credentials are looked at again.
+_VALID: Final = 1.0
+
+
+class GcsRequests:
+    """A `RequestBuilder`, and more requests for the adapter of gcsfs. The token is the generation.
+
+    `fs` is gcsfs's file system: it gives address, credentials and the headers of a request, and google-auth
+    renews the access token in time.
+    """
+
+    def __init__(self, fs: Any, bucket: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.bound_to = bound_to(fs)
+        self._fs = fs
+        self._bucket = bucket
+        self._objects = fs._format_path(fs.base + "b/{}/o", [bucket])
+        url = fs._format_path(f"{fs._location}/upload/storage/v1/b/{{}}/o", [bucket])
+        self._upload = f"{url}?{urlencode(fs._get_params({'uploadType': 'multipart'}))}"
+        self._clock = clock
+        self._headers: list[str] = []
+        self._until = float("-inf")
+
+    def may_block(self) -> bool:
+        return self._clock() >= self._until
+
+    def listing(self, wanted: Mapping[str, str]) -> Request:
+        return self._request("GET", self._objects, wanted)
+
+    def put(self, key: str, data: bytes, kind: str, only_if: Precondition) -> Request:
+        url = self._upload
+        if only_if is not ANYTHING:
+            url += f"&{urlencode(_condition(only_if))}"
+        multipart_type, body = _multipart(key, kind, data)
+        own = [f"Content-Type: {multipart_type}", "Accept-Encoding: identity"]
+        return Request("POST", url, [*self._common(), *own], body)
+
+    def read(self, key: str, start: int, end: int | None, version: str | None) -> Request:
+        # Not `generation=`: a bucket with versions would still return a replaced object.
+        pinned = {} if version is None else _condition(version)
+        wanted = byte_range(start, end)
+        # Otherwise objects stored with gzip arrive decompressed, and their ranges are wrong.
+        own = ["Accept-Encoding: gzip"] if wanted is None else [f"Range: {wanted}", "Accept-Encoding: gzip"]
+        request = self._request("GET", self._object(key), {"alt": "media", **pinned}, own)
+        return request._replace(most=most_of(start, end))
+
+    def describe(self, key: str, version: str | None) -> Request:
+        """For `described`."""
+        pinned = {} if version is None else _condition(version)
+        return self._request("GET", self._object(key), {"fields": "kind,name,size,generation", **pinned})
+
+    def delete(self, key: str, only_if: Precondition = ANYTHING) -> Request:
+        return self._request("DELETE", self._object(key), _condition(only_if))
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str],
+        own: Sequence[str] = ("Accept-Encoding: identity",),
+    ) -> Request:
+        query = urlencode(self._fs._get_params(dict(params)))
+        return Request(method, f"{url}?{query}" if query else url, [*self._common(), *own])
+
+    def _object(self, key: str) -> str:
+        return str(self._fs._format_path(self._fs.base + "b/{}/o/{}", [self._bucket, key]))
+
+    def _common(self) -> list[str]:
+        """What all requests of a second say. Renews the access token when it is time to, which blocks."""
+        from gcsfs.retry import HttpError, NonRetryableError
+        from google.auth.exceptions import GoogleAuthError
+
+        if self._clock() >= self._until:
+            # Several threads may do so at once, with the same result.
+            try:
+                given = self._fs._get_headers({})
+            except (GoogleAuthError, HttpError, NonRetryableError, *NOT_UNDERSTOOD) as error:
+                raise Refused(auth_failure(error)) from None
+            except OSError as error:
+                raise Refused(Failure(code=type(error).__name__, kind=Unavailable)) from None
+            try:
+                self._headers = header_lines(given)
+            except ValueError:
+                raise Refused(Failure(code="InvalidOptions", kind=Denied)) from None
+            self._until = self._clock() + _VALID
+        return self._headers
+
+    # -- answers
+
+    @staticmethod
+    def stored(answer: Answer, key: str, data: bytes) -> Stored:
+        """Raises `Refused` where the store got other content."""
+        resource = _resource(answer.body, "storage#object")
+        require(resource.get("name") == key, "another object")
+        found = resource.get("md5Hash")
+        if found is not None and md5_of(found) != md5_hex(data):
+            raise Refused(Failure(code="md5Hash", kind=Corrupt))
+        require(int_of(resource, "size") == len(data), "another size")
+        return Stored(str(int_of(resource, "generation")))
+
+    @staticmethod
+    def blob(answer: Answer, key: str, start: int, end: int | None) -> Blob:
+        headers, data = answer.headers, answer.body
+        if answer.status == 200 and not _is_intact(headers, data):
+            raise Refused(Failure(code="x-goog-hash", kind=Corrupt))
+        token = headers.get("x-goog-generation", "")
+        require(token, "no generation")
+        if answer.status == 206:
+            return Blob(data, token, size_of_part(headers.get("content-range"), start, end))
+        require(answer.status == 200, "an unexpected status")
+        stored = headers.get("x-goog-stored-content-length", str(len(data)))
+        require(stored == str(len(data)), "the wrong number of bytes")
+        return Blob(data[start:end], token, len(data))
+
+    @staticmethod
+    def described(answer: Answer, key: str) -> Blob:
+        """Version and size of an object, without its bytes."""
+        resource = _resource(answer.body, "storage#object")
+        require(resource.get("name") == key, "another object")
+        return Blob(b"", str(int_of(resource, "generation")), int_of(resource, "size"))
+
+    @staticmethod
+    def deleted(answer: Answer) -> None:
+        require_empty(answer.status, answer.body)
+
+    @staticmethod
+    def failure(answer: Answer) -> Failure:
+        return gcs_failure(answer.status, answer.headers, answer.body)
+
+
+def _condition(only_if: Precondition) -> dict[str, str]:
     """The parameter of a request that says what has to be there."""
     if only_if is ANYTHING:
         return {}
     return {"ifGenerationMatch": only_if if isinstance(only_if, str) else "0"}
 
 
-def multipart(key: str, kind: str, data: bytes, md5: str) -> tuple[dict[str, str], bytes]:
-    """Resource and content of an upload in one request, as RFC 2387 has it: headers and body.
+def _multipart(key: str, kind: str, data: bytes) -> tuple[str, bytes]:
+    """Resource and content of an upload in one request, as RFC 2387 has it: content type and body.
 
     The content's own MD5 is the boundary: content that holds its own hash is nobody's accident. The
     store checks the content against it.
     """
+    md5 = hashlib.md5(data, usedforsecurity=False)
     resource = {
         "name": key,
         "contentType": kind,
-        "md5Hash": base64.b64encode(bytes.fromhex(md5)).decode(),
+        "md5Hash": base64.b64encode(md5.digest()).decode(),
     }
-    boundary = f"metaferry-{md5}".encode()
+    boundary = f"metaferry-{md5.hexdigest()}"
     body = b"".join(
         (
-            b"--" + boundary + b"\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n",
+            f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n".encode(),
             json.dumps(resource, ensure_ascii=False).encode(),
-            b"\r\n--" + boundary + b"\r\nContent-Type: ",
-            kind.encode(),
-            b"\r\n\r\n",
+            f"\r\n--{boundary}\r\nContent-Type: {kind}\r\n\r\n".encode(),
             data,
-            b"\r\n--" + boundary + b"--\r\n",
+            f"\r\n--{boundary}--\r\n".encode(),
         )
     )
-    return {"Content-Type": f"multipart/related; boundary={boundary.decode()}"}, body
+    return f"multipart/related; boundary={boundary}", body
 
 
-def stored(body: bytes, key: str, data: bytes, md5: str) -> tuple[str, bool]:
-    """Generation out of the answer to an upload, and whether it is of content with this MD5.
-
-    Raises `BadAnswer` for what is no such answer.
-    """
-    resource = _resource(body, "storage#object")
-    require(resource.get("name") == key, "another object")
-    found = resource.get("md5Hash")
-    same = found is None or md5_of(found) == md5
-    require(not same or int_of(resource, "size") == len(data), "another size")
-    return str(int_of(resource, "generation")), same
-
-
-def blob_of(status: int, headers: Mapping[str, str], data: bytes, start: int, end: int | None) -> Blob:
-    """Out of the answer to a media download of `[start, end)`; names of headers in small letters, or in any
-    where the mapping knows none. Raises `BadAnswer`."""
-    token = headers.get("x-goog-generation", "")
-    require(token, "no generation")
-    if status == 206:
-        return Blob(data, token, size_of_part(headers.get("content-range"), start, end))
-    require(status == 200, "an unexpected status")
-    stored = headers.get("x-goog-stored-content-length", str(len(data)))
-    require(stored == str(len(data)), "the wrong number of bytes")
-    return Blob(data[start:end], token, len(data))
-
-
-def is_intact(headers: Mapping[str, str], data: bytes) -> bool:
+def _is_intact(headers: Mapping[str, str], data: bytes) -> bool:
     """Whether a whole object is what the store says: nothing else would notice a flipped byte."""
     for part in headers.get("x-goog-hash", "").split(","):
         name, _, value = part.strip().partition("=")
         if name == "md5" and md5_of(value) != md5_hex(data):
             return False
     return True
-
-
-def described(body: bytes, key: str) -> tuple[str, int]:
-    """Generation and size out of an object's description. Raises `BadAnswer`."""
-    resource = _resource(body, "storage#object")
-    require(resource.get("name") == key, "another object")
-    return str(int_of(resource, "generation")), int_of(resource, "size")
 
 
 def page_of(body: bytes, wanted: str, skip: int) -> tuple[Page, list[str]]:

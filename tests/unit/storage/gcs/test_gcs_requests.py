@@ -16,7 +16,8 @@ from metaferry.errors import Corrupt, Denied, Expired, Unavailable
 from metaferry.storage.answers import BadAnswer, Refused
 from metaferry.storage.errors import classify
 from metaferry.storage.gcs.client import file_system
-from metaferry.storage.gcs.config import GcsConfig, GcsRequests
+from metaferry.storage.gcs.config import GcsConfig
+from metaferry.storage.gcs.requests import GcsRequests
 from metaferry.storage.http.exchange import Answer, Request
 from metaferry.storage.http.network import UnsupportedOption
 from metaferry.storage.protocol import ABSENT, ANYTHING
