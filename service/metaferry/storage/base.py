@@ -1,16 +1,17 @@
 """What adapters share: names, errors, the lifetime of a client, and the steps of a read and a delete.
 
-:class:`BaseAdapter` is for every kind of store, :class:`ObjectStoreAdapter` for S3, GCS and Azure, which
-add the requests. Nothing here retries.
+:class:`BaseAdapter` is for every kind of store, :class:`ThreadedAdapter` for those whose calls block, and
+:class:`ObjectStoreAdapter` for S3, GCS and Azure, which add the requests. Nothing here retries.
 """
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from metaferry.errors import Conflict, NotFound, StorageError, Unsupported
 from metaferry.storage.answers import Refused, require_blob
@@ -18,6 +19,7 @@ from metaferry.storage.capabilities import DetectedCapabilities
 from metaferry.storage.errors import Failure, Operation, Store, storage_error
 from metaferry.storage.io.concurrent import close_all
 from metaferry.storage.keys import is_addressable
+from metaferry.storage.listing.paging import Cursor
 from metaferry.storage.protocol import (
     ABSENT,
     ANYTHING,
@@ -25,8 +27,12 @@ from metaferry.storage.protocol import (
     Blob,
     Capabilities,
     Levelled,
+    Page,
     Precondition,
+    PutResult,
 )
+
+T = TypeVar("T")
 
 
 class BaseAdapter:
@@ -65,6 +71,67 @@ class BaseAdapter:
         """Raises `Conflict` unless this is what is in place: `found`, a token, or None for nothing."""
         if only_if is not ANYTHING and found != (only_if if isinstance(only_if, str) else None):
             raise self.error(Failure(kind=Conflict), operation, path)
+
+
+class ThreadedAdapter(BaseAdapter, Adapter, ABC):
+    """A store whose calls block: they are made in at most `threads` threads (64 at most)."""
+
+    def __init__(
+        self, *, url: str, capabilities: Capabilities, threads: int, page_size: int | None = None
+    ) -> None:
+        super().__init__(url=url, capabilities=capabilities)
+        self._threads = max(1, min(threads, 64))
+        self._page_size = page_size if page_size is not None else 1000
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def list_page(
+        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
+    ) -> Page:
+        here = cursor if cursor is not None else Cursor(start_after)
+        return await self._run("list", prefix, lambda: self._list_page(prefix, here))
+
+    async def read(
+        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
+    ) -> Blob:
+        return await self._run("read", path, lambda: self._read(path, start, end, version))
+
+    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
+        return await self._run("put", path, lambda: self._put(path, data, only_if))
+
+    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
+        if only_if is ABSENT:
+            raise self.error(Failure(kind=Unsupported), "delete", path)
+        await self._run("delete", path, lambda: self._delete(path, only_if))
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await asyncio.to_thread(pool.shutdown)
+
+    async def _run(self, operation: Operation, path: str, work: Callable[[], T]) -> T:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=f"metaferry-{self.store}")
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, lambda: self._translated(operation, path, work)
+        )
+
+    # -- in a thread
+
+    @abstractmethod
+    def _translated(self, operation: Operation, path: str, work: Callable[[], T]) -> T:
+        """The result of `work`, or its error as ours."""
+
+    @abstractmethod
+    def _list_page(self, prefix: str, cursor: Cursor) -> Page: ...
+
+    @abstractmethod
+    def _read(self, path: str, start: int, end: int | None, version: str | None) -> Blob: ...
+
+    @abstractmethod
+    def _put(self, path: str, data: bytes, only_if: Precondition) -> PutResult: ...
+
+    @abstractmethod
+    def _delete(self, path: str, only_if: Precondition) -> None: ...
 
 
 class ObjectStoreAdapter(BaseAdapter, Adapter, Levelled, ABC):

@@ -8,19 +8,16 @@ raised, since a folder that is left out would look like a folder whose files are
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from metaferry.errors import (
     Changed,
-    Conflict,
     Corrupt,
     NotFound,
     StorageError,
@@ -28,13 +25,12 @@ from metaferry.errors import (
     Unsupported,
     UsageError,
 )
-from metaferry.storage.answers import BadAnswer, require
-from metaferry.storage.base import BaseAdapter
+from metaferry.storage.answers import require
+from metaferry.storage.base import ThreadedAdapter
 from metaferry.storage.errors import Failure, Operation, errno_failure
 from metaferry.storage.keys import is_complete, is_marker, md5_hex
 from metaferry.storage.listing.paging import Cursor, next_page
 from metaferry.storage.protocol import (
-    ABSENT,
     ANYTHING,
     Blob,
     Capabilities,
@@ -56,11 +52,10 @@ _TIMES: Final = ("mtime", "modified", "last_modified", "LastModified", "updated"
 _TEMPORARY: Final = re.compile(r"\.metaferry-[0-9a-f]{16}\.tmp\Z")
 
 
-class FsspecAdapter(BaseAdapter):
+class FsspecAdapter(ThreadedAdapter):
     """The files below `url` of any fsspec file system. `options` are those of its class.
 
-    `renames` overrides whether its `mv` is a real rename. Calls of a file system that is not
-    asynchronous run in at most `concurrency` threads (64 at most).
+    `renames` overrides whether its `mv` is a real rename. Calls run in at most `concurrency` threads.
     """
 
     store = "generic"
@@ -79,57 +74,30 @@ class FsspecAdapter(BaseAdapter):
         super().__init__(
             url=shown if shown is not None else url,
             capabilities=Capabilities(listing_md5=False, conditional=False, atomic=self._renames),
+            threads=concurrency,
+            page_size=page_size,
         )
         self._source = url
         self._options = dict(options)
-        self._threads = max(1, min(concurrency, 64))
-        self._page_size = page_size if page_size is not None else 1000
         self._fs: Any = None
         self._base = ""
         self._wrote = False  # then the root exists, even where a store drops empty folders
-        self._pool: ThreadPoolExecutor | None = None
-        self._opening = asyncio.Lock()
-
-    async def list_page(
-        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
-    ) -> Page:
-        here = cursor if cursor is not None else Cursor(start_after)
-        return await self._run("list", prefix, lambda: self._list_page(prefix, here))
-
-    async def read(
-        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
-    ) -> Blob:
-        return await self._run("read", path, lambda: self._read(path, start, end, version))
-
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
-        return await self._run("put", path, lambda: self._put(path, data, only_if))
-
-    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
-        await self._run("delete", path, lambda: self._delete(path, only_if))
 
     async def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await asyncio.to_thread(pool.shutdown)
+        await super().close()
         # Not the file system: fsspec may share the instance with others of this process.
         self._fs = None
 
     # -- in a thread
 
-    async def _run(self, operation: Operation, path: str, work: Callable[[], T]) -> T:
-        async with self._opening:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="metaferry-fsspec")
-            pool = self._pool
-        loop = asyncio.get_running_loop()
+    def _translated(self, operation: Operation, path: str, work: Callable[[], T]) -> T:
         try:
             if self._fs is None:
-                await loop.run_in_executor(pool, self._open)
-            return await loop.run_in_executor(pool, work)
+                self._open()
+            with self.checking(operation, path):
+                return work()
         except (StorageError, UsageError):
             raise
-        except BadAnswer as error:
-            raise self.error(error.failure, operation, path) from None
         except Exception as error:  # noqa: BLE001 - any library may be behind this, raising anything
             raise self.error(fsspec_failure(error), operation, path) from None
 
@@ -231,7 +199,9 @@ class FsspecAdapter(BaseAdapter):
 
     def _put(self, path: str, data: bytes, only_if: Precondition) -> PutResult:
         name = self._file(path, "put")
-        self._require(name, path, only_if, "put")
+        if only_if is not ANYTHING:
+            info = self._info(name)
+            self.require(None if info is None else _token(info), only_if, "put", path)
         folder = name.rpartition("/")[0]
         if self._renames:
             temporary = f"{folder}/.metaferry-{secrets.token_hex(8)}.tmp"
@@ -259,23 +229,12 @@ class FsspecAdapter(BaseAdapter):
 
     def _delete(self, path: str, only_if: Precondition) -> None:
         name = self._file(path, "delete")
-        if only_if is ABSENT:
-            raise self.error(Failure(kind=Unsupported), "delete", path)
         info = self._info(name)
         if info is None:
             return
-        if isinstance(only_if, str) and _token(info) != only_if:
-            raise self.error(Failure(kind=Conflict), "delete", path)
+        self.require(_token(info), only_if, "delete", path)
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(name)
-
-    def _require(self, name: str, path: str, only_if: Precondition, operation: Operation) -> None:
-        if only_if is ANYTHING:
-            return
-        info = self._info(name)
-        found = None if info is None else _token(info)
-        if found != (only_if if isinstance(only_if, str) else None):
-            raise self.error(Failure(kind=Conflict), operation, path)
 
     def _info(self, name: str) -> Mapping[str, Any] | None:
         try:

@@ -8,14 +8,14 @@ the token. Every call lets the event loop run once, as a request would. Nothing 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
-from metaferry.errors import Changed, Conflict, NotFound, Unsupported
+from metaferry.errors import Changed, NotFound, Unsupported
 from metaferry.storage.base import BaseAdapter
 from metaferry.storage.errors import Failure, Operation
+from metaferry.storage.keys import md5_hex
 from metaferry.storage.listing.paging import Cursor, next_page
 from metaferry.storage.protocol import (
     ABSENT,
@@ -64,7 +64,7 @@ class MemoryAdapter(BaseAdapter):
         if file is None:
             raise self.error(Failure(kind=NotFound), "read", path)
         content = file.getvalue()
-        token = _md5(content)
+        token = md5_hex(content)
         if version is not None and version != token:
             raise self.error(Failure(kind=Changed), "read", path)
         return Blob(content[start:end], token, len(content))
@@ -80,7 +80,7 @@ class MemoryAdapter(BaseAdapter):
         with _LOCK:
             self._require(path, only_if, "put")
             self._fs.store[key] = MemoryFile(self._fs, key, bytes(data))
-        token = _md5(data)
+        token = md5_hex(data)
         return PutResult(token, token)
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
@@ -105,17 +105,10 @@ class MemoryAdapter(BaseAdapter):
             if file is None:  # deleted since
                 continue
             content = file.getvalue()
-            token = _md5(content)
+            token = md5_hex(content)
             yield Entry(path, len(content), token, token, file.modified.timestamp())
 
     def _require(self, path: str, only_if: Precondition, operation: Operation) -> None:
-        if only_if is ANYTHING:
-            return
-        file = self._fs.store.get(self._base + path)
-        found = None if file is None else _md5(file.getvalue())
-        if found != (only_if if isinstance(only_if, str) else None):
-            raise self.error(Failure(kind=Conflict), operation, path)
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if only_if is not ANYTHING:
+            file = self._fs.store.get(self._base + path)
+            self.require(None if file is None else md5_hex(file.getvalue()), only_if, operation, path)

@@ -15,22 +15,18 @@ about to use them.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
-import hashlib
 import logging
 import os
 import stat
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from metaferry.errors import (
     Changed,
-    Conflict,
     Corrupt,
     Denied,
     NotFound,
@@ -38,8 +34,9 @@ from metaferry.errors import (
     Unavailable,
     Unsupported,
 )
-from metaferry.storage.base import BaseAdapter
+from metaferry.storage.base import ThreadedAdapter
 from metaferry.storage.errors import Failure, Operation, errno_failure
+from metaferry.storage.keys import md5_hex
 from metaferry.storage.listing.paging import Cursor, next_page
 from metaferry.storage.local.atomic import (
     is_stale,
@@ -62,7 +59,7 @@ _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, 
 log = logging.getLogger(__name__)
 
 
-class LocalAdapter(BaseAdapter):
+class LocalAdapter(ThreadedAdapter):
     """The folder `root` as a datasource. `url` is what messages call it.
 
     `threads` bounds the blocking calls under way, `page_size` the entries of a page. `linked_folders`
@@ -87,38 +84,15 @@ class LocalAdapter(BaseAdapter):
         super().__init__(
             url=url if url is not None else from_disk(self._root),
             capabilities=Capabilities(listing_md5=False, conditional=True, key_limits=limits_of(self._root)),
+            threads=threads,
+            page_size=page_size,
         )
-        self._threads = max(1, min(threads, 64))
-        self._page_size = page_size if page_size is not None else 1000
         self._linked_folders = [to_disk(folder) for folder in linked_folders]
         self._clock = clock if clock is not None else _time_of_day
-        self._pool: ThreadPoolExecutor | None = None
         self._walk = Walk(self._root, self._url)
-
-    async def list_page(
-        self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
-    ) -> Page:
-        here = cursor if cursor is not None else Cursor(start_after)
-        return await self._run("list", prefix, lambda: self._list_page(prefix, here))
-
-    async def read(
-        self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
-    ) -> Blob:
-        return await self._run("read", path, lambda: self._read(path, start, end, version))
-
-    async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
-        return await self._run("put", path, lambda: self._put(path, data, only_if))
 
     def put_blocking(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         return self._translated("put", path, lambda: self._put(path, data, only_if))
-
-    async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
-        await self._run("delete", path, lambda: self._delete(path, only_if))
-
-    async def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await asyncio.to_thread(pool.shutdown)
 
     def remove_empty(self, folder: str) -> None:
         """Removes a folder and its subfolders where they have no files. Blocks for a short time."""
@@ -129,13 +103,6 @@ class LocalAdapter(BaseAdapter):
                     os.rmdir(at)
 
     # -- in a thread
-
-    async def _run(self, operation: Operation, path: str, work: Callable[[], T]) -> T:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="metaferry-local")
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool, lambda: self._translated(operation, path, work)
-        )
 
     def _translated(self, operation: Operation, path: str, work: Callable[[], T]) -> T:
         try:
@@ -240,7 +207,7 @@ class LocalAdapter(BaseAdapter):
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
-        return PutResult(token, hashlib.md5(data, usedforsecurity=False).hexdigest())
+        return PutResult(token, md5_hex(data))
 
     def _create(self, temporary: bytes, folder: bytes) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -282,13 +249,11 @@ class LocalAdapter(BaseAdapter):
     ) -> None:
         if found is not None and stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, "a folder")
-        if isinstance(only_if, str) and (found is None or token_of(found) != only_if):
-            raise self.error(Failure(kind=Conflict), operation, path)
+        if isinstance(only_if, str):
+            self.require(None if found is None else token_of(found), only_if, operation, path)
 
     def _delete(self, path: str, only_if: Precondition) -> None:
         target = self._file_to_write(path, "delete")
-        if only_if is ABSENT:
-            raise self.error(Failure(code="EINVAL", kind=Unsupported), "delete", path)
         try:
             with synced_names(os.path.dirname(target)) as names, in_place(target, names) as found:
                 if found is not None:

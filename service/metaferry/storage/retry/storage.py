@@ -10,7 +10,6 @@ from a thread (`put_blocking`) is a single attempt; its error is passed to `put`
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import random
 import time
@@ -25,6 +24,7 @@ from metaferry.storage.capabilities import Detecting
 from metaferry.storage.capability_probe import Honoured, probe
 from metaferry.storage.counts import RequestCounts
 from metaferry.storage.errors import WRONG_TAG, Operation, storage_error
+from metaferry.storage.keys import md5_hex
 from metaferry.storage.listing.checked_pages import Pages
 from metaferry.storage.protocol import (
     ABSENT,
@@ -312,7 +312,7 @@ class Retrying:
             return None
         if blob.data != data or blob.size != len(data):
             return None
-        return PutResult(blob.token, hashlib.md5(data, usedforsecurity=False).hexdigest())
+        return PutResult(blob.token, md5_hex(data))
 
     async def _put_once(self, path: str, data: bytes, only_if: Precondition) -> PutResult:
         try:
@@ -339,7 +339,7 @@ class Retrying:
             return None
         if blob.data != data or blob.size != len(data):
             return None
-        put_result = PutResult(blob.token, hashlib.md5(data, usedforsecurity=False).hexdigest())
+        put_result = PutResult(blob.token, md5_hex(data))
         if isinstance(self._adapter, Detecting):
             self._adapter.detected.was_read(*put_result)
         return put_result
