@@ -9,7 +9,7 @@ protocol. Pure functions over answers that were already read.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from metaferry.errors import Corrupt
@@ -93,6 +93,19 @@ def size_of_part(content_range: str | None, start: int, end: int | None) -> int:
     first, last, size = map(int, found.groups())
     require(first == start and last == (size if end is None else min(end, size)) - 1, "the wrong range")
     return size
+
+
+def blob_of_range(
+    status: int, headers: Mapping[str, str], data: bytes, token: str, start: int, end: int | None
+) -> Blob:
+    """What a read of `[start, end)` brought: that part (206), or the whole object, asked for or not.
+
+    Names in `headers` are in small letters. Raises `BadAnswer`.
+    """
+    if status == 206:
+        return Blob(data, token, size_of_part(headers.get("content-range"), start, end))
+    require(status == 200, "an unexpected status")
+    return Blob(data[start:end], token, len(data))
 
 
 def require_empty(status: int, body: bytes) -> None:

@@ -13,7 +13,6 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
@@ -130,36 +129,29 @@ def open_adapter(
         return FsspecAdapter(url, given, shown=shown, concurrency=concurrency, page_size=page_size)
     follow = bool(given.pop(FOLLOW_REDIRECTS, False))
     more: dict[str, Any] = {"concurrency": concurrency, "follow_redirects": follow}
-    fsspec: ObjectStoreAdapter
-    config: Callable[[], StoreConfig]
+    adapter: type[ObjectStoreAdapter]
+    config: Callable[..., StoreConfig]
     if kind == "s3":
-        from metaferry.storage.s3.adapter import S3Adapter
-        from metaferry.storage.s3.config import S3Config
-
-        bucket, prefix = split_bucket(rest, shown)
-        fsspec = S3Adapter(bucket, prefix, given, url=shown, page_size=page_size, **more)
-        config = partial(S3Config, bucket, prefix, given, **more)
+        from metaferry.storage.s3.adapter import S3Adapter as adapter
+        from metaferry.storage.s3.config import S3Config as config
     elif kind == "gcs":
-        from metaferry.storage.gcs.adapter import GcsAdapter
-        from metaferry.storage.gcs.config import GcsConfig
-
-        bucket, prefix = split_bucket(rest, shown)
-        fsspec = GcsAdapter(bucket, prefix, given, url=shown, page_size=page_size, **more)
-        config = partial(GcsConfig, bucket, prefix, given, **more)
+        from metaferry.storage.gcs.adapter import GcsAdapter as adapter
+        from metaferry.storage.gcs.config import GcsConfig as config
     else:
-        from metaferry.storage.azure.adapter import AzureAdapter
-        from metaferry.storage.azure.config import AzureConfig
-
-        container, prefix, named = azure_location(rest, shown)
+        from metaferry.storage.azure.adapter import AzureAdapter as adapter
+        from metaferry.storage.azure.config import AzureConfig as config
+    if kind == "azure":
+        bucket, prefix, named = azure_location(rest, shown)
         given = {**named, **given}
-        fsspec = AzureAdapter(container, prefix, given, url=shown, page_size=page_size, **more)
-        config = partial(AzureConfig, container, prefix, given, **more)
+    else:
+        bucket, prefix = split_bucket(rest, shown)
+    fsspec = adapter(bucket, prefix, given, url=shown, page_size=page_size, **more)
     if transport == "fsspec":
         log.info("%s: through fsspec alone, as `transport: fsspec` has it", shown)
         return fsspec
     from metaferry.storage.http.adapter import with_libcurl
 
-    return with_libcurl(fsspec, config)
+    return with_libcurl(fsspec, lambda: config(bucket, prefix, given, **more))
 
 
 def local_path(scheme: str, rest: str) -> str:

@@ -28,7 +28,7 @@ from metaferry.errors import (
 from metaferry.storage.answers import require
 from metaferry.storage.base import ThreadedAdapter
 from metaferry.storage.errors import Failure, Operation, errno_failure
-from metaferry.storage.keys import is_complete, is_marker, md5_hex
+from metaferry.storage.keys import is_marker, md5_hex
 from metaferry.storage.listing.paging import Cursor, next_page
 from metaferry.storage.protocol import (
     ANYTHING,
@@ -193,7 +193,7 @@ class FsspecAdapter(ThreadedAdapter):
         data = b"" if stop <= start else bytes(self._fs.cat_file(name, start=start, end=stop))
         # The file may have been replaced between the two calls; then the read is retried.
         after = self._info(name)
-        if after is None or _token(after) != token or not is_complete(len(data), start, stop, size):
+        if after is None or _token(after) != token or len(data) != max(0, stop - start):
             raise self.error(Failure(kind=Corrupt if version is None else Changed), "read", path)
         return Blob(data, token, size)
 

@@ -108,11 +108,6 @@ def whole_size(content_range: str | None) -> int | None:
     return int(size) if size.isdigit() else None
 
 
-def is_complete(received: int, start: int, end: int | None, size: int) -> bool:
-    """Whether `received` is the number of bytes of `[start, end)` in an object of `size`."""
-    return received == max(0, (size if end is None else min(end, size)) - start)
-
-
 def quoted(key: str) -> str:
     """The key as a path in a URL, quoted as botocore and the Azure SDK do."""
     return key if _UNQUOTED.fullmatch(key) else quote(key, safe="/~")

@@ -8,17 +8,16 @@ rest of a truncated body up to three times. A container is never created.
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 from metaferry.errors import Conflict, Unsupported
-from metaferry.storage.answers import BadAnswer, bad_answer, require, require_names
+from metaferry.storage.answers import Refused, bad_answer, require, require_names
 from metaferry.storage.azure.answers import AnswerCheck, Done
 from metaferry.storage.azure.client import azure_failure, bound_to, file_system
 from metaferry.storage.base import ObjectStoreAdapter
-from metaferry.storage.errors import Failure, Operation, errno_failure
+from metaferry.storage.errors import Failure, Operation
 from metaferry.storage.http.redirects import RedirectingSession
 from metaferry.storage.keys import (
     content_type,
@@ -170,13 +169,10 @@ class AzureAdapter(ObjectStoreAdapter):
             client = container.get_blob_client(self._prefix + path)
             found = await client.get_blob_properties(**_pin(version), **_call_options("read"))
             if _is_folder(found):  # listings leave it out, so the request is from a writer to its name
-                raise IsADirectoryError(errno.EISDIR, "a folder")
+                raise Refused(Failure(code="EISDIR", kind=Unsupported))
             return Blob(b"", entity_tag(found.etag), found.size)
 
-        try:
-            return await self._call("read", path, work)
-        except IsADirectoryError as error:
-            raise self.error(errno_failure(error), "read", path) from None
+        return await self._call("read", path, work)
 
     async def _delete(self, path: str, only_if: Precondition) -> None:
         condition = _pin(only_if) if isinstance(only_if, str) else {}
@@ -201,14 +197,11 @@ class AzureAdapter(ObjectStoreAdapter):
         if operation != "list":
             self._require_addressable(operation, path)
         try:
-            return await work((await self._connected()).container)
-        except BadAnswer as error:
-            raise self.error(error.failure, operation, path) from None
+            with self.checking(operation, path):
+                return await work((await self._connected()).container)
         except (AttributeError, KeyError, TypeError, ValueError, StopAsyncIteration):
             # The SDK's errors for an answer of 200 that is not one of the service.
             raise self.error(bad_answer("it cannot be parsed"), operation, path) from None
-        except IsADirectoryError:
-            raise
         except (AzureError, aiohttp.ClientError, OSError) as error:
             raise self.error(azure_failure(error), operation, path) from None
 

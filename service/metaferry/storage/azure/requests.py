@@ -21,7 +21,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from metaferry.errors import Corrupt
-from metaferry.storage.answers import Refused, bad_answer, require, require_empty, size_of_part
+from metaferry.storage.answers import Refused, bad_answer, blob_of_range, require, require_empty
 from metaferry.storage.azure.client import answered
 from metaferry.storage.errors import Failure
 from metaferry.storage.http.errors import error_code
@@ -187,14 +187,11 @@ class AzureRequests:
         return Stored(tag)
 
     def blob(self, answer: Answer, key: str, start: int, end: int | None) -> Blob:
-        headers, data = answer.headers, answer.body
+        headers = answer.headers
         tag = entity_tag(headers.get("etag", ""))
         require(tag, "no ETag")
         self._accepted = True
-        if answer.status == 206:
-            return Blob(data, tag, size_of_part(headers.get("content-range"), start, end))
-        require(answer.status == 200, "an unexpected status")
-        return Blob(data[start:end], tag, len(data))
+        return blob_of_range(answer.status, headers, answer.body, tag, start, end)
 
     def deleted(self, answer: Answer) -> None:
         require_empty(answer.status, answer.body)

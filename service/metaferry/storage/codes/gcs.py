@@ -1,8 +1,8 @@
 """What the reasons in errors of Google's JSON API mean here.
 
 Source: https://cloud.google.com/storage/docs/json_api/v1/status-codes. A hold is documented as
-`objectUnderActiveHold` and answered as `forbidden`, the reason of a missing right: `gcs_api.py` tells the
-two apart by the text, and gives the documented word.
+`objectUnderActiveHold` and answered as `forbidden`, the reason of a missing right: `gcs/requests.py` tells
+the two apart by the text, and gives the documented word.
 """
 
 from __future__ import annotations

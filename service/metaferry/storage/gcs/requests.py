@@ -20,10 +20,10 @@ from metaferry.errors import Corrupt, Denied, Unavailable
 from metaferry.storage.answers import (
     BadAnswer,
     Refused,
+    blob_of_range,
     require,
     require_empty,
     require_names,
-    size_of_part,
 )
 from metaferry.storage.codes.gcs import HELD, PAYER_MISSING
 from metaferry.storage.errors import Failure, retry_after
@@ -149,12 +149,9 @@ class GcsRequests:
             raise Refused(Failure(code="x-goog-hash", kind=Corrupt))
         token = headers.get("x-goog-generation", "")
         require(token, "no generation")
-        if answer.status == 206:
-            return Blob(data, token, size_of_part(headers.get("content-range"), start, end))
-        require(answer.status == 200, "an unexpected status")
         stored = headers.get("x-goog-stored-content-length", str(len(data)))
-        require(stored == str(len(data)), "the wrong number of bytes")
-        return Blob(data[start:end], token, len(data))
+        require(answer.status != 200 or stored == str(len(data)), "the wrong number of bytes")
+        return blob_of_range(answer.status, headers, data, token, start, end)
 
     @staticmethod
     def described(answer: Answer, key: str) -> Blob:

@@ -229,18 +229,16 @@ class Attempts:
                 self._requests.put_failed += failed
                 self._requests.throttled += outcome is Outcome.THROTTLED
                 self._requests.bytes_written += written
-            self._report(errors, good=tried > len(errors))
+            if tried > len(errors):
+                self._report(None, self.limiter.drain)
+            for error in errors:
+                self._report(error, self.limiter.drain)
         return attempted
 
-    def _report(self, errors: Sequence[StorageError], *, good: bool) -> None:
-        """Reports the results of writes from a thread to the drain."""
-        drain = self.limiter.drain
-        if drain is None:
-            return
-        if good:
-            drain.attempted(None, self._clock())
-        for error in errors:
-            drain.attempted(error, self._clock())
+    def _report(self, result: StorageError | None, drain: Drain | None) -> None:
+        """Reports the result of a write to the drain."""
+        if drain is not None:
+            drain.attempted(result, self._clock())
 
     async def once(
         self,
@@ -265,7 +263,7 @@ class Attempts:
             if drain is not None:
                 drain.check()
             with self._counting:
-                setattr(self._requests, counter, getattr(self._requests, counter) + 1)
+                self._count(counter)
             deadline = asyncio.timeout(timeout)
             try:
                 async with deadline:
@@ -284,24 +282,20 @@ class Attempts:
                     advice=UNREACHED,
                 ) from None
             outcome = Outcome.GOOD
-            if drain is not None and writes:
-                drain.attempted(None, self._clock())
+            if writes:
+                self._report(None, drain)
             return result
-        except Throttled as error:
-            outcome, wait = Outcome.THROTTLED, error.retry_after
-            if drain is not None and writes:
-                drain.attempted(error, self._clock())
-            with self._counting:
-                self._requests.throttled += 1
-                self._count_failure(counter)
-            raise
         except StorageError as error:
-            outcome = Outcome.NONE if error.retryable else Outcome.GOOD
-            if drain is not None and writes:
-                drain.attempted(error, self._clock())
-            if not isinstance(error, _ANSWERS):
-                with self._counting:
-                    self._count_failure(counter)
+            if isinstance(error, Throttled):
+                outcome, wait = Outcome.THROTTLED, error.retry_after
+            elif not error.retryable:
+                outcome = Outcome.GOOD
+            if writes:
+                self._report(error, drain)
+            with self._counting:
+                self._requests.throttled += outcome is Outcome.THROTTLED
+                if not isinstance(error, _ANSWERS):
+                    self._count(f"{counter}_failed")
             raise
         finally:
             self.limiter.release(turn, outcome, retry_after=wait)
@@ -363,8 +357,7 @@ class Attempts:
                 self._requests.retries += 1
             return await self.once(counter, size, work, path, budget)
 
-    def _count_failure(self, counter: Counter) -> None:
-        name = f"{counter}_failed"
+    def _count(self, name: str) -> None:
         setattr(self._requests, name, getattr(self._requests, name) + 1)
 
 

@@ -310,9 +310,7 @@ class Retrying:
         except StorageError as error:
             log.debug("%s: reading %r back failed: %s", self.url, path, error.code)
             return None
-        if blob.data != data or blob.size != len(data):
-            return None
-        return PutResult(blob.token, md5_hex(data))
+        return _as_put(blob, data)
 
     async def _put_once(self, path: str, data: bytes, only_if: Precondition) -> PutResult:
         try:
@@ -337,10 +335,8 @@ class Retrying:
         except StorageError as error:
             log.debug("%s: reading %r back failed: %s", self.url, path, error.code)
             return None
-        if blob.data != data or blob.size != len(data):
-            return None
-        put_result = PutResult(blob.token, md5_hex(data))
-        if isinstance(self._adapter, Detecting):
+        put_result = _as_put(blob, data)
+        if put_result is not None and isinstance(self._adapter, Detecting):
             self._adapter.detected.was_read(*put_result)
         return put_result
 
@@ -353,6 +349,11 @@ class Retrying:
         except StorageError:
             return False
         return False
+
+
+def _as_put(blob: Blob, data: bytes) -> PutResult | None:
+    """The result of a put of `data`, if that is what was read back."""
+    return PutResult(blob.token, md5_hex(data)) if blob.data == data and blob.size == len(data) else None
 
 
 def _has_wrong_tag(error: StorageError | None) -> bool:

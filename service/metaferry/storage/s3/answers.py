@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
-from metaferry.storage.answers import BadAnswer, require, require_names, size_of_part
+from metaferry.storage.answers import BadAnswer, blob_of_range, require, require_names
 from metaferry.storage.errors import REDIRECTS, Failure
 from metaferry.storage.http.errors import error_code
 from metaferry.storage.keys import entity_tag, is_marker
@@ -100,11 +100,9 @@ def blob_of(status: int, headers: Mapping[str, str], data: bytes, start: int, en
     tag = tag_of(headers)
     # Every store tells one of them of an object, and nobody else does of nothing.
     require(tag or headers.get("last-modified"), "neither ETag nor time")
-    if status == 206:
-        return Blob(data, tag, size_of_part(headers.get("content-range"), start, end))
-    require(status == 200, "an unexpected status")  # the whole object, asked for or not
-    require(headers.get("content-length", str(len(data))) == str(len(data)), "the wrong number of bytes")
-    return Blob(data[start:end], tag, len(data))
+    size = headers.get("content-length", str(len(data)))
+    require(status != 200 or size == str(len(data)), "the wrong number of bytes")
+    return blob_of_range(status, headers, data, tag, start, end)
 
 
 def tag_of(headers: Mapping[str, str]) -> str:
