@@ -18,7 +18,7 @@ from metaferry.storage.answers import Refused, require_blob
 from metaferry.storage.capabilities import DetectedCapabilities
 from metaferry.storage.errors import Failure, Operation, Store, storage_error
 from metaferry.storage.io.concurrent import close_all
-from metaferry.storage.keys import is_addressable
+from metaferry.storage.keys import is_addressable, limits_below
 from metaferry.storage.listing.paging import Cursor
 from metaferry.storage.protocol import (
     ABSENT,
@@ -173,9 +173,16 @@ class ObjectStoreAdapter(BaseAdapter, Adapter, Levelled, ABC):
         self._retired: list[Any] = []
 
     @staticmethod
-    @abstractmethod
     def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
         """The capabilities of this kind of store below `prefix`."""
+        return Capabilities(
+            listing_md5=True,
+            conditional=True,
+            one_loop=True,
+            own_clock=True,
+            start_key=True,
+            key_limits=limits_below(prefix),
+        )
 
     @abstractmethod
     async def _connect(self) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from metaferry.errors import Conflict, Unsupported
@@ -61,13 +62,9 @@ class AzureAdapter(ObjectStoreAdapter):
 
     @staticmethod
     def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
-        return Capabilities(
-            listing_md5=True,
-            conditional=True,
-            one_loop=True,
-            own_clock=True,
-            key_limits=limits_below(prefix, in_characters=True),
-        )
+        known = ObjectStoreAdapter._capabilities_of(bucket, prefix)
+        # No start key works for every account.
+        return replace(known, start_key=False, key_limits=limits_below(prefix, in_characters=True))
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
@@ -77,8 +74,7 @@ class AzureAdapter(ObjectStoreAdapter):
         skip = len(self._prefix)
 
         async def work(container: Any) -> Page:
-            # The service has no start key that works for every account: the blobs before it are listed
-            # and left out.
+            # The blobs before the start key are listed and left out.
             pages = container.list_blobs(
                 name_starts_with=start or None,
                 results_per_page=self._page_size,

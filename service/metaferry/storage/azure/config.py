@@ -17,7 +17,6 @@ from metaferry.storage.answers import Refused
 from metaferry.storage.azure.client import azure_failure, bound_to, file_system
 from metaferry.storage.azure.requests import (
     CHALLENGED,
-    Anonymous,
     AzureEndpoint,
     AzureRequests,
     Credential,
@@ -69,10 +68,10 @@ class AzureConfig(StoreConfig):
         return super().fallback_reason(failure)
 
 
-class Bearer:
+class Bearer(Credential):
     """An access token from a credential of azure-identity. `now` is the time of the day."""
 
-    may_be_challenged: Final = True
+    may_be_challenged = True
 
     def __init__(self, credential: Any, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._credential = credential
@@ -120,7 +119,7 @@ def _credential(fs: Any) -> Credential:
     """Who the SDK's client would be."""
     credential = fs.service_client.credential
     if credential is None:
-        return Anonymous()
+        return Credential()
     if hasattr(credential, "account_key"):
         try:
             return SharedKey(credential.account_name, credential.account_key)

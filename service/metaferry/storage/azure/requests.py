@@ -17,15 +17,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Final, Protocol
+from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 from metaferry.errors import Corrupt
 from metaferry.storage.answers import Refused, bad_answer, blob_of_range, require, require_empty
 from metaferry.storage.azure.client import answered
 from metaferry.storage.errors import Failure
-from metaferry.storage.http.errors import error_code
-from metaferry.storage.http.exchange import Answer, Request
+from metaferry.storage.http.exchange import Answer, Request, error_code
 from metaferry.storage.http.redirects import BoundTo
 from metaferry.storage.http.requests import Stored, most_of, range_of
 from metaferry.storage.keys import entity_tag, quoted
@@ -52,37 +51,24 @@ class AzureEndpoint:
         return f"AzureEndpoint({self.url!r})"
 
 
-class Credential(Protocol):
-    """With what the requests are authorized."""
+class Credential:
+    """With what the requests are authorized; this one: anonymous, or somebody whom the query names."""
 
-    @property
-    def may_be_challenged(self) -> bool:
-        """Whether a first 401 may ask for somebody else, which the SDK would answer."""
+    #: Whether a first 401 may ask for somebody else, which the SDK would answer.
+    may_be_challenged: ClassVar[bool] = False
 
     def is_due(self) -> bool:
         """Whether the next request has to be given a new token first, which blocks."""
+        return False
 
     def authorization(self, string_to_sign: str, path: str) -> list[str]:
         """The headers with the credential. `string_to_sign` is without the resource at its end, which is the
         account and `path`. Raises `Refused`."""
-
-
-class Anonymous:
-    """Anonymous, or somebody whom the query names."""
-
-    may_be_challenged: Final = False
-
-    def is_due(self) -> bool:
-        return False
-
-    def authorization(self, string_to_sign: str, path: str) -> list[str]:
         return []
 
 
-class SharedKey:
+class SharedKey(Credential):
     """The account's own key, in base64. ValueError where it is none."""
-
-    may_be_challenged: Final = False
 
     def __init__(self, account: str, key: str) -> None:
         self._account = account
@@ -90,9 +76,6 @@ class SharedKey:
 
     def __repr__(self) -> str:
         return f"SharedKey({self._account!r})"
-
-    def is_due(self) -> bool:
-        return False
 
     def authorization(self, string_to_sign: str, path: str) -> list[str]:
         # A copy that goes on, not `hmac.digest`: that gives up the interpreter lock, and has to wait for it.

@@ -21,8 +21,8 @@ from metaferry.storage.gcs.client import file_system
 from metaferry.storage.gcs.requests import FIELDS, GcsRequests, page_of
 from metaferry.storage.http.exchange import Answer, Request
 from metaferry.storage.http.redirects import RedirectingSession
-from metaferry.storage.keys import LARGE, content_type, limits_below, md5_hex
-from metaferry.storage.protocol import ANYTHING, Blob, Capabilities, Level, Page, Precondition, PutResult
+from metaferry.storage.keys import LARGE, content_type, md5_hex
+from metaferry.storage.protocol import ANYTHING, Blob, Level, Page, Precondition, PutResult
 
 #: The statuses of success of each operation.
 _STATUSES: Final[Mapping[Operation, Container[int]]] = {
@@ -44,17 +44,6 @@ class GcsAdapter(ObjectStoreAdapter):
     """Options are gcsfs's."""
 
     store = "gcs"
-
-    @staticmethod
-    def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
-        return Capabilities(
-            listing_md5=True,
-            conditional=True,
-            one_loop=True,
-            own_clock=True,
-            start_key=True,
-            key_limits=limits_below(prefix),
-        )
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None

@@ -5,6 +5,7 @@ No I/O. An :class:`Exchange` is what callers hand to the client's thread and wai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -13,8 +14,11 @@ from metaferry.storage.errors import Failure
 #: Bytes of an answer that are taken where a request does not say; answers to puts have some hundreds.
 MOST: Final = 1 << 20
 
-#: The code of an answer that is longer than its request allowed.
+#: Codes of an answer that is longer than its request allowed, and of one of success without an ETag.
 TOO_LONG: Final = "TooLong"
+NO_ETAG: Final = "MissingEtag"
+
+_CODE: Final = re.compile(rb"<(?:Code|code)>\s*(\w+)\s*</")
 
 
 class Request(NamedTuple):
@@ -95,3 +99,9 @@ def header_lines(headers: dict[str, str]) -> list[str]:
         if not value.isascii() or not value.isprintable() or not value.strip():
             raise ValueError(name)
     return [f"{name}: {value}" for name, value in headers.items()]
+
+
+def error_code(body: bytes) -> str:
+    """The store's own word for an error, out of the XML of its answer; "" where there is none."""
+    found = _CODE.search(body)
+    return found[1].decode(errors="replace") if found is not None else ""

@@ -14,8 +14,7 @@ from metaferry.storage.answers import Refused, require_blob
 from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.errors import Failure, Operation
 from metaferry.storage.http.config import FallbackRequired, RegionChanged, StoreConfig
-from metaferry.storage.http.errors import NO_ETAG
-from metaferry.storage.http.exchange import TOO_LONG, Answer, Request
+from metaferry.storage.http.exchange import NO_ETAG, TOO_LONG, Answer, Request
 from metaferry.storage.http.redirects import MOST_REDIRECTS, target, without_host
 from metaferry.storage.http.requests import HeadBuilder, RequestBuilder, Stored
 from metaferry.storage.keys import content_type

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Awaitable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from metaferry.errors import (
@@ -28,7 +29,6 @@ from metaferry.storage.errors import Failure, Operation, retry_after
 from metaferry.storage.keys import (
     byte_range,
     content_type,
-    limits_below,
     md5_hex,
 )
 from metaferry.storage.protocol import (
@@ -60,17 +60,10 @@ class S3Adapter(ObjectStoreAdapter):
 
     @staticmethod
     def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
-        return Capabilities(
-            listing_md5=True,
-            conditional=True,
-            one_loop=True,
-            own_clock=True,
-            conditions_vary=True,
-            delete_looks=True,
-            # Directory buckets list in no order and support no start key.
-            start_key=not bucket.endswith("--x-s3"),
-            key_limits=limits_below(prefix),
-        )
+        known = ObjectStoreAdapter._capabilities_of(bucket, prefix)
+        # Directory buckets list in no order and support no start key.
+        ordered = not bucket.endswith("--x-s3")
+        return replace(known, conditions_vary=True, delete_looks=True, start_key=ordered)
 
     def refuses_conditions(self, error: StorageError) -> bool:
         return error.status in (405, 501) or error.code in _NO_CONDITIONS

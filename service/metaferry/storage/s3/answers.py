@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus
 
 from metaferry.storage.answers import BadAnswer, blob_of_range, require, require_names
 from metaferry.storage.errors import REDIRECTS, Failure
-from metaferry.storage.http.errors import error_code
+from metaferry.storage.http.exchange import error_code
 from metaferry.storage.keys import entity_tag, is_marker
 from metaferry.storage.protocol import Blob, Entry, Level, Page
 from metaferry.storage.s3.listing import LISTED, Listed

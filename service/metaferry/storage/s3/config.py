@@ -18,8 +18,7 @@ from urllib.parse import urlsplit
 from metaferry.storage.errors import REDIRECTS, Failure
 from metaferry.storage.http.client import CurlClient
 from metaferry.storage.http.config import Opened, StoreConfig
-from metaferry.storage.http.errors import error_code
-from metaferry.storage.http.exchange import Answer
+from metaferry.storage.http.exchange import Answer, error_code
 from metaferry.storage.http.network import Network, UnsupportedOption, proxy_for
 from metaferry.storage.s3.client import bound_to
 from metaferry.storage.s3.credentials import Credentials, Seen, probe, session_of

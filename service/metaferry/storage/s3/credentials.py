@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from metaferry.storage.errors import Failure
-from metaferry.storage.http.errors import NoCredentials
 from metaferry.storage.http.network import UnsupportedOption
 from metaferry.storage.s3.adapter import s3_failure
 from metaferry.storage.s3.client import share_descriptions
+from metaferry.storage.s3.signature import NoCredentials
 
 #: Headers of botocore's requests that are sent in a way of our own, or not needed.
 _USUAL: Final = frozenset(

@@ -10,14 +10,13 @@ from typing import Final
 from metaferry.errors import Denied, Unavailable
 from metaferry.storage.answers import Refused, bad_answer, require_empty
 from metaferry.storage.errors import Failure, retry_after
-from metaferry.storage.http.errors import NO_ETAG, NoCredentials, error_code
-from metaferry.storage.http.exchange import Answer, Request
+from metaferry.storage.http.exchange import NO_ETAG, Answer, Request, error_code
 from metaferry.storage.http.redirects import BoundTo
 from metaferry.storage.http.requests import Stored, most_of, range_of
 from metaferry.storage.keys import entity_tag, quoted
 from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Precondition
 from metaferry.storage.s3.answers import blob_of, is_encrypted, tag_of
-from metaferry.storage.s3.signature import Endpoint, Method, Signer
+from metaferry.storage.s3.signature import Endpoint, Method, NoCredentials, Signer
 
 #: There is nothing to sign with.
 ANONYMOUS: Final = Failure(code="NoCredentials", kind=Denied)

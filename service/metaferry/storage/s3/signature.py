@@ -51,6 +51,10 @@ class Endpoint:
                     raise ValueError(f"{name} cannot be signed")
 
 
+class NoCredentials(LookupError):
+    """There is nothing to sign with."""
+
+
 class Signer:
     """Signs requests to one endpoint; safe from any thread.
 

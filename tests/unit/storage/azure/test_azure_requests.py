@@ -22,7 +22,7 @@ from metaferry.storage.answers import Refused
 from metaferry.storage.azure import config as fast_azure
 from metaferry.storage.azure.adapter import AzureAdapter
 from metaferry.storage.azure.config import AzureConfig, Bearer
-from metaferry.storage.azure.requests import Anonymous, AzureEndpoint, AzureRequests, SharedKey
+from metaferry.storage.azure.requests import AzureEndpoint, AzureRequests, Credential, SharedKey
 from metaferry.storage.errors import Failure, classify
 from metaferry.storage.factory import open_adapter
 from metaferry.storage.http.exchange import Answer, Request
@@ -101,7 +101,7 @@ def test_reads_and_deletes_are_signed_as_the_library_would(
 def test_the_date_is_of_this_second() -> None:
     now, clock = [NOW], [0.0]
     codec = AzureRequests(
-        AzureEndpoint("https://h/c", "", "v"), Anonymous(), now=lambda: now[0], clock=lambda: clock[0]
+        AzureEndpoint("https://h/c", "", "v"), Credential(), now=lambda: now[0], clock=lambda: clock[0]
     )
 
     def date() -> str:
@@ -123,7 +123,7 @@ class Token(NamedTuple):
     expires_on: int
 
 
-class Credential:
+class Tokens:
     """As azure-identity's: tokens that are good for an hour."""
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ class Credential:
 
 
 def test_an_access_token_is_renewed_before_it_ends() -> None:
-    credential = Credential()
+    credential = Tokens()
     bearer = Bearer(credential, now=lambda: credential.now)
     codec = AzureRequests(AzureEndpoint("https://h/c", "", "v"), bearer)
 
@@ -164,7 +164,7 @@ def test_an_access_token_is_renewed_before_it_ends() -> None:
     ],
 )
 def test_where_no_token_can_be_had(error: Exception, kind: type[Exception]) -> None:
-    credential = Credential()
+    credential = Tokens()
     credential.error = error
     with pytest.raises(Refused) as caught:
         Bearer(credential).authorization("", "")
@@ -259,8 +259,8 @@ def test_what_the_library_does_otherwise_is_left_to_it(
 ) -> None:
     caplog.set_level(logging.INFO)
     with pytest.raises(UnsupportedOption, match="credential"):
-        AzureConfig("fleet", "", {"account_name": "acc", "credential": Credential()}, concurrency=1)
-    adapter = open_adapter("az://fleet", {"account_name": "acc", "credential": Credential()})
+        AzureConfig("fleet", "", {"account_name": "acc", "credential": Tokens()}, concurrency=1)
+    adapter = open_adapter("az://fleet", {"account_name": "acc", "credential": Tokens()})
     assert isinstance(adapter, AzureAdapter)  # its puts may be divided among processes
     assert "through fsspec alone, on account of credential" in caplog.text
     for wrong in ({"connection_string": "none"}, string("https://h", "AccountName=a", "AccountKey=a")):
@@ -287,7 +287,7 @@ def test_a_proxy_of_the_environment_is_used(no_proxy: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture
 def codec() -> AzureRequests:
-    return AzureRequests(AzureEndpoint("https://h/c", "", "v"), Anonymous())
+    return AzureRequests(AzureEndpoint("https://h/c", "", "v"), Credential())
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
@@ -323,7 +323,7 @@ def test_a_refusal_has_the_services_word(codec: AzureRequests) -> None:
 def test_a_first_challenge_is_left_to_the_library() -> None:
     """The service may want a token of another directory, which it names; the SDK gets it."""
     config = AzureConfig("fleet", "", {}, concurrency=1)
-    codec = AzureRequests(AzureEndpoint("https://h/c", "", "v"), Bearer(Credential()))
+    codec = AzureRequests(AzureEndpoint("https://h/c", "", "v"), Bearer(Tokens()))
     refused = codec.failure(answer(401, x_ms_error_code="InvalidAuthenticationInfo"))
     assert "challenge" in (config.fallback_reason(refused) or "")
     codec.stored(answer(201, ETag='"1"'), "a", b"{}")

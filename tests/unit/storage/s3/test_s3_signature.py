@@ -16,11 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaferry.storage.answers import Refused
-from metaferry.storage.http.errors import NoCredentials
 from metaferry.storage.http.exchange import Request
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, is_plain
 from metaferry.storage.s3.requests import ANONYMOUS, S3Requests
-from metaferry.storage.s3.signature import Endpoint, Signer
+from metaferry.storage.s3.signature import Endpoint, NoCredentials, Signer
 
 NOW = datetime(2026, 11, 23, 1, 2, 3, 456789, tzinfo=UTC)
 KEYS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "s3cr3t-hunter2", "token": None}
