@@ -8,13 +8,12 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from conftest import FreshDatasource
+from contract.pairs import Pair, paired
 from contract.subjects import keys_of, pages_of
 from metaferry.errors import (
     Changed,
@@ -31,72 +30,18 @@ from metaferry.errors import (
 from metaferry.storage.capabilities import Detecting
 from metaferry.storage.errors import WRONG_TAG
 from metaferry.storage.factory import Transport, open_adapter
-from metaferry.storage.http.adapter import HttpAdapter
 from metaferry.storage.io.portal import Portal
-from metaferry.storage.protocol import ABSENT, Adapter, Direct
+from metaferry.storage.protocol import ABSENT
 from servers.ministack import S3Server
-from servers.proxy import Proxy, Rule, Tap, proxy
+from servers.proxy import Rule
 
 pytestmark = pytest.mark.servers
 
 
-@dataclass
-class Pair:
-    """One datasource behind a proxy, spoken to in both ways."""
-
-    url: str
-    options: dict[str, Any]
-    wire: Proxy
-    portal: Portal
-    opened: list[Adapter]
-
-    def adapter(self, transport: Transport = "auto", **more: Any) -> Any:
-        adapter = open_adapter(self.url, {**self.options, **more}, transport=transport)
-        self.opened.append(adapter)
-        return adapter
-
-    def run(self, work: Any) -> Any:
-        return self.portal.run(work)
-
-
 @pytest.fixture
-def pair(fresh_datasource: FreshDatasource, s3_server: S3Server, portal: Portal) -> Iterator[Pair]:
-    url, options = fresh_datasource("s3")
-    with proxy(s3_server.endpoint) as control:
-        pair = Pair(url, {**options, "endpoint_url": control.endpoint}, control, portal, [])
+def pair(request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, portal: Portal) -> Iterator[Pair]:
+    with paired("s3", request, fresh_datasource, portal) as pair:
         yield pair
-        for adapter in pair.opened:
-            portal.run(adapter.close())
-
-
-def test_what_a_thread_wrote_is_listed_by_the_other_library(pair: Pair) -> None:
-    adapter = pair.adapter()
-    assert isinstance(adapter, Direct)
-    put_result = adapter.put_blocking("a/é.json", b'{"a": 1}')
-    for transport in ("fsspec", "auto"):
-        ((entry,),) = pair.run(pages_of(pair.adapter(transport)))
-        assert (entry.path, entry.token, entry.md5) == ("a/é.json", put_result.token, put_result.md5)
-    assert put_result.md5 == hashlib.md5(b'{"a": 1}').hexdigest()
-    # And each replaces what the other wrote, by the token that it was listed with.
-    second = pair.run(pair.adapter("fsspec").put("a/é.json", b"2", only_if=entry.token))
-    third = adapter.put_blocking("a/é.json", b"3", only_if=second.token)
-    with pytest.raises(Conflict):
-        adapter.put_blocking("a/é.json", b"4", only_if=second.token)
-    assert pair.run(pair.adapter("fsspec").read("a/é.json", version=third.token)).data == b"3"
-
-
-def test_many_threads_at_once(pair: Pair) -> None:
-    adapter = pair.adapter()
-
-    def put(number: int) -> tuple[str, str]:
-        put_result = adapter.put_blocking(f"doc-{number:04}.json", b"%d" % number, only_if=ABSENT)
-        return f"doc-{number:04}.json", put_result.token
-
-    with ThreadPoolExecutor(64) as threads:
-        written = dict(threads.map(put, range(640)))
-    listed = {entry.path: entry.token for page in pair.run(pages_of(adapter)) for entry in page}
-    assert listed == written
-    assert pair.wire.count("PUT") == 640  # no library tried by itself
 
 
 def test_documents_say_what_they_are(pair: Pair, s3_server: S3Server) -> None:
@@ -223,15 +168,6 @@ def test_a_put_whose_answer_is_lost_may_have_been_done(pair: Pair) -> None:
     assert pair.wire.count("PUT") == 2
 
 
-def test_a_put_ends_by_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HttpAdapter, "timeout", 0.3)
-    adapter = pair.adapter()
-    pair.wire.add(Rule("wait", "PUT", seconds=15.0, times=2))
-    for key in ("a.json", "a//b.json"):  # by libcurl, and by the library
-        with pytest.raises(Unavailable):
-            adapter.put_blocking(key, b"{}")
-
-
 def test_a_host_that_is_not_there_is_passing(pair: Pair) -> None:
     adapter = pair.adapter(endpoint_url="http://127.0.0.1:1")
     with pytest.raises(Unavailable) as caught:
@@ -244,21 +180,6 @@ def batch(adapter: Any, keys: Sequence[str], *, after: int = 1000) -> list[Any]:
     asked = iter(range(1000))
     puts = [(key, b"{}", ABSENT, hashlib.md5(b"{}").hexdigest()) for key in keys]
     return adapter.put_batch(puts, ended=lambda: next(asked) >= after)
-
-
-def test_a_batch_is_each_put_of_it(pair: Pair) -> None:
-    adapter = pair.adapter()
-    adapter.put_blocking("there.json", b"theirs")
-    keys = ["a.json", "a//b.json", "there.json", "d/e.json", "dots/../x.json"]
-    met = batch(adapter, keys)
-    alone = pair.adapter()
-    for n, key in enumerate(keys):
-        if isinstance(met[n], str):
-            assert pair.run(alone.read(key)).token == met[n]
-    assert [type(each) for each in met[:4]] == [str, str, Conflict, str]
-    with pytest.raises(StorageError) as caught:
-        alone.put_blocking(keys[4], b"{}", only_if=ABSENT)
-    assert (type(met[4]), str(met[4])) == (type(caught.value), str(caught.value))
 
 
 @pytest.mark.parametrize("action", ["status", "drop", "lose"])
@@ -352,7 +273,8 @@ def test_a_bucket_of_another_region_is_asked_there(
     pair: Pair, caplog: pytest.LogCaptureFixture, operation: str
 ) -> None:
     pair.run(pair.adapter().put("a.json", b"0123"))
-    tap, adapter = Tap(pair.wire), pair.adapter(**ELSEWHERE)
+    adapter = pair.adapter(**ELSEWHERE)
+    pair.tap.seen.clear()
     with caplog.at_level(logging.INFO, logger="metaferry"):
         match operation:
             case "put":
@@ -366,7 +288,7 @@ def test_a_bucket_of_another_region_is_asked_there(
         adapter.put_blocking("d.json", b"1")
     assert caplog.text.count("the bucket is in another region; requests go there") == 1
     assert "through fsspec alone" not in caplog.text
-    scopes = [request.headers["Authorization"].split("/")[2] for request in tap.seen]
+    scopes = [request.headers["Authorization"].split("/")[2] for request in pair.tap.seen]
     assert scopes == ["eu-central-1", *["us-east-1"] * (len(scopes) - 1)]
 
 
@@ -618,12 +540,3 @@ def test_a_cancelled_put_leaves_nothing_behind(pair: Pair) -> None:
         await adapter.put("b.json", b"{}")
 
     pair.run(cancel())
-
-
-def test_a_missing_bucket_is_named_by_threads(pair: Pair) -> None:
-    bucket = pair.url.removeprefix("s3://").partition("/")[0]
-    pair.url = pair.url.replace(bucket, bucket + "-none")
-    for only_if in (ABSENT, "0" * 32):
-        with pytest.raises(NotFound) as caught:
-            pair.adapter().put_blocking("a.json", b"{}", only_if=only_if)
-        assert caught.value.path == ""
