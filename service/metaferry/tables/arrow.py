@@ -19,9 +19,18 @@ from metaferry.tables.columns import cast, check_text, common_schema, engine_err
 from metaferry.tables.files.archives import Pull
 from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.files.content import ARROW_FILE, REFUSALS
-from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile, folded
+from metaferry.tables.model import Column, Reading, Staged, TableFile, folded
 from metaferry.tables.samples import ROWS, of_arrow
-from metaferry.tables.staging import BATCH_ROWS, StagingTable, quote_ident, taken_unasked
+from metaferry.tables.staging import (
+    BATCH_ROWS,
+    StagingTable,
+    numbers_from,
+    own_names,
+    plain_rows,
+    quote_ident,
+    rows_of,
+    taken_unasked,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,32 +71,37 @@ def stage_arrow(
     schemas = [(url, own) for url, (own, _) in zip(urls, found, strict=True)]
     schema = common_schema(schemas, used, place)
     with engine_errors(con, schema, urls[0], place):
-        staging = StagingTable(con, table, schema, progress)
+        listed = pa.schema(list(zip(own_names(len(schema)), schema.types, strict=True)))
+        staging = StagingTable(con, table, listed, progress)
     done = []
     reading = Reading()
-    for index, (url, (own, token)) in enumerate(zip(urls, found, strict=True)):
-        stream = streams(index)
-        row = 1
-        for count, columns in _batches(stream, own, schema, place):
-            staging.append(index, pa.array(range(row, row + count), pa.int64()), columns)
-            row += count
-        if stream.token != token:
-            raise Changed(
-                f"{url} was replaced while it was read", url=stream.file.storage.url, path=stream.file.path
-            )
-        reading = reading if index else Reading(format="arrow", packed=stream.packed)
-        done.append(TableFile(url, stream.size, stream.token, row - 1))
-    staging.flush()
-    listed = "".join(f", {quote_ident(name)}" for name in schema.names)
-    described = con.execute(f"DESCRIBE {quote_ident(table)}").fetchall()
+    with staging:
+        for index, (url, (own, token)) in enumerate(zip(urls, found, strict=True)):
+            stream = streams(index)
+            row = 1
+            for count, columns in _batches(stream, own, schema, place):
+                staging.append(index, numbers_from(row, count), columns)
+                row += count
+            if stream.token != token:
+                raise Changed(
+                    f"{url} was replaced while it was read",
+                    url=stream.file.storage.url,
+                    path=stream.file.path,
+                )
+            reading = reading if index else Reading(format="arrow", packed=stream.packed)
+            done.append(TableFile(url, stream.size, stream.token, row - 1))
+        staging.flush()
+    named = dict(zip(schema.names, own_names(len(schema)), strict=True))
+    types = {row[0]: row[1] for row in con.execute(f"DESCRIBE {quote_ident(table)}").fetchall()}
     return Staged(
         table=table,
-        columns=tuple(Column(row[0], row[1]) for row in described if not row[0].startswith(OURS)),
+        columns=tuple(Column(name, types[each]) for name, each in named.items()),
         names=tuple({folded(name): name for _, each in schemas for name in each.names}.values()),
         files=tuple(done),
         malformed=0,
-        relation=lambda where: f"SELECT {FILE}, {ROW}{listed} FROM {quote_ident(table)}{where}",
+        relation=rows_of(table, named),
         why_text=lambda name: "",
+        plain=plain_rows(table, named),
         reading=reading,
         others=of_arrow(con, others),
     )

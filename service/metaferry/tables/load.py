@@ -73,8 +73,9 @@ def load_source(
         place=f"{place}.table",
         progress=progress,
         allow_none=allow_none,
+        keep=True,
     ) as staged:
-        keys = build_records(
+        records = build_records(
             con,
             staged,
             mapping,
@@ -83,6 +84,8 @@ def load_source(
             findings=findings,
             texts=texts,
         )
+        if not records.is_view:
+            _drop(con, staging)
         findings.flush()
         ((kept,),) = con.execute(f"SELECT count(*) FROM {quote_ident(table)}").fetchall()
     return Loaded(
@@ -91,7 +94,7 @@ def load_source(
         files=staged.files,
         read=staged.read,
         malformed=staged.malformed,
-        keys=keys,
+        keys=records.keys,
         has_frame=mapping.frame is not None,
         reading=staged.reading,
         filtered=staged.read - staged.malformed - kept,
@@ -116,25 +119,39 @@ def staged_table(
     place: str,
     progress: Callable[[int], None],
     allow_none: bool = False,
+    keep: bool = False,
 ) -> Iterator[Staged]:
     """The rows of a table as the engine's table `name`, for one block; its `reading` is whole.
+
+    With `keep` the table outlives a block that raises nothing.
 
     `label` is what findings call it; `used` has the columns that are wanted, as `folded` gives them (None:
     all); the other arguments are those of `load_source`.
     """
-    folders = f"folders_{name}"
     found = find_files(source, place=place, storage_for=storage_for, portal=portal, allow_none=allow_none)
     try:
         staged = _stage(
             con, found.files, found.format, name, source, used, rejects, findings, portal, place, progress
         )
-        staged = with_folders(con, staged, found.files, used, table=folders, place=place)
+        staged = with_folders(con, staged, found.files, used, table=_folders(name), place=place)
         rejects.flush()
         _tell_passed_over(findings, [*found.passed_over, *staged.empty])
         yield replace(staged, reading=replace(staged.reading, name=label, columns=shown_columns(con, staged)))
-    finally:
-        for table in (name, folders):
-            con.execute(f"DROP TABLE IF EXISTS {quote_ident(table)}").fetchall()
+    except BaseException:
+        _drop(con, name)
+        raise
+    if not keep:
+        _drop(con, name)
+
+
+def _folders(name: str) -> str:
+    """The table with what the paths of a staged table's files say."""
+    return f"folders_{name}"
+
+
+def _drop(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    for table in (name, _folders(name)):
+        con.execute(f"DROP TABLE IF EXISTS {quote_ident(table)}").fetchall()
 
 
 def _tell_passed_over(findings: Findings, urls: list[str]) -> None:

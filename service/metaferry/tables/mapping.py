@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Records:
+    """The key columns of a table of records. `is_view`: it reads the staged table, which has to stay."""
+
+    keys: tuple[KeyColumn, ...]
+    is_view: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Mapping:
     """The expressions of a source. `values` is None where all other columns are taken."""
 
@@ -92,8 +100,10 @@ def build_records(
     source: str,
     findings: Findings,
     texts: Collection[str] = (),
-) -> tuple[KeyColumn, ...]:
-    """Makes `table` as `Loaded` describes it, of the rows that `where` lets through; answers its key columns.
+) -> Records:
+    """Makes `table` as `Loaded` describes it, of the rows that `where` lets through.
+
+    Where every expression is a column it is a view, and the rows are written once.
 
     `texts` are the dotted key paths whose schema entries want text: a column of a text table that is mapped
     to one as it stands is read as text, whatever its cells look like.
@@ -103,10 +113,10 @@ def build_records(
     those of a mapping, and fields only lengthen the path of their own.
     """
     if staged.is_empty:
-        return _build_empty(con, mapping, table)
+        return Records(_build_empty(con, mapping, table))
     if _has_no_types(staged, mapping):
         taken_all = mapping.values if mapping.values is not None else tuple(_values(staged, mapping))
-        return _build_empty(con, replace(mapping, values=taken_all), table)
+        return Records(_build_empty(con, replace(mapping, values=taken_all), table))
     binder = Binder(
         staged.columns,
         staged.names,
@@ -154,18 +164,31 @@ def build_records(
     inner += [f"({expression.sql}) AS e{number}" for number, (_, expression) in enumerate(values)]
     outer = [f'{FILE} AS file, {ROW} AS "row", f::VARCHAR AS file_name', *frames]
     outer += [f"{sql} AS k{number}" for number, (_, sql, _) in enumerate(taken)]
-    statement = (
-        f"CREATE TABLE {quote_ident(table)} AS SELECT {', '.join(outer)} FROM "
-        f"(SELECT {FILE}, {ROW}, {', '.join(inner)} FROM ({staged.relation('')}) r{kept}) s"
-    )
-    execute(con, statement, staged, expressions, where)
+    computed = kept or frame is not None or not all(map(_is_column, expressions))
+    is_view = bool(staged.plain) and not computed
+    if is_view:
+        con.execute(
+            f"CREATE VIEW {quote_ident(table)} AS SELECT rowid, {', '.join(outer)} FROM "
+            f"(SELECT rowid, {FILE}, {ROW}, {', '.join(inner)} FROM ({staged.plain}) r) s"
+        ).fetchall()
+    else:
+        statement = (
+            f"CREATE TABLE {quote_ident(table)} AS SELECT {', '.join(outer)} FROM "
+            f"(SELECT {FILE}, {ROW}, {', '.join(inner)} FROM ({staged.relation('')}) r{kept}) s"
+        )
+        execute(con, statement, staged, expressions, where)
     described = {row[0]: row[1] for row in con.execute(f"DESCRIBE {quote_ident(table)}").fetchall()}
     name_nulls(staged, [*expressions, *([where] if where else [])], findings)
     cells = {path: expression.plain_column for path, expression in values if staged.cells}
-    return tuple(
+    keys = tuple(
         KeyColumn(path, f"k{number}", described[f"k{number}"], cells.get(path, ""))
         for number, (path, _, _) in enumerate(taken)
     )
+    return Records(keys, is_view)
+
+
+def _is_column(expression: Expression) -> bool:
+    return bool(expression.plain_column) and not expression.over_cells
 
 
 def _check_where(binder: Binder, where: Expression | None) -> None:

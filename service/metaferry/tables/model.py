@@ -96,7 +96,7 @@ class Frames:
 class Loaded:
     """A source in the engine.
 
-    `table` has the columns
+    `table`, which may be a view, has a `rowid` and the columns
 
     - `file` INTEGER: index into `files`;
     - `row` BIGINT: the line where the record starts for text files (a header is line 1), the row
@@ -158,6 +158,9 @@ class Staged:
     malformed: int
     relation: Callable[[str], str]
     why_text: Callable[[str], str]
+    #: The same SELECT with the `rowid` of `table` before its columns, where it does no more than name them;
+    #: "" where it computes values.
+    plain: str = ""
     reading: Reading = Reading()
     empty: tuple[str, ...] = ()
     #: Columns of the first file that are not used, for people.

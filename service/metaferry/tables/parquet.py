@@ -25,9 +25,18 @@ from metaferry.tables.files.blocks import ByteStream, refuse
 from metaferry.tables.files.content import HEAD, looks_like_text
 from metaferry.tables.files.find import TableObject, missing
 from metaferry.tables.files.proof import WHOLE, proof_of, read_whole
-from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile, folded
+from metaferry.tables.model import Column, Reading, Staged, TableFile, folded
 from metaferry.tables.samples import MOST, ROWS, of_arrow
-from metaferry.tables.staging import BATCH_ROWS, StagingTable, quote_ident, taken_unasked
+from metaferry.tables.staging import (
+    BATCH_ROWS,
+    StagingTable,
+    numbers_from,
+    own_names,
+    plain_rows,
+    quote_ident,
+    rows_of,
+    taken_unasked,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -57,7 +66,8 @@ def stage_parquet(
         footers = list(pool.map(lambda file: _footer(file, portal, place), files))
     schema = common_schema([(footer.file.url, footer.schema) for footer in footers], used, place)
     with engine_errors(con, schema, files[0].url, place):
-        staging = StagingTable(con, table, schema, progress)
+        own = pa.schema(list(zip(own_names(len(schema)), schema.types, strict=True)))
+        staging = StagingTable(con, table, own, progress)
     done = []
     others: list[tuple[str, pa.DataType, pa.Array | None]] = []
 
@@ -65,26 +75,25 @@ def stage_parquet(
         if not others:
             others.extend(_others(reader, used))
 
-    for index, footer in enumerate(footers):
-        row = 1
-        for batch in _batches(footer, schema, portal, place, look):
-            numbers = pa.array(range(row, row + len(batch[0])), pa.int64())
-            staging.append(index, numbers, batch[1])
-            row += len(numbers)
-        done.append(TableFile(footer.file.url, footer.size, footer.token, row - 1))
-    staging.flush()
-    columns = ", ".join(quote_ident(name) for name in schema.names)
-    described = con.execute(f"DESCRIBE {quote_ident(table)}").fetchall()
+    with staging:
+        for index, footer in enumerate(footers):
+            row = 1
+            for batch in _batches(footer, schema, portal, place, look):
+                staging.append(index, numbers_from(row, len(batch[0])), batch[1])
+                row += len(batch[0])
+            done.append(TableFile(footer.file.url, footer.size, footer.token, row - 1))
+        staging.flush()
+    columns = dict(zip(schema.names, own_names(len(schema)), strict=True))
+    types = {row[0]: row[1] for row in con.execute(f"DESCRIBE {quote_ident(table)}").fetchall()}
     return Staged(
         table=table,
-        columns=tuple(Column(row[0], row[1]) for row in described if not row[0].startswith(OURS)),
+        columns=tuple(Column(name, types[own]) for name, own in columns.items()),
         names=tuple({folded(name): name for f in footers for name in f.schema.names}.values()),
         files=tuple(done),
         malformed=0,
-        relation=lambda where: (
-            f"SELECT {FILE}, {ROW}{', ' if columns else ''}{columns} FROM {quote_ident(table)}{where}"
-        ),
+        relation=rows_of(table, columns),
         why_text=lambda name: "",
+        plain=plain_rows(table, columns),
         reading=Reading(format="parquet"),
         others=of_arrow(con, others),
     )

@@ -1,15 +1,19 @@
 """Rows into the engine: Arrow tables appended to a staging table, malformed rows to `rejects`.
 
-Appends are gathered to about a row group of the engine. Nothing here reads a file or knows a format.
+Appends are gathered to about a row group of the engine, and written by a thread of their own while the next
+rows are read. Nothing here reads a file or knows a format.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from metaferry.errors import JobError
 from metaferry.findings import Code
@@ -20,11 +24,15 @@ if TYPE_CHECKING:
 
 #: Rows handed over at once: the engine's row group, which it compresses and writes out as a whole.
 BATCH_ROWS: Final = 122_880
+#: Bytes handed over at once, of tables with many columns or long texts.
+_BATCH_BYTES: Final = 64 << 20
 #: Columns of a table, and key paths of a source, that can be used.
 MAX_COLUMNS: Final = 2_000
 #: Rows held as Python objects at once. Few: the garbage collector walks over all of them again and again.
 PYTHON_ROWS: Final = 4_096
 _INCOMING: Final = "metaferry_incoming"
+#: Seconds between two looks at whether the writer has heard that it is to end.
+_LOOK: Final = 0.2
 _FLUSH_REJECTS: Final = 10_000
 _REJECTS: Final = pa.schema(
     [
@@ -54,6 +62,11 @@ _FINDINGS: Final = pa.schema(
 )
 
 
+def numbers_from(first: int, count: int) -> pa.Array:
+    """The int64 `first`, `first` + 1, … as `count` row numbers, without an object of Python for each."""
+    return pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), count), start=first - 1)
+
+
 def quote_ident(name: str) -> str:
     """A name as SQL writes it, whatever characters it holds."""
     return '"' + name.replace('"', '""') + '"'
@@ -65,7 +78,11 @@ def quote_text(text: str) -> str:
 
 
 class StagingTable:
-    """The table `name` with `FILE`, `ROW` and one column for each field of `columns`."""
+    """The table `name` with `FILE`, `ROW` and one column for each field of `columns`.
+
+    A context manager: rows are written by a thread, which has ended when the block is left. An error of the
+    engine is raised by the `append` or `flush` after it.
+    """
 
     def __init__(
         self,
@@ -83,9 +100,26 @@ class StagingTable:
         self._nulls = nulls
         self._trim = trim
         self._waiting: list[pa.RecordBatch] = []
-        self._rows = 0
+        self._rows = self._bytes = 0
         self._describe(columns)
-        self._execute("CREATE TABLE {} AS SELECT * FROM {}", self._schema.empty_table())
+        ((database, schema),) = con.execute("SELECT current_database(), current_schema()").fetchall()
+        #: Another connection has other defaults.
+        self._target = ".".join(map(quote_ident, (database, schema, name)))
+        self._execute(con, "CREATE TABLE {} AS SELECT * FROM {}", self._schema.empty_table())
+        self._writer = con.cursor()
+        self._thread = ThreadPoolExecutor(1, "metaferry-staging")
+        self._written: Future[int] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._written is not None and wait([self._written], _LOOK).not_done:
+            self._writer.interrupt()  # one before the statement began would be lost
+        self._thread.shutdown()
+        self._writer.close()
 
     def add_columns(self, columns: Sequence[tuple[str, pa.DataType]]) -> None:
         """More columns, null in the rows that are there already."""
@@ -113,24 +147,39 @@ class StagingTable:
         index = pa.repeat(pa.scalar(file, pa.int32()), len(rows))
         self._waiting.append(pa.RecordBatch.from_arrays([index, rows, *columns], schema=self._schema))
         self._rows += len(rows)
-        if self._rows >= BATCH_ROWS:
-            self.flush()
+        self._bytes += self._waiting[-1].nbytes
+        if self._rows >= BATCH_ROWS or self._bytes >= _BATCH_BYTES:
+            self._hand_over()
 
     def flush(self) -> None:
-        """Hands over what is waiting; to be called after the last append."""
+        """Writes all that was appended; to be called after the last append."""
+        self._hand_over()
+        self._await_writer()
+
+    def _hand_over(self) -> None:
+        """Has the writer begin with what is waiting, once it has written what it was given before."""
+        self._await_writer()
         if not self._rows:
             return
         batch = pa.Table.from_batches(self._waiting, self._schema)
-        self._execute(f"INSERT INTO {{}} SELECT {self._select} FROM {{}}", batch)
-        self._progress(self._rows)
-        self._waiting, self._rows = [], 0
+        self._written = self._thread.submit(self._write, self._select, batch)
+        self._waiting, self._rows, self._bytes = [], 0, 0
 
-    def _execute(self, statement: str, batch: pa.Table) -> None:
-        self._con.register(_INCOMING, batch)
+    def _await_writer(self) -> None:
+        if self._written is not None:
+            rows, self._written = self._written.result(), None
+            self._progress(rows)
+
+    def _write(self, select: str, batch: pa.Table) -> int:
+        self._execute(self._writer, f"INSERT INTO {{}} SELECT {select} FROM {{}}", batch)
+        return int(batch.num_rows)
+
+    def _execute(self, con: duckdb.DuckDBPyConnection, statement: str, batch: pa.Table) -> None:
+        con.register(_INCOMING, batch)
         try:
-            self._con.execute(statement.format(quote_ident(self.name), _INCOMING)).fetchall()
+            con.execute(statement.format(self._target, _INCOMING)).fetchall()
         finally:
-            self._con.unregister(_INCOMING)
+            con.unregister(_INCOMING)
 
 
 def _without(value: str, nulls: Sequence[str]) -> str:
@@ -230,6 +279,25 @@ def _insert(
         con.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {_INCOMING}").fetchall()
     finally:
         con.unregister(_INCOMING)
+
+
+def own_names(count: int) -> list[str]:
+    """Names for columns of a staging table: one of a file's may be `rowid`, which is the engine's."""
+    return [f"{OURS}v{number}" for number in range(count)]
+
+
+def rows_of(table: str, columns: Mapping[str, str]) -> Callable[[str], str]:
+    """`Staged.relation` of a table, by the names of columns and their SQL."""
+    listed = "".join(f", s.{value} AS {quote_ident(name)}" for name, value in columns.items())
+    return lambda where: f"SELECT {FILE}, {ROW}{listed} FROM (SELECT * FROM {quote_ident(table)}{where}) s"
+
+
+def plain_rows(table: str, columns: Mapping[str, str]) -> str:
+    """`Staged.plain` of a table, by the names of columns and their SQL; "" where a name hides its rowid."""
+    if any(folded(name) == "rowid" for name in columns):
+        return ""
+    listed = "".join(f", {value} AS {quote_ident(name)}" for name, value in columns.items())
+    return f"SELECT rowid, {FILE}, {ROW}{listed} FROM {quote_ident(table)}"
 
 
 def check_width(count: int, url: str, place: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,10 @@ class Result:
         columns_sql = f"* REPLACE ({plain})" if plain else "*"
         cursor = self.con.execute(f'SELECT {columns_sql} FROM {self.loaded.table} ORDER BY file, "row"')
         columns = [names.get(item[0], item[0]) for item in cursor.description or ()]
-        return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+        rows = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+        for row in rows:
+            row.pop("rowid", None)  # a view shows what a table does not
+        return rows
 
     def values(self, key: str) -> list[Any]:
         return [row[key] for row in self.rows]
@@ -102,13 +105,22 @@ def storages(portal: Portal) -> Iterator[Any]:
             portal.run(storage.close())
 
 
-def load(table: str | Path, *, con: duckdb.DuckDBPyConnection | None = None, **more: Any) -> Result:
+def load(
+    table: str | Path,
+    *,
+    con: duckdb.DuckDBPyConnection | None = None,
+    progress: Callable[[int], None] = lambda rows: None,
+    **more: Any,
+) -> Result:
     """Loads one source; `more` are its other fields, as a job file has them."""
     source = Source.model_validate({"table": {"url": str(table)}, **more})
     engine = con if con is not None else sealed()
     told: list[int] = []
+
+    def tell(rows: int) -> None:
+        told.append(rows)
+        progress(rows)
+
     with Portal() as portal, storages(portal) as storage_for:
-        loaded = load_source(
-            engine, source, index=0, storage_for=storage_for, portal=portal, progress=told.append
-        )
+        loaded = load_source(engine, source, index=0, storage_for=storage_for, portal=portal, progress=tell)
     return Result(loaded, engine, sum(told))

@@ -14,7 +14,7 @@ import itertools
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -22,13 +22,7 @@ import pyarrow.csv as pacsv
 from metaferry.errors import JobError
 from metaferry.tables.csv.dialect import BLANKS, Dialect, in_words
 from metaferry.tables.files.blocks import UTF8_BOM, ByteStream
-from metaferry.tables.staging import (
-    PYTHON_ROWS,
-    Rejects,
-)
-
-if TYPE_CHECKING:
-    pass
+from metaferry.tables.staging import PYTHON_ROWS, Rejects, numbers_from
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +198,7 @@ class Reader:
                 yield from self._read(piece, picks)
                 continue
             count = table.num_rows
-            lines = pa.array(range(self._line + 1, self._line + 1 + count), pa.int64())
+            lines = numbers_from(self._line + 1, count)
             self._line += count
             self.rows += count
             yield lines, [table.column(name).combine_chunks() for name in wanted]

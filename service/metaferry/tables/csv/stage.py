@@ -63,35 +63,36 @@ def stage_delimited(
     done: list[TableFile] = []
     reading = Reading()
     others: tuple[ShownColumn, ...] = ()
-    for index, stream in enumerate(streams):
-        url = stream.file.url
-        try:
-            reader = Reader(stream, dialect, rejects, place)
-        except EmptyTable:
-            if stream.file.listed is None:  # the job names it
-                raise
-            empty.append(url)
-            done.append(TableFile(url, stream.size, stream.token, 0))
-            continue
-        log.debug("%s: cells are parted by %r", url, reader.delimiter)
-        if not reading.format:
-            reading = Reading(
-                format="csv", delimiter=reader.delimiter, encoding=stream.encoding, packed=stream.packed
-            )
-            others = _others(con, reader, dialect, used, nulls)
-        for name in filter(None, reader.header):
-            names.setdefault(folded(name), name)
-        here = {folded(name): at for name, at in used_columns(reader.header, used, url, place).items()}
-        more = {key: names[key] for key in here if key not in columns}
-        columns |= more
-        check_width(len(columns), url, place)
-        staging.add_columns([(name, pa.string()) for name in more.values()])
-        for lines, cells in reader.batches(list(here.values())):
-            given = dict(zip(here, cells, strict=True))
-            nothing = pa.nulls(len(lines), pa.string())
-            staging.append(index, lines, [given.get(key, nothing) for key in columns])
-        done.append(TableFile(url, stream.size, stream.token, reader.rows))
-    staging.flush()
+    with staging:
+        for index, stream in enumerate(streams):
+            url = stream.file.url
+            try:
+                reader = Reader(stream, dialect, rejects, place)
+            except EmptyTable:
+                if stream.file.listed is None:  # the job names it
+                    raise
+                empty.append(url)
+                done.append(TableFile(url, stream.size, stream.token, 0))
+                continue
+            log.debug("%s: cells are parted by %r", url, reader.delimiter)
+            if not reading.format:
+                reading = Reading(
+                    format="csv", delimiter=reader.delimiter, encoding=stream.encoding, packed=stream.packed
+                )
+                others = _others(con, reader, dialect, used, nulls)
+            for name in filter(None, reader.header):
+                names.setdefault(folded(name), name)
+            here = {folded(name): at for name, at in used_columns(reader.header, used, url, place).items()}
+            more = {key: names[key] for key in here if key not in columns}
+            columns |= more
+            check_width(len(columns), url, place)
+            staging.add_columns([(name, pa.string()) for name in more.values()])
+            for lines, cells in reader.batches(list(here.values())):
+                given = dict(zip(here, cells, strict=True))
+                nothing = pa.nulls(len(lines), pa.string())
+                staging.append(index, lines, [given.get(key, nothing) for key in columns])
+            done.append(TableFile(url, stream.size, stream.token, reader.rows))
+        staging.flush()
     numbers = Numbers(dialect.decimal, dialect.thousands)
     typed = find_types(con, table, list(columns.values()), numbers, null_words=nulls is None)
     raw = {folded(column.name): f"{OURS}cell_{number}" for number, column in enumerate(typed)}

@@ -95,12 +95,11 @@ def with_folders(
     finally:
         con.unregister(_INCOMING)
     listed = ", ".join(f"h.{quote_ident(name)}" for name in columns)
+    joined = f"JOIN {quote_ident(table)} h ON h.{FILE} = s.{FILE}"
     return replace(
         staged,
         columns=(*staged.columns, *(Column(name, "VARCHAR") for name in columns)),
         names=every,
-        relation=lambda where: (
-            f"SELECT s.*, {listed} FROM ({staged.relation(where)}) s "
-            f"JOIN {quote_ident(table)} h ON h.{FILE} = s.{FILE}"
-        ),
+        relation=lambda where: f"SELECT s.*, {listed} FROM ({staged.relation(where)}) s {joined}",
+        plain=staged.plain and f"SELECT s.*, {listed} FROM ({staged.plain}) s {joined}",
     )

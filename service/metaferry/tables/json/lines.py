@@ -18,6 +18,7 @@ from metaferry.errors import JobError
 from metaferry.findings import Code
 from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.json.constants import MARKS, left_out, without_constants
+from metaferry.tables.json.line_reader import Lines
 from metaferry.tables.json.records import ANY, Cutter, Record, Stretch, layout_of, lists_of
 from metaferry.tables.json.samples import others_of
 from metaferry.tables.json.shapes import (
@@ -33,6 +34,7 @@ from metaferry.tables.json.typed import Schema, parsed, schema_of
 from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile, folded
 from metaferry.tables.samples import ROWS
 from metaferry.tables.staging import (
+    MAX_COLUMNS,
     Findings,
     Rejects,
     StagingTable,
@@ -76,24 +78,25 @@ def stage_json_lines(
     list (`$.annotations`), "" where it is to be found. `streams` gives the files from their start.
     """
     for typed in (True, False):
-        staging = StagingTable(con, table, pa.schema([(TEXT, pa.string())]), progress)
-        objects = _Objects(staging, used, rejects, findings, place, typed=typed)
         done = []
         reading = Reading()
         try:
-            for index, stream in enumerate(streams()):
-                file = stream.file
-                rows = objects.stage(stream, index, records, one_line_is_object=one_line_is_object)
-                if not index:
-                    reading = Reading(format=objects.format, encoding=stream.encoding, packed=stream.packed)
-                done.append(TableFile(file.url, stream.size, stream.token, rows))
+            with StagingTable(con, table, pa.schema([(TEXT, pa.string())]), progress) as staging:
+                objects = _Objects(staging, used, rejects, findings, place, typed=typed)
+                for index, stream in enumerate(streams()):
+                    rows = objects.stage(stream, index, records, one_line_is_object=one_line_is_object)
+                    if not index:
+                        reading = Reading(
+                            format=objects.format, encoding=stream.encoding, packed=stream.packed
+                        )
+                    done.append(TableFile(stream.file.url, stream.size, stream.token, rows))
+                staging.flush()
         except _TextAfterAll:  # what was typed is text as JSON writes it: read again, all of it as text
             con.execute(f"DROP TABLE {quote_ident(table)}").fetchall()
             rejects.discard()
             findings.discard()
             continue
         break
-    staging.flush()
     members = {
         key: member for key, member in objects.structure.members.items() if not folded(key).startswith(OURS)
     }
@@ -111,6 +114,7 @@ def stage_json_lines(
         why_text=lambda name: next(
             (member.why_text() for key, member in members.items() if folded(key) == folded(name)), ""
         ),
+        plain=objects.typed.plain(members),
         reading=reading,
         others=others_of(objects.first, used, place),
     )
@@ -153,7 +157,7 @@ class _Objects:
         """Stages the good objects of a file, names the others; answers how many there were."""
         url = stream.file.url
         path = self._path(stream, records, one_line_is_object=one_line_is_object)
-        reader = _Lines(stream) if path == _LINES else Cutter(stream.text(), path, url, self._place)
+        reader = Lines(stream) if path == _LINES else Cutter(stream.text(), path, url, self._place)
         self.format = "jsonl" if path == _LINES else "json"
         rows, few = 0, _FEW
         while True:
@@ -175,7 +179,7 @@ class _Objects:
             self._schema = schema_of(self.structure, self._others, self._used) if self._seen else None
         return self._schema
 
-    def _take(self, reader: _Lines | Cutter, stretch: Stretch, index: int, schema: Schema) -> int:
+    def _take(self, reader: Lines | Cutter, stretch: Stretch, index: int, schema: Schema) -> int:
         """Stages a stretch as typed columns, if it holds nothing new and nothing odd; answers its rows."""
         columns = parsed(stretch.text, len(stretch.rows), schema, one_a_line=stretch.one_a_line)
         if columns is None and reader.looks_deeper():
@@ -228,10 +232,24 @@ class _Objects:
             texts.append(text)
             if len(self.first) < ROWS:
                 self.first.append(text)
-        self.typed.append_texts(index, pa.array(numbers, pa.int64()), pa.array(texts, pa.string()))
         if not self.typed.stay_exact(self.structure):
             raise _TextAfterAll
+        lines = pa.array(numbers, pa.int64())
+        columns = self._typed(texts)
+        if columns is None or not self.typed.append(index, lines, columns):
+            self.typed.append_texts(index, lines, pa.array(texts, pa.string()))
         return rows
+
+    def _typed(self, texts: list[str]) -> dict[str, pa.Array] | None:
+        """A few objects that were looked at as typed columns, if their structure is all there was to see.
+
+        So the first rows, which tell it, need no column of text of their own.
+        """
+        schema = self._known() if 0 < len(texts) <= _FEW else None
+        if schema is None or len(schema.options.explicit_schema) > MAX_COLUMNS:
+            return None
+        one_a_line = not any("\n" in text for text in texts)
+        return parsed("\n".join(texts).encode(), len(texts), schema, one_a_line=one_a_line)
 
     def _name_constants(self, found: list[tuple[tuple[str | int, ...], str]], row: int, url: str) -> None:
         for steps, constant in found:
@@ -308,80 +326,6 @@ class _Objects:
 
 #: In the place of a path: one object a line.
 _LINES: Final = ("\n",)
-
-
-class _Lines:
-    """The lines of a file, as `Cutter` has the records of another."""
-
-    called: Final = "the line"
-
-    def __init__(self, stream: ByteStream) -> None:
-        self._pieces = stream.pieces(carriage_returns=False)
-        self._piece = b""
-        self._at = 0
-        self._line = 1  # of `_at`
-
-    def stretch(self) -> Stretch | None:
-        """The rest of a piece, if each of its lines may be an object."""
-        if not self._more():
-            return None
-        text = self._piece[self._at :]
-        count = text.count(b"\n") + (not text.endswith(b"\n"))
-        # Between two objects there is no comma, so each such place in JSON is between two lines.
-        if not text.startswith(b"{"):
-            return None
-        parted = text.count(b"}\n{") + (text.count(b"}\r\n{") if b"\r" in text else 0)
-        if parted != count - 1:
-            return None
-        return Stretch(text, pa.array(range(self._line, self._line + count), pa.int64()), len(text))
-
-    def passed(self, stretch: Stretch) -> None:
-        self._at += stretch.length
-        self._line += len(stretch.rows)
-
-    def looks_deeper(self) -> bool:
-        return False
-
-    def looks_plainly(self) -> None:
-        pass
-
-    def take(self, most: int) -> list[Record]:
-        """The next lines; those that are not UTF-8 as bytes. None at the end."""
-        if not self._more():
-            return []
-        end = self._at
-        for _ in range(most):
-            end = self._piece.find(b"\n", end) + 1
-            if not end:
-                end = len(self._piece)
-                break
-        lines = _split(self._piece[self._at : end])
-        taken = [Record(line, line, raw, line) for line, raw in enumerate(lines, self._line)]
-        self._at = end
-        self._line += len(lines)
-        return taken
-
-    def _more(self) -> bool:
-        if self._at >= len(self._piece):
-            self._piece, self._at = next(self._pieces, b""), 0
-        return bool(self._piece)
-
-
-def _split(piece: bytes) -> list[str | bytes]:
-    """The lines of a piece; those that are not UTF-8 as bytes."""
-    lines: list[str | bytes]
-    try:
-        lines = list(piece.decode().split("\n"))
-    except UnicodeDecodeError:
-        lines = [_decoded(raw) for raw in piece.split(b"\n")]
-    return lines[:-1] if piece.endswith(b"\n") else lines
-
-
-def _decoded(raw: bytes) -> str | bytes:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw
 
 
 def _bad_byte(raw: bytes) -> str:

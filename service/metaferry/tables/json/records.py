@@ -19,6 +19,7 @@ import pyarrow as pa
 from metaferry.errors import JobError
 from metaferry.tables.files.blocks import LONGEST_LINE
 from metaferry.tables.files.proof import BLOCK
+from metaferry.tables.staging import numbers_from
 
 Layout = Literal["lines", "array", "objects", "object"]
 
@@ -209,7 +210,7 @@ class Cutter:
         count = len(parts)
         lines = any(b"\n" in part for part in parts)
         if self._by_number:
-            rows = pa.array(range(self._number, self._number + count), pa.int64())
+            rows = numbers_from(self._number, count)
         else:
             more = (self._parting or b"").count(b"\n")
             ends = itertools.accumulate(part.count(b"\n") + more for part in parts[:-1])

@@ -13,9 +13,9 @@ from typing import Final
 import pyarrow as pa
 
 from metaferry.tables.json.shapes import Structure
-from metaferry.tables.json.typed import converted, stays_exact
+from metaferry.tables.json.typed import converted, is_same, stays_exact
 from metaferry.tables.model import FILE, OURS, ROW
-from metaferry.tables.staging import StagingTable, quote_ident, quote_text
+from metaferry.tables.staging import StagingTable, plain_rows, quote_ident, quote_text
 
 TEXT: Final = f"{OURS}line"
 #: Columns for all keys together: a table whose types go on changing is staged as text from then on.
@@ -58,6 +58,16 @@ class TypedColumns:
     def stay_exact(self, structure: Structure) -> bool:
         """Whether what is staged can still become what the structure says by now."""
         return all(stays_exact(kind, structure.members[key]) for key, kind in self._columns)
+
+    def plain(self, members: Mapping[str, Structure]) -> str:
+        """`Staged.plain` of the keys of `members`; "" where their values are parted, or to be converted."""
+        columns: dict[str, str] = {}
+        for (key, kind), column in self._columns.items():
+            if key in columns or not is_same(kind, members[key]):
+                return ""
+            columns[key] = quote_ident(column)
+        listed = {key: columns.get(key, "NULL::VARCHAR") for key in members}
+        return "" if self._has_text else plain_rows(self._staging.name, listed)
 
     def relation(self, members: Mapping[str, Structure]) -> Callable[[str], str]:
         """`Staged.relation` of the keys of `members`."""

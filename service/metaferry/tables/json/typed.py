@@ -244,6 +244,8 @@ def stays_exact_item(kind: pa.DataType, items: Structure) -> bool:
 def converted(value: str, kind: pa.DataType, structure: Structure) -> str:
     """SQL of a column of the type as the engine's type of the structure, which `stays_exact`."""
     plain = structure.plain_type()
+    if is_same(kind, structure):
+        return value
     if pa.types.is_struct(kind):
         known = {field.name: field.type for field in kind}
         fields = []
@@ -260,7 +262,22 @@ def converted(value: str, kind: pa.DataType, structure: Structure) -> str:
             return f"CAST({value} AS {sql_type(structure)})"
         name = f"x{value.count('lambda') + len(value)}"  # lambdas within lambdas have other names
         return f"list_transform({value}, lambda {name}: {converted(name, item, structure.items)})"
-    return value if _SAME.get(plain) == kind else f"CAST({value} AS {plain})"
+    return f"CAST({value} AS {plain})"
+
+
+def is_same(kind: pa.DataType, structure: Structure) -> bool:
+    """Whether a column of the type is what the structure holds, as it stands."""
+    if pa.types.is_struct(kind):
+        kept = [key for key, member in structure.members.items() if member.plain_type()]
+        return [field.name for field in kind] == kept and all(
+            is_same(field.type, structure.members[field.name]) for field in kind
+        )
+    if pa.types.is_list(kind):
+        items = structure.items
+        if items is None or not items.plain_type():
+            return bool(pa.types.is_string(kind.value_type))
+        return is_same(kind.value_type, items)
+    return bool(_SAME.get(structure.plain_type()) == kind)
 
 
 _SAME: Final = {

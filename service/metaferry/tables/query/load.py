@@ -23,7 +23,7 @@ from metaferry.tables.query.faults import QueryText
 from metaferry.tables.query.interruptible import run_interruptible
 from metaferry.tables.query.prepare import BoundQuery, ParsedQuery, bind_query
 from metaferry.tables.query.tree import Fault
-from metaferry.tables.staging import Findings, quote_ident
+from metaferry.tables.staging import Findings, own_names, plain_rows, quote_ident, rows_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -89,6 +89,12 @@ class ReadyQuery:
     bound: BoundQuery | None
     columns: tuple[Column, ...]
 
+    @property
+    def own(self) -> dict[str, str]:
+        """The names that its columns have in the table of its result."""
+        names = [column.name for column in self.columns]
+        return dict(zip(names, own_names(len(names)), strict=True))
+
     def staged(self, table: str, rows: int) -> Staged:
         """The result as the mapping sees it."""
         return Staged(
@@ -97,8 +103,9 @@ class ReadyQuery:
             names=tuple(column.name for column in self.columns),
             files=(TableFile("", 0, "", rows),) if self.bound is not None else (),
             malformed=0,
-            relation=lambda where: f"SELECT * FROM {table}{where}",
+            relation=rows_of(table, self.own),
             why_text=lambda name: "",
+            plain=plain_rows(table, self.own),
             reading=Reading(name=self.source.label, format="query"),
         )
 
@@ -129,7 +136,7 @@ def _try(ready: ReadyQuery) -> None:
     """Makes the records of an empty result: a query that takes an hour should not fail after it."""
     con = sealed()
     try:
-        listed = [f"{quote_ident(column.name)} {column.type}" for column in ready.columns]
+        listed = [f"{ready.own[column.name]} {column.type}" for column in ready.columns]
         con.execute(f"CREATE TABLE empty ({FILE} INTEGER, {ROW} BIGINT, {', '.join(listed)})").fetchall()
         build_records(
             con,
@@ -155,10 +162,15 @@ def load_query(con: duckdb.DuckDBPyConnection, ready: ReadyQuery, progress: Call
         staged = ready.staged(staging, rows)
         staged = replace(staged, reading=replace(staged.reading, columns=shown_columns(con, staged)))
         findings = Findings(con, source.label)
-        keys = build_records(con, staged, ready.mapping, table=table, source="the query", findings=findings)
+        records = build_records(
+            con, staged, ready.mapping, table=table, source="the query", findings=findings
+        )
         findings.flush()
         ((kept,),) = con.execute(f"SELECT count(*) FROM {table}").fetchall()
-    finally:
+    except BaseException:
+        con.execute(f"DROP TABLE IF EXISTS {staging}").fetchall()
+        raise
+    if not records.is_view:
         con.execute(f"DROP TABLE IF EXISTS {staging}").fetchall()
     return Loaded(
         label=source.label,
@@ -166,7 +178,7 @@ def load_query(con: duckdb.DuckDBPyConnection, ready: ReadyQuery, progress: Call
         files=staged.files,
         read=rows,
         malformed=0,
-        keys=keys,
+        keys=records.keys,
         has_frame=ready.mapping.frame is not None,
         reading=staged.reading,
         filtered=rows - kept,
@@ -186,13 +198,12 @@ def _stage(
     """The result of the query as a table with `FILE` and `ROW`; how many rows it has."""
     import duckdb
 
-    bound, columns = ready.bound, ready.columns
+    bound = ready.bound
     assert bound is not None  # whoever has none has no rows
-    plain = [f"c{number}" for number in range(len(columns))]
-    named = [f"{one} AS {quote_ident(column.name)}" for one, column in zip(plain, columns, strict=True)]
+    plain = list(ready.own.values())
     before = (
         f"CREATE TABLE {table} AS SELECT 0::INTEGER AS {FILE}, row_number() OVER () AS {ROW}, "
-        f"{', '.join(named)} FROM ("
+        f"{', '.join(plain)} FROM ("
     )
     try:
         run_interruptible(con, f"{before}{bound.sql}) AS q({', '.join(plain)})", lambda: progress(0))
