@@ -85,6 +85,25 @@ def test_a_plan_tells_the_requests_of_its_sync(fleet: Fleet) -> None:
     assert both().schema.added == ("speed",)
 
 
+def test_a_plan_tells_the_requests_of_a_backup(fleet: Fleet) -> None:
+    job = fleet.job(backup={"keep": "30d"}, policy={"delete": "orphans", "max_delete": "100%"})
+    tables = (
+        ("i0.png,city", "i1.png,road"),
+        ("i0.png,city", "i1.png,tunnel", "i3.png,city"),
+        ("i0.png,city",),
+        ("i0.png,city",),
+    )
+    for rows in tables:
+        fleet.label(*rows)
+        planned = metaferry.plan(job)
+        fleet.server.clear()
+        report = metaferry.sync(job)
+        assert (report.exit_code, report.requests.retries) == (0, 0)
+        assert planned.price.requests == report.price.requests == fleet.asked()
+        assert planned.backup == report.backup
+        assert report.backup.documents == report.documents.update + report.documents.delete
+
+
 def test_the_requests_of_a_report_are_told_by_store(fleet: Fleet) -> None:
     report = metaferry.sync(fleet.job())
     assert [store.name for store in report.stores] == [LOCAL, f"s3://{fleet.bucket}"]

@@ -22,7 +22,7 @@ from metaferry.apply.outage import Outage
 from metaferry.apply.outcome import Applied, OutcomeRecorder, Tally
 from metaferry.apply.refusals import FEW, Refusals
 from metaferry.apply.shards import Step, batches
-from metaferry.apply.step import apply_step
+from metaferry.apply.step import IfChanged, apply_step
 from metaferry.apply.threads import PutThreadPool
 from metaferry.errors import MetaferryError, Scope, StorageError
 from metaferry.planning.formats import Action
@@ -51,7 +51,7 @@ async def apply_plan(
     phases: Sequence[frozenset[Action]] = PHASES,
     shards: Collection[int] | None = None,
     written: bool = False,
-    replace: bool = True,
+    if_changed: IfChanged = IfChanged.REPLACE,
 ) -> None:
     """Writes and deletes by the plan; every step is handed to `record` exactly once.
 
@@ -59,9 +59,9 @@ async def apply_plan(
     it goes, so that it is right also when this raises.
 
     Creates go out under "if absent", updates under the token that the plan expects, so that what
-    somebody else wrote since the listing is read again and not overwritten blindly; unless `replace`,
-    it is left. When `stop` is set, no further step is taken, requests under way have `grace` seconds to
-    finish, and `Tally.stopped` is true. The same where the store accepts no writes any more
+    somebody else wrote since the listing is read again and not overwritten blindly, or
+    left (`if_changed`). When `stop` is set, no further step is taken, requests under way have `grace`
+    seconds to finish, and `Tally.stopped` is true. The same where the store accepts no writes any more
     (`outage.py`); then `Tally.outage` has the reason. `phases` and `shards` narrow it to a part of the
     plan; `written`: documents of another part were written. Raises the `StorageError` that every other
     document would meet, after the steps under way have ended.
@@ -78,7 +78,7 @@ async def apply_plan(
                 done = tally.delete if actions is DELETES else tally.create + tally.update
                 refusals = Refusals(recorder, written=done > 0 or (written and actions is WRITES))
                 phase = _Phase(
-                    batches(plan, actions, shards), storage, refusals, stop, drain, concurrency, replace
+                    batches(plan, actions, shards), storage, refusals, stop, drain, concurrency, if_changed
                 )
                 await _within_grace(phase.run(direct=storage.direct and actions is WRITES), drain, grace)
     finally:
@@ -120,7 +120,7 @@ class _Phase:
         stop: Stop,
         drain: Drain,
         concurrency: int,
-        replace: bool,
+        if_changed: IfChanged,
     ) -> None:
         self._drain = drain
         self._source = source
@@ -128,7 +128,7 @@ class _Phase:
         self._recorder = recorder
         self._stop = stop
         self._concurrency = concurrency
-        self._replace = replace
+        self._if_changed = if_changed
         # Steps for the event loop, with the error of a first attempt in a thread; None ends a worker.
         self._queue: asyncio.Queue[tuple[Step, StorageError | None] | None]
         self._queue = asyncio.Queue(maxsize=2 * concurrency)
@@ -206,7 +206,9 @@ class _Phase:
         if self._ended():
             return  # left for the next run, which sees in its listing what is in place
         try:
-            applied = await apply_step(step, self._storage, failed, stop=self._stop, replace=self._replace)
+            applied = await apply_step(
+                step, self._storage, failed, stop=self._stop, if_changed=self._if_changed
+            )
         except Deferred:
             return
         except StorageError as error:

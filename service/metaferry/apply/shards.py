@@ -59,7 +59,7 @@ def batches(
                     columns = [
                         chosen["target"].to_pylist(),
                         map(_ACTIONS.__getitem__, chosen["action"].to_pylist()),
-                        pc.fill_null(chosen["body"], "").cast(pa.binary()).to_pylist(),
+                        pc.fill_null(chosen["body"].cast(pa.binary()), b"").to_pylist(),
                         pc.fill_null(chosen["md5"], "").to_pylist(),
                         chosen["expect"].to_pylist(),
                     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Final
 
 from metaferry.apply.outage import cause_of
@@ -13,9 +14,23 @@ from metaferry.planning.formats import Action, Outcome
 from metaferry.progress import Stop
 from metaferry.storage.protocol import ABSENT, ANYTHING, Capabilities, Precondition, Put, Storage
 
-#: Why a document that changed since an old plan is left.
-_NEWER: Final = "changed since the plan was made, and runs after it have written here: left as it is"
-_MAKE_AGAIN: Final = "make the plan again, with --out as before"
+
+class IfChanged(StrEnum):
+    """What becomes of a document that changed since the plan was made, and is to be written."""
+
+    REPLACE = "replace"  # planned again on what is there now, once
+    LEAVE = "leave"  # since what is there now was not read, so no backup has it
+    LEAVE_NEWER = "leave_newer"  # since runs after this plan have written
+
+
+#: Why such a document is left, and what to do.
+_LEFT: Final = {
+    IfChanged.LEAVE: ("changed by somebody else since it was read; left as they wrote it", ""),
+    IfChanged.LEAVE_NEWER: (
+        "changed since the plan was made, and runs after it have written here: left as it is",
+        "make the plan again, with --out as before",
+    ),
+}
 
 
 def precondition(step: Step, capabilities: Capabilities) -> Precondition:
@@ -51,10 +66,10 @@ async def apply_step(
     failed: StorageError | None = None,
     *,
     stop: Stop | None = None,
-    replace: bool = True,
+    if_changed: IfChanged = IfChanged.REPLACE,
 ) -> Applied:
-    """Writes or deletes. `failed` is the error of a first attempt. Unless `replace`, a document
-    that changed since it was listed is left as it is.
+    """Writes or deletes. `failed` is the error of a first attempt; `if_changed` is for a document that
+    changed since it was listed.
 
     Raises the StorageError that concerns every document, or may do so, and `Deferred` where a drain ended
     its waits; every other error is the outcome of the step.
@@ -70,8 +85,9 @@ async def apply_step(
         except Conflict:
             if stop is not None and stop.requested:
                 raise  # it may have been written by the run that took over the lease
-            if not replace:
-                return not_done(step, Outcome.CONFLICT, Conflict(_NEWER, advice=_MAKE_AGAIN))
+            if if_changed is not IfChanged.REPLACE:
+                why, advice = _LEFT[if_changed]
+                return not_done(step, Outcome.CONFLICT, Conflict(why, advice=advice))
             return await _replace(step, storage)
         return done(step, put_result.token)
     except StorageError as error:

@@ -17,6 +17,7 @@ from metaferry.apply.apply import WRITES, apply_plan
 from metaferry.apply.outage import Outage
 from metaferry.apply.outcome import Applied, OutcomeRecorder, Tally
 from metaferry.apply.shards import shard_numbers
+from metaferry.apply.step import IfChanged
 from metaferry.engines.cancellation import cancellation_scope
 from metaferry.engines.channel import this_channel
 from metaferry.engines.pool import ProcessPool, WorkerLost
@@ -57,6 +58,7 @@ class WriteTask:
     scope: str
     concurrency: int
     grace: float
+    if_changed: IfChanged
     silence: float  # seconds without a sign of life of the run after which the work is given up
 
 
@@ -83,6 +85,7 @@ def write_in_processes(
     silence: float = 30.0,
     advance: Callable[[int], None],
     absorb: Callable[[RequestCounts, RateHistory], None],
+    if_changed: IfChanged = IfChanged.REPLACE,
 ) -> None:
     """Writes the documents of a plan (not its deletes), with `concurrency` requests at once in each worker.
 
@@ -106,7 +109,16 @@ def write_in_processes(
         running: set[Future[WriteResult]] = {
             pool.submit(
                 write_shards,
-                WriteTask(opening, plan, tuple(shards[n::workers]), scope, concurrency, grace, silence),
+                WriteTask(
+                    opening,
+                    plan,
+                    tuple(shards[n::workers]),
+                    scope,
+                    concurrency,
+                    grace,
+                    if_changed,
+                    silence,
+                ),
             )
             for n in range(workers)
         }
@@ -186,6 +198,7 @@ def write_shards(task: WriteTask) -> WriteResult:
                             grace=task.grace,
                             phases=(WRITES,),
                             shards=task.shards,
+                            if_changed=task.if_changed,
                         )
                     )
                 finally:

@@ -25,6 +25,7 @@ from pydantic import (
     field_validator,
 )
 
+from metaferry.job.backup import Backup
 from metaferry.job.loader import Loadable, job_of, load_job
 from metaferry.job.metrics import Metrics
 from metaferry.job.parts import (
@@ -151,6 +152,11 @@ class Job(Loadable):
         ge=1,
         description="Runs that wrote, whose files are kept in the state folder. Beside them stay 20 runs "
         "that changed nothing, and for 30 days `run.json` of all that wrote.",
+    )
+    backup: Backup | None = Field(
+        default=None,
+        description="Whether, and how long, old versions of documents are kept for `metaferry rollback`: "
+        "`{keep: 30d}` ([operations.md](operations.md#undo-a-run)). Default: none is kept.",
     )
     metrics: Metrics = Field(default=Metrics(), description="Where the figures of each sync are sent.")
     prices: Prices | None = Field(

@@ -81,7 +81,9 @@ def build_plan(
         CREATE TABLE decided AS
         SELECT target, kind, media, {action} AS action, md5, size, token AS expect, orphan,
                changed_since AND NOT damaged AS changed_since, unknown AND NOT damaged AS unknown,
-               damaged, wid, CASE WHEN replaced THEN replacement END AS replacement,
+               damaged, wid, expect_size,
+               expect_size IS NOT NULL AND NOT unknown AND NOT changed_since AS ours,
+               CASE WHEN replaced THEN replacement END AS replacement,
                CASE WHEN wanted AND NOT present THEN 'new'
                     WHEN wanted AND damaged THEN 'written again: an earlier run read back other bytes'
                     WHEN wanted AND proof = 'listing' AND equal THEN 'unchanged: md5 in the listing'
@@ -92,7 +94,8 @@ def build_plan(
         FROM (
             SELECT coalesce(w.target, d.target) AS target, w.target IS NOT NULL AS wanted,
                    d.target IS NOT NULL AS present, coalesce(w.kind, u.kind) AS kind,
-                   coalesce(w.media, u.media) AS media, w.md5, w.size, d.token, w.rowid AS wid,
+                   coalesce(w.media, u.media) AS media, w.md5, w.size, d.token, d.size AS expect_size,
+                   w.rowid AS wid,
                    CASE WHEN {by_ledger} THEN 'ledger' WHEN d.md5 IS NOT NULL THEN 'listing' END AS proof,
                    coalesce(CASE WHEN {by_ledger} THEN l.md5 ELSE d.md5 END = w.md5, false)
                        AND g.target IS NULL AS equal,
@@ -260,7 +263,7 @@ def write_plan(database: Database, *, max_shard_rows: int = _SHARD_ROWS, min_sha
     select = """
         SELECT p.target, p.kind, p.media, p.action,
                CASE WHEN p.action IN ('create', 'update') THEN w.body END AS body,
-               p.md5, p.size, p.expect, p.replacement, p.damaged AS read_back, p.why
+               p.md5, p.size, p.expect, p.replacement, p.damaged AS read_back, p.expect_size, p.ours, p.why
         FROM decided p LEFT JOIN wanted w ON w.rowid = p.wid AND p.action IN ('create', 'update')
         WHERE p.action <> 'defer'
     """

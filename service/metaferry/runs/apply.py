@@ -14,16 +14,19 @@ from typing import Final
 
 from metaferry.apply.apply import DELETES, WRITES, apply_plan
 from metaferry.apply.outcome import Applied, Tally
+from metaferry.apply.step import IfChanged
 from metaferry.engines.writers import write_in_processes
 from metaferry.errors import Conflict, Outage, Scope, StorageError
 from metaferry.findings import Code
+from metaferry.job.model import Job
 from metaferry.lightly import schema as rules
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning import build, diff
 from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries
-from metaferry.planning.formats import Action, Outcome, Report
+from metaferry.planning.formats import Action, BackupSchema, Outcome, Report
 from metaferry.progress import Progress, Stop
+from metaferry.runs.backup.keep import BackupKeeper
 from metaferry.runs.context import JobContext, RunContext
 from metaferry.runs.deletes import keep_back_unwritten
 from metaferry.runs.outcomes import Outcomes, settle_findings
@@ -36,6 +39,9 @@ from metaferry.storage.protocol import ABSENT, Storage
 #: The `stopped` of a report after a stop.
 INTERRUPTED: Final = "interrupted: what was under way is finished, the rest is left for the next run"
 
+#: The part of a backup that covers a run without shards.
+WHOLE_RUN: Final = "all"
+
 
 def write(run: RunContext, entries: Entries, schema_token: str | None, stop: Stop) -> None:
     """Applies the plan (table `decided`); the table `outcomes` then holds what became of each document.
@@ -46,9 +52,14 @@ def write(run: RunContext, entries: Entries, schema_token: str | None, stop: Sto
     run, with the report as far as it got; and why, where `stop` was abandoned.
     """
     report, tally, deletes = run.report, Tally(), run.report.documents.delete
+    keeper = run.keeper(report.run_id, report.started)
+    schema: BackupSchema | None = None
+    if keeper is not None:
+        report.backup = keeper.counts
+        schema = keeper.read_schema(schema_token, entries.entries) if entries.changed else None
     report.documents.skip += deletes
     report.documents.delete = 0
-    _write_documents(run, tally, stop, also_deletes=bool(deletes))
+    _write_documents(run, tally, stop, keeper, schema, also_deletes=bool(deletes))
     share = run.job.verified_share
     if (share or run.damage) and not stop.requested and not tally.outage:
         run.write_progress.phase("Reading back", None)
@@ -91,23 +102,48 @@ def write(run: RunContext, entries: Entries, schema_token: str | None, stop: Sto
     _count_findings(run.database, report, tally)
 
 
-def _write_documents(run: RunContext, tally: Tally, stop: Stop, *, also_deletes: bool) -> None:
-    """Writes the plan's files, also where there are only deletes, and applies its writes."""
+def _write_documents(
+    run: RunContext,
+    tally: Tally,
+    stop: Stop,
+    keeper: BackupKeeper | None,
+    schema: BackupSchema | None,
+    *,
+    also_deletes: bool,
+) -> None:
+    """Writes the plan's files, also where there are only deletes, and applies its writes.
+
+    Before anything is written the `keeper` keeps all that the run will overwrite or delete.
+    """
     documents = run.report.documents
     wanted = documents.create + documents.update
     if not wanted and not also_deletes:
+        if keeper is not None:
+            keeper.keep_schema(WHOLE_RUN, schema)
         return
     pool = run.storages.writers()
     if pool is not None and wanted < pool.least:
         pool = None
     # Each process has a shard to itself at least, and the last ones to end are short.
     diff.write_plan(run.database, min_shards=1 if pool is None else 4 * pool.workers)
-    if not wanted:
-        return
-    run.write_progress.phase("Writing documents", wanted)
+    plan = run.database.scratch / "plan"
     try:
+        if keeper is not None:
+            run.write_progress.phase("Keeping old versions", None)
+            keeper.keep(
+                WHOLE_RUN,
+                plan,
+                WRITES | DELETES,
+                tally,
+                stop=stop,
+                progress=run.write_progress,
+                schema=schema,
+            )
+        if not wanted:
+            return
+        run.write_progress.phase("Writing documents", wanted)
         if pool is None:
-            apply_phase(run, WRITES, run.database.scratch / "plan", tally, stop, run.write_progress)
+            apply_phase(run, WRITES, plan, tally, stop, run.write_progress, if_changed=if_changed(run.job))
         else:
             _write_in_processes(run, pool, tally, stop)
     finally:
@@ -131,6 +167,7 @@ def _write_in_processes(run: RunContext, pool: WriterPool, tally: Tally, stop: S
             silence=run.job.lease_for / 2,
             advance=run.write_progress.advance,
             absorb=run.lightly.absorb,
+            if_changed=if_changed(run.job),
         )
 
 
@@ -155,7 +192,7 @@ def apply_phase(
     *,
     shards: Collection[int] | None = None,
     written: bool = False,
-    replace: bool = True,
+    if_changed: IfChanged = IfChanged.REPLACE,
 ) -> None:
     """Applies the writes, or the deletes, of a plan's files by this process; see `apply_plan`."""
     with closing(Outcomes(run.database)) as outcomes:
@@ -172,9 +209,15 @@ def apply_phase(
                 phases=(phase,),
                 shards=shards,
                 written=written,
-                replace=replace,
+                if_changed=if_changed,
             )
         )
+
+
+def if_changed(job: Job) -> IfChanged:
+    """What becomes of a document that changed since it was listed: without its bytes in a backup, where the
+    job wants one, it is not replaced."""
+    return IfChanged.REPLACE if job.backup is None else IfChanged.LEAVE
 
 
 def report_outage(database: Database, report: Report, url: str, reason: str) -> None:

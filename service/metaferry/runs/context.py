@@ -16,6 +16,7 @@ from metaferry.planning.database import Database, open_database
 from metaferry.planning.formats import OUTCOME_COLUMNS, PlanReport, Report, ddl
 from metaferry.planning.price.model import Price, Requests, Store, add_up
 from metaferry.progress import Progress, Stop, Stopping
+from metaferry.runs.backup.keep import BackupKeeper
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.draining import ending_soon
 from metaferry.runs.lease.held import RunLease
@@ -64,6 +65,14 @@ class JobContext:
         )
         with contextlib.closing(lease):
             yield lease
+
+    def keeper(self, run_id: str, started: str) -> BackupKeeper | None:
+        """What keeps old versions before a run overwrites them; None where the job wants none kept."""
+        if self.job.backup is None:
+            return None
+        return BackupKeeper(
+            self.database, self.storages, self.lightly, self.state, run_id=run_id, started=started
+        )
 
     def writes_while(self, stop: Stop) -> None:
         """No request that writes is tried again once `stop` is abandoned: the lease is lost."""
@@ -139,6 +148,7 @@ class RunContext(JobContext):
                 history,
                 self.damage,
                 keep_runs=self.job.keep_runs,
+                keep_backups=self.job.backup.age if self.job.backup is not None else None,
                 finished=self.deps.now().isoformat(timespec="seconds"),
                 count=self.count_requests,
             )

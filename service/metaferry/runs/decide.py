@@ -19,6 +19,7 @@ from metaferry.planning.build import Decided
 from metaferry.planning.formats import RelationCounts, SchemaChange
 from metaferry.planning.match import Video, Videos
 from metaferry.planning.rejects import count_rejects
+from metaferry.runs.backup.price import planned_backup
 from metaferry.runs.context import RunContext
 from metaferry.runs.expected import judge_cost
 from metaferry.runs.gather import Gathered
@@ -68,6 +69,12 @@ def decide(run: RunContext, gathered: Gathered, prefix: str, limit: int | None) 
     _note_capabilities(run)
     note_age(run.database, run.job, gathered.listing)
     run.report.relations = _relations(gathered)
+    if run.job.backup is not None:
+        run.report.backup = planned_backup(
+            run.database,
+            schema_changes=decided.entries.changed,
+            schema_in_place=gathered.schema_token is not None,
+        )
     decided = judge_cost(run, gathered, decided)
     _describe(run, decided)
     return decided

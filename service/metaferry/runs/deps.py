@@ -38,6 +38,12 @@ class RuntimeDeps:
     random: random.Random = field(default_factory=random.SystemRandom)
     wrap: Callable[[Adapter], Adapter] = _unwrapped
 
+    def new_run_id(self, started: datetime) -> str:
+        """An id for a run that begins at this time (UTC). Ids sort by time."""
+        # Microseconds first, for runs that began within one second.
+        unique = f"{started.microsecond:05x}{self.random.getrandbits(12):03x}"
+        return f"{started:%Y%m%dT%H%M%SZ}-{unique}"
+
     @property
     def is_plain(self) -> bool:
         """Whether a storage opened in another process is the same as one opened here."""

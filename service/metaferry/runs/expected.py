@@ -13,6 +13,7 @@ from metaferry.planning.build import Decided
 from metaferry.planning.price import estimate
 from metaferry.planning.price.limit import judge_cost as judge
 from metaferry.planning.price.model import Price, Requests, Store
+from metaferry.runs.backup.expire import is_due
 from metaferry.runs.context import RunContext
 from metaferry.runs.gather import Gathered
 from metaferry.runs.state.ledger import PIECE_ROWS
@@ -76,6 +77,8 @@ def _facts(run: RunContext, gathered: Gathered, decided: Decided) -> estimate.Fa
     inferred = bool(decided.entries.added or decided.entries.schema_edits()) and isinstance(
         job.schema_, Infer
     )
+    backup = run.report.backup
+    inferred_read = int(written and job.backup is not None)  # the one read for it that is of the state folder
     return estimate.Facts(
         writes=writes,
         deletes=documents.delete,
@@ -95,5 +98,10 @@ def _facts(run: RunContext, gathered: Gathered, decided: Decided) -> estimate.Fa
                 gathered.history, run.report.run_id, job.keep_runs, run.deps.now(), wrote=changes
             )
         ),
+        kept=backup.reads - inferred_read,
+        kept_state=inferred_read,
+        kept_files=backup.puts,
+        old_backups=job.backup is not None
+        and is_due(run.report.run_id, gathered.history.run_ids, wrote=changes),
         pages=run.report.listing.objects // EVERY if pages_are_kept else 0,
     )

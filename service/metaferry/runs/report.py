@@ -6,10 +6,11 @@ A run with a `run.json` has ended; one that has begun and has none was cut off.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from metaferry.planning.database import Database
 from metaferry.planning.formats import Report
+from metaferry.runs.backup.expire import is_due, too_old
 from metaferry.runs.state.damage import Damage
 from metaferry.runs.state.folder import RunHistory, State
 from metaferry.runs.state.ledger import Ledger, export_parquet
@@ -26,16 +27,21 @@ def leave_report(
     damage: Damage,
     *,
     keep_runs: int,
+    keep_backups: timedelta | None,
     finished: str,
     count: Callable[[RequestCounts], None],
 ) -> None:
     """Writes what the next run, and people, need of this one. Raises StorageError.
 
-    `count` fills the report's requests; it gets the last ones to the state folder, which come after it.
+    `keep_backups`: the age at which a backup is deleted; None: the job keeps none. `count` fills the
+    report's requests; it gets the last ones to the state folder, which come after it.
     """
     ledger.save(report.run_id)
     damage.save()
-    state.forget_old_runs(history, report.run_id, keep_runs, datetime.fromisoformat(finished))
+    now = datetime.fromisoformat(finished)
+    state.forget_old_runs(history, report.run_id, keep_runs, now)
+    if keep_backups is not None:
+        forget_old_backups(state, history, report.run_id, keep_backups, now)
     for name in ("rejects", "findings"):
         if database.value(f"SELECT count(*) FROM {name}"):
             key = state.run_key(report.run_id, f"{name}.parquet")
@@ -49,6 +55,16 @@ def leave_report(
     looks = state.storage.capabilities.delete_looks
     count(RequestCounts(put=1, delete=1, get=int(looks)))
     state.write(key, report.to_json())
+
+
+def forget_old_backups(
+    state: State, history: RunHistory, run_id: str, keep: timedelta, now: datetime
+) -> None:
+    """Deletes the backups that are older than `keep`, when the run `run_id` ends. It has the lease, so that
+    no rollback is reading them."""
+    if is_due(run_id, history.run_ids, wrote=state.has_begun(run_id)):
+        found = state.backups()
+        state.delete_backups({run: found[run] for run in too_old(found, this=run_id, keep=keep, now=now)})
 
 
 def requests_of(storages: Iterable[Storage]) -> RequestCounts:

@@ -15,7 +15,7 @@ from metaferry.errors import MetaferryError, exit_code
 from metaferry.findings import Code
 from metaferry.job.model import Job
 from metaferry.planning.build import Decided
-from metaferry.planning.formats import PlanReport, Report, RunReport
+from metaferry.planning.formats import BackupCounts, PlanReport, Report, RunReport
 from metaferry.progress import Progress, Silent, Stop
 from metaferry.runid import during
 from metaferry.runs.apply import write
@@ -149,9 +149,7 @@ def _open_run(
 ) -> Iterator[RunContext]:
     """The resources of a run, whose id, start, exit code and requests come into the report."""
     started = deps.now()
-    # Microseconds first: ids sort by time, also those of runs that began within one second.
-    unique = f"{started.microsecond:05x}{deps.random.getrandbits(12):03x}"
-    report.run_id = f"{started:%Y%m%dT%H%M%SZ}-{unique}"
+    report.run_id = deps.new_run_id(started)
     report.job_digest = job.digest()
     report.started = started.isoformat(timespec="seconds")
     with during(report.run_id), open_job(job, deps) as (storages, database):
@@ -201,3 +199,4 @@ def _defer_all(report: Report) -> None:
     documents.skip += documents.delete
     documents.create = documents.update = documents.delete = 0
     report.schema.written = False
+    report.backup = BackupCounts()

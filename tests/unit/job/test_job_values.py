@@ -42,6 +42,7 @@ COMPOUND = {
     "sources",
     "schema_",
     "policy",
+    "backup",
     "metrics",
     "prices",
     "report",

@@ -28,7 +28,8 @@ def test_a_plan_is_written_whatever_share_of_the_memory_its_documents_take(rows:
             """
             CREATE TABLE decided AS
             SELECT target, kind, media, 'create' AS action, md5, size, NULL::VARCHAR AS expect,
-                   NULL::VARCHAR AS replacement, false AS damaged, 'new' AS why, rowid AS wid
+                   NULL::VARCHAR AS replacement, false AS damaged, 'new' AS why, rowid AS wid,
+                   NULL::BIGINT AS expect_size, false AS ours
             FROM wanted
             """
         )

@@ -6,7 +6,7 @@ serve a terminal, a pipe and a log.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
@@ -19,6 +19,7 @@ from metaferry.findings import Code, Finding
 if TYPE_CHECKING:
     from metaferry.planning.formats import Example, PlanReport, Report, RunReport
     from metaferry.runs.lease.held import Unlocked
+    from metaferry.storage.counts import RequestCounts
 
 Line = str | Text
 
@@ -62,6 +63,7 @@ def plan_lines(report: PlanReport) -> Iterator[Line]:
     yield heading("Documents")
     yield from _documents(report, _ACTIONS.items())
     yield from _schema(report, "would be written")
+    yield from _backup(report, planned=True)
     yield from _examples(report.examples)
     yield from findings_lines(report)
     yield ""
@@ -77,6 +79,7 @@ def run_lines(report: RunReport) -> Iterator[Line]:
     yield heading("Documents")
     yield from _documents(report, _DONE.items())
     yield from _schema(report, "was written")
+    yield from _backup(report, planned=False)
     yield from _rate(report)
     yield from findings_lines(report)
     yield ""
@@ -124,12 +127,20 @@ def unlock_lines(unlocked: Unlocked) -> Iterator[Line]:
 
 
 def findings_lines(report: Report) -> Iterator[Line]:
-    """Findings grouped by code, with their places and one advice each.
+    """The findings of a report, and where its rejects are."""
+    shown = list(finding_lines(report.findings, report.finding_examples))
+    yield from shown
+    if shown and report.rejects_url:
+        yield f"  Every row that was not used: {safe(report.rejects_url)}"
+
+
+def finding_lines(counts: Mapping[str, int], examples: Iterable[Finding]) -> Iterator[Line]:
+    """Findings grouped by code, with their places and one advice each; `counts` is of all by code.
 
     New schema entries are not repeated: the line `Schema` lists them.
     """
     groups: dict[str, list[Finding]] = {}
-    for finding in report.finding_examples:
+    for finding in examples:
         if finding.code != Code.SCHEMA_CHANGED:
             groups.setdefault(finding.code, []).append(finding)
     if not groups:
@@ -137,7 +148,7 @@ def findings_lines(report: Report) -> Iterator[Line]:
     yield ""
     yield heading("Findings")
     for code, shown in groups.items():
-        total = report.findings.get(code, len(shown))
+        total = counts.get(code, len(shown))
         severity = str(shown[0].severity)
         yield Text.assemble(f"  {total:>7,}  ", (severity, _STYLES.get(severity, "")), f"  {code}")
         last_advice = ""
@@ -148,8 +159,6 @@ def findings_lines(report: Report) -> Iterator[Line]:
                 last_advice = finding.advice
         if total > SHOWN_FINDINGS:
             yield Text(f"             … and {total - min(SHOWN_FINDINGS, len(shown)):,} more", style="dim")
-    if report.rejects_url:
-        yield f"  Every row that was not used: {safe(report.rejects_url)}"
 
 
 def _listed(report: Report) -> Iterator[Line]:
@@ -242,6 +251,20 @@ def _schema(report: Report, written: str) -> Iterator[Line]:
         yield f"         removed: {', '.join(removed[:_EDITS])}{more}"
 
 
+def _backup(report: Report, *, planned: bool) -> Iterator[Line]:
+    """What is kept of the versions that are overwritten or deleted, and what that costs."""
+    backup = report.backup
+    if not backup.puts:
+        return
+    kept = f"{count(backup.documents, 'old version')} ({size(backup.bytes)})"
+    cost = f"{backup.reads:,} get and {backup.puts:,} put"
+    if planned:
+        text = f"{kept} would be kept first, by {cost}"
+    else:
+        text = f"{kept} kept, by {cost}; undo: metaferry rollback JOB --run {safe(report.run_id)}"
+    yield Text.assemble(("Backup   ", "bold"), text)
+
+
 def _rate(report: Report) -> Iterator[Line]:
     """The request rate over time, if the run was long enough; the documents read back."""
     rate, verified = report.rate, report.verified
@@ -307,7 +330,12 @@ def _planned(report: Report) -> Line:
 
 
 def _cost(report: Report) -> str:
-    requests = report.requests
+    steps = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in report.seconds.items())
+    return request_text(report.requests) + (f" Time: {steps}." if steps else "")
+
+
+def request_text(requests: RequestCounts) -> str:
+    """The requests that were made, as a sentence."""
     parts = [f"{requests.list:,} list", f"{requests.get:,} get", f"{requests.put:,} put"]
     if requests.delete:
         parts.append(f"{requests.delete:,} delete")
@@ -315,8 +343,7 @@ def _cost(report: Report) -> str:
         parts.append(count(requests.retries, "retry", "retries"))
     if requests.throttled:
         parts.append(f"{requests.throttled:,} throttled")
-    steps = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in report.seconds.items())
-    return f"Requests: {', '.join(parts)}." + (f" Time: {steps}." if steps else "")
+    return f"Requests: {', '.join(parts)}."
 
 
 def _place(finding: Finding) -> str:

@@ -1,11 +1,18 @@
 """What is written to disk or bucket between steps: versioned, typed, and defined here only.
 
-`plan` is the plan (a Parquet data set with `plan.json`) and the done-markers of its shards, `report` is
-`run.json`, `findings` the rows of findings, rejects and the ledger; `reading` reads any of them back.
+`plan` is the plan (a Parquet data set with `plan.json`) and the done-markers of its shards, `backup` what a
+run keeps of what it overwrites, `report` is `run.json`, `findings` the rows of findings, rejects and the
+ledger; `reading` reads any of them back.
 Every engine, retry and later version reads these formats and no other: a field is added with a default,
 a renamed one gets a new version. Imported by everything above `planning`; it never does I/O.
 """
 
+from metaferry.planning.formats.backup import (
+    BACKUP_COLUMNS,
+    BACKUP_VERSION,
+    BackupPart,
+    BackupSchema,
+)
 from metaferry.planning.formats.findings import (
     DAMAGE_COLUMNS,
     FINDING_COLUMNS,
@@ -31,6 +38,7 @@ from metaferry.planning.formats.reading import (
 from metaferry.planning.formats.report import (
     OLDER_VERSIONS,
     VERSION,
+    BackupCounts,
     DocumentCounts,
     Example,
     FrameCounts,
@@ -47,6 +55,8 @@ from metaferry.planning.formats.report import (
 )
 
 __all__ = [
+    "BACKUP_COLUMNS",
+    "BACKUP_VERSION",
     "DAMAGE_COLUMNS",
     "FINDING_COLUMNS",
     "LEDGER_COLUMNS",
@@ -58,6 +68,9 @@ __all__ = [
     "REJECT_COLUMNS",
     "VERSION",
     "Action",
+    "BackupCounts",
+    "BackupPart",
+    "BackupSchema",
     "DocumentCounts",
     "Example",
     "FrameCounts",

@@ -39,6 +39,8 @@ class Outcome(StrEnum):
 # Columns as DuckDB types, in order. `body` is null where nothing is written (keep, skip, delete).
 # `replacement` is the document that a stale one gives way to: it is deleted only where that one stands.
 # `read_back` are those that are read after they were written, whatever `verify` says.
+# `expect_size` and `ours` speak of what is in place: its bytes as listed, and whether the ledger has it as
+# one of our runs left it. Plans of older versions of this program lack them.
 PLAN_COLUMNS: Final = {
     "shard": "INTEGER",
     "target": "VARCHAR",
@@ -51,6 +53,8 @@ PLAN_COLUMNS: Final = {
     "expect": "VARCHAR",
     "replacement": "VARCHAR",
     "read_back": "BOOLEAN",
+    "expect_size": "BIGINT",
+    "ours": "BOOLEAN",
     "why": "VARCHAR",
 }
 

@@ -118,6 +118,19 @@ class VerifyCounts:
     wrong: int = 0  # still are not; counted as failed
 
 
+@dataclass(slots=True)
+class BackupCounts:
+    """Old versions that are kept before a run overwrites or deletes them (in a plan: that would be).
+
+    `reads` and `puts` are the requests for it; `bytes` what the old versions have together.
+    """
+
+    documents: int = 0
+    bytes: int = 0
+    reads: int = 0
+    puts: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class SchemaEdit:
     """An entry that changes: its keys as schema.json has them, as they are and as they become."""
@@ -183,6 +196,7 @@ class Report:
     requests: RequestCounts = field(default_factory=RequestCounts)
     rate: RateHistory = field(default_factory=RateHistory)  # of the Lightly datasource
     verified: VerifyCounts = field(default_factory=VerifyCounts)
+    backup: BackupCounts = field(default_factory=BackupCounts)
     schema: SchemaChange = field(default_factory=SchemaChange)
     findings: dict[str, int] = field(default_factory=dict)
     rejects: dict[str, int] = field(default_factory=dict)  # rows of rejects.parquet by code

@@ -1,8 +1,9 @@
 """The requests that a sync sends once its plan is made, from what the plan says. Pure.
 
 What a sync reads before that (tables, listings, schema.json, frame counts) is what the plan itself has read.
-Not in it: retries, renewals of the lease, what a conflict or a failure costs, and the ledger that is put into
-one piece every eighth run. `tests/e2e/test_price.py` compares it with what reaches a server.
+Not in it: retries, renewals of the lease, what a conflict or a failure costs, the ledger that is put into
+one piece every eighth run, and the deletes of old backups. `tests/e2e/test_price.py` compares it with what
+reaches a server.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class Facts:
     is a sync already, which has taken its lease and probed its stores. probes: stores to be probed. entries:
     whether entries were inferred, which the state folder remembers. ledger_rows: rows of one piece of the
     ledger; ledger_listed: whether it was listed for the plan. reports: files of findings and rejects.
-    expired: files of old runs. pages: pieces of a large listing that are kept while it is made.
+    expired: files of old runs. kept, kept_state, kept_files: old versions that are read for a backup
+    (schema.json among them), what is read of the state folder for it, and its files; old_backups: whether
+    those are listed that may be too old. pages: pieces of a large listing that are kept while it is made.
     """
 
     writes: int = 0
@@ -45,6 +48,10 @@ class Facts:
     ledger_listed: bool = False
     reports: int = 0
     expired: int = 0
+    kept: int = 0
+    kept_state: int = 0
+    kept_files: int = 0
+    old_backups: bool = False
     pages: int = 0
 
     @property
@@ -57,7 +64,7 @@ def of_documents(facts: Facts) -> Requests:
     """The requests to the Lightly datasource for documents and schema.json."""
     return Requests(
         put=facts.writes + facts.schema,
-        get=facts.read_back + facts.unguarded + facts.deletes * facts.looks,
+        get=facts.kept + facts.read_back + facts.unguarded + facts.deletes * facts.looks,
         delete=facts.deletes,
     )
 
@@ -75,6 +82,7 @@ def of_state(facts: Facts) -> Requests:
             found += Requests(put=2 * facts.pages, delete=facts.pages + 1)
     if facts.changes:
         found += Requests(put=1)  # started.json
+    found += Requests(get=facts.kept_state, put=facts.kept_files, list=int(facts.old_backups))
     if facts.schema and facts.entries:
         found += Requests(get=1, put=1)
     done = facts.writes + facts.deletes

@@ -102,6 +102,7 @@ class _Finish:
         fields = RunReport.__dataclass_fields__
         self.report = RunReport(**{name: deepcopy(getattr(self.planned, name)) for name in fields})
         self.report.examples = {}
+        self.keeper = run.keeper(run.plan.plan_id, run.plan.listed)
         self.ledger = Ledger(run.database, run.state)
         self.history = run.state.history()
         self.damage = Damage(run.database, run.state, run.plan.plan_id)
@@ -139,6 +140,9 @@ class _Finish:
         if refused and not refused_fit(run.database, run.lightly, run.portal, entries, self.progress):
             return
         report.schema.written = True
+        if self.keeper is not None:
+            before = self.keeper.read_schema(run.plan.schema_token, entries)
+            self.keeper.keep_schema(run.backup_part("schema"), before)
         write_schema(run.database, run.lightly, run.portal, report, entries, run.plan.schema_token)
         remember_new(run.state, run.job, report, entries)
 
@@ -173,6 +177,16 @@ class _Finish:
                 break
             fetch(run.folder, run.portal, shard.files, folder, concurrency=run.job.concurrency)
             keep_back_missing(run.database, folder, run.lightly, run.portal, Silent())
+            if self.keeper is not None:
+                self.keeper.keep(
+                    run.backup_part(f"deletes-{shard.number:04d}"),
+                    folder,
+                    DELETES,
+                    tally,
+                    stop=self.stop,
+                    progress=Silent(),
+                    shards=[shard.number],
+                )
             apply_phase(run, DELETES, folder, tally, self.stop, self.progress, shards=[shard.number])
             shutil.rmtree(folder)
         return tally
@@ -217,6 +231,7 @@ class _Finish:
             self.history.without(run.plan.plan_id),
             self.damage,
             keep_runs=run.job.keep_runs,
+            keep_backups=run.job.backup.age if run.job.backup is not None else None,
             finished=run.deps.now().isoformat(timespec="seconds"),
             count=self._count_requests,
         )

@@ -15,6 +15,7 @@ from typing import Final
 
 from metaferry.apply.apply import WRITES
 from metaferry.apply.outcome import Tally
+from metaferry.apply.step import IfChanged
 from metaferry.errors import Outage, UsageError
 from metaferry.findings import Code, Finding, Severity
 from metaferry.job.model import Job
@@ -35,7 +36,7 @@ from metaferry.planning.formats import (
 from metaferry.planning.sql.rules import quote_text
 from metaferry.progress import Progress, Silent, Stop
 from metaferry.runid import during
-from metaferry.runs.apply import apply_phase, name_failures
+from metaferry.runs.apply import apply_phase, if_changed, name_failures
 from metaferry.runs.context import JobContext
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.lease.held import RunLease
@@ -122,6 +123,10 @@ class PlanRun(JobContext):
             )
         self._newest = not later
         self.state.start(self.plan.plan_id, self.plan.listed)
+
+    def backup_part(self, name: str) -> str:
+        """A part of the backup of this attempt alone: an earlier one may have kept, and replaced, others."""
+        return f"{name}-{self.deps.random.getrandbits(64):016x}"
 
     # -- one shard
 
@@ -210,6 +215,18 @@ class PlanRun(JobContext):
             done = dict(self.database.rows("SELECT action, count(*) FROM outcomes GROUP BY action"))
             tally.create, tally.update = done.get(Action.CREATE, 0), done.get(Action.UPDATE, 0)
             rows_to_do(folder, self.database)
+        keeper = self.keeper(self.plan.plan_id, self.plan.listed)
+        if keeper is not None:
+            keeper.keep(
+                self.backup_part(f"shard-{shard.number:04d}"),
+                folder,
+                WRITES,
+                tally,
+                stop=stop,
+                progress=Silent(),
+                shards=[shard.number],
+            )
+        changed = if_changed(self.job)
         apply_phase(
             self,
             WRITES,
@@ -219,7 +236,7 @@ class PlanRun(JobContext):
             progress,
             shards=[shard.number],
             written=any(each.create + each.update for each in self.markers.found.values()),
-            replace=self._newest,
+            if_changed=changed if self._newest else IfChanged.LEAVE_NEWER,
         )
         report = RunReport(run_id=self.plan.plan_id, job_digest=self.plan.job_digest, started="")
         counts = report.documents

@@ -1,6 +1,7 @@
 """The state folder: ledger, frame cache and the reports of past runs.
 
-All of it can be lost: the next run costs more, and nothing is lost in the datasource. Whatever is damaged
+All of it can be lost: the next run costs more, and nothing is lost in the datasource (what was there before
+a run can then no longer be brought back). Whatever is damaged
 or of a newer version is therefore named in the log and treated as lost, never trusted.
 
 Layout below the folder::
@@ -14,6 +15,8 @@ Layout below the folder::
     runs/<run id>/plan/         its plan, where it was made for an engine
     runs/<run id>/damaged.parquet  documents that read back wrong, until they are right (damage.py)
     runs/<run id>/listing/      pages of a large listing, until it is complete (listing_checkpoint.py)
+    backup/<run id>/            old versions of what it overwrote or deleted, where the job keeps them
+                                (runs/backup): <part>.json, and <part>.NNNN.parquet that it names
     lease.json                  the run that writes to this datasource now (runs/lease)
     traits.json                 what its stores were found to do (capability_probe.py)
     inferred.json               schema entries as runs inferred them (inferred.py)
@@ -23,7 +26,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
@@ -44,6 +47,7 @@ log = logging.getLogger(__name__)
 
 _LEDGER = "ledger/"
 _RUNS = "runs/"
+_BACKUP = "backup/"
 #: The folder of a run that holds pages of a listing.
 LISTING = "/listing/"
 #: The first file of a run that writes documents.
@@ -80,6 +84,7 @@ class State:
         self._begun: set[str] = set()  # by this process
         self._ledger = prefix + _LEDGER
         self._runs = prefix + _RUNS
+        self._backup = prefix + _BACKUP
 
     @classmethod
     def of(cls, job: Job, storages: Storages, portal: Portal) -> Self:
@@ -148,6 +153,31 @@ class State:
             )
         )
         return [key for key, (run, _, name) in parts.items() if (run, name) in gone]
+
+    def has_begun(self, run_id: str) -> bool:
+        """Whether this process marked a run as begun."""
+        return run_id in self._begun
+
+    # -- backups
+
+    def backup_key(self, run_id: str, name: str) -> str:
+        return f"{self._backup}{run_id}/{name}"
+
+    def backups(self, run_id: str = "") -> dict[str, list[str]]:
+        """The files of each backup, or of that of one run, by the id of its run: one listing."""
+        prefix = f"{self._backup}{run_id}/" if run_id else self._backup
+        found: dict[str, list[str]] = {}
+        for entry in self._list(prefix):
+            run, _, name = entry.path.removeprefix(self._backup).partition("/")
+            found.setdefault(run, []).append(name)
+        return {run: sorted(found[run]) for run in sorted(found)}
+
+    def delete_backups(self, backups: Mapping[str, Iterable[str]]) -> None:
+        """Deletes these files of backups. What names the pieces goes first: without it they are none."""
+        keys = [self.backup_key(run, name) for run, names in backups.items() for name in names]
+        self._delete(key for key in keys if key.endswith(".json"))
+        self._delete(key for key in keys if not key.endswith(".json"))
+        self._remove_folders(f"{self._backup}{run}" for run in backups)
 
     # -- the shards of a run that several processes share
 

@@ -43,7 +43,7 @@ def expired(
     for run_id, name in found:
         if run_id in whole:
             continue
-        if name == _REPORT and run_id in writers and now - _started(run_id) < REPORTS_STAY:
+        if name == _REPORT and run_id in writers and now - run_time(run_id) < REPORTS_STAY:
             continue
         yield run_id, name
 
@@ -53,7 +53,7 @@ def _newest(run_ids: list[str], number: int) -> set[str]:
     return set(run_ids[max(0, len(run_ids) - number) :])
 
 
-def _started(run_id: str) -> datetime:
+def run_time(run_id: str) -> datetime:
     """The time in a run's id; for a name of another form a time that is always long ago."""
     try:
         return datetime.strptime(run_id.partition("-")[0], _TIME).replace(tzinfo=UTC)
