@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         finish,
         infer_schema,
         plan,
+        rollback,
         sync,
         unlock,
     )
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from metaferry.media.frames.model import FrameCount
     from metaferry.planning.formats import PlanReport, RunReport
     from metaferry.runs.lease.held import Unlocked
+    from metaferry.runs.rollback.report import RollbackReport
 
 __all__ = [
     "Code",
@@ -62,6 +64,7 @@ __all__ = [
     "MetaferryError",
     "PlanReport",
     "Progress",
+    "RollbackReport",
     "RunReport",
     "SafetyStop",
     "SchemaError",
@@ -81,6 +84,7 @@ __all__ = [
     "finish",
     "infer_schema",
     "plan",
+    "rollback",
     "sync",
     "unlock",
 ]
@@ -90,6 +94,7 @@ _LAZY: Final = {
     "FrameCount": "metaferry.media.frames.model",
     "Job": "metaferry.job.model",
     "PlanReport": "metaferry.planning.formats",
+    "RollbackReport": "metaferry.runs.rollback.report",
     "RunReport": "metaferry.planning.formats",
     "Unlocked": "metaferry.runs.lease.held",
     "check_schema": "metaferry.api",
@@ -100,6 +105,7 @@ _LAZY: Final = {
     "finish": "metaferry.api",
     "infer_schema": "metaferry.api",
     "plan": "metaferry.api",
+    "rollback": "metaferry.api",
     "sync": "metaferry.api",
     "unlock": "metaferry.api",
 }

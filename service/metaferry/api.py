@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from metaferry.media.frames.model import FrameCount, Level
     from metaferry.planning.formats import PlanReport, RunReport
     from metaferry.runs.lease.held import Unlocked
+    from metaferry.runs.rollback.report import RollbackReport
     from metaferry.storage.protocol import Storage
     from metaferry.view.export.export import Export, ExportReport
     from metaferry.view.schema.check import CheckedSchema
@@ -144,6 +145,26 @@ def finish(
         progress=progress,
         stop=stop,
     )
+
+
+@masked_logs()
+def rollback(
+    job: AnyJob,
+    run_id: str,
+    *,
+    apply: bool = False,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> RollbackReport:
+    """Brings the documents back that a run replaced or deleted, and deletes those that it created.
+
+    Without `apply` nothing is written: the report says what would be done. For runs of a job with `backup`.
+    Only documents that are as that run left them are touched; `report.exit_code` is 3 where others are in
+    their place. Running it again does what is missing. UsageError where the run has no backup.
+    """
+    from metaferry.runs.rollback import run
+
+    return run.rollback(_job(job), run_id, apply=apply, progress=progress, stop=stop)
 
 
 @masked_logs()

@@ -23,6 +23,7 @@ NAMES = [
     "MetaferryError",
     "PlanReport",
     "Progress",
+    "RollbackReport",
     "RunReport",
     "SafetyStop",
     "SchemaError",
@@ -42,6 +43,7 @@ NAMES = [
     "finish",
     "infer_schema",
     "plan",
+    "rollback",
     "sync",
     "unlock",
 ]

@@ -20,6 +20,7 @@ from metaferry.cli.commands.finish import finish
 from metaferry.cli.commands.frames import frames
 from metaferry.cli.commands.init import init
 from metaferry.cli.commands.plan import plan
+from metaferry.cli.commands.rollback import rollback
 from metaferry.cli.commands.schema import schema
 from metaferry.cli.commands.serve import serve
 from metaferry.cli.commands.sync import sync
@@ -50,6 +51,7 @@ for _command in (
     plan,
     sync,
     finish,
+    rollback,
     serve,
     unlock,
     frames,

@@ -17,6 +17,7 @@ LOCATIONS: Final = ("input", "lightly", "state")
 def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
     """The keys that are known at a place of the job file."""
     from metaferry.job import parts, sources, tables  # imports pydantic, which only an error message needs
+    from metaferry.job.backup import Backup
     from metaferry.job.metrics import Metrics
 
     keys: Sequence[Key] = [step for step in path if not isinstance(step, int)]
@@ -31,6 +32,7 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
         ("sources", "skip"): tables.Skip,
         **_named_tables(keys),
         ("policy",): parts.Policy,
+        ("backup",): Backup,
         ("metrics",): Metrics,
         ("schema",): parts.SchemaEntry,
         ("schema", "infer"): parts.Infer,

@@ -38,6 +38,7 @@ from metaferry.job.parts import (
     Number,
     Policy,
     Schema,
+    merged_options,
 )
 from metaferry.job.places import TextPlace
 from metaferry.job.prices import Prices
@@ -337,7 +338,7 @@ class Job(Loadable):
         for scheme, given in options.items():
             family = next((names for names in ALIASES if scheme in names), frozenset({scheme}))
             for name in {scheme} | (family & storage.keys()):
-                storage[name] = _merged(storage.get(name, {}), given)
+                storage[name] = merged_options(storage.get(name, {}), given)
         return self.model_copy(update={"storage": storage})
 
     def digest(self) -> str:
@@ -392,12 +393,3 @@ class Job(Loadable):
             options = {**client, **options}
         named = {name: str(options[name]) for name in _ADDRESSING if options.get(name) is not None}
         return {"url": redact(location.url).rstrip("/"), **named}
-
-
-def _merged(first: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    both = {
-        key: _merged(first[key], over[key])
-        for key in first.keys() & over.keys()
-        if isinstance(first[key], Mapping) and isinstance(over[key], Mapping)
-    }
-    return {**first, **over, **both}

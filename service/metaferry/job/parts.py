@@ -39,6 +39,16 @@ ALIASES: tuple[frozenset[str], ...] = (
 )
 
 
+def merged_options(first: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """fsspec options over others: the second wins, key by key, also inside mappings."""
+    both = {
+        key: merged_options(first[key], over[key])
+        for key in first.keys() & over.keys()
+        if isinstance(first[key], Mapping) and isinstance(over[key], Mapping)
+    }
+    return {**first, **over, **both}
+
+
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 

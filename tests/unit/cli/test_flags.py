@@ -26,6 +26,7 @@ ARGUMENTS = {
     "serve": ["job.yaml"], "unlock": ["job.yaml"], "frames": ["a.mp4", "b.mp4"], "schema infer": ["job.yaml"],
     "schema check": ["s3://bucket/a"], "schema diff": ["job.yaml"],
     "export": ["job.yaml", "-o", "other.csv"],
+    "rollback": ["job.yaml", "--run", "20261123T081500Z-0a1b2c3d"],
 }  # fmt: skip
 #: By parameter: what is written, and what the command gets.
 FLAGS: dict[str, list[tuple[list[str], Any]]] = {
@@ -56,6 +57,8 @@ FLAGS: dict[str, list[tuple[list[str], Any]]] = {
     "level": [(["--level", level], level) for level in ("index", "scan", "decode")],
     "explain": [(["--explain"], True)],
     "all_documents": [(["--all"], True)],
+    "run": [(["--run", "20261123T081500Z-0a1b2c3d"], "20261123T081500Z-0a1b2c3d")],
+    "apply": [(["--apply"], True)],
     "timestamps": [(["--timestamps"], True)],
 }
 
