@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
@@ -67,6 +67,21 @@ class Policy:
     longest: float = 20.0
     spare: int = 10
     share: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[T]):
+    """One request: `make` makes an attempt. `size` is the bytes of its content, None where that is unknown;
+    `path` is for messages."""
+
+    counter: Counter
+    path: str
+    size: int | None
+    make: Callable[[], Awaitable[T]]
+
+    @property
+    def writes(self) -> bool:
+        return self.counter in ("put", "delete")
 
 
 @runtime_checkable
@@ -140,14 +155,7 @@ class Attempts:
         with self._counting:
             self._requests.get += 1
 
-    async def all(
-        self,
-        counter: Counter,
-        size: int | None,
-        work: Callable[[], Awaitable[T]],
-        path: str,
-        failed: StorageError | None = None,
-    ) -> T:
+    async def all(self, work: Work[T], failed: StorageError | None = None) -> T:
         """All attempts of one request; `failed` is the error of a first attempt from `put_blocking`."""
         budget = Budget(self._policy.retry_for, self._clock)
         try:
@@ -156,7 +164,7 @@ class Attempts:
                     self._keyed += 1
             else:
                 budget.begin()
-            return await self._renewed(counter, size, work, path, failed, budget)
+            return await self._renewed(work, budget, failed)
         except StorageError as error:
             if not error.retryable or self._policy.retry_for <= 0:
                 raise
@@ -168,15 +176,15 @@ class Attempts:
             if first is not None:  # hands tenacity the attempt that was made outside of it
                 failed, first = first, None
                 raise failed
-            if counter in ("put", "delete") and not self.may_write():
+            if work.writes and not self.may_write():
                 raise Unsupported(
-                    f'{self._adapter.url}: "{path}" is not tried again: this run may no longer write',
+                    f'{self._adapter.url}: "{work.path}" is not tried again: this run may no longer write',
                     url=self._adapter.url,
-                    path=path,
+                    path=work.path,
                 )
             with self._counting:
                 self._requests.retries += 1
-            return await self._renewed(counter, size, work, path, budget=budget)
+            return await self._renewed(work, budget)
 
         def over(state: RetryCallState) -> bool:
             return state.upcoming_sleep == float("inf")
@@ -240,49 +248,41 @@ class Attempts:
         if drain is not None:
             drain.attempted(result, self._clock())
 
-    async def once(
-        self,
-        counter: Counter,
-        size: int | None,
-        work: Callable[[], Awaitable[T]],
-        path: str,
-        budget: Budget | None = None,
-    ) -> T:
+    async def once(self, work: Work[T], budget: Budget | None = None) -> T:
         """One attempt. Raises `Deferred` where a drain comes before it begins; for lists and reads, also
         while they are under way."""
         # A read of unknown size gets ten times the deadline.
-        extra = self._policy.deadline * 9 if size is None else size / self._policy.slowest
+        extra = self._policy.deadline * 9 if work.size is None else work.size / self._policy.slowest
         url, timeout = self._adapter.url, self._policy.deadline + extra
         turn = await self.limiter.acquire(budget)
         if budget is not None:
             budget.begin()
         drain = self._drain
-        writes = counter in ("put", "delete")
         outcome, wait = Outcome.NONE, None
         try:
             if drain is not None:
                 drain.check()
             with self._counting:
-                self._count(counter)
+                self._count(work.counter)
             deadline = asyncio.timeout(timeout)
             try:
                 async with deadline:
-                    if drain is None or (writes and not drain.cuts):
-                        result = await work()
+                    if drain is None or (work.writes and not drain.cuts):
+                        result = await work.make()
                     else:
-                        result = await drain.race(_awaited(work), writes=writes)
+                        result = await drain.race(_awaited(work.make), writes=work.writes)
             except TimeoutError:
                 if not deadline.expired():
                     raise
                 raise Unavailable(
-                    f'{url}: no answer within {timeout:.0f} s for "{path}"',
+                    f'{url}: no answer within {timeout:.0f} s for "{work.path}"',
                     url=url,
-                    path=path,
+                    path=work.path,
                     code="Deadline",
                     advice=UNREACHED,
                 ) from None
             outcome = Outcome.GOOD
-            if writes:
+            if work.writes:
                 self._report(None, drain)
             return result
         except StorageError as error:
@@ -290,12 +290,12 @@ class Attempts:
                 outcome, wait = Outcome.THROTTLED, error.retry_after
             elif not error.retryable:
                 outcome = Outcome.GOOD
-            if writes:
+            if work.writes:
                 self._report(error, drain)
             with self._counting:
                 self._requests.throttled += outcome is Outcome.THROTTLED
                 if not isinstance(error, _ANSWERS):
-                    self._count(f"{counter}_failed")
+                    self._count(f"{work.counter}_failed")
             raise
         finally:
             self.limiter.release(turn, outcome, retry_after=wait)
@@ -329,15 +329,7 @@ class Attempts:
             self._last_spare = max(now, self._last_spare + policy.longest)
             return self._last_spare - now
 
-    async def _renewed(
-        self,
-        counter: Counter,
-        size: int | None,
-        work: Callable[[], Awaitable[T]],
-        path: str,
-        failed: StorageError | None = None,
-        budget: Budget | None = None,
-    ) -> T:
+    async def _renewed(self, work: Work[T], budget: Budget, failed: StorageError | None = None) -> T:
         """One attempt, and another one with renewed credentials where they have expired."""
         seen = self._renewals
         if isinstance(failed, Expired) and failed.generation is not None:
@@ -345,7 +337,7 @@ class Attempts:
         try:
             if failed is not None:
                 raise failed
-            return await self.once(counter, size, work, path, budget)
+            return await self.once(work, budget)
         except Expired:
             if not isinstance(self._adapter, Renewable):
                 raise
@@ -355,7 +347,7 @@ class Attempts:
                     self._renewals += 1
             with self._counting:
                 self._requests.retries += 1
-            return await self.once(counter, size, work, path, budget)
+            return await self.once(work, budget)
 
     def _count(self, name: str) -> None:
         setattr(self._requests, name, getattr(self._requests, name) + 1)

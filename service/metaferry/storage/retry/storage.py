@@ -43,7 +43,7 @@ from metaferry.storage.protocol import (
     PutResult,
 )
 from metaferry.storage.rates import RateHistory
-from metaferry.storage.retry.attempts import Attempted, Attempts, Policy
+from metaferry.storage.retry.attempts import Attempted, Attempts, Policy, Work
 from metaferry.storage.waits import Drain
 
 log = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class Retrying:
                     require_level(level, prefix)
             return level
 
-        return await self._attempts.all("list", 0, work, prefix)
+        return await self._attempts.all(Work("list", prefix, 0, work))
 
     async def read(
         self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None
@@ -164,7 +164,7 @@ class Retrying:
                 require_blob(blob, start, end, version)
             return blob
 
-        blob = await self._attempts.all("get", wanted, work, path)
+        blob = await self._attempts.all(Work("get", path, wanted, work))
         self._attempts.count_bytes(read=len(blob.data))
         return blob
 
@@ -183,7 +183,7 @@ class Retrying:
             found = await self._as_read(path, data) if _has_wrong_tag(failed) else None
             if found is None:
                 found = await self._attempts.all(
-                    "put", len(data), lambda: self._put_once(path, data, only_if), path, failed
+                    Work("put", path, len(data), lambda: self._put_once(path, data, only_if)), failed
                 )
             put_result = found
         except (Conflict, Corrupt, Unavailable):
@@ -217,7 +217,7 @@ class Retrying:
                 raise
             only_if = ANYTHING
         try:
-            await self._attempts.all("delete", 0, lambda: self._delete_once(path, only_if), path)
+            await self._attempts.all(Work("delete", path, 0, lambda: self._delete_once(path, only_if)))
         except Conflict:
             if not await self._is_deleted(path):
                 raise
@@ -274,7 +274,7 @@ class Retrying:
                 pages.check(page)
             return page
 
-        return await self._attempts.all("list", 0, work, prefix)
+        return await self._attempts.all(Work("list", prefix, 0, work))
 
     @contextmanager
     def _checking(self, operation: Operation, path: str) -> Iterator[None]:
@@ -305,7 +305,7 @@ class Retrying:
         """The result of our put, where the object in place has our bytes; None if not, or unreadable."""
         try:
             blob = await self._attempts.once(
-                "get", len(data), lambda: self._adapter.read(path, 0, len(data) + 1), path
+                Work("get", path, len(data), lambda: self._adapter.read(path, 0, len(data) + 1))
             )
         except StorageError as error:
             log.debug("%s: reading %r back failed: %s", self.url, path, error.code)
@@ -343,7 +343,7 @@ class Retrying:
     async def _is_deleted(self, path: str) -> bool:
         """Whether a delete with a conflict had succeeded in an earlier attempt."""
         try:
-            await self._attempts.once("get", 0, lambda: self._adapter.read(path, 0, 1), path)
+            await self._attempts.once(Work("get", path, 0, lambda: self._adapter.read(path, 0, 1)))
         except NotFound:
             return True
         except StorageError:

@@ -131,7 +131,8 @@ class Limiter:
         self._most = max(1, most)
         self._clock = clock
         self._sleep = sleep
-        self._spacing = 0.0 if max_rate is None else 1.0 / max_rate
+        #: Seconds between two requests under `max_rate`; 0 without one.
+        self.spacing = 0.0 if max_rate is None else 1.0 / max_rate
         self._lock = threading.Lock()
         self._waiting: deque[_Coroutine | _Thread] = deque()
         self._under_way = 0
@@ -142,7 +143,8 @@ class Limiter:
         self._cuts = 0
         self._refused = 0  # refusals of a single request at a time, with no good answer between them
         self._slowed_at = float("-inf")
-        self._rates = Rates(clock)
+        #: Answers and refusals over time.
+        self.rates = Rates(clock)
         self._since = clock()
         self._answers = 0
         self._turns = 0
@@ -152,16 +154,6 @@ class Limiter:
     def allowed(self) -> int:
         """Requests that may be under way now."""
         return max(1, int(min(self._controller.now, self._cap)))
-
-    @property
-    def spacing(self) -> float:
-        """Seconds between two requests under `max_rate`; 0 without one."""
-        return self._spacing
-
-    @property
-    def rates(self) -> Rates:
-        """Answers and refusals over time."""
-        return self._rates
 
     async def acquire(self, budget: Budget | None = None) -> int:
         """Waits for a turn, then for pauses and `max_rate`; returns what `release` takes.
@@ -176,7 +168,7 @@ class Limiter:
             waiter: _Coroutine | None = None
             if _URGENT.get():
                 self._begin()
-                self._next_at += self._spacing  # the next request waits the longer for `max_rate`
+                self._next_at += self.spacing  # the next request waits the longer for `max_rate`
                 return self._cuts
             if self._under_way < self.allowed and not self._waiting:
                 self._begin()
@@ -202,7 +194,7 @@ class Limiter:
         several requests, one after the other; `release` takes the number of good answers.
         """
         with self._lock:
-            if self._spacing or self._clock() < self._held_until:
+            if self.spacing or self._clock() < self._held_until:
                 return None
             if self._under_way < self.allowed and not self._waiting:
                 self._begin()
@@ -237,7 +229,7 @@ class Limiter:
     # -- adjusting the limit; called with the lock held
 
     def _good(self, now: float, count: int) -> None:
-        self._rates.answered(now, count)
+        self.rates.answered(now, count)
         self._refused = 0
         if self._cap < self._controller.now:
             # Plus one for each round of answers; after a while without throttling, no cap at all.
@@ -258,7 +250,7 @@ class Limiter:
             self._measure_anew(now)
 
     def _throttled(self, turn: int, busy: int, now: float, retry_after: float | None) -> None:
-        self._rates.refused(now)
+        self.rates.refused(now)
         self._slowed_at = now
         self._controller.disturbed()
         self._measure_anew(now)
@@ -315,11 +307,11 @@ class Limiter:
                 held = wait > 0
                 if held:
                     reserved = False  # a time that was reserved before the pause is void
-                elif reserved or not self._spacing:
+                elif reserved or not self.spacing:
                     return
                 else:
                     begin = max(now, self._next_at)
-                    self._next_at = begin + self._spacing
+                    self._next_at = begin + self.spacing
                     wait, reserved = begin - now, True
             if held and budget is not None and (left := budget.left) is not None:
                 if left <= 0:
