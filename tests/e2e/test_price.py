@@ -104,6 +104,22 @@ def test_a_plan_tells_the_requests_of_a_backup(fleet: Fleet) -> None:
         assert report.backup.documents == report.documents.update + report.documents.delete
 
 
+def test_a_plan_of_a_rollback_tells_its_requests(fleet: Fleet) -> None:
+    job = fleet.job(backup={"keep": "30d"}, policy={"delete": "orphans", "max_delete": "100%"})
+    metaferry.sync(job)
+    (fleet.root / "labels.csv").write_text("name,scene,speed\ni0.png,tunnel,4\ni3.png,city,5\n")
+    run = metaferry.sync(job)
+    assert (run.documents.create, run.documents.update, run.documents.delete) == (1, 1, 2)
+    planned = metaferry.rollback(job, run.run_id)
+    fleet.server.clear()
+    report = metaferry.rollback(job, run.run_id, apply=True)
+    assert report.exit_code == 0
+    asked = fleet.asked()
+    assert report.price.requests == asked
+    # The plan does not look into the ledger, of which there may be several pieces.
+    assert planned.planned == planned.price.requests == asked - Requests(get=1)
+
+
 def test_the_requests_of_a_report_are_told_by_store(fleet: Fleet) -> None:
     report = metaferry.sync(fleet.job())
     assert [store.name for store in report.stores] == [LOCAL, f"s3://{fleet.bucket}"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from metaferry.cli.show.price import price_lines
 from metaferry.cli.show.render import Line, finding_lines, request_text
 from metaferry.cli.show.text import columns, count, heading, safe, size
 
@@ -70,6 +71,7 @@ def rollback_lines(report: RollbackReport) -> Iterator[Line]:
         yield from columns([[safe(one.target), safe(one.why)] for one in shown])
     yield from finding_lines(report.findings, report.finding_examples)
     yield ""
+    yield from price_lines(report.price, planned=not report.applied)
     yield from _verdict(report)
 
 

@@ -21,9 +21,11 @@ _PARALLEL: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class StoredBackup:
-    """The backup of one run: its pieces, and schema.json as it was where the run was to write it."""
+    """The backup of one run: its pieces, and schema.json as it was where the run was to write it. `parts` is
+    how many files name the pieces."""
 
     run_id: str
+    parts: int
     pieces: tuple[PlanFile, ...]
     rows: int
     schema: BackupSchema | None
@@ -43,6 +45,7 @@ def find_backup(state: State, history: RunHistory, run_id: str) -> StoredBackup:
     parts = [_parse(state, key, read.get(key), run_id) for key in keys]
     return StoredBackup(
         run_id,
+        len(parts),
         tuple(piece for part in parts for piece in part.pieces),
         sum(part.rows for part in parts),
         next((part.schema for part in parts if part.schema is not None), None),

@@ -128,6 +128,18 @@ def decide_steps(database: Database) -> None:
     )
 
 
+def name_actions(database: Database) -> None:
+    """View `to_write(target, action)`: the documents that change, with the actions of a plan."""
+    database.run(
+        f"""
+        CREATE VIEW to_write AS
+        SELECT target, CASE step WHEN 'restore' THEN '{Action.UPDATE}' WHEN 'recreate' THEN '{Action.CREATE}'
+                            ELSE '{Action.DELETE}' END AS action
+        FROM rolled WHERE step IN ('restore', 'recreate', 'remove')
+        """
+    )
+
+
 def count_steps(database: Database) -> dict[str, int]:
     """Documents by step."""
     return dict(database.rows("SELECT step, count(*) FROM rolled GROUP BY step"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from metaferry.findings import Finding
 from metaferry.planning.formats import Example
+from metaferry.planning.price.model import Price, Requests
 from metaferry.storage.counts import RequestCounts
 
 
@@ -28,8 +29,9 @@ class RollbackReport:
     """`run_id` is the run that is rolled back, `rollback_id` the rollback itself ("" for a plan).
 
     `schema` is what becomes of schema.json: `restore`, `remove`, `unchanged`, `conflict` (somebody else
-    changed it), `held back`, or `none` (the run was not to write it). `planned` are the requests that an
-    apply makes. `exit_code`: 0, or 3 where something is not as it was before the run, or the signal's.
+    changed it), `held back`, or `none` (the run was not to write it). `planned` are about the requests that
+    an apply sends, reading included. `exit_code`: 0, or 3 where something is not as it was before the run,
+    or the signal's.
     """
 
     run_id: str
@@ -46,8 +48,9 @@ class RollbackReport:
     bytes: int = 0  # of the old versions that are written
     later_runs: tuple[str, ...] = ()  # that have written since
     best_effort: bool = False  # the store checks no conditions: what others write meanwhile can be lost
-    planned: RequestCounts = field(default_factory=RequestCounts)
+    planned: Requests = field(default_factory=Requests)
     requests: RequestCounts = field(default_factory=RequestCounts)
+    price: Price = field(default_factory=Price)  # of `planned`; once applied, of `requests`
     examples: dict[str, list[Example]] = field(default_factory=dict)
     findings: dict[str, int] = field(default_factory=dict)
     finding_examples: list[Finding] = field(default_factory=list)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import nullcontext
-from typing import Final
 
 from metaferry.apply.apply import DELETES, WRITES
 from metaferry.apply.outcome import Tally
@@ -20,6 +19,7 @@ from metaferry.job.model import Job
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning import build
 from metaferry.planning.formats import RunReport
+from metaferry.planning.price.model import Price, Requests
 from metaferry.progress import Progress, Silent, Stop
 from metaferry.runid import during
 from metaferry.runs.apply import INTERRUPTED, apply_phase, name_failures
@@ -28,6 +28,7 @@ from metaferry.runs.context import JobContext, open_job
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.draining import ending_at_once, ending_soon
 from metaferry.runs.lease.held import RunLease
+from metaferry.runs.listings.links import refuse_links
 from metaferry.runs.report import leave_report, requests_of
 from metaferry.runs.rollback import decide, schema
 from metaferry.runs.rollback.report import RollbackReport
@@ -39,9 +40,6 @@ from metaferry.storage.counts import RequestCounts
 from metaferry.storage.waits import Deferred
 
 log = logging.getLogger(__name__)
-
-#: Requests of an apply beside those for documents: lease, probe, start, ledger and report.
-_OVERHEAD: Final = RequestCounts(list=4, get=3, put=8, delete=3)
 
 
 def rollback(
@@ -75,6 +73,8 @@ def rollback(
                 rolled.apply()
         report.finished = deps.now().isoformat(timespec="seconds")
         report.requests = requests_of(storages.all)
+        if apply:
+            report.price = Price.of(storages.stores())
     return report
 
 
@@ -112,6 +112,8 @@ class _Rollback:
         decide.load_backup(database, files)
         decide.read_current(database, run.lightly, run.portal, self.progress)
         decide.decide_steps(database)
+        decide.name_actions(database)
+        refuse_links(database, run.lightly, table="to_write")
         self.schema = schema.decide_schema(backup.schema, run.lightly, run.portal)
         schema.keep_misfits(database, files, self.schema)
         decide.find_conflicts(database)
@@ -136,15 +138,40 @@ class _Rollback:
         )
         report.examples = decide.example_steps(self.run.database)
         report.findings, report.finding_examples = build.findings(self.run.database)
-        writes = self.schema.step == schema.RESTORE
-        removes = self.schema.step == schema.REMOVE
-        report.planned = _OVERHEAD + RequestCounts(
-            get=backup.rows + len(backup.pieces) + 1,
-            put=documents.restore + documents.recreate + 2 * writes,
-            delete=documents.remove + removes,
-        )
+        self._estimate(backup)
         if documents.conflict or documents.failed or self.schema.step == schema.CONFLICT:
             report.exit_code = 3
+
+    def _estimate(self, backup: StoredBackup) -> None:
+        """The requests of an apply, and their price."""
+        run, report, counts = self.run, self.report, self.report.documents
+        writes, removes = self.schema.step == schema.RESTORE, self.schema.step == schema.REMOVE
+        inferred = (writes or removes) and self.schema.inferred is not None
+        deletes = counts.remove + removes
+        documents = Requests(
+            get=backup.rows + (backup.schema is not None) + deletes * run.lightly.capabilities.delete_looks,
+            put=counts.restore + counts.recreate + writes,
+            delete=deletes,
+        )
+        # Listed are the runs (twice), the backups, the ledger, and the markers and the plan of the run. Read
+        # are the parts and the pieces, one piece of the ledger, and what the stores can do. Written are the
+        # lease, start, ledger and report, and findings where there are conflicts.
+        capabilities = run.state.storage.capabilities
+        state = Requests(
+            list=6,
+            get=backup.parts
+            + len(backup.pieces)
+            + 1
+            + capabilities.delete_looks
+            + (capabilities.conditional and capabilities.conditions_vary),
+            put=4 + inferred + bool(report.findings),
+            delete=1 + ((writes or removes) and not inferred),
+        )
+        report.planned = documents + state
+        storages = run.storages
+        report.price = Price.of(
+            (storages.store(run.lightly, documents), storages.store(run.state.storage, state))
+        )
 
     # -- doing it
 
@@ -266,6 +293,7 @@ class _Rollback:
         def count(last: RequestCounts) -> None:
             kept.requests = requests_of(run.storages.all) + last
             kept.stores = run.storages.stores()
+            kept.price = Price.of(kept.stores)
 
         try:
             with ending_soon(self.stop, run.storages, run.portal):

@@ -31,7 +31,6 @@ from metaferry.runs.in_place import MOST_READ, metadata_of
 from metaferry.runs.schema_fit import find_misfits
 from metaferry.runs.state.folder import State
 from metaferry.storage.io.portal import Portal
-from metaferry.storage.listing.checked_pages import listed
 from metaferry.storage.protocol import ABSENT, ANYTHING, Precondition, Storage
 
 #: Rows of a piece that are in memory at once.
@@ -126,9 +125,7 @@ def fits_old_entries(
     if not schema.retyped:
         return True
     database.run("CREATE OR REPLACE TEMP TABLE others (target VARCHAR)")
-    entries = portal.run(listed(storage, DOCUMENTS))
-    names = [entry.path for entry in entries if entry.path != SCHEMA and entry.path.endswith(".json")]
-    database.insert("others", pa.table({"target": pa.array(names, pa.string())}))
+    portal.run(_list_documents(database, storage))
     left = (
         "FROM others WHERE target NOT IN "
         "(SELECT target FROM rolled WHERE old AND step IN ('restore', 'recreate', 'unchanged'))"
@@ -146,6 +143,13 @@ def fits_old_entries(
         return False
     rows = [(target, 0) for (target,) in database.rows(f"SELECT target {left} ORDER BY target")]
     return not find_misfits(database, storage, portal, rows, schema.retyped, progress)
+
+
+async def _list_documents(database: Database, storage: Storage) -> None:
+    """Adds all documents in place to the table `others`, a page at a time."""
+    async for page in storage.list(DOCUMENTS):
+        names = [entry.path for entry in page if entry.path != SCHEMA and entry.path.endswith(".json")]
+        database.insert("others", pa.table({"target": pa.array(names, pa.string())}))
 
 
 def put_schema(schema: SchemaStep, storage: Storage, state: State, portal: Portal) -> None:
