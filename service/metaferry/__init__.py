@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         infer_schema,
         plan,
         rollback,
+        select,
         sync,
         unlock,
     )
@@ -85,6 +86,7 @@ __all__ = [
     "infer_schema",
     "plan",
     "rollback",
+    "select",
     "sync",
     "unlock",
 ]
@@ -106,6 +108,7 @@ _LAZY: Final = {
     "infer_schema": "metaferry.api",
     "plan": "metaferry.api",
     "rollback": "metaferry.api",
+    "select": "metaferry.api",
     "sync": "metaferry.api",
     "unlock": "metaferry.api",
 }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from metaferry.view.schema.check import CheckedSchema
     from metaferry.view.schema.diff import SchemaDiff
     from metaferry.view.schema.infer import InferredSchema
+    from metaferry.view.selection.result import Selection
 
 #: The largest number of shards that can be asked for.
 MAX_SHARDS: Final = 9_999
@@ -265,6 +266,27 @@ def export_file(
     from metaferry.view.export.open import export_file
 
     return export_file(target, out, as_written=as_written, overrides=overrides, progress=progress)
+
+
+@masked_logs()
+def select(
+    target: AnyJob,
+    config: str | PathLike[str] | Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Selection:
+    """What the metadata in place allows of a selection config (v4).
+
+    `config` is the path of a YAML or JSON file, or a mapping of the same shape. `target` is the URL of a
+    datasource, a `Job`, or the path of a job file; `overrides` are `key=value` over the job, or
+    `storage.SCHEME.OPTION=value`. The result has a verdict on each strategy, `feasible`, `not feasible`, `not
+    known` or `not judged`, with the reasons; it never says what a selection picks. `exit_code` is 3 where it
+    is not feasible. Writes nothing. Raises UsageError for a config that is none.
+    """
+    from metaferry.view.selection.preview import preview
+
+    return preview(target, config, overrides=overrides, progress=progress)
 
 
 def count_frames(

@@ -44,6 +44,7 @@ NAMES = [
     "infer_schema",
     "plan",
     "rollback",
+    "select",
     "sync",
     "unlock",
 ]

@@ -22,6 +22,7 @@ from metaferry.cli.commands.init import init
 from metaferry.cli.commands.plan import plan
 from metaferry.cli.commands.rollback import rollback
 from metaferry.cli.commands.schema import schema
+from metaferry.cli.commands.select import select
 from metaferry.cli.commands.serve import serve
 from metaferry.cli.commands.sync import sync
 from metaferry.cli.commands.unlock import unlock
@@ -30,9 +31,10 @@ from metaferry.storage.local.disk_names import python_agrees
 
 EXIT_CODES = """\
 Exit codes: 0 done; 1 failed; 2 usage or job file; 3 done, but rows were rejected, documents
-failed, or invalid ones were left out (export); 4 changes pending (plan --exit-code, schema diff), or
-faults (schema check); 5 a safety limit stopped it before the first write; 11 another run holds the
-lease, or took it; 130 and 143 interrupted and drained, run it again.\
+failed, or invalid ones were left out (export), or a selection config is not feasible (select);
+4 changes pending (plan --exit-code, schema diff), or faults (schema check); 5 a safety limit stopped
+it before the first write; 11 another run holds the lease, or took it; 130 and 143 interrupted and
+drained, run it again.\
 """
 
 app = typer.Typer(
@@ -56,6 +58,7 @@ for _command in (
     unlock,
     frames,
     export,
+    select,
 ):
     app.command()(_command)
 app.add_typer(schema)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ ARGUMENTS = {
     "schema check": ["s3://bucket/a"], "schema diff": ["job.yaml"],
     "export": ["job.yaml", "-o", "other.csv"],
     "rollback": ["job.yaml", "--run", "20261123T081500Z-0a1b2c3d"],
+    "select": ["job.yaml", "--config", "other.yaml"],
 }  # fmt: skip
 #: By parameter: what is written, and what the command gets.
 FLAGS: dict[str, list[tuple[list[str], Any]]] = {
@@ -37,6 +39,7 @@ FLAGS: dict[str, list[tuple[list[str], Any]]] = {
     "log_format": [(["--log-format", "text"], "text"), (["--log-format", "json"], "json")],
     "out": [(["--out", "dir"], "dir")],
     "file": [(["--out", "x.csv"], "x.csv"), (["-o", "x.csv"], "x.csv")],
+    "config": [(["--config", "selection.yaml"], Path("selection.yaml"))],
     "as_written": [(["--as-written"], True)],
     "shards": [(["--shards", "1"], 1), (["--shards", "9999"], 9_999)],
     "exit_code": [(["--exit-code"], True)],

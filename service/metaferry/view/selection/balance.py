@@ -68,7 +68,8 @@ def judge_balance(number: int, strategy: Strategy, known: Balance) -> Judged:
         targets = {name: Fraction(str(share)) for name, share in strategy.target.items()}
         reasons = _faults(targets, everything)
         shares = _shares(targets, passing, known.wanted)
-        lacking = _lacking(shares, known.wanted)
+        # A name that never occurs is a reason of its own.
+        lacking = _lacking([each for each in shares if each.name in (None, *everything)], known.wanted)
         most = _most(targets, passing)
         if reasons:
             # Such a target is not feasible however many samples there are.

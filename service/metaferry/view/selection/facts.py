@@ -105,6 +105,7 @@ def wanted_of(config: Config, samples: int) -> float | None:
 def _make_samples(database: Database, table: str, frames: Iterable[tuple[str, int]]) -> int:
     """The view `samples`: the rows of the table that are samples, and `n`, how many each is."""
     counted = list(frames)
+    database.run("DROP TABLE IF EXISTS sample_frames")
     database.create_like("sample_frames", pa.schema([("media", pa.string()), ("frames", pa.int64())]))
     if counted:
         medias, numbers = zip(*counted, strict=True)

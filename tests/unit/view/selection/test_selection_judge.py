@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -35,6 +35,18 @@ IMAGES = [
 ]
 
 
+#: The planning engine with IMAGES in it, opened once for all tests of them.
+images: list[Any] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def opened_images() -> Iterator[None]:
+    with database_with([each.media for each in IMAGES]) as database:
+        images[:] = database, load_values(database, IMAGES, ENTRIES)
+        yield
+        images.clear()
+
+
 def metadata(key: str, **strategy: Any) -> dict[str, Any]:
     return {"input": {"type": "METADATA", "key": key}, "strategy": strategy}
 
@@ -52,15 +64,16 @@ def preview(
     documents: Sequence[Document] = IMAGES,
     media: Sequence[str] | None = None,
     frames: Iterable[tuple[str, int]] = (),
-    entries: Sequence[Entry] = ENTRIES,
     **config: Any,
 ) -> Selection:
     read = parse_config({"strategies": list(strategies), **config})
-    paths = media if media is not None else sorted({each.media for each in documents})
-    with database_with(paths) as database:
-        values = load_values(database, documents, entries)
-        facts = gather_facts(database, values, read, frames)
-    return judge(read, entries, facts, url="s3://fleet/")
+    if documents is IMAGES and media is None and not frames:
+        facts = gather_facts(*images, read)
+    else:
+        paths = media if media is not None else sorted({each.media for each in documents})
+        with database_with(paths) as database:
+            facts = gather_facts(database, load_values(database, documents, ENTRIES), read, frames)
+    return judge(read, ENTRIES, facts, url="s3://fleet/")
 
 
 def one(*strategies: dict[str, Any], **more: Any) -> Judged:
