@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from faults.site import STATE, MemoryDisk, Ran, Site, furnished
-from metaferry.errors import LeaseHeld, MetaferryError, UsageError
+from metaferry.apply import outage
+from metaferry.errors import LeaseHeld, MetaferryError, Outage, UsageError
 from metaferry.lightly.document import document
 from metaferry.lightly.names import DOCUMENTS, SCHEMA, Kind, document_path
 from metaferry.planning.formats import RunReport
@@ -22,7 +26,17 @@ from metaferry.runs.run import plan
 from metaferry.runs.sharded.run import sync_plan
 from metaferry.storage.memory import MemoryAdapter
 from metaferry.storage.protocol import Adapter
-from metaferry.storage.testing.rules import CORRUPTED, DENIED, LOST_REPLY, PUTS, READS, Kill, Meddle, Rule
+from metaferry.storage.testing.rules import (
+    CORRUPTED,
+    DENIED,
+    LOST_REPLY,
+    PUTS,
+    READS,
+    UNAVAILABLE,
+    Kill,
+    Meddle,
+    Rule,
+)
 
 FOREIGN = b'{"file_name": "a.png", "type": "image", "metadata": {"scene": "theirs"}}'
 A = document_path("a.png")
@@ -298,6 +312,44 @@ def test_a_document_that_cannot_be_kept_is_not_replaced(fault: Any) -> None:
     assert site.documents()[A] == before
     (finding,) = [f for f in ran.report.finding_examples if f.code == "document.failed"]
     assert "its old version cannot be kept" in finding.message
+
+
+def test_a_store_that_gives_no_document_ends_the_run_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or each of a million documents would be retried for minutes."""
+    monkeypatch.setattr(outage, "IN_A_ROW", 2)
+    site = a_site()
+    site.settings |= {"retry_for": 1}
+    before = site.documents()
+    away = Rule(fault=UNAVAILABLE, operations=READS, path=r"metadata/.*(?<!schema)\.json")
+    ran = site.sync([away])
+    assert isinstance(ran.error, Outage)
+    assert site.documents() == before
+    synced = site.sync()
+    left = site.documents()
+    rolled_back, _ = rolled(site, run_id_of(synced), away)
+    assert isinstance(rolled_back.error, Outage)
+    assert site.documents() == left
+
+
+def test_what_is_in_place_as_it_is_to_be_written_is_not_kept() -> None:
+    """Nothing proves it to the planner, but its bytes do: a store without versions would else show what an
+    earlier attempt wrote as the old version."""
+    site = a_site()
+    site.sync()
+    site.lose_state()
+    same = document("a.png", Kind.IMAGE, {"scene": "changed", "n": 7})
+    assert site.documents()[A] == same
+    site.put_document(f"{STATE}runs/20200101T000000Z-1/damaged.parquet", damaged(A))
+    ran = site.sync()
+    assert ran.report is not None
+    assert (ran.report.documents.update, ran.report.backup.documents) == (1, 0)
+    assert backups(site) == {}
+
+
+def damaged(target: str) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"target": [target]}), file)
+    return file.getvalue()
 
 
 def test_the_newest_run_goes_first() -> None:

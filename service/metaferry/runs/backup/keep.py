@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from metaferry.apply.outage import Outage as OutageDetector
 from metaferry.apply.outcome import Applied, Tally
 from metaferry.apply.shards import Step, shard_files
 from metaferry.apply.step import not_done
-from metaferry.errors import Changed, Conflict, MetaferryError, NotFound, Scope, StorageError
+from metaferry.errors import Changed, Conflict, MetaferryError, NotFound, Outage, Scope, StorageError
 from metaferry.lightly import schema as rules
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning.database import Database
@@ -109,7 +110,7 @@ class BackupKeeper:
         A document whose old version is not known, since it changed since it was listed or cannot be read,
         is left out of the plan's files, with its outcome in `tally` and in the table `outcomes`. When `stop`
         is set it ends early, with nothing covered: the caller writes nothing then. Raises the StorageError
-        that concerns every document.
+        that concerns every document, and Outage where too many in a row cannot be read for one reason.
         """
         try:
             with ending_at_once(stop, self._storages, self._portal):
@@ -135,6 +136,7 @@ class BackupKeeper:
     ) -> list[Applied]:
         pieces = Pieces(self._database.scratch, self._state, self._run_id, part)
         refused: list[Applied] = []
+        outage = OutageDetector()
         try:
             for rows in _slices(plan, actions, shards):
                 if stop.requested:
@@ -142,11 +144,17 @@ class BackupKeeper:
                 for kept in self._read_all(rows):
                     if isinstance(kept, Applied):
                         refused.append(kept)
+                        if kept.outcome is not Outcome.CONFLICT:
+                            outage.failed(kept.cause)
                     elif kept is not None:
-                        self.counts.documents += kept.body is not None
-                        self.counts.bytes += len(kept.body or b"")
                         pieces.add(kept)
+                        if kept.body is not None:
+                            outage.written()
+                            self.counts.documents += 1
+                            self.counts.bytes += len(kept.body)
                 progress.advance(len(rows))
+                if outage.reason:
+                    raise Outage(self._lightly.url, outage.reason)
             files = pieces.close()
         finally:
             pieces.discard()
@@ -178,6 +186,8 @@ class BackupKeeper:
                 if isinstance(error, NotFound) and not error.path:
                     raise
                 return None
+            if hashlib.md5(body, usedforsecurity=False).hexdigest() == written:
+                return None
         self.counts.reads += 1
         inferred = self._state.read(self._state.inferred_key)
         return BackupSchema(encoded(body), written, encoded(inferred))
@@ -192,8 +202,8 @@ class BackupKeeper:
         return self._portal.run(in_order(rows, self._read, most=_SLICE))
 
     async def _read(self, row: _Row) -> Kept | Applied | None:
-        """A row of the backup; the outcome of a document that is left; None for one that an earlier attempt
-        at this plan wrote, whose old version that attempt has kept."""
+        """A row of the backup; the outcome of a document that is left; None for one that is in place already
+        as it is to be written. Where an earlier attempt at this plan did so, it has kept the old version."""
         nothing = Kept(row.target, row.action, None, None, None, None, False, row.md5)
         if row.action == Action.CREATE:
             return nothing
@@ -210,6 +220,8 @@ class BackupKeeper:
                 raise
             return nothing if error.code in NOTHING_THERE else _unreadable(row, error)
         md5 = hashlib.md5(blob.data, usedforsecurity=False).hexdigest()
+        if md5 == row.md5:
+            return None  # where a store has no versions, an earlier attempt may have written these
         return nothing._replace(body=blob.data, token=blob.token, md5=md5, size=len(blob.data), ours=row.ours)
 
     async def _judge_changed(self, row: _Row) -> Kept | Applied | None:

@@ -14,7 +14,9 @@ from typing import Final
 
 import pyarrow as pa
 
-from metaferry.errors import MetaferryError, NotFound, Scope, StorageError
+from metaferry.apply.outage import Outage as OutageDetector
+from metaferry.apply.outage import cause_of
+from metaferry.errors import MetaferryError, NotFound, Outage, Scope, StorageError
 from metaferry.findings import Code
 from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.planning.database import Database
@@ -80,16 +82,26 @@ def load_backup(database: Database, files: Sequence[Path]) -> None:
 
 def read_current(database: Database, storage: Storage, portal: Portal, progress: Progress) -> None:
     """Table `current`: token and MD5 of each document of the backup as it is now; null where it is not
-    there. Raises the StorageError that concerns every document."""
+    there. Raises the StorageError that concerns every document, and Outage where too many in a row cannot be
+    read for one reason."""
+    outage = OutageDetector()
     database.create_like("current", _CURRENT)
     progress.phase("Reading documents in place", database.value("SELECT count(*) FROM kept"))
     for targets in _slices(database):
         rows = portal.run(in_order(targets, lambda target: _read(storage, target), most=_SLICE))
-        database.insert_rows("current", _CURRENT, rows)
+        for *_, error in rows:
+            if error is None:
+                outage.written()
+            else:
+                outage.failed(cause_of(error))
+        if outage.reason:
+            raise Outage(storage.url, outage.reason)
+        named = ((*row, error and error.message) for *row, error in rows)
+        database.insert_rows("current", _CURRENT, named)
         progress.advance(len(targets))
 
 
-async def _read(storage: Storage, target: str) -> tuple[str, str | None, str | None, str | None]:
+async def _read(storage: Storage, target: str) -> tuple[str, str | None, str | None, StorageError | None]:
     try:
         blob = await read_whole(storage, target)
     except NotFound as error:
@@ -99,7 +111,7 @@ async def _read(storage: Storage, target: str) -> tuple[str, str | None, str | N
     except StorageError as error:
         if error.scope is Scope.ALL:
             raise
-        return target, None, None, None if error.code in NOTHING_THERE else error.message
+        return target, None, None, None if error.code in NOTHING_THERE else error
     return target, blob.token, hashlib.md5(blob.data, usedforsecurity=False).hexdigest(), None
 
 
