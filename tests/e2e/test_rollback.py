@@ -125,6 +125,21 @@ def test_workers_write_only_what_is_kept(tmp_path: Path, plan: bool) -> None:
     assert bytes_of(world) == before
 
 
+def test_shares_of_a_plan_and_its_end_keep_what_they_overwrite(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    before = bytes_of(world)
+    assert world.run("plan", "job.yaml", "-q", "--out", "plan", "--shards", "4").code == 0
+    for index in ("0", "1"):
+        share = ("--plan", "plan", "--num-shards", "2", "--shard-index", index)
+        assert world.run("sync", "job.yaml", "-q", *share).code == 0
+    finished = world.run("finish", "plan", "-q", "--format", "json")
+    assert finished.code == 0
+    assert finished.report["documents"]["delete"] == 1
+    rolled = world.run("rollback", "job.yaml", "--run", finished.report["run_id"], "--apply", "-q")
+    assert rolled.code == 0, rolled.out
+    assert bytes_of(world) == before
+
+
 @pytest.mark.slow
 def test_the_workers_of_dask_keep_what_they_overwrite(tmp_path: Path) -> None:
     world = a_world(tmp_path)
