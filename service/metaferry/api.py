@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from metaferry.runs.rollback.report import RollbackReport
     from metaferry.storage.protocol import Storage
     from metaferry.view.export.export import Export, ExportReport
+    from metaferry.view.report.report import ReportPage
     from metaferry.view.schema.check import CheckedSchema
     from metaferry.view.schema.diff import SchemaDiff
     from metaferry.view.schema.infer import InferredSchema
@@ -266,6 +267,26 @@ def export_file(
     from metaferry.view.export.open import export_file
 
     return export_file(target, out, as_written=as_written, overrides=overrides, progress=progress)
+
+
+@masked_logs()
+def report(
+    target: AnyJob,
+    out: str | PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    drift: bool = True,
+    progress: Progress | None = None,
+) -> ReportPage:
+    """Makes one self-contained page about the metadata of a datasource, at `out`, a path or URL of `.html`.
+
+    `target` and `overrides` as of `export`. All documents are read. With a job, what a sync would do is
+    planned as well and shown with its price and findings, unless `drift` is false. Raises JobError,
+    UsageError, SchemaError and StorageError.
+    """
+    from metaferry.view.report.report import report_file
+
+    return report_file(target, out, overrides=overrides, drift=drift, progress=progress)
 
 
 @masked_logs()

@@ -40,6 +40,7 @@ NAMES = [
     "diff_schema",
     "export",
     "export_file",
+    "report",
     "finish",
     "infer_schema",
     "plan",

@@ -20,6 +20,7 @@ from metaferry.cli.commands.finish import finish
 from metaferry.cli.commands.frames import frames
 from metaferry.cli.commands.init import init
 from metaferry.cli.commands.plan import plan
+from metaferry.cli.commands.report import report
 from metaferry.cli.commands.rollback import rollback
 from metaferry.cli.commands.schema import schema
 from metaferry.cli.commands.select import select
@@ -58,6 +59,7 @@ for _command in (
     unlock,
     frames,
     export,
+    report,
     select,
 ):
     app.command()(_command)

@@ -26,7 +26,7 @@ ARGUMENTS = {
     "init": ["folder"], "demo": ["folder"], "plan": ["job.yaml"], "sync": ["job.yaml"], "finish": ["plan"],
     "serve": ["job.yaml"], "unlock": ["job.yaml"], "frames": ["a.mp4", "b.mp4"], "schema infer": ["job.yaml"],
     "schema check": ["s3://bucket/a"], "schema diff": ["job.yaml"],
-    "export": ["job.yaml", "-o", "other.csv"],
+    "export": ["job.yaml", "-o", "other.csv"], "report": ["job.yaml", "-o", "other.html"],
     "rollback": ["job.yaml", "--run", "20261123T081500Z-0a1b2c3d"],
     "select": ["job.yaml", "--config", "other.yaml"],
 }  # fmt: skip
@@ -41,6 +41,7 @@ FLAGS: dict[str, list[tuple[list[str], Any]]] = {
     "file": [(["--out", "x.csv"], "x.csv"), (["-o", "x.csv"], "x.csv")],
     "config": [(["--config", "selection.yaml"], Path("selection.yaml"))],
     "as_written": [(["--as-written"], True)],
+    "drift": [(["--drift"], True), (["--no-drift"], False)],
     "shards": [(["--shards", "1"], 1), (["--shards", "9999"], 9_999)],
     "exit_code": [(["--exit-code"], True)],
     "prefix": [(["--prefix", "a/b"], "a/b")],

@@ -49,18 +49,23 @@ class Out:
 
 def out_of(out: str | os.PathLike[str]) -> Out:
     """The place of an export. UsageError for a name without a format, and a missing local folder."""
+    form = format_of(os.fspath(out))
+    return Out(*place_of(out, example="x.parquet"), form)
+
+
+def place_of(out: str | os.PathLike[str], *, example: str) -> tuple[str, str]:
+    """The folder (a URL or an absolute path) and the name of a file. UsageError for one that cannot be."""
     given = os.fspath(out)
-    form = format_of(given)
     url = given if "://" in given else absolute(given)
     place, mark, query = url.partition("?") if "://" in url else (url, "", "")
     folder, _, name = place.rpartition("/")
     if folder.endswith((":/", ":")):
         raise UsageError(
-            f"{showable(given)}: there is no bucket in this URL", advice="write s3://bucket/x.parquet"
+            f"{showable(given)}: there is no bucket in this URL", advice=f"write s3://bucket/{example}"
         )
     if "://" not in url and not os.path.isdir(to_disk(folder or "/")):
         raise UsageError(f"{showable(given)}: there is no folder {folder}", advice="make it, or name another")
-    return Out((folder or "/") + mark + query, name, form)
+    return (folder or "/") + mark + query, name
 
 
 def write_out(

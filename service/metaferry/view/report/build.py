@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from metaferry.lightly.schema import Entry
-from metaferry.masking import mask
 from metaferry.planning.database import Database
 from metaferry.planning.sql.rules import quote_ident
 from metaferry.progress import Progress, Silent
@@ -151,14 +150,7 @@ def _about(about: About) -> dict[str, Any]:
                 "code": group.code,
                 "severity": group.severity,
                 "count": group.count,
-                "examples": [
-                    {
-                        "where": example.target or example.media or example.source,
-                        "message": mask(example.message),
-                        "advice": mask(example.advice),
-                    }
-                    for example in group.examples
-                ],
+                "examples": [asdict(example) for example in group.examples],
             }
             for group in about.findings
         ],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metaferry.findings import Finding
+from metaferry.masking import mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,22 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    """One finding: its place (a document, a media file, or a row of a table), and what to do."""
+
+    where: str
+    message: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FindingGroup:
     """The findings of one code, and a few of them."""
 
     code: str
     severity: str
     count: int
-    examples: tuple[Finding, ...] = ()
+    examples: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,15 @@ def group_findings(counts: dict[str, int], examples: Sequence[Finding]) -> tuple
     """Findings by code, errors first, then by their number."""
     groups = []
     for code, count in counts.items():
-        mine = tuple(each for each in examples if str(each.code) == code)[:10]
-        groups.append(FindingGroup(code, str(mine[0].severity) if mine else "warning", count, mine))
+        mine = [each for each in examples if str(each.code) == code][:10]
+        severity = str(mine[0].severity) if mine else "warning"
+        shown = tuple(Example(_place(each), mask(each.message), mask(each.advice)) for each in mine)
+        groups.append(FindingGroup(code, severity, count, shown))
     rank = {"error": 0, "warning": 1}
     return tuple(sorted(groups, key=lambda each: (rank.get(each.severity, 2), -each.count, each.code)))
+
+
+def _place(finding: Finding) -> str:
+    table = finding.file or finding.source
+    row = f"{table}:{finding.row}" if table and finding.row is not None else ""
+    return row or finding.target or finding.media or table

@@ -1,0 +1,46 @@
+"""`metaferry report`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from metaferry.cli.options import Format, LogFormat, Logs, OutputFormat, Quiet, Sets, Verbose
+
+
+def report(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB|URL",
+            help="A job file (.yaml, .yml, .json), or the URL of a datasource.",
+            show_default=False,
+        ),
+    ],
+    file: Annotated[
+        str,
+        typer.Option("--out", "-o", metavar="OUT.html", help="The page, or its URL.", show_default=False),
+    ],
+    drift: Annotated[
+        bool,
+        typer.Option(
+            "--drift/--no-drift",
+            help="With a job: plan it, too, and show what a sync would do, with its price.",
+        ),
+    ] = True,
+    sets: Sets = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    format: OutputFormat = Format.TABLE,
+    log_format: Logs = LogFormat.TEXT,
+) -> None:
+    """Makes one page about the metadata of a datasource: coverage, every entry, findings; works offline."""
+    from metaferry import report as make_report
+    from metaferry.cli.session import Session
+    from metaferry.cli.show.report import page_lines
+
+    session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
+    with session.progress() as progress:
+        made = make_report(target, file, overrides=sets or (), drift=drift, progress=progress)
+    session.end(made, page_lines(made), 0)

@@ -1,0 +1,143 @@
+"""`metaferry report`: the tree of a job or a datasource is read once, and shown as one page.
+
+With a job, what a sync would do is planned first, by the code that does it: that is the drift, with its
+price and its findings. Nothing is written but the page, and the plan's cache of frame counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from os import PathLike, fspath
+from typing import Any, Final
+
+from metaferry.errors import MetaferryError, UsageError
+from metaferry.job.model import Job
+from metaferry.job.parts import Location
+from metaferry.lightly.schema import Entry
+from metaferry.masking import showable
+from metaferry.planning.formats import PlanReport
+from metaferry.progress import Progress, Silent
+from metaferry.runs import run
+from metaferry.runs.deps import RuntimeDeps
+from metaferry.storage.upload import put_file
+from metaferry.view.export.export import ExportReport
+from metaferry.view.export.open import Target, open_values
+from metaferry.view.export.values import Values
+from metaferry.view.export.write import place_of
+from metaferry.view.report.build import build_page
+from metaferry.view.report.facts import About, Example, FindingGroup, Panel, group_findings
+from metaferry.view.report.panels import documents_panel, price_panel
+
+#: Invalid documents that a page names.
+_NAMED: Final = 20
+#: What the findings of documents that no consumer can read are called.
+INVALID: Final = "document.invalid"
+
+
+@dataclass(slots=True)
+class ReportPage:
+    """What a page is about. `documents` are the rows of the tree, `sampled` those that stand for all.
+
+    states: documents and media by state. invalid: documents that a consumer cannot read. notes: what else
+    there is to know. out, bytes: the file.
+    """
+
+    url: str
+    out: str
+    documents: int = 0
+    sampled: int = 0
+    states: dict[str, int] = field(default_factory=dict)
+    invalid: int = 0
+    notes: list[str] = field(default_factory=list)
+    bytes: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def report_file(
+    target: Target,
+    out: str | PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    drift: bool = True,
+    progress: Progress | None = None,
+    deps: RuntimeDeps | None = None,
+) -> ReportPage:
+    """Makes the page of a tree and puts it in its place, whole. `drift`: a job is planned, too.
+
+    Raises JobError, UsageError, SchemaError and StorageError. A plan that fails is a note.
+    """
+    progress, deps = progress or Silent(), deps or RuntimeDeps()
+    folder, name = place_of(out, example="report.html")
+    if not name.lower().endswith((".html", ".htm")):
+        raise UsageError(f"{showable(fspath(out))}: a report is one HTML file", advice="write -o report.html")
+    shown = f"{showable(folder).rstrip('/')}/{name}"
+    opened = open_values(target, overrides=overrides, progress=progress, deps=deps)
+    with opened as (tree, values, found):
+        made = deps.now().isoformat(timespec="seconds")
+        planned, failed = _planned(tree.job, progress, deps) if drift and tree.job.sources else (None, "")
+        notes = [*found.notes, *([f"no plan could be made: {failed}"] if failed else [])]
+        about = About(
+            title=showable(tree.lightly.url),
+            made=made,
+            basis="The documents in place, as the consumer shows them: an entry without a value shows its "
+            "default, a frame without one that of its video. Invalid documents are shown without values."
+            + "".join(f" Note: {note}." for note in notes),
+            input=showable(tree.job.input.url),
+            lightly=showable(tree.lightly.url),
+            findings=(*_invalid(found), *_of_plan(planned)),
+            panels=_panels(planned),
+        )
+        page = build_page(tree.database, values.table, columns_of(values), about, progress=progress)
+        file = tree.database.scratch / "report.html"
+        file.write_text(page.html, encoding="utf-8")
+        location = Location.named(folder)
+        options = tree.job.storage_options(location)
+        put_file(file, folder, name, options, tree.storages.of(folder, options), tree.storages.portal)
+        size = file.stat().st_size
+        file.unlink()
+    return ReportPage(
+        url=found.url,
+        out=shown,
+        documents=page.documents,
+        sampled=page.sampled,
+        states=found.states,
+        invalid=found.invalid,
+        notes=notes,
+        bytes=size,
+    )
+
+
+def columns_of(values: Values) -> list[tuple[Entry, str]]:
+    """The schema entries of a table of values, with the columns that they are in."""
+    return [(column.entry, column.column) for column in values.columns if column.entry is not None]
+
+
+def _planned(job: Job, progress: Progress, deps: RuntimeDeps) -> tuple[PlanReport | None, str]:
+    """The plan of a job; or why there is none, which is no reason to have no page."""
+    try:
+        return run.plan(job, progress=progress, deps=deps), ""
+    except MetaferryError as error:
+        return None, str(error)
+
+
+def _invalid(found: ExportReport) -> list[FindingGroup]:
+    if not found.invalid:
+        return []
+    examples = []
+    for each in found.named[:_NAMED]:
+        place = "".join(f":{number}" for number in (each.line, each.column) if number)
+        examples.append(Example(f"{each.target}{place}", each.message))
+    return [FindingGroup(INVALID, "error", found.invalid, tuple(examples))]
+
+
+def _of_plan(planned: PlanReport | None) -> tuple[FindingGroup, ...]:
+    return () if planned is None else group_findings(planned.findings, planned.finding_examples)
+
+
+def _panels(planned: PlanReport | None) -> tuple[Panel, ...]:
+    if planned is None:
+        return ()
+    return tuple(panel for panel in (documents_panel(planned), price_panel(planned.price)) if panel)
