@@ -101,6 +101,34 @@ def test_a_job_shows_what_a_sync_would_do(world: World) -> None:
     assert head_of(world.root / "other.html")["about"]["panels"] == []
 
 
+def test_a_selection_config_is_judged_on_the_page(world: World) -> None:
+    config = {
+        "n_samples": 2,
+        "strategies": [
+            {
+                "input": {"type": "METADATA", "key": "scen"},
+                "strategy": {"type": "BALANCE", "target": {"city": 0.5}},
+            },
+            {"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}},
+        ],
+    }
+    world.put("selection.json", json.dumps(config))
+    ran = world.run("report", "data", "-o", "page.html", "--selection", "selection.json")
+    assert ran.code == 0, ran.err
+    (panel,) = head_of(world.root / "page.html")["about"]["panels"]
+    assert (panel["title"], panel["columns"]) == ("Selection", ["strategy", "verdict", "why"])
+    assert [row[:2] for row in panel["rows"]] == [
+        ["BALANCE of METADATA scen", "not feasible"],
+        ["DIVERSITY of EMBEDDINGS", "not judged"],
+    ]
+    assert "no schema entry with the path 'scen'; did you mean scene?" in panel["rows"][0][2]
+    assert "2 are asked for. On the whole: not feasible." in panel["note"]
+    # A config that is none is told before anything is read.
+    world.put("selection.json", "{}")
+    ran = world.run("report", "nowhere", "-o", "other.html", "--selection", "selection.json")
+    assert (ran.code, "strategies is missing" in ran.err) == (2, True)
+
+
 def test_a_plan_that_fails_is_a_note(world: World) -> None:
     world.job = {"input": "data", "sources": [{"name": "labels", "table": "tables/labels.csv"}]}
     world.write_job()

@@ -40,6 +40,7 @@ FLAGS: dict[str, list[tuple[list[str], Any]]] = {
     "out": [(["--out", "dir"], "dir")],
     "file": [(["--out", "x.csv"], "x.csv"), (["-o", "x.csv"], "x.csv")],
     "config": [(["--config", "selection.yaml"], Path("selection.yaml"))],
+    "selection": [(["--selection", "selection.yaml"], Path("selection.yaml"))],
     "as_written": [(["--as-written"], True)],
     "drift": [(["--drift"], True), (["--no-drift"], False)],
     "shards": [(["--shards", "1"], 1), (["--shards", "9999"], 9_999)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +30,14 @@ def report(
             help="With a job: plan it, too, and show what a sync would do, with its price.",
         ),
     ] = True,
+    selection: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A selection config (v4): show what it can have, as `select` says it.",
+            show_default=False,
+        ),
+    ] = None,
     sets: Sets = None,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -42,5 +51,7 @@ def report(
 
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
     with session.progress() as progress:
-        made = make_report(target, file, overrides=sets or (), drift=drift, progress=progress)
+        made = make_report(
+            target, file, overrides=sets or (), drift=drift, selection=selection, progress=progress
+        )
     session.end(made, page_lines(made), 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from metaferry.planning.formats import Report, RunReport
 from metaferry.planning.price.model import LOCAL, Price, PriceTable, money
 from metaferry.view.report.facts import Panel
+from metaferry.view.selection.result import Selection
 
 _DONE = {
     "create": ("created", "new"),
@@ -51,6 +52,25 @@ def price_panel(price: Price) -> Panel | None:
     note = "".join(f"{name}{f', list prices as of {as_of}' if as_of else ''}. " for name, as_of in tables)
     total = "" if price.amount is None else f"In all {money(price.amount, price.currency)}."
     return Panel("Price", ("store", "requests", "number", "price"), tuple(rows), note + total)
+
+
+def selection_panel(found: Selection) -> Panel:
+    """What a selection config can have of the tree: a row for each strategy."""
+    rows = []
+    for each in found.strategies:
+        what = f"{each.type} of {each.input}{f' {each.key}' if each.key else ''}"
+        said = [*each.reasons, *each.notes]
+        if each.passing is not None:
+            said.insert(0, f"{each.passing:,} samples pass it")
+        rows.append((what, str(each.verdict), "; ".join(said)))
+    asked = "" if found.wanted is None else f" {found.wanted:,.10g} are asked for."
+    whole = [reason for reason in found.reasons if not reason.startswith("strategies[")]
+    note = (
+        f"{found.samples:,} samples, of which {found.passing:,} pass all thresholds on metadata.{asked} "
+        f"On the whole: {found.verdict}. {''.join(f'{text}. ' for text in (*whole, *found.notes))}"
+        "Nothing is said of what a selection picks."
+    )
+    return Panel("Selection", ("strategy", "verdict", "why"), tuple(rows), note)
 
 
 def _amount(prices: PriceTable | None, kind: str, number: int) -> str:

@@ -6,7 +6,7 @@ price and its findings. Nothing is written but the page, and the plan's cache of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from os import PathLike, fspath
 from typing import Any, Final
@@ -23,11 +23,14 @@ from metaferry.runs.deps import RuntimeDeps
 from metaferry.storage.upload import put_file
 from metaferry.view.export.export import ExportReport
 from metaferry.view.export.open import Target, open_values
+from metaferry.view.export.reading import Tree
 from metaferry.view.export.values import Values
 from metaferry.view.export.write import place_of
 from metaferry.view.report.build import build_page
 from metaferry.view.report.facts import About, Example, FindingGroup, Panel, group_findings
-from metaferry.view.report.panels import documents_panel, price_panel
+from metaferry.view.report.panels import documents_panel, price_panel, selection_panel
+from metaferry.view.selection.config import Config, read_config
+from metaferry.view.selection.preview import judge_tree
 
 #: Invalid documents that a page names.
 _NAMED: Final = 20
@@ -62,10 +65,12 @@ def report_file(
     *,
     overrides: Sequence[str] = (),
     drift: bool = True,
+    selection: str | PathLike[str] | Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     deps: RuntimeDeps | None = None,
 ) -> ReportPage:
-    """Makes the page of a tree and puts it in its place, whole. `drift`: a job is planned, too.
+    """Makes the page of a tree and puts it in its place, whole. `drift`: a job is planned, too. `selection`:
+    a selection config, whose preview the page shows.
 
     Raises JobError, UsageError, SchemaError and StorageError. A plan that fails is a note.
     """
@@ -74,6 +79,7 @@ def report_file(
     if not name.lower().endswith((".html", ".htm")):
         raise UsageError(f"{showable(fspath(out))}: a report is one HTML file", advice="write -o report.html")
     shown = f"{showable(folder).rstrip('/')}/{name}"
+    config = None if selection is None else read_config(selection)
     opened = open_values(target, overrides=overrides, progress=progress, deps=deps)
     with opened as (tree, values, found):
         made = deps.now().isoformat(timespec="seconds")
@@ -88,7 +94,7 @@ def report_file(
             input=showable(tree.job.input.url),
             lightly=showable(tree.lightly.url),
             findings=(*_invalid(found), *_of_plan(planned)),
-            panels=_panels(planned),
+            panels=(*_panels(planned), *_selected(tree, values, config, progress)),
         )
         page = build_page(tree.database, values.table, columns_of(values), about, progress=progress)
         file = tree.database.scratch / "report.html"
@@ -135,6 +141,10 @@ def _invalid(found: ExportReport) -> list[FindingGroup]:
 
 def _of_plan(planned: PlanReport | None) -> tuple[FindingGroup, ...]:
     return () if planned is None else group_findings(planned.findings, planned.finding_examples)
+
+
+def _selected(tree: Tree, values: Values, config: Config | None, progress: Progress) -> tuple[Panel, ...]:
+    return () if config is None else (selection_panel(judge_tree(tree, values, config, progress)),)
 
 
 def _panels(planned: PlanReport | None) -> tuple[Panel, ...]:

@@ -92,6 +92,11 @@ def load_config(path: str | PathLike[str]) -> Config:
         raise UsageError(f"{name}: the selection config cannot be read: {error.strerror}") from None
 
 
+def read_config(config: str | PathLike[str] | Mapping[str, Any]) -> Config:
+    """The config in a file, or in a mapping of the same shape."""
+    return parse_config(config) if isinstance(config, Mapping) else load_config(config)
+
+
 def parse_config(text: str | bytes | Mapping[str, Any], name: str = "") -> Config:
     """The config of a text, or of a mapping in memory; `name` is the file's, for messages."""
     source = _Text(text, name) if isinstance(text, Mapping) else _read(text, name)

@@ -18,7 +18,8 @@ from metaferry.progress import Progress, Silent
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.view.export.open import open_values
 from metaferry.view.export.reading import Tree
-from metaferry.view.selection.config import Config, load_config, parse_config
+from metaferry.view.export.values import Values
+from metaferry.view.selection.config import Config, read_config
 from metaferry.view.selection.facts import gather_facts
 from metaferry.view.selection.judge import judge
 from metaferry.view.selection.result import Selection
@@ -53,16 +54,22 @@ def preview(
     counted that no run has counted yet. Raises UsageError for a config that is none, before anything is
     opened; JobError, SchemaError and StorageError.
     """
-    read: Config = parse_config(config) if isinstance(config, Mapping) else load_config(config)
+    read = read_config(config)
     progress = progress or Silent()
     with open_values(target, overrides=overrides, progress=progress, deps=deps) as (tree, values, _):
-        entries = tree.entries or ()
-        frames = list(_frames(tree, progress))
-        progress.phase("Counting values", None)
-        found = judge(read, entries, gather_facts(tree.database, values, read, frames), url=tree.lightly.url)
-        if tree.entries is None:
-            found = replace(found, notes=("there is no schema.json, so nothing is shown", *found.notes))
-        return found
+        return judge_tree(tree, values, read, progress)
+
+
+def judge_tree(tree: Tree, values: Values, config: Config, progress: Progress) -> Selection:
+    """The same of a tree that is open, with its table."""
+    entries = tree.entries or ()
+    frames = list(_frames(tree, progress))
+    progress.phase("Counting values", None)
+    facts = gather_facts(tree.database, values, config, frames)
+    found = judge(config, entries, facts, url=tree.lightly.url)
+    if tree.entries is None:
+        found = replace(found, notes=("there is no schema.json, so nothing is shown", *found.notes))
+    return found
 
 
 def _frames(tree: Tree, progress: Progress) -> Iterator[tuple[str, int]]:
