@@ -1,6 +1,6 @@
 """Writes docs/job-file.md from the model of the job, so that the two cannot differ.
 
-python docs/generate.py           writes it
+python docs/generate.py           writes it, and takes the picture of a report where there is Chromium
 python docs/generate.py --check   exit code 1 when it is not what the model says
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from metaferry.job.model import Job
+from picture import take_picture
 
 PAGE = Path(__file__).parent.parent / "docs" / "job-file.md"
 
@@ -217,6 +218,8 @@ def main() -> None:
     if not parser.parse_args().check:
         PAGE.parent.mkdir(exist_ok=True)
         PAGE.write_text(wanted, encoding="utf-8")
+        if why := take_picture(PAGE.parent / "images" / "report.png"):
+            print(f"docs/images/report.png stays as it is: {why}", file=sys.stderr)
     elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != wanted:
         sys.exit("docs/job-file.md is not what the model says: run `make docs`")
 

@@ -21,7 +21,7 @@ def demo(
     format: OutputFormat = Format.TABLE,
     log_format: Logs = LogFormat.TEXT,
 ) -> None:
-    """Creates a small real dataset and syncs it: images, videos, three tables, 1,235 documents."""
+    """Creates a small real dataset, syncs it and reports on it: images, videos, tables, 1,235 documents."""
     from metaferry.cli.session import Session
     from metaferry.cli.show.render import run_lines
     from metaferry.cli.starting import make_demo, tree_lines
@@ -29,7 +29,14 @@ def demo(
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
     path, dataset = make_demo(folder, session.say)
     from metaferry import Job, sync
+    from metaferry import report as make_report
 
+    job, page = Job.load(path, sets or ()), folder / "report.html"
     with session.running() as (progress, stop):
-        report = sync(Job.load(path, sets or ()), progress=progress, stop=stop)
+        report = sync(job, progress=progress, stop=stop)
+        # A second call changes nothing.
+        if report.exit_code in (0, 3) and (report.changes or report.schema.written or not page.exists()):
+            make_report(job, page, drift=False, progress=progress)
+    if page.exists():
+        report.page_url = str(page)
     session.end(report, itertools.chain(tree_lines(dataset), run_lines(report)), report.exit_code)
