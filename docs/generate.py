@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from metaferry.job.model import Job
 from picture import take_picture
+
+from metaferry.job.model import Job
 
 PAGE = Path(__file__).parent.parent / "docs" / "job-file.md"
 
@@ -219,7 +220,7 @@ def main() -> None:
         PAGE.parent.mkdir(exist_ok=True)
         PAGE.write_text(wanted, encoding="utf-8")
         if why := take_picture(PAGE.parent / "images" / "report.png"):
-            print(f"docs/images/report.png stays as it is: {why}", file=sys.stderr)
+            sys.stderr.write(f"docs/images/report.png stays as it is: {why}\n")
     elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != wanted:
         sys.exit("docs/job-file.md is not what the model says: run `make docs`")
 
