@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         sync,
         unlock,
     )
+    from metaferry.api_view import check
     from metaferry.job.model import Job
     from metaferry.media.frames.model import FrameCount
     from metaferry.planning.formats import PlanReport, RunReport
@@ -78,6 +79,7 @@ __all__ = [
     "Unlocked",
     "UsageError",
     "__version__",
+    "check",
     "check_schema",
     "count_frames",
     "diff_schema",
@@ -101,6 +103,7 @@ _LAZY: Final = {
     "RollbackReport": "metaferry.runs.rollback.report",
     "RunReport": "metaferry.planning.formats",
     "Unlocked": "metaferry.runs.lease.held",
+    "check": "metaferry.api_view",
     "check_schema": "metaferry.api",
     "count_frames": "metaferry.api",
     "diff_schema": "metaferry.api",

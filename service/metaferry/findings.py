@@ -56,6 +56,13 @@ class Code(StrEnum):
     DOCUMENT_CONFLICT = "document.conflict"  # changed by somebody else during this run
     DOCUMENT_FAILED = "document.failed"  # could not be written; the next run tries again
     DOCUMENT_CORRUPT = "document.corrupt"  # read back as other bytes than were written
+    # -- of a check
+    DOCUMENT_INVALID = "document.invalid"  # a consumer cannot use it, or stops at it
+    DOCUMENT_MISNAMED = "document.misnamed"  # a frame document whose number has the wrong digits
+    DOCUMENT_OUTDATED = "document.outdated"  # a sync would create, replace or delete it
+    DOCUMENT_MISSING = "document.missing"  # media without a document
+    DOCUMENT_DEFAULT = "document.default"  # a document that has no value of any entry
+    SCHEMA_INVALID = "schema.invalid"  # a schema.json that cannot be used, or none beside documents
     # -- the schema and the store
     SCHEMA_CHANGED = "schema.changed"  # schema.json gains or changes entries
     SCHEMA_TEXT = "schema.text"  # a column of numbers that is text, or becomes it

@@ -34,6 +34,13 @@ OUTSIDE: Final = {
     Code.DOCUMENT_CONFLICT: "whoever else writes there has to stop",
     Code.DOCUMENT_FAILED: "the store, or whoever protects the document, has to allow the write",
     Code.DOCUMENT_CORRUPT: "a proxy, a gateway or a disk is damaged",
+    # Those of `check` (tests/unit/view/check).
+    Code.DOCUMENT_INVALID: "the document is mended, or its job writes it",
+    Code.DOCUMENT_MISNAMED: "its job writes it under the right name, as `document.stale`",
+    Code.DOCUMENT_OUTDATED: "a sync writes it (tests/properties/test_check_agrees.py)",
+    Code.DOCUMENT_MISSING: "nothing is wrong",
+    Code.DOCUMENT_DEFAULT: "nothing is wrong",
+    Code.SCHEMA_INVALID: "the file is mended; `schema check` has its own tests",
     Code.STORAGE_NOT_ATOMIC: "another kind of file system is needed",
     Code.STORAGE_OUTAGE: "the store has to be well again",
     Code.STORAGE_NO_CONDITIONS: "the store has no conditional writes",

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from metaferry.cli.commands.check import check
 from metaferry.cli.commands.demo import demo
 from metaferry.cli.commands.export import export
 from metaferry.cli.commands.finish import finish
@@ -33,9 +34,9 @@ from metaferry.storage.local.disk_names import python_agrees
 EXIT_CODES = """\
 Exit codes: 0 done; 1 failed; 2 usage or job file; 3 done, but rows were rejected, documents
 failed, or invalid ones were left out (export), or a selection config is not feasible (select);
-4 changes pending (plan --exit-code, schema diff), or faults (schema check); 5 a safety limit stopped
-it before the first write; 11 another run holds the lease, or took it; 130 and 143 interrupted and
-drained, run it again.\
+4 changes pending (plan --exit-code, schema diff, check), or faults (check, schema check); 5 a safety
+limit stopped it before the first write; 11 another run holds the lease, or took it; 130 and 143
+interrupted and drained, run it again.\
 """
 
 app = typer.Typer(
@@ -58,6 +59,7 @@ for _command in (
     serve,
     unlock,
     frames,
+    check,
     export,
     report,
     select,

@@ -104,7 +104,7 @@ def open_tree(
     deps: RuntimeDeps,
 ) -> Iterator[Tree]:
     """Opens and lists a tree for one block. Raises JobError, UsageError, SchemaError and StorageError."""
-    job = _job(target, overrides)
+    job = job_of(target, overrides)
     with open_job(job, deps) as (storages, database):
         portal, lightly = storages.portal, storages.at(job.lightly_location)
         listings = Listings(database)
@@ -115,7 +115,7 @@ def open_tree(
         with suppress(NotFound):
             text = portal.run(lightly.read(SCHEMA)).data
             entries = rules.parse_schema(text, where=f"{lightly.url.rstrip('/')}/{SCHEMA}")
-        _classify(database)
+        classify(database)
         documents, excluded = database.row(
             "SELECT count(*) FILTER (included), count(*) FILTER (NOT included) FROM tree_documents"
         )
@@ -152,7 +152,8 @@ def read_documents(tree: Tree, progress: Progress, seen: Seen, *, forms: bool) -
         yield found
 
 
-def _job(target: Job | str | PathLike[str], overrides: Sequence[str]) -> Job:
+def job_of(target: Job | str | PathLike[str], overrides: Sequence[str]) -> Job:
+    """A job, or what stands for one without sources: a URL's datasource, with the options of `overrides`."""
     if isinstance(target, Job):
         return target
     name = fspath(target)
@@ -167,8 +168,9 @@ def _job(target: Job | str | PathLike[str], overrides: Sequence[str]) -> Job:
     )
 
 
-def _classify(database: Database) -> None:
+def classify(database: Database) -> None:
     """Table `tree_documents`: what each document is of by its name; `file_name` is null for orphans.
+    `digits` are those of the frame number in its name.
 
     The document of a media of that stem comes before the frame of a video that could be named so.
     """
@@ -183,6 +185,7 @@ def _classify(database: Database) -> None:
                         WHEN f.video IS NOT NULL THEN '{Kind.FRAME}' END AS kind,
                    coalesce(m.path, f.video) AS media,
                    CASE WHEN m.target IS NULL THEN f.frame END AS frame,
+                   CASE WHEN m.target IS NULL THEN f.digits END AS digits,
                    CASE WHEN m.target IS NOT NULL THEN m.path
                         WHEN v.path IS NOT NULL THEN {frame_name} END AS file_name,
                    coalesce(m.included, v.included, true) AS included

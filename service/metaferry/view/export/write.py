@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -94,7 +94,7 @@ def write_out(
             lines = rows.lines(database, values, out.format.format, as_written=as_written)
             written = write_lines(made, head, lines, out.format.compression)
     octets = made.stat().st_size
-    _put(made, out.folder, out.name, job, storages)
+    put_made(made, out, job, storages)
     made.unlink()
     if not as_written or out.format.format != "parquet":
         return written, octets, ""
@@ -102,12 +102,12 @@ def write_out(
     table = out.name if out.is_local else out.shown
     command = f"metaferry sync {name}"
     made.write_text(job_text(job, table, values.columns, entries, command=command), encoding="utf-8")
-    _put(made, out.folder, name, job, storages)
+    put_made(made, replace(out, name=name), job, storages)
     made.unlink()
     return written, octets, f"{showable(out.folder).rstrip('/')}/{name}"
 
 
-def _put(made: Path, folder: str, name: str, job: Job, storages: Storages) -> None:
-    location = Location.named(folder)
-    options = job.storage_options(location)
-    put_file(made, folder, name, options, storages.of(folder, options), storages.portal)
+def put_made(made: Path, out: Out, job: Job, storages: Storages) -> None:
+    """Puts a file that was made in its place, whole, with the job's options for that place."""
+    options = job.storage_options(Location.named(out.folder))
+    put_file(made, out.folder, out.name, options, storages.of(out.folder, options), storages.portal)

@@ -1,0 +1,177 @@
+"""Reads the documents that nothing proves, all or a sample, and judges each by itself.
+
+Table `checked` has a row for each document: `proved`, `sampled` (chosen by its hash), `looked` (read, for its
+hash or for its folder), its `state`
+(values, default, invalid, gone, or unknown), and the `md5` of what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+
+from metaferry.errors import StorageError
+from metaferry.findings import Code
+from metaferry.lightly.document import md5_hex
+from metaferry.lightly.key_paths import split_path
+from metaferry.lightly.nested import Steps, has_value
+from metaferry.lightly.schema import Entry, ValueType
+from metaferry.planning.database import Database
+from metaferry.progress import Progress
+from metaferry.runs.in_place import read_in_place
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
+from metaferry.view.check.found import COLUMNS, TABLE
+from metaferry.view.check.sample import FLOOR, Sample
+from metaferry.view.export.documents import Fault, read_document
+
+#: Bytes of a document beyond which it is not read.
+LARGEST: Final = 32_000_000
+#: Documents whose names are in memory at once, and results that are stored at once.
+_ROWS: Final = 1_000
+_BATCH: Final = 10_000
+
+VALUES: Final = "values"
+DEFAULT: Final = "default"
+INVALID: Final = "invalid"
+UNKNOWN: Final = "unknown"
+#: Gone since it was listed.
+GONE: Final = "gone"
+
+_STATES: Final = pa.schema([("target", pa.string()), ("state", pa.string()), ("md5", pa.string())])
+_FINDINGS: Final = pa.schema(
+    [(name, pa.int32() if kind == "INTEGER" else pa.string()) for name, kind in COLUMNS.items()]
+)
+_ADVICE: Final = "mend it, or let a sync of its job write it"
+
+
+def read_and_judge(
+    database: Database,
+    storage: Storage,
+    portal: Portal,
+    progress: Progress,
+    entries: Sequence[Entry],
+    sample: Sample | None,
+) -> None:
+    """Makes `checked`, and adds the faults of documents to the findings."""
+    _choose(database, sample)
+    types = {split_path(entry.path): entry.type for entry in entries}
+    total: int = database.value("SELECT count(*) FROM checked WHERE looked")
+    database.create_like("read_states", _STATES)
+    progress.phase("Reading documents", total)
+    waiting: dict[str, tuple[Any, ...]] = {}
+    states: list[tuple[Any, ...]] = []
+    faults: list[tuple[Any, ...]] = []
+    for target, data in read_in_place(storage, portal, _rows(database, waiting), progress):
+        kind, media, file_name, size = waiting.pop(target)
+        state, fault = judge(data, size, file_name=file_name, kind=kind, types=types)
+        states.append((target, state, md5_hex(data) if isinstance(data, bytes) else None))
+        if fault is not None:
+            faults.append(
+                (
+                    str(Code.DOCUMENT_INVALID), "error", target, kind or "", media or "",
+                    fault.line, fault.column, fault.message, _ADVICE,
+                )
+            )  # fmt: skip
+        if len(states) == _BATCH:
+            _store(database, states, faults)
+    _store(database, states, faults)
+    database.run(
+        "UPDATE checked SET state = r.state, md5 = r.md5 FROM read_states r WHERE r.target = checked.target"
+    )
+    database.run("DROP TABLE read_states")
+
+
+def judge(
+    data: bytes | StorageError | None,
+    size: int,
+    *,
+    file_name: str | None,
+    kind: str | None,
+    types: Mapping[Steps, ValueType],
+) -> tuple[str, Fault | None]:
+    """The state of one document as it was read, and its fault. Pure."""
+    if data is None:
+        return GONE, None
+    if isinstance(data, StorageError):
+        return INVALID, Fault(0, 0, f"it cannot be read: {data.message}")
+    if size > LARGEST:
+        return INVALID, Fault(0, 0, f"too large to be a document: {size:,} bytes")
+    metadata, fault = read_document(data, file_name=file_name, kind=kind, types=types)
+    if fault is not None:
+        return INVALID, fault
+    return VALUES if any(has_value(metadata, steps) for steps in types) else DEFAULT, None
+
+
+def _choose(database: Database, sample: Sample | None) -> None:
+    """Table `checked`, with what is to be read. The floor of folders at most doubles the sample."""
+    hashed = (sample or Sample(share=1.0)).hash_sql("t.target")
+    database.run(
+        f"""
+        CREATE TABLE checked AS
+        SELECT t.target, t.size, t.kind, t.media, p.target IS NOT NULL AS proved,
+               CASE WHEN n.target IS NULL THEN t.file_name END AS file_name,
+               regexp_replace(t.target, '[^/]*$', '') AS folder, {hashed} AS hashed,
+               false AS sampled, false AS looked, '{UNKNOWN}' AS state, NULL::VARCHAR AS md5
+        FROM tree_documents t LEFT JOIN proved p ON p.target = t.target
+        LEFT JOIN (SELECT target FROM {TABLE} WHERE code = '{Code.DOCUMENT_MISNAMED}') n
+        ON n.target = t.target
+        """
+    )
+    if sample is None:
+        database.run("UPDATE checked SET sampled = true, looked = true WHERE NOT proved")
+        return
+    database.run(
+        f"""
+        CREATE TABLE chosen AS
+        SELECT target, {sample.chosen_sql("hashed", "rank")} AS sampled,
+               in_folder <= {FLOOR} AS floor, rank
+        FROM (
+            SELECT target, hashed, row_number() OVER (ORDER BY hashed, target) AS rank,
+                   row_number() OVER (PARTITION BY folder ORDER BY hashed, target) AS in_folder
+            FROM checked WHERE NOT proved
+        )
+        """
+    )
+    sampled: int = database.value("SELECT count(*) FROM chosen WHERE sampled")
+    database.run(
+        f"""
+        UPDATE checked SET sampled = c.sampled, looked = true
+        FROM (
+            SELECT target, sampled FROM chosen WHERE sampled
+            UNION ALL
+            (SELECT target, false FROM chosen WHERE floor AND NOT sampled ORDER BY rank
+             LIMIT {max(sampled, _ROWS)})
+        ) c WHERE c.target = checked.target
+        """
+    )
+    database.run("DROP TABLE chosen")
+
+
+def _rows(database: Database, waiting: dict[str, tuple[Any, ...]]) -> Iterator[tuple[str, int]]:
+    """Target and size of each document to be read, by name; what its name says of it goes to `waiting`."""
+    database.run(
+        "CREATE TABLE to_read AS SELECT row_number() OVER (ORDER BY target) AS n, target, size, kind, media, "
+        "file_name FROM checked WHERE looked"
+    )
+    total: int = database.value("SELECT count(*) FROM to_read")
+    for start in range(0, total, _ROWS):
+        for target, size, *rest in database.rows(
+            "SELECT target, size, kind, media, file_name FROM to_read "
+            f"WHERE n > {start} AND n <= {start + _ROWS} ORDER BY n"
+        ):
+            waiting[target] = (*rest, size)
+            yield target, size
+    database.run("DROP TABLE to_read")
+
+
+def _store(database: Database, states: list[tuple[Any, ...]], faults: list[tuple[Any, ...]]) -> None:
+    for table, schema, rows in (("read_states", _STATES, states), (TABLE, _FINDINGS, faults)):
+        if rows:
+            columns = list(zip(*rows, strict=True))
+            arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
+            database.insert(table, pa.Table.from_arrays(arrays, schema=schema))
+    states.clear()
+    faults.clear()
