@@ -42,6 +42,7 @@ FLAGS: dict[str, list[tuple[list[str], Any]]] = {
     "config": [(["--config", "selection.yaml"], Path("selection.yaml"))],
     "selection": [(["--selection", "selection.yaml"], Path("selection.yaml"))],
     "as_written": [(["--as-written"], True)],
+    "report": [(["--report"], True)],
     "drift": [(["--drift"], True), (["--no-drift"], False)],
     "shards": [(["--shards", "1"], 1), (["--shards", "9999"], 9_999)],
     "exit_code": [(["--exit-code"], True)],

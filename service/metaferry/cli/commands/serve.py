@@ -44,6 +44,12 @@ def serve(
             metavar="PORT", min=0, max=65535, help="Port of /healthz and /metrics; 0: any free port."
         ),
     ] = 9464,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report", help="Show the page of the last run at /report: it has values of your data."
+        ),
+    ] = False,
     sets: Sets = None,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -66,5 +72,6 @@ def serve(
         port=port,
         verbose=verbose,
         log_format=log_format,
+        report=report,
     )
     raise typer.Exit(code)

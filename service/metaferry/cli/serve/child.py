@@ -40,6 +40,7 @@ class RunRequest:
     quiet: bool
     verbose: int
     log_format: str
+    page: str = ""  # a local file for the page of the run, where one is wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from metaferry.cli.options import LogFormat
@@ -44,11 +47,18 @@ def serve_job(
     port: int,
     verbose: int,
     log_format: LogFormat,
+    report: bool = False,
 ) -> int:
-    """Serves until a signal; returns the exit code. Errors in flags or job are raised before any run."""
+    """Serves until a signal; returns the exit code. Errors in flags or job are raised before any run.
+
+    report: each run makes its page, and the last one is at `/report`.
+    """
     from metaferry.job.model import Job
     from metaferry.runs.metrics.push import require_library
     from metaferry.version import __version__
+
+    if report:
+        sets = (*sets, "report.html=true")
 
     def now() -> datetime:
         return datetime.now(UTC)
@@ -66,10 +76,15 @@ def serve_job(
         else:
             session.show([summary(finished)])
 
-    with stopping(session.say) as stop, http_server(status, host, port) as address:
-        session.say(f"{safe(first.label)}: serving {address}/healthz and {address}/metrics")
+    with (
+        _page_folder(report) as page,
+        stopping(session.say) as stop,
+        http_server(status, host, port, page) as address,
+    ):
+        also = f", {address}/report" if page else ""
+        session.say(f"{safe(first.label)}: serving {address}/healthz and {address}/metrics{also}")
         alarm = Alarm(stop)
-        request = RunRequest(str(job), sets, session.quiet, verbose, log_format.value)
+        request = RunRequest(str(job), sets, session.quiet, verbose, log_format.value, str(page or ""))
         runner = Runner(request, stop, now=now)
         earlier = runner.recall()
         if earlier is not None:
@@ -87,6 +102,16 @@ def serve_job(
             random=random.SystemRandom(),
         )
         return 128 + (stop.signal or signal.SIGINT)
+
+
+@contextmanager
+def _page_folder(wanted: bool) -> Iterator[Path | None]:
+    """Where runs leave their page for this process; None where it is not wanted."""
+    if not wanted:
+        yield None
+        return
+    with TemporaryDirectory(prefix="metaferry-page-") as folder:
+        yield Path(folder) / "report.html"
 
 
 def steady() -> float:

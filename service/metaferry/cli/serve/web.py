@@ -1,4 +1,4 @@
-"""`/healthz` and `/metrics` over HTTP, in threads of their own. Answers GET and HEAD; reads no body."""
+"""`/healthz`, `/metrics` and `/report` over HTTP, in threads of their own. Answers GET and HEAD, no body."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Final
 
 from metaferry.cli.serve.status import Status
@@ -20,8 +21,11 @@ _TIMEOUT: Final = 10.0
 
 
 @contextmanager
-def http_server(status: Status, host: str, port: int) -> Iterator[str]:
-    """Serves until the block ends; yields the address. MetaferryError if the port cannot be used."""
+def http_server(status: Status, host: str, port: int, page: Path | None = None) -> Iterator[str]:
+    """Serves until the block ends; yields the address. MetaferryError if the port cannot be used.
+
+    page: a file that is shown at `/report`, once it is there.
+    """
     from prometheus_client.exposition import choose_encoder
 
     metrics = registry(status.families)
@@ -36,6 +40,13 @@ def http_server(status: Status, host: str, port: int) -> Iterator[str]:
             if path == "/metrics":
                 encode, kind = choose_encoder(self.headers.get("Accept", ""))
                 self._answer(HTTPStatus.OK, kind, encode(metrics))
+                return
+            if path == "/report" and page is not None:
+                try:
+                    self._answer(HTTPStatus.OK, "text/html; charset=utf-8", page.read_bytes())
+                except FileNotFoundError:
+                    missing = b"no run has left a page yet\n"
+                    self._answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", missing)
                 return
             live, ready, account = status.health()
             good = {"/healthz": live, "/healthz/live": live, "/healthz/ready": ready}.get(path)

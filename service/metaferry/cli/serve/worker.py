@@ -37,7 +37,7 @@ def main() -> int:
         with session.running() as (progress, stop):
             threading.Thread(target=_watch, daemon=True).start()
             job = Job.load(request["job"], request["sets"])
-            after_sync.sync(job, report=report, progress=progress, stop=stop)
+            after_sync.sync(job, report=report, progress=progress, stop=stop, copy=request["page"])
     except BaseException as failure:  # noqa: BLE001 - passed on to the loop
         # The loop shows the error in the line of the run; this writes it to the log.
         report.exit_code = report_failure(failure, _flags(request))

@@ -15,6 +15,7 @@ from metaferry import Job
 from metaferry.errors import StorageError
 from metaferry.progress import Silent, Stop
 from metaferry.runs.state.folder import State
+from metaferry.view.report import after_sync
 
 ROWS = """file_name,scene,speed,tags
 images/a.png,city,10.5,x
@@ -144,3 +145,10 @@ def test_values_below_lists_and_odd_keys_are_found(job: dict[str, Any]) -> None:
     job["schema"] = ENTRIES
     wet = page_of(metaferry.sync(Job.from_mapping(job))).dimensions["wet"]
     assert dict(zip(wet["labels"], wet["counts"], strict=True)) == {"true": 1, "false": 3}
+
+
+def test_a_copy_of_the_page_is_for_who_serves_it(job: dict[str, Any], tmp_path: Path) -> None:
+    copy = tmp_path / "copy.html"
+    report = after_sync.sync(Job.from_mapping(job), copy=str(copy))
+    assert copy.read_bytes() == Path(report.page_url).read_bytes()
+    assert sorted(tmp_path.glob("copy*")) == [copy]
