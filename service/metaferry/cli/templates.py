@@ -77,6 +77,10 @@ policy:
   max_delete: 10%      # at most so many orphans are deleted: a number, or a share of the documents
   existing: stop       # documents that others wrote, with keys of their own: stop, or replace
   allow_empty: false   # without media, or with a table of which no row is used: stop, or go on
+
+# Old versions of what a run overwrites or deletes are kept for so long, so that `metaferry rollback` can
+# bring them back.
+# backup: {keep: 30d}
 """
 
 DEMO: Final = """\
