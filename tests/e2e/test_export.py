@@ -19,6 +19,7 @@ import yaml
 import metaferry
 from e2e.world import World
 from metaferry.errors import SchemaError, UsageError
+from metaferry.view.export import reading
 
 pytestmark = pytest.mark.slow
 
@@ -108,6 +109,14 @@ def test_an_invalid_document_is_named_left_out_and_counted(world: World, documen
     assert (found["invalid"], found["exit_code"], len(found["named"])) == (1, 3, 1)
 
 
+def test_a_document_too_large_is_named_and_not_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LARGEST", 150)
+    write(world, "bad.json", {"metadata": {"x": "y" * 200}})
+    ran = world.run("export", "data", "-o", "x.parquet")
+    assert ran.code == 3
+    assert re.search(r"bad\.json: too large to be read: 2[0-9]{2} bytes", ran.out)
+
+
 def test_as_written_is_what_each_document_says(world: World) -> None:
     ran = world.run("export", "data", "-o", "x.parquet", "--as-written")
     assert ran.code == 0, ran.err
@@ -121,7 +130,7 @@ def test_as_written_is_what_each_document_says(world: World) -> None:
         "v-0-mp4.json": (1, None, None),
         "v-1-mp4.json": (None, "tunnel", None),
     }
-    assert found["gone.json"]["state"] == "orphan"
+    assert (found["gone.json"]["state"], found["gone.json"]["media"]) == ("orphan", "gone.png")
     kept = pq.read_schema(world.root / "x.parquet").metadata[b"schema.json"]
     assert json.loads(kept) == ENTRIES
     assert "1 frame document lacks a key of the video's document" in ran.out

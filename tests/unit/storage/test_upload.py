@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,21 @@ def test_a_local_file_is_renamed_into_place_and_leaves_nothing_behind(source: Pa
         assert put(source, str(folder), "x.parquet", {}, portal) == source.read_bytes()
         assert put(source, f"file://{folder}", "y.parquet", {}, portal) == source.read_bytes()
     assert sorted(os.listdir(folder)) == ["x.parquet", "y.parquet"]
+
+
+def test_an_upload_that_fails_leaves_what_was_there(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/x.parquet").write_bytes(b"before")
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(upload.shutil, "copyfileobj", full)
+    with Portal() as portal, pytest.raises(StorageError, match=r"x\.parquet"):
+        put(source, str(tmp_path / "out"), "x.parquet", {}, portal)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {"x.parquet": b"before"}
 
 
 def test_a_local_folder_that_takes_no_file_is_an_error_of_ours(source: Path, tmp_path: Path) -> None:

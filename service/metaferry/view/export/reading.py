@@ -6,11 +6,12 @@ one, in parallel and in the order of their names. Nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from os import PathLike, fspath
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from metaferry.errors import NotFound, StorageError
 from metaferry.job.loader import storage_of
@@ -19,7 +20,8 @@ from metaferry.job.parts import Location
 from metaferry.lightly import schema as rules
 from metaferry.lightly.document import document as canonical
 from metaferry.lightly.key_paths import split_path
-from metaferry.lightly.names import DOCUMENTS, SCHEMA, Kind
+from metaferry.lightly.names import DOCUMENTS, SCHEMA, Kind, hostile
+from metaferry.lightly.nested import Steps
 from metaferry.planning.database import Database
 from metaferry.planning.listings import Listings
 from metaferry.planning.sql import rules as sql
@@ -36,7 +38,7 @@ from metaferry.view.export.documents import Fault, read_document
 #: What the name of a job file ends with; anything else is a URL.
 _JOB: Final = (".yaml", ".yml", ".json")
 #: Bytes of a document beyond which it is not read.
-_LARGEST: Final = 32_000_000
+LARGEST: Final = 32_000_000
 #: Rows of the listing that are in memory at once.
 _ROWS: Final = 1_000
 
@@ -68,6 +70,7 @@ class Document:
     frame: int | None
     orphan: bool
     metadata: dict[str, Any]
+    size: int
     fault: Fault | None = None
     #: Whether its bytes are those that a sync would write for its metadata.
     canonical: bool = True
@@ -129,25 +132,17 @@ def read_documents(tree: Tree, progress: Progress, seen: Seen, *, forms: bool) -
     """
     progress.phase("Reading documents", tree.documents)
     types = {split_path(entry.path): entry.type for entry in tree.entries or ()}
-    waiting: dict[str, tuple[Any, ...]] = {}
-    read = read_in_place(
-        tree.lightly, tree.storages.portal, _rows(tree.database, tree.documents, waiting), progress
-    )
-    for target, data in read:
-        kind, media, frame, file_name, size = waiting.pop(target)
-        if data is None:
-            continue
-        if size > _LARGEST:
-            fault: Fault | None = Fault(0, 0, f"too large to be read: {size:,} bytes")
-            metadata: dict[str, Any] = {}
-        elif isinstance(data, StorageError):
-            fault, metadata = Fault(0, 0, f"it cannot be read: {data.message}"), {}
-        else:
-            metadata, fault = read_document(data, file_name=file_name, kind=kind, types=types)
-        same = True
-        if forms and fault is None and file_name is not None and isinstance(data, bytes):
-            same = canonical(file_name, Kind(kind), metadata) == data
-        found = Document(target, kind or "", media or "", frame, file_name is None, metadata, fault, same)
+    named: dict[str, _Named] = {}
+    rows = _rows(tree.database, named)
+    for target, data in read_in_place(tree.lightly, tree.storages.portal, rows, progress):
+        name = named.pop(target)
+        if data is not None:
+            found = _document(name, data, types, forms)
+            seen.note(found)
+            yield found
+    for name in _too_large(tree.database):
+        fault = Fault(0, 0, f"too large to be read: {name.size:,} bytes")
+        found = _invalid(name, fault)
         seen.note(found)
         yield found
 
@@ -205,13 +200,56 @@ def classify(database: Database) -> None:
     )
 
 
-def _rows(database: Database, total: int, waiting: dict[str, tuple[Any, ...]]) -> Iterator[tuple[str, int]]:
-    """Target and size of each document; what its name says of it goes to `waiting`."""
+class _Named(NamedTuple):
+    """A document as it is listed, and what its name says; `file_name` None: nothing that is there."""
+
+    target: str
+    size: int
+    kind: str | None
+    media: str | None
+    frame: int | None
+    file_name: str | None
+
+
+def _document(
+    name: _Named, data: bytes | StorageError, types: Mapping[Steps, rules.ValueType], forms: bool
+) -> Document:
+    if isinstance(data, StorageError):
+        return _invalid(name, Fault(0, 0, f"it cannot be read: {data.message}"))
+    metadata, fault = read_document(data, file_name=name.file_name, kind=name.kind, types=types)
+    if fault is not None:
+        return _invalid(name, fault)
+    media, same, orphan = name.media, True, name.file_name is None
+    if media is None:  # its own word is all there is
+        own = json.loads(data).get("file_name")
+        media = own if isinstance(own, str) and hostile(own) is None else ""
+    elif forms and name.file_name is not None:
+        same = canonical(name.file_name, Kind(name.kind or ""), metadata) == data
+    return Document(
+        name.target, name.kind or "", media, name.frame, orphan, metadata, len(data), canonical=same
+    )
+
+
+def _invalid(name: _Named, fault: Fault) -> Document:
+    orphan = name.file_name is None
+    return Document(name.target, name.kind or "", name.media or "", name.frame, orphan, {}, 0, fault)
+
+
+_NAMES: Final = "SELECT target, size, kind, media, frame, file_name FROM tree_documents WHERE included"
+
+
+def _rows(database: Database, named: dict[str, _Named]) -> Iterator[tuple[str, int]]:
+    """Target and size of each document that is read; what its name says of it goes to `named`."""
     last: int = database.value("SELECT count(*) FROM tree_documents")
     for start in range(0, last, _ROWS):
-        for target, size, *rest in database.rows(
-            f"SELECT target, size, kind, media, frame, file_name FROM tree_documents "
-            f"WHERE n >= {start} AND n < {start + _ROWS} AND included ORDER BY n"
+        for row in database.rows(
+            f"{_NAMES} AND n >= {start} AND n < {start + _ROWS} AND size <= {LARGEST} ORDER BY n"
         ):
-            waiting[target] = (*rest, size)
-            yield target, size
+            name = _Named(*row)
+            named[name.target] = name
+            yield name.target, name.size
+
+
+def _too_large(database: Database) -> Iterator[_Named]:
+    """Documents that nobody reads; a tree has hardly any."""
+    return (_Named(*row) for row in database.rows(f"{_NAMES} AND size > {LARGEST} ORDER BY n"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
@@ -57,12 +58,16 @@ _HEAD: Final = pa.schema(
         ("state", pa.string()),
     ]
 )
-#: Documents that are converted at once: their values are Python's for so long.
+#: Documents, and bytes of them, that are converted at once: their values are Python's for so long.
 _ROWS: Final = 10_000
+_BYTES: Final = 8_000_000
 
 
 class Read(Protocol):
-    """A document as it was read. `frame` None: not of a frame. `metadata` is `{}` where `invalid`."""
+    """A document as it was read. `frame` None: not of a frame. `metadata` is `{}` where `invalid`.
+
+    size: its bytes, by which memory is bounded.
+    """
 
     @property
     def target(self) -> str: ...
@@ -78,6 +83,8 @@ class Read(Protocol):
     def invalid(self) -> bool: ...
     @property
     def metadata(self) -> dict[str, Any]: ...
+    @property
+    def size(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +174,9 @@ def load_as_written(database: Database, documents: Iterable[Read]) -> Values:
     """
     texts = _HEAD.append(pa.field("metadata", pa.string())).append(pa.field("n", pa.int64()))
     database.create_like("read_texts", texts)
-    root, total = Shape(most_keys=MOST_COLUMNS), 0
+    root, total, starts = Shape(most_keys=MOST_COLUMNS), 0, list[int]()
     for batch in _chunks(documents):
+        starts.append(total)
         for each in batch:
             root.add(each.metadata)
         written = [text_of(each.metadata) for each in batch]
@@ -180,9 +188,9 @@ def load_as_written(database: Database, documents: Iterable[Read]) -> Values:
     schema = _with(columns)
     database.create_like(TABLE, schema)
     takers = [_taker(column) for column in columns]
-    for start in range(0, total, _ROWS):
+    for start, end in pairwise([*starts, total]):
         rows = database.rows(
-            f"SELECT {', '.join(FIXED)}, metadata FROM read_texts WHERE n >= {start} AND n < {start + _ROWS}"
+            f"SELECT {', '.join(FIXED)}, metadata FROM read_texts WHERE n >= {start} AND n < {end}"
         )
         heads = [pa.array([row[n] for row in rows], kind) for n, kind in enumerate(_HEAD.types)]
         parsed = [json.loads(row[-1]) for row in rows]
@@ -229,11 +237,13 @@ def _with(columns: Sequence[ValueColumn]) -> pa.Schema:
 
 def _chunks(documents: Iterable[Read]) -> Iterator[list[Read]]:
     batch: list[Read] = []
+    octets = 0
     for each in documents:
         batch.append(each)
-        if len(batch) >= _ROWS:
+        octets += each.size
+        if len(batch) >= _ROWS or octets >= _BYTES:
             yield batch
-            batch = []
+            batch, octets = [], 0
     if batch:
         yield batch
 

@@ -26,6 +26,7 @@ class Document:
     metadata: dict[str, Any] = field(default_factory=dict)
     orphan: bool = False
     invalid: bool = False
+    size: int = 0
 
 
 def of_media(path: str, metadata: dict[str, Any], **more: Any) -> Document:
