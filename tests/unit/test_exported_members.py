@@ -35,6 +35,7 @@ NAMES = [
     "Unlocked",
     "UsageError",
     "__version__",
+    "check",
     "check_schema",
     "count_frames",
     "diff_schema",

@@ -24,7 +24,9 @@ def plan(
     job: JobFile,
     out: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Keep the plan in this folder, as Parquet.", show_default=False),
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Keep the plan in this folder, as Parquet.", show_default=False
+        ),
     ] = None,
     shards: Annotated[
         int | None,
