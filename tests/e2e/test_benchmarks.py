@@ -36,6 +36,7 @@ BENCHMARKS = [
     "tables",
     "threads",
     "view_export",
+    "view_report",
 ]
 #: What the others start as a process, a step of theirs at a time.
 STEPS = {"peers"}
