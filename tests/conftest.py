@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 # They are the same on every run, so that a change is judged by what it changes: METAFERRY_EXPLORE=1 looks for
 # others.
 _DERANDOMIZE = not os.environ.get("METAFERRY_EXPLORE")
-settings.register_profile("full", deadline=None, derandomize=_DERANDOMIZE)
+settings.register_profile(
+    "full", deadline=None, derandomize=_DERANDOMIZE, max_examples=50 if _DERANDOMIZE else 200
+)
 settings.register_profile("quick", deadline=None, derandomize=_DERANDOMIZE, max_examples=20)
 settings.load_profile("full" if os.environ.get("METAFERRY_FULL") else "quick")
 

@@ -175,6 +175,7 @@ def _apply(run: RunContext, gathered: Gathered, decided: Decided, engine: str, s
         elif report.changes or decided.entries.changed:
             with run.timed("apply"):
                 run.state.start(report.run_id, report.started)
+                run.ledger.made_for(decided.entries.entries)
                 write(run, decided.entries, gathered.schema_token, stop)
                 remember_new(run.state, run.job, report, decided.entries.entries)
     except MetaferryError as error:

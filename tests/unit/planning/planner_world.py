@@ -99,7 +99,7 @@ def decide(
         def load_ledger() -> None:
             loads.append(True)
             for target, (token, md5) in (ledger or {}).items():
-                database.run("INSERT INTO ledger VALUES (?, ?, ?)", [target, token, md5])
+                database.run("INSERT INTO ledger VALUES (?, ?, ?, NULL)", [target, token, md5])
 
         def read(rows: Iterable[tuple[str, int]]) -> Iterator[tuple[str, bytes | StorageError | None]]:
             for target, _ in rows:

@@ -27,8 +27,9 @@ FINDING_COLUMNS: Final = {
     "target": "VARCHAR",
 }
 
-#: What a run left behind: a row a document; `token` null says "we deleted it".
-LEDGER_COLUMNS: Final = {"target": "VARCHAR", "token": "VARCHAR", "md5": "VARCHAR"}
+#: What a run left behind: a row a document; `token` null says "we deleted it". `entries` is the digest of the
+#: schema entries that the document was made for, null where a run did not keep it.
+LEDGER_COLUMNS: Final = {"target": "VARCHAR", "token": "VARCHAR", "md5": "VARCHAR", "entries": "VARCHAR"}
 
 #: Documents that an earlier run read back as other bytes than it had written.
 DAMAGE_COLUMNS: Final = {"target": "VARCHAR"}

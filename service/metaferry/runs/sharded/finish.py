@@ -136,6 +136,7 @@ class _Finish:
         """schema.json, unless a document that can never be written left something there that does not fit."""
         run, report = self.run, self.report
         entries = rules.check_entries(run.plan.schema, run.place)
+        self.ledger.made_for(entries)
         refused = tally.refused or any(marker.refused for marker in self.markers)
         if refused and not refused_fit(run.database, run.lightly, run.portal, entries, self.progress):
             return

@@ -7,12 +7,14 @@ or with another token, is written again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
 
 from metaferry.errors import NotFound
+from metaferry.lightly.document import md5_hex
+from metaferry.lightly.schema import Entry, schema_bytes
 from metaferry.planning.database import Database
 from metaferry.planning.formats import LEDGER_COLUMNS, VERSION, ddl
 from metaferry.planning.sql.rules import quote_text
@@ -31,6 +33,7 @@ class Ledger:
         self._database = database
         self._state = state
         self._pieces: list[str] | None = None
+        self._entries: str | None = None
         database.run(ddl("ledger", LEDGER_COLUMNS))
 
     def load(self) -> None:
@@ -52,6 +55,10 @@ class Ledger:
             finally:
                 file.unlink(missing_ok=True)
 
+    def made_for(self, entries: Sequence[Entry]) -> None:
+        """The entries that the documents of this run are made for, to be kept with them."""
+        self._entries = digest_of(entries)
+
     @property
     def listed(self) -> bool:
         """Whether its pieces were listed."""
@@ -61,7 +68,10 @@ class Ledger:
         """Adds what this run did (table `outcomes`); now and then writes one whole ledger instead."""
         if not self._database.value("SELECT count(*) FROM outcomes WHERE outcome = 'done'"):
             return
-        ours = "SELECT target, token, md5 FROM outcomes WHERE outcome = 'done'"
+        entries = "NULL" if self._entries is None else quote_text(self._entries)
+        ours = (
+            f"SELECT target, token, md5, {entries}::VARCHAR AS entries FROM outcomes WHERE outcome = 'done'"
+        )
         replaces: list[str] = []
         pieces = self._pieces if self._pieces is not None else self._state.ledger_pieces()
         if self._state.wants_whole(pieces):
@@ -69,8 +79,8 @@ class Ledger:
                 self.load()
             replaces = pieces
             ours = (
-                f"SELECT target, token, md5 FROM ({ours}) WHERE token IS NOT NULL UNION ALL "
-                "SELECT target, token, md5 FROM ledger WHERE token IS NOT NULL "
+                f"SELECT target, token, md5, entries FROM ({ours}) WHERE token IS NOT NULL UNION ALL "
+                "SELECT target, token, md5, entries FROM ledger WHERE token IS NOT NULL "
                 "AND target NOT IN (SELECT target FROM outcomes WHERE outcome = 'done')"
             )
         rows: int = self._database.value(f"SELECT count(*) FROM ({ours})")
@@ -90,7 +100,15 @@ class Ledger:
         if version != [(str(VERSION),)]:
             raise duckdb.InvalidInputException(f"version {version} of the format")
         self._database.run(f"DELETE FROM ledger WHERE target IN (SELECT target FROM {relation})")
-        self._database.run(f"INSERT INTO ledger SELECT target, token, md5 FROM {relation}")
+        # Those of earlier versions have no `entries`.
+        columns = {name for name, *_ in self._database.rows(f"DESCRIBE SELECT * FROM {relation}")}
+        entries = "entries" if "entries" in columns else "NULL"
+        self._database.run(f"INSERT INTO ledger SELECT target, token, md5, {entries} FROM {relation}")
+
+
+def digest_of(entries: Sequence[Entry]) -> str:
+    """What tells entries apart, however their schema.json is laid out."""
+    return md5_hex(schema_bytes(entries))
 
 
 def export_parquet(

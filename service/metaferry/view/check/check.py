@@ -106,7 +106,7 @@ def open_check(
         if not job.sources and not database.value("SELECT count(*) FROM media"):
             _require_something(opened, entries)
         check_names(database, opened.input, opened.portal, progress, report)
-        mark_proved(database, opened.ledger, entries, plan=opened.plan and opened.plan[0])
+        mark_proved(database, opened.ledger, entries, report, plan=opened.plan and opened.plan[0])
         read_and_judge(database, opened.lightly, opened.portal, progress, entries or (), sample)
         _count(database, report, sample)
         cover(database, report, entries or ())

@@ -227,3 +227,29 @@ def test_an_entry_that_was_edited_makes_proved_documents_invalid(tree: Tree, tmp
     path.write_text(path.read_text().replace("CATEGORICAL_STRING", "NUMERIC_INT").replace('"undefined"', "0"))
     report = metaferry.check(job)
     assert (report.findings[Code.DOCUMENT_INVALID], report.exit_code) == (1, 4)
+
+
+def test_a_url_takes_what_the_ledger_proves_as_read(tree: Tree, tmp_path: Path) -> None:
+    tree.media("a.png", "b.png")
+    metaferry.sync(job_of(tree, tmp_path, {"f": "a.png", "scene": "x"}, {"f": "b.png", "scene": "y"}))
+    report = metaferry.check(tree.root)
+    assert (report.documents.proved, report.documents.read, report.exit_code) == (2, 0, 0)
+    path = tree.root / ".lightly/metadata/schema.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=3))  # the same entries
+    assert metaferry.check(tree.root).documents.proved == 2
+    tree.document("a.json", scene=3)  # by somebody else
+    report = metaferry.check(tree.root)
+    assert (report.documents.proved, report.documents.read, report.invalid) == (1, 1, 1)
+    path.write_text(path.read_text().replace("CATEGORICAL_STRING", "NUMERIC_INT").replace('"undefined"', "0"))
+    report = metaferry.check(tree.root)
+    assert (report.documents.proved, report.documents.read, report.invalid) == (0, 2, 1)
+
+
+def test_a_ledger_of_an_earlier_version_is_read(tree: Tree, tmp_path: Path) -> None:
+    tree.media("a.png")
+    metaferry.sync(job_of(tree, tmp_path, {"f": "a.png", "scene": "x"}))
+    (piece,) = (tree.root / ".metaferry/ledger").iterdir()
+    table = pq.read_table(piece)
+    pq.write_table(table.drop_columns(["entries"]), piece)
+    report = metaferry.check(tree.root)
+    assert (report.documents.proved, report.documents.read, report.exit_code) == (0, 1, 0)
