@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         sync,
         unlock,
     )
-    from metaferry.api_view import check
+    from metaferry.api_view import check, doctor
     from metaferry.job.model import Job
     from metaferry.media.frames.model import FrameCount
     from metaferry.planning.formats import PlanReport, RunReport
@@ -83,6 +83,7 @@ __all__ = [
     "check_schema",
     "count_frames",
     "diff_schema",
+    "doctor",
     "export",
     "export_file",
     "finish",
@@ -107,6 +108,7 @@ _LAZY: Final = {
     "check_schema": "metaferry.api",
     "count_frames": "metaferry.api",
     "diff_schema": "metaferry.api",
+    "doctor": "metaferry.api_view",
     "export": "metaferry.api",
     "export_file": "metaferry.api",
     "finish": "metaferry.api",

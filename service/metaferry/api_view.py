@@ -14,6 +14,7 @@ from metaferry.progress import Progress
 if TYPE_CHECKING:
     from metaferry.view.check.check import Check
     from metaferry.view.check.found import CheckReport
+    from metaferry.view.doctor.model import Doctor
 
 
 @contextmanager
@@ -63,3 +64,19 @@ def check(
         target, sample=sample, seed=seed, out=out, overrides=overrides, progress=progress
     ) as checked:
         return checked.report
+
+
+@masked_logs()
+def doctor(
+    job: AnyJob, *, overrides: Sequence[str] = (), read_only: bool = False, progress: Progress | None = None
+) -> Doctor:
+    """Whether a job can run here: each check has a status (ok, warn, fail, skipped), what was measured, and
+    the remedy.
+
+    `overrides` are `key=value` over the job. Files are written below the `doctor/` of the state folder and
+    removed again; with `read_only` nothing is written. `exit_code` is 1 where a check failed, else 0. Raises
+    JobError and UsageError for a job that cannot be opened.
+    """
+    from metaferry.view.doctor.doctor import examine
+
+    return examine(job, overrides=overrides, read_only=read_only, progress=progress)

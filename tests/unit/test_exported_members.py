@@ -39,6 +39,7 @@ NAMES = [
     "check_schema",
     "count_frames",
     "diff_schema",
+    "doctor",
     "export",
     "export_file",
     "finish",

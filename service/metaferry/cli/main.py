@@ -16,6 +16,7 @@ import typer
 
 from metaferry.cli.commands.check import check
 from metaferry.cli.commands.demo import demo
+from metaferry.cli.commands.doctor import doctor
 from metaferry.cli.commands.export import export
 from metaferry.cli.commands.finish import finish
 from metaferry.cli.commands.frames import frames
@@ -52,6 +53,7 @@ app = typer.Typer(
 for _command in (
     init,
     demo,
+    doctor,
     plan,
     sync,
     finish,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 INIT: Final = """\
-# What metaferry does here. `metaferry plan job.yaml` shows what would change, `metaferry sync
-# job.yaml` does it. Relative paths are relative to this file; ${NAME} is taken from the environment.
+# What metaferry does here. Run `metaferry doctor job.yaml` first: it checks rights, stores and tables.
+# `metaferry plan job.yaml` shows what would change, `metaferry sync job.yaml` does it. Relative paths are
+# relative to this file; ${NAME} is taken from the environment.
 
 # Where the media are: a folder, or s3://bucket/prefix, gs://…, az://…, any fsspec URL.
 input: data

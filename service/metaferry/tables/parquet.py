@@ -108,6 +108,11 @@ class _Footer:
     token: str
 
 
+def schema_of(file: TableObject, portal: Portal, place: str) -> pa.Schema:
+    """The columns of one file, by its footer alone. Raises what `stage_parquet` raises for its file."""
+    return _footer(file, portal, place).schema
+
+
 def _open(file: TableObject, portal: Portal, token: str | None) -> RangeFile:
     return RangeFile(file.storage, portal, file.path, size=file.size, version=token or file.token)
 

@@ -53,7 +53,7 @@ def check(
     """
     from metaferry.api_view import open_check
     from metaferry.cli.session import Session
-    from metaferry.cli.show.check import check_lines
+    from metaferry.cli.show.view.check import check_lines
 
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
     with (

@@ -48,7 +48,7 @@ def export(
     """
     from metaferry import export_file
     from metaferry.cli.session import Session
-    from metaferry.cli.show.export import export_lines
+    from metaferry.cli.show.view.export import export_lines
 
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
     with session.progress() as progress:

@@ -21,4 +21,6 @@ def init(
     from metaferry.cli.starting import write_job
 
     path = write_job(folder)
-    Session(quiet=quiet).say(f"wrote {path}: name your media and tables in it, then `metaferry plan {path}`")
+    Session(quiet=quiet).say(
+        f"wrote {path}: name your media and tables in it, then `metaferry doctor {path}`"
+    )

@@ -1,0 +1,129 @@
+"""Whether the tables of a job can be read, and which columns they have.
+
+Tables of up to 64 MB in all are read as a run reads them, each source on its own. Of larger ones only the
+first byte of the first file is read, and what the end of a Parquet file says of its columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from metaferry.errors import JobError, MetaferryError, NotFound
+from metaferry.job.model import Job
+from metaferry.job.parts import Location
+from metaferry.job.tables import TableOptions
+from metaferry.planning.database import Database
+from metaferry.progress import Silent
+from metaferry.runs.gather import load_sources
+from metaferry.runs.storages import Storages
+from metaferry.tables.files.find import Found, TableObject, find_files, missing
+from metaferry.tables.load import load_source
+from metaferry.tables.mapping import parse_mapping
+from metaferry.tables.model import Loaded, folded
+from metaferry.view.doctor.model import Measured
+
+#: Bytes of a source's files up to which it is read as a whole.
+WHOLE: Final = 64_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What a source is made of. `rows` is None where it was not read as a whole; `columns` are names with
+    types, None where only reading all of it would tell."""
+
+    files: int
+    size: int
+    rows: int | None = None
+    malformed: int = 0
+    columns: tuple[tuple[str, str], ...] | None = None
+
+
+def measure_tables(
+    job: Job, database: Database, storages: Storages
+) -> Iterator[tuple[str, Measured[TableFacts]]]:
+    """The label of each source with what was found. A fault of one is no fault of the next."""
+    for index, source in enumerate(job.sources):
+        try:
+            yield source.label, Measured(_facts(job, index, database, storages))
+        except MetaferryError as error:
+            yield source.label, Measured(error=error)
+
+
+def _facts(job: Job, index: int, database: Database, storages: Storages) -> TableFacts:
+    source = job.sources[index]
+    is_query = source.query is not None
+    named: dict[str, TableOptions] = {}
+    if is_query:
+        named = {f"tables.{name}": table for name, table in job.tables.items()}
+    else:
+        named = {f"sources[{index}].table": source}
+    found = {place: _found(table, place, job, storages) for place, table in named.items()}
+    count = sum(len(each.files) for each in found.values())
+    size = sum(_sizes(each.files, place, storages) for place, each in found.items())
+    if size <= WHOLE:
+        loaded = _load(job, index, database, storages)
+        columns = tuple((column.name, column.type) for column in loaded.reading.columns) or tuple(
+            (".".join(key.path), key.type) for key in loaded.keys
+        )
+        return TableFacts(count, size, loaded.read, loaded.malformed, columns)
+    if is_query:
+        return TableFacts(count, size)
+    (place, one), *_ = found.items()
+    if one.format != "parquet":
+        return TableFacts(count, size)
+    from metaferry.tables.parquet import schema_of
+
+    schema = schema_of(one.files[0], storages.portal, place)
+    used = parse_mapping(source, f"sources[{index}]").used
+    absent = sorted((used or frozenset()) - {folded(name) for name in schema.names})
+    if absent:
+        raise JobError(
+            f"{one.files[0].url} has no column {', '.join(absent)}",
+            place=place,
+            advice=f"its columns are {', '.join(schema.names)}",
+        )
+    return TableFacts(count, size, columns=tuple((field.name, str(field.type)) for field in schema))
+
+
+def _found(table: TableOptions, place: str, job: Job, storages: Storages) -> Found:
+    return find_files(
+        table,
+        place=place,
+        storage_for=lambda url, options: storages.at(Location(url=url, options=dict(options))),
+        portal=storages.portal,
+        allow_none=job.policy.allow_empty,
+    )
+
+
+def _sizes(files: Sequence[TableObject], place: str, storages: Storages) -> int:
+    """The bytes of all files, by the listing; the first one is read at its start in any case."""
+    total = 0
+    for number, file in enumerate(files):
+        if not number or file.size is None:
+            try:
+                blob = storages.portal.run(file.storage.read(file.path, 0, 1))
+            except NotFound as error:
+                raise missing(file, place, storages.portal, error) from None
+            total += blob.size
+        else:
+            total += file.size
+    return total
+
+
+def _load(job: Job, index: int, database: Database, storages: Storages) -> Loaded:
+    source = job.sources[index]
+    if source.query is not None:
+        # As the only source, so that another's fault is not met.
+        alone = job.model_copy(update={"sources": (source,)})
+        return load_sources(alone, database, storages, storages.portal, Silent()).sources[0]
+    return load_source(
+        database.connection,
+        source,
+        index=index,
+        storage_for=lambda url, options: storages.at(Location(url=url, options=dict(options))),
+        portal=storages.portal,
+        progress=lambda rows: None,
+        allow_none=job.policy.allow_empty,
+    )
