@@ -301,3 +301,32 @@ def documents_in(cloud: str, options: dict[str, Any], portal: Portal) -> int:
     found = sum(len(page) for page in portal.iterate(storage.list("2026/.lightly/")))
     portal.run(storage.close())
     return found
+
+
+# -- doctor, under the policy of the files
+
+
+def test_doctor_is_content_with_the_policy_and_leaves_nothing(aws: Aws) -> None:
+    aws.fresh()
+    aws.allow(POLICY)
+    found = metaferry.doctor(job_of("aws", aws.options))
+    assert [(check.name, check.measured) for check in found.checks if check.status == "fail"] == []
+    shown = {check.name: check for check in found.checks}
+    assert "s3:GetBucketVersioning" in shown["versioning"].measured
+    assert documents_in("aws", aws.server.options, aws.portal) == 0
+
+
+@pytest.mark.parametrize("action", ["s3:PutObject", "s3:DeleteObject"])
+def test_doctor_names_the_action_that_the_policy_lacks(aws: Aws, action: str) -> None:
+    statements = [
+        {**each, "Action": [name for name in each["Action"] if name != action]}
+        if isinstance(each["Action"], list)
+        else each
+        for each in POLICY["Statement"]
+    ]
+    aws.fresh()
+    aws.allow({**POLICY, "Statement": statements})
+    found = metaferry.doctor(job_of("aws", aws.options))
+    failed = [check.remedy for check in found.checks if check.status == "fail"]
+    assert failed
+    assert all(f"grant {action} on arn:aws:s3:::fleet-lightly/2026/" in remedy for remedy in failed)
