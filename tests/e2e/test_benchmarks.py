@@ -35,6 +35,7 @@ BENCHMARKS = [
     "stores",
     "tables",
     "threads",
+    "view_check",
     "view_export",
     "view_report",
 ]

@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any, Final
 
 from metaferry.errors import NotFound, Scope, StorageError
 from metaferry.progress import Progress
 from metaferry.storage.errors import NOTHING_THERE
 from metaferry.storage.io.portal import Portal
+from metaferry.storage.io.whole import read_whole
 from metaferry.storage.protocol import Storage
 
 #: Documents that are read to judge all of them: an even sample, where there are more.
 MOST_READ: Final = 10_000
 
-#: A slice: so many documents, and so many bytes, unless one document has more.
+#: A slice, two of which are in memory: so many documents, and so many bytes, unless one document has more.
 _SLICE: Final = 256
-_SLICE_BYTES: Final = 32_000_000
+_SLICE_BYTES: Final = 16_000_000
 
 
 def read_in_place(
@@ -33,9 +35,29 @@ def read_in_place(
 
     `rows` are target and size as listed. Raises the StorageError that concerns every document.
     """
-    for part in _slices(rows):
-        yield from zip(part, portal.run(_read(storage, part)), strict=True)
-        progress.advance(len(part))
+    waiting: tuple[list[tuple[str, int]], Future[list[bytes | StorageError | None]]] | None = None
+    try:
+        for part in _slices(rows):
+            started = portal.start(_read(storage, part))  # the next slice is read while one is used
+            if waiting is not None:
+                yield from _read_of(*waiting, portal, progress)
+            waiting = part, started
+        if waiting is not None:
+            yield from _read_of(*waiting, portal, progress)
+    finally:
+        if waiting is not None:
+            waiting[1].cancel()
+
+
+def _read_of(
+    part: Sequence[tuple[str, int]],
+    started: Future[list[bytes | StorageError | None]],
+    portal: Portal,
+    progress: Progress,
+) -> Iterator[tuple[str, bytes | StorageError | None]]:
+    read = portal.wait(started)
+    yield from ((target, data) for (target, _), data in zip(part, read, strict=True))
+    progress.advance(len(part))
 
 
 def metadata_of(data: bytes) -> Any:
@@ -47,26 +69,28 @@ def metadata_of(data: bytes) -> Any:
     return document.get("metadata") if isinstance(document, dict) else None
 
 
-def _slices(rows: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
-    part: list[str] = []
+def _slices(rows: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+    part: list[tuple[str, int]] = []
     octets = 0
     for target, size in rows:
         if part and (len(part) >= _SLICE or octets + size > _SLICE_BYTES):
             yield part
             part, octets = [], 0
-        part.append(target)
+        part.append((target, size))
         octets += size
     if part:
         yield part
 
 
-async def _read(storage: Storage, targets: Sequence[str]) -> list[bytes | StorageError | None]:
-    return list(await asyncio.gather(*(_read_one(storage, target) for target in targets)))
+async def _read(storage: Storage, part: Sequence[tuple[str, int]]) -> list[bytes | StorageError | None]:
+    return list(await asyncio.gather(*(_read_one(storage, target, size) for target, size in part)))
 
 
-async def _read_one(storage: Storage, target: str) -> bytes | StorageError | None:
+async def _read_one(storage: Storage, target: str, size: int) -> bytes | StorageError | None:
     try:
-        return (await storage.read(target)).data
+        if not size:  # no range of nothing can be asked for
+            return (await storage.read(target)).data
+        return (await read_whole(storage, target, size=size)).data
     except NotFound as error:
         if not error.path:
             raise
