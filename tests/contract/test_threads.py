@@ -14,10 +14,14 @@ from conftest import FreshDatasource
 from contract.pairs import Pair, paired
 from contract.subjects import pages_of
 from metaferry.errors import Conflict, Corrupt, Denied, NotFound, Unavailable, Unsupported
+from metaferry.progress import Silent
+from metaferry.runs.in_place import read_in_place
 from metaferry.storage.factory import Transport
 from metaferry.storage.http.adapter import HttpAdapter
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import ABSENT, Batched
+from metaferry.storage.retry.storage import Retrying
+from metaferry.storage.waits import Drain
 from servers.azurite import ACCOUNT, KEY, options_for
 from servers.proxy import Rule
 
@@ -208,3 +212,48 @@ def test_a_wrong_key(azure: Pair) -> None:
     with pytest.raises(Denied) as caught:
         adapter.put_blocking("a.json", b"1")
     assert caught.value.status == 403
+
+
+def test_a_batch_of_reads_is_what_the_library_reads(pair: Pair) -> None:
+    adapter = pair.adapter()
+    bodies = {f"doc-{n:02}.json": b"x" * n for n in range(1, 40)}
+    for name, data in bodies.items():
+        adapter.put_blocking(name, data)
+    reads = [(name, len(data)) for name, data in bodies.items()]
+    found = adapter.read_batch(reads, ended=lambda: False)
+    assert [blob.data for blob in found if blob is not None] == list(bodies.values())
+    assert found[-1] == pair.run(pair.adapter("fsspec").read("doc-39.json"))
+
+
+def test_a_batch_of_reads_leaves_what_needs_more_to_the_library(pair: Pair) -> None:
+    adapter = pair.adapter()
+    adapter.put_blocking("a.json", b"{}")
+    pair.run(pair.adapter("fsspec").put("empty.json", b""))
+    pair.wire.add(Rule("status", method="GET", key="busy"))
+    adapter.put_blocking("busy.json", b"{}")
+    names = ["gone.json", "a.json", "empty.json", "busy.json", "a//b.json", "a.json"]
+    found = adapter.read_batch([(name, 10) for name in names], ended=lambda: False)
+    assert [None if blob is None else blob.data for blob in found] == [None, b"{}", None, None, None, b"{}"]
+    assert list(adapter.read_batch([(name, 10) for name in names], ended=lambda: True)) == [None] * 6
+
+
+def test_documents_in_place_are_read_whole_and_what_failed_again(pair: Pair, portal: Portal) -> None:
+    storage = Retrying(pair.adapter())
+    adapter = pair.adapter()
+    for n in range(70):
+        adapter.put_blocking(f"{n:02}.json", b"%d" % n * 30)
+    adapter.put_blocking("longer.json", b"y" * 300)
+    pair.run(pair.adapter("fsspec").put("empty.json", b""))
+    pair.wire.add(Rule("status", method="GET", key="07.json"))
+    rows = [
+        *((f"{n:02}.json", len(b"%d" % n * 30)) for n in range(70)),
+        ("longer.json", 20),
+        ("empty.json", 0),
+    ]
+    found = dict(read_in_place(storage, portal, [*rows, ("gone.json", 5)], Silent()))
+    assert found.pop("gone.json") is None
+    assert (found.pop("longer.json"), found.pop("empty.json")) == (b"y" * 300, b"")
+    assert found == {f"{n:02}.json": b"%d" % n * 30 for n in range(70)}
+    assert storage.requests.get >= 73
+    storage.drained_by(Drain())
+    assert not storage.reads_directly

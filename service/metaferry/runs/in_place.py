@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from typing import Any, Final
 
 from metaferry.errors import NotFound, Scope, StorageError
@@ -17,13 +20,13 @@ from metaferry.progress import Progress
 from metaferry.storage.errors import NOTHING_THERE
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.io.whole import read_whole
-from metaferry.storage.protocol import Storage
+from metaferry.storage.protocol import Blob, Storage
 
 #: Documents that are read to judge all of them: an even sample, where there are more.
 MOST_READ: Final = 10_000
 
 #: A slice, two of which are in memory: so many documents, and so many bytes, unless one document has more.
-_SLICE: Final = 256
+_SLICE: Final = 1_024
 _SLICE_BYTES: Final = 16_000_000
 
 
@@ -35,18 +38,19 @@ def read_in_place(
 
     `rows` are target and size as listed. Raises the StorageError that concerns every document.
     """
-    waiting: tuple[list[tuple[str, int]], Future[list[bytes | StorageError | None]]] | None = None
+    under_way: deque[tuple[list[tuple[str, int]], Future[list[bytes | StorageError | None]]]] = deque()
+    threads = ThreadPoolExecutor(max(1, storage.concurrency_limit), thread_name_prefix="metaferry-read")
     try:
         for part in _slices(rows):
-            started = portal.start(_read(storage, part))  # the next slice is read while one is used
-            if waiting is not None:
-                yield from _read_of(*waiting, portal, progress)
-            waiting = part, started
-        if waiting is not None:
-            yield from _read_of(*waiting, portal, progress)
+            under_way.append((part, portal.start(_read(storage, part, threads))))
+            if len(under_way) > 1:  # the next slice is read while one is used
+                yield from _read_of(*under_way.popleft(), portal, progress)
+        while under_way:
+            yield from _read_of(*under_way.popleft(), portal, progress)
     finally:
-        if waiting is not None:
-            waiting[1].cancel()
+        for _, started in under_way:
+            started.cancel()
+        threads.shutdown(cancel_futures=True)
 
 
 def _read_of(
@@ -82,8 +86,38 @@ def _slices(rows: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
         yield part
 
 
-async def _read(storage: Storage, part: Sequence[tuple[str, int]]) -> list[bytes | StorageError | None]:
-    return list(await asyncio.gather(*(_read_one(storage, target, size) for target, size in part)))
+async def _read(
+    storage: Storage, part: Sequence[tuple[str, int]], threads: ThreadPoolExecutor
+) -> list[bytes | StorageError | None]:
+    found: list[bytes | StorageError | None] = [None] * len(part)
+    left: Sequence[int] = range(len(part))
+    if storage.reads_directly:
+        blobs = await _read_directly(storage, part, threads)
+        found = [None if blob is None or blob.size > len(blob.data) else blob.data for blob in blobs]
+        left = [n for n, data in enumerate(found) if data is None]
+    rest = await asyncio.gather(*(_read_one(storage, *part[n]) for n in left))
+    for n, data in zip(left, rest, strict=True):
+        found[n] = data
+    return found
+
+
+async def _read_directly(
+    storage: Storage, part: Sequence[tuple[str, int]], threads: ThreadPoolExecutor
+) -> list[Blob | None]:
+    """One attempt at each, from threads, each of which makes some one after the other: a read by a task on
+    the loop costs several times as much."""
+    loop, share = asyncio.get_running_loop(), max(1, -(-len(part) // storage.concurrency_limit))
+    ended = threading.Event()
+
+    def read(some: Sequence[tuple[str, int]]) -> Sequence[Blob | None]:
+        return storage.read_blocking([(target, max(size, 1)) for target, size in some], ended=ended.is_set)
+
+    try:
+        shares = [part[n : n + share] for n in range(0, len(part), share)]
+        found = await asyncio.gather(*(loop.run_in_executor(threads, read, some) for some in shares))
+        return list(chain.from_iterable(found))
+    finally:
+        ended.set()  # of threads that nobody waits for any more
 
 
 async def _read_one(storage: Storage, target: str, size: int) -> bytes | StorageError | None:

@@ -246,6 +246,19 @@ class Batched(Direct, Protocol):
         """
 
 
+@runtime_checkable
+class BatchReader(Protocol):
+    """An adapter that reads a batch of small objects from a plain thread, for the reason of `Direct`."""
+
+    def read_batch(
+        self, reads: Sequence[tuple[str, int]], *, ended: Callable[[], bool]
+    ) -> Sequence[Blob | None]:
+        """One attempt at the first bytes of each object, at most as many as are named (1 or more).
+
+        None for one that `Adapter.read` has to read, whatever the reason. Blocks, until `ended()` at most.
+        """
+
+
 class Storage(Protocol):
     """An adapter behind the retry layer: what gather, plan and apply work with."""
 
@@ -319,6 +332,16 @@ class Storage(Protocol):
         None for a put that was not tried, during a pause or under `max_rate`, or because `ended()`,
         which is called before each, was true.
         """
+
+    @property
+    def reads_directly(self) -> bool:
+        """Whether `read_blocking` may read anything: there is a `BatchReader` behind, and no drain."""
+
+    def read_blocking(
+        self, reads: Sequence[tuple[str, int]], *, ended: Callable[[], bool]
+    ) -> Sequence[Blob | None]:
+        """One attempt at a batch of reads, as `BatchReader.read_batch`, from a plain thread. None for each
+        that `read` has to make: it failed, or was not tried, during a pause or under `max_rate`."""
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None: ...
 

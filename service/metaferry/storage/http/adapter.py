@@ -58,6 +58,10 @@ def with_libcurl(fsspec: ObjectStoreAdapter, config: Callable[[], StoreConfig]) 
         return fsspec
 
 
+#: What `read_batch` leaves to `read`, which says it, settles it or goes another way.
+_LEFT: Final = (StorageError, FallbackRequired, RegionChanged)
+
+
 class HttpAdapter:
     """`Adapter` and `Batched` over the datasource of `fsspec`. Usable from any loop and any thread."""
 
@@ -158,6 +162,33 @@ class HttpAdapter:
             if isinstance(attempted[n - 1], (Throttled, Expired)):
                 break
         return attempted
+
+    def read_batch(
+        self, reads: Sequence[tuple[str, int]], *, ended: Callable[[], bool]
+    ) -> Sequence[Blob | None]:
+        found: list[Blob | None] = [None] * len(reads)
+        opened = self._open()
+        if opened is None:
+            return found
+        begun: list[tuple[int, Steps[Blob], Request]] = []
+        for n, (path, size) in enumerate(reads):
+            steps = self._operations.read(opened.requests, path, 0, size, None)
+            if is_exact(self._config.key(path)):
+                with contextlib.suppress(*_LEFT):
+                    begun.append((n, steps, next(steps)))
+        at = 0
+        while at < len(begun) and not ended():
+            requests = [request for *_, request in begun[at:]]
+            for result in opened.client.run(requests, ended, timeout=self.timeout):
+                n, steps, _ = begun[at]
+                at += 1
+                try:
+                    steps.send(result)  # a second request is left to `read`
+                except StopIteration as end:
+                    found[n] = end.value
+                except _LEFT:
+                    pass
+        return found
 
     async def renew(self) -> None:
         """Looks the credentials up again, for both."""

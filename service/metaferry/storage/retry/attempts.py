@@ -31,7 +31,7 @@ from metaferry.errors import (
 )
 from metaferry.storage.counts import RequestCounts
 from metaferry.storage.errors import UNREACHED
-from metaferry.storage.protocol import Adapter, Put
+from metaferry.storage.protocol import Adapter, Blob, Put
 from metaferry.storage.rates import RateHistory
 from metaferry.storage.throttle.limiter import Limiter, Outcome, is_undrained, sleeping
 from metaferry.storage.waits import Budget, Drain
@@ -242,6 +242,33 @@ class Attempts:
             for error in errors:
                 self._report(error, self.limiter.drain)
         return attempted
+
+    def reads_blocking(
+        self,
+        reads: Sequence[tuple[str, int]],
+        make: Callable[[], Sequence[Blob | None]],
+        ended: Callable[[], bool],
+    ) -> Sequence[Blob | None]:
+        """One attempt of each read, as `once_blocking`; what fails is told by the attempt that follows."""
+        found: Sequence[Blob | None] = [None] * len(reads)
+        turn = self.limiter.acquire_blocking(ended)
+        if turn is None:
+            return found
+        try:
+            found = make()
+        finally:
+            good = [blob for blob in found if blob is not None]
+            self.limiter.release(turn, Outcome.NONE, good=len(good), retry_after=None)
+            with self._counting:
+                self._keyed += len(reads)
+                self._requests.get += len(reads)
+                self._requests.bytes_read += sum(len(blob.data) for blob in good)
+        return found
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether a drain may end requests, which those of plain threads do not heed."""
+        return self._drain is not None
 
     def _report(self, result: StorageError | None, drain: Drain | None) -> None:
         """Reports the result of a write to the drain."""

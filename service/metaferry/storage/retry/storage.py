@@ -31,6 +31,7 @@ from metaferry.storage.protocol import (
     ANYTHING,
     Adapter,
     Batched,
+    BatchReader,
     Blob,
     Capabilities,
     Direct,
@@ -68,6 +69,7 @@ class Retrying:
         self._adapter = adapter
         self._direct = adapter if isinstance(adapter, Direct) else None
         self._batched = adapter if isinstance(adapter, Batched) else None
+        self._reader = adapter if isinstance(adapter, BatchReader) else None
         self._attempts = Attempts(
             adapter,
             policy if policy is not None else Policy(),
@@ -206,6 +208,18 @@ class Retrying:
         if batched is not None:
             return self._attempts.once_blocking(puts, lambda: batched.put_batch(puts, ended=ended), ended)
         return self._attempts.once_blocking(puts, lambda: _one_by_one(direct, puts, ended), ended)
+
+    @property
+    def reads_directly(self) -> bool:
+        return self._reader is not None and not self._attempts.is_drained
+
+    def read_blocking(
+        self, reads: Sequence[tuple[str, int]], *, ended: Callable[[], bool]
+    ) -> Sequence[Blob | None]:
+        reader = self._reader
+        if reader is None or self._attempts.is_drained:
+            return [None] * len(reads)
+        return self._attempts.reads_blocking(reads, lambda: reader.read_batch(reads, ended=ended), ended)
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         if isinstance(only_if, str) and self._ignored(only_if):
