@@ -30,7 +30,7 @@ class Opened:
         self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is there an event loop runs in this thread, which others need
 def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conftest import FreshDatasource
 from metaferry.errors import StorageError
 from metaferry.storage import upload
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.upload import put_file
+
+if TYPE_CHECKING:  # below tests/unit there is more than one module of that name
+    from conftest import FreshDatasource
 
 
 @pytest.fixture
