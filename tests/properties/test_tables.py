@@ -16,7 +16,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from metaferry.errors import JobError
+from metaferry.tables.csv import cell_table
 from metaferry.tables.csv import rows as delimited
+from metaferry.tables.csv.cell_table import CellTable
 from metaferry.tables.json import lines as objects
 from unit.tables.table_loading import Result, load
 
@@ -194,6 +196,81 @@ def values_of(kind: str) -> st.SearchStrategy[Any]:
         "object": st.fixed_dictionaries({}, optional={"p": st.integers(), "q r": st.text(max_size=3)}),
     }[kind]
     return st.one_of(st.none(), some)
+
+
+#: Cells that are written as the engine writes a value, and others that mean the same, or nothing.
+CELLS = st.sampled_from(
+    [
+        *("0", "7", "-7", "007", "+7", "-0", " 7", "7 ", "9223372036854775807", "9223372036854775808"),
+        *(
+            "1.5",
+            "1,5",
+            "-0.0",
+            "0.1",
+            "1.50",
+            "12.0",
+            ".5",
+            "5.",
+            "1e20",
+            "1e+20",
+            "1.5e-07",
+            "1E5",
+            "1e400",
+        ),
+        *(
+            "1234567890123456.0",
+            "123456789012345678",
+            "1.234",
+            "1,234",
+            "inf",
+            "-inf",
+            "nan",
+            "NaN",
+            "NA",
+            "-",
+        ),
+        *("true", "false", "True", "FALSE", "t", "yes", "2024-01-02", "x", "", "", "null", "0x10", "1_000"),
+    ]
+)
+TABLES = st.integers(1, 3).flatmap(
+    lambda width: st.lists(
+        st.one_of(
+            st.lists(CELLS, min_size=width, max_size=width),
+            st.sampled_from(["7", "1.5", "1,5", "true", ""]).map(lambda cell: [cell] * width),
+        ),
+        min_size=1,
+        max_size=9,
+    )
+)
+OPTIONS = st.sampled_from(
+    [
+        {},
+        {"decimal": ","},
+        {"decimal": ",", "thousands": "."},
+        {"thousands": ","},
+        {"nulls": []},
+        {"nulls": ["7", "x"]},
+        {"trim": True},
+        {"metadata": {"a": "c0", "b": "nullif(c0, 'NA')"}},
+    ]
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows=TABLES, options=OPTIONS, looked_at=st.integers(1, 9))
+def test_cells_that_are_stored_as_values_mean_what_their_text_does(
+    rows: list[list[str]], options: dict[str, Any], looked_at: int
+) -> None:
+    """Whatever the first rows made of a column: types, values, null words, and what keeps it from a type."""
+    header = ["file_name", *(f"c{at}" for at in range(len(rows[0])))]
+    text = "\n".join(";".join(row) for row in [header, *(["a.png", *row] for row in rows)]) + "\n"
+    options = {"delimiter": ";", **options}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cell_table, "_LOOKED_AT", looked_at)
+        patch.setattr(cell_table, "_MOST", 0.5)
+        found = as_loaded(text, "t.csv", options)
+        patch.setattr(CellTable, "_kinds_of", lambda self, given: {})
+        assert found == as_loaded(text, "t.csv", options)
 
 
 LINES = st.lists(KINDS, min_size=1, max_size=3).flatmap(

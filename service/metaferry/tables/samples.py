@@ -42,7 +42,9 @@ def of_text(
     con.register(_INCOMING, pa.Table.from_arrays(arrays, names=places))
     try:
         con.execute(f"CREATE TABLE {_SAMPLE} AS SELECT * FROM {_INCOMING}").fetchall()
-        typed = find_types(con, _SAMPLE, places, numbers, null_words=null_words)
+        typed = find_types(
+            con, _SAMPLE, dict(zip(places, places, strict=True)), numbers, null_words=null_words
+        )
         casts = ", ".join(f"({column.cast})::VARCHAR" for column in typed)
         rows = con.execute(f"SELECT {casts} FROM {_SAMPLE} ORDER BY rowid").fetchall()
     finally:

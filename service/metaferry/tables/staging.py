@@ -90,15 +90,10 @@ class StagingTable:
         name: str,
         columns: pa.Schema,
         progress: Callable[[int], None],
-        *,
-        nulls: Sequence[str] = (),
-        trim: str = "",
     ) -> None:
         self.name = name
         self._con = con
         self._progress = progress
-        self._nulls = nulls
-        self._trim = trim
         self._waiting: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
         self._describe(columns)
@@ -136,11 +131,10 @@ class StagingTable:
 
     def _describe(self, columns: pa.Schema) -> None:
         self._schema = pa.schema([(FILE, pa.int32()), (ROW, pa.int64()), *columns])
-        values = [quote_ident(field.name) for field in columns]
-        if self._trim:
-            values = [f"trim({value}, {quote_text(self._trim)})" for value in values]
-        # Which cells of a text table are no values the engine tells faster than Python.
-        self._select = ", ".join([FILE, ROW, *(_without(value, self._nulls) for value in values)])
+
+    def _insert_sql(self) -> str:
+        """The statement that appends a batch, with places for the table and the batch."""
+        return "INSERT INTO {} SELECT * FROM {}"
 
     def append(self, file: int, rows: pa.Array, columns: Sequence[pa.Array]) -> None:
         """Rows of one file: their lines or numbers (int64), and their values in the table's order."""
@@ -162,7 +156,7 @@ class StagingTable:
         if not self._rows:
             return
         batch = pa.Table.from_batches(self._waiting, self._schema)
-        self._written = self._thread.submit(self._write, self._select, batch)
+        self._written = self._thread.submit(self._write, self._insert_sql(), batch)
         self._waiting, self._rows, self._bytes = [], 0, 0
 
     def _await_writer(self) -> None:
@@ -170,8 +164,8 @@ class StagingTable:
             rows, self._written = self._written.result(), None
             self._progress(rows)
 
-    def _write(self, select: str, batch: pa.Table) -> int:
-        self._execute(self._writer, f"INSERT INTO {{}} SELECT {select} FROM {{}}", batch)
+    def _write(self, statement: str, batch: pa.Table) -> int:
+        self._execute(self._writer, statement, batch)
         return int(batch.num_rows)
 
     def _execute(self, con: duckdb.DuckDBPyConnection, statement: str, batch: pa.Table) -> None:
@@ -180,12 +174,6 @@ class StagingTable:
             con.execute(statement.format(self._target, _INCOMING)).fetchall()
         finally:
             con.unregister(_INCOMING)
-
-
-def _without(value: str, nulls: Sequence[str]) -> str:
-    if len(nulls) < 2:
-        return f"nullif({value}, {quote_text(nulls[0])})" if nulls else value
-    return f"CASE WHEN {value} IN ({', '.join(map(quote_text, nulls))}) THEN NULL ELSE {value} END"
 
 
 class Rejects:

@@ -54,7 +54,7 @@ def test_columns_of_folders_are_joined_to_what_was_written_once(tmp_path: Path) 
     assert ids == [(4,)]
 
 
-@pytest.mark.parametrize("name", ["t.parquet", "t.jsonl"])
+@pytest.mark.parametrize("name", ["t.parquet", "t.jsonl", "t.csv"])
 def test_a_column_called_rowid_is_a_column_like_any_other(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name == "t.parquet":

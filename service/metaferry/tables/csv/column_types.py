@@ -12,7 +12,7 @@ holds numbers, booleans or dates, and text like any other in a column of text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -54,8 +54,27 @@ class Numbers:
         plain = f"replace({plain}, {quote_text(self.decimal)}, '.')" if self.decimal != "." else plain
         return f"CASE WHEN regexp_full_match({cell}, {form}) THEN {plain} END"
 
+    @property
+    def are_told_apart(self) -> bool:
+        """Whether the marks are none that a number has for another reason, such as a sign."""
+        return not set(self.decimal + self.thousands) & set("+-0123456789eEinfaINFA")
+
+    def value(self, cell: str, kind: str) -> str:
+        """SQL of a cell as a value of a kind; anything where it is not what `written` makes of a value."""
+        if kind == "DOUBLE" and self.decimal != ".":
+            cell = f"replace({cell}, {quote_text(self.decimal)}, '.')"
+        return f"TRY_CAST({cell} AS {kind})"
+
+    def written(self, value: str, kind: str) -> str:
+        """SQL of a value as the text that the engine writes, with the decimal mark of the table."""
+        text = f"{value}::VARCHAR"
+        if kind == "DOUBLE" and self.decimal != ".":
+            text = f"replace({text}, '.', {quote_text(self.decimal)})"
+        return text
+
 
 _PLAIN: Final = Numbers()
+_NO_VALUES: Final[Mapping[str, tuple[str, str]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +85,9 @@ class TextColumn:
     table: str
     name: str
     type: str
+    #: SQL of its cells as they stand, and of its values where these are stored.
+    cell: str
+    value: str = ""
     numbers: Numbers = _PLAIN
     #: Null words that stand in it and are read as no value, and how many cells hold each.
     nulls: Mapping[str, int] = field(default_factory=dict)
@@ -75,9 +97,16 @@ class TextColumn:
         return Column(self.name, self.type)
 
     @property
+    def is_stored(self) -> bool:
+        """Whether its values are what a column of the table holds, so that nothing is computed."""
+        return bool(self.value) or (self.type == "VARCHAR" and not self.nulls and self.cell.isidentifier())
+
+    @property
     def cast(self) -> str:
         """SQL of the typed value; never fails, since every cell was looked at."""
-        quoted = quote_ident(self.name)
+        if self.value:
+            return self.value
+        quoted = self.cell
         if self.nulls:
             quoted = f"CASE WHEN {_is_null_word(quoted)} THEN NULL ELSE {quoted} END"
         if self.type == "VARCHAR":
@@ -89,7 +118,7 @@ class TextColumn:
         """The first cell that keeps a column of numbers from being one; "" where there are no numbers."""
         if self.type != "VARCHAR":
             return ""
-        cell = quote_ident(self.name)
+        cell = self.cell
         table = quote_ident(self.table)
         plain = self.numbers.plain(cell)
         (numbers,) = self._one(f"SELECT count(*) FROM {table} WHERE {is_decimal(plain)}")
@@ -109,34 +138,54 @@ class TextColumn:
 def find_types(
     con: duckdb.DuckDBPyConnection,
     table: str,
-    columns: Sequence[str],
+    cells: Mapping[str, str],
     numbers: Numbers = _PLAIN,
     *,
     null_words: bool,
+    values: Mapping[str, tuple[str, str]] = _NO_VALUES,
 ) -> list[TextColumn]:
     """The type of each text column of a table, in a few scans. A column without cells is text.
 
+    `cells` has SQL of the columns by name; `values` SQL and type of those that are stored as values.
     `null_words`: whether `NULL_WORDS` may be no values.
     """
-    filled = _counts(con, table, [f"count({quote_ident(name)})" for name in columns])
-    types = dict.fromkeys(columns, "VARCHAR")
-    left = [name for name, count in zip(columns, filled, strict=True) if count]
+    open_ones = [name for name in cells if name not in values]
+    filled = _counts(con, table, [f"count({cells[name]})" for name in open_ones])
+    types = {name: values[name][1] if name in values else "VARCHAR" for name in cells}
+    left = [name for name, count in zip(open_ones, filled, strict=True) if count]
     for kind, test in _TESTS.items():
         # One misfit proves that a column is not of a kind, so a look at the first rows spares most
         # columns the scan of all of them. What is left is decided by every row.
         fitting = left
         for rows in (f" WHERE rowid < {_FIRST_ROWS}", ""):
-            counts = [f"count(*) FILTER (NOT {_test(test, kind, name, numbers)})" for name in fitting]
+            counts = [f"count(*) FILTER (NOT {_test(test, kind, cells[name], numbers)})" for name in fitting]
             misfits = _counts(con, table, counts, rows)
             fitting = [name for name, count in zip(fitting, misfits, strict=True) if not count]
         types |= dict.fromkeys(fitting, kind)
         left = [name for name in left if name not in fitting]
-    nulls = _with_null_words(con, table, left, types, numbers) if null_words else {}
-    return [TextColumn(con, table, name, kind, numbers, nulls.get(name, {})) for name, kind in types.items()]
+    nulls = _with_null_words(con, table, left, cells, types, numbers) if null_words else {}
+    return [
+        TextColumn(
+            con,
+            table,
+            name,
+            kind,
+            cells[name],
+            values[name][0] if name in values else "",
+            numbers,
+            nulls.get(name, {}),
+        )
+        for name, kind in types.items()
+    ]
 
 
 def _with_null_words(
-    con: duckdb.DuckDBPyConnection, table: str, left: list[str], types: dict[str, str], numbers: Numbers
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    left: list[str],
+    cells: Mapping[str, str],
+    types: dict[str, str],
+    numbers: Numbers,
 ) -> dict[str, dict[str, int]]:
     """Sets the types of columns that hold null words and else values of one type; answers their words.
 
@@ -147,25 +196,23 @@ def _with_null_words(
         fitting = left
         for rows in (f" WHERE rowid < {_FIRST_ROWS}", ""):
             tests = [
-                f"{_test(test, kind, name, numbers)} OR {_is_null_word(quote_ident(name))}"
+                f"{_test(test, kind, cells[name], numbers)} OR {_is_null_word(cells[name])}"
                 for name in fitting
             ]
             counts = [f"count(*) FILTER (NOT ({either}))" for either in tests]
             misfits = _counts(con, table, counts, rows)
             fitting = [name for name, count in zip(fitting, misfits, strict=True) if not count]
-        cells = [quote_ident(name) for name in fitting]
-        others = [f"count({cell}) FILTER (NOT {_is_null_word(cell)})" for cell in cells]
-        values = dict(zip(fitting, _counts(con, table, others), strict=True))
+        others = [f"count({cells[name]}) FILTER (NOT {_is_null_word(cells[name])})" for name in fitting]
+        filled = dict(zip(fitting, _counts(con, table, others), strict=True))
         for name in fitting:
-            if values[name]:
+            if filled[name]:
                 types[name] = kind
-                found[name] = _words_of(con, table, name)
+                found[name] = _words_of(con, table, cells[name])
         left = [name for name in left if name not in found]
     return found
 
 
-def _words_of(con: duckdb.DuckDBPyConnection, table: str, name: str) -> dict[str, int]:
-    cell = quote_ident(name)
+def _words_of(con: duckdb.DuckDBPyConnection, table: str, cell: str) -> dict[str, int]:
     rows = con.execute(
         f"SELECT {cell}, count(*) FROM {quote_ident(table)} WHERE {_is_null_word(cell)} GROUP BY 1 ORDER BY 1"
     ).fetchall()
@@ -181,8 +228,7 @@ def _is_date(cell: str) -> str:
     return f"({cell} IS NULL OR regexp_full_match({cell}, '{_DATE}'))"
 
 
-def _test(test: Callable[[str], str], kind: str, name: str, numbers: Numbers) -> str:
-    cell = quote_ident(name)
+def _test(test: Callable[[str], str], kind: str, cell: str, numbers: Numbers) -> str:
     if kind not in ("BIGINT", "DOUBLE") or numbers == _PLAIN:
         return test(cell)
     return f"({cell} IS NULL OR ({numbers.plain(cell)} IS NOT NULL AND {test(numbers.plain(cell))}))"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from metaferry.tables.csv.cell_table import CellTable
 from metaferry.tables.csv.column_types import Numbers, find_types
 from metaferry.tables.csv.dialect import BLANKS, Dialect
 from metaferry.tables.csv.rows import LARGEST_CELL, EmptyTable, Reader
@@ -20,8 +21,8 @@ from metaferry.tables.model import FILE, OURS, ROW, Reading, ShownColumn, Staged
 from metaferry.tables.samples import of_text
 from metaferry.tables.staging import (
     Rejects,
-    StagingTable,
     check_width,
+    plain_rows,
     quote_ident,
     taken_unasked,
     used_columns,
@@ -59,7 +60,8 @@ def stage_delimited(
     columns: dict[str, str] = {}
     empty: list[str] = []
     trim = BLANKS if dialect.trim else ""
-    staging = StagingTable(con, table, pa.schema([]), progress, nulls=("", *(nulls or ())), trim=trim)
+    numbers = Numbers(dialect.decimal, dialect.thousands)
+    staging = CellTable(con, table, progress, numbers, nulls=("", *(nulls or ())), trim=trim)
     done: list[TableFile] = []
     reading = Reading()
     others: tuple[ShownColumn, ...] = ()
@@ -86,19 +88,22 @@ def stage_delimited(
             more = {key: names[key] for key in here if key not in columns}
             columns |= more
             check_width(len(columns), url, place)
-            staging.add_columns([(name, pa.string()) for name in more.values()])
             for lines, cells in reader.batches(list(here.values())):
                 given = dict(zip(here, cells, strict=True))
+                if more:
+                    staging.add_cells({key: given[key] for key in more})
+                    more = {}
                 nothing = pa.nulls(len(lines), pa.string())
                 staging.append(index, lines, [given.get(key, nothing) for key in columns])
+            staging.add_cells(dict.fromkeys(more))
             done.append(TableFile(url, stream.size, stream.token, reader.rows))
         staging.flush()
-    numbers = Numbers(dialect.decimal, dialect.thousands)
-    typed = find_types(con, table, list(columns.values()), numbers, null_words=nulls is None)
+    stored = {columns[key]: value for key, value in staging.values().items()}
+    cells_of = {columns[key]: cell for key, cell in staging.cells().items()}
+    typed = find_types(con, table, cells_of, numbers, null_words=nulls is None, values=stored)
     raw = {folded(column.name): f"{OURS}cell_{number}" for number, column in enumerate(typed)}
     casts = ", ".join(
-        f"{column.cast} AS {quote_ident(column.name)}, "
-        f"{quote_ident(column.name)} AS {raw[folded(column.name)]}"
+        f"{column.cast} AS {quote_ident(column.name)}, {column.cell} AS {raw[folded(column.name)]}"
         for column in typed
     )
     return Staged(
@@ -108,11 +113,15 @@ def stage_delimited(
         files=tuple(done),
         malformed=rejects.count,
         relation=lambda where: (
-            f"SELECT {FILE}, {ROW}{', ' if casts else ''}{casts} FROM {quote_ident(table)}{where}"
+            f"SELECT {FILE}, {ROW}{', ' if casts else ''}{casts} "
+            f"FROM (SELECT * FROM {quote_ident(table)}{where}) s"
         ),
         why_text=lambda name: next(
             (column.why_text() for column in typed if folded(column.name) == folded(name)), ""
         ),
+        plain=plain_rows(table, {column.name: column.cast for column in typed})
+        if all(column.is_stored for column in typed)
+        else "",
         reading=reading,
         empty=tuple(empty),
         cells=raw,

@@ -1,0 +1,160 @@
+"""Cells of text in the engine, as values where they are written as the engine writes those.
+
+So a column of numbers is stored as numbers while it is read, and every cell can still be had as it stands in
+the file: what a later row holds decides the type, and no row is read twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from metaferry.tables.csv.column_types import Numbers
+from metaferry.tables.model import FILE, OURS, ROW
+from metaferry.tables.staging import StagingTable, quote_ident, quote_text
+
+if TYPE_CHECKING:
+    import duckdb
+
+_SAMPLE: Final = "metaferry_cells"
+#: Rows that tell which columns are worth a column of values; what they are is decided by every row.
+_LOOKED_AT: Final = 10_240
+#: Share of the cells among these that are written as the engine writes values of the kind.
+_MOST: Final = 0.9
+_KINDS: Final = ("BIGINT", "DOUBLE", "BOOLEAN")
+
+
+class CellTable(StagingTable):
+    """Text columns, by keys: of each cell its text or its value is stored, and of a null cell neither.
+
+    Cells that are one of `nulls`, without the characters of `trim` around them, are null.
+    """
+
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        name: str,
+        progress: Callable[[int], None],
+        numbers: Numbers,
+        *,
+        nulls: Sequence[str],
+        trim: str,
+    ) -> None:
+        self._numbers = numbers
+        self._nulls = nulls
+        self._trim = trim
+        self._kinds: dict[str, str] = {}  # by key, in the order of the text columns; "" for text alone
+        super().__init__(con, name, pa.schema([]), progress)
+
+    def add_cells(self, given: Mapping[str, pa.Array | None]) -> None:
+        """More columns, with their first cells where there are any."""
+        kinds = self._kinds_of({key: cells for key, cells in given.items() if cells is not None})
+        before = len(self._kinds)
+        names = [_cell(before + at) for at in range(len(given))]
+        self.add_columns([(name, pa.string()) for name in names])
+        for at, key in enumerate(given, before):
+            kind = self._kinds[key] = kinds.get(key, "")
+            if kind:
+                self._con.execute(
+                    f"ALTER TABLE {quote_ident(self.name)} ADD COLUMN {_value(at)} {kind}"
+                ).fetchall()
+
+    def cells(self) -> dict[str, str]:
+        """SQL of the cells as they stand in the file, by key."""
+        found = {}
+        for at, (key, kind) in enumerate(self._kinds.items()):
+            shown = self._numbers.written(_value(at), kind) if kind else ""
+            found[key] = f"coalesce({_cell(at)}, {shown})" if kind else _cell(at)
+        return found
+
+    def values(self) -> dict[str, tuple[str, str]]:
+        """SQL and type of the columns of which every cell is stored as a value of one type, by key."""
+        typed = [(at, key, kind) for at, (key, kind) in enumerate(self._kinds.items()) if kind]
+        if not typed:
+            return {}
+        counts = ", ".join(f"count({_cell(at)}), count({_value(at)})" for at, _, _ in typed)
+        (row,) = self._con.execute(f"SELECT {counts} FROM {quote_ident(self.name)}").fetchall()
+        return {
+            key: (_value(at), kind)
+            for (at, key, kind), texts, values in zip(typed, row[::2], row[1::2], strict=True)
+            if values and not texts
+        }
+
+    def _insert_sql(self) -> str:
+        typed = [(at, kind) for at, kind in enumerate(self._kinds.values()) if kind]
+        cells = [_cell(at) for at in range(len(self._kinds))]
+        given = [f"{self._null_of(cell)} AS {cell}" for cell in cells]
+        source = f"SELECT {', '.join([FILE, ROW, *given])} FROM {{}}"
+        if typed:
+            values = ", ".join(
+                f"{self._numbers.value(_cell(at), kind)} AS {_value(at)}" for at, kind in typed
+            )
+            source = f"SELECT *, {values} FROM ({source})"
+            tests = ", ".join(
+                f"{self._is_value(_cell(at), _value(at), kind)} AS {_test(at)}" for at, kind in typed
+            )
+            source = f"SELECT *, {tests} FROM ({source})"
+        is_typed = {at for at, _ in typed}
+        chosen = [
+            f"CASE WHEN {_test(at)} THEN NULL ELSE {cell} END" if at in is_typed else cell
+            for at, cell in enumerate(cells)
+        ]
+        chosen += [f"CASE WHEN {_test(at)} THEN {_value(at)} END" for at, _ in typed]
+        names = ", ".join([FILE, ROW, *cells, *(_value(at) for at, _ in typed)])
+        return f"INSERT INTO {{}} ({names}) SELECT {', '.join([FILE, ROW, *chosen])} FROM ({source})"
+
+    def _null_of(self, cell: str) -> str:
+        trimmed = f"trim({cell}, {quote_text(self._trim)})" if self._trim else cell
+        if len(self._nulls) == 1:
+            return f"nullif({trimmed}, {quote_text(self._nulls[0])})"
+        return (
+            f"CASE WHEN {trimmed} IN ({', '.join(map(quote_text, self._nulls))}) THEN NULL ELSE {trimmed} END"
+        )
+
+    def _is_value(self, cell: str, value: str, kind: str) -> str:
+        finite = f" AND isfinite({value})" if kind == "DOUBLE" else ""
+        return f"coalesce({self._numbers.written(value, kind)} = {cell}{finite}, false)"
+
+    def _kinds_of(self, given: Mapping[str, pa.Array]) -> dict[str, str]:
+        """The kind of value, by key, that most of the first cells hold."""
+        if not given or not self._numbers.are_told_apart:
+            return {}
+        names = [f"c{at}" for at in range(len(given))]
+        first = pa.table([cells.slice(0, _LOOKED_AT) for cells in given.values()], names=names)
+        counts = []
+        for name in names:
+            counts.append(f"count({name})")
+            for kind in _KINDS:
+                counts.append(
+                    f"count(*) FILTER ({self._is_value(name, self._numbers.value(name, kind), kind)})"
+                )
+        cells = ", ".join(f"{self._null_of(name)} AS {name}" for name in names)
+        self._con.register(_SAMPLE, first)
+        try:
+            (row,) = self._con.execute(
+                f"SELECT {', '.join(counts)} FROM (SELECT {cells} FROM {_SAMPLE})"
+            ).fetchall()
+        finally:
+            self._con.unregister(_SAMPLE)
+        found = {}
+        for at, key in enumerate(given):
+            filled, *fitting = row[4 * at : 4 * at + 4]
+            for kind, count in zip(_KINDS, fitting, strict=True):
+                if filled and count >= _MOST * filled:
+                    found[key] = kind
+                    break
+        return found
+
+
+def _cell(number: int) -> str:
+    return f"{OURS}c{number}"
+
+
+def _value(number: int) -> str:
+    return f"{OURS}t{number}"
+
+
+def _test(number: int) -> str:
+    return f"{OURS}is{number}"
