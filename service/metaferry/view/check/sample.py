@@ -104,12 +104,20 @@ def percent(share: float) -> str:
 
 def _at_most_found(total: int, faulty: int, read: int, found: int) -> float:
     """The chance that of `read` drawn from `total`, `faulty` of them faulty, at most `found` are faulty."""
-    whole = _log_ways(total, read)
-    chances = (
-        math.exp(_log_ways(faulty, k) + _log_ways(total - faulty, read - k) - whole)
-        for k in range(max(0, read - (total - faulty)), min(found, faulty, read) + 1)
+    most, least = min(found, faulty, read), max(0, read - (total - faulty))
+    if most >= math.ceil(read * faulty / total):  # the median and beyond: half or more, which is likely
+        return 1.0
+    chance = math.exp(
+        _log_ways(faulty, most) + _log_ways(total - faulty, read - most) - _log_ways(total, read)
     )
-    return math.fsum(chances)
+    whole = 0.0
+    # From the likeliest number down, each by the one before, until the rest is too little to count.
+    for k in range(most, least - 1, -1):
+        whole += chance
+        if chance <= whole * 1e-16:
+            break
+        chance *= k / (faulty - k + 1) * ((total - faulty - read + k) / (read - k + 1))
+    return whole
 
 
 def _log_ways(of: int, number: int) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import duckdb
 import pytest
 
@@ -29,6 +31,28 @@ def test_none_invalid_of_a_tree_of_known_size(total: int, read: int, limit: int)
 def test_some_invalid_is_the_limit_of_clopper_and_pearson() -> None:
     # 5 of 1,000: 1.0487 % (beta quantile 0.95 with 6 and 995), from a published table.
     assert at_most(100_000_000, 1_000, 5) / 100_000_000 == pytest.approx(0.010487, rel=0.002)
+
+
+def exact(total: int, read: int, found: int) -> int:
+    """The largest number of faulty ones with which so few are found in 5 % of all draws, in whole numbers."""
+
+    def likely(faulty: int) -> bool:
+        ways = (math.comb(faulty, k) * math.comb(total - faulty, read - k) for k in range(found + 1))
+        return 20 * sum(ways) >= math.comb(total, read)
+
+    return max(n for n in range(found, total - (read - found) + 1) if likely(n))
+
+
+@pytest.mark.parametrize("total", [1, 7, 40, 61])
+def test_the_limit_is_exact(total: int) -> None:
+    for read in range(1, total + 1, 3):
+        for found in range(0, read + 1, 2):
+            assert at_most(total, read, found) == exact(total, read, found), (total, read, found)
+
+
+def test_many_invalid_of_many_take_no_longer() -> None:
+    """5 of 10 million are invalid: a term for each of them, 27 times, would take minutes."""
+    assert at_most(100_000_000, 10_000_000, 5_000_000) == 50_024_677
 
 
 def test_the_words() -> None:
