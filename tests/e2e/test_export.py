@@ -19,7 +19,7 @@ import yaml
 import metaferry
 from e2e.world import World
 from metaferry.errors import SchemaError, UsageError
-from metaferry.view.export import reading
+from metaferry.view.tree import reading
 
 pytestmark = pytest.mark.slow
 

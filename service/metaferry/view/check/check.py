@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from os import PathLike
 
 from metaferry.errors import NotFound, SchemaError, UsageError
 from metaferry.findings import Code
@@ -27,6 +26,7 @@ from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.listings.lister import Lister
 from metaferry.runs.report import requests_of
 from metaferry.runs.run import planned
+from metaferry.runs.state.folder import State
 from metaferry.runs.state.ledger import Ledger
 from metaferry.runs.storages import Storages
 from metaferry.storage.io.portal import Portal
@@ -46,9 +46,8 @@ from metaferry.view.check.proof import mark_proved
 from metaferry.view.check.reading import read_and_judge
 from metaferry.view.check.sample import Sample, in_words
 from metaferry.view.check.states import cover
-from metaferry.view.export.reading import classify, job_of
-
-Target = Job | str | PathLike[str]
+from metaferry.view.tree.names import classify
+from metaferry.view.tree.target import Target, job_of
 
 _SAME = "it is what the tables say, but only reading it shows that: a sync writes it again"
 
@@ -76,6 +75,7 @@ class _Opened:
     portal: Portal
     lightly: Storage
     input: Storage
+    state: State
     ledger: Ledger
     plan: tuple[Decided, PlanReport] | None = None
 
@@ -105,7 +105,15 @@ def open_check(
         classify(database)
         if not job.sources and not database.value("SELECT count(*) FROM media"):
             _require_something(opened, entries)
-        check_names(database, opened.input, opened.portal, progress, report)
+        check_names(
+            database,
+            opened.input,
+            opened.portal,
+            opened.state,
+            progress,
+            report,
+            keep_counts=bool(job.sources),
+        )
         mark_proved(database, opened.ledger, entries, report, plan=opened.plan and opened.plan[0])
         read_and_judge(database, opened.lightly, opened.portal, progress, entries or (), sample)
         _count(database, report, sample)
@@ -132,7 +140,9 @@ def _open(stack: ExitStack, job: Job, progress: Progress, deps: RuntimeDeps) -> 
             assert isinstance(run.report, PlanReport)  # `planned` made it
             ledger, plan = run.ledger, (decided, run.report)
             return (
-                _Opened(run.database, run.storages, run.portal, run.lightly, run.input, ledger, plan),
+                _Opened(
+                    run.database, run.storages, run.portal, run.lightly, run.input, run.state, ledger, plan
+                ),
                 "",
             )
     storages, database = stack.enter_context(open_job(job, deps))
@@ -142,7 +152,7 @@ def _open(stack: ExitStack, job: Job, progress: Progress, deps: RuntimeDeps) -> 
     listings.finish(inventory=lister.fill(listings).inventory)
     ledger = Ledger(database, context.state)
     place = storages.at(job.input)
-    return _Opened(database, storages, context.portal, context.lightly, place, ledger), broken
+    return _Opened(database, storages, context.portal, context.lightly, place, context.state, ledger), broken
 
 
 def _schema(opened: _Opened, report: CheckReport) -> tuple[rules.Entry, ...] | None:

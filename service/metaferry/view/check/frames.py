@@ -7,16 +7,20 @@ counted, unless the plan of the job has done so.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 import pyarrow as pa
 
+from metaferry.errors import StorageError
 from metaferry.findings import Code
 from metaferry.lightly.names import Kind
+from metaferry.media.frames.cache import FrameCache
 from metaferry.media.frames.counting import count_frames
 from metaferry.planning.database import Database
 from metaferry.planning.sql import rules as sql
 from metaferry.progress import Progress
+from metaferry.runs.state.folder import State
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
 from metaferry.view.check.found import TABLE, CheckReport
@@ -31,10 +35,22 @@ _RENAME: Final = "a sync of its job writes it under the right name, which is "
 
 
 def check_names(
-    database: Database, storage: Storage, portal: Portal, progress: Progress, report: CheckReport
+    database: Database,
+    storage: Storage,
+    portal: Portal,
+    state: State,
+    progress: Progress,
+    report: CheckReport,
+    *,
+    keep_counts: bool,
 ) -> None:
-    """Adds what is wrong with names to the findings. Reads the tables `tree_documents` and `media`."""
-    _count(database, storage, portal, progress)
+    """Adds what is wrong with names to the findings. Reads the tables `tree_documents` and `media`.
+
+    Videos that an earlier run counted are not counted again; with `keep_counts` those that are counted here
+    go to the same cache.
+    """
+    cache = FrameCache(state.storage, portal, state.frame_cache_key)
+    _count(database, storage, portal, progress, cache, keep_counts)
     right = "length(f.frames::VARCHAR)"
     name = sql.frame_document_path("t.media", "t.frame", right)
     frames = "CASE f.frames WHEN 1 THEN '1 frame' ELSE format('{:,}', f.frames) || ' frames' END"
@@ -68,7 +84,14 @@ def check_names(
         )
 
 
-def _count(database: Database, storage: Storage, portal: Portal, progress: Progress) -> None:
+def _count(
+    database: Database,
+    storage: Storage,
+    portal: Portal,
+    progress: Progress,
+    cache: FrameCache,
+    keep_counts: bool,
+) -> None:
     """Table `check_frames(media, frames)` of the videos that have frame documents."""
     database.create_like("check_frames", _FRAMES)
     with_frames = (
@@ -91,9 +114,24 @@ def _count(database: Database, storage: Storage, portal: Portal, progress: Progr
     if not total:
         return
     progress.phase("Counting frames", total)
+    with suppress(StorageError):  # a cache that cannot be read is as good as none
+        cache.load()
     found: list[tuple[str, int | None]] = []
+
+    def uncounted() -> Iterator[tuple[str, int, str]]:
+        for video in _videos(database, total):
+            if (known := cache.get(*video)) is None:
+                yield video
+            else:
+                progress.advance(1)
+                found.append((known.path, known.frames))
+
     counts = count_frames(
-        storage, portal, _videos(database, total), progress=lambda one: progress.advance(1, one.bytes)
+        storage,
+        portal,
+        uncounted(),
+        cache=cache if keep_counts else None,
+        progress=lambda one: progress.advance(1, one.bytes),
     )
     for one in counts:
         found.append((one.path, one.frames))

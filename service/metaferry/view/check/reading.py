@@ -25,10 +25,9 @@ from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
 from metaferry.view.check.found import COLUMNS, TABLE
 from metaferry.view.check.sample import FLOOR, Sample
-from metaferry.view.export.documents import Fault, read_document
+from metaferry.view.tree.document import LARGEST, Fault, Named, read_document
+from metaferry.view.tree.names import names_of
 
-#: Bytes of a document beyond which it is not read.
-LARGEST: Final = 32_000_000
 #: Documents whose names are in memory at once, and results that are stored at once.
 _ROWS: Final = 1_000
 _BATCH: Final = 10_000
@@ -65,18 +64,19 @@ def read_and_judge(
     states: list[tuple[Any, ...]] = []
     faults: list[tuple[Any, ...]] = []
     for target, data in read_in_place(storage, portal, _rows(database, waiting), progress):
-        kind, media, file_name, size = waiting.pop(target)
-        state, fault = judge(data, size, file_name=file_name, kind=kind, types=types)
+        kind, media, file_name, shared = waiting.pop(target)
+        state, fault = judge(data, names_of(kind, file_name, shared), types)
         states.append((target, state, md5_hex(data) if isinstance(data, bytes) else None))
         if fault is not None:
-            faults.append(
-                (
-                    str(Code.DOCUMENT_INVALID), "error", target, kind or "", media or "",
-                    fault.line, fault.column, fault.message, _ADVICE,
-                )
-            )  # fmt: skip
+            faults.append(_finding(target, kind, media, fault))
         if len(states) == _BATCH:
             _store(database, states, faults)
+    for target, kind, media, size in database.rows(
+        f"SELECT target, kind, media, size FROM checked WHERE looked AND size > {LARGEST} ORDER BY target"
+    ):
+        states.append((target, INVALID, None))
+        fault = Fault(0, 0, f"too large to be a document: {size:,} bytes")
+        faults.append(_finding(target, kind, media, fault))
     _store(database, states, faults)
     database.run(
         "UPDATE checked SET state = r.state, md5 = r.md5 FROM read_states r WHERE r.target = checked.target"
@@ -85,24 +85,25 @@ def read_and_judge(
 
 
 def judge(
-    data: bytes | StorageError | None,
-    size: int,
-    *,
-    file_name: str | None,
-    kind: str | None,
-    types: Mapping[Steps, ValueType],
+    data: bytes | StorageError | None, names: Sequence[Named], types: Mapping[Steps, ValueType]
 ) -> tuple[str, Fault | None]:
     """The state of one document as it was read, and its fault. Pure."""
     if data is None:
         return GONE, None
     if isinstance(data, StorageError):
         return INVALID, Fault(0, 0, f"it cannot be read: {data.message}")
-    if size > LARGEST:
-        return INVALID, Fault(0, 0, f"too large to be a document: {size:,} bytes")
-    metadata, fault = read_document(data, file_name=file_name, kind=kind, types=types)
+    metadata, fault = read_document(data, names=names, types=types)
     if fault is not None:
         return INVALID, fault
     return VALUES if any(has_value(metadata, steps) for steps in types) else DEFAULT, None
+
+
+def _finding(target: str, kind: str | None, media: str | None, fault: Fault) -> tuple[Any, ...]:
+    """A row of the findings."""
+    return (
+        str(Code.DOCUMENT_INVALID), "error", target, kind or "", media or "",
+        fault.line, fault.column, fault.message, _ADVICE,
+    )  # fmt: skip
 
 
 def _choose(database: Database, sample: Sample | None) -> None:
@@ -112,7 +113,7 @@ def _choose(database: Database, sample: Sample | None) -> None:
         f"""
         CREATE TABLE checked AS
         SELECT t.target, t.size, t.kind, t.media, p.target IS NOT NULL AS proved,
-               CASE WHEN n.target IS NULL THEN t.file_name END AS file_name,
+               CASE WHEN n.target IS NULL THEN t.file_name END AS file_name, t.shared,
                regexp_replace(t.target, '[^/]*$', '') AS folder, {hashed} AS hashed,
                false AS sampled, false AS looked, '{UNKNOWN}' AS state, NULL::VARCHAR AS md5
         FROM tree_documents t LEFT JOIN proved p ON p.target = t.target
@@ -154,15 +155,15 @@ def _rows(database: Database, waiting: dict[str, tuple[Any, ...]]) -> Iterator[t
     """Target and size of each document to be read, by name; what its name says of it goes to `waiting`."""
     database.run(
         "CREATE TABLE to_read AS SELECT row_number() OVER (ORDER BY target) AS n, target, size, kind, media, "
-        "file_name FROM checked WHERE looked"
+        f"file_name, shared FROM checked WHERE looked AND size <= {LARGEST}"
     )
     total: int = database.value("SELECT count(*) FROM to_read")
     for start in range(0, total, _ROWS):
         for target, size, *rest in database.rows(
-            "SELECT target, size, kind, media, file_name FROM to_read "
+            "SELECT target, size, kind, media, file_name, shared FROM to_read "
             f"WHERE n > {start} AND n <= {start + _ROWS} ORDER BY n"
         ):
-            waiting[target] = (*rest, size)
+            waiting[target] = tuple(rest)
             yield target, size
     database.run("DROP TABLE to_read")
 

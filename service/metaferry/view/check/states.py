@@ -29,7 +29,11 @@ def cover(database: Database, report: CheckReport, entries: Sequence[Entry]) -> 
         SELECT m.path, m.kind, m.target,
                CASE WHEN bool_or(c.state = '{INVALID}' AND c.kind <> '{Kind.FRAME}') THEN '{INVALID}'
                     WHEN max({rank}) > 0 THEN arg_max(c.state, {rank}) ELSE 'missing' END AS state
-        FROM media m LEFT JOIN checked c ON c.media = m.path AND c.file_name IS NOT NULL
+        FROM media m LEFT JOIN (
+            SELECT media AS path, state, kind FROM checked WHERE file_name IS NOT NULL AND shared IS NULL
+            UNION ALL
+            SELECT s.file_name, state, s.kind FROM (SELECT state, unnest(shared) AS s FROM checked)
+        ) c ON c.path = m.path
         WHERE m.included GROUP BY m.path, m.kind, m.target
         """
     )

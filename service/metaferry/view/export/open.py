@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 
-from metaferry.job.model import Job
 from metaferry.progress import Progress, Silent
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.view.export.export import (
@@ -16,11 +15,10 @@ from metaferry.view.export.export import (
     InvalidDocument,
     notes_as_written,
 )
-from metaferry.view.export.reading import Seen, Tree, open_tree, read_documents
 from metaferry.view.export.values import ORPHAN, Values, load_as_written, load_values
 from metaferry.view.export.write import out_of, write_out
-
-Target = Job | str | PathLike[str]
+from metaferry.view.tree.reading import Seen, Tree, open_tree, read_documents
+from metaferry.view.tree.target import Target
 
 
 @contextmanager

@@ -22,8 +22,7 @@ from metaferry.runs import run
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.storage.upload import put_file
 from metaferry.view.export.export import ExportReport
-from metaferry.view.export.open import Target, open_values
-from metaferry.view.export.reading import Tree
+from metaferry.view.export.open import open_values
 from metaferry.view.export.values import Values
 from metaferry.view.export.write import place_of
 from metaferry.view.report.build import build_page
@@ -31,6 +30,8 @@ from metaferry.view.report.facts import About, Example, FindingGroup, Panel, gro
 from metaferry.view.report.panels import documents_panel, price_panel, selection_panel
 from metaferry.view.selection.config import Config, read_config
 from metaferry.view.selection.preview import judge_tree
+from metaferry.view.tree.reading import Tree
+from metaferry.view.tree.target import Target
 
 #: Invalid documents that a page names.
 _NAMED: Final = 20

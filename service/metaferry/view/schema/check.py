@@ -14,20 +14,19 @@ from os import PathLike, fspath
 from typing import Any, Final
 
 from metaferry.errors import JobError, NotFound, SchemaError, UsageError
-from metaferry.job.loader import storage_of
 from metaferry.job.model import Job
-from metaferry.job.parts import Location
 from metaferry.lightly import schema as rules
-from metaferry.lightly.names import DOCUMENTS, SCHEMA
+from metaferry.lightly.names import SCHEMA
 from metaferry.masking import showable
 from metaferry.progress import Progress, Silent
 from metaferry.runs.context import open_job
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.gather import read_schema_file
 from metaferry.runs.storages import Storages
-from metaferry.storage.local.disk_names import absolute, to_disk
+from metaferry.storage.local.disk_names import to_disk
 from metaferry.storage.protocol import Storage
 from metaferry.view.schema.documents import DocumentCheck, check_documents
+from metaferry.view.tree.target import above_documents, job_at, url_of
 
 #: What a job file's name ends with.
 _JOB: Final = (".yaml", ".yml")
@@ -130,13 +129,10 @@ def _without_job(
     deps: RuntimeDeps,
 ) -> CheckedSchema:
     """A schema.json by itself, or a datasource with its documents."""
-    url = name if "://" in name or "::" in name else absolute(name)
+    url = url_of(name)
     path = url.partition("?")[0] if url.startswith(("http://", "https://")) else url
     is_file = path.lower().endswith(".json") or ("://" not in url and os.path.isfile(to_disk(url)))
-    if not is_file:
-        for below in (DOCUMENTS.rstrip("/"), DOCUMENTS.partition("/")[0]):
-            url = url.rstrip("/").removesuffix(f"/{below}")
-    job = Job.model_construct(input=Location.named(url), storage=storage_of(overrides))
+    job = job_at(url if is_file else above_documents(url), overrides)
     with open_job(job, deps) as (storages, database):
         if is_file:
             try:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from metaferry.errors import StorageError
-from metaferry.lightly.json_text import read_json
 from metaferry.lightly.key_paths import join_path, split_path
 from metaferry.lightly.nested import Steps, has_value, unfit_places
 from metaferry.lightly.schema import Entry, ValueType, expected
@@ -23,12 +22,10 @@ from metaferry.runs.in_place import MOST_READ, read_in_place
 from metaferry.runs.listings.documents import list_documents
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
+from metaferry.view.tree.document import LARGEST, parse_document
 
 #: Documents of one fault that are named, the first by name; the others are counted.
 NAMED: Final = 3
-#: Bytes of a document beyond which it is not read, and beyond which a fault of its text has no place.
-_LARGEST: Final = 32_000_000
-_PLACED: Final = 1_000_000
 #: Rows of the listing that are in memory at once.
 _ROWS: Final = 1_000
 
@@ -67,11 +64,11 @@ class DocumentCheck:
         if isinstance(data, StorageError):
             self._note("", "unread", target, 0, 0, f"it cannot be read: {data.message}")
             return
-        metadata, fault = _metadata(data)
+        document, fault = parse_document(data)
         if fault is not None:
-            line, column, message = fault
-            self._note("", "text", target, line, column, message)
+            self._note("", "text", target, fault.line, fault.column, fault.message)
             return
+        metadata = document["metadata"]
         self._unseen = {steps: None for steps in self._unseen if not has_value(metadata, steps)}
         for name, types in self._sets:
             for steps, value in unfit_places(metadata, types).items():
@@ -129,11 +126,11 @@ def check_documents(
     list_documents(listings, storage, portal, progress)
     is_document = "FROM documents WHERE ends_with(target, '.json')"
     check.documents = database.value(f"SELECT count(*) {is_document}")
-    check.too_large = database.value(f"SELECT count(*) {is_document} AND size > {_LARGEST}")
+    check.too_large = database.value(f"SELECT count(*) {is_document} AND size > {LARGEST}")
     order, most = ("target", "") if everything else ("md5(target)", f" LIMIT {MOST_READ}")
     database.run(
         f"CREATE OR REPLACE TABLE looked AS SELECT row_number() OVER (ORDER BY {order}) AS n, target, size "
-        f"{is_document} AND size <= {_LARGEST} ORDER BY n{most}"
+        f"{is_document} AND size <= {LARGEST} ORDER BY n{most}"
     )
     total: int = database.value("SELECT count(*) FROM looked")
     progress.phase("Reading documents in place", total)
@@ -146,24 +143,6 @@ def _rows(database: Database, total: int) -> Iterator[tuple[str, int]]:
         yield from database.rows(
             f"SELECT target, size FROM looked WHERE n > {start} AND n <= {start + _ROWS} ORDER BY n"
         )
-
-
-def _metadata(data: bytes) -> tuple[Any, tuple[int, int, str] | None]:
-    """What a document has under `metadata`; or line, column and what makes it no document."""
-    try:
-        document = json.loads(data, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        faults = read_json(data)[1] if len(data) <= _PLACED else []
-        if faults:
-            return None, (faults[0].line, faults[0].column, faults[0].message)
-        return None, (0, 0, "it is not JSON")
-    if not isinstance(document, dict) or not isinstance(document.get("metadata"), dict):
-        return None, (1, 1, 'a document is an object with an object "metadata", and this is none')
-    return document["metadata"], None
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(word)
 
 
 def _abbreviated(value: object) -> str:

@@ -17,12 +17,12 @@ from metaferry.media.frames.counting import count_frames
 from metaferry.progress import Progress, Silent
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.view.export.open import open_values
-from metaferry.view.export.reading import Tree
 from metaferry.view.export.values import Values
 from metaferry.view.selection.config import Config, read_config
 from metaferry.view.selection.facts import gather_facts
 from metaferry.view.selection.judge import judge
 from metaferry.view.selection.result import Selection
+from metaferry.view.tree.reading import Tree
 
 log = logging.getLogger(__name__)
 

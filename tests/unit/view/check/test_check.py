@@ -15,6 +15,9 @@ from metaferry.api_view import open_check
 from metaferry.errors import UsageError
 from metaferry.findings import Code
 from metaferry.job.model import Job
+from metaferry.media.frames.counting import count_frames
+from metaferry.runs.in_place import read_in_place
+from metaferry.view.check import frames, reading
 from unit.media import synthetic
 
 SCHEMA = [
@@ -110,6 +113,72 @@ def test_every_fault_of_a_foreign_tree_is_named(tree: Tree) -> None:
         assert found[key][:2] == (line, column), (key, found[key])
         assert part in found[key][2], (key, found[key])
     assert metaferry.check(tree.root).exit_code == 4
+
+
+def test_text_that_is_not_plain_utf_8_is_named(tree: Tree) -> None:
+    """Parsers that guess the encoding take it, and those of consumers need not."""
+    tree.media("bom.png", "wide.png", "half.png")
+    tree.schema()
+    text = '{"metadata": {"scene": "x"}}'
+    below = tree.root / ".lightly/metadata"
+    (below / "bom.json").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (below / "wide.json").write_bytes(text.encode("utf-16"))
+    (below / "half.json").write_bytes(text.encode().replace(b"x", b"\xed\xa0\x80"))
+    assert tree.found() == {
+        (Code.DOCUMENT_INVALID, "bom.json"): (1, 1, "a byte order mark; JSON text begins without one"),
+        (Code.DOCUMENT_INVALID, "wide.json"): (1, 1, "byte 0xff here is not UTF-8"),
+        (Code.DOCUMENT_INVALID, "half.json"): (1, 25, "byte 0xed here is not UTF-8"),
+    }
+
+
+def test_a_file_name_and_a_type_that_no_document_has_are_named(tree: Tree) -> None:
+    tree.media("a.png")
+    tree.schema()
+    tree.put("a.json", '{"file_name": 7, "metadata": {}}')
+    tree.put("gone.json", '{"file_name": "gone.png", "type": "picture", "metadata": {}}')
+    found = tree.found()
+    assert found[Code.DOCUMENT_INVALID, "a.json"][2] == "file_name is 7, and it should be text"
+    assert found[Code.DOCUMENT_INVALID, "gone.json"][2] == (
+        'type is "picture", and it should be image, video or frame'
+    )
+
+
+def test_a_document_of_several_media_may_name_any_of_them(tree: Tree) -> None:
+    tree.media("a.jpg", "a.png", "b.png", "b.mp4", "c.jpg", "c.png", "d.png", "d.mp4")
+    tree.schema()
+    tree.put("a.json", '{"file_name": "a.png", "type": "image", "metadata": {"scene": "x"}}')
+    tree.put("b.json", '{"type": "video", "metadata": {"scene": "x"}}')
+    tree.put("c.json", '{"file_name": "d.png", "metadata": {"scene": "x"}}')
+    tree.put("d.json", '{"file_name": "d.png", "type": "video", "metadata": {"scene": "x"}}')
+    assert tree.found() == {
+        (Code.DOCUMENT_INVALID, "c.json"): (
+            0, 0, 'file_name is "d.png", and by its name this is "c.jpg" or "c.png"',
+        ),
+        (Code.DOCUMENT_INVALID, "d.json"): (0, 0, 'type is "video", and by its name this is "image"'),
+    }  # fmt: skip
+    coverage = metaferry.check(tree.root).coverage
+    assert (coverage["image"].values, coverage["image"].invalid, coverage["image"].missing) == (3, 3, 0)
+    assert (coverage["video"].values, coverage["video"].invalid, coverage["video"].missing) == (1, 1, 0)
+
+
+def test_what_is_too_large_for_a_document_is_not_read(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.media("a.png", "b.png")
+    tree.schema()
+    tree.document("a.json", scene="x" * 200)
+    tree.document("b.json", scene="x")
+    asked: list[str] = []
+
+    def read(storage: Any, portal: Any, rows: Any, progress: Any) -> Any:
+        for target, data in read_in_place(storage, portal, rows, progress):
+            asked.append(target)
+            yield target, data
+
+    monkeypatch.setattr(reading, "LARGEST", 150)
+    monkeypatch.setattr(reading, "read_in_place", read)
+    line, column, message = tree.found()[Code.DOCUMENT_INVALID, "a.json"]
+    assert (line, column) == (0, 0)
+    assert message.startswith("too large to be a document: 2")
+    assert asked == [".lightly/metadata/b.json"]
 
 
 def test_media_without_documents_alone_are_no_fault(tree: Tree) -> None:
@@ -253,3 +322,32 @@ def test_a_ledger_of_an_earlier_version_is_read(tree: Tree, tmp_path: Path) -> N
     pq.write_table(table.drop_columns(["entries"]), piece)
     report = metaferry.check(tree.root)
     assert (report.documents.proved, report.documents.read, report.exit_code) == (0, 1, 0)
+
+
+def test_videos_that_a_run_counted_are_not_counted_again(
+    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.media("v.mp4")
+    rows = [{"f": "v.mp4", "i": n, "scene": "x"} for n in range(12)]
+    table = tmp_path / "t.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = {"table": str(table), "file_name": "f", "frame": "i"}
+    metaferry.sync(Job.model_validate({"input": str(tree.root), "sources": [source]}))
+    tree.document("v-3-mp4.json", scene="x")
+    kept = (tree.root / ".metaferry/frames.parquet").read_bytes()
+    counted: list[str] = []
+
+    def count(storage: Any, portal: Any, videos: Any, **more: Any) -> Any:
+        for video in videos:
+            counted.append(video[0])
+            yield from count_frames(storage, portal, [video], **more)
+
+    monkeypatch.setattr(frames, "count_frames", count)
+    assert (Code.DOCUMENT_MISNAMED, "v-3-mp4.json") in tree.found()
+    assert counted == []
+    (tree.root / "v.mp4").write_bytes(synthetic.video(100))  # another version: its digits are other ones
+    found = tree.found()
+    assert counted == ["v.mp4"]
+    assert {"v-3-mp4.json", "v-03-mp4.json"} <= {name for _, name in found}
+    # Without a job nothing is written, the cache neither.
+    assert (tree.root / ".metaferry/frames.parquet").read_bytes() == kept

@@ -10,35 +10,28 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from os import PathLike, fspath
 from typing import Any, Final, NamedTuple
 
 from metaferry.errors import NotFound, StorageError
-from metaferry.job.loader import storage_of
 from metaferry.job.model import Job
-from metaferry.job.parts import Location
 from metaferry.lightly import schema as rules
 from metaferry.lightly.document import document as canonical
 from metaferry.lightly.key_paths import split_path
-from metaferry.lightly.names import DOCUMENTS, SCHEMA, Kind, hostile
+from metaferry.lightly.names import SCHEMA, Kind, hostile
 from metaferry.lightly.nested import Steps
 from metaferry.planning.database import Database
 from metaferry.planning.listings import Listings
-from metaferry.planning.sql import rules as sql
 from metaferry.progress import Progress
 from metaferry.runs.context import open_job
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.in_place import read_in_place
 from metaferry.runs.listings.lister import Lister
 from metaferry.runs.storages import Storages
-from metaferry.storage.local.disk_names import absolute
 from metaferry.storage.protocol import Storage
-from metaferry.view.export.documents import Fault, read_document
+from metaferry.view.tree.document import LARGEST, Fault, read_document
+from metaferry.view.tree.names import classify, names_of
+from metaferry.view.tree.target import Target, job_of
 
-#: What the name of a job file ends with; anything else is a URL.
-_JOB: Final = (".yaml", ".yml", ".json")
-#: Bytes of a document beyond which it is not read.
-LARGEST: Final = 32_000_000
 #: Rows of the listing that are in memory at once.
 _ROWS: Final = 1_000
 
@@ -100,7 +93,7 @@ class Seen:
 
 @contextmanager
 def open_tree(
-    target: Job | str | PathLike[str],
+    target: Target,
     *,
     overrides: Sequence[str],
     progress: Progress,
@@ -147,59 +140,6 @@ def read_documents(tree: Tree, progress: Progress, seen: Seen, *, forms: bool) -
         yield found
 
 
-def job_of(target: Job | str | PathLike[str], overrides: Sequence[str]) -> Job:
-    """A job, or what stands for one without sources: a URL's datasource, with the options of `overrides`."""
-    if isinstance(target, Job):
-        return target
-    name = fspath(target)
-    if name.lower().endswith(_JOB):
-        return Job.load(name, overrides)
-    url = name if "://" in name or "::" in name else absolute(name)
-    for below in (DOCUMENTS.rstrip("/"), DOCUMENTS.partition("/")[0]):
-        url = url.rstrip("/").removesuffix(f"/{below}")
-    location = Location.named(url)
-    return Job.model_construct(
-        {"input", "storage"}, input=location, storage=storage_of(overrides), sources=()
-    )
-
-
-def classify(database: Database) -> None:
-    """Table `tree_documents`: what each document is of by its name; `file_name` is null for orphans.
-    `digits` are those of the frame number in its name.
-
-    The document of a media of that stem comes before the frame of a video that could be named so.
-    """
-    video, index, digits = sql.parse_frame("d.target")
-    frame_name = sql.frame_file_name("v.path", "f.frame", "f.digits")
-    database.run(
-        f"""
-        CREATE OR REPLACE TABLE tree_documents AS
-        SELECT row_number() OVER (ORDER BY target) - 1 AS n, * FROM (
-            SELECT f.target, f.size,
-                   CASE WHEN m.target IS NOT NULL THEN m.kind
-                        WHEN f.video IS NOT NULL THEN '{Kind.FRAME}' END AS kind,
-                   coalesce(m.path, f.video) AS media,
-                   CASE WHEN m.target IS NULL THEN f.frame END AS frame,
-                   CASE WHEN m.target IS NULL THEN f.digits END AS digits,
-                   CASE WHEN m.target IS NOT NULL THEN m.path
-                        WHEN v.path IS NOT NULL THEN {frame_name} END AS file_name,
-                   coalesce(m.included, v.included, true) AS included
-            FROM (
-                SELECT d.target, d.size, {video} AS video, {index} AS frame, {digits} AS digits
-                FROM documents d WHERE ends_with(d.target, '.json')
-            ) f
-            LEFT JOIN (
-                SELECT target, min(path) AS path, arg_min(kind, path) AS kind,
-                       arg_min(included OR refused, path) AS included
-                FROM media GROUP BY target
-            ) m ON m.target = f.target
-            LEFT JOIN (SELECT path, included OR refused AS included FROM media WHERE kind = '{Kind.VIDEO}') v
-            ON m.target IS NULL AND v.path = f.video
-        )
-        """
-    )
-
-
 class _Named(NamedTuple):
     """A document as it is listed, and what its name says; `file_name` None: nothing that is there."""
 
@@ -209,6 +149,7 @@ class _Named(NamedTuple):
     media: str | None
     frame: int | None
     file_name: str | None
+    shared: list[dict[str, str]] | None
 
 
 def _document(
@@ -216,9 +157,13 @@ def _document(
 ) -> Document:
     if isinstance(data, StorageError):
         return _invalid(name, Fault(0, 0, f"it cannot be read: {data.message}"))
-    metadata, fault = read_document(data, file_name=name.file_name, kind=name.kind, types=types)
+    names = names_of(name.kind, name.file_name, name.shared)
+    metadata, fault = read_document(data, names=names, types=types)
     if fault is not None:
         return _invalid(name, fault)
+    if name.shared and (own := json.loads(data).get("file_name")) is not None:
+        kind = next(each.kind for each in names if each.file_name == own)
+        name = name._replace(kind=kind, media=own, file_name=own)
     media, same, orphan = name.media, True, name.file_name is None
     if media is None:  # its own word is all there is
         own = json.loads(data).get("file_name")
@@ -235,7 +180,9 @@ def _invalid(name: _Named, fault: Fault) -> Document:
     return Document(name.target, name.kind or "", name.media or "", name.frame, orphan, {}, 0, fault)
 
 
-_NAMES: Final = "SELECT target, size, kind, media, frame, file_name FROM tree_documents WHERE included"
+_NAMES: Final = (
+    "SELECT target, size, kind, media, frame, file_name, shared FROM tree_documents WHERE included"
+)
 
 
 def _rows(database: Database, named: dict[str, _Named]) -> Iterator[tuple[str, int]]:

@@ -8,19 +8,30 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from metaferry.lightly.json_text import quoted, read_json
 from metaferry.lightly.key_paths import join_path
+from metaferry.lightly.names import Kind
 from metaferry.lightly.nested import Steps, unfit_places
 from metaferry.lightly.schema import ValueType, expected
 
+#: Bytes of a document beyond which it is not read.
+LARGEST: Final = 32_000_000
 #: Bytes of a document beyond which a fault of its text has no place.
 _PLACED: Final = 1_000_000
 #: Text that may hold a number beyond a float's range, or half a character: the value is then looked at.
 _SUSPECT: Final = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{300}|\\u[dD][89a-fA-F]")
+
+
+class Named(NamedTuple):
+    """What the name of a document says of it: the value of its `type`, and of its `file_name`; None where
+    any will do."""
+
+    kind: str
+    file_name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +43,34 @@ class Fault:
     message: str
 
 
-def read_document(
-    data: bytes, *, file_name: str | None, kind: str | None, types: Mapping[Steps, ValueType]
-) -> tuple[dict[str, Any], Fault | None]:
-    """The metadata of a document, and its first fault; `{}` where there is one.
+def parse_document(data: bytes) -> tuple[dict[str, Any], Fault | None]:
+    """A document as its text says, an object with an object `metadata`; `{}` and its fault where it is none.
 
-    `file_name` and `kind` are what its name says, None where that is not known; a document may lack both.
-    `types` are those of the schema entries, by key path.
+    The text is strict JSON in UTF-8 without a byte order mark: a consumer need not guess any other encoding.
     """
     try:
-        document = json.loads(data, parse_constant=_refuse)
+        document = json.loads(data.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError):
         faults = read_json(data)[1] if len(data) <= _PLACED else []
         first = (faults[0].line, faults[0].column, faults[0].message) if faults else (0, 0, "it is not JSON")
         return {}, Fault(*first)
     if not isinstance(document, dict) or not isinstance(document.get("metadata"), dict):
         return {}, Fault(1, 1, 'a document is an object with an object "metadata", and this is none')
-    for key, right in (("file_name", file_name), ("type", kind)):
-        found = document.get(key)
-        if found is not None and right is not None and found != right:
-            shown = quoted(found) if isinstance(found, str) else json.dumps(found)[:80]
-            return {}, Fault(0, 0, f"{key} is {shown}, and by its name this is {quoted(right)}")
+    return document, None
+
+
+def read_document(
+    data: bytes, *, names: Sequence[Named], types: Mapping[Steps, ValueType]
+) -> tuple[dict[str, Any], Fault | None]:
+    """The metadata of a document, and its first fault; `{}` where there is one.
+
+    `names` has what its name says: more than one where several media have this document, and none where no
+    media has it. It may lack `file_name`, `type` or both. `types` are those of the entries, by key path.
+    """
+    document, fault = parse_document(data)
+    fault = fault or _of_another(document, names)
+    if fault is not None:
+        return {}, fault
     metadata = document["metadata"]
     if _SUSPECT.search(data):
         message = next(_unstorable(metadata), "")
@@ -66,6 +84,27 @@ def read_document(
             0, 0, f"{join_path(steps)} is {text}, and by its entry it is {kind_of}: {expected(kind_of)}"
         )
     return metadata, None
+
+
+def _of_another(document: Mapping[str, Any], names: Sequence[Named]) -> Fault | None:
+    """A `file_name` or `type` that no media of this document has."""
+    file_name, kind = document.get("file_name"), document.get("type")
+    if file_name is not None and not isinstance(file_name, str):
+        return Fault(0, 0, f"file_name is {_shown(file_name)}, and it should be text")
+    if kind is not None and kind not in tuple(Kind):
+        return Fault(0, 0, f"type is {_shown(kind)}, and it should be image, video or frame")
+    fitting = [each for each in names if file_name is None or each.file_name in (None, file_name)]
+    if names and not fitting:
+        right = " or ".join(quoted(each.file_name or "") for each in names)
+        return Fault(0, 0, f"file_name is {_shown(file_name)}, and by its name this is {right}")
+    if fitting and kind is not None and kind not in [each.kind for each in fitting]:
+        right = " or ".join(quoted(each) for each in sorted({each.kind for each in fitting}))
+        return Fault(0, 0, f"type is {_shown(kind)}, and by its name this is {right}")
+    return None
+
+
+def _shown(value: object) -> str:
+    return quoted(value) if isinstance(value, str) else json.dumps(value)[:80]
 
 
 def _refuse(word: str) -> None:
