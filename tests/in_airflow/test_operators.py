@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from metaferry.airflow import (
+    MetaferryCheckOperator,
     MetaferryExportOperator,
     MetaferryFinishOperator,
     MetaferryPlanOperator,
@@ -279,3 +280,38 @@ def test_an_export_without_its_invalid_documents_fails_for_good_unless_it_may(
 def test_an_export_to_nowhere_fails_for_good(site: Any, tmp_path: Path) -> None:
     with pytest.raises(AirflowFailException, match="there is no folder"):
         export(site, tmp_path / "no/x.csv").execute(context())
+
+
+def check(site: Any, **more: Any) -> MetaferryCheckOperator:
+    return MetaferryCheckOperator(
+        task_id="check", **{"job": str(site.job), "aws_conn_id": "aws_fleet", **more}
+    )
+
+
+def test_a_check_fails_for_good_where_a_sync_would_change_something(site: Any) -> None:
+    with pytest.raises(AirflowFailException, match=r"would create 400, .* and write schema\.json"):
+        check(site).execute(context())
+    assert check(site, fail_on_drift=False).execute(context())["drift"]["create"] == site.count
+    assert site.written() == 0
+    sync(site).execute(context())
+    report = check(site).execute(context())
+    assert (report["documents"]["proved"], report["documents"]["read"]) == (site.count, 0)
+
+
+def test_a_check_fails_for_good_where_a_document_is_invalid_and_names_it(
+    site: Any, tmp_path: Path, secret: str
+) -> None:
+    sync(site).execute(context())
+    broken = next(key for key in sorted(site.tree()) if not key.endswith("schema.json"))
+    site.s3.seed(site.bucket, [broken])
+    found = tmp_path / "findings.parquet"
+    with pytest.raises(AirflowFailException, match="1 invalid in s3://") as caught:
+        check(site, fail_on_drift=False, out=str(found)).execute(context())
+    assert broken.removeprefix("data/") in str(caught.value)
+    assert secret not in str(caught.value)
+    assert found.exists()
+
+
+def test_a_sample_that_is_none_fails_a_check_for_good(site: Any) -> None:
+    with pytest.raises(AirflowFailException, match="is no sample"):
+        check(site, sample="some").execute(context())

@@ -1,4 +1,4 @@
-"""Operators for Airflow 2.11 and 3: a sync, a backfill divided among mapped tasks, and an export.
+"""Operators for Airflow 2.11 and 3: a sync, a backfill divided among mapped tasks, a check, and an export.
 
     from metaferry.airflow import MetaferrySyncOperator
 
@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from metaferry.airflow.check import MetaferryCheckOperator
     from metaferry.airflow.operators import (
         MetaferryExportOperator,
         MetaferryFinishOperator,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "MetaferryCheckOperator",
     "MetaferryExportOperator",
     "MetaferryFinishOperator",
     "MetaferryPlanOperator",
@@ -31,9 +33,11 @@ __all__ = [
 ]
 
 _OPERATORS: Final = "metaferry.airflow.operators"
+#: Those that have a module of their own.
+_MODULES: Final = {"MetaferryCheckOperator": "metaferry.airflow.check"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_OPERATORS), name)
+    return getattr(import_module(_MODULES.get(name, _OPERATORS)), name)
