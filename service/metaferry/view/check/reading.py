@@ -107,7 +107,7 @@ def _finding(target: str, kind: str | None, media: str | None, fault: Fault) -> 
 
 
 def _choose(database: Database, sample: Sample | None) -> None:
-    """Table `checked`, with what is to be read. The floor of folders at most doubles the sample."""
+    """Table `checked`, with what is to be read. Of folders there are at most as many again, or `_ROWS`."""
     hashed = (sample or Sample(share=1.0)).hash_sql("t.target")
     database.run(
         f"""

@@ -1,7 +1,7 @@
 """Which documents are read where not all are, and what those that were read say about the others.
 
 A document is chosen by the hash of a seed and its key, so the choice is the same on every machine. Each
-folder is looked into, as far as that does not more than double the sample: faults come by folder. Pure.
+folder is looked into, with at most as many again, or 1,000: faults come by folder. Pure.
 """
 
 from __future__ import annotations
