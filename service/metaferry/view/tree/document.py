@@ -22,6 +22,8 @@ from metaferry.lightly.schema import ValueType, expected
 LARGEST: Final = 32_000_000
 #: Bytes of a document beyond which a fault of its text has no place.
 _PLACED: Final = 1_000_000
+#: What a `type` can be. A tuple: whatever a document has there is looked for in it, lists too.
+_KINDS: Final = tuple(Kind)
 #: Text that may hold a number beyond a float's range, or half a character: the value is then looked at.
 _SUSPECT: Final = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{300}|\\u[dD][89a-fA-F]")
 
@@ -91,7 +93,7 @@ def _of_another(document: Mapping[str, Any], names: Sequence[Named]) -> Fault | 
     file_name, kind = document.get("file_name"), document.get("type")
     if file_name is not None and not isinstance(file_name, str):
         return Fault(0, 0, f"file_name is {_shown(file_name)}, and it should be text")
-    if kind is not None and kind not in tuple(Kind):
+    if kind is not None and kind not in _KINDS:
         return Fault(0, 0, f"type is {_shown(kind)}, and it should be image, video or frame")
     fitting = [each for each in names if file_name is None or each.file_name in (None, file_name)]
     if names and not fitting:
