@@ -48,7 +48,7 @@ class MetaferryCheckOperator(_Operator):
                 progress=Stopping(Silent(), stop),
             )
         )
-        self._log(report)
+        self._log_findings(report)
         shown = report.to_dict()
         del shown["examples"]
         extra = {name: shown[name] for name in ("coverage", "documents", "drift", "findings")}
@@ -61,7 +61,7 @@ class MetaferryCheckOperator(_Operator):
             raise AirflowFailException(_why(report))
         return shown
 
-    def _log(self, report: CheckReport) -> None:
+    def _log_findings(self, report: CheckReport) -> None:
         documents = report.documents
         self.log.info(
             "metaferry: %s: %d documents, %d of them read, %d known to be as a run wrote them; %d invalid",
