@@ -351,3 +351,27 @@ def test_videos_that_a_run_counted_are_not_counted_again(
     assert {"v-3-mp4.json", "v-03-mp4.json"} <= {name for _, name in found}
     # Without a job nothing is written, the cache neither.
     assert (tree.root / ".metaferry/frames.parquet").read_bytes() == kept
+
+
+def test_the_drift_of_a_video_that_was_encoded_anew_is_that_of_a_plan(tree: Tree, tmp_path: Path) -> None:
+    tree.media("v.mp4", "still.mp4")
+    rows = [{"f": name, "i": n, "scene": "x"} for name in ("v.mp4", "still.mp4") for n in range(10)]
+    table = tmp_path / "t.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = {"table": str(table), "file_name": "f", "frame": "i"}
+    job = Job.model_validate({"input": str(tree.root), "sources": [source]})
+    metaferry.sync(job)
+    assert metaferry.check(job).findings == {}
+    (tree.root / "v.mp4").write_bytes(synthetic.video(100))
+    planned = metaferry.plan(job).documents
+    report = metaferry.check(job)
+    assert report.drift is not None
+    assert (report.drift.create, report.drift.update, report.drift.delete) == (
+        planned.create, planned.update, planned.delete,
+    ) == (10, 0, 10)  # fmt: skip
+    assert report.findings == {
+        Code.DOCUMENT_MISNAMED: 10, Code.DOCUMENT_OUTDATED: 20, Code.DOCUMENT_MISSING: 1,
+    }  # fmt: skip
+    metaferry.sync(job)
+    after = metaferry.check(job)
+    assert (after.exit_code, after.findings, after.documents.read) == (0, {}, 0)
