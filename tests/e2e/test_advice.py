@@ -303,9 +303,35 @@ def frames_that_count_from_one(example: Example) -> Generator[None, dict[str, An
     example.source["frame"] = "f"
     example.rows(*({"file_name": "v.mp4", "f": number, "x": number} for number in range(1, 11)))
     finding = yield
-    said = line(finding["advice"], "frame")
-    assert said == {"value": "…", "base": 1}
-    example.source["frame"] = said | {"value": "f"}
+    example.source["frame"] = line(finding["advice"], "frame")
+
+
+@case(Code.RECORD_FRAME_OUT_OF_RANGE)
+def frames_that_count_from_zero(example: Example) -> Generator[None, dict[str, Any], None]:
+    example.source.update({"frame": {"value": '"Frame No"', "base": 1}, "metadata": {"x": "x"}})
+    example.rows(*({"file_name": "v.mp4", "Frame No": number, "x": number} for number in range(10)))
+    finding = yield
+    example.source["frame"] = line(finding["advice"], "frame")
+    assert example.source["frame"] == '"Frame No"'
+
+
+@case(Code.RECORD_FRAME_OUT_OF_RANGE)
+def ranges_that_count_from_one(example: Example) -> Generator[None, dict[str, Any], None]:
+    example.source.update({"frame": {"from": "a", "to": "b"}, "metadata": {"x": "x"}})
+    example.rows(
+        {"file_name": "v.mp4", "a": 1, "b": 5, "x": 1}, {"file_name": "v.mp4", "a": 6, "b": 10, "x": 2}
+    )
+    finding = yield
+    example.source["frame"] = line(finding["advice"], "frame")
+
+
+@case(Code.RECORD_FRAME_OUT_OF_RANGE)
+def ranges_whose_end_is_excluded(example: Example) -> Generator[None, dict[str, Any], None]:
+    example.source.update({"frame": {"from": "a", "to": "b"}, "metadata": {"x": "x"}})
+    example.rows({"file_name": "v.mp4", "a": 5, "b": 10, "x": 1})
+    finding = yield
+    _, _, other = finding["advice"].partition("where the end is excluded: ")
+    example.source["frame"] = line(other, "frame")
 
 
 @case(Code.NAME_TOO_LONG)

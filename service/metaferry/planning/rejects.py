@@ -13,6 +13,7 @@ from typing import Final
 
 from metaferry.findings import Code
 from metaferry.job.model import Job
+from metaferry.planning.advice.frames import out_of_range_advice
 from metaferry.planning.advice.queries import duplicate_advice
 from metaferry.planning.advice.spelling import written
 from metaferry.planning.database import Database
@@ -159,15 +160,6 @@ _NOT_REJECTED: Final = tuple(
 )
 
 
-#: What to do about frames that are not there, by how the source gives them.
-_OUT_OF_RANGE: Final = {
-    "one": "frames count from 0; where a table counts from 1: frame: {value: …, base: 1}",
-    "range": "base: 1 in `frame` where the table counts from 1; until: for to: where the end is excluded",
-    "second": "see `metaferry frames --timestamps`; with a larger `max_gap` a frame may be farther away",
-    "seconds": "see `metaferry frames --timestamps`; with a larger `max_gap` a frame may be farther away",
-}
-
-
 def collect_rejects(database: Database, sources: Sequence[Loaded]) -> None:
     """Names every unusable row of the `match_*` tables in `rejects`."""
     for index, source in enumerate(sources):
@@ -235,7 +227,8 @@ def findings_of_rejects(
     """One finding a reject, with the advice of its code."""
     advice = _by_source(Code.RECORD_UNNAMED, {one.label: _without_names(one.file_name) for one in sources})
     advice += _by_source(
-        Code.RECORD_FRAME_OUT_OF_RANGE, {one.label: _OUT_OF_RANGE[one.frames.kind] for one in sources}
+        Code.RECORD_FRAME_OUT_OF_RANGE,
+        {one.label: out_of_range_advice(source) for source, one in zip(job.sources, sources, strict=True)},
     )
     advice += _by_source(
         Code.RECORD_DUPLICATE,

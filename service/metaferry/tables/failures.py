@@ -100,5 +100,5 @@ def _first_failure(
     message = attempt(f"{FILE} = {file} AND {ROW} = {row}")
     return expression.fault(
         f"it fails for row {row} of {staged.files[file].url}: {message}",
-        advice="try_cast(… AS …) and try(…) give null where a value does not fit",
+        advice=f"try({expression.text}) is null where a value does not fit",
     )

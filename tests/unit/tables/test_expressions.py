@@ -227,8 +227,19 @@ def test_a_value_that_fails_names_its_row(tmp_path: Path) -> None:
     assert message.startswith("sources[0].metadata.x: it fails for row 77779 of ")
     assert "Could not convert string 'xxx' to INT32" in message
     assert "CAST(v AS INTEGER) + 1" in message
-    assert "try_cast" in caught.value.advice
     assert left_in(con) == {"rejects", "findings"}
+    advised, _, rest = caught.value.advice.partition(" is null")
+    assert (advised, rest) == ("try(CAST(v AS INTEGER) + 1)", " where a value does not fit")
+    assert load(tmp_path / "t.csv", con=sealed(), metadata={"x": advised}).loaded.read == 100_000
+
+
+def test_a_moment_is_no_number_of_seconds_but_one_can_be_made_of_it(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("file_name,seen\nv.mp4,2026-01-02 03:04:05\nv.mp4,2026-01-02 03:04:06\n")
+    with pytest.raises(JobError, match="a time in seconds cannot be TIMESTAMP") as caught:
+        load(tmp_path / "t.csv", frame={"seconds": "seen::TIMESTAMP"})
+    advised = caught.value.advice.removeprefix("write ")
+    assert advised == "epoch(seen::TIMESTAMP)"
+    assert load(tmp_path / "t.csv", frame={"seconds": advised}).loaded.read == 2
 
 
 def test_a_division_by_zero_names_no_setting_that_nobody_can_reach(tmp_path: Path) -> None:

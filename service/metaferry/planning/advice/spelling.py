@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -160,8 +160,14 @@ def _pairs(database: Database, steps: Sequence[Repair]) -> list[tuple[str, str]]
     return found
 
 
-def written(key: str, value: str) -> str:
-    """`key: value` as a line of YAML."""
+def written(key: str, value: str | Mapping[str, str | int]) -> str:
+    """`key: value` as a line of YAML; a mapping in braces, its keys in their order."""
+    if not isinstance(value, str):
+        flow = yaml.safe_dump(
+            dict(value), width=1_000_000, allow_unicode=True, sort_keys=False, default_flow_style=True
+        ).rstrip("\n")
+        # Of several lines, which YAML would fold: JSON keeps them in one, and is YAML too.
+        return f"{key}: {json.dumps(value, ensure_ascii=False) if chr(10) in flow else flow}"
     line = yaml.safe_dump({key: value}, width=1_000_000, allow_unicode=True).rstrip("\n")
     quoted = line.removeprefix(f"{key}: ").startswith(("'", '"'))
     return f"{key}: {json.dumps(value, ensure_ascii=False)}" if quoted else line

@@ -125,9 +125,9 @@ def _index(end: str, kind: str, base: int) -> tuple[str, str]:
 def _second(end: str, kind: str, expression: Expression) -> str:
     """SQL of a time in seconds, null where it is none."""
     if kind not in INTEGERS | {"FLOAT", "DOUBLE", "VARCHAR", '"NULL"'} and not kind.startswith("DECIMAL"):
-        raise expression.fault(
-            f"a time in seconds cannot be {kind}", advice="make a number of it, for instance with epoch(…)"
-        )
+        timed = kind.startswith(("DATE", "TIME", "INTERVAL"))
+        advice = f"write epoch({expression.text})" if timed else "give a number of seconds"
+        raise expression.fault(f"a time in seconds cannot be {kind}", advice=advice)
     value = f"TRY_CAST({end} AS DOUBLE)"
     return f"CASE WHEN isfinite({value}) THEN {value} END"
 
