@@ -20,7 +20,7 @@ from metaferry.errors import JobError, JobFault
 from metaferry.job.keys import known_keys
 from metaferry.job.parts import Model
 from metaferry.job.paths import make_absolute
-from metaferry.job.places import TextPlace
+from metaferry.job.places import TextPlaces, text_places
 from metaferry.job.variables import as_written, expand, remember_secrets
 from metaferry.job.yaml_text import Fault, Key, Tree, read_yaml
 from metaferry.lightly.schema import entry_faults
@@ -31,8 +31,8 @@ from metaferry.storage.local.disk_names import absolute, from_disk, to_disk
 class Loadable(Model):
     """The model that a job file is validated against; it keeps the mapping it was read from."""
 
-    def read_from(self, origin: Mapping[str, Any], queries: Mapping[int, TextPlace]) -> Self:
-        """This value, with `origin` kept, and with where the queries of its sources stand."""
+    def read_from(self, origin: Mapping[str, Any], places: TextPlaces) -> Self:
+        """This value, with `origin` kept, and with where the queries and expressions of its sources stand."""
         raise NotImplementedError
 
 
@@ -102,19 +102,8 @@ def _job(kind: type[J], tree: Tree, name: str, base: Path, overrides: Sequence[s
             job = _validate(kind, tree)
             if job is not None and not tree.faults:
                 make_absolute(origin, base, as_written=True)
-                return job.read_from(origin, _query_places(tree, name))
+                return job.read_from(origin, text_places(tree, name))
     raise _error(tree, name)
-
-
-def _query_places(tree: Tree, name: str) -> dict[int, TextPlace]:
-    """Where the queries of a file stand, by the number of their source."""
-    places = {}
-    for at, source in enumerate(tree.value.get("sources") or ()):
-        path = ("sources", at, "query")
-        if name and path in tree.texts and not tree.flag(path):
-            line, column, raw = tree.texts[path]
-            places[at] = TextPlace(name, line, column, raw, source["query"], exact=path not in tree.written)
-    return places
 
 
 # -- overrides

@@ -40,7 +40,7 @@ from metaferry.job.parts import (
     Schema,
     merged_options,
 )
-from metaferry.job.places import TextPlace
+from metaferry.job.places import TextPlaces
 from metaferry.job.prices import Prices
 from metaferry.job.run_report import RunPage
 from metaferry.job.sources import Source
@@ -57,7 +57,7 @@ class _Origin:
     """The mapping that a job was read from. Ignored when jobs are compared."""
 
     mapping: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
-    queries: Mapping[int, TextPlace] = field(default_factory=dict, compare=False, repr=False)
+    places: TextPlaces = field(default=TextPlaces(), compare=False, repr=False)
 
 
 class Job(Loadable):
@@ -287,14 +287,15 @@ class Job(Loadable):
         """
         return self._origin.mapping
 
-    def read_from(self, origin: Mapping[str, Any], queries: Mapping[int, TextPlace]) -> Self:
-        """This job, with the mapping it was read from, and where the queries of its sources stand."""
-        self._origin = _Origin(origin, queries)
+    def read_from(self, origin: Mapping[str, Any], places: TextPlaces) -> Self:
+        """This job, with the mapping it was read from, and where the texts of its sources stand."""
+        self._origin = _Origin(origin, places)
         return self
 
-    def query_place(self, index: int) -> TextPlace | None:
-        """Where the query of a source stands in the job file; None for one that comes from no file."""
-        return self._origin.queries.get(index)
+    @property
+    def places(self) -> TextPlaces:
+        """Where the queries and expressions of the sources stand in the job file."""
+        return self._origin.places
 
     @property
     def given_schema(self) -> GivenSchema | None:

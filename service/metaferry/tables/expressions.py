@@ -17,11 +17,12 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from metaferry.errors import JobError
+from metaferry.job.places import TextPlace
 from metaferry.storage.local.disk_names import a_working_directory
 from metaferry.tables.macros import MACROS, define_macros
 from metaferry.tables.model import folded
@@ -101,13 +102,14 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """An accepted expression. `place` is where the job file has it."""
+    """An accepted expression. `place` is its key in the job, `origin` where the file has the text."""
 
     text: str
     place: str
-    references: tuple[Reference, ...]
+    references: tuple[Reference, ...] = ()
     #: What is computed in its place, over the cells of a text table; "" where it is itself.
     over_cells: str = ""
+    origin: TextPlace | None = field(default=None, compare=False, repr=False)
 
     @property
     def sql(self) -> str:
@@ -144,9 +146,10 @@ class Expression:
         """The columns it names, as `folded` gives them."""
         return frozenset(folded(reference.column) for reference in self.references)
 
-    def fault(self, message: str, at: int | None = None, *, advice: str = "") -> JobError:
-        """The error for this expression, with a caret below character `at`."""
-        return _fault(self.text, self.place, message, at, advice)
+    def fault(self, message: str, at: int | None = None, advice: str = "") -> JobError:
+        """The error for this expression, with a caret below character `at`, which the place names too."""
+        place = f"{self.origin.of(at or 0)}: {self.place}" if self.origin is not None else self.place
+        return _fault(self.text, place, message, at, advice)
 
 
 @a_working_directory()  # the engine asks for one when it is sealed
@@ -191,39 +194,41 @@ def characters(text: str, position: int) -> int:
     return len(text.encode()[: max(position, 0)].decode(errors="ignore"))
 
 
-def parse_expression(text: str, place: str, con: duckdb.DuckDBPyConnection) -> Expression:
+def parse_expression(
+    text: str, place: str, con: duckdb.DuckDBPyConnection, origin: TextPlace | None = None
+) -> Expression:
     """Checks the form of an expression, with an engine of `parser`.
 
     Raises JobError for what is not accepted.
     """
     import duckdb
 
+    given = Expression(text, place, origin=origin)
     if not text.strip():
-        raise JobError(
-            "the expression is empty", place=place, advice="write a column's name, or any SQL value"
-        )
+        raise given.fault("the expression is empty", advice="write a column's name, or any SQL value")
     if "\0" in text:
-        raise _fault(text, place, "the expression holds a NUL character", text.index("\0"))
+        raise given.fault("the expression holds a NUL character", text.index("\0"))
     comment = next((at for at, kind in duckdb.tokenize(text) if str(kind).endswith("comment")), None)
     if comment is not None:
-        raise _fault(
-            text, place, "the expression holds a comment", characters(text, comment), "leave the comment out"
+        raise given.fault(
+            "the expression holds a comment", characters(text, comment), "leave the comment out"
         )
-    node = _single_select(text, place, con)
+    node = _single_select(given, con)
     references: list[Reference] = []
     for part, bound in _walk(node, frozenset()):
-        _check_node(part, text, place)
+        _check_node(part, given)
         if part["class"] == "COLUMN_REF":
             steps = tuple(part["column_names"])
             if steps[0] not in bound:
                 references.append(Reference(steps, _at(part, text) or 0))
-    return Expression(text, place, tuple(references))
+    return replace(given, references=tuple(references))
 
 
-def _single_select(text: str, place: str, con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """The tree of the one expression in `SELECT (text)`; JobError when there is anything else."""
+def _single_select(given: Expression, con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """The tree of the one expression in `SELECT (given.text)`; JobError when there is anything else."""
     import duckdb
 
+    text = given.text
     statement = f"{BEFORE}{text})"
     try:
         several = len(con.extract_statements(statement)) != 1
@@ -232,14 +237,14 @@ def _single_select(text: str, place: str, con: duckdb.DuckDBPyConnection) -> dic
     ((serialized,),) = con.execute("SELECT json_serialize_sql(?::VARCHAR)", [statement]).fetchall()
     tree = json.loads(serialized)
     if several:
-        raise _fault(text, place, "the expression is several statements", None, "write one value")
+        raise given.fault("the expression is several statements", None, "write one value")
     if tree.get("error"):
         position = tree.get("position")
         at = characters(text, int(position) - len(BEFORE)) if position else None
         message = str(tree.get("error_message", "it is no SQL"))
         if at is not None and at >= len(text):
             message, at = "the expression is not complete", len(text)
-        raise _fault(text, place, message, at)
+        raise given.fault(message, at)
     node = tree["statements"][0]["node"]
     bare = (
         len(tree["statements"]) == 1
@@ -250,10 +255,10 @@ def _single_select(text: str, place: str, con: duckdb.DuckDBPyConnection) -> dic
         and not node.get("cte_map", {}).get("map")
     )
     if not bare:
-        raise _fault(text, place, "the expression is a query, not a value", None, "write one value")
+        raise given.fault("the expression is a query, not a value", None, "write one value")
     expression: dict[str, Any] = node["select_list"][0]
     if expression.get("alias"):
-        raise _fault(text, place, "the expression gives itself a name", None, "leave the AS out")
+        raise given.fault("the expression gives itself a name", None, "leave the AS out")
     return expression
 
 
@@ -294,40 +299,34 @@ def _parameters(left: Any) -> frozenset[str]:
     return frozenset().union(*map(_parameters, left.values()))
 
 
-def _check_node(part: dict[str, Any], text: str, place: str) -> None:
+def _check_node(part: dict[str, Any], given: Expression) -> None:
     kind = part["class"]
-    at = _at(part, text)
+    at = _at(part, given.text)
     if kind in _REFUSED_NODES:
-        raise _fault(text, place, f"the expression {_REFUSED_NODES[kind]}", at, "write a value of one row")
+        raise given.fault(f"the expression {_REFUSED_NODES[kind]}", at, "write a value of one row")
     if kind not in VALUE_NODES or part.get("type") in _REFUSED_OPERATORS:
-        raise _fault(text, place, "the expression holds something that is no value of one row", at)
+        raise given.fault("the expression holds something that is no value of one row", at)
     if kind != "FUNCTION":
         return
     name = str(part["function_name"]).lower()
     if part.get("schema") or part.get("catalog"):
-        raise _fault(
-            text, place, f"{name} is called on something", at, f"write {name}(…), with the value inside"
-        )
+        raise given.fault(f"{name} is called on something", at, f"write {name}(…), with the value inside")
     if part.get("filter") or part.get("distinct") or (part.get("order_bys") or {}).get("orders"):
-        raise _fault(text, place, f"{name} is used as an aggregate", at, "write a value of one row")
+        raise given.fault(f"{name} is used as an aggregate", at, "write a value of one row")
     allowed, aggregates, known = _functions()
     if name in allowed:
         return
     if name in aggregates:
-        raise _fault(
-            text, place, f"{name} is an aggregate: it looks at other rows", at, "write a value of one row"
-        )
+        raise given.fault(f"{name} is an aggregate: it looks at other rows", at, "write a value of one row")
     if name in known:
-        raise _fault(
-            text,
-            place,
+        raise given.fault(
             f"{name} is not allowed: its value depends on more than the row, or it makes rows of its own",
             at,
             "a run without changes must give the same values again",
         )
     near = difflib.get_close_matches(name, sorted(allowed), 3)
     advice = f"did you mean {' or '.join(near)}?" if near else "see DuckDB's functions"
-    raise _fault(text, place, f"there is no function {name}", at, advice)
+    raise given.fault(f"there is no function {name}", at, advice)
 
 
 def scalar_functions() -> frozenset[str]:

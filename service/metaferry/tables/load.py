@@ -22,7 +22,7 @@ from metaferry.tables.csv.dialect import Dialect
 from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.files.find import Format, StorageFor, TableObject, find_files
 from metaferry.tables.files.folders import with_folders
-from metaferry.tables.mapping import build_records, parse_mapping
+from metaferry.tables.mapping import Origins, build_records, nowhere, parse_mapping
 from metaferry.tables.model import FILE, ROW, Frames, KeyColumn, Loaded, ShownColumn, Staged, TableFile
 from metaferry.tables.staging import Findings, Rejects, quote_ident
 
@@ -47,17 +47,19 @@ def load_source(
     progress: Callable[[int], None],
     allow_none: bool = False,
     texts: Collection[str] = (),
+    origins: Origins = nowhere,
 ) -> Loaded:
     """Source number `index` as the table `source_{index}`; see `Loaded` for its columns.
 
     `con` has the tables `rejects` and `findings` and the macros (`macros.py`), its time zone is
     UTC. `storage_for(url, options)` opens a datasource; who opened it closes it. `progress` is told numbers
     of rows. With `allow_none` a glob that matches no file yet is a table without rows. `texts` are the dotted
-    key paths whose schema entries want text. Raises JobError for everything in the job file that does not
-    fit what is there, StorageError for a store that does not answer.
+    key paths whose schema entries want text; `origins` knows where the job file has an expression. Raises
+    JobError for everything in the job file that does not fit what is there, StorageError for a store that
+    does not answer.
     """
     place = f"sources[{index}]"
-    mapping = parse_mapping(source, place)
+    mapping = parse_mapping(source, place, origins)
     rejects, findings = Rejects(con, source.label), Findings(con, source.label)
     table, staging = f"source_{index}", f"staged_{index}"
     with staged_table(

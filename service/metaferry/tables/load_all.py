@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from metaferry.job.model import Job
@@ -66,7 +67,8 @@ def load_all(
         ready, faults = {}, Collected()
         for index, (query, text) in queries.items():
             with faults.one():
-                ready[index] = ready_query(job.sources[index], index, query, text, relations)
+                origins = partial(job.places.of, index)
+                ready[index] = ready_query(job.sources[index], index, query, text, relations, origins)
         faults.raise_all()
         sources = []
         for index, source in enumerate(job.sources):
@@ -84,6 +86,7 @@ def load_all(
                     progress=progress.advance,
                     allow_none=job.policy.allow_empty,
                     texts=texts,
+                    origins=partial(job.places.of, index),
                 )
             sources.append(loaded)
     return LoadedJob(sources, list(relations.values()))
@@ -95,7 +98,7 @@ def _parsed(job: Job) -> dict[int, tuple[ParsedQuery, QueryText]]:
     queries = {}
     for index, source in enumerate(job.sources):
         with faults.one():
-            parse_mapping(source, f"sources[{index}]")
+            parse_mapping(source, f"sources[{index}]", partial(job.places.of, index))
         if source.query is None:
             continue
         text = _text(job, index, source.query)
@@ -109,8 +112,7 @@ def _parsed(job: Job) -> dict[int, tuple[ParsedQuery, QueryText]]:
 
 
 def _text(job: Job, index: int, query: str) -> QueryText:
-    place = job.query_place(index)
-    return QueryText(query, f"sources[{index}].query", place.of if place is not None else lambda at: "")
+    return QueryText(query, f"sources[{index}].query", job.places.of(index, "query"))
 
 
 def _needed(job: Job, queries: dict[int, tuple[ParsedQuery, QueryText]]) -> list[str]:

@@ -6,11 +6,12 @@ leaf key paths, so that what follows knows plain columns only. Nothing here read
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from metaferry.errors import JobError
+from metaferry.job.places import TextPlace
 from metaferry.job.sources import Source
 from metaferry.lightly.key_paths import RESERVED_PREFIX, column_is_ambiguous, split_path
 from metaferry.tables.binding import Binder
@@ -26,6 +27,14 @@ from metaferry.tables.staging import Findings, check_width, quote_ident, quote_t
 
 if TYPE_CHECKING:
     import duckdb
+
+
+#: Where the job file has the text under a key of the source, such as `metadata.speed`.
+Origins: TypeAlias = Callable[[str], TextPlace | None]
+
+
+def nowhere(key: str) -> None:
+    """The origins of a job that comes from no file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class Mapping:
     place: str
     #: Whether the names of the columns that are taken are key paths, as those of a query are.
     key_paths: bool = False
+    origins: Origins = nowhere
 
     @property
     def used(self) -> frozenset[str] | None:
@@ -62,7 +72,7 @@ class Mapping:
         return self.file_name.columns | (self.frame.columns if self.frame else frozenset())
 
 
-def parse_mapping(source: Source, place: str) -> Mapping:
+def parse_mapping(source: Source, place: str, origins: Origins = nowhere) -> Mapping:
     """The mapping of a source, its form checked. Raises JobError below `place`, such as `sources[0]`."""
     faults = Collected()
 
@@ -70,10 +80,10 @@ def parse_mapping(source: Source, place: str) -> Mapping:
 
         def parsed(text: str, where: str) -> Expression:
             try:
-                return parse_expression(text, f"{place}.{where}", con)
+                return parse_expression(text, f"{place}.{where}", con, origins(where))
             except JobError as error:
                 faults.add(error)
-                return Expression(text, f"{place}.{where}", ())
+                return Expression(text, f"{place}.{where}")
 
         mapping = Mapping(
             where=parsed(source.where, "where") if source.where is not None else None,
@@ -86,6 +96,7 @@ def parse_mapping(source: Source, place: str) -> Mapping:
             if source.metadata is not None
             else None,
             place=place,
+            origins=origins,
         )
     faults.raise_all()
     return mapping
@@ -222,7 +233,8 @@ def _values(staged: Staged, mapping: Mapping) -> list[tuple[tuple[str, ...], Exp
             continue
         itself = Reference((column.name,), 0)
         if mapping.key_paths:
-            expression = Expression(quote_ident(column.name), mapping.place, (itself,))
+            origin = mapping.origins("query")
+            expression = Expression(quote_ident(column.name), mapping.place, (itself,), origin=origin)
             values.append((split_path(column.name), expression))
             continue
         if column_is_ambiguous(column.name):
@@ -232,8 +244,9 @@ def _values(staged: Staged, mapping: Mapping) -> list[tuple[tuple[str, ...], Exp
                 advice=f"map the columns that are wanted, such as key: {quote_ident(column.name)}",
             )
         _check_reserved((column.name,), f"{mapping.place}.metadata")
-        place = f"{mapping.place}.metadata.{column.name}"
-        values.append(((column.name,), Expression(quote_ident(column.name), place, (itself,))))
+        key = f"metadata.{column.name}"
+        place, origin = f"{mapping.place}.{key}", mapping.origins(key)
+        values.append(((column.name,), Expression(quote_ident(column.name), place, (itself,), origin=origin)))
     return values
 
 

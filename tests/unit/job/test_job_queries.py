@@ -144,7 +144,7 @@ def test_a_character_of_a_query_has_line_and_column(tmp_path: Path, text: str, w
     file = tmp_path / "job.yaml"
     file.write_text(text, encoding="utf-8")
     job = Job.load(file)
-    found = job.query_place(0)
+    found = job.places.of(0, "query")
     assert isinstance(found, TextPlace)
     query = job.sources[0].query or ""
     assert found.of(query.index(word)) == f"{file}:{place}"
@@ -158,7 +158,7 @@ def test_where_variables_changed_the_text_only_its_line_is_known(
     file.write_text(
         "input: in\ntables: {t: t.csv}\nsources: [{query: 'SELECT ${METAFERRY_COLUMN} FROM t'}]\n"
     )
-    place = Job.load(file).query_place(0)
+    place = Job.load(file).places.of(0, "query")
     assert place is not None
     assert place.of(20) == f"{file}:3"
 
@@ -166,4 +166,4 @@ def test_where_variables_changed_the_text_only_its_line_is_known(
 def test_a_query_of_a_flag_has_no_place_in_the_file(tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
     file.write_text("input: in\ntables: {t: t.csv}\nsources: [{query: 'SELECT a FROM t'}]\n")
-    assert Job.load(file, ["sources[0].query=SELECT b FROM t"]).query_place(0) is None
+    assert Job.load(file, ["sources[0].query=SELECT b FROM t"]).places.of(0, "query") is None

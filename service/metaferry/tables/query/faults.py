@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metaferry.errors import JobError
+from metaferry.job.places import TextPlace
 from metaferry.tables.expressions import Expression, characters
 from metaferry.tables.faults import joined
 from metaferry.tables.query.tree import Fault
@@ -13,11 +14,11 @@ from metaferry.tables.query.tree import Fault
 
 @dataclass(frozen=True, slots=True)
 class QueryText:
-    """The text of a query. `place` is its key in the job, `where(at)` a character's place in the file."""
+    """The text of a query. `place` is its key in the job, `origin` where the file has it."""
 
     text: str
     place: str
-    where: Callable[[int], str]
+    origin: TextPlace | None
 
     def error(self, faults: Sequence[Fault]) -> JobError:
         """All faults as one error; each with its line, a caret below it, and its advice."""
@@ -30,6 +31,4 @@ class QueryText:
 
     def _one(self, fault: Fault) -> JobError:
         at = None if fault.at is None else characters(self.text, fault.at)
-        where = self.where(at if at is not None else 0)
-        place = f"{where}: {self.place}" if where else self.place
-        return Expression(self.text, place, ()).fault(fault.message, at, advice=fault.advice)
+        return Expression(self.text, self.place, origin=self.origin).fault(fault.message, at, fault.advice)

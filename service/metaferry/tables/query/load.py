@@ -17,7 +17,7 @@ from metaferry.tables.binding import plain_message
 from metaferry.tables.expressions import sealed
 from metaferry.tables.failures import of_the_engine
 from metaferry.tables.load import shown_columns
-from metaferry.tables.mapping import Mapping, build_records, parse_mapping
+from metaferry.tables.mapping import Mapping, Origins, build_records, nowhere, parse_mapping
 from metaferry.tables.model import FILE, OURS, ROW, Column, Frames, Loaded, Reading, Staged, TableFile, folded
 from metaferry.tables.query.faults import QueryText
 from metaferry.tables.query.interruptible import run_interruptible
@@ -111,7 +111,12 @@ class ReadyQuery:
 
 
 def ready_query(
-    source: Source, index: int, query: ParsedQuery, text: QueryText, relations: Relations
+    source: Source,
+    index: int,
+    query: ParsedQuery,
+    text: QueryText,
+    relations: Relations,
+    origins: Origins = nowhere,
 ) -> ReadyQuery:
     """The query over its tables, before it is run. Raises JobError with all that does not fit."""
     reads = {name: relations[name] for name in sorted(query.tables)}
@@ -125,7 +130,8 @@ def ready_query(
     columns = _checked(bound.columns, text) if bound is not None else ()
     if source.frame is None and "frame" in {folded(column.name) for column in columns}:
         source = source.model_copy(update={"frame": FrameColumn(value='"frame"')})
-    mapping = replace(parse_mapping(source, f"sources[{index}]"), key_paths=True, place=text.place)
+    mapping = parse_mapping(source, f"sources[{index}]", origins)
+    mapping = replace(mapping, key_paths=True, place=text.place)
     ready = ReadyQuery(source, index, text, mapping, bound, columns)
     if bound is not None:
         _try(ready)

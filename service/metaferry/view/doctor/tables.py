@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from metaferry.errors import JobError, MetaferryError, NotFound
@@ -76,7 +77,7 @@ def _facts(job: Job, index: int, database: Database, storages: Storages) -> Tabl
     from metaferry.tables.parquet import schema_of
 
     schema = schema_of(one.files[0], storages.portal, place)
-    used = parse_mapping(source, f"sources[{index}]").used
+    used = parse_mapping(source, f"sources[{index}]", partial(job.places.of, index)).used
     absent = sorted((used or frozenset()) - {folded(name) for name in schema.names})
     if absent:
         raise JobError(
@@ -117,6 +118,8 @@ def _load(job: Job, index: int, database: Database, storages: Storages) -> Loade
     if source.query is not None:
         # As the only source, so that another's fault is not met.
         alone = job.model_copy(update={"sources": (source,)})
+        if job.origin is not None:
+            alone.read_from(job.origin, job.places.of_one(index))
         return load_sources(alone, database, storages, storages.portal, Silent()).sources[0]
     return load_source(
         database.connection,
@@ -126,4 +129,5 @@ def _load(job: Job, index: int, database: Database, storages: Storages) -> Loade
         portal=storages.portal,
         progress=lambda rows: None,
         allow_none=job.policy.allow_empty,
+        origins=partial(job.places.of, index),
     )
