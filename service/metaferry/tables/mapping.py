@@ -154,7 +154,7 @@ def build_records(
             _check_where(binder, where)
         with faults.one():
             name_type = binder.type_of(mapping.file_name)
-            if unfit(name_type) or _is_nested(name_type):
+            if unfit(name_type) or is_nested(name_type):
                 raise mapping.file_name.fault(f"a file name cannot be {name_type}", advice="give it as text")
         with faults.one():
             frames = frame_columns(frame, binder)
@@ -275,7 +275,7 @@ def _leaves(
     return found
 
 
-def _is_nested(kind: str) -> bool:
+def is_nested(kind: str) -> bool:
     return kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
 
 

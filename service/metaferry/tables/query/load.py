@@ -17,7 +17,7 @@ from metaferry.tables.binding import plain_message
 from metaferry.tables.expressions import sealed
 from metaferry.tables.failures import of_the_engine
 from metaferry.tables.load import shown_columns
-from metaferry.tables.mapping import Mapping, Origins, build_records, nowhere, parse_mapping
+from metaferry.tables.mapping import Mapping, Origins, build_records, is_nested, nowhere, parse_mapping
 from metaferry.tables.model import FILE, OURS, ROW, Column, Frames, Loaded, Reading, Staged, TableFile, folded
 from metaferry.tables.query.faults import QueryText
 from metaferry.tables.query.interruptible import run_interruptible
@@ -43,6 +43,8 @@ class Relation:
     read: int
     malformed: int
     reading: Reading
+    #: Whether a column may be a struct, of which nothing says so, and whose fields a query may name.
+    hides_fields: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -58,18 +60,23 @@ def make_relation(
 ) -> Relation:
     """The view of a staged table. `named` are the columns that queries want of one without any."""
     view = f"relation_{number}"
-    columns = staged.columns
+    columns, hides_fields = staged.columns, False
     if staged.read == staged.malformed:
-        columns = tuple(Column(column.name, _NOTHING) for column in columns) or tuple(
-            Column(one, _NOTHING) for one in sorted(named)
-        )
-        listed = ", ".join(f"NULL AS {quote_ident(column.name)}" for column in columns)
+        is_text = staged.reading.format in ("csv", "tsv")
+        hides_fields = not is_text and any(column.type == _NOTHING for column in columns)
+        # Fields are names, as columns are; all other types may be others on a day that has rows.
+        columns = tuple(
+            column if is_nested(column.type) else Column(column.name, _NOTHING) for column in columns
+        ) or tuple(Column(one, _NOTHING) for one in sorted(named))
+        listed = ", ".join(f"NULL::{column.type} AS {quote_ident(column.name)}" for column in columns)
         source = f"SELECT {listed or 'NULL AS nothing'} WHERE false"
     else:
         listed = ", ".join(_given(column) for column in columns)
         source = f"SELECT {listed or 'NULL AS nothing'} FROM ({staged.relation('')}) r"
     con.execute(f"CREATE VIEW {view} AS {source}").fetchall()
-    return Relation(name, view, columns, staged.names, staged.read, staged.malformed, staged.reading)
+    return Relation(
+        name, view, columns, staged.names, staged.read, staged.malformed, staged.reading, hides_fields
+    )
 
 
 def _given(column: Column) -> str:
@@ -124,9 +131,11 @@ def ready_query(
     views = {name: relation.view for name, relation in reads.items()}
     known = [name for relation in reads.values() for name in relation.names]
     bound, faults = bind_query(query, schema, views, known)
-    if bound is None and not any(relation.is_empty for relation in reads.values()):
-        raise text.error(faults)
-    # Over a table without rows nobody can tell what the columns would be: there are no rows then.
+    if bound is None:
+        faults = _certain(faults, query, reads)
+        if faults:
+            raise text.error(faults)
+    # Over a table without rows nobody can tell what types the columns would have: there are no rows then.
     columns = _checked(bound.columns, text) if bound is not None else ()
     if source.frame is None and "frame" in {folded(column.name) for column in columns}:
         source = source.model_copy(update={"frame": FrameColumn(value='"frame"')})
@@ -136,6 +145,22 @@ def ready_query(
     if bound is not None:
         _try(ready)
     return ready
+
+
+def _certain(faults: list[Fault], query: ParsedQuery, reads: Relations) -> list[Fault]:
+    """The faults that are some on a day with rows too: of a table without any only the names are known."""
+    empty = [relation for relation in reads.values() if relation.is_empty]
+    if not empty:
+        return faults
+    if not all(relation.names for relation in empty):
+        return []
+    if any(relation.hides_fields for relation in empty) and _SPREAD.search(query.text):
+        return []
+    return [fault for fault in faults if fault.no_such_name]
+
+
+#: What makes columns of the fields of a struct.
+_SPREAD: Final = re.compile(r"\bunnest\b|\.\s*\*", re.IGNORECASE)
 
 
 def _try(ready: ReadyQuery) -> None:

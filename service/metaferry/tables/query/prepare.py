@@ -302,10 +302,18 @@ def _misfit(error: duckdb.Error, known: Collection[str]) -> Fault:
     place = None if position is None else position - len(_DESCRIBE)
     missing = _named(error)
     quoted = [name for name in known if missing and name.lower().startswith(f"{missing.lower()} ")]
+    absent = bool(_ABSENT.search(str(error)))
     if quoted:
-        return Fault(message, place, f"write {quote_ident(quoted[0])}, with its quotes")
+        return Fault(message, place, f"write {quote_ident(quoted[0])}, with its quotes", absent)
     near = nearest(missing, list(known)) if missing else []
-    return Fault(message, place, f"did you mean {' or '.join(map(written, near))}?" if near else "")
+    return Fault(message, place, f"did you mean {' or '.join(map(written, near))}?" if near else "", absent)
+
+
+#: What the engine says of a name that is not there.
+_ABSENT: Final = re.compile(
+    "COLUMN_NOT_FOUND|does not have a column named|does not exist on (left|right) side of join|"
+    "in (EXCLUDE|REPLACE|RENAME) list not found|Referenced table .* not found"
+)
 
 
 def _named(error: duckdb.Error) -> str:

@@ -22,11 +22,15 @@ _LOCATIONS: Final = ("query_location", "query_location_length")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a query, and where: a position in bytes of its text, None for all of it."""
+    """What is wrong with a query, and where: a position in bytes of its text, None for all of it.
+
+    `no_such_name`: it names what is not there, whatever the types of the columns are.
+    """
 
     message: str
     at: int | None = None
     advice: str = ""
+    no_such_name: bool = False
 
 
 def parse(con: duckdb.DuckDBPyConnection, text: str) -> Node:
