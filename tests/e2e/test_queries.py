@@ -393,6 +393,19 @@ def test_a_table_without_rows_is_a_table(world: World, name: str, text: str) -> 
     assert documents(world) == {"a": {"n": 4}, "b": {"n": 1}, "c": {"n": 1}}
 
 
+def test_a_query_casts_what_its_schema_entry_wants_as_text(world: World) -> None:
+    world.put("routes.csv", "file_name,route,bus\na.png,1.50,007\nb.png,2,008\n")
+    world.job["tables"] = {"routes": "routes.csv"}
+    entry = {"path": "route", "name": "route", "valueDataType": "CATEGORICAL_STRING", "defaultValue": "?"}
+    world.job["schema"] = [entry]
+    ran = with_query(world, "SELECT file_name, route FROM routes").run("sync", "job.yaml", "--format", "json")
+    assert (ran.code, ran.report["rejects"]) == (5, {"value.type": 2})
+    world.job["schema"].append({**entry, "path": "bus", "name": "bus"})
+    query = "SELECT file_name, route::VARCHAR AS route, bus FROM routes"
+    assert with_query(world, query).run("sync", "job.yaml").code == 0
+    assert documents(world) == {"a": {"bus": "007", "route": "1.5"}, "b": {"bus": "008", "route": "2.0"}}
+
+
 def test_a_day_without_files_pages_nobody(world: World) -> None:
     world.job["tables"]["boxes"] = "today/*.csv"
     world.write_job()

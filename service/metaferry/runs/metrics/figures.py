@@ -80,6 +80,12 @@ METRICS: Final = (
         "metaferry_records_total",
     ),
     Metric(
+        "metaferry_last_run_table_rows",
+        "Rows of each table that queries read, by whether they could be.",
+        ("table", "result"),
+        "metaferry_table_rows_total",
+    ),
+    Metric(
         "metaferry_last_run_rejects",
         "Faults of rows that were not used, by finding code.",
         ("code",),
@@ -124,6 +130,14 @@ def samples(report: Mapping[str, Any], ended: Ended, *, version: str) -> Samples
             (source["name"], result): source.get(result, 0)
             for source in report["sources"]
             for result in _RESULTS
+        },
+        "metaferry_last_run_table_rows": {
+            (table["name"], result): number
+            for table in report.get("relations", ())  # a report of an older version may be kept
+            for result, number in (
+                ("used", table["read"] - table["rejected"]),
+                ("rejected", table["rejected"]),
+            )
         },
         "metaferry_last_run_rejects": {(one,): report["rejects"].get(one, 0) for one in _REJECTS},
         "metaferry_last_run_findings": {(str(one),): report["findings"].get(one, 0) for one in Code},

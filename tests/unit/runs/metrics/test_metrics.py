@@ -14,6 +14,7 @@ from metaferry.planning.formats import (
     DocumentCounts,
     FrameCounts,
     MediaCounts,
+    RelationCounts,
     RunReport,
     SourceCounts,
     VerifyCounts,
@@ -32,6 +33,7 @@ def report(code: int = 0) -> RunReport:
         started="2026-11-23T07:00:00+00:00",
         exit_code=code,
         sources=[SourceCounts("a", read=10, used=6, rejected=3, unmatched=1), SourceCounts("b")],
+        relations=[RelationCounts("boxes", read=9, rejected=2), RelationCounts("scenes", read=3)],
         media=MediaCounts(images=4, videos=2),
         documents=DocumentCounts(1, 2, 3, 4, 5, 6, 7, 8),
         frames=FrameCounts(counted=1, cached=1, unproved=0),
@@ -62,6 +64,12 @@ def test_every_figure_of_a_report_is_there() -> None:
     }
     assert values["metaferry_last_run_records"]["a", "rejected"] == 3
     assert sum(n for (source, _), n in values["metaferry_last_run_records"].items() if source == "a") == 10
+    assert values["metaferry_last_run_table_rows"] == {
+        ("boxes", "used"): 7,
+        ("boxes", "rejected"): 2,
+        ("scenes", "used"): 3,
+        ("scenes", "rejected"): 0,
+    }
     assert values["metaferry_last_run_requests"] == {
         ("list", "ok"): 4,
         ("list", "error"): 1,
@@ -79,11 +87,15 @@ def test_every_figure_of_a_report_is_there() -> None:
     assert values["metaferry_last_run_duration_seconds"] == {(): 12.25}
 
 
+#: Figures whose labels are what a job or a build is called.
+OF_TABLES = ("metaferry_last_run_records", "metaferry_last_run_table_rows", "metaferry_build_info")
+
+
 def test_label_sets_are_complete_where_nothing_happened() -> None:
     empty = samples(RunReport("", "", "").to_dict(), ENDED, version="1")
     full = found()
     for name in empty:
-        if name not in ("metaferry_last_run_records", "metaferry_build_info"):
+        if name not in OF_TABLES:
             assert set(empty[name]) == set(full[name]), name
     assert set(empty["metaferry_last_run_findings"]) == {(str(code),) for code in Code}
     assert ("value.type",) in set(empty["metaferry_last_run_rejects"])
