@@ -131,6 +131,7 @@ def staged_table(
     all); the other arguments are those of `load_source`.
     """
     found = find_files(source, place=place, storage_for=storage_for, portal=portal, allow_none=allow_none)
+    is_whole = False
     try:
         staged = _stage(
             con, found.files, found.format, name, source, used, rejects, findings, portal, place, progress
@@ -138,7 +139,23 @@ def staged_table(
         staged = with_folders(con, staged, found.files, used, table=_folders(name), place=place)
         rejects.flush()
         _tell_passed_over(findings, [*found.passed_over, *staged.empty])
-        yield replace(staged, reading=replace(staged.reading, name=label, columns=shown_columns(con, staged)))
+        staged = replace(
+            staged, reading=replace(staged.reading, name=label, columns=shown_columns(con, staged))
+        )
+        is_whole = True
+        yield staged
+    except JobError as error:
+        _drop(con, name)
+        # Of a block for several tables, nobody knows which of them is at fault.
+        if (is_whole and not keep) or found.format not in ("json", "jsonl") or not found.files:
+            raise
+        from metaferry.tables.json.keyed import keyed_fault
+
+        lines, encoding = found.format == "jsonl", source.encoding or ""
+        instead = keyed_fault(found.files[0], portal, place, encoding=encoding, lines=lines)
+        if instead is None:
+            raise
+        raise instead from error
     except BaseException:
         _drop(con, name)
         raise
