@@ -46,29 +46,31 @@ def plan(
     prefix: str = "",
     limit: int | None = None,
     out: str | PathLike[str] | None = None,
+    keep: bool = False,
     shards: int | None = None,
     progress: Progress | None = None,
 ) -> PlanReport:
-    """What a `sync` would do, and why. Writes the cache of frame counts, and `out`; nothing else.
+    """What a `sync` would do, and why. Writes the cache of frame counts, and the plan where it is kept.
 
     prefix: only media whose path begins with it, and their documents. limit: at most so many
-    documents are changed. out: a folder, or its URL, that then holds the plan as
-    Parquet, in `report.shards` shards (`shards`: at least so many of them). A safety limit that
-    would stop the sync is no error here: `report.stopped` names it.
+    documents are changed. keep: the plan is kept in the state folder, for `sync(plan=report.report_url)`,
+    as Parquet in `report.shards` shards (`shards`: at least so many of them). out: in this folder, or at
+    this URL, instead. A safety limit that would stop the sync is no error here: `report.stopped` names it.
     """
     from metaferry.runs import run
 
-    if shards is not None and (out is None or not 1 <= shards <= MAX_SHARDS):
-        if out is None:
-            raise UsageError(
-                f"shards is {shards}, and only a plan that is kept has shards", advice="give out"
-            )
+    if keep and out is not None:
+        raise UsageError("a plan is kept in the state folder or in another one: give keep or out, not both")
+    if shards is not None and not keep and out is None:
+        raise UsageError(f"shards is {shards}, and only a plan that is kept has shards", advice="give keep")
+    if shards is not None and not 1 <= shards <= MAX_SHARDS:
         raise UsageError(f"shards should be 1 to {MAX_SHARDS}, is {shards}")
     return run.plan(
         _job(job),
         prefix=prefix,
         limit=_positive(limit),
         out=None if out is None else _folder(out),
+        keep=keep,
         shards=shards or 1,
         progress=progress,
     )
@@ -89,8 +91,8 @@ def sync(
 ) -> RunReport:
     """Makes the documents of the Lightly datasource what the job's tables say.
 
-    `prefix` and `limit` narrow it as they do a plan. plan: the folder of a plan that was kept, which is
-    applied as it is; with `num_shards` only the documents of the shards `s` for which
+    `prefix` and `limit` narrow it as they do a plan. plan: the folder of a plan that was kept, or its
+    plan.json, which is applied as it is; with `num_shards` only the documents of the shards `s` for which
     `s % num_shards == shard_index` (default: JOB_COMPLETION_INDEX of the environment), and `finish`
     does the rest once all of them are done. engine: `local`, `dask` (a cluster of processes of this
     machine) or `dask=tcp://…` (one that is there), whose workers write the shards.
@@ -109,7 +111,7 @@ def sync(
         if share is not None and engine != "local":
             raise UsageError("a share of the shards is written by this process: it takes no engine")
         return sharded.sync_plan(
-            _job(job), _folder(plan), share=share, engine=engine, progress=progress, stop=stop
+            _job(job), _plan_folder(plan), share=share, engine=engine, progress=progress, stop=stop
         )
     if share is not None:
         raise UsageError("only a kept plan has shards", advice="name it: --plan DIR")
@@ -141,7 +143,7 @@ def finish(
             "overrides apply to the job kept in the plan; with another job, put them in that job"
         )
     return sharded.finish(
-        _folder(plan),
+        _plan_folder(plan),
         job=None if job is None else _job(job),
         overrides=overrides,
         progress=progress,
@@ -376,6 +378,11 @@ def _folder(folder: str | PathLike[str]) -> str:
     """A folder as an absolute path or a URL."""
     given = fspath(folder)
     return given if "://" in given or "::" in given else absolute(given)
+
+
+def _plan_folder(plan: str | PathLike[str]) -> str:
+    """The folder of a plan, which may be named by its plan.json."""
+    return _folder(plan).removesuffix("/plan.json")
 
 
 def _job(job: AnyJob) -> Job:

@@ -107,6 +107,15 @@ def bucket_and_key(url: str) -> tuple[str, str, str] | None:
     return root, bucket, "/".join(segments[ours:])
 
 
+def split_signature(url: str) -> tuple[str, str]:
+    """An Azure URL and its query, which is a SAS, from the `?` on; any other URL as it stands, and ""."""
+    scheme, rest = split_scheme(url)
+    if SCHEMES.get(scheme) != "azure" and not is_blob_url(scheme, rest):
+        return url, ""
+    place, mark, query = url.partition("?")
+    return place, mark + query
+
+
 def redact(url: str) -> str:
     """The URL for people: no user name, password, token or query that could be a signature.
 

@@ -85,7 +85,6 @@ def media_of(media: Path) -> list[Path]:
 
 def whole_life(cloud: str, options: dict[str, Any], change: Callable[[bytes, bytes], None]) -> None:
     """Everything that metaferry does to a datasource, once."""
-    scheme = SCHEMES[cloud]
     policy = {"max_rejects": "100%", "unmatched": "report", "delete": "orphans", "max_delete": "100%"}
     job = job_of(cloud, options, policy=policy)
     first = metaferry.sync(job)
@@ -94,8 +93,12 @@ def whole_life(cloud: str, options: dict[str, Any], change: Callable[[bytes, byt
     assert (again.changes, again.documents.keep) == (0, 12 + 9)
 
     change(b"city street", b"market")
-    plan = f"{scheme}://{OUTPUT}/2026/.metaferry/plans/backfill"
-    assert metaferry.plan(job, out=plan, shards=2).shards == 2
+    # At a URL of the manifests first, which is made again where it lies by default.
+    assert metaferry.plan(job, out=manifest_plan(cloud), shards=2).shards == 2
+    assert metaferry.plan(job, out=manifest_plan(cloud), shards=2).shards == 2
+    kept = metaferry.plan(job, keep=True, shards=2)
+    assert kept.shards == 2
+    plan = kept.report_url
     for index in range(2):
         assert metaferry.sync(job, plan=plan, shard_index=index, num_shards=2).exit_code == 0
     finished = metaferry.finish(plan, job=job)
@@ -282,7 +285,33 @@ def test_nothing_but_documents_and_state_may_be_changed(asked: Asked) -> None:
     assert {(grant.bucket, grant.prefix) for grant in writing} == {(OUTPUT, prefix) for prefix in BELOW}
 
 
+def test_every_plan_that_is_documented_lies_where_it_may() -> None:
+    """Those of the docs, the manifests and the DAGs, all of which are about these buckets."""
+    texts = [
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "deploy").rglob("*.yaml"),
+        *(ROOT / "service/metaferry/airflow/example_dags").glob("*.py"),
+        ROOT / "README.md",
+    ]
+    below = tuple(f"{OUTPUT}/{prefix}" for prefix in BELOW)
+    found = [
+        (path.name, url)
+        for path in texts
+        for url in re.findall(r"[a-z0-9]+://(\S*plans?/\S*)", path.read_text())
+    ]
+    assert len(found) >= len(SCHEMES)
+    assert [each for each in found if not each[1].startswith(below)] == []
+
+
 # -- helpers
+
+
+def manifest_plan(cloud: str) -> str:
+    """Where the backfill of an overlay keeps its plan."""
+    overlay = ROOT / f"deploy/kustomize/overlays/{cloud}/backfill/kustomization.yaml"
+    (generator,) = yaml.safe_load(overlay.read_text())["configMapGenerator"]
+    given = dict(literal.split("=", 1) for literal in generator["literals"])
+    return given["PLAN_URL"]
 
 
 def change(cloud: str, options: dict[str, Any], portal: Portal, before: bytes, after: bytes) -> None:

@@ -278,7 +278,7 @@ def test_another_job_and_what_is_no_plan_are_refused(dataset: DemoDataset, tmp_p
     ran = world.run("sync", str(job), "--plan", "plan", "--set", "policy.delete=orphans")
     assert (ran.code, ran.out) == (2, "")
     assert f"{plan}/plan.json: this plan was made from another job" in ran.err
-    assert "metaferry plan JOB --out" in ran.err
+    assert "metaferry plan JOB --keep" in ran.err
     faster = metaferry.sync(Job.load(job, ["concurrency=3"]), plan=plan, shard_index=0, num_shards=9)
     assert faster.exit_code == 0, "how fast it is decides nothing"
     with pytest.raises(UsageError, match=r"elsewhere/plan\.json: there is no such file"):

@@ -90,7 +90,6 @@ class Site:
             **os.environ,
             "AIRFLOW_CONN_AWS_FLEET": self.connection,
             "METAFERRY_JOB": str(self.job),
-            "METAFERRY_PLANS": f"s3://{self.bucket}/plans",
             "METAFERRY_ASSET": f"s3://{self.bucket}/data",
             **more,
         }

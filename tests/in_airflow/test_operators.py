@@ -228,6 +228,25 @@ def test_finish_names_the_shards_that_are_missing(site: Any) -> None:
     assert site.tree().keys() >= {"data/.lightly/metadata/schema.json"}
 
 
+def test_a_plan_is_kept_in_the_state_folder_unless_another_is_named(site: Any) -> None:
+    given = {"job": str(site.job), "aws_conn_id": "aws_fleet"}
+    here = context()
+    groups = MetaferryPlanOperator(task_id="plan", groups=2, **given).execute(here)
+    kept, report = here["ti"].xcoms["plan"], here["ti"].xcoms["report"]
+    assert kept == f"s3://{site.bucket}/data/.metaferry/runs/{report['run_id']}/plan"
+    assert groups == [{"plan": kept, "shard_index": n, "num_shards": 2} for n in range(2)]
+    for group in groups:
+        MetaferryShardOperator(task_id="write", **given, **group).execute(context())
+    finish = MetaferryFinishOperator(task_id="finish", plan=kept, **given)
+    assert finish.execute(context())["documents"]["create"] == site.count
+
+
+def test_finish_without_a_plan_fails_for_good(site: Any) -> None:
+    finish = MetaferryFinishOperator(task_id="finish", plan="None", job=str(site.job))
+    with pytest.raises(AirflowFailException, match="there is no plan"):
+        finish.execute(context())
+
+
 def test_more_groups_than_a_map_may_have() -> None:
     with pytest.raises(ValueError, match="1024"):
         MetaferryPlanOperator(task_id="plan", job="x", out="y", groups=1025)

@@ -205,12 +205,13 @@ class MetaferrySyncOperator(_Operator):
 
 
 class MetaferryPlanOperator(_Operator):
-    """Keeps the plan of a backfill at `out`, and splits it into one mapping for each mapped task.
+    """Keeps the plan of a backfill, and splits it into one mapping for each mapped task.
 
-    out: a folder or its URL; use `{{ run_id }}` or the like, so that each DAG run has its own. groups:
-    mapped tasks at most, each with its shards. shards: at least so many, default one for 50,000
-    documents. The XCom is for `MetaferryShardOperator.partial(…).expand_kwargs(…)`; the report is the
-    XCom `report`. A plan that a safety limit stopped fails the task without retries.
+    out: a folder or its URL, in place of one in the state folder; use `{{ run_id }}` or the like, so that
+    each DAG run has its own. groups: mapped tasks at most, each with its shards. shards: at least so many,
+    default one for 50,000 documents. The XCom is for `MetaferryShardOperator.partial(…).expand_kwargs(…)`;
+    the URL of the plan is the XCom `plan`, for `MetaferryFinishOperator`, and the report the XCom `report`.
+    A plan that a safety limit stopped fails the task without retries.
     """
 
     template_fields: Sequence[str] = (*_Operator.template_fields, "out", "prefix")
@@ -218,7 +219,7 @@ class MetaferryPlanOperator(_Operator):
     def __init__(
         self,
         *,
-        out: str,
+        out: str | None = None,
         groups: int = 16,
         shards: int | None = None,
         prefix: str = "",
@@ -242,14 +243,17 @@ class MetaferryPlanOperator(_Operator):
                 job,
                 prefix=self.prefix,
                 limit=self.limit,
-                out=_unsigned(self.out),
+                out=None if self.out is None else _unsigned(self.out),
+                keep=self.out is None,
                 shards=self.shards or self.groups,
                 progress=Stopping(Silent(), stop),
             )
         )
+        plan_url = self.out or report.report_url.removesuffix("/plan.json")
+        context["ti"].xcom_push(key="plan", value=plan_url)
         context["ti"].xcom_push(key="report", value=summary(report))
         groups = max(1, min(self.groups, report.shards))
-        return [{"plan": self.out, "shard_index": index, "num_shards": groups} for index in range(groups)]
+        return [{"plan": plan_url, "shard_index": index, "num_shards": groups} for index in range(groups)]
 
 
 class MetaferryShardOperator(_Operator):
@@ -282,7 +286,8 @@ class MetaferryFinishOperator(_Operator):
     """Completes a backfill: deletes, then schema.json; fails while shards are missing, naming them.
 
     The plan is compared with what was written, not with the tasks that succeeded: Airflow silently
-    leaves failed tasks out of a reduction. Outlets as of `MetaferrySyncOperator`.
+    leaves failed tasks out of a reduction. plan: as the XCom `plan` of the planning task. Outlets as of
+    `MetaferrySyncOperator`.
     """
 
     template_fields: Sequence[str] = (*_Operator.template_fields, "plan")
@@ -294,6 +299,8 @@ class MetaferryFinishOperator(_Operator):
     def execute(self, context: Any) -> dict[str, Any]:
         from metaferry import finish
 
+        if self.plan in ("", "None"):  # what a template makes of an XCom that is not there
+            raise AirflowFailException("there is no plan: the task that makes it has not come to its end")
         report = self._run(lambda job, stop: finish(_unsigned(self.plan), job=job, stop=stop))
         self._update_assets(context, report)
         self._fail_on_rejects(report)

@@ -180,10 +180,13 @@ class Location(Short):
         return head.rpartition("::")[2].lower() if mark else "file"
 
     def below(self, name: str) -> Location:
-        """The folder `name` below this one, with the same options."""
-        mark = "" if self.url.endswith("://") else "/"
+        """The folder `name` below this one, with the same options, and with the signature of the URL."""
+        from metaferry.urls import split_signature
+
+        url, signature = split_signature(self.url)
+        mark = "" if url.endswith("://") else "/"
         return Location(
-            url=f"{self.url.removesuffix('/') if mark else self.url}{mark}{name}", options=self.options
+            url=f"{url.removesuffix('/') if mark else url}{mark}{name}{signature}", options=self.options
         )
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:

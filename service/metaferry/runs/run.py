@@ -26,7 +26,7 @@ from metaferry.runs.draining import ending_at_once
 from metaferry.runs.gather import Gathered, gather
 from metaferry.runs.metrics.push import published
 from metaferry.runs.sharded.engine_run import apply_on_engine, keep_plan
-from metaferry.runs.sharded.plan_files import plan_location
+from metaferry.runs.sharded.plan_files import kept_location, plan_location
 from metaferry.runs.state.inferred import remember_new
 from metaferry.runs.storages import require_shared
 
@@ -37,24 +37,26 @@ def plan(
     prefix: str = "",
     limit: int | None = None,
     out: str | None = None,
+    keep: bool = False,
     shards: int = 1,
     progress: Progress | None = None,
     deps: RuntimeDeps | None = None,
 ) -> PlanReport:
-    """What a sync would do and why. Writes nothing but the frame-count cache, and `out` if given.
+    """What a sync would do and why. Writes nothing but the frame-count cache, and the plan where it is kept.
 
-    `out` is a folder (any URL) that then holds `plan.json`, `shard=NNN/*.parquet`,
-    `rejects.parquet` and `findings.parquet`; it has at least `shards` shards. Raises
-    MetaferryError subclasses only; a safety limit that was passed is no error but `report.stopped`,
-    with exit code 5.
+    `out` is a folder (any URL), in place of which `keep` takes one in the state folder. It then holds
+    `plan.json`, `shard=NNN/*.parquet`, `rejects.parquet` and `findings.parquet`, and has at least `shards`
+    shards. Raises MetaferryError subclasses only; a safety limit that was passed is no error but
+    `report.stopped`, with exit code 5.
     """
     # A plan writes nothing, so no pages of its listing either, unless it is to be kept.
     with planned(
-        job, prefix=prefix, limit=limit, keep_listing=out is not None, progress=progress, deps=deps
+        job, prefix=prefix, limit=limit, keep_listing=keep or out is not None, progress=progress, deps=deps
     ) as (run, gathered, decided):
-        if out is not None:
+        if keep or out is not None:
+            folder = kept_location(job, run.report.run_id) if out is None else plan_location(job, out)
             with run.timed("write"):
-                keep_plan(run, gathered, decided, plan_location(job, out), shards)
+                keep_plan(run, gathered, decided, folder, shards)
         run.count_requests()
         assert isinstance(run.report, PlanReport)  # `planned` made it
         return run.report

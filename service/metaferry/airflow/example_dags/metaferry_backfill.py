@@ -1,6 +1,6 @@
 """Once: a whole bucket, planned by one task, written by many, finished by one.
 
-`metaferry plan --out`, a mapped `sync --plan` for each share of its shards, then `finish`, which fails
+`metaferry plan --keep`, a mapped `sync --plan` for each share of its shards, then `finish`, which fails
 while a shard is missing. Clear a failed task and run it again: what is done is not done twice.
 """
 
@@ -16,7 +16,7 @@ except ImportError:  # Airflow 2
 
 from metaferry.airflow import MetaferryFinishOperator, MetaferryPlanOperator, MetaferryShardOperator
 
-PLAN = os.environ.get("METAFERRY_PLANS", "s3://fleet-lightly/plans") + "/{{ run_id | replace(':', '-') }}"
+PLAN = "{{ ti.xcom_pull(task_ids='plan', key='plan') }}"
 
 with DAG(
     dag_id="metaferry_backfill",
@@ -30,7 +30,7 @@ with DAG(
     },
     tags=["metaferry"],
 ) as dag:
-    plan = MetaferryPlanOperator(task_id="plan", out=PLAN, groups=4)
+    plan = MetaferryPlanOperator(task_id="plan", groups=4)
     write = MetaferryShardOperator.partial(task_id="write").expand_kwargs(plan.output)
     # Also when some of them failed: it says which shards are missing.
     finish = MetaferryFinishOperator(task_id="finish", plan=PLAN, trigger_rule="all_done")

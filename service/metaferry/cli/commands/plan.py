@@ -22,10 +22,17 @@ from metaferry.cli.options import (
 
 def plan(
     job: JobFile,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the plan in the state folder, to apply it later.")
+    ] = False,
     out: Annotated[
         str | None,
         typer.Option(
-            "--out", "-o", metavar="DIR", help="Keep the plan in this folder, as Parquet.", show_default=False
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Keep it in this folder instead, as Parquet.",
+            show_default=False,
         ),
     ] = None,
     shards: Annotated[
@@ -34,7 +41,7 @@ def plan(
             metavar="N",
             min=1,
             max=9_999,
-            help="With --out: at least this many shards, which can be applied separately.",
+            help="Of a kept plan: at least this many shards, which can be applied separately.",
             show_default=False,
         ),
     ] = None,
@@ -49,7 +56,7 @@ def plan(
     format: OutputFormat = Format.TABLE,
     log_format: Logs = LogFormat.TEXT,
 ) -> None:
-    """Shows what a sync would do, and why. Writes nothing but the cache of frame counts."""
+    """Shows what a sync would do, and why. Writes nothing but the cache of frame counts, and a plan."""
     from metaferry import Job
     from metaferry import plan as make_plan
     from metaferry.cli.session import Session
@@ -58,7 +65,13 @@ def plan(
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
     with session.progress() as progress:
         report = make_plan(
-            Job.load(job, sets or ()), prefix=prefix, limit=limit, out=out, shards=shards, progress=progress
+            Job.load(job, sets or ()),
+            prefix=prefix,
+            limit=limit,
+            out=out,
+            keep=keep,
+            shards=shards,
+            progress=progress,
         )
     pending = bool(report.changes or report.schema.written)
     code = 4 if exit_code and pending and report.exit_code == 0 else report.exit_code

@@ -24,7 +24,7 @@ def sync(
     job: JobFile,
     plan: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Apply the plan kept in this folder.", show_default=False),
+        typer.Option(metavar="DIR", help="Apply the plan kept here.", show_default=False),
     ] = None,
     shard_index: Annotated[
         int | None,

@@ -311,8 +311,12 @@ def _verdict(report: Report, *, planned: bool) -> Iterator[Line]:
         yield Text(f"No document was written. {cost}", style="dim")
     else:
         yield Text(cost, style="dim")
-    if report.report_url:
-        yield Text(f"{'Plan' if planned else 'Report'}: {safe(report.report_url)}", style="dim")
+    if report.report_url and planned:
+        yield Text(f"Plan: {safe(report.report_url)}", style="dim")
+        if not report.stopped:
+            yield Text(f"Apply it: metaferry sync JOB --plan {safe(report.report_url)}", style="dim")
+    elif report.report_url:
+        yield Text(f"Report: {safe(report.report_url)}", style="dim")
     if report.page_url:
         yield Text(f"Page: {safe(report.page_url)}", style="dim")
 

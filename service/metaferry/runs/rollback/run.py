@@ -183,7 +183,7 @@ class _Rollback:
         if report.changes or self.schema.step in (schema.RESTORE, schema.REMOVE) or follow:
             run.state.start(self.rollback_id, report.started)
             # Without its markers nobody takes the shards of this run for done, and completes it.
-            run.state.forget_parts(report.run_id)
+            run.state.forget_parts(report.run_id, plan=True)
             tally = Tally()
             try:
                 self._write(tally)

@@ -12,7 +12,7 @@ from metaferry.planning.formats import KeptPlan, RunReport
 from metaferry.progress import Stop
 from metaferry.runs.context import RunContext
 from metaferry.runs.gather import Gathered
-from metaferry.runs.sharded.plan_files import write_plan
+from metaferry.runs.sharded.plan_files import kept_location, write_plan
 from metaferry.runs.sharded.plan_run import add_markers, count_findings
 from metaferry.runs.sharded.run import sync_plan
 from metaferry.runs.state.markers import Markers
@@ -48,7 +48,7 @@ def apply_on_engine(run: RunContext, gathered: Gathered, decided: Decided, engin
     """
     report = run.report
     run.state.start(report.run_id, report.started)
-    folder = run.job.state_location.below(f"runs/{report.run_id}/plan")
+    folder = kept_location(run.job, report.run_id)
     plan = keep_plan(run, gathered, decided, folder, min(_MAX_SHARDS, -(-report.changes // _MIN_ROWS)))
     try:
         ended = sync_plan(

@@ -64,7 +64,9 @@ def finish_run(run: PlanRun, lease: RunLease | None, stop: Stop, progress: Progr
     if stop.requested:
         raise stop.error
     run.begin()
-    return _Finish(run, found, stop, progress).run_to_end()
+    # A plan that was made to be kept stays, to say at a second finish that it is done; one that an engine
+    # was given is of no use any more.
+    return _Finish(run, found, stop, progress, of_engine=lease is None).run_to_end()
 
 
 def missing_shards(run: PlanRun, missing: Sequence[int], why: str = "") -> ShardsMissing:
@@ -93,8 +95,17 @@ def missing_shards(run: PlanRun, missing: Sequence[int], why: str = "") -> Shard
 class _Finish:
     """One finish: `found` are the markers of all shards that write anything."""
 
-    def __init__(self, run: PlanRun, found: dict[int, ShardMarker], stop: Stop, progress: Progress) -> None:
+    def __init__(
+        self,
+        run: PlanRun,
+        found: dict[int, ShardMarker],
+        stop: Stop,
+        progress: Progress,
+        *,
+        of_engine: bool,
+    ) -> None:
         self.run = run
+        self.of_engine = of_engine
         self.markers = [found[number] for number in sorted(found)]
         self.stop = stop
         self.progress = progress
@@ -129,7 +140,7 @@ class _Finish:
         report.seconds["finish"] = round(run.deps.clock() - began, 3)
         self._leave()
         if not any(report.findings.get(code) for code in UNFINISHED):
-            run.state.forget_parts(run.plan.plan_id)
+            run.state.forget_parts(run.plan.plan_id, plan=self.of_engine)
         return report
 
     def _write_schema(self, tally: Tally) -> None:

@@ -1,4 +1,4 @@
-"""A plan in a folder of its own, at any URL: written by `plan --out`, read to be applied.
+"""A plan in a folder of its own, at any URL: written by `plan --keep` or `--out`, read to be applied.
 
 `shard=NNN/*.parquet` hold the rows, `findings.parquet` and `rejects.parquet` what could not be used,
 `plan.json` everything else, with the name, size and MD5 of each file. It is written last and, where
@@ -34,23 +34,40 @@ from metaferry.planning.formats import (
     read_format,
 )
 from metaferry.planning.sql.rules import quote_text
+from metaferry.runs.state.folder import KEPT_PLAN
 from metaferry.runs.state.ledger import export_parquet
 from metaferry.storage.io.concurrent import in_order
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
 
 PLAN: Final = "plan.json"
+#: What makes a plan, for messages.
+MAKE: Final = "metaferry plan JOB --keep (or --out DIR)"
 #: Bytes of a plan's files that are in memory at once, where one alone is not more.
 _IN_MEMORY: Final = 128 << 20
 _NAME: Final = re.compile(r"(shard=[0-9]+/[A-Za-z0-9_-]+|rejects|findings)\.parquet")
 
 
 def plan_location(job: Job, plan: str) -> Location:
-    """The folder of a plan, with the options of the job's own location that it lies below, if any."""
+    """The folder of a plan, with the options of the job's own location that it lies below, if any.
+
+    A location whose URL holds credentials lends them, too: the URL of its plan is shown without.
+    """
     for location in (job.state_location, job.lightly_location):
-        if f"{plan.rstrip('/')}/".startswith(f"{location.url.rstrip('/')}/"):
+        if _is_below(plan, location.url):
             return Location.named(plan, location.options)
+        if _is_below(plan, location.shown):
+            return location.below(plan.rstrip("/")[len(location.shown.rstrip("/")) + 1 :])
     return Location.named(plan)
+
+
+def kept_location(job: Job, plan_id: str) -> Location:
+    """Where a plan is kept unless another folder is named: with the other files of its run."""
+    return job.state_location.below(f"runs/{plan_id}{KEPT_PLAN.rstrip('/')}")
+
+
+def _is_below(url: str, folder: str) -> bool:
+    return f"{url.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
 
 
 def plan_url(folder: Storage) -> str:
@@ -114,14 +131,12 @@ def read_plan(storage: Storage, portal: Portal) -> KeptPlan:
     except NotFound as error:
         raise UsageError(
             f"{place}: there is no such file, so this is no plan, or one that was not written to its end",
-            advice="make it (again): metaferry plan JOB --out DIR",
+            advice=f"make it (again): {MAKE}",
         ) from error
     try:
         return _parse(data)
     except ValueError as error:
-        raise UsageError(
-            f"{place}: cannot be used: {error}", advice="make it again: metaferry plan JOB --out DIR"
-        ) from None
+        raise UsageError(f"{place}: cannot be used: {error}", advice=f"make it again: {MAKE}") from None
 
 
 def check_plan(plan: KeptPlan, job: Job, place: str) -> None:
@@ -130,7 +145,7 @@ def check_plan(plan: KeptPlan, job: Job, place: str) -> None:
         raise UsageError(
             f"{place}: this plan was made from another job, or from this one before it was changed "
             f"(its digest is {plan.job_digest[:12]}, the job's is {job.digest()[:12]})",
-            advice="make it again from this job: metaferry plan JOB --out DIR",
+            advice=f"make it again from this job: {MAKE}",
         )
     if plan.report.stopped:
         raise SafetyStop(
@@ -151,7 +166,7 @@ def fetch(
                 f"{storage.url.rstrip('/')}/{file.name}: is not the file that {PLAN} describes",
                 url=storage.url,
                 path=file.name,
-                advice="make the plan again: metaferry plan JOB --out DIR",
+                advice=f"make the plan again: {MAKE}",
             )
         (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
         (folder / file.name).write_bytes(data)

@@ -41,7 +41,7 @@ from metaferry.runs.context import JobContext
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.lease.held import RunLease
 from metaferry.runs.report import requests_of
-from metaferry.runs.sharded.plan_files import check_plan, fetch, plan_location, plan_url, read_plan
+from metaferry.runs.sharded.plan_files import MAKE, check_plan, fetch, plan_location, plan_url, read_plan
 from metaferry.runs.state.damage import Damage
 from metaferry.runs.state.markers import Markers, rows_to_do
 from metaferry.runs.storages import Storages, require_shared
@@ -119,7 +119,7 @@ class PlanRun(JobContext):
             raise UsageError(
                 f"{self.place}: this plan is older than the run {later[-1]}, and without conditional writes "
                 "what that run wrote would be overwritten",
-                advice="make the plan again: metaferry plan JOB --out DIR",
+                advice=f"make the plan again: {MAKE}",
             )
         self._newest = not later
         self.state.start(self.plan.plan_id, self.plan.listed)

@@ -12,7 +12,7 @@ Layout below the folder::
     runs/<run id>/started.json  a run that has this and no run.json was cut off
     runs/<run id>/run.json      its report; rejects.parquet, findings.parquet and report.html beside it
     runs/<run id>/shard-NNNN.parquet   the done-markers of a run in shards (markers.py)
-    runs/<run id>/plan/         its plan, where it was made for an engine
+    runs/<run id>/plan/         its plan, where no other folder was named for it
     runs/<run id>/damaged.parquet  documents that read back wrong, until they are right (damage.py)
     runs/<run id>/listing/      pages of a large listing, until it is complete (listing_checkpoint.py)
     backup/<run id>/            old versions of what it overwrote or deleted, where the job keeps them
@@ -50,6 +50,8 @@ _RUNS = "runs/"
 _BACKUP = "backup/"
 #: The folder of a run that holds pages of a listing.
 LISTING = "/listing/"
+#: The folder of a run that holds its plan.
+KEPT_PLAN = "/plan/"
 #: The first file of a run that writes documents.
 _STARTED = "/started.json"
 #: With pieces of so many runs the next one that changes something writes one whole ledger again.
@@ -60,7 +62,7 @@ _MOST_LEDGER_PIECES = 8
 class RunHistory:
     """The runs before this one, by their files in the state folder."""
 
-    run_ids: tuple[str, ...]  # oldest first
+    run_ids: tuple[str, ...]  # oldest first; plans that nobody has applied are none
     interrupted: bool  # the newest of them never wrote its report
     files: tuple[str, ...]  # every key below runs/
     begun: tuple[str, ...] = ()  # those of `run_ids` that began to write, oldest first
@@ -96,10 +98,10 @@ class State:
     def history(self) -> RunHistory:
         """Reads the list of past runs; an empty or missing folder is no runs."""
         files = sorted(entry.path for entry in self._list(self._runs))
-        ids = sorted({self._run_of(key) for key in files})
+        ids = sorted({self._run_of(key) for key in files if KEPT_PLAN not in key})
         done = {self._run_of(key) for key in files if key.endswith("/run.json")}
         # One that only kept pages of its listing had not begun to write.
-        known = sorted({self._run_of(key) for key in files if LISTING not in key})
+        known = sorted({self._run_of(key) for key in files if LISTING not in key and KEPT_PLAN not in key})
         begun = tuple(sorted({self._run_of(key) for key in files if key.endswith(_STARTED)}))
         return RunHistory(tuple(ids), bool(known) and known[-1] not in done, tuple(files), begun)
 
@@ -188,11 +190,12 @@ class State:
         """Keys of the done-markers that are there: one listing."""
         return {entry.path for entry in self._list(self.run_key(run_id, "shard-"))}
 
-    def forget_parts(self, run_id: str) -> None:
-        """Deletes the markers of a run that is at its end, and its plan where that lies here."""
-        parts = [f"{self.run_key(run_id, name)}" for name in ("shard-", "plan/")]
+    def forget_parts(self, run_id: str, *, plan: bool) -> None:
+        """Deletes the markers of a run that is at its end, and with `plan` its plan where that lies here."""
+        parts = [self.run_key(run_id, name) for name in (("shard-", "plan/") if plan else ("shard-",))]
         self._delete(sorted(entry.path for part in parts for entry in self._list(part)))
-        self._remove_folders([self.run_key(run_id, "plan")])
+        if plan:
+            self._remove_folders([self.run_key(run_id, "plan")])
 
     def read(self, key: str) -> bytes | None:
         """One file of the state folder; None where it is not there."""

@@ -15,8 +15,11 @@ from typing import Final
 UNCHANGED: Final = 20
 #: The report of a run that wrote stays for so long, when its other files are gone.
 REPORTS_STAY: Final = timedelta(days=30)
+#: A plan that nobody has applied stays for so long; one that was applied goes with its run.
+PLANS_STAY: Final = timedelta(days=30)
 
 _REPORT: Final = "run.json"
+_PLAN: Final = "plan/"
 _TIME: Final = "%Y%m%dT%H%M%SZ"
 
 
@@ -35,13 +38,16 @@ def expired(
     which nothing is deleted. keep: how many runs that wrote are kept whole, at least 1.
     """
     found = list(files)
-    earlier = sorted({run_id for run_id, _ in found} - {this})
+    earlier = sorted({run_id for run_id, name in found if not name.startswith(_PLAN)} - {this})
+    planned = {run_id for run_id, _ in found} - {this, *earlier}
     writers = set(wrote)
     whole = {this}
     whole |= _newest([run_id for run_id in earlier if run_id in writers], keep - this_wrote)
     whole |= _newest([run_id for run_id in earlier if run_id not in writers], UNCHANGED - (not this_wrote))
     for run_id, name in found:
         if run_id in whole:
+            continue
+        if run_id in planned and now - run_time(run_id) < PLANS_STAY:
             continue
         if name == _REPORT and run_id in writers and now - run_time(run_id) < REPORTS_STAY:
             continue

@@ -56,6 +56,22 @@ def test_the_run_that_ends_counts_where_it_belongs() -> None:
     assert kept(wrote, [], keep=1, this_wrote=True) == {}
 
 
+def test_a_plan_stays_until_its_run_goes_or_for_a_month_if_nobody_applies_it() -> None:
+    applied, waiting, old = (run_at(timedelta(days=days)) for days in (2, 3, 31))
+    newer = [run_at(timedelta(days=1, minutes=n)) for n in range(3)]
+    unchanged = [run_at(timedelta(minutes=15 * n)) for n in range(1, 40)]
+    files = [(run, name) for run in (applied, waiting, old) for name in ("plan/plan.json", "plan/x.parquet")]
+    files += [(run, "run.json") for run in (applied, *newer, *unchanged)]
+    begun = [applied, *newer]
+
+    def gone(keep: int) -> set[tuple[str, str]]:
+        return set(expired(files, begun, this=run_at(timedelta()), this_wrote=False, keep=keep, now=NOW))
+
+    assert {run for run, name in gone(4) if name != "run.json"} == {old}
+    assert {run for run, name in gone(3) if name != "run.json"} == {old, applied}
+    assert sum(run in unchanged for run, _ in gone(4)) == 40 - UNCHANGED, "plans do not count as runs"
+
+
 def test_a_folder_of_another_name_counts_as_old() -> None:
     assert kept(["what-is-this", run_at(timedelta(days=1))], ["somebody-s"], keep=1) == {
         run_at(timedelta(days=1)): {"run.json"},

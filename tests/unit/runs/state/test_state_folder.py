@@ -81,7 +81,7 @@ def test_empty_folders_of_a_local_state_go_with_their_run(tmp_path: Path, portal
     state.forget_old_runs(begun, "d", keep=0, now=datetime.now(UTC))
     state.write(state.report_key("d"), b"{}")
     state.write(state.run_key("d", "plan/shard=000/x.parquet"), b"")
-    state.forget_parts("d")
+    state.forget_parts("d", plan=True)
     portal.run(adapter.close())
     # Nothing of a, c and the plan of d; what somebody put there goes as a file of the run.
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
