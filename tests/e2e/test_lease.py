@@ -92,13 +92,16 @@ def is_complete(dataset: DemoDataset) -> bool:
     return tree.pop(SCHEMA, None) is not None and tree == expected_documents(dataset)
 
 
-def test_one_waits_for_the_other_and_then_has_nothing_to_do(dataset: DemoDataset) -> None:
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_one_waits_for_the_other_and_then_has_nothing_to_do(dataset: DemoDataset, log_format: str) -> None:
     job = slow_job(dataset)
     with running(job) as first:
         suspend_in_the_middle(dataset, first)
-        with running(job) as second:
+        with running(job, "--log-format", log_format) as second:
             assert second.stderr is not None
             waiting = next(line for line in second.stderr if "waiting up to" in line)
+            if log_format == "json":
+                waiting = json.loads(waiting)["message"]
             assert f"(process {first.pid}, run " in waiting
             first.send_signal(signal.SIGCONT)
             out, err = first.communicate(timeout=60)

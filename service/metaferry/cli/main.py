@@ -29,7 +29,7 @@ from metaferry.cli.commands.select import select
 from metaferry.cli.commands.serve import serve
 from metaferry.cli.commands.sync import sync
 from metaferry.cli.commands.unlock import unlock
-from metaferry.cli.show.failures import close_streams, report_failure
+from metaferry.cli.show.failures import close_streams, report_failure, wants_json
 from metaferry.storage.local.disk_names import python_agrees
 
 EXIT_CODES = """\
@@ -104,8 +104,8 @@ def main() -> NoReturn:
     # A run creates millions of small objects and hardly a cycle: the default thresholds cost 10% of its time.
     gc.set_threshold(50_000, 20, 100)
     try:
-        app(prog_name="metaferry")
-        code: int | str | None = 0
+        # Where the log is JSON, usage errors come here instead of being printed as text.
+        code: int | str | None = app(prog_name="metaferry", standalone_mode=not wants_json(sys.argv[1:])) or 0
     except SystemExit as ended:
         code = ended.code
     except BaseException as error:  # noqa: BLE001 - the one place where every error ends

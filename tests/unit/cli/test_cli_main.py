@@ -120,16 +120,32 @@ def test_errors_as_json(tmp_path: Path) -> None:
     assert "init" in line["advice"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        (["plan"], "Missing argument"),
-        (["plan", "job.yaml", "--nope"], "No such option"),
-        (["nope"], "No such command"),
-        (["plan", "job.yaml", "--limit", "0"], "limit"),
-        (["plan", "job.yaml", "--format", "xml"], "xml"),
-    ],
-)
+WRONG = [
+    (["plan"], "Missing argument"),
+    (["plan", "job.yaml", "--nope"], "No such option"),
+    (["nope"], "No such command"),
+    (["plan", "job.yaml", "--limit", "0"], "limit"),
+    (["plan", "job.yaml", "--format", "xml"], "xml"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "word"), WRONG)
+@pytest.mark.parametrize("log_format", [["--log-format", "json"], ["--log-format=json"]])
+def test_usage_errors_as_json(tmp_path: Path, arguments: list[str], word: str, log_format: list[str]) -> None:
+    done = run(tmp_path, *arguments, *log_format)
+    assert (done.returncode, done.stdout) == (2, "")
+    line = json.loads(done.stderr)
+    assert (line["level"], line["logger"]) == ("error", "metaferry.cli")
+    assert word in line["message"]
+    assert re.search(r"`metaferry( plan)? -h`", line["advice"])
+
+
+def test_a_help_text_is_the_same_whatever_the_log_is(tmp_path: Path) -> None:
+    asked = run(tmp_path, "plan", "--log-format", "json", "--help")
+    assert (asked.returncode, asked.stdout) == (0, run(tmp_path, "plan", "--help").stdout)
+
+
+@pytest.mark.parametrize(("arguments", "word"), WRONG)
 def test_usage_errors(tmp_path: Path, arguments: list[str], word: str) -> None:
     done = run(tmp_path, *arguments)
     assert done.returncode == 2

@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 
 from metaferry.cli.show.traces import trace
-from metaferry.errors import MetaferryError, exit_code
+from metaferry.errors import MetaferryError, UsageError, exit_code
 from metaferry.masking import mask
 from metaferry.runid import current
 
@@ -24,12 +24,14 @@ def report_failure(error: BaseException, arguments: list[str]) -> int:
         message, advice = "interrupted", ""
     elif isinstance(error, OSError) and error.filename is None and _of_a_help_text(error):
         message, advice = f"the output could not be written: {error.strerror}", ""
+    elif (usage := _usage_error(error)) is not None:
+        code, (message, advice) = UsageError.exit_code, usage
     elif isinstance(error, MetaferryError):
         message, advice = mask(error.message), mask(error.advice)
     else:
         message = f"this is a bug in metaferry: {type(error).__name__}"
         advice = "" if traces else "run it again with -vv for the traceback, and report that"
-    if "json" in _value(arguments, "--log-format"):
+    if wants_json(arguments):
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"time": now, "level": "error", "logger": CLI_LOGGER, "message": message, "advice": advice}
         if run_id := current():
@@ -44,6 +46,11 @@ def report_failure(error: BaseException, arguments: list[str]) -> int:
             sys.stderr.write(trace(error))
         _write(message, advice)
     return code
+
+
+def wants_json(arguments: list[str]) -> bool:
+    """Whether these words of a command line ask for a JSON log, also where they cannot be used."""
+    return _value(arguments, "--log-format") == "json"
 
 
 def close_streams() -> bool:
@@ -61,6 +68,19 @@ def close_streams() -> bool:
             give_up(stream)
             written = written and (stream is sys.stderr or isinstance(error, BrokenPipeError))
     return written
+
+
+def _usage_error(error: BaseException) -> tuple[str, str] | None:
+    """Message and advice for what the command-line library found wrong; None for any other error."""
+    import typer
+
+    # The base class of its errors is not exported, and has moved between versions.
+    base = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+    if not isinstance(error, base):
+        return None
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "metaferry"
+    return mask(error.format_message()), f"`{command} -h` shows what it takes"  # type: ignore[attr-defined]
 
 
 def _of_a_help_text(error: BaseException) -> bool:
