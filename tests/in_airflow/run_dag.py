@@ -44,7 +44,10 @@ def xcoms(run: object) -> list[list[object]]:
 
 def plain(value: object) -> object:
     """The value as the task returned it; Airflow 3 shows it as it lies in the database."""
-    return json.loads(value) if isinstance(value, str | bytes) else value
+    try:
+        return json.loads(value) if isinstance(value, str | bytes) else value
+    except ValueError:
+        return value  # text that is decoded already, such as a URL
 
 
 def events(run: object) -> list[dict[str, object]]:

@@ -247,6 +247,64 @@ def test_finish_without_a_plan_fails_for_good(site: Any) -> None:
         finish.execute(context())
 
 
+def test_a_job_at_a_url_is_read_with_the_connection(site: Any) -> None:
+    site.s3.seed(site.bucket, ["jobs/fleet.yaml"], site.job.read_bytes())
+    report = sync(site, job=f"s3://{site.bucket}/jobs/fleet.yaml").execute(context())
+    assert report["documents"]["create"] == site.count
+    with pytest.raises(AirflowFailException, match="there is no such job file"):
+        sync(site, job=f"s3://{site.bucket}/jobs/none.yaml").execute(context())
+
+
+def test_a_job_as_an_object_storage_path(site: Any, tmp_path: Path) -> None:
+    try:
+        from airflow.sdk import ObjectStoragePath
+    except ImportError:
+        from airflow.io.path import ObjectStoragePath
+    path = ObjectStoragePath(f"file://{site.job}")
+    assert sync(site, job=path).execute(context())["documents"]["create"] == site.count
+    site.job.write_text(site.job.read_text().replace("sources", "sauces"))
+    with pytest.raises(AirflowFailException, match=r"job\.yaml:1: sauces"):
+        sync(site, job=path).execute(context())
+    with pytest.raises(AirflowFailException, match="there is no such job file"):
+        sync(site, job=path.parent / "none.yaml").execute(context())
+
+
+def test_numbers_come_out_of_templates(site: Any) -> None:
+    operator = sync(site, limit="{{ params.most }}")
+    operator.render_template_fields({"params": {"most": 7}})
+    assert operator.execute(context())["documents"]["create"] == 7
+    given = {"job": str(site.job), "aws_conn_id": "aws_fleet"}
+    plan = MetaferryPlanOperator(task_id="plan", groups="{{ 2 + 1 }}", shards="{{ 4 }}", **given)
+    plan.render_template_fields({})
+    assert [each["num_shards"] for each in plan.execute(context())] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("limit", "many"), ("limit", "0"), ("groups", "1025"), ("shards", "1.5")]
+)
+def test_a_number_that_is_none_fails_for_good(site: Any, name: str, value: str) -> None:
+    operator = MetaferryPlanOperator(
+        task_id="plan", job=str(site.job), aws_conn_id="aws_fleet", **{name: value}
+    )
+    with pytest.raises(AirflowFailException, match=rf"{name} should be a whole number.*'{value}'"):
+        operator.execute(context())
+
+
+def test_the_log_ends_with_examples_and_advice_for_an_operator(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(site)
+    said: list[str] = []
+    operator = sync(site)
+    monkeypatch.setattr(type(operator), "_say", lambda self, text: said.append(text))
+    with pytest.raises(AirflowFailException) as caught:
+        operator.execute(context())
+    assert "overrides=['policy.max_rejects=" in str(caught.value)
+    assert any("record.duplicate" in line for line in said)
+    assert any("table.parquet" in line for line in said)
+    assert not any("--set" in line for line in [*said, str(caught.value)])
+
+
 def test_more_groups_than_a_map_may_have() -> None:
     with pytest.raises(ValueError, match="1024"):
         MetaferryPlanOperator(task_id="plan", job="x", out="y", groups=1025)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from metaferry.airflow.operators import _Operator, _unsigned
+from metaferry.airflow.operators import _Operator
+from metaferry.airflow.task_log import unsigned
 from metaferry.airflow.versions import AirflowFailException, Asset, AssetAlias
-from metaferry.progress import Silent, Stopping
+from metaferry.progress import Stopping
 
 if TYPE_CHECKING:
     from metaferry.view.check.found import CheckReport
@@ -44,8 +45,8 @@ class MetaferryCheckOperator(_Operator):
                 job,
                 sample=self.sample,
                 seed=self.seed,
-                out=_unsigned(self.out) if self.out else "",
-                progress=Stopping(Silent(), stop),
+                out=unsigned(self.out) if self.out else "",
+                progress=Stopping(self._progress, stop),
             )
         )
         self._log_findings(report)

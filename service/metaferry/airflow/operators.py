@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from metaferry.airflow.job_files import read_job_file
 from metaferry.airflow.running import Task, counts, in_a_task, summary
+from metaferry.airflow.task_log import finding_lines, in_airflow, whole_number
+from metaferry.airflow.task_log import unsigned as _unsigned
 from metaferry.airflow.versions import (
     AirflowException,
     AirflowFailException,
@@ -20,7 +23,7 @@ from metaferry.airflow.versions import (
     BaseOperator,
 )
 from metaferry.errors import MetaferryError, SafetyStop, UsageError
-from metaferry.progress import Silent, Stop, Stopping
+from metaferry.progress import Progress, Silent, Stop, Stopping
 
 if TYPE_CHECKING:
     from metaferry.job.model import Job
@@ -38,10 +41,11 @@ _NAMED: Final = 10
 class _Operator(BaseOperator):
     """What the operators share.
 
-    job: the path of a job file as the worker sees it, or its mapping (relative paths: to the worker's
-    working directory). overrides: `key=value` over it, as `--set`. aws_conn_id, gcp_conn_id,
-    azure_conn_id: connections whose credentials become the job's options for `s3`, `gs` and `az`, over
-    those that it has; one that does not exist, or has a field that cannot be translated, fails the task.
+    job: the path of a job file as the worker sees it, its URL (read with the connections below), an
+    ObjectStoragePath, or the mapping; relative paths in all but the first are to the worker's working
+    directory. overrides: `key=value` over it, as `--set`. aws_conn_id, gcp_conn_id, azure_conn_id:
+    connections whose credentials become the job's options for `s3`, `gs` and `az`, over those that it has;
+    one that does not exist, or has a field that cannot be translated, fails the task.
     """
 
     template_fields: Sequence[str] = (
@@ -57,7 +61,7 @@ class _Operator(BaseOperator):
     def __init__(
         self,
         *,
-        job: str | Mapping[str, Any],
+        job: Any,
         overrides: Sequence[str] = (),
         aws_conn_id: str | None = None,
         gcp_conn_id: str | None = None,
@@ -71,6 +75,7 @@ class _Operator(BaseOperator):
         self.gcp_conn_id = gcp_conn_id
         self.azure_conn_id = azure_conn_id
         self._task: Task | None = None
+        self._progress: Progress = Silent()
 
     def on_kill(self) -> None:
         if self._task is not None:
@@ -86,15 +91,21 @@ class _Operator(BaseOperator):
         """What the library answers; its errors as those of Airflow."""
         # Set before the job is read, so that no signal is lost meanwhile.
         self._task = task = Task()
+        from metaferry.cli.show.progress import Lines
+
         try:
             job = self._read_job()
-            return task.run(lambda stop: call(job, stop))
+            with Lines(self._say) as self._progress:
+                return task.run(lambda stop: call(job, stop))
         except (UsageError, SafetyStop) as error:
             raise AirflowFailException(_text(error)) from None
         except MetaferryError as error:
             raise AirflowException(_text(error)) from None
         finally:
-            self._task = None
+            self._task, self._progress = None, Silent()
+
+    def _say(self, text: str) -> None:
+        self.log.info("metaferry: %s", in_airflow(text))
 
     def _check(self, report: Report) -> None:
         documents = report.documents
@@ -110,10 +121,10 @@ class _Operator(BaseOperator):
         )
         if report.rejected:
             self.log.warning("metaferry: %d rows were rejected: %s", report.rejected, report.rejects_url)
-        for code, count in sorted(report.findings.items()):
-            self.log.info("metaferry finding %s: %d", code, count)
+        for line in finding_lines(report):
+            self._say(line)
         if report.exit_code == SafetyStop.exit_code:
-            raise AirflowFailException(f"nothing was written: {report.stopped}. {report.advice}")
+            raise AirflowFailException(f"nothing was written: {report.stopped}. {in_airflow(report.advice)}")
         if report.exit_code >= 128:
             raise AirflowException(report.stopped or "interrupted")
         not_written = documents.failed + documents.conflict
@@ -136,26 +147,33 @@ class _Operator(BaseOperator):
     def _read_job(self) -> Job:
         from metaferry.job.model import Job
 
-        overrides = self._overrides()
+        overrides, storage = self._overrides(), self._connections()
         if isinstance(self.job, Mapping):
             job = Job.from_mapping(self.job, overrides=overrides)
         else:
-            job = Job.load(self.job, overrides)
-        return in_a_task(self._with_connections(job))
+            job = read_job_file(self.job, storage, overrides)
+        return in_a_task(job.with_storage(storage) if storage else job)
 
     def _overrides(self) -> list[str]:
         return [self.overrides] if isinstance(self.overrides, str) else list(self.overrides)
 
-    def _with_connections(self, job: Job) -> Job:
+    def _connections(self) -> dict[str, dict[str, Any]]:
+        """The options of the connections, by scheme."""
         from metaferry.airflow.connections import storage_options
 
         names = {"s3": self.aws_conn_id, "gs": self.gcp_conn_id, "az": self.azure_conn_id}
-        given = {
+        return {
             scheme: storage_options(BaseHook.get_connection(name), scheme)
             for scheme, name in names.items()
             if name
         }
-        return job.with_storage(given) if given else job
+
+    def _number(self, name: str, *, most: int | None = None) -> int | None:
+        """An argument that may come out of a template."""
+        try:
+            return whole_number(name, getattr(self, name), most=most)
+        except UsageError as error:
+            raise AirflowFailException(error.message) from None
 
     def _update_assets(self, context: Any, report: Report) -> None:
         """Adds the counts to the events of this task's outlets."""
@@ -174,13 +192,13 @@ class MetaferrySyncOperator(_Operator):
     datasource.
     """
 
-    template_fields: Sequence[str] = (*_Operator.template_fields, "prefix")
+    template_fields: Sequence[str] = (*_Operator.template_fields, "prefix", "limit")
 
     def __init__(
         self,
         *,
         prefix: str = "",
-        limit: int | None = None,
+        limit: int | str | None = None,
         fail_on_rejects: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -192,7 +210,10 @@ class MetaferrySyncOperator(_Operator):
     def execute(self, context: Any) -> dict[str, Any]:
         from metaferry import sync
 
-        report = self._run(lambda job, stop: sync(job, prefix=self.prefix, limit=self.limit, stop=stop))
+        limit = self._number("limit")
+        report = self._run(
+            lambda job, stop: sync(job, prefix=self.prefix, limit=limit, progress=self._progress, stop=stop)
+        )
         self._update_assets(context, report)
         self._fail_on_rejects(report)
         return summary(report)
@@ -214,20 +235,27 @@ class MetaferryPlanOperator(_Operator):
     A plan that a safety limit stopped fails the task without retries.
     """
 
-    template_fields: Sequence[str] = (*_Operator.template_fields, "out", "prefix")
+    template_fields: Sequence[str] = (
+        *_Operator.template_fields,
+        "out",
+        "prefix",
+        "limit",
+        "groups",
+        "shards",
+    )
 
     def __init__(
         self,
         *,
         out: str | None = None,
-        groups: int = 16,
-        shards: int | None = None,
+        groups: int | str = 16,
+        shards: int | str | None = None,
         prefix: str = "",
-        limit: int | None = None,
+        limit: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not 1 <= groups <= MOST_GROUPS:
+        if isinstance(groups, int) and not 1 <= groups <= MOST_GROUPS:  # text is a template
             raise ValueError(f"groups should be 1 to {MOST_GROUPS}, is {groups}")
         self.out = out
         self.groups = groups
@@ -238,21 +266,23 @@ class MetaferryPlanOperator(_Operator):
     def execute(self, context: Any) -> list[dict[str, Any]]:
         from metaferry import plan
 
+        most = self._number("groups", most=MOST_GROUPS) or 16
+        limit, shards = self._number("limit"), self._number("shards")
         report = self._run(
             lambda job, stop: plan(
                 job,
                 prefix=self.prefix,
-                limit=self.limit,
+                limit=limit,
                 out=None if self.out is None else _unsigned(self.out),
                 keep=self.out is None,
-                shards=self.shards or self.groups,
-                progress=Stopping(Silent(), stop),
+                shards=shards or most,
+                progress=Stopping(self._progress, stop),
             )
         )
         plan_url = self.out or report.report_url.removesuffix("/plan.json")
         context["ti"].xcom_push(key="plan", value=plan_url)
         context["ti"].xcom_push(key="report", value=summary(report))
-        groups = max(1, min(self.groups, report.shards))
+        groups = max(1, min(most, report.shards))
         return [{"plan": plan_url, "shard_index": index, "num_shards": groups} for index in range(groups)]
 
 
@@ -276,6 +306,7 @@ class MetaferryShardOperator(_Operator):
                 plan=_unsigned(self.plan),
                 shard_index=self.shard_index,
                 num_shards=self.num_shards,
+                progress=self._progress,
                 stop=stop,
             )
         )
@@ -301,7 +332,9 @@ class MetaferryFinishOperator(_Operator):
 
         if self.plan in ("", "None"):  # what a template makes of an XCom that is not there
             raise AirflowFailException("there is no plan: the task that makes it has not come to its end")
-        report = self._run(lambda job, stop: finish(_unsigned(self.plan), job=job, stop=stop))
+        report = self._run(
+            lambda job, stop: finish(_unsigned(self.plan), job=job, progress=self._progress, stop=stop)
+        )
         self._update_assets(context, report)
         self._fail_on_rejects(report)
         return summary(report)
@@ -331,7 +364,7 @@ class MetaferryExportOperator(_Operator):
 
         report = self._call(
             lambda job, stop: export_file(
-                job, _unsigned(self.out), as_written=self.as_written, progress=Stopping(Silent(), stop)
+                job, _unsigned(self.out), as_written=self.as_written, progress=Stopping(self._progress, stop)
             )
         )
         self.log.info(
@@ -354,17 +387,5 @@ class MetaferryExportOperator(_Operator):
         return report.to_dict() | {"named": named}
 
 
-def _unsigned(url: str) -> str:
-    """The URL of a plan or of a table, which Airflow stores and shows; UsageError if it holds credentials."""
-    from metaferry.urls import holds_secret, redact
-
-    if holds_secret(url):
-        raise UsageError(
-            f"{redact(url)}: this URL holds credentials, and Airflow shows it to all users",
-            advice="remove them from the URL, and use a connection (`azure_conn_id`)",
-        )
-    return url
-
-
 def _text(error: MetaferryError) -> str:
-    return f"{error.message}. {error.advice}" if error.advice else error.message
+    return in_airflow(f"{error.message}. {error.advice}" if error.advice else error.message)

@@ -70,6 +70,14 @@ def job_of(
     return _job(kind, Tree(_plain(mapping)), "", Path(absolute(base)), overrides)
 
 
+def job_from_text(kind: type[J], text: str, *, name: str, overrides: Sequence[str] = ()) -> J:
+    """The job of a file that was read from elsewhere; `name` is where, for messages.
+
+    Relative paths are relative to the working directory.
+    """
+    return _job(kind, read_yaml(text), name, Path(absolute(".")), overrides)
+
+
 def storage_of(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The `storage` part of a job given by flags alone: `storage.s3.endpoint_url=…`."""
     tree = Tree({})
