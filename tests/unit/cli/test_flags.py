@@ -50,6 +50,7 @@ FLAGS: dict[str, list[tuple[list[str], Any]]] = {
     "drift": [(["--drift"], True), (["--no-drift"], False)],
     "shards": [(["--shards", "1"], 1), (["--shards", "9999"], 9_999)],
     "exit_code": [(["--exit-code"], True)],
+    "keep": [(["--keep"], True)],
     "prefix": [(["--prefix", "a/b"], "a/b")],
     "limit": [(["--limit", "1"], 1)],
     "plan": [(["--plan", "dir"], "dir")],
