@@ -5,12 +5,12 @@ A manifest is compared with the checksum file beside it. No data file is read he
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from metaferry.errors import JobError, NotFound
+from metaferry.lightly.document import md5_hex
 from metaferry.masking import showable
 from metaferry.media.inventory.manifest import NAME, DataFile, Manifest, NotReady, parse_manifest, path_time
 from metaferry.storage.io.portal import Portal
@@ -116,7 +116,7 @@ def _check_manifest(storage: Storage, key: str, data: bytes, shown: str, place: 
         wanted = portal.run(_small(storage, key.removesuffix(".json") + ".checksum"))
     except NotFound:
         return
-    found = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    found = md5_hex(data)
     if wanted.decode("ascii", "replace").strip().lower() != found:
         raise JobError(
             f"{shown} does not match its checksum file",

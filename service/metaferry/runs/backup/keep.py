@@ -8,7 +8,6 @@ is in memory, and one piece while it is put.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +23,7 @@ from metaferry.apply.shards import Step, shard_files
 from metaferry.apply.step import not_done
 from metaferry.errors import Changed, Conflict, MetaferryError, NotFound, Outage, Scope, StorageError
 from metaferry.lightly import schema as rules
+from metaferry.lightly.document import md5_hex
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning.database import Database
 from metaferry.planning.formats import (
@@ -176,7 +176,7 @@ class BackupKeeper:
         `token`: its version as listed, None: there was none. None where it is another version now: then it
         is not replaced, or an earlier attempt of this run has replaced it.
         """
-        written = hashlib.md5(rules.schema_bytes(entries), usedforsecurity=False).hexdigest()
+        written = md5_hex(rules.schema_bytes(entries))
         body: bytes | None = None
         if token is not None:
             self.counts.reads += 1
@@ -186,7 +186,7 @@ class BackupKeeper:
                 if isinstance(error, NotFound) and not error.path:
                     raise
                 return None
-            if hashlib.md5(body, usedforsecurity=False).hexdigest() == written:
+            if md5_hex(body) == written:
                 return None
         self.counts.reads += 1
         inferred = self._state.read(self._state.inferred_key)
@@ -219,7 +219,7 @@ class BackupKeeper:
             if error.scope is Scope.ALL:
                 raise
             return nothing if error.code in NOTHING_THERE else _unreadable(row, error)
-        md5 = hashlib.md5(blob.data, usedforsecurity=False).hexdigest()
+        md5 = md5_hex(blob.data)
         if md5 == row.md5:
             return None  # where a store has no versions, an earlier attempt may have written these
         return nothing._replace(body=blob.data, token=blob.token, md5=md5, size=len(blob.data), ours=row.ours)
@@ -236,7 +236,7 @@ class BackupKeeper:
             if error.scope is Scope.ALL:
                 raise
             return _unreadable(row, error)
-        if row.md5 is not None and hashlib.md5(data, usedforsecurity=False).hexdigest() == row.md5:
+        if row.md5 is not None and md5_hex(data) == row.md5:
             return None
         return not_done(_step(row), Outcome.CONFLICT, Conflict(_CHANGED))
 

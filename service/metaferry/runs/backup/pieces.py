@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from metaferry.lightly.document import md5_hex
 from metaferry.planning.formats import BACKUP_COLUMNS, BACKUP_VERSION, PlanFile
 from metaferry.runs.state.folder import State
 
@@ -101,4 +101,4 @@ class Pieces:
         data = self._path.read_bytes()
         name = f"{self._part}.{len(self._files):04d}.parquet"
         self._state.write(self._state.backup_key(self._run_id, name), data)
-        self._files.append(PlanFile(name, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest()))
+        self._files.append(PlanFile(name, len(data), md5_hex(data)))

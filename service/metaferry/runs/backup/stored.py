@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from metaferry.errors import MetaferryError, UsageError
+from metaferry.lightly.document import md5_hex
 from metaferry.planning.formats import BACKUP_VERSION, BackupPart, BackupSchema, PlanFile, read_format
 from metaferry.runs.state.folder import RunHistory, State
 from metaferry.storage.io.concurrent import batched
@@ -61,7 +61,7 @@ def fetch_pieces(state: State, backup: StoredBackup, folder: Path) -> list[Path]
         for piece in some:
             key = state.backup_key(backup.run_id, piece.name)
             data = read.get(key)
-            if data is None or hashlib.md5(data, usedforsecurity=False).hexdigest() != piece.md5:
+            if data is None or md5_hex(data) != piece.md5:
                 what = "is gone" if data is None else "is damaged"
                 raise MetaferryError(
                     f"the backup of the run {backup.run_id} is not whole: {state.url_of(key)} {what}",

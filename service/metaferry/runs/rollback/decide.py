@@ -7,7 +7,6 @@ a document; the files of a plan are made from it, for the code that applies ever
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from metaferry.apply.outage import Outage as OutageDetector
 from metaferry.apply.outage import cause_of
 from metaferry.errors import MetaferryError, NotFound, Outage, Scope, StorageError
 from metaferry.findings import Code
+from metaferry.lightly.document import md5_hex
 from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.planning.database import Database
 from metaferry.planning.formats import Action, Example
@@ -112,7 +112,7 @@ async def _read(storage: Storage, target: str) -> tuple[str, str | None, str | N
         if error.scope is Scope.ALL:
             raise
         return target, None, None, None if error.code in NOTHING_THERE else error
-    return target, blob.token, hashlib.md5(blob.data, usedforsecurity=False).hexdigest(), None
+    return target, blob.token, md5_hex(blob.data), None
 
 
 def decide_steps(database: Database) -> None:

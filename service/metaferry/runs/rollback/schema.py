@@ -8,7 +8,6 @@ and where schema.json stays as somebody else made it, no old version returns tha
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from metaferry.errors import Conflict, NotFound, SchemaError, Scope, StorageError
 from metaferry.findings import Code
+from metaferry.lightly.document import md5_hex
 from metaferry.lightly.key_paths import split_path
 from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.lightly.nested import unfit_places
@@ -84,7 +84,7 @@ def decide_schema(kept: BackupSchema | None, storage: Storage, portal: Portal) -
     step = CONFLICT
     if blob.data == old:
         step = UNCHANGED
-    elif hashlib.md5(blob.data, usedforsecurity=False).hexdigest() == kept.written:
+    elif md5_hex(blob.data) == kept.written:
         step = REMOVE if old is None else RESTORE
     entries = _entries(old), _entries(blob.data)
     return SchemaStep(step, old, blob.token, *entries, decoded(kept.inferred))

@@ -9,7 +9,6 @@ name are not of this plan.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from metaferry.errors import Changed, NotFound, SafetyStop, UsageError
 from metaferry.job.model import Job
 from metaferry.job.parts import Location
 from metaferry.job.serialize import keep_job
+from metaferry.lightly.document import md5_hex
 from metaferry.lightly.schema import Entry
 from metaferry.planning import diff
 from metaferry.planning.database import Database
@@ -161,7 +161,7 @@ def fetch(
 
     async def one(file: PlanFile) -> None:
         data = (await storage.read(file.name)).data
-        if len(data) != file.size or hashlib.md5(data, usedforsecurity=False).hexdigest() != file.md5:
+        if len(data) != file.size or md5_hex(data) != file.md5:
             raise Changed(
                 f"{storage.url.rstrip('/')}/{file.name}: is not the file that {PLAN} describes",
                 url=storage.url,
@@ -226,7 +226,7 @@ def _files(plan: KeptPlan) -> list[PlanFile]:
 
 async def _put(storage: Storage, name: str, data: bytes) -> PlanFile:
     await storage.put(name, data)
-    return PlanFile(name, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
+    return PlanFile(name, len(data), md5_hex(data))
 
 
 def _counts(database: Database, shards: int, folder: Path) -> list[tuple[int, int, int]]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from metaferry.errors import Corrupt, StorageError
+from metaferry.lightly.document import md5_hex
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Blob, Entry, Storage
 from metaferry.tables.files.find import TableObject
@@ -138,4 +139,4 @@ async def _entry(storage: Storage, path: str) -> Entry | None:
 
 
 def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return md5_hex(data)
