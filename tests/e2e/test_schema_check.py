@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from conftest import FreshDatasource
 from e2e.world import World
-from metaferry.runs.in_place import MOST_READ
+from metaferry.planning.database import Database
+from metaferry.planning.existing import MOST_READ
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 from metaferry.view.schema import documents
@@ -173,7 +175,7 @@ def test_so_many_documents_are_read_unless_all_are_asked_for(
 ) -> None:
     assert documents.MOST_READ == MOST_READ == 10_000
     monkeypatch.setattr(documents, "MOST_READ", 2)
-    monkeypatch.setattr(documents, "_ROWS", 1)
+    monkeypatch.setattr(Database, "numbered", partialmethod(Database.numbered, size=1))
     ran = world.run("schema", "check", "data")
     assert ran.out.splitlines() == [
         "note: 1 of 3 documents in place were not read",

@@ -101,6 +101,17 @@ class Database:
         """The one value of a query that always has one."""
         return self.row(sql, parameters)[0]
 
+    def numbered(self, columns: str, table: str, *, size: int = 1_000) -> Iterator[tuple[Any, ...]]:
+        """The rows of a table by its column `n`, which counts from 1: `size` of them in memory at a time.
+
+        Between two rows the connection may be used for something else.
+        """
+        total: int = self.value(f"SELECT count(*) FROM {table}")
+        for start in range(0, total, size):
+            yield from self.rows(
+                f"SELECT {columns} FROM {table} WHERE n > {start} AND n <= {start + size} ORDER BY n"
+            )
+
     def create_like(self, table: str, columns: pa.Schema) -> None:
         """Makes a table with the columns of an Arrow schema."""
         self.connection.register("incoming_batch", columns.empty_table())

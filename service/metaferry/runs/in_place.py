@@ -22,9 +22,6 @@ from metaferry.storage.io.portal import Portal
 from metaferry.storage.io.whole import read_whole
 from metaferry.storage.protocol import Blob, Storage
 
-#: Documents that are read to judge all of them: an even sample, where there are more.
-MOST_READ: Final = 10_000
-
 #: A slice, two of which are in memory: so many documents, and so many bytes, unless one document has more.
 _SLICE: Final = 1_024
 _SLICE_BYTES: Final = 16_000_000

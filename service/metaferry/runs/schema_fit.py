@@ -19,10 +19,11 @@ from metaferry.lightly.nested import Steps, unfit_places
 from metaferry.lightly.schema import Entry, ValueType
 from metaferry.planning.build import Decided
 from metaferry.planning.database import Database
+from metaferry.planning.existing import MOST_READ
 from metaferry.planning.formats import Outcome
 from metaferry.planning.listings import listing_prefixes
 from metaferry.progress import Progress
-from metaferry.runs.in_place import MOST_READ, metadata_of, read_in_place
+from metaferry.runs.in_place import metadata_of, read_in_place
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
 

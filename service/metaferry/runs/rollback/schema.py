@@ -24,10 +24,11 @@ from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.lightly.nested import unfit_places
 from metaferry.lightly.schema import Entry, parse_schema
 from metaferry.planning.database import Database
+from metaferry.planning.existing import MOST_READ
 from metaferry.planning.formats import BackupSchema
 from metaferry.planning.formats.backup import decoded
 from metaferry.progress import Progress
-from metaferry.runs.in_place import MOST_READ, metadata_of
+from metaferry.runs.in_place import metadata_of
 from metaferry.runs.schema_fit import find_misfits
 from metaferry.runs.state.folder import State
 from metaferry.storage.io.portal import Portal

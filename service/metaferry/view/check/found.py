@@ -21,13 +21,14 @@ COLUMNS: Final = {
     "message": "VARCHAR",
     "advice": "VARCHAR",
 }
+#: SQL of the columns, and of the order in which findings are shown and written.
+SELECTED: Final = ", ".join(f'"{name}"' for name in COLUMNS)
+ORDER: Final = 'code, target, media, "line", "column", message'
 #: Findings of a code that are in the report; all of them are in the table.
 NAMED: Final = 10
 
 #: Findings that say that a document or schema.json cannot be used as it is.
 INVALID: Final = (Code.DOCUMENT_INVALID, Code.DOCUMENT_MISNAMED, Code.SCHEMA_INVALID)
-#: Findings of coverage: what is there and what is not, none of which is wrong.
-COVERAGE: Final = (Code.DOCUMENT_MISSING, Code.DOCUMENT_DEFAULT, Code.DOCUMENT_ORPHAN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,26 +135,19 @@ class CheckReport:
 
 def findings(database: Database) -> Iterator[CheckFinding]:
     """Every finding, in a fixed order: by code, then by key."""
-    total: int = database.value(f"SELECT count(*) FROM {TABLE}")
-    columns = ", ".join(f'"{name}"' for name in COLUMNS)
-    order = 'code, target, media, "line", "column", message'
     database.run(
-        f"CREATE OR REPLACE TABLE ordered_findings AS SELECT row_number() OVER (ORDER BY {order}) AS n, * "
+        f"CREATE OR REPLACE TABLE ordered_findings AS SELECT row_number() OVER (ORDER BY {ORDER}) AS n, * "
         f"FROM {TABLE}"
     )
-    for start in range(0, total, 10_000):
-        rows = database.rows(
-            f"SELECT {columns} FROM ordered_findings WHERE n > {start} AND n <= {start + 10_000} ORDER BY n"
-        )
-        yield from (CheckFinding(*row) for row in rows)
+    for row in database.numbered(SELECTED, "ordered_findings", size=10_000):
+        yield CheckFinding(*row)
 
 
 def summarise(database: Database, report: CheckReport) -> None:
     """Counts the findings, and takes the first of each code into the report."""
     report.findings = dict(database.rows(f"SELECT code, count(*) FROM {TABLE} GROUP BY code ORDER BY code"))
-    columns = ", ".join(f'"{name}"' for name in COLUMNS)
     rows = database.rows(
-        f"SELECT {columns} FROM {TABLE} QUALIFY row_number() OVER (PARTITION BY code ORDER BY target, media, "
-        f'"line", "column", message) <= {NAMED} ORDER BY code, target, media, "line", "column", message'
+        f"SELECT {SELECTED} FROM {TABLE} QUALIFY row_number() OVER (PARTITION BY code ORDER BY {ORDER}) "
+        f"<= {NAMED} ORDER BY {ORDER}"
     )
     report.examples = [CheckFinding(*row) for row in rows]

@@ -1,8 +1,8 @@
 """Reads the documents that nothing proves, all or a sample, and judges each by itself.
 
 Table `checked` has a row for each document: `proved`, `sampled` (chosen by its hash), `looked` (read, for its
-hash or for its folder), its `state`
-(values, default, invalid, gone, or unknown), and the `md5` of what was read.
+hash or for its folder), its `state` (values, default, invalid, gone, or unknown), and the `md5` of what was
+read.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from metaferry.lightly.key_paths import split_path
 from metaferry.lightly.nested import Steps, has_value
 from metaferry.lightly.schema import Entry, ValueType
 from metaferry.planning.database import Database
+from metaferry.planning.existing import LARGEST
 from metaferry.progress import Progress
 from metaferry.runs.in_place import read_in_place
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
 from metaferry.view.check.found import COLUMNS, TABLE
 from metaferry.view.check.sample import FLOOR, Sample
-from metaferry.view.tree.document import LARGEST, Fault, Named, read_document
+from metaferry.view.tree.document import Fault, Named, read_document
 from metaferry.view.tree.names import names_of
 
-#: Documents whose names are in memory at once, and results that are stored at once.
-_ROWS: Final = 1_000
+#: Results that are stored at once.
 _BATCH: Final = 10_000
+#: Documents that are read to look into folders, at least, where a sample is smaller.
+_FOR_FOLDERS: Final = 1_000
 
 VALUES: Final = "values"
 DEFAULT: Final = "default"
@@ -107,7 +109,7 @@ def _finding(target: str, kind: str | None, media: str | None, fault: Fault) -> 
 
 
 def _choose(database: Database, sample: Sample | None) -> None:
-    """Table `checked`, with what is to be read. Of folders there are at most as many again, or `_ROWS`."""
+    """Table `checked`, with what is to be read. Folders add as many again at most, or `_FOR_FOLDERS`."""
     hashed = (sample or Sample(share=1.0)).hash_sql("t.target")
     database.run(
         f"""
@@ -144,7 +146,7 @@ def _choose(database: Database, sample: Sample | None) -> None:
             SELECT target, sampled FROM chosen WHERE sampled
             UNION ALL
             (SELECT target, false FROM chosen WHERE floor AND NOT sampled ORDER BY rank
-             LIMIT {max(sampled, _ROWS)})
+             LIMIT {max(sampled, _FOR_FOLDERS)})
         ) c WHERE c.target = checked.target
         """
     )
@@ -157,22 +159,14 @@ def _rows(database: Database, waiting: dict[str, tuple[Any, ...]]) -> Iterator[t
         "CREATE TABLE to_read AS SELECT row_number() OVER (ORDER BY target) AS n, target, size, kind, media, "
         f"file_name, shared FROM checked WHERE looked AND size <= {LARGEST}"
     )
-    total: int = database.value("SELECT count(*) FROM to_read")
-    for start in range(0, total, _ROWS):
-        for target, size, *rest in database.rows(
-            "SELECT target, size, kind, media, file_name, shared FROM to_read "
-            f"WHERE n > {start} AND n <= {start + _ROWS} ORDER BY n"
-        ):
-            waiting[target] = tuple(rest)
-            yield target, size
+    for target, size, *rest in database.numbered("target, size, kind, media, file_name, shared", "to_read"):
+        waiting[target] = tuple(rest)
+        yield target, size
     database.run("DROP TABLE to_read")
 
 
 def _store(database: Database, states: list[tuple[Any, ...]], faults: list[tuple[Any, ...]]) -> None:
     for table, schema, rows in (("read_states", _STATES, states), (TABLE, _FINDINGS, faults)):
-        if rows:
-            columns = list(zip(*rows, strict=True))
-            arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
-            database.insert(table, pa.Table.from_arrays(arrays, schema=schema))
+        database.insert_rows(table, schema, rows)
     states.clear()
     faults.clear()

@@ -8,7 +8,7 @@ from metaferry.errors import UsageError
 from metaferry.planning.database import disk_errors
 from metaferry.runs.state.ledger import export_parquet
 from metaferry.view.check.check import Check
-from metaferry.view.check.found import COLUMNS, TABLE
+from metaferry.view.check.found import ORDER, SELECTED, TABLE
 from metaferry.view.export.write import Out, out_of, put_made
 
 
@@ -23,8 +23,7 @@ def place_of(out: str | PathLike[str]) -> Out:
 def write_findings(checked: Check, place: Out) -> None:
     """Writes all findings, by code and key. Raises StorageError, and UsageError for a full disk."""
     database = checked.database
-    columns = ", ".join(f'"{name}"' for name in COLUMNS)
-    rows = f'SELECT {columns} FROM {TABLE} ORDER BY code, target, media, "line", "column", message'
+    rows = f"SELECT {SELECTED} FROM {TABLE} ORDER BY {ORDER}"
     with disk_errors(database.scratch):
         data = export_parquet(database, rows, "check-findings")
     made = database.scratch / "findings"

@@ -16,18 +16,17 @@ from metaferry.lightly.key_paths import join_path, split_path
 from metaferry.lightly.nested import Steps, has_value, unfit_places
 from metaferry.lightly.schema import Entry, ValueType, expected
 from metaferry.planning.database import Database
+from metaferry.planning.existing import LARGEST, MOST_READ
 from metaferry.planning.listings import Listings
 from metaferry.progress import Progress
-from metaferry.runs.in_place import MOST_READ, read_in_place
+from metaferry.runs.in_place import read_in_place
 from metaferry.runs.listings.documents import list_documents
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
-from metaferry.view.tree.document import LARGEST, parse_document
+from metaferry.view.tree.document import parse_document
 
 #: Documents of one fault that are named, the first by name; the others are counted.
 NAMED: Final = 3
-#: Rows of the listing that are in memory at once.
-_ROWS: Final = 1_000
 
 #: Target, line, column, message, and the number of documents that it stands for.
 Placed = tuple[str, int, int, str, int]
@@ -132,17 +131,10 @@ def check_documents(
         f"CREATE OR REPLACE TABLE looked AS SELECT row_number() OVER (ORDER BY {order}) AS n, target, size "
         f"{is_document} AND size <= {LARGEST} ORDER BY n{most}"
     )
-    total: int = database.value("SELECT count(*) FROM looked")
-    progress.phase("Reading documents in place", total)
-    for target, data in read_in_place(storage, portal, _rows(database, total), progress):
+    progress.phase("Reading documents in place", database.value("SELECT count(*) FROM looked"))
+    rows = ((target, size) for target, size in database.numbered("target, size", "looked"))
+    for target, data in read_in_place(storage, portal, rows, progress):
         check.add(target, data)
-
-
-def _rows(database: Database, total: int) -> Iterator[tuple[str, int]]:
-    for start in range(0, total, _ROWS):
-        yield from database.rows(
-            f"SELECT target, size FROM looked WHERE n > {start} AND n <= {start + _ROWS} ORDER BY n"
-        )
 
 
 def _abbreviated(value: object) -> str:

@@ -18,8 +18,6 @@ from metaferry.lightly.names import Kind
 from metaferry.lightly.nested import Steps, unfit_places
 from metaferry.lightly.schema import ValueType, expected
 
-#: Bytes of a document beyond which it is not read.
-LARGEST: Final = 32_000_000
 #: Bytes of a document beyond which a fault of its text has no place.
 _PLACED: Final = 1_000_000
 #: What a `type` can be. A tuple: whatever a document has there is looked for in it, lists too.

@@ -31,7 +31,7 @@ def classify(database: Database) -> None:
     database.run(
         f"""
         CREATE OR REPLACE TABLE tree_documents AS
-        SELECT row_number() OVER (ORDER BY target) - 1 AS n, * FROM (
+        SELECT row_number() OVER (ORDER BY target) AS n, * FROM (
             SELECT f.target, f.size,
                    CASE WHEN m.target IS NOT NULL THEN m.kind
                         WHEN f.video IS NOT NULL THEN '{Kind.FRAME}' END AS kind,

@@ -20,6 +20,7 @@ from metaferry.lightly.key_paths import split_path
 from metaferry.lightly.names import SCHEMA, Kind, hostile
 from metaferry.lightly.nested import Steps
 from metaferry.planning.database import Database
+from metaferry.planning.existing import LARGEST
 from metaferry.planning.listings import Listings
 from metaferry.progress import Progress
 from metaferry.runs.context import open_job
@@ -28,12 +29,9 @@ from metaferry.runs.in_place import read_in_place
 from metaferry.runs.listings.lister import Lister
 from metaferry.runs.storages import Storages
 from metaferry.storage.protocol import Storage
-from metaferry.view.tree.document import LARGEST, Fault, read_document
+from metaferry.view.tree.document import Fault, read_document
 from metaferry.view.tree.names import classify, names_of
 from metaferry.view.tree.target import Target, job_of
-
-#: Rows of the listing that are in memory at once.
-_ROWS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,23 +178,21 @@ def _invalid(name: _Named, fault: Fault) -> Document:
     return Document(name.target, name.kind or "", name.media or "", name.frame, orphan, {}, 0, fault)
 
 
-_NAMES: Final = (
-    "SELECT target, size, kind, media, frame, file_name, shared FROM tree_documents WHERE included"
-)
+_NAMES: Final = "target, size, kind, media, frame, file_name, shared"
 
 
 def _rows(database: Database, named: dict[str, _Named]) -> Iterator[tuple[str, int]]:
     """Target and size of each document that is read; what its name says of it goes to `named`."""
-    last: int = database.value("SELECT count(*) FROM tree_documents")
-    for start in range(0, last, _ROWS):
-        for row in database.rows(
-            f"{_NAMES} AND n >= {start} AND n < {start + _ROWS} AND size <= {LARGEST} ORDER BY n"
-        ):
-            name = _Named(*row)
+    for included, *row in database.numbered(f"included, {_NAMES}", "tree_documents"):
+        name = _Named(*row)
+        if included and name.size <= LARGEST:
             named[name.target] = name
             yield name.target, name.size
 
 
 def _too_large(database: Database) -> Iterator[_Named]:
     """Documents that nobody reads; a tree has hardly any."""
-    return (_Named(*row) for row in database.rows(f"{_NAMES} AND size > {LARGEST} ORDER BY n"))
+    rows = database.rows(
+        f"SELECT {_NAMES} FROM tree_documents WHERE included AND size > {LARGEST} ORDER BY n"
+    )
+    return (_Named(*row) for row in rows)
