@@ -18,12 +18,10 @@ from metaferry.lightly.names import SCHEMA
 from metaferry.planning.build import Decided
 from metaferry.planning.database import Database
 from metaferry.planning.formats import PlanReport, ddl
-from metaferry.planning.listings import Listings
 from metaferry.planning.sql.rules import quote_text
 from metaferry.progress import Progress, Silent
 from metaferry.runs.context import JobContext, open_job
 from metaferry.runs.deps import RuntimeDeps
-from metaferry.runs.listings.lister import Lister
 from metaferry.runs.report import requests_of
 from metaferry.runs.run import planned
 from metaferry.runs.state.folder import State
@@ -47,6 +45,7 @@ from metaferry.view.check.reading import read_and_judge
 from metaferry.view.check.sample import Sample, in_words
 from metaferry.view.check.states import cover
 from metaferry.view.tree.names import classify
+from metaferry.view.tree.reading import list_tree
 from metaferry.view.tree.target import Target, job_of
 
 _SAME = "it is what the tables say, but only reading it shows that: a sync writes it again"
@@ -112,12 +111,13 @@ def open_check(
             opened.state,
             progress,
             report,
+            planned=opened.plan is not None,
             keep_counts=bool(job.sources),
         )
         mark_proved(database, opened.ledger, entries, report, plan=opened.plan and opened.plan[0])
         read_and_judge(database, opened.lightly, opened.portal, progress, entries or (), sample)
         _count(database, report, sample)
-        cover(database, report, entries or ())
+        cover(database, report, entries or (), planned=opened.plan is not None)
         if opened.plan is not None:
             _drift(database, report, *opened.plan)
         elif broken:
@@ -147,9 +147,7 @@ def _open(stack: ExitStack, job: Job, progress: Progress, deps: RuntimeDeps) -> 
             )
     storages, database = stack.enter_context(open_job(job, deps))
     context = JobContext(job, deps, storages, database)
-    listings = Listings(database)
-    lister = Lister(job, storages, context.portal, database.scratch, "", deps.now(), None, progress)
-    listings.finish(inventory=lister.fill(listings).inventory)
+    list_tree(job, storages, database, deps, progress)
     ledger = Ledger(database, context.state)
     place = storages.at(job.input)
     return _Opened(database, storages, context.portal, context.lightly, place, context.state, ledger), broken

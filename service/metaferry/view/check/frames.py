@@ -6,17 +6,12 @@ counted, unless the plan of the job has done so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
 from typing import Final
 
 import pyarrow as pa
 
-from metaferry.errors import StorageError
 from metaferry.findings import Code
 from metaferry.lightly.names import Kind
-from metaferry.media.frames.cache import FrameCache
-from metaferry.media.frames.counting import count_frames
 from metaferry.planning.database import Database
 from metaferry.planning.sql import rules as sql
 from metaferry.progress import Progress
@@ -24,10 +19,9 @@ from metaferry.runs.state.folder import State
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
 from metaferry.view.check.found import TABLE, CheckReport
+from metaferry.view.tree.frames import count_listed
 
 _FRAMES: Final = pa.schema([("media", pa.string()), ("frames", pa.int64())])
-#: Videos that are in memory at once.
-_VIDEOS: Final = 10_000
 
 _NO_MEDIA: Final = "no media of this datasource has this document"
 _ORPHAN: Final = "policy.delete: orphans lets a sync delete it; see also whether its media was renamed"
@@ -42,15 +36,16 @@ def check_names(
     progress: Progress,
     report: CheckReport,
     *,
+    planned: bool,
     keep_counts: bool,
 ) -> None:
-    """Adds what is wrong with names to the findings. Reads the tables `tree_documents` and `media`.
+    """Adds what is wrong with names to the findings. Reads the tables `tree_documents` and `media`,
+    and where there is a plan (`planned`) its `frames`.
 
     Videos that an earlier run counted are not counted again; with `keep_counts` those that are counted here
     go to the same cache.
     """
-    cache = FrameCache(state.storage, portal, state.frame_cache_key)
-    _count(database, storage, portal, progress, cache, keep_counts)
+    _count(database, storage, portal, state, progress, planned=planned, keep_counts=keep_counts)
     right = "length(f.frames::VARCHAR)"
     name = sql.frame_document_path("t.media", "t.frame", right)
     frames = "CASE f.frames WHEN 1 THEN '1 frame' ELSE format('{:,}', f.frames) || ' frames' END"
@@ -88,8 +83,10 @@ def _count(
     database: Database,
     storage: Storage,
     portal: Portal,
+    state: State,
     progress: Progress,
-    cache: FrameCache,
+    *,
+    planned: bool,
     keep_counts: bool,
 ) -> None:
     """Table `check_frames(media, frames)` of the videos that have frame documents."""
@@ -97,7 +94,6 @@ def _count(
     with_frames = (
         f"SELECT DISTINCT media FROM tree_documents WHERE kind = '{Kind.FRAME}' AND file_name NOT NULL"
     )
-    planned = database.value("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'frames'")
     if planned:
         database.run(
             f"INSERT INTO check_frames SELECT media, frames FROM frames WHERE media IN ({with_frames})"
@@ -110,39 +106,6 @@ def _count(
         WHERE m.kind = '{Kind.VIDEO}' AND m.path NOT IN (SELECT media FROM check_frames)
         """
     )
-    total: int = database.value("SELECT count(*) FROM uncounted")
-    if not total:
-        return
-    progress.phase("Counting frames", total)
-    with suppress(StorageError):  # a cache that cannot be read is as good as none
-        cache.load()
-    found: list[tuple[str, int | None]] = []
-
-    def uncounted() -> Iterator[tuple[str, int, str]]:
-        for video in _videos(database, total):
-            if (known := cache.get(*video)) is None:
-                yield video
-            else:
-                progress.advance(1)
-                found.append((known.path, known.frames))
-
-    counts = count_frames(
-        storage,
-        portal,
-        uncounted(),
-        cache=cache if keep_counts else None,
-        progress=lambda one: progress.advance(1, one.bytes),
-    )
-    for one in counts:
-        found.append((one.path, one.frames))
-    for start in range(0, len(found), _VIDEOS):
-        part = found[start : start + _VIDEOS]
-        arrays = [pa.array([path for path, _ in part]), pa.array([n for _, n in part], pa.int64())]
-        database.insert("check_frames", pa.Table.from_arrays(arrays, schema=_FRAMES))
-
-
-def _videos(database: Database, total: int) -> Iterator[tuple[str, int, str]]:
-    for start in range(0, total, _VIDEOS):
-        yield from database.rows(
-            f"SELECT path, size, token FROM uncounted WHERE n > {start} AND n <= {start + _VIDEOS} ORDER BY n"
-        )
+    counts = count_listed(database, "uncounted", storage, state, portal, progress, keep=keep_counts)
+    found = [(one.path, one.frames) for one in counts]  # not while the engine names the videos
+    database.insert_rows("check_frames", _FRAMES, found)

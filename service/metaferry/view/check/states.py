@@ -17,9 +17,10 @@ _MISSING = "its media shows the default of every entry"
 _DEFAULT = "it has no value of any entry, so only defaults are shown"
 
 
-def cover(database: Database, report: CheckReport, entries: Sequence[Entry]) -> None:
+def cover(database: Database, report: CheckReport, entries: Sequence[Entry], *, planned: bool) -> None:
     """Fills `report.coverage`, and adds media without a document or with defaults alone to the findings."""
-    _from_plan(database, entries)
+    if planned:
+        _from_plan(database, entries)
     _inherit(database)
     best = {VALUES: 4, UNKNOWN: 3, DEFAULT: 2}
     rank = f"CASE c.state {' '.join(f'WHEN {quote_text(s)} THEN {n}' for s, n in best.items())} ELSE 0 END"
@@ -57,8 +58,6 @@ def cover(database: Database, report: CheckReport, entries: Sequence[Entry]) -> 
 
 def _from_plan(database: Database, entries: Sequence[Entry]) -> None:
     """The states of documents that a plan keeps, by the bytes that it made."""
-    if not database.value("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'wanted'"):
-        return
     pointers = ["/metadata/" + "/".join(map(_escaped, split_path(entry.path))) for entry in entries]
     has = " OR ".join(
         f"coalesce(json_type(w.body, {quote_text(pointer)}), 'NULL') <> 'NULL'" for pointer in pointers

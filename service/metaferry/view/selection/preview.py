@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import Any
 
-from metaferry.errors import StorageError
 from metaferry.job.model import Job
-from metaferry.job.parts import STATE
 from metaferry.lightly.names import Kind
-from metaferry.media.frames.cache import FrameCache
-from metaferry.media.frames.counting import count_frames
 from metaferry.progress import Progress, Silent
 from metaferry.runs.deps import RuntimeDeps
+from metaferry.runs.state.folder import State
 from metaferry.view.export.open import open_values
 from metaferry.view.export.values import Values
 from metaferry.view.selection.config import Config, read_config
 from metaferry.view.selection.facts import gather_facts
 from metaferry.view.selection.judge import judge
 from metaferry.view.selection.result import Selection
+from metaferry.view.tree.frames import count_listed
 from metaferry.view.tree.reading import Tree
-
-log = logging.getLogger(__name__)
-
-#: Rows of the list of videos in memory at once.
-_ROWS = 1_000
-
-
-class _ReadOnly(FrameCache):
-    """The frame counts that runs left, without adding to them."""
-
-    def save(self) -> None:
-        """Nothing: who looks at a tree leaves it as it is."""
-
-    def save_if_due(self) -> None:
-        """Nothing."""
 
 
 def preview(
@@ -74,32 +56,16 @@ def judge_tree(tree: Tree, values: Values, config: Config, progress: Progress) -
 
 def _frames(tree: Tree, progress: Progress) -> Iterator[tuple[str, int]]:
     """The videos of a tree whose number of frames is proved, with that number."""
-    database, storages, job = tree.database, tree.storages, tree.job
-    which = f"FROM media WHERE included AND kind = '{Kind.VIDEO}'"
-    total: int = database.value(f"SELECT count(*) {which}")
-    if not total:
-        return
-    progress.phase("Counting frames", total)
-    storage = storages.at(job.state) if job.state is not None else tree.lightly
-    cache = _ReadOnly(storage, storages.portal, f"{'' if job.state is not None else STATE}frames.parquet")
-    try:
-        cache.load()
-    except StorageError as error:
-        log.warning("the frame counts of earlier runs cannot be read, and frames are counted: %s", error)
-
-    def videos() -> Iterator[tuple[str, int, str]]:
-        for start in range(0, total, _ROWS):
-            yield from database.rows(
-                f"SELECT path, size, token {which} ORDER BY path LIMIT {_ROWS} OFFSET {start}"
-            )
-
-    counts = count_frames(
-        storages.at(job.input),
-        storages.portal,
-        videos(),
-        cache=cache,
-        progress=lambda count: progress.advance(1, count.bytes),
+    tree.database.run(
+        "CREATE TABLE selected_videos AS SELECT row_number() OVER (ORDER BY path) AS n, path, size, token "
+        f"FROM media WHERE included AND kind = '{Kind.VIDEO}'"
     )
-    for count in counts:
+    job, storages = tree.job, tree.storages
+    if job.state is None:
+        state = State.of(job, storages, storages.portal)
+    else:  # `State.of` would make a local folder
+        state = State(storages.at(job.state), storages.portal)
+    place = storages.at(job.input)
+    for count in count_listed(tree.database, "selected_videos", place, state, storages.portal, progress):
         if count.frames is not None:
             yield count.path, count.frames

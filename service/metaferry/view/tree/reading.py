@@ -101,10 +101,7 @@ def open_tree(
     job = job_of(target, overrides)
     with open_job(job, deps) as (storages, database):
         portal, lightly = storages.portal, storages.at(job.lightly_location)
-        listings = Listings(database)
-        lister = Lister(job, storages, portal, database.scratch, "", deps.now(), None, progress)
-        listed = lister.fill(listings)
-        listings.finish(inventory=listed.inventory)
+        list_tree(job, storages, database, deps, progress)
         entries = None
         with suppress(NotFound):
             text = portal.run(lightly.read(SCHEMA)).data
@@ -114,6 +111,15 @@ def open_tree(
             "SELECT count(*) FILTER (included), count(*) FILTER (NOT included) FROM tree_documents"
         )
         yield Tree(job, storages, database, lightly, entries, documents, excluded)
+
+
+def list_tree(
+    job: Job, storages: Storages, database: Database, deps: RuntimeDeps, progress: Progress
+) -> None:
+    """The tables `media` and `documents` of the whole datasource, as a run lists it."""
+    listings = Listings(database)
+    lister = Lister(job, storages, storages.portal, database.scratch, "", deps.now(), None, progress)
+    listings.finish(inventory=lister.fill(listings).inventory)
 
 
 def read_documents(tree: Tree, progress: Progress, seen: Seen, *, forms: bool) -> Iterator[Document]:

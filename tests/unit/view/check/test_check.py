@@ -17,7 +17,8 @@ from metaferry.findings import Code
 from metaferry.job.model import Job
 from metaferry.media.frames.counting import count_frames
 from metaferry.runs.in_place import read_in_place
-from metaferry.view.check import frames, reading
+from metaferry.view.check import reading
+from metaferry.view.tree import frames
 from unit.media import synthetic
 
 SCHEMA = [
@@ -338,9 +339,10 @@ def test_videos_that_a_run_counted_are_not_counted_again(
     counted: list[str] = []
 
     def count(storage: Any, portal: Any, videos: Any, **more: Any) -> Any:
-        for video in videos:
-            counted.append(video[0])
-            yield from count_frames(storage, portal, [video], **more)
+        for one in count_frames(storage, portal, videos, **more):
+            if not one.cached:
+                counted.append(one.path)
+            yield one
 
     monkeypatch.setattr(frames, "count_frames", count)
     assert (Code.DOCUMENT_MISNAMED, "v-3-mp4.json") in tree.found()
