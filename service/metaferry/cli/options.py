@@ -20,6 +20,15 @@ class LogFormat(StrEnum):
 
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="The job file.", show_default=False)]
+#: What a command looks at: a job's datasource, or one by itself (`view/tree/target.py` tells which).
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB|URL",
+        help="A job file (.yaml, .yml, .json), or the URL of a datasource.",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, and errors only in the log.")]
 Verbose = Annotated[
     int,

@@ -6,18 +6,11 @@ from typing import Annotated
 
 import typer
 
-from metaferry.cli.options import Format, LogFormat, Logs, OutputFormat, Quiet, Sets, Verbose
+from metaferry.cli.options import Format, LogFormat, Logs, OutputFormat, Quiet, Sets, Target, Verbose
 
 
 def export(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="JOB|URL",
-            help="A job file (.yaml, .yml, .json), or the URL of a datasource.",
-            show_default=False,
-        ),
-    ],
+    target: Target,
     file: Annotated[
         str,
         typer.Option(

@@ -7,16 +7,11 @@ from typing import Annotated
 
 import typer
 
-from metaferry.cli.options import Format, LogFormat, Logs, OutputFormat, Quiet, Sets, Verbose
+from metaferry.cli.options import Format, LogFormat, Logs, OutputFormat, Quiet, Sets, Target, Verbose
 
 
 def select(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="JOB|URL", help="A job file (.yaml, .yml, .json), or a datasource.", show_default=False
-        ),
-    ],
+    target: Target,
     config: Annotated[
         Path,
         typer.Option(metavar="FILE", help="The selection config (v4), as YAML or JSON.", show_default=False),
