@@ -33,22 +33,18 @@ from metaferry.progress import Progress, Stop
 from metaferry.version import __version__
 
 if TYPE_CHECKING:
-    from metaferry.api import (
+    from metaferry.api import count_frames, finish, plan, rollback, sync, unlock
+    from metaferry.api_view import (
+        check,
         check_schema,
-        count_frames,
         diff_schema,
+        doctor,
         export,
         export_file,
-        finish,
         infer_schema,
-        plan,
         report,
-        rollback,
         select,
-        sync,
-        unlock,
     )
-    from metaferry.api_view import check, doctor
     from metaferry.job.model import Job
     from metaferry.media.frames.model import FrameCount
     from metaferry.planning.formats import PlanReport, RunReport
@@ -105,18 +101,18 @@ _LAZY: Final = {
     "RunReport": "metaferry.planning.formats",
     "Unlocked": "metaferry.runs.lease.held",
     "check": "metaferry.api_view",
-    "check_schema": "metaferry.api",
+    "check_schema": "metaferry.api_view",
     "count_frames": "metaferry.api",
-    "diff_schema": "metaferry.api",
+    "diff_schema": "metaferry.api_view",
     "doctor": "metaferry.api_view",
-    "export": "metaferry.api",
-    "export_file": "metaferry.api",
+    "export": "metaferry.api_view",
+    "export_file": "metaferry.api_view",
     "finish": "metaferry.api",
-    "infer_schema": "metaferry.api",
+    "infer_schema": "metaferry.api_view",
     "plan": "metaferry.api",
-    "report": "metaferry.api",
+    "report": "metaferry.api_view",
     "rollback": "metaferry.api",
-    "select": "metaferry.api",
+    "select": "metaferry.api_view",
     "sync": "metaferry.api",
     "unlock": "metaferry.api",
 }

@@ -1,4 +1,4 @@
-"""The calls of the library: what `metaferry.plan`, `sync`, `infer_schema` and the others are.
+"""The calls of the library: what `metaferry.plan`, `sync` and the others that run a job are.
 
 Each takes what a user has at hand (the path of a job file, a `Job`, a URL), opens what it needs,
 closes it again, prints nothing and raises `MetaferryError` subclasses only. All of them are
@@ -8,7 +8,6 @@ synchronous and work inside a running event loop, whose thread they then occupy.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
     from metaferry.runs.lease.held import Unlocked
     from metaferry.runs.rollback.report import RollbackReport
     from metaferry.storage.protocol import Storage
-    from metaferry.view.export.export import Export, ExportReport
-    from metaferry.view.report.report import ReportPage
-    from metaferry.view.schema.check import CheckedSchema
-    from metaferry.view.schema.diff import SchemaDiff
-    from metaferry.view.schema.infer import InferredSchema
-    from metaferry.view.selection.result import Selection
 
 #: The largest number of shards that can be asked for.
 MAX_SHARDS: Final = 9_999
@@ -66,9 +59,9 @@ def plan(
     if shards is not None and not 1 <= shards <= MAX_SHARDS:
         raise UsageError(f"shards should be 1 to {MAX_SHARDS}, is {shards}")
     return run.plan(
-        _job(job),
+        as_job(job),
         prefix=prefix,
-        limit=_positive(limit),
+        limit=positive(limit),
         out=None if out is None else _folder(out),
         keep=keep,
         shards=shards or 1,
@@ -111,12 +104,12 @@ def sync(
         if share is not None and engine != "local":
             raise UsageError("a share of the shards is written by this process: it takes no engine")
         return sharded.sync_plan(
-            _job(job), _plan_folder(plan), share=share, engine=engine, progress=progress, stop=stop
+            as_job(job), _plan_folder(plan), share=share, engine=engine, progress=progress, stop=stop
         )
     if share is not None:
         raise UsageError("only a kept plan has shards", advice="name it: --plan DIR")
     return after_sync.sync(
-        _job(job), prefix=prefix, limit=_positive(limit), engine=engine, progress=progress, stop=stop
+        as_job(job), prefix=prefix, limit=positive(limit), engine=engine, progress=progress, stop=stop
     )
 
 
@@ -144,7 +137,7 @@ def finish(
         )
     return sharded.finish(
         _plan_folder(plan),
-        job=None if job is None else _job(job),
+        job=None if job is None else as_job(job),
         overrides=overrides,
         progress=progress,
         stop=stop,
@@ -168,7 +161,7 @@ def rollback(
     """
     from metaferry.runs.rollback import run
 
-    return run.rollback(_job(job), run_id, apply=apply, progress=progress, stop=stop)
+    return run.rollback(as_job(job), run_id, apply=apply, progress=progress, stop=stop)
 
 
 @masked_logs()
@@ -179,138 +172,7 @@ def unlock(job: AnyJob) -> Unlocked:
     """
     from metaferry.runs.lease import held as leased
 
-    return leased.unlock(_job(job))
-
-
-@masked_logs()
-def infer_schema(job: AnyJob, *, progress: Progress | None = None) -> InferredSchema:
-    """Schema entries for the job's tables, each with its reasons: what `schema: infer` would have.
-
-    Entries of the schema.json in place, and of the job, stay as they are. Reads tables and schema.json only.
-    """
-    from metaferry.view.schema import infer
-
-    return infer.infer_schema(_job(job), progress=progress)
-
-
-@masked_logs()
-def check_schema(
-    target: AnyJob,
-    *,
-    overrides: Sequence[str] = (),
-    all_documents: bool = False,
-    progress: Progress | None = None,
-) -> CheckedSchema:
-    """Everything wrong with a schema.json: a file (`.json`), that of a datasource, or that of a job.
-
-    `target` is a path, a URL, a `Job`, or the path of a job file (`.yaml`, `.yml`). For a datasource and a
-    job the documents in place are held to the entries: 10,000 of them, or `all_documents`. `overrides` are
-    `key=value` over the job, or `storage.SCHEME.OPTION=value`. Faults are in the result, not raised.
-    """
-    from metaferry.view.schema import check
-
-    return check.check_schema(target, overrides=overrides, all_documents=all_documents, progress=progress)
-
-
-@masked_logs()
-def diff_schema(
-    job: AnyJob, *, prefix: str = "", limit: int | None = None, progress: Progress | None = None
-) -> SchemaDiff:
-    """What a `sync` would change in schema.json, by the code that plans it; arguments as of `plan`.
-
-    Writes nothing but the cache of frame counts.
-    """
-    from metaferry.view.schema import diff
-
-    return diff.diff_schema(_job(job), prefix=prefix, limit=_positive(limit), progress=progress)
-
-
-@contextmanager
-def export(
-    target: AnyJob,
-    *,
-    as_written: bool = False,
-    overrides: Sequence[str] = (),
-    progress: Progress | None = None,
-) -> Iterator[Export]:
-    """The metadata of a datasource as one table, open for one block: a row for each media and frame document.
-
-    `target` is the URL of a datasource, a `Job`, or the path of a job file; `overrides` are `key=value` over
-    the job, or `storage.SCHEME.OPTION=value`. The columns are target, kind, media, frame, state, and what
-    each schema entry shows: defaults applied, frames with their video's values. as_written: what each
-    document itself says instead, a column for each key.
-
-    Iterate it for Arrow record batches, or give it to pyarrow, DuckDB, pandas or polars as an Arrow stream.
-    Invalid documents are left out, and named in `report`. Raises UsageError, SchemaError and StorageError.
-    """
-    from metaferry.view.export.open import open_export
-
-    with (
-        masked_logs(),
-        open_export(target, as_written=as_written, overrides=overrides, progress=progress) as found,
-    ):
-        yield found
-
-
-@masked_logs()
-def export_file(
-    target: AnyJob,
-    out: str | PathLike[str],
-    *,
-    as_written: bool = False,
-    overrides: Sequence[str] = (),
-    progress: Progress | None = None,
-) -> ExportReport:
-    """Writes that table to a file or a URL: .parquet, .csv, .jsonl, the last two also with .gz or .zst.
-
-    The file is there whole, or not at all. With `as_written` and Parquet, `OUT.job.yaml` beside it is the job
-    that reads it back. `report.exit_code` is 3 where an invalid document was left out.
-    """
-    from metaferry.view.export.open import export_file
-
-    return export_file(target, out, as_written=as_written, overrides=overrides, progress=progress)
-
-
-@masked_logs()
-def report(
-    target: AnyJob,
-    out: str | PathLike[str],
-    *,
-    overrides: Sequence[str] = (),
-    drift: bool = True,
-    selection: str | PathLike[str] | Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-) -> ReportPage:
-    """Makes one self-contained page about the metadata of a datasource, at `out`, a path or URL of `.html`.
-
-    `target` and `overrides` as of `export`. All documents are read. With a job, what a sync would do is
-    planned as well and shown with its price and findings, unless `drift` is false. `selection` is a config
-    as of `select`, whose preview is shown too. Raises JobError, UsageError, SchemaError and StorageError.
-    """
-    from metaferry.view.report.report import report_file
-
-    return report_file(target, out, overrides=overrides, drift=drift, selection=selection, progress=progress)
-
-
-@masked_logs()
-def select(
-    target: AnyJob,
-    config: str | PathLike[str] | Mapping[str, Any],
-    *,
-    overrides: Sequence[str] = (),
-    progress: Progress | None = None,
-) -> Selection:
-    """What the metadata in place allows of a selection config (v4).
-
-    `config` is the path of a YAML or JSON file, or a mapping of the same shape. `target` is the URL of a
-    datasource, a `Job`, or the path of a job file; `overrides` are `key=value` over the job, or
-    `storage.SCHEME.OPTION=value`. The result has a verdict on each strategy, `feasible`, `not feasible`, `not
-    known` or `not judged`, with the reasons; it never says what a selection picks. `exit_code` is 3 where it
-    is not feasible. Writes nothing. Raises UsageError for a config that is none.
-    """
-    from metaferry.view.selection.preview import preview
-
-    return preview(target, config, overrides=overrides, progress=progress)
+    return leased.unlock(as_job(job))
 
 
 def count_frames(
@@ -385,11 +247,13 @@ def _plan_folder(plan: str | PathLike[str]) -> str:
     return _folder(plan).removesuffix("/plan.json")
 
 
-def _job(job: AnyJob) -> Job:
+def as_job(job: AnyJob) -> Job:
+    """The job, or what the file of that path holds. Raises JobError."""
     return job if isinstance(job, Job) else Job.load(job)
 
 
-def _positive(limit: int | None) -> int | None:
+def positive(limit: int | None) -> int | None:
+    """The limit. Raises UsageError for one below 1."""
     if limit is not None and limit < 1:
         raise UsageError(f"limit should be at least 1, is {limit}")
     return limit
