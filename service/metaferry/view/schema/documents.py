@@ -6,15 +6,14 @@ They are read in parallel, in slices of bounded size; of what is wrong the numbe
 from __future__ import annotations
 
 import heapq
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from metaferry.errors import StorageError
 from metaferry.lightly.key_paths import join_path, split_path
-from metaferry.lightly.nested import Steps, has_value, unfit_places
-from metaferry.lightly.schema import Entry, ValueType, expected
+from metaferry.lightly.nested import has_value, unfit_places
+from metaferry.lightly.schema import Entry
 from metaferry.planning.database import Database
 from metaferry.planning.existing import LARGEST, MOST_READ
 from metaferry.planning.listings import Listings
@@ -23,7 +22,7 @@ from metaferry.runs.in_place import read_in_place
 from metaferry.runs.listings.documents import list_documents
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
-from metaferry.view.tree.document import parse_document
+from metaferry.view.tree.document import misfit, parse_document
 
 #: Documents of one fault that are named, the first by name; the others are counted.
 NAMED: Final = 3
@@ -71,7 +70,8 @@ class DocumentCheck:
         self._unseen = {steps: None for steps in self._unseen if not has_value(metadata, steps)}
         for name, types in self._sets:
             for steps, value in unfit_places(metadata, types).items():
-                self._unfit(name, target, steps, value, types[steps])
+                message = misfit(steps, value, types[steps], f"its entry in {name}")
+                self._note(name, join_path(steps), target, 0, 0, message)
 
     def faults(self) -> Iterator[Placed]:
         """The first few documents of each fault; the last of them stands for all others."""
@@ -95,14 +95,6 @@ class DocumentCheck:
                 for steps in self._unseen
             ]
         return found
-
-    def _unfit(self, name: str, target: str, steps: Steps, value: Any, value_type: ValueType) -> None:
-        path = join_path(steps)
-        message = (
-            f"{path} is {_abbreviated(value)}, and by its entry in {name} it is {value_type}: "
-            f"{expected(value_type)}"
-        )
-        self._note(name, path, target, 0, 0, message)
 
     def _note(self, name: str, kind: str, target: str, line: int, column: int, message: str) -> None:
         self._kinds.setdefault((name, kind), _Kind()).add(target, line, column, message)
@@ -135,8 +127,3 @@ def check_documents(
     rows = ((target, size) for target, size in database.numbered("target, size", "looked"))
     for target, data in read_in_place(storage, portal, rows, progress):
         check.add(target, data)
-
-
-def _abbreviated(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -77,13 +77,15 @@ def read_document(
         if message:
             return {}, Fault(0, 0, message)
     for steps, value in unfit_places(metadata, types).items():
-        text = json.dumps(value, ensure_ascii=False)
-        text = text if len(text) <= 60 else f"{text[:57]}…"
-        kind_of = types[steps]
-        return {}, Fault(
-            0, 0, f"{join_path(steps)} is {text}, and by its entry it is {kind_of}: {expected(kind_of)}"
-        )
+        return {}, Fault(0, 0, misfit(steps, value, types[steps], "its entry"))
     return metadata, None
+
+
+def misfit(steps: Steps, value: object, value_type: ValueType, entry: str) -> str:
+    """What is wrong with a value that does not fit the type of its entry; `entry` names that."""
+    text = json.dumps(value, ensure_ascii=False)
+    text = text if len(text) <= 60 else f"{text[:57]}…"
+    return f"{join_path(steps)} is {text}, and by {entry} it is {value_type}: {expected(value_type)}"
 
 
 def _of_another(document: Mapping[str, Any], names: Sequence[Named]) -> Fault | None:
