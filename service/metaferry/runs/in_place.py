@@ -118,10 +118,22 @@ async def _read_directly(
 
 
 async def _read_one(storage: Storage, target: str, size: int) -> bytes | StorageError | None:
+    found = await blob_in_place(storage, target, size=size)
+    return found.data if isinstance(found, Blob) else found
+
+
+async def blob_in_place(
+    storage: Storage, target: str, *, size: int | None = None
+) -> Blob | StorageError | None:
+    """One document whole: None where it is not there, and the error where it alone cannot be read.
+
+    `size` is what was listed, None where it is not known. Raises the StorageError that concerns every
+    document.
+    """
     try:
-        if not size:  # no range of nothing can be asked for
-            return (await storage.read(target)).data
-        return (await read_whole(storage, target, size=size)).data
+        if size == 0:  # no range of nothing can be asked for
+            return await storage.read(target)
+        return await read_whole(storage, target, size=size or 0)
     except NotFound as error:
         if not error.path:
             raise

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from metaferry.apply.outage import Outage as OutageDetector
 from metaferry.apply.outage import cause_of
-from metaferry.errors import MetaferryError, NotFound, Outage, Scope, StorageError
+from metaferry.errors import MetaferryError, Outage, StorageError
 from metaferry.findings import Code
 from metaferry.lightly.document import md5_hex
 from metaferry.lightly.names import DOCUMENTS, SCHEMA
@@ -23,11 +23,10 @@ from metaferry.planning.database import Database
 from metaferry.planning.formats import Action, Example
 from metaferry.planning.sql.rules import quote_text
 from metaferry.progress import Progress
-from metaferry.storage.errors import NOTHING_THERE
+from metaferry.runs.in_place import blob_in_place
 from metaferry.storage.io.concurrent import in_order
 from metaferry.storage.io.portal import Portal
-from metaferry.storage.io.whole import read_whole
-from metaferry.storage.protocol import Storage
+from metaferry.storage.protocol import Blob, Storage
 
 #: What becomes of a document, as `RollbackCounts` names it.
 STEPS: Final = ("restore", "recreate", "remove", "unchanged", "conflict", "failed")
@@ -102,17 +101,10 @@ def read_current(database: Database, storage: Storage, portal: Portal, progress:
 
 
 async def _read(storage: Storage, target: str) -> tuple[str, str | None, str | None, StorageError | None]:
-    try:
-        blob = await read_whole(storage, target)
-    except NotFound as error:
-        if not error.path:
-            raise
-        return target, None, None, None
-    except StorageError as error:
-        if error.scope is Scope.ALL:
-            raise
-        return target, None, None, None if error.code in NOTHING_THERE else error
-    return target, blob.token, md5_hex(blob.data), None
+    found = await blob_in_place(storage, target)
+    if isinstance(found, Blob):
+        return target, found.token, md5_hex(found.data), None
+    return target, None, None, found
 
 
 def decide_steps(database: Database) -> None:
