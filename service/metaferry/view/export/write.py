@@ -31,12 +31,11 @@ OWN_KEY: Final = "metaferry"
 
 
 @dataclass(frozen=True, slots=True)
-class Out:
-    """Where an export goes: a folder (a URL or an absolute path), a name in it, and the format by that."""
+class OutFile:
+    """Where a file goes: a folder (a URL or an absolute path), and a name in it."""
 
     folder: str
     name: str
-    format: FileFormat
 
     @property
     def shown(self) -> str:
@@ -47,14 +46,22 @@ class Out:
         return Location.named(self.folder).scheme in ("file", "local")
 
 
+@dataclass(frozen=True, slots=True)
+class Out(OutFile):
+    """Where an export goes, and its format, by the name."""
+
+    format: FileFormat
+
+
 def out_of(out: str | os.PathLike[str]) -> Out:
     """The place of an export. UsageError for a name without a format, and a missing local folder."""
     form = format_of(os.fspath(out))
-    return Out(*place_of(out, example="x.parquet"), form)
+    place = place_of(out, example="x.parquet")
+    return Out(place.folder, place.name, form)
 
 
-def place_of(out: str | os.PathLike[str], *, example: str) -> tuple[str, str]:
-    """The folder (a URL or an absolute path) and the name of a file. UsageError for one that cannot be."""
+def place_of(out: str | os.PathLike[str], *, example: str) -> OutFile:
+    """The place of a file that is named by a path or a URL. UsageError for one that cannot be."""
     given = os.fspath(out)
     url = given if "://" in given else absolute(given)
     place, mark, query = url.partition("?") if "://" in url else (url, "", "")
@@ -65,7 +72,7 @@ def place_of(out: str | os.PathLike[str], *, example: str) -> tuple[str, str]:
         )
     if "://" not in url and not os.path.isdir(to_disk(folder or "/")):
         raise UsageError(f"{showable(given)}: there is no folder {folder}", advice="make it, or name another")
-    return (folder or "/") + mark + query, name
+    return OutFile((folder or "/") + mark + query, name)
 
 
 def write_out(
@@ -107,7 +114,7 @@ def write_out(
     return written, octets, f"{showable(out.folder).rstrip('/')}/{name}"
 
 
-def put_made(made: Path, out: Out, job: Job, storages: Storages) -> None:
+def put_made(made: Path, out: OutFile, job: Job, storages: Storages) -> None:
     """Puts a file that was made in its place, whole, with the job's options for that place."""
     options = job.storage_options(Location.named(out.folder))
     put_file(made, out.folder, out.name, options, storages.of(out.folder, options), storages.portal)

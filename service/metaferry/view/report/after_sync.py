@@ -47,7 +47,7 @@ def sync(
 def _leave_page(run: RunContext, report: RunReport, decided: Decided, copy: str) -> None:
     from metaferry.view.report.build import build_page
     from metaferry.view.report.facts import About, group_findings
-    from metaferry.view.report.panels import documents_panel, price_panel
+    from metaferry.view.report.panels import plan_panels
     from metaferry.view.report.plan_values import TABLE, load_plan_values
 
     columns = load_plan_values(run.database, decided.entries.entries)
@@ -63,7 +63,7 @@ def _leave_page(run: RunContext, report: RunReport, decided: Decided, copy: str)
             lightly=showable(report.lightly),
             run_id=report.run_id,
             findings=group_findings(report.findings, report.finding_examples),
-            panels=tuple(panel for panel in (documents_panel(report), price_panel(report.price)) if panel),
+            panels=plan_panels(report),
         ),
         progress=run.write_progress,
     )

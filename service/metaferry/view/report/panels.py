@@ -19,6 +19,11 @@ _DONE = {
 }
 
 
+def plan_panels(report: Report) -> tuple[Panel, ...]:
+    """The documents and the price of a run or a plan, as far as there is something to show."""
+    return tuple(panel for panel in (documents_panel(report), price_panel(report.price)) if panel)
+
+
 def documents_panel(report: Report) -> Panel:
     """What became of each document in a run; of a plan, what a sync would do: the drift."""
     done = isinstance(report, RunReport)

@@ -13,21 +13,19 @@ from typing import Any, Final
 
 from metaferry.errors import MetaferryError, UsageError
 from metaferry.job.model import Job
-from metaferry.job.parts import Location
 from metaferry.lightly.schema import Entry
 from metaferry.masking import showable
 from metaferry.planning.formats import PlanReport
 from metaferry.progress import Progress, Silent
 from metaferry.runs import run
 from metaferry.runs.deps import RuntimeDeps
-from metaferry.storage.upload import put_file
 from metaferry.view.export.export import ExportReport
 from metaferry.view.export.open import open_values
 from metaferry.view.export.values import Values
-from metaferry.view.export.write import place_of
+from metaferry.view.export.write import place_of, put_made
 from metaferry.view.report.build import build_page
 from metaferry.view.report.facts import About, Example, FindingGroup, Panel, group_findings
-from metaferry.view.report.panels import documents_panel, price_panel, selection_panel
+from metaferry.view.report.panels import plan_panels, selection_panel
 from metaferry.view.selection.config import Config, read_config
 from metaferry.view.selection.preview import judge_tree
 from metaferry.view.tree.reading import Tree
@@ -76,10 +74,9 @@ def report_file(
     Raises JobError, UsageError, SchemaError and StorageError. A plan that fails is a note.
     """
     progress, deps = progress or Silent(), deps or RuntimeDeps()
-    folder, name = place_of(out, example="report.html")
-    if not name.lower().endswith((".html", ".htm")):
+    place = place_of(out, example="report.html")
+    if not place.name.lower().endswith((".html", ".htm")):
         raise UsageError(f"{showable(fspath(out))}: a report is one HTML file", advice="write -o report.html")
-    shown = f"{showable(folder).rstrip('/')}/{name}"
     config = None if selection is None else read_config(selection)
     opened = open_values(target, overrides=overrides, progress=progress, deps=deps)
     with opened as (tree, values, found):
@@ -95,19 +92,20 @@ def report_file(
             input=showable(tree.job.input.url),
             lightly=showable(tree.lightly.url),
             findings=(*_invalid(found), *_of_plan(planned)),
-            panels=(*_panels(planned), *_selected(tree, values, config, progress)),
+            panels=(
+                *([] if planned is None else plan_panels(planned)),
+                *_selected(tree, values, config, progress),
+            ),
         )
         page = build_page(tree.database, values.table, columns_of(values), about, progress=progress)
         file = tree.database.scratch / "report.html"
         file.write_text(page.html, encoding="utf-8")
-        location = Location.named(folder)
-        options = tree.job.storage_options(location)
-        put_file(file, folder, name, options, tree.storages.of(folder, options), tree.storages.portal)
+        put_made(file, place, tree.job, tree.storages)
         size = file.stat().st_size
         file.unlink()
     return ReportPage(
         url=found.url,
-        out=shown,
+        out=place.shown,
         documents=page.documents,
         sampled=page.sampled,
         states=found.states,
@@ -146,9 +144,3 @@ def _of_plan(planned: PlanReport | None) -> tuple[FindingGroup, ...]:
 
 def _selected(tree: Tree, values: Values, config: Config | None, progress: Progress) -> tuple[Panel, ...]:
     return () if config is None else (selection_panel(judge_tree(tree, values, config, progress)),)
-
-
-def _panels(planned: PlanReport | None) -> tuple[Panel, ...]:
-    if planned is None:
-        return ()
-    return tuple(panel for panel in (documents_panel(planned), price_panel(planned.price)) if panel)
