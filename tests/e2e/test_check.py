@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import metaferry
-from conftest import FreshDatasource
-from e2e.stores import KINDS, WRITES, Store
+from e2e.stores import WRITES, Store
 from e2e.world import Ran, World
 from metaferry.job.model import Job
-from metaferry.storage.io.portal import Portal
-from servers.proxy import Proxy, proxy
 
 #: As the page of the format shows them: a comma is missing in one, and trails in the other.
 PAGE_SCHEMA = """[
@@ -179,35 +174,6 @@ def test_the_example_of_the_page(tmp_path: Path) -> None:
 
 
 # -- on stores
-
-
-@pytest.fixture(scope="module")
-def proxy_of() -> Iterator[Callable[[str], Proxy]]:
-    """The proxy before an endpoint; one for each."""
-    made: dict[str, Proxy] = {}
-    with contextlib.ExitStack() as stack:
-
-        def find(endpoint: str) -> Proxy:
-            if endpoint not in made:
-                made[endpoint] = stack.enter_context(proxy(endpoint))
-            return made[endpoint]
-
-        yield find
-
-
-@pytest.fixture(params=KINDS)
-def store(
-    request: pytest.FixtureRequest,
-    fresh_datasource: FreshDatasource,
-    proxy_of: Callable[[str], Proxy],
-    portal: Portal,
-) -> Iterator[Store]:
-    kind: str = request.param
-    url, options = fresh_datasource(kind)
-    server = request.getfixturevalue(f"{kind}_server")
-    found = Store(kind, url, options, proxy_of(server.endpoint), portal, server)
-    yield found
-    found.close()
 
 
 @pytest.mark.servers

@@ -5,10 +5,8 @@ A proxy before each server counts what reaches it and spoils it where a test say
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +15,16 @@ import pytest
 import metaferry
 from conftest import FreshDatasource
 from e2e.oracle import expected_documents, job_mapping
-from e2e.stores import DOCUMENT, KINDS, LostOnce, Store, denied, meanwhile, storm
+from e2e.stores import DOCUMENT, LostOnce, Store, denied, meanwhile, storm
 from e2e.world import Ran, World
 from metaferry.apply.refusals import FEW
 from metaferry.demo import DemoDataset, make_dataset
 from metaferry.job.model import Job
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning.formats import RunReport
-from metaferry.storage.io.portal import Portal
 from servers.azurite import options_for
 from servers.gcs import GcsServer
-from servers.proxy import Proxy, Rule, proxy
+from servers.proxy import Rule
 from servers.s3_rules import Fault
 
 pytestmark = pytest.mark.servers
@@ -44,37 +41,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> DemoDataset:
     return make_dataset(tmp_path_factory.mktemp("demo"))
 
 
-@pytest.fixture(scope="module")
-def proxy_of() -> Iterator[Callable[[str], Proxy]]:
-    """The proxy before an endpoint; one for each."""
-    made: dict[str, Proxy] = {}
-    with contextlib.ExitStack() as stack:
-
-        def find(endpoint: str) -> Proxy:
-            if endpoint not in made:
-                made[endpoint] = stack.enter_context(proxy(endpoint))
-            return made[endpoint]
-
-        yield find
-
-
 #: One server for each way of speaking to a store, where the fault is in the words and not in the server.
 SPOKEN = ["s3", "gcs", "azure"]
-
-
-@pytest.fixture(params=KINDS)
-def store(
-    request: pytest.FixtureRequest,
-    fresh_datasource: FreshDatasource,
-    proxy_of: Callable[[str], Proxy],
-    portal: Portal,
-) -> Iterator[Store]:
-    kind: str = request.param
-    url, options = fresh_datasource(kind)
-    server = request.getfixturevalue(f"{kind}_server")
-    store = Store(kind, url, options, proxy_of(server.endpoint), portal, server)
-    yield store
-    store.close()
 
 
 def upload(store: Store, dataset: DemoDataset, *, all_of_it: bool = False) -> None:
