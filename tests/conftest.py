@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 from metaferry.storage.io.portal import Portal
+from servers.datasource import FreshDatasource
 
 if TYPE_CHECKING:
     from servers.azure import FastAzure
@@ -37,9 +38,6 @@ settings.load_profile("full" if os.environ.get("METAFERRY_FULL") else "quick")
 # Else each of the many processes that tests start would compile all of the program again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-
-#: `fresh_datasource(kind)` gives the URL and the options of a new, empty datasource.
-FreshDatasource = Callable[[str], tuple[str, dict[str, Any]]]
 
 
 @pytest.fixture(scope="session")

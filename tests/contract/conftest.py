@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import FreshDatasource
 from contract.subjects import LANES, LOCAL, Subject
 from metaferry.storage.io.portal import Portal
+from servers.datasource import FreshDatasource
 
 
 @pytest.fixture(

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from conftest import FreshDatasource
 from metaferry.storage.factory import Transport, open_adapter
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Adapter
 from servers.azurite import options_for
+from servers.datasource import FreshDatasource
 from servers.proxy import Proxy, Tap, proxy
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from conftest import FreshDatasource
 from metaferry.errors import StorageError
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
+from servers.datasource import FreshDatasource
 from servers.s3 import FastS3
 from servers.s3_rules import Fault
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from conftest import FreshDatasource
 from contract.pairs import Pair, paired
 from contract.subjects import keys_of, pages_of
 from metaferry.errors import (
@@ -32,6 +31,7 @@ from metaferry.storage.errors import WRONG_TAG
 from metaferry.storage.factory import Transport, open_adapter
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import ABSENT
+from servers.datasource import FreshDatasource
 from servers.ministack import S3Server
 from servers.proxy import Rule
 

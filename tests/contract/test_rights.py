@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import pytest
 
-from conftest import FreshDatasource
 from metaferry.errors import Conflict, Corrupt, Denied, Expired, StorageError, Unsupported
 from metaferry.storage.capability_probe import Honoured
 from metaferry.storage.factory import Transport, open_adapter, open_storage
@@ -16,6 +15,7 @@ from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import ABSENT
 from metaferry.storage.retry.storage import Retrying
 from servers.azurite import options_for as azure_options
+from servers.datasource import FreshDatasource
 from servers.gcs import GcsServer
 from servers.ministack import S3Server
 from servers.proxy import Proxy, Rule, proxy

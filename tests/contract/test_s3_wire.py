@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from conftest import FreshDatasource
 from contract.subjects import TRANSPORTS, ByThreads, Lane, keys_of, pages_of
 from metaferry.errors import Corrupt, StorageError, Unavailable
 from metaferry.storage.factory import open_adapter
 from metaferry.storage.io.portal import Portal
+from servers.datasource import FreshDatasource
 from servers.proxy import Rule, Tap, proxy
 
 pytestmark = pytest.mark.servers

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from conftest import FreshDatasource
 from contract.pairs import Pair, paired
 from contract.subjects import pages_of
 from metaferry.errors import Conflict, Corrupt, Denied, NotFound, Unavailable, Unsupported
@@ -23,6 +22,7 @@ from metaferry.storage.protocol import ABSENT, Batched
 from metaferry.storage.retry.storage import Retrying
 from metaferry.storage.waits import Drain
 from servers.azurite import ACCOUNT, KEY, options_for
+from servers.datasource import FreshDatasource
 from servers.proxy import Rule
 
 pytestmark = pytest.mark.servers

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from conftest import FreshDatasource
 from contract.subjects import TRANSPORTS, ByThreads, Lane
 from metaferry.errors import Conflict, Denied, Throttled, Unavailable
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import ABSENT
 from metaferry.storage.retry.storage import Retrying
+from servers.datasource import FreshDatasource
 from servers.proxy import Proxy, Rule, proxy
 
 pytestmark = pytest.mark.servers

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from conftest import FreshDatasource
 from e2e.stores import KINDS, Store
 from metaferry.storage.io.portal import Portal
+from servers.datasource import FreshDatasource
 from servers.proxy import Proxy, proxy
 
 

@@ -9,10 +9,10 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 import metaferry
-from conftest import FreshDatasource
 from metaferry.job.model import Job
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
+from servers.datasource import FreshDatasource
 
 pytestmark = pytest.mark.servers
 

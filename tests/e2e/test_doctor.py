@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import metaferry
-from conftest import FreshDatasource
 from metaferry.cli.show.view.doctor import doctor_lines
 from metaferry.view.doctor.model import Check, Doctor, Status
+from servers.datasource import FreshDatasource
 from servers.s3_rules import Fault
 
 pytestmark = pytest.mark.servers

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 import metaferry
-from conftest import FreshDatasource
 from e2e.oracle import job_mapping, read_folder
 from e2e.stores import DOCUMENT, Store
 from e2e.test_killed import (
@@ -38,6 +37,7 @@ from metaferry.lightly.document import md5_hex
 from metaferry.lightly.names import SCHEMA
 from metaferry.runs.sharded.task import task_for, write_shard
 from metaferry.storage.io.portal import Portal
+from servers.datasource import FreshDatasource
 from servers.proxy import Rule, proxy
 
 pytestmark = pytest.mark.slow

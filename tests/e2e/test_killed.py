@@ -22,7 +22,6 @@ import pytest
 import yaml
 
 import metaferry
-from conftest import FreshDatasource
 from e2e.oracle import expected_documents, job_mapping, read_folder
 from e2e.stores import DOCUMENT, Meanwhile, Store
 from e2e.world import ENVIRONMENT
@@ -31,6 +30,7 @@ from metaferry.job.model import Job
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning.formats import RunReport
 from metaferry.storage.io.portal import Portal
+from servers.datasource import FreshDatasource
 from servers.process import wait_until
 from servers.proxy import proxy
 

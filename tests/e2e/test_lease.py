@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 import metaferry
-from conftest import FreshDatasource
 from e2e.oracle import expected_documents, job_mapping, read_folder
 from e2e.stores import DOCUMENT, Store
 from e2e.test_killed import PART, AtTheNth, documents_below, job_file, running, wait_until
@@ -24,6 +23,7 @@ from e2e.world import World
 from metaferry.demo import DemoDataset, make_dataset
 from metaferry.lightly.names import SCHEMA
 from metaferry.storage.io.portal import Portal
+from servers.datasource import FreshDatasource
 from servers.proxy import proxy
 
 pytestmark = pytest.mark.slow

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import metaferry
-from conftest import FreshDatasource
 from metaferry.errors import JobError, TableMissing
 from metaferry.job.model import Job
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
+from servers.datasource import FreshDatasource
 
 pytestmark = pytest.mark.servers
 

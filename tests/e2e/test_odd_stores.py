@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import metaferry
-from conftest import FreshDatasource
 from e2e.images import COUNT, NAMES, Images
 from metaferry.job.model import Job
 from metaferry.lightly.names import document_path
+from servers.datasource import FreshDatasource
 from servers.s3 import FastS3
 from servers.s3_rules import Fault
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 import metaferry
-from conftest import FreshDatasource
 from e2e.images import COUNT, NAMES, Images
 from metaferry.errors import Denied, Expired, NotFound, StorageError
 from metaferry.job.model import Job
@@ -20,6 +19,7 @@ from metaferry.planning.formats import RunReport
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 from servers.azurite import AzureServer
+from servers.datasource import FreshDatasource
 from servers.steering import Steered
 
 pytestmark = pytest.mark.servers

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 import metaferry
-from conftest import FreshDatasource
 from contract.subjects import keys_of
 from metaferry.errors import Unsupported
 from metaferry.job.model import Job
 from metaferry.storage.factory import open_adapter
 from metaferry.storage.io.portal import Portal
+from servers.datasource import FreshDatasource
 from servers.scripted import Server
 
 pytestmark = pytest.mark.servers

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 import metaferry
-from conftest import FreshDatasource
 from e2e.world import Ran, World
 from metaferry.job.model import Job
 from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
+from servers.datasource import FreshDatasource
 
 TABLES = (
     ("name,scene", "a.png,city", "b.png,road", "c.png,park"),

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from conftest import FreshDatasource
 from e2e.world import World
 from metaferry.planning.database import Database
 from metaferry.planning.existing import MOST_READ
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 from metaferry.view.schema import documents
+from servers.datasource import FreshDatasource
 
 SCHEMA = "data/.lightly/metadata/schema.json"
 

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 import metaferry
-from conftest import FreshDatasource
 from e2e.oracle import expected_documents, job_mapping, read_folder
 from e2e.stores import DOCUMENT, Store, denied
 from e2e.test_killed import (
@@ -33,6 +32,7 @@ from metaferry.demo import DemoDataset, make_dataset
 from metaferry.errors import Denied, LeaseHeld, SafetyStop, UsageError
 from metaferry.lightly.names import SCHEMA
 from metaferry.storage.io.portal import Portal
+from servers.datasource import FreshDatasource
 from servers.proxy import Rule, proxy
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import metaferry
-from conftest import FreshDatasource
 from e2e.oracle import expected_documents, job_mapping
 from e2e.stores import DOCUMENT, LostOnce, Store, denied, meanwhile, storm
 from e2e.world import Ran, World
@@ -23,6 +22,7 @@ from metaferry.job.model import Job
 from metaferry.lightly.names import SCHEMA
 from metaferry.planning.formats import RunReport
 from servers.azurite import options_for
+from servers.datasource import FreshDatasource
 from servers.gcs import GcsServer
 from servers.proxy import Rule
 from servers.s3_rules import Fault

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import metaferry
-from conftest import FreshDatasource
 from metaferry.errors import Corrupt
 from metaferry.job.model import Job
 from metaferry.storage.factory import open_storage
@@ -22,6 +21,7 @@ from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Entry
 from metaferry.tables import parquet
 from metaferry.tables.files import blocks, proof
+from servers.datasource import FreshDatasource
 from servers.s3_rules import Fault
 
 pytestmark = pytest.mark.servers

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from conftest import FreshDatasource
 from e2e.images import COUNT, Images
 from metaferry.errors import Denied, Expired, StorageError, Unavailable
+from servers.datasource import FreshDatasource
 from servers.gcs import GcsServer
 from servers.s3_rules import Fault
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,13 @@ PACKAGE = ROOT / "service/metaferry"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = sorted({module.parent for module in MODULES})
 TESTS = sorted({module.parent for module in (ROOT / "tests/unit").rglob("test_*.py")})
+
+#: What may stand in the root.
+TOP_LEVEL = {
+    *(".ci", ".dockerignore", ".gitignore"),
+    *("CHANGELOG.md", "LICENSE", "Makefile", "README.md", "docker-compose.yml", "pyproject.toml"),
+    *("requirements.lock", "deploy", "docs", "service", "tests"),
+}
 
 #: Lines of a module, and modules of a folder, at most. A module is one idea, read from top to bottom.
 MOST_LINES = 400
@@ -198,3 +206,20 @@ def test_tests_mirror_the_packages(folder: Path) -> None:
     """`deploy` has the tests of the folder of that name beside the package."""
     mirrored = folder.relative_to(ROOT / "tests/unit")
     assert (PACKAGE / mirrored).is_dir() or (ROOT / mirrored).is_dir()
+
+
+def test_no_test_imports_a_conftest() -> None:
+    """The name means whichever pytest loaded first, which depends on the arguments it was given."""
+    imported = re.compile(r"^\s*(from|import)\s+conftest\b", re.MULTILINE)
+    assert not [
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        if imported.search(path.read_text(encoding="utf-8"))
+    ]
+
+
+def test_the_top_level_holds_what_belongs_there() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is no clone")
+    assert {name.split("/")[0] for name in listed.stdout.splitlines()} <= TOP_LEVEL

@@ -1,4 +1,4 @@
-"""Fixtures of the media tests: a portal, and real storages on local folders."""
+"""Fixture of the media tests: real storages on local folders."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ import pytest
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.retry.storage import Retrying
-
-
-@pytest.fixture(scope="session")
-def portal() -> Iterator[Portal]:
-    with Portal() as portal:
-        yield portal
 
 
 @pytest.fixture

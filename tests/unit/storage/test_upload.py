@@ -16,7 +16,7 @@ from metaferry.storage.io.portal import Portal
 from metaferry.storage.upload import put_file
 
 if TYPE_CHECKING:  # below tests/unit there is more than one module of that name
-    from conftest import FreshDatasource
+    from servers.datasource import FreshDatasource
 
 
 @pytest.fixture
