@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -17,10 +20,11 @@ from metaferry.airflow import (
     MetaferryExportOperator,
     MetaferryFinishOperator,
     MetaferryPlanOperator,
+    MetaferryReportOperator,
     MetaferryShardOperator,
     MetaferrySyncOperator,
 )
-from metaferry.airflow.versions import AirflowException, AirflowFailException
+from metaferry.airflow.versions import AirflowException, AirflowFailException, Asset
 
 HEAVY = {"duckdb", "pyarrow", "s3fs", "gcsfs", "adlfs", "pycurl", "av", "aiobotocore", "metaferry.job.model"}
 
@@ -392,3 +396,68 @@ def test_a_check_fails_for_good_where_a_document_is_invalid_and_names_it(
 def test_a_sample_that_is_none_fails_a_check_for_good(site: Any) -> None:
     with pytest.raises(AirflowFailException, match="is no sample"):
         check(site, sample="some").execute(context())
+
+
+def page(site: Any, out: str, **more: Any) -> MetaferryReportOperator:
+    given = {"job": str(site.job), "aws_conn_id": "aws_fleet", "out": out, **more}
+    return MetaferryReportOperator(task_id="report", **given)
+
+
+def payload_of(html: str) -> str:
+    """What a page shows, as it is packed in it: JSON, then the codes of the documents."""
+    (packed,) = re.findall(r'id="payload">([^<]*)<', html)
+    return gzip.decompress(base64.b64decode(packed)).decode("latin-1")
+
+
+def test_a_report_leaves_its_page_in_the_bucket_and_its_url_in_xcom(site: Any, secret: str) -> None:
+    sync(site).execute(context())
+    broken = next(key for key in sorted(site.tree()) if not key.endswith("schema.json"))
+    site.s3.seed(site.bucket, [broken])
+    here, url = context(), f"s3://{site.bucket}/pages/fleet.html"
+    assert page(site, url).execute(here) == url
+    found = site.s3.objects(site.bucket, "pages/")["pages/fleet.html"].decode()
+    counted = here["ti"].xcoms["report"]
+    assert (counted["out"], counted["invalid"], counted["notes"]) == (url, 1, [])
+    assert counted["bytes"] == len(found.encode())
+    assert broken.removeprefix("data/") in payload_of(found)
+    assert secret not in found + payload_of(found) + json.dumps(counted)
+
+
+@pytest.mark.parametrize("drift", [True, False])
+def test_a_report_plans_the_job_unless_it_is_told_not_to(site: Any, tmp_path: Path, drift: bool) -> None:
+    sync(site).execute(context())
+    spoil(site)
+    out = tmp_path / "page.html"
+    assert page(site, str(out), drift=drift).execute(context()) == str(out)
+    assert ("record.duplicate" in payload_of(out.read_text())) is drift
+
+
+def test_a_report_under_a_name_that_is_no_page_fails_for_good(site: Any, tmp_path: Path) -> None:
+    with pytest.raises(AirflowFailException, match="a report is one HTML file"):
+        page(site, str(tmp_path / "page.pdf")).execute(context())
+    config = {"nSamples": 3, "strategies": "none"}
+    with pytest.raises(AirflowFailException, match="strategies"):
+        page(site, str(tmp_path / "page.html"), selection=config).execute(context())
+    assert list(tmp_path.glob("page.*")) == []
+
+
+def test_a_report_to_a_url_that_opens_the_place_is_refused(site: Any) -> None:
+    with pytest.raises(AirflowFailException, match="azure_conn_id") as caught:
+        page(site, "az://pages/one.html?sig=canary-of-the-signature").execute(context())
+    assert "canary" not in str(caught.value)
+
+
+def test_the_outlet_of_a_report_gets_its_counts(site: Any, tmp_path: Path) -> None:
+    class Event:
+        def __init__(self) -> None:
+            self.extra: dict[str, Any] = {}
+
+    sync(site).execute(context())
+    fleet = Asset("s3://fleet/pages")
+    here = {"ti": Pushed(), "outlet_events": {fleet: Event()}}
+    page(site, str(tmp_path / "page.html"), outlets=[fleet]).execute(here)
+    assert here["outlet_events"][fleet].extra == {
+        "documents": site.count,
+        "states": {"document": site.count},
+        "invalid": 0,
+    }

@@ -1,4 +1,4 @@
-"""Operators for Airflow 2.11 and 3: a sync, a backfill divided among mapped tasks, a check, and an export.
+"""Operators for Airflow 2.11 and 3: a sync, a backfill divided among mapped tasks, check, report, export.
 
     from metaferry.airflow import MetaferrySyncOperator
 
@@ -22,19 +22,24 @@ if TYPE_CHECKING:
         MetaferryShardOperator,
         MetaferrySyncOperator,
     )
+    from metaferry.airflow.page import MetaferryReportOperator
 
 __all__ = [
     "MetaferryCheckOperator",
     "MetaferryExportOperator",
     "MetaferryFinishOperator",
     "MetaferryPlanOperator",
+    "MetaferryReportOperator",
     "MetaferryShardOperator",
     "MetaferrySyncOperator",
 ]
 
 _OPERATORS: Final = "metaferry.airflow.operators"
 #: Those that have a module of their own.
-_MODULES: Final = {"MetaferryCheckOperator": "metaferry.airflow.check"}
+_MODULES: Final = {
+    "MetaferryCheckOperator": "metaferry.airflow.check",
+    "MetaferryReportOperator": "metaferry.airflow.page",
+}
 
 
 def __getattr__(name: str) -> Any:
