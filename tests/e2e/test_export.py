@@ -211,6 +211,38 @@ def test_what_is_wrong_is_said_before_anything_is_read(world: World) -> None:
         assert said in ran.err
 
 
+@pytest.mark.parametrize(
+    "arguments", [["export", "-o", "x.csv"], ["report", "-o", "x.html"], ["check", "-o", "x.parquet"]]
+)
+def test_no_file_is_left_among_the_documents(world: World, arguments: list[str]) -> None:
+    command, flag, name = arguments
+    documents = world.root / "data/.lightly/metadata"
+    (world.root / "linked").symlink_to(documents / "sub")
+    before = {path: path.read_bytes() for path in world.root.rglob("*") if path.is_file()}
+    for folder in (
+        "data/.lightly/metadata",
+        "data/.lightly/metadata/sub",
+        "data/.lightly/../.lightly/metadata",
+        "linked",
+        f"file://{documents}",
+        f"file://{world.root}/linked",
+        "s3://bucket/any/.lightly/metadata",
+        "simplecache::s3://bucket/.lightly/metadata/sub",
+    ):
+        ran = world.run(command, "data", flag, f"{folder}/{name}")
+        assert ran.code == 2, folder
+        assert "is among the documents" in ran.err, folder
+    assert {path: path.read_bytes() for path in world.root.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("folder", ["data/.lightly", "data/lightly/metadata", "data/.lightly/metadata-old"])
+def test_a_file_beside_the_documents_may_be_written(world: World, folder: str) -> None:
+    (world.root / folder).mkdir(parents=True, exist_ok=True)
+    ran = world.run("export", "data", "-o", f"{folder}/x.csv")
+    assert ran.code == 0, ran.err
+    assert (world.root / folder / "x.csv").exists()
+
+
 def test_a_schema_that_is_none_ends_it(world: World) -> None:
     write(world, "schema.json", "[{]")
     with pytest.raises(SchemaError, match=r"schema\.json:1:3"):

@@ -11,11 +11,12 @@ from typing import Final
 from metaferry.errors import UsageError
 from metaferry.job.model import Job
 from metaferry.job.parts import Location
+from metaferry.lightly.names import DOCUMENTS
 from metaferry.lightly.schema import Entry, schema_bytes
 from metaferry.masking import showable
 from metaferry.planning.database import Database, disk_errors
 from metaferry.runs.storages import Storages
-from metaferry.storage.local.disk_names import absolute, to_disk
+from metaferry.storage.local.disk_names import absolute, from_disk, to_disk
 from metaferry.storage.upload import put_file
 from metaferry.version import __version__
 from metaferry.view.export import rows
@@ -61,7 +62,10 @@ def out_of(out: str | os.PathLike[str]) -> Out:
 
 
 def place_of(out: str | os.PathLike[str], *, example: str) -> OutFile:
-    """The place of a file that is named by a path or a URL. UsageError for one that cannot be."""
+    """The place of a file that is named by a path or a URL. UsageError for one that cannot be.
+
+    Nor can it be among the documents of a datasource, of whichever: readers list that folder.
+    """
     given = os.fspath(out)
     url = given if "://" in given else absolute(given)
     place, mark, query = url.partition("?") if "://" in url else (url, "", "")
@@ -70,9 +74,23 @@ def place_of(out: str | os.PathLike[str], *, example: str) -> OutFile:
         raise UsageError(
             f"{showable(given)}: there is no bucket in this URL", advice=f"write s3://bucket/{example}"
         )
+    if _is_among_documents(folder):
+        raise UsageError(
+            f"{showable(given)}: this is among the documents of a datasource ({DOCUMENTS})",
+            advice="name a place outside of that folder",
+        )
     if "://" not in url and not os.path.isdir(to_disk(folder or "/")):
         raise UsageError(f"{showable(given)}: there is no folder {folder}", advice="make it, or name another")
     return OutFile((folder or "/") + mark + query, name)
+
+
+def _is_among_documents(folder: str) -> bool:
+    """Whether a folder is `.lightly/metadata/` or below it; a local one also by what its links lead to."""
+    scheme, mark, path = folder.partition("://")
+    places = [folder]
+    if not mark or scheme.lower() in ("file", "local"):
+        places.append(from_disk(os.path.realpath(to_disk(path if mark else folder))))
+    return any(f"/{DOCUMENTS}" in f"/{place}/" for place in places)
 
 
 def write_out(
