@@ -6,6 +6,7 @@ Any signature is accepted, so tests of wrong credentials run on SeaweedFS.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import uuid
 from collections.abc import Iterator
@@ -45,10 +46,20 @@ def options_for(endpoint: str, key: str, secret: str) -> dict[str, Any]:
 
 
 def make_bucket(endpoint: str, key: str, secret: str, name: str) -> None:
+    client = _client(endpoint, key, secret)
+    try:
+        client.create_bucket(Bucket=name)
+    finally:
+        client.close()  # its connections; the next call makes others
+
+
+@functools.cache
+def _client(endpoint: str, key: str, secret: str) -> Any:
+    """It costs half a second to make one."""
     import botocore.config
     import botocore.session
 
-    client = botocore.session.get_session().create_client(
+    return botocore.session.get_session().create_client(
         "s3",
         endpoint_url=endpoint,
         region_name="us-east-1",
@@ -56,10 +67,6 @@ def make_bucket(endpoint: str, key: str, secret: str, name: str) -> None:
         aws_secret_access_key=secret,
         config=botocore.config.Config(s3={"addressing_style": "path"}, proxies={}),
     )
-    try:
-        client.create_bucket(Bucket=name)
-    finally:
-        client.close()
 
 
 @contextlib.contextmanager
