@@ -8,6 +8,7 @@ docs/format.md, "Values".
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias, TypeVar
@@ -27,6 +28,7 @@ AN_OBJECT: Final = "an object"
 _POSITION: Final = re.compile(r"\[([0-9]+)\]")
 
 
+@functools.lru_cache(maxsize=4_096)
 def position(step: str) -> int | None:
     """The position that a step means in a list, from 0; None for a key."""
     match = _POSITION.fullmatch(step)

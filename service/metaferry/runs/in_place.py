@@ -12,7 +12,6 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
 from typing import Any, Final
 
 from metaferry.errors import NotFound, Scope, StorageError
@@ -25,6 +24,10 @@ from metaferry.storage.protocol import Blob, Storage
 #: A slice, two of which are in memory: so many documents, and so many bytes, unless one document has more.
 _SLICE: Final = 1_024
 _SLICE_BYTES: Final = 16_000_000
+#: Threads that read, at most; and the documents that one takes at once: few, since the best concurrency limit
+#: is found by the turns that end.
+_MOST_THREADS: Final = 512
+_SHARE: Final = 32
 
 
 def read_in_place(
@@ -36,10 +39,10 @@ def read_in_place(
     `rows` are target and size as listed. Raises the StorageError that concerns every document.
     """
     under_way: deque[tuple[list[tuple[str, int]], Future[list[bytes | StorageError | None]]]] = deque()
-    threads = ThreadPoolExecutor(max(1, storage.concurrency_limit), thread_name_prefix="metaferry-read")
+    reader = _Reader(storage)
     try:
         for part in _slices(rows):
-            under_way.append((part, portal.start(_read(storage, part, threads))))
+            under_way.append((part, portal.start(reader.read(part))))
             if len(under_way) > 1:  # the next slice is read while one is used
                 yield from _read_of(*under_way.popleft(), portal, progress)
         while under_way:
@@ -47,7 +50,7 @@ def read_in_place(
     finally:
         for _, started in under_way:
             started.cancel()
-        threads.shutdown(cancel_futures=True)
+        reader.close()
 
 
 def _read_of(
@@ -83,38 +86,56 @@ def _slices(rows: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
         yield part
 
 
-async def _read(
-    storage: Storage, part: Sequence[tuple[str, int]], threads: ThreadPoolExecutor
-) -> list[bytes | StorageError | None]:
-    found: list[bytes | StorageError | None] = [None] * len(part)
-    left: Sequence[int] = range(len(part))
-    if storage.reads_directly:
-        blobs = await _read_directly(storage, part, threads)
-        found = [None if blob is None or blob.size > len(blob.data) else blob.data for blob in blobs]
-        left = [n for n, data in enumerate(found) if data is None]
-    rest = await asyncio.gather(*(_read_one(storage, *part[n]) for n in left))
-    for n, data in zip(left, rest, strict=True):
-        found[n] = data
-    return found
+class _Reader:
+    """Reads slices by threads, whose number follows the concurrency limit of the storage.
 
+    A thread makes one attempt at each document of a share, one after the other: a read by a task on the loop
+    costs several times as much. What fails is read again on the loop, where the storage retries.
+    """
 
-async def _read_directly(
-    storage: Storage, part: Sequence[tuple[str, int]], threads: ThreadPoolExecutor
-) -> list[Blob | None]:
-    """One attempt at each, from threads, each of which makes some one after the other: a read by a task on
-    the loop costs several times as much."""
-    loop, share = asyncio.get_running_loop(), max(1, -(-len(part) // storage.concurrency_limit))
-    ended = threading.Event()
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="metaferry-read")
 
-    def read(some: Sequence[tuple[str, int]]) -> Sequence[Blob | None]:
-        return storage.read_blocking([(target, max(size, 1)) for target, size in some], ended=ended.is_set)
+    async def read(self, part: Sequence[tuple[str, int]]) -> list[bytes | StorageError | None]:
+        """The bytes of each document of a slice, the error of one that cannot be read, None for one that is
+        not there."""
+        storage = self._storage
+        found: list[bytes | StorageError | None] = [None] * len(part)
+        left: Sequence[int] = range(len(part))
+        if storage.reads_directly:
+            blobs = await self._read_directly(part)
+            found = [None if blob is None or blob.size > len(blob.data) else blob.data for blob in blobs]
+            left = [n for n, data in enumerate(found) if data is None]
+        if left:
+            rest = await asyncio.gather(*(_read_one(storage, *part[n]) for n in left))
+            for n, data in zip(left, rest, strict=True):
+                found[n] = data
+        return found
 
-    try:
-        shares = [part[n : n + share] for n in range(0, len(part), share)]
-        found = await asyncio.gather(*(loop.run_in_executor(threads, read, some) for some in shares))
-        return list(chain.from_iterable(found))
-    finally:
-        ended.set()  # of threads that nobody waits for any more
+    async def _read_directly(self, part: Sequence[tuple[str, int]]) -> list[Blob | None]:
+        loop, ended = asyncio.get_running_loop(), threading.Event()
+        limit = max(1, self._storage.concurrency_limit)
+        share = max(1, min(_SHARE, -(-len(part) // limit)))
+        found: list[Blob | None] = [None] * len(part)
+        starts = iter(range(0, len(part), share))
+
+        def read(start: int) -> None:
+            some = [(target, max(size, 1)) for target, size in part[start : start + share]]
+            found[start : start + share] = self._storage.read_blocking(some, ended=ended.is_set)
+
+        async def work() -> None:
+            for start in starts:
+                await loop.run_in_executor(self._threads, read, start)
+
+        try:
+            await asyncio.gather(*(work() for _ in range(limit)))
+        finally:
+            ended.set()  # of threads that nobody waits for any more
+        return found
+
+    def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
 
 
 async def _read_one(storage: Storage, target: str, size: int) -> bytes | StorageError | None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from metaferry.errors import Expired, StorageError, Throttled
-from metaferry.storage.answers import Refused
+from metaferry.storage.answers import Refused, require_blob
 from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.capabilities import DetectedCapabilities
 from metaferry.storage.http.config import FallbackRequired, Opened, RegionChanged, StoreConfig
@@ -56,10 +56,6 @@ def with_libcurl(fsspec: ObjectStoreAdapter, config: Callable[[], StoreConfig]) 
     except UnsupportedOption as reason:
         log.info("%s: through fsspec alone, on account of %s", fsspec.url, reason)
         return fsspec
-
-
-#: What `read_batch` leaves to `read`, which says it, settles it or goes another way.
-_LEFT: Final = (StorageError, FallbackRequired, RegionChanged)
 
 
 class HttpAdapter:
@@ -170,24 +166,26 @@ class HttpAdapter:
         opened = self._open()
         if opened is None:
             return found
-        begun: list[tuple[int, Steps[Blob], Request]] = []
-        for n, (path, size) in enumerate(reads):
-            steps = self._operations.read(opened.requests, path, 0, size, None)
-            if is_exact(self._config.key(path)):
-                with contextlib.suppress(*_LEFT):
-                    begun.append((n, steps, next(steps)))
+        builder, key = opened.requests, self._config.key
+        keys = [key(path) for path, _ in reads]
+        all_exact = are_exact(keys)
+        begun: list[int] = []
+        requests: list[Request] = []
+        for n, (key_, (_, size)) in enumerate(zip(keys, reads, strict=True)):
+            if all_exact or is_exact(key_):
+                with contextlib.suppress(Refused):
+                    requests.append(builder.read(key_, 0, size, None))
+                    begun.append(n)
         at = 0
         while at < len(begun) and not ended():
-            requests = [request for *_, request in begun[at:]]
-            for result in opened.client.run(requests, ended, timeout=self.timeout):
-                n, steps, _ = begun[at]
+            for result in opened.client.run(requests[at:], ended, timeout=self.timeout):
+                n = begun[at]
                 at += 1
-                try:
-                    steps.send(result)  # a second request is left to `read`
-                except StopIteration as end:
-                    found[n] = end.value
-                except _LEFT:
-                    pass
+                if isinstance(result, Answer) and 200 <= result.status < 300:
+                    with contextlib.suppress(Refused):
+                        blob = builder.blob(result, keys[n], 0, reads[n][1])
+                        require_blob(blob, 0, reads[n][1], None)
+                        found[n] = blob
         return found
 
     async def renew(self) -> None:

@@ -26,6 +26,14 @@ _KINDS: Final = tuple(Kind)
 _SUSPECT: Final = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{300}|\\u[dD][89a-fA-F]")
 
 
+def _refuse(word: str) -> None:
+    raise ValueError(word)
+
+
+#: Made once: that takes as long as parsing a document.
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
+
+
 class Named(NamedTuple):
     """What the name of a document says of it: the value of its `type`, and of its `file_name`; None where
     any will do."""
@@ -49,7 +57,7 @@ def parse_document(data: bytes) -> tuple[dict[str, Any], Fault | None]:
     The text is strict JSON in UTF-8 without a byte order mark: a consumer need not guess any other encoding.
     """
     try:
-        document = json.loads(data.decode(), parse_constant=_refuse)
+        document = _DECODER.decode(data.decode())
     except (ValueError, RecursionError):
         faults = read_json(data)[1] if len(data) <= _PLACED else []
         first = (faults[0].line, faults[0].column, faults[0].message) if faults else (0, 0, "it is not JSON")
@@ -107,10 +115,6 @@ def _of_another(document: Mapping[str, Any], names: Sequence[Named]) -> Fault | 
 
 def _shown(value: object) -> str:
     return quoted(value) if isinstance(value, str) else json.dumps(value)[:80]
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(word)
 
 
 def _unstorable(value: Any) -> Iterator[str]:
