@@ -1,4 +1,4 @@
-"""How fast `put_blocking` and `put_batch` write small documents, against a bare loop of pycurl's `perform`.
+"""How fast `put_batch` writes small documents, one or many at a time, against a bare loop of `perform`.
 
     python -m benchmarks.threads [--puts 8000] [--json PATH]
 
@@ -43,7 +43,7 @@ def main() -> None:
                 adapter = open_adapter(f"s3://{server.new_bucket()}/x", server.options, concurrency=threads)
                 assert isinstance(adapter, HttpAdapter)
                 count = max(TOGETHER, puts if not delay else min(puts, threads * 25))
-                ways = {"bare": bare(adapter), "put_blocking": one(adapter), "put_batch": together(adapter)}
+                ways = {"bare": bare(adapter), "one by one": one(adapter), "put_batch": together(adapter)}
                 for work, size in ways.values():  # connections, first use
                     run(work, threads, threads * 4 // size)
                 best = dict.fromkeys(ways, (0.0, 0.0))
@@ -93,8 +93,11 @@ def bare(adapter: HttpAdapter) -> Way:
 
 
 def one(adapter: HttpAdapter) -> Way:
+    md5 = md5_hex(BODY)
+
     def put(key: str) -> None:
-        adapter.put_blocking(key, BODY)
+        (token,) = adapter.put_batch([(key, BODY, ANYTHING, md5)], ended=lambda: False)
+        assert isinstance(token, str)
 
     return put, 1
 

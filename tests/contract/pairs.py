@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import pytest
 
 from metaferry.storage.factory import Transport, open_adapter
 from metaferry.storage.io.portal import Portal
-from metaferry.storage.protocol import Adapter
+from metaferry.storage.protocol import ANYTHING, Adapter, Precondition, PutResult
 from servers.azurite import options_for
 from servers.datasource import FreshDatasource
 from servers.proxy import Proxy, Tap, proxy
@@ -36,6 +37,17 @@ class Pair:
 
     def run(self, work: Any) -> Any:
         return self.portal.run(work)
+
+    def put(self, adapter: Any, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
+        """A put from this thread, and from the loop where it is left to that one, as a run makes it."""
+        md5 = hashlib.md5(data).hexdigest()
+        (attempted,) = adapter.put_batch([(path, data, only_if, md5)], ended=lambda: False)
+        if attempted is None:
+            found: PutResult = self.run(adapter.put(path, data, only_if=only_if))
+            return found
+        if isinstance(attempted, str):
+            return PutResult(attempted, md5)
+        raise attempted
 
     def lose_bucket(self) -> None:
         """What is opened from here on is of a bucket that is not there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
@@ -15,9 +16,9 @@ from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import (
     ANYTHING,
     Adapter,
+    Batched,
     Blob,
     Capabilities,
-    Direct,
     Entry,
     Page,
     Precondition,
@@ -101,11 +102,11 @@ class Subject:
 
 
 class ByThreads:
-    """An adapter whose puts are made by `put_blocking`, each in a thread."""
+    """An adapter whose puts are made by `put_batch`, each in a thread, where they are not left to `put`."""
 
     def __init__(self, adapter: Adapter) -> None:
-        assert isinstance(adapter, Direct)
-        self._direct: Direct = adapter
+        assert isinstance(adapter, Batched)
+        self._batched: Batched = adapter
         self._adapter = adapter
 
     @property
@@ -127,7 +128,13 @@ class ByThreads:
         return await self._adapter.read(path, start, end, version=version)
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
-        return await asyncio.to_thread(self._direct.put_blocking, path, data, only_if=only_if)
+        put = path, data, only_if, hashlib.md5(data).hexdigest()
+        (attempted,) = await asyncio.to_thread(self._batched.put_batch, [put], ended=lambda: False)
+        if attempted is None:
+            return await self._adapter.put(path, data, only_if=only_if)
+        if isinstance(attempted, str):
+            return PutResult(attempted, put[3])
+        raise attempted
 
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         await self._adapter.delete(path, only_if=only_if)

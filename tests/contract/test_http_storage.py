@@ -46,7 +46,7 @@ def pair(request: pytest.FixtureRequest, fresh_datasource: FreshDatasource, port
 
 def test_documents_say_what_they_are(pair: Pair, s3_server: S3Server) -> None:
     adapter = pair.adapter()
-    adapter.put_blocking("a.json", b"{}")
+    pair.put(adapter, "a.json", b"{}")
     pair.run(adapter.put("b.json", b"{}"))
 
     async def kind(key: str) -> str:
@@ -62,7 +62,7 @@ ALTERED = ["dir/", "/x", "a//b", "//", "tab\there", "line\nbreak", "nul-\x01", "
 @pytest.mark.parametrize("key", ALTERED)
 def test_keys_that_some_clients_alter_or_refuse_are_exact(pair: Pair, key: str) -> None:
     adapter = pair.adapter()
-    first = adapter.put_blocking(key, b"threads")
+    first = pair.put(adapter, key, b"threads")
     second = pair.run(adapter.put(key, b"loop", only_if=first.token))
     blob = pair.run(adapter.read(key, 0, 4))
     assert (blob.data, blob.token) == (b"loop", second.token)
@@ -74,7 +74,7 @@ def test_keys_that_some_clients_alter_or_refuse_are_exact(pair: Pair, key: str) 
 @pytest.mark.parametrize("key", ["../x", "a/./b", "", "..", "a/.."])
 def test_keys_that_clients_resolve_are_refused_in_threads_too(pair: Pair, key: str) -> None:
     with pytest.raises(Unsupported):
-        pair.adapter().put_blocking(key, b"escaped")
+        pair.put(pair.adapter(), key, b"escaped")
     assert pair.run(keys_of(pair.adapter("fsspec"))) == []
 
 
@@ -135,11 +135,11 @@ def test_an_answer_becomes_the_same_error_either_way(pair: Pair, status: int, co
         assert (
             met(lambda only_if=only_if: pair.run(quick.put("d/x.json", b"{}", only_if=only_if))) == expected
         )
-        assert met(lambda only_if=only_if: quick.put_blocking("d/x.json", b"{}", only_if=only_if)) == expected
+        assert met(lambda only_if=only_if: pair.put(quick, "d/x.json", b"{}", only_if=only_if)) == expected
         assert expected is not None
     expected = met(lambda: pair.run(slow.put("d/x.json", b"{}")))
     assert met(lambda: pair.run(quick.put("d/x.json", b"{}"))) == expected
-    assert met(lambda: quick.put_blocking("d/x.json", b"{}")) == expected
+    assert met(lambda: pair.put(quick, "d/x.json", b"{}")) == expected
     for version in (None, "0" * 32):
         expected = met(lambda version=version: pair.run(slow.read("d/x.json", 0, 9, version=version)))
         assert (
@@ -153,7 +153,7 @@ def test_a_key_cannot_pass_for_an_answer(pair: Pair) -> None:
     adapter = pair.adapter()
     for key in ("status code: 403 <Code>AccessDenied</Code>.json", 'Status { status: 403, body: "x" }'):
         with pytest.raises(Unavailable) as caught:
-            adapter.put_blocking(key, b"")
+            pair.put(adapter, key, b"")
         assert (caught.value.status, caught.value.code) == (503, "")
 
 
@@ -162,7 +162,7 @@ def test_a_put_whose_answer_is_lost_may_have_been_done(pair: Pair) -> None:
     for action, done in (("lose", True), ("drop", False)):
         pair.wire.add(Rule(action, "PUT"))  # type: ignore[arg-type]
         with pytest.raises(Unavailable) as caught:
-            adapter.put_blocking(f"{action}.json", b"{}", only_if=ABSENT)
+            pair.put(adapter, f"{action}.json", b"{}", only_if=ABSENT)
         assert caught.value.status is None
         assert (f"{action}.json" in pair.run(keys_of(adapter))) is done
     assert pair.wire.count("PUT") == 2
@@ -171,7 +171,7 @@ def test_a_put_whose_answer_is_lost_may_have_been_done(pair: Pair) -> None:
 def test_a_host_that_is_not_there_is_passing(pair: Pair) -> None:
     adapter = pair.adapter(endpoint_url="http://127.0.0.1:1")
     with pytest.raises(Unavailable) as caught:
-        adapter.put_blocking("a.json", b"{}")
+        pair.put(adapter, "a.json", b"{}")
     assert caught.value.status is None
 
 
@@ -185,7 +185,7 @@ def batch(adapter: Any, keys: Sequence[str], *, after: int = 1000) -> list[Any]:
 @pytest.mark.parametrize("action", ["status", "drop", "lose"])
 def test_one_of_a_batch_that_fails_is_told_and_the_others_are_put(pair: Pair, action: str) -> None:
     adapter = pair.adapter()
-    adapter.put_blocking("warm.json", b"{}")
+    pair.put(adapter, "warm.json", b"{}")
     pair.wire.add(Rule(action, "PUT", key="b.json", status=500))
     met = batch(adapter, ["a.json", "b.json", "c.json"])
     assert [type(each) for each in met] == [str, Unavailable, str]
@@ -196,7 +196,7 @@ def test_a_batch_ends_where_the_others_had_to_wait(
     pair: Pair, status: int, error: type[StorageError]
 ) -> None:
     adapter = pair.adapter()
-    adapter.put_blocking("warm.json", b"{}")
+    pair.put(adapter, "warm.json", b"{}")
     pair.wire.add(Rule("status", "PUT", key="b.json", status=status))
     met = batch(adapter, ["a.json", "b.json", "c.json"])
     assert isinstance(met[0], str)
@@ -210,19 +210,19 @@ def test_a_batch_ends_where_the_others_had_to_wait(
 
 def test_a_batch_ends_when_it_is_told_to(pair: Pair) -> None:
     adapter = pair.adapter()
-    adapter.put_blocking("warm.json", b"{}")
+    pair.put(adapter, "warm.json", b"{}")
     met = batch(adapter, ["a.json", "b.json", "c.json"], after=2)
     assert [type(each) for each in met] == [str, str, type(None)]
 
 
 def test_tags_that_are_no_md5_are_found_out_by_threads(pair: Pair) -> None:
     adapter = pair.adapter()
-    adapter.put_blocking("a.json", b"1")
+    pair.put(adapter, "a.json", b"1")
     assert adapter.capabilities.listing_md5
     tag = "0123456789abcdef0123456789abcdef"
     pair.wire.add(Rule("status", "PUT", status=200, headers={"ETag": f'"{tag}"'}))
     with pytest.raises(Corrupt) as caught:
-        adapter.put_blocking("a.json", b"1")
+        pair.put(adapter, "a.json", b"1")
     assert caught.value.code == WRONG_TAG
     assert isinstance(adapter, Detecting)
     adapter.detected.was_read(tag, hashlib.md5(b"1").hexdigest())  # as whoever reads it back says
@@ -238,17 +238,17 @@ def test_a_store_without_conditions_is_found_out_by_threads(
         pair.wire.add(Rule("status", "PUT", having=header, times=99, status=501, body=xml("NotImplemented")))
     adapter = pair.adapter()
     with caplog.at_level(logging.WARNING, logger="metaferry"):
-        put_result = adapter.put_blocking("a.json", b"1", only_if=ABSENT)
+        put_result = pair.put(adapter, "a.json", b"1", only_if=ABSENT)
         assert not adapter.capabilities.conditional
         with pytest.raises(Conflict):
-            adapter.put_blocking("a.json", b"2", only_if=ABSENT)
-        adapter.put_blocking("a.json", b"3", only_if=put_result.token)
+            pair.put(adapter, "a.json", b"2", only_if=ABSENT)
+        pair.put(adapter, "a.json", b"3", only_if=put_result.token)
         with pytest.raises(Conflict):
-            adapter.put_blocking("a.json", b"4", only_if=put_result.token)
+            pair.put(adapter, "a.json", b"4", only_if=put_result.token)
         with pytest.raises(Conflict):
             pair.run(adapter.put("a.json", b"5", only_if=put_result.token))
     assert caplog.text.count("no conditional writes") == 1
-    assert pair.wire.count("PUT", done=False) == 1
+    assert pair.wire.count("PUT", done=False) == 2  # by the thread, and by the loop that then looks first
     assert pair.run(adapter.read("a.json")).data == b"3"
 
 
@@ -258,8 +258,8 @@ def test_a_redirect_without_a_region_is_left_to_the_library_that_looks_for_it(
     pair.wire.add(Rule("status", "PUT", status=301, body=xml("PermanentRedirect")))
     adapter = pair.adapter()
     with caplog.at_level(logging.INFO, logger="metaferry"):
-        adapter.put_blocking("a.json", b"1")
-        adapter.put_blocking("b.json", b"1")
+        pair.put(adapter, "a.json", b"1")
+        pair.put(adapter, "b.json", b"1")
         pair.run(adapter.put("c.json", b"1"))
     assert caplog.text.count("through fsspec alone from here on") == 1
     assert pair.run(keys_of(adapter)) == ["a.json", "b.json", "c.json"]
@@ -284,8 +284,9 @@ def test_a_bucket_of_another_region_is_asked_there(
             case "delete":
                 pair.run(adapter.delete("a.json"))
             case _:
-                assert [type(each) for each in batch(adapter, ["b.json", "c.json"])] == [str, str]
-        adapter.put_blocking("d.json", b"1")
+                first, second = batch(adapter, ["b.json", "c.json"])
+                assert (first, type(second)) == (None, str)
+        pair.put(adapter, "d.json", b"1")
     assert caplog.text.count("the bucket is in another region; requests go there") == 1
     assert "through fsspec alone" not in caplog.text
     scopes = [request.headers["Authorization"].split("/")[2] for request in pair.tap.seen]
@@ -297,7 +298,7 @@ def test_a_region_in_the_text_of_a_refusal(pair: Pair) -> None:
     text = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>us-east-1</Region></Error>"
     pair.wire.add(Rule("status", "PUT", status=400, body=text))
     adapter = pair.adapter(**ELSEWHERE)
-    adapter.put_blocking("a.json", b"1")
+    pair.put(adapter, "a.json", b"1")
     assert pair.wire.count("PUT") == 2
     assert pair.run(keys_of(pair.adapter())) == ["a.json"]
 
@@ -308,14 +309,14 @@ def test_no_request_is_sent_to_and_fro(pair: Pair, caplog: pytest.LogCaptureFixt
     pair.wire.add(moved)
     adapter = pair.adapter()
     with caplog.at_level(logging.INFO, logger="metaferry"):
-        adapter.put_blocking("a.json", b"1")
+        pair.put(adapter, "a.json", b"1")
     assert "through fsspec alone from here on, on account of a redirection" in caplog.text
     assert pair.run(keys_of(adapter)) == ["a.json"]
 
 
 def test_a_run_says_which_way_it_takes(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="metaferry"):
-        pair.adapter().put_blocking("a.json", b"1")
+        pair.put(pair.adapter(), "a.json", b"1")
         pair.run(pair.adapter("fsspec").put("a.json", b"1"))
     assert "puts, ranged reads and deletes through libcurl, the rest through fsspec" in caplog.text
     assert "through fsspec alone, as `transport: fsspec` has it" in caplog.text
@@ -325,7 +326,7 @@ def test_ranged_reads_and_plain_deletes_do_not_touch_the_library(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter = pair.adapter()
-    put_result = adapter.put_blocking("a.json", b"0123456789")
+    put_result = pair.put(adapter, "a.json", b"0123456789")
 
     async def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("the library was asked")
@@ -347,14 +348,14 @@ def test_ranged_reads_and_plain_deletes_do_not_touch_the_library(
 def test_an_answer_without_a_tag_is_left_to_the_other_library(pair: Pair) -> None:
     pair.wire.add(Rule("status", "PUT", status=200))
     adapter = pair.adapter()
-    put_result = adapter.put_blocking("a.json", b"1")
+    put_result = pair.put(adapter, "a.json", b"1")
     assert put_result.token == hashlib.md5(b"1").hexdigest()  # of the second put, which was answered in full
     assert pair.wire.count("PUT", done=True) == 1
 
 
 def test_a_store_that_knows_no_ranges_is_read_all_the_same(pair: Pair) -> None:
     adapter = pair.adapter()
-    put_result = adapter.put_blocking("a.bin", b"0123456789")
+    put_result = pair.put(adapter, "a.bin", b"0123456789")
     pair.wire.add(Rule("ignore", "GET", having="Range", times=9))
     blob = pair.run(adapter.read("a.bin", 2, 5, version=put_result.token))
     assert (blob.data, blob.token, blob.size) == (b"234", put_result.token, 10)
@@ -365,7 +366,7 @@ def test_it_works_on_one_loop_after_the_other(pair: Pair) -> None:
     for number in range(3):
         with Portal() as portal:
             portal.run(adapter.put(f"{number}.json", b"{}"))
-            adapter.put_blocking(f"{number}//x.json", b"{}")
+            portal.run(adapter.put(f"{number}//x.json", b"{}"))
             assert portal.run(adapter.read(f"{number}.json", 0, 1)).data == b"{"
             assert len(portal.run(keys_of(adapter))) == 2 * number + 2
             portal.run(adapter.close())
@@ -387,12 +388,12 @@ def test_credentials_are_looked_up_again(pair: Pair, monkeypatch: pytest.MonkeyP
         return await handle(request, body, hidden)
 
     monkeypatch.setattr(pair.wire, "_forward", noting)
-    adapter.put_blocking("a.json", b"{}")
+    pair.put(adapter, "a.json", b"{}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "second")
     monkeypatch.delenv("AWS_SESSION_TOKEN")
-    adapter.put_blocking("a.json", b"{}")
+    pair.put(adapter, "a.json", b"{}")
     pair.run(adapter.renew())
-    adapter.put_blocking("a.json", b"{}")
+    pair.put(adapter, "a.json", b"{}")
     pair.run(adapter.read("a.json", 0, 1))
     pair.run(keys_of(adapter))
     assert used == [("first", "first-token")] * 2 + [("second", None)] * 3
@@ -414,7 +415,7 @@ def test_missing_credentials_are_named(pair: Pair, monkeypatch: pytest.MonkeyPat
             pair.run(adapter.put("a.json", b"{}"))
         met.append(describe(caught.value))
     with pytest.raises(Denied) as caught:
-        adapter.put_blocking("a.json", b"{}")
+        pair.put(adapter, "a.json", b"{}")
     assert met[0] == met[1] == describe(caught.value)
     assert met[0][2] == "NoCredentials"
 
@@ -444,7 +445,7 @@ def test_the_environment_has_no_say(pair: Pair, monkeypatch: pytest.MonkeyPatch)
         return await handle(request, body, hidden)
 
     monkeypatch.setattr(pair.wire, "_forward", noting)
-    pair.adapter().put_blocking("a.json", b"{}")
+    pair.put(pair.adapter(), "a.json", b"{}")
     (sent,) = headers
     assert "/us-east-1/s3/aws4_request" in sent["Authorization"]
     assert sent["x-amz-content-sha256"] == hashlib.sha256(b"{}").hexdigest()
@@ -455,46 +456,52 @@ def test_the_environment_has_no_say(pair: Pair, monkeypatch: pytest.MonkeyPatch)
 def test_a_proxy_is_used_where_boto_uses_one(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     with pytest.raises(Unavailable):
-        pair.adapter().put_blocking("a.json", b"{}")
+        pair.put(pair.adapter(), "a.json", b"{}")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    pair.adapter().put_blocking("a.json", b"{}")
+    pair.put(pair.adapter(), "a.json", b"{}")
     monkeypatch.delenv("NO_PROXY")
     monkeypatch.delenv("HTTP_PROXY")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")  # boto does not know this one
-    pair.adapter().put_blocking("b.json", b"{}")
+    pair.put(pair.adapter(), "b.json", b"{}")
     config = {"config_kwargs": {**pair.options["config_kwargs"], "proxies": {"http": "127.0.0.1:1"}}}
     with pytest.raises(Unavailable):
-        pair.adapter(**config).put_blocking("c.json", b"{}")
+        pair.put(pair.adapter(**config), "c.json", b"{}")
     assert pair.run(keys_of(pair.adapter("fsspec"))) == ["a.json", "b.json"]
 
 
 FORKED = """
 import asyncio, os, sys
+from hashlib import md5
+from metaferry.storage.protocol import OnlyIf
 from metaferry.storage.factory import open_adapter
 url, options = sys.argv[1], eval(sys.argv[2])
+def put(adapter, path):
+    (token,) = adapter.put_batch([(path, b"1", OnlyIf.ANYTHING, md5(b"1").hexdigest())], ended=lambda: False)
+    assert isinstance(token, str), token
 parent = open_adapter(url, options, transport="auto")
-parent.put_blocking("parent.json", b"1")
+put(parent, "parent.json")
 child = os.fork()
 if child == 0:
-    parent.put_blocking("child.json", b"2")
-    open_adapter(url, options).put_blocking("child-anew.json", b"3")
+    put(parent, "child.json")
+    put(open_adapter(url, options), "child-anew.json")
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
-parent.put_blocking("parent-again.json", b"4")
+put(parent, "parent-again.json")
 asyncio.run(parent.close())
 """
 
 HANGING = """
 import sys, threading
+from hashlib import md5
+from metaferry.storage.protocol import OnlyIf
 from metaferry.storage.http.adapter import HttpAdapter
 from metaferry.storage.factory import open_adapter
 HttpAdapter.timeout = 1.0
 adapter = open_adapter(sys.argv[1], eval(sys.argv[2]), transport="auto")
 def hang():
-    try:
-        adapter.put_blocking("hang.json", b"1")
-    except Exception as error:
-        print(type(error).__name__, flush=True)
+    put = ("hang.json", b"1", OnlyIf.ANYTHING, md5(b"1").hexdigest())
+    (error,) = adapter.put_batch([put], ended=lambda: False)
+    print(type(error).__name__, flush=True)
 thread = threading.Thread(target=hang)
 thread.start()
 """

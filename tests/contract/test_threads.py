@@ -57,7 +57,7 @@ def test_a_thread_says_what_the_library_says(pair: Pair, only_if: str | None) ->
         more: dict[str, Any] = {} if only_if is None else {"only_if": token or ABSENT}
         pair.tap.seen.clear()
         if transport == "auto":
-            adapter.put_blocking("a/é b+%.json", b'{"a": 1}', **more)
+            pair.put(adapter, "a/é b+%.json", b'{"a": 1}', **more)
         else:
             pair.run(adapter.put("a/é b+%.json", b'{"a": 1}', **more))
         (request,) = pair.tap.seen
@@ -76,16 +76,16 @@ def test_what_a_thread_wrote_is_listed_and_replaced_by_the_library(pair: Pair) -
     adapter = pair.adapter()
     assert isinstance(adapter, HttpAdapter)
     assert isinstance(adapter, Batched)
-    put_result = adapter.put_blocking("a/é.json", b'{"a": 1}')
+    put_result = pair.put(adapter, "a/é.json", b'{"a": 1}')
     transports: tuple[Transport, ...] = ("fsspec", "auto")
     for transport in transports:
         ((entry,),) = pair.run(pages_of(pair.adapter(transport)))
         assert (entry.path, entry.token, entry.md5) == ("a/é.json", put_result.token, put_result.md5)
     assert put_result.md5 == hashlib.md5(b'{"a": 1}').hexdigest()
     second = pair.run(pair.adapter("fsspec").put("a/é.json", b"2", only_if=entry.token))
-    third = adapter.put_blocking("a/é.json", b"3", only_if=second.token)
+    third = pair.put(adapter, "a/é.json", b"3", only_if=second.token)
     with pytest.raises(Conflict):
-        adapter.put_blocking("a/é.json", b"4", only_if=second.token)
+        pair.put(adapter, "a/é.json", b"4", only_if=second.token)
     assert pair.run(adapter.read("a/é.json", version=third.token)).data == b"3"
 
 
@@ -109,27 +109,27 @@ def test_many_threads_share_few_connections(pair: Pair) -> None:
 
 def test_a_batch_goes_on_after_one_that_failed(pair: Pair) -> None:
     adapter = pair.adapter()
-    adapter.put_blocking("there.json", b"theirs")
+    pair.put(adapter, "there.json", b"theirs")
     keys = ["a.json", "a//b.json", "there.json", "d/e.json", "dots/../x.json"]
     md5 = hashlib.md5(b"{}").hexdigest()
     met = adapter.put_batch([(key, b"{}", ABSENT, md5) for key in keys], ended=lambda: False)
-    assert [type(each) for each in met] == [str, str, Conflict, str, Unsupported]
-    alone = pair.adapter()
-    for n in (0, 1, 3):
-        assert pair.run(alone.read(keys[n])).token == met[n]
-    with pytest.raises(Unsupported) as caught:
-        alone.put_blocking(keys[4], b"{}", only_if=ABSENT)
-    assert str(caught.value) == str(met[4])
+    left = type(None)  # to `put`: clients encode such keys in different ways, or resolve them
+    assert [type(each) for each in met] == [str, left, Conflict, str, left]
+    for n in (0, 3):
+        assert pair.run(adapter.read(keys[n])).token == met[n]
+    pair.run(adapter.put(keys[1], b"{}", only_if=ABSENT))
+    with pytest.raises(Unsupported):
+        pair.run(adapter.put(keys[4], b"{}", only_if=ABSENT))
     listed = sorted(entry.path for page in pair.run(pages_of(adapter)) for entry in page)
     assert listed == ["a.json", "a//b.json", "d/e.json", "there.json"]
 
 
 def test_a_replacement_of_what_is_gone_is_a_conflict(pair: Pair) -> None:
     adapter = pair.adapter()
-    put_result = adapter.put_blocking("a.json", b"1")
+    put_result = pair.put(adapter, "a.json", b"1")
     pair.run(adapter.delete("a.json"))
     with pytest.raises(Conflict) as caught:
-        adapter.put_blocking("a.json", b"2", only_if=put_result.token)
+        pair.put(adapter, "a.json", b"2", only_if=put_result.token)
     with pytest.raises(Conflict) as by_library:
         pair.run(pair.adapter("fsspec").put("a.json", b"2", only_if=put_result.token))
     assert str(caught.value) == str(by_library.value)
@@ -141,7 +141,7 @@ def test_a_body_that_changes_on_its_way_is_refused_by_the_store(pair: Pair) -> N
     adapter = pair.adapter()
     pair.tap.spoil = lambda body: body.replace(b'"day"', b'"dax"')
     with pytest.raises(Corrupt):
-        adapter.put_blocking("a.json", b'{"scene": "day"}')
+        pair.put(adapter, "a.json", b'{"scene": "day"}')
     pair.tap.spoil = None
     assert pair.run(pages_of(adapter)) == [[]]
 
@@ -150,25 +150,24 @@ def test_a_missing_bucket_is_named(pair: Pair) -> None:
     pair.lose_bucket()
     for only_if in (ABSENT, "1700"):
         with pytest.raises(NotFound) as caught:
-            pair.adapter().put_blocking("a.json", b"{}", only_if=only_if)
+            pair.put(pair.adapter(), "a.json", b"{}", only_if=only_if)
         assert caught.value.path == ""
 
 
 def test_a_put_ends_by_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HttpAdapter, "timeout", 0.3)
     adapter = pair.adapter()
-    pair.wire.add(Rule("wait", pair.method, seconds=15.0, times=2))
-    for key in ("a.json", "a//b.json"):  # by libcurl, and by the library
-        with pytest.raises(Unavailable):
-            adapter.put_blocking(key, b"{}")
+    pair.wire.add(Rule("wait", pair.method, seconds=15.0))
+    with pytest.raises(Unavailable):
+        pair.put(adapter, "a.json", b"{}")
 
 
 def test_renewed_credentials_and_closed_adapters(pair: Pair) -> None:
     adapter = pair.adapter()
-    adapter.put_blocking("a.json", b"1")
+    pair.put(adapter, "a.json", b"1")
     before = len(pair.tap.peers)
     pair.run(adapter.renew())
-    adapter.put_blocking("b.json", b"2")
+    pair.put(adapter, "b.json", b"2")
     assert len(pair.tap.peers) == before + 1  # a new connection, with new credentials
     pair.run(adapter.close())
     pair.run(adapter.close())
@@ -198,19 +197,19 @@ def with_sas(pair: Pair, rights: str) -> dict[str, Any]:
 
 def test_a_signature_for_a_container(azure: Pair) -> None:
     adapter = azure.adapter(**with_sas(azure, "racwdl"))
-    adapter.put_blocking("a/é b.json", b"1", only_if=ABSENT)
+    azure.put(adapter, "a/é b.json", b"1", only_if=ABSENT)
     azure.run(adapter.put("b.json", b"2"))
     assert [entry.path for entry in azure.run(pages_of(adapter))[0]] == ["a/é b.json", "b.json"]
     reader = azure.adapter(**with_sas(azure, "rl"))
     with pytest.raises(Denied) as caught:
-        reader.put_blocking("c.json", b"3")
+        azure.put(reader, "c.json", b"3")
     assert "sig" not in str(caught.value)
 
 
 def test_a_wrong_key(azure: Pair) -> None:
     adapter = azure.adapter(**options_for(azure.wire.endpoint, "aHVudGVyMg=="))
     with pytest.raises(Denied) as caught:
-        adapter.put_blocking("a.json", b"1")
+        azure.put(adapter, "a.json", b"1")
     assert caught.value.status == 403
 
 
@@ -218,7 +217,7 @@ def test_a_batch_of_reads_is_what_the_library_reads(pair: Pair) -> None:
     adapter = pair.adapter()
     bodies = {f"doc-{n:02}.json": b"x" * n for n in range(1, 40)}
     for name, data in bodies.items():
-        adapter.put_blocking(name, data)
+        pair.put(adapter, name, data)
     reads = [(name, len(data)) for name, data in bodies.items()]
     found = adapter.read_batch(reads, ended=lambda: False)
     assert [blob.data for blob in found if blob is not None] == list(bodies.values())
@@ -227,10 +226,10 @@ def test_a_batch_of_reads_is_what_the_library_reads(pair: Pair) -> None:
 
 def test_a_batch_of_reads_leaves_what_needs_more_to_the_library(pair: Pair) -> None:
     adapter = pair.adapter()
-    adapter.put_blocking("a.json", b"{}")
+    pair.put(adapter, "a.json", b"{}")
     pair.run(pair.adapter("fsspec").put("empty.json", b""))
     pair.wire.add(Rule("status", method="GET", key="busy"))
-    adapter.put_blocking("busy.json", b"{}")
+    pair.put(adapter, "busy.json", b"{}")
     names = ["gone.json", "a.json", "empty.json", "busy.json", "a//b.json", "a.json"]
     found = adapter.read_batch([(name, 10) for name in names], ended=lambda: False)
     assert [None if blob is None else blob.data for blob in found] == [None, b"{}", None, None, None, b"{}"]
@@ -241,8 +240,8 @@ def test_documents_in_place_are_read_whole_and_what_failed_again(pair: Pair, por
     storage = Retrying(pair.adapter())
     adapter = pair.adapter()
     for n in range(70):
-        adapter.put_blocking(f"{n:02}.json", b"%d" % n * 30)
-    adapter.put_blocking("longer.json", b"y" * 300)
+        pair.put(adapter, f"{n:02}.json", b"%d" % n * 30)
+    pair.put(adapter, "longer.json", b"y" * 300)
     pair.run(pair.adapter("fsspec").put("empty.json", b""))
     pair.wire.add(Rule("status", method="GET", key="07.json"))
     rows = [

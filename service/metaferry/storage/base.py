@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from metaferry.errors import Conflict, NotFound, StorageError, Unsupported
 from metaferry.storage.answers import Refused, require_blob
@@ -203,20 +203,6 @@ class ObjectStoreAdapter(BaseAdapter, Adapter, Levelled, ABC):
     @abstractmethod
     async def _delete(self, path: str, only_if: Precondition) -> None:
         """Deletes an object. May raise `NotFound`."""
-
-    def clone(self) -> Self:
-        """Another client of the same datasource, for another event loop."""
-        other = type(self)(
-            self._bucket,
-            self._prefix,
-            self._options,
-            url=self._url,
-            concurrency=self._concurrency,
-            page_size=self._page_size,
-            follow_redirects=self._follow_redirects,
-        )
-        other.detected = self.detected
-        return other
 
     @property
     def capabilities(self) -> Capabilities:

@@ -230,8 +230,8 @@ class Direct(Protocol):
 
 
 @runtime_checkable
-class Batched(Direct, Protocol):
-    """A direct adapter that makes a batch of puts with minimal work between two requests.
+class Batched(Protocol):
+    """An adapter that makes a batch of puts from a plain thread, with minimal work between two requests.
 
     All other threads wait while a thread holds the interpreter lock between two requests.
     """
@@ -239,10 +239,11 @@ class Batched(Direct, Protocol):
     def put_batch(
         self, puts: Sequence[Put], *, ended: Callable[[], bool]
     ) -> Sequence[str | StorageError | None]:
-        """`put_blocking` of each in order: its token, or its error.
+        """One attempt at each put in order: its token, or its error.
 
-        None for a put that was not tried: `ended()`, which is called before each, was true, or a put
-        before it raised Throttled or Expired.
+        None for a put that `Adapter.put` has to make: it takes more than one request or another client, or
+        it was not tried, since `ended()`, which is called before each, was true, or a put before it raised
+        Throttled or Expired. Each attempt ends within a minute.
         """
 
 
@@ -293,7 +294,7 @@ class Storage(Protocol):
 
     @property
     def direct(self) -> bool:
-        """Whether `put_blocking` may be used: there is a `Direct` adapter behind."""
+        """Whether `put_blocking` may be used: there is a `Direct` or a `Batched` adapter behind."""
 
     @property
     def concurrency_limit(self) -> int:
@@ -329,8 +330,8 @@ class Storage(Protocol):
         """One blocking attempt at each of a batch of puts, in order, from a plain thread.
 
         Each result is a token, or an error, which `put(…, failed=error)` settles, retryable or not; or
-        None for a put that was not tried, during a pause or under `max_rate`, or because `ended()`,
-        which is called before each, was true.
+        None for a put that `put` has to make: it takes more than one attempt by a thread, or was not tried,
+        during a pause or under `max_rate`, or because `ended()`, which is called before each, was true.
         """
 
     @property

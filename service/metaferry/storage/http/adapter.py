@@ -24,7 +24,6 @@ from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.capabilities import DetectedCapabilities
 from metaferry.storage.http.config import FallbackRequired, Opened, RegionChanged, StoreConfig
 from metaferry.storage.http.exchange import Answer, Request
-from metaferry.storage.http.fallback import FsspecFallback
 from metaferry.storage.http.network import LONGEST, TIMEOUT, UnsupportedOption
 from metaferry.storage.http.operations import Operations, Result, Steps
 from metaferry.storage.http.requests import RequestBuilder
@@ -59,9 +58,10 @@ def with_libcurl(fsspec: ObjectStoreAdapter, config: Callable[[], StoreConfig]) 
 
 
 class HttpAdapter:
-    """`Adapter` and `Batched` over the datasource of `fsspec`. Usable from any loop and any thread."""
+    """`Adapter`, `Batched` and `BatchReader` over the datasource of `fsspec`. Usable from any loop and any
+    thread."""
 
-    #: Seconds after which a put of a small object has ended.
+    #: Seconds after which a request of a batch has ended.
     timeout: float = TIMEOUT
 
     def __init__(self, fsspec: ObjectStoreAdapter, config: StoreConfig) -> None:
@@ -71,7 +71,6 @@ class HttpAdapter:
         self._opened: dict[int, Opened | None] = {}
         self._given_up = False
         self._operations = Operations(fsspec, config)
-        self._fallback = FsspecFallback(fsspec)
 
     def __repr__(self) -> str:
         return f"HttpAdapter({self._fsspec!r})"
@@ -132,14 +131,6 @@ class HttpAdapter:
                 return
         await self._fsspec.delete(path, only_if=only_if)
 
-    def put_blocking(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
-        """As `put`, blocking, from any thread; ends within a minute, or more for megabytes."""
-        md5 = md5_hex(data)
-        (attempted,) = self.put_batch([(path, data, only_if, md5)], ended=lambda: False)
-        if isinstance(attempted, str):
-            return PutResult(attempted, md5)
-        raise attempted if attempted is not None else AssertionError("it was tried")
-
     def put_batch(
         self, puts: Sequence[Put], *, ended: Callable[[], bool]
     ) -> Sequence[str | StorageError | None]:
@@ -147,14 +138,15 @@ class HttpAdapter:
         n = 0
         while n < len(puts) and not ended():
             opened = self._open()
-            requests = [] if opened is None else self._prepared(opened.requests, puts[n:])
-            if opened is None or not requests:
-                attempted[n] = self._settled(opened, puts[n])
+            if opened is None:
+                break
+            requests = self._prepared(opened.requests, puts[n:])
+            if not requests:
+                n += 1  # left to `put`, as is what needs a second request
+                continue
+            for result in opened.client.run(requests, ended, timeout=self.timeout):
+                attempted[n] = self._made(opened, puts[n], result)
                 n += 1
-            else:
-                for result in opened.client.run(requests, ended, timeout=self.timeout):
-                    attempted[n] = self._made(opened, puts[n], result)
-                    n += 1
             if isinstance(attempted[n - 1], (Throttled, Expired)):
                 break
         return attempted
@@ -193,7 +185,6 @@ class HttpAdapter:
         with self._lock:
             self._let_go()
             self._config.forget()
-        await self._fallback.renew()
         await self._fsspec.renew()
 
     async def close(self) -> None:
@@ -202,7 +193,6 @@ class HttpAdapter:
         try:
             if opened is not None:
                 await asyncio.to_thread(opened.client.close)
-            await asyncio.to_thread(self._fallback.close)
         finally:
             await self._fsspec.close()
 
@@ -299,41 +289,28 @@ class HttpAdapter:
                 opened.requests.delete("")
         return opened
 
-    def _made(self, opened: Opened, put: Put, result: Result) -> str | StorageError:
-        """What a put came to whose request was made."""
+    def _made(self, opened: Opened, put: Put, result: Result) -> str | StorageError | None:
+        """What a put came to whose request was made; None where it takes another one."""
+        path, data, only_if, md5 = put
         if isinstance(result, Answer) and 200 <= result.status < 300:
             try:
-                stored = opened.requests.stored(result, self._config.key(put[0]), put[1])
-                self._operations.note(stored, put[3])
+                stored = opened.requests.stored(result, self._config.key(path), data)
+                self._operations.note(stored, md5)
             except (Refused, StorageError):
                 pass  # reported below
             else:
                 return stored.token
-        return self._settled(opened, put, result)
-
-    def _settled(self, opened: Opened | None, put: Put, first: Result | None = None) -> str | StorageError:
-        """What a put came to in as many requests as it takes; `first` is what became of the first of them."""
-        path, data, only_if, md5 = put
+        steps = self._operations.put(opened.requests, path, data, only_if, md5)
         try:
-            while opened is not None and self._is_fit(path, data, only_if):
-                steps = self._operations.put(opened.requests, path, data, only_if, md5)
-                try:
-                    request = next(steps)
-                    while True:
-                        result, first = first, None
-                        if result is None:
-                            (result,) = opened.client.run([request], timeout=self.timeout)
-                        request = steps.send(result)
-                except StopIteration as end:
-                    token: str = end.value
-                    return token
-                except RegionChanged:
-                    self._change_region(opened)
-                    opened = self._open()
-                except FallbackRequired as error:
-                    self._fall_back(error)
-                    break
-            timeout = self.timeout if len(data) <= SMALL else LONGEST
-            return self._fallback.put(path, data, only_if, timeout).token
+            next(steps)
+            steps.send(result)
+        except StopIteration as end:
+            token: str = end.value
+            return token
         except StorageError as error:
             return error
+        except RegionChanged:
+            self._change_region(opened)
+        except FallbackRequired as error:
+            self._fall_back(error)
+        return None

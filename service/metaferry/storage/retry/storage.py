@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from metaferry.errors import Conflict, Corrupt, Expired, NotFound, StorageError, Throttled, Unavailable
@@ -118,7 +119,7 @@ class Retrying:
 
     @property
     def direct(self) -> bool:
-        return self._direct is not None
+        return self._direct is not None or self._batched is not None
 
     @property
     def concurrency_limit(self) -> int:
@@ -200,14 +201,15 @@ class Retrying:
         return put_result
 
     def put_blocking(self, puts: Sequence[Put], *, ended: Callable[[], bool] = lambda: False) -> Attempted:
-        direct, batched = self._direct, self._batched
-        if direct is None:
-            return [None] * len(puts)
         if self._honoured != _ALL and any(self._ignored(put[2]) for put in puts):
             return [None] * len(puts)  # the precondition has to be checked first
-        if batched is not None:
-            return self._attempts.once_blocking(puts, lambda: batched.put_batch(puts, ended=ended), ended)
-        return self._attempts.once_blocking(puts, lambda: _one_by_one(direct, puts, ended), ended)
+        if self._batched is not None:
+            make = partial(self._batched.put_batch, puts, ended=ended)
+        elif self._direct is not None:
+            make = partial(_one_by_one, self._direct, puts, ended)
+        else:
+            return [None] * len(puts)
+        return self._attempts.once_blocking(puts, make, ended)
 
     @property
     def reads_directly(self) -> bool:
