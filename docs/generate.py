@@ -85,6 +85,9 @@ number or a boolean stands for itself. Four functions about paths are added to t
 **Queries**: where a row of a table is no record, `query` is one SELECT over `tables`, in place of `table` \
 ([queries.md](queries.md)).
 
+**Readers**: what is no table, such as a COCO file, stands under the key of its kind in place of `table`, in \
+`sources` and in `tables` alike ([sources](sources/README.md)).
+
 **Rows**: `match` says what a name and its media have in common ([tables.md](tables.md#from-rows-to-media)); \
 `where` leaves rows out, as if they were not in the table; [findings.md](findings.md) says how \
 every row is counted.
@@ -98,6 +101,7 @@ SECTIONS = (
     ("Inventory", "`media.inventory`", ""),
     ("Table", "`tables.NAME`", ""),
     ("Source", "`sources[]`", ""),
+    ("Annotations", "`annotations`, in `tables.NAME` and in `sources[]`", ""),
     ("Skip", "`sources[].skip`", ""),
     ("FrameColumn", "`sources[].frame`", ""),
     ("SecondsColumn", "`sources[].frame.seconds`", ""),
@@ -111,7 +115,7 @@ SECTIONS = (
 )
 
 #: Keys that stand before the others of their section.
-_FIRST = ("table", "query", "name")
+_FIRST = ("table", "query", "annotations", "url", "name")
 #: The one key of those that may be written as text.
 _SHORT = {
     "Location": "url",
@@ -119,6 +123,7 @@ _SHORT = {
     "FrameColumn": "value",
     "SecondsColumn": "at",
     "Table": "table",
+    "Annotations": "url",
 }
 
 #: What several kinds together mean to a reader.
@@ -179,6 +184,7 @@ def _kind(value: dict[str, Any], definitions: dict[str, Any]) -> str:
         return {
             "Location": "URL, or {url, options}",
             "Table": "URL, or {table, …}",
+            "Annotations": "URL, or {url, reader, …}",
             "Inventory": "URL, or {url, options, max_age}",
             "FrameColumn": "expression, or {value, base}, {from, to}, {seconds}",
             "SecondsColumn": "expression, or {from, to}",

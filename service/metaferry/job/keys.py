@@ -12,13 +12,20 @@ if TYPE_CHECKING:
 
 #: Keys of the job that are locations.
 LOCATIONS: Final = ("input", "lightly", "state")
+#: Keys of a table and of a source that are locations.
+TABLES: Final = ("table", "annotations")
 
 
 def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
     """The keys that are known at a place of the job file."""
-    from metaferry.job import parts, sources, tables  # imports pydantic, which only an error message needs
+    from metaferry.job import (
+        parts,
+        sources,
+        tables,
+    )  # imports pydantic, which only an error message needs
     from metaferry.job.backup import Backup
-    from metaferry.job.metrics import Metrics
+    from metaferry.job.outputs import Metrics
+    from metaferry.job.readers.annotations import Annotations
 
     keys: Sequence[Key] = [step for step in path if not isinstance(step, int)]
     places: dict[tuple[Key, ...], Any] = {
@@ -30,6 +37,7 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
         ("sources", "frame"): sources.FrameColumn,
         ("sources", "frame", "seconds"): sources.SecondsColumn,
         ("sources", "skip"): tables.Skip,
+        ("sources", "annotations"): Annotations,
         **_named_tables(keys),
         ("policy",): parts.Policy,
         ("backup",): Backup,
@@ -48,6 +56,7 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
 def _named_tables(keys: Sequence[Key]) -> dict[tuple[Key, ...], Any]:
     """The places within one of `tables`, whose names the job chooses."""
     from metaferry.job import parts, tables
+    from metaferry.job.readers.annotations import Annotations
 
     if len(keys) < 2 or keys[0] != "tables":
         return {}
@@ -56,6 +65,7 @@ def _named_tables(keys: Sequence[Key]) -> dict[tuple[Key, ...], Any]:
         here: tables.Table,
         (*here, "table"): parts.Location,
         (*here, "skip"): tables.Skip,
+        (*here, "annotations"): Annotations,
     }
 
 

@@ -11,8 +11,6 @@ Credentials are in `storage`, in `options` and in URLs, and never in a repr or i
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +25,7 @@ from pydantic import (
 
 from metaferry.job.backup import Backup
 from metaferry.job.loader import Loadable, job_of, load_job
-from metaferry.job.metrics import Metrics
+from metaferry.job.outputs import Metrics, RunPage
 from metaferry.job.parts import (
     ALIASES,
     STATE,
@@ -42,14 +40,11 @@ from metaferry.job.parts import (
 )
 from metaferry.job.places import TextPlaces
 from metaferry.job.prices import Prices
-from metaferry.job.run_report import RunPage
+from metaferry.job.readers.keys import check_reader_name
 from metaferry.job.sources import Source
 from metaferry.job.tables import Table
 from metaferry.masking import remember, remember_url, showable
-from metaferry.urls import is_served, redact, schemes_like
-
-#: Options that say which store is meant; they are part of the digest, all others are not.
-_ADDRESSING = ("endpoint_url", "account_name", "account_host", "host", "port", "protocol")
+from metaferry.urls import is_served, schemes_like
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +220,8 @@ class Job(Loadable):
         for name in tables:
             if not name or "\0" in name:
                 raise ValueError(f"{name!r} is no name of a table")
+            if tables[name].given is not None:
+                check_reader_name(name)
             other = seen.setdefault(name.lower(), name)
             if other != name:
                 raise ValueError(f"{other!r} and {name!r} differ in letter case only, as no name in SQL can")
@@ -233,7 +230,7 @@ class Job(Loadable):
     @field_validator("sources")
     @classmethod
     def _names(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
-        named = [source.label for source in sources if source.name is not None or source.query is not None]
+        named = [source.label for source in sources if source.name is not None or source.table is None]
         for name in named:
             if named.count(name) > 1:
                 raise ValueError(f"two sources are named {name!r}: tell them apart with `name`")
@@ -347,50 +344,10 @@ class Job(Loadable):
 
         Without credentials, limits and settings that only change how fast a run is.
         """
-        decides = {
-            "input": self._address(self.input),
-            "lightly": self._address(self.lightly_location),
-            "media": self.media.model_dump(mode="json", exclude={"inventory"})
-            | ({"inventory": self._address(self.media.inventory)} if self.media.inventory else {}),
-            "sources": [
-                source.for_digest()
-                | ({"table": self._address(source.table)} if source.table is not None else {})
-                for source in self.sources
-            ],
-            **self._tables_for_digest(),
-            "schema": self._schema_for_digest(),
-            "policy": {"unmatched": self.policy.unmatched, "delete": self.policy.delete},
-        }
-        text = json.dumps(decides, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        from metaferry.job.digest import digest_of
 
-    def _tables_for_digest(self) -> dict[str, Any]:
-        """Jobs without tables have the digest that they had before there were any."""
-        tables = {
-            name: table.for_digest() | {"table": self._address(table.location)}
-            for name, table in self.tables.items()
-        }
-        return {"tables": tables} if tables else {}
-
-    def _schema_for_digest(self) -> Any:
-        schema = self.given_schema
-        if schema is None or not isinstance(schema.entries, str):
-            dumped = self.model_dump(mode="json", include={"schema_"})
-            given = dumped["schema_"]
-            if isinstance(given, dict) and given.get("widen") is False:
-                del given["widen"]  # as jobs were before there was such a key
-            return dumped
-        url = redact(schema.entries)
-        return {"schema_": url if isinstance(self.schema_, str) else {"entries": url, "exact": schema.exact}}
+        return digest_of(self)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
             yield name, showable(value) if name == "schema_" and isinstance(value, str) else value
-
-    def _address(self, location: Location) -> dict[str, str]:
-        options = self.storage_options(location)
-        client = options.get("client_kwargs")
-        if isinstance(client, Mapping):
-            options = {**client, **options}
-        named = {name: str(options[name]) for name in _ADDRESSING if options.get(name) is not None}
-        return {"url": redact(location.url).rstrip("/"), **named}

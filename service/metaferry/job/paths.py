@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from metaferry.job.keys import LOCATIONS
+from metaferry.job.keys import LOCATIONS, TABLES
 from metaferry.urls import is_chained
 
 
@@ -27,13 +27,15 @@ def make_absolute(mapping: dict[str, Any], base: Path, *, as_written: bool = Fal
     sources = mapping.get("sources")
     for source in sources if isinstance(sources, list) else ():
         if isinstance(source, dict):
-            _absolute_location(source, "table", absolute)
+            for key in TABLES:
+                _absolute_location(source, key, absolute)
     tables = mapping.get("tables")
     if isinstance(tables, dict):
         for name in tables:
             _absolute_location(tables, name, absolute)
             if isinstance(tables[name], dict):
-                _absolute_location(tables[name], "table", absolute)
+                for key in TABLES:
+                    _absolute_location(tables[name], key, absolute)
     for key in ("schema", "scratch"):
         if isinstance(mapping.get(key), str) and (key, mapping[key]) != ("schema", "infer"):
             mapping[key] = absolute(mapping[key])

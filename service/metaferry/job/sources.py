@@ -11,8 +11,9 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from metaferry.job.parts import Expression, Location, Number, Short
-from metaferry.job.tables import TableOptions
+from metaferry.job.parts import Expression, Limit, Location, Number, Short
+from metaferry.job.readers.keys import READER_KEYS, ReaderKeys, one_kind
+from metaferry.job.tables import TableOptions, no_table_options
 
 
 def key_paths(keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -116,20 +117,21 @@ def _one_end(first: str | None, to: str | None, until: str | None) -> None:
 
 
 #: Keys that came later than the digest: it has them where they say something.
-_LATER: Final = ("query", "where", "match")
+_LATER: Final = ("query", "where", "match", "max_rejects")
 
 _COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 #: Characters of a query that stand for its name.
 _SHOWN: Final = 48
 
 
-class Source(TableOptions):
-    """One metadata table, or one query over `tables`, and how its rows become records."""
+class Source(TableOptions, ReaderKeys):
+    """One metadata table, one query over `tables`, or what a reader reads, and how its rows become
+    records."""
 
     table: Location | None = Field(
         default=None,
         description="csv, tsv, parquet, arrow, jsonl, json (also .gz, .zst, .zip), globs, any fsspec URL. "
-        "This or `query`.",
+        "This, `query`, or what a reader reads.",
     )
     query: str | None = Field(
         default=None,
@@ -164,6 +166,11 @@ class Source(TableOptions):
         default=None,
         description="Key path in the document: SQL expression. Omit to take all other columns.",
     )
+    max_rejects: Limit | None = Field(
+        default=None,
+        description="Elements of annotations that cannot be read and may be missing in what is counted: a "
+        "number, or a share. Default: none. Of a table `policy.max_rejects` says it.",
+    )
 
     @field_validator("metadata")
     @classmethod
@@ -173,12 +180,15 @@ class Source(TableOptions):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if (self.table is None) == (self.query is None):
+        if self.table is not None and self.query is not None:
             raise ValueError(
-                "a source has a `table` or a `query`: write one of them"
-                if self.table is None
-                else "`table` and `query` exclude each other: name the table in `tables`, and read it in FROM"
+                "`table` and `query` exclude each other: name the table in `tables`, and read it in FROM"
             )
+        one_kind(self, {"table": self.table, "query": self.query}, of="a source")
+        if self.given is not None:
+            no_table_options(self, self.given.key)
+        elif self.max_rejects is not None:
+            raise ValueError("`max_rejects` is for what a reader reads: write it in `policy`, or in `tables`")
         if self.query is not None:
             given = next((key for key in TableOptions.model_fields if key in self.model_fields_set), None)
             if given is not None:
@@ -191,16 +201,16 @@ class Source(TableOptions):
     def location(self) -> Location:
         """Where its table is; to be asked only of a source that has one."""
         if self.table is None:
-            raise ValueError("a query has no location")
+            raise ValueError("a query, and what a reader reads, have no location")
         return self.table
 
     def for_digest(self) -> dict[str, Any]:
         """What decides its records, without its address. Options of text, and keys that came later, are in
         it where they say something, so that the digest of a job without them stays what it was."""
-        values = self.model_dump(mode="json", exclude={"table", "name"})
+        values = self.model_dump(mode="json", exclude={"table", "name", *READER_KEYS})
         fields = type(self).model_fields
         unsaid = self.unsaid | {key for key in _LATER if getattr(self, key) == fields[key].default}
-        if self.query is not None:
+        if self.table is None:
             unsaid |= set(TableOptions.model_fields)
         if self.frame is not None:
             values["frame"] = self.frame.for_digest()
@@ -211,5 +221,7 @@ class Source(TableOptions):
         """What reports and findings call this source."""
         if self.name or self.table is not None:
             return self.name or self.location.shown
+        if self.given is not None:
+            return self.given.value.shown
         text = " ".join(_COMMENT.sub(" ", self.query or "").split())
         return f"query {text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}"

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
 
 from metaferry.job.parts import Limit, Location, Model, Number, Short
+from metaferry.job.readers.keys import READER_KEYS, ReaderKeys, one_kind
 from metaferry.masking import remember
 
 
@@ -168,13 +169,15 @@ class TableOptions(Model):
         return {key for key in (*TEXT_OPTIONS, "records") if getattr(self, key) == fields[key].default}
 
 
-class Table(TableOptions, Short):
-    """A table that queries read: its location, or {table, …} with options of its format."""
+class Table(TableOptions, ReaderKeys, Short):
+    """A table that queries read: its location, or {table, …} with options of its format; or what a reader
+    reads, whose relations are named `NAME.images` in FROM."""
 
     short = "table"
 
-    table: Location = Field(
-        description="csv, tsv, parquet, arrow, jsonl, json (also .gz, .zst, .zip), globs, any fsspec URL."
+    table: Location | None = Field(
+        default=None,
+        description="csv, tsv, parquet, arrow, jsonl, json (also .gz, .zst, .zip), globs, any fsspec URL.",
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
@@ -201,11 +204,33 @@ class Table(TableOptions, Short):
         """Registers its secrets, so that no log record shows them."""
         remember(self.options)
 
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        one_kind(self, {"table": self.table}, of="a table")
+        if self.given is not None:
+            no_table_options(self, self.given.key)
+            if self.options:
+                raise ValueError(f"`options` belongs to a table: write it below `{self.given.key}`")
+        return self
+
     @property
     def location(self) -> Location:
-        """Where it is, with the options of this table."""
+        """Where it is, with the options of this table; to be asked only of one that no reader reads."""
+        if self.table is None:
+            raise ValueError("what a reader reads has no location of its own")
         return Location(url=self.table.url, options={**self.table.options, **self.options})
 
     def for_digest(self) -> dict[str, Any]:
-        """What decides its rows, without its address."""
-        return self.model_dump(mode="json", exclude={"table", "options", "max_rejects", *self.unsaid})
+        """What decides its rows, without its address and without what a reader reads."""
+        if self.given is not None:
+            return {}
+        return self.model_dump(
+            mode="json", exclude={"table", "options", "max_rejects", *READER_KEYS, *self.unsaid}
+        )
+
+
+def no_table_options(owner: TableOptions, key: str) -> None:
+    """Raises ValueError for options of tables beside a reader's key, where they have no meaning."""
+    given = next((name for name in TableOptions.model_fields if name in owner.model_fields_set), None)
+    if given is not None:
+        raise ValueError(f"`{given}` says how a table is read, and `{key}` is none: leave it out")

@@ -214,15 +214,26 @@ def _count_documents(database: Database) -> tuple[DocumentCounts, int]:
 def _unread(job: Job, relations: Sequence[RelationCounts]) -> tuple[str, str]:
     """Rows that are missing in what queries read, in words, and how to let them be missing."""
     for one in relations:
-        most = limit_of(job.tables[one.name].max_rejects or 0, one.read, name="max_rejects")
+        key, limit = _limit_of_missing(job, one.name)
+        most = limit_of(limit or 0, one.read, name="max_rejects")
         if one.rejected > most:
             rows = "1 row" if one.rejected == 1 else f"{one.rejected:,} rows"
             return (
                 f"{rows} of the table {one.name} cannot be read, and a query reads it: a row that is missing "
                 "makes other rows wrong",
-                f"mend the rows, or let them be missing: --set tables.{one.name}.max_rejects={one.rejected}",
+                f"mend the rows, or let them be missing: --set {key}.max_rejects={one.rejected}",
             )
     return "", ""
+
+
+def _limit_of_missing(job: Job, name: str) -> tuple[str, int | str | None]:
+    """The key in the job of what queries read, a table or a reader's relation, and its limit."""
+    for known in (name, name.rpartition(".")[0]):
+        if known in job.tables:
+            return f"tables.{known}", job.tables[known].max_rejects
+    label = name.rpartition(".")[0]
+    index = next(at for at, source in enumerate(job.sources) if source.label == label)
+    return f"sources[{index}]", job.sources[index].max_rejects
 
 
 def _rejects(job: Job, counts: Sequence[SourceCounts]) -> tuple[str, str]:

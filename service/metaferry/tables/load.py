@@ -22,7 +22,7 @@ from metaferry.tables.csv.dialect import Dialect
 from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.files.find import Format, StorageFor, TableObject, find_files
 from metaferry.tables.files.folders import with_folders
-from metaferry.tables.mapping import Origins, build_records, nowhere, parse_mapping
+from metaferry.tables.mapping import Mapping, Origins, build_records, nowhere, parse_mapping
 from metaferry.tables.model import FILE, ROW, Frames, KeyColumn, Loaded, ShownColumn, Staged, TableFile
 from metaferry.tables.staging import Findings, Rejects, quote_ident
 
@@ -61,11 +61,10 @@ def load_source(
     place = f"sources[{index}]"
     mapping = parse_mapping(source, place, origins)
     rejects, findings = Rejects(con, source.label), Findings(con, source.label)
-    table, staging = f"source_{index}", f"staged_{index}"
     with staged_table(
         con,
         source,
-        name=staging,
+        name=f"staged_{index}",
         label=source.label,
         used=mapping.used,
         rejects=rejects,
@@ -77,19 +76,27 @@ def load_source(
         allow_none=allow_none,
         keep=True,
     ) as staged:
-        records = build_records(
-            con,
-            staged,
-            mapping,
-            table=table,
-            source=source.location.shown,
-            findings=findings,
-            texts=texts,
-        )
-        if not records.is_view:
-            _drop(con, staging)
-        findings.flush()
-        ((kept,),) = con.execute(f"SELECT count(*) FROM {quote_ident(table)}").fetchall()
+        return loaded_records(con, source, mapping, staged, index=index, findings=findings, texts=texts)
+
+
+def loaded_records(
+    con: duckdb.DuckDBPyConnection,
+    source: Source,
+    mapping: Mapping,
+    staged: Staged,
+    *,
+    index: int,
+    findings: Findings,
+    texts: Collection[str] = (),
+) -> Loaded:
+    """Staged rows as the table `source_{index}`; the staged table is dropped where nothing reads it."""
+    table = f"source_{index}"
+    shown = source.label if source.table is None else source.location.shown
+    records = build_records(con, staged, mapping, table=table, source=shown, findings=findings, texts=texts)
+    if not records.is_view:
+        _drop(con, staged.table)
+    findings.flush()
+    ((kept,),) = con.execute(f"SELECT count(*) FROM {quote_ident(table)}").fetchall()
     return Loaded(
         label=source.label,
         table=table,
@@ -138,7 +145,7 @@ def staged_table(
         )
         staged = with_folders(con, staged, found.files, used, table=_folders(name), place=place)
         rejects.flush()
-        _tell_passed_over(findings, [*found.passed_over, *staged.empty])
+        tell_passed_over(findings, [*found.passed_over, *staged.empty])
         staged = replace(
             staged, reading=replace(staged.reading, name=label, columns=shown_columns(con, staged))
         )
@@ -173,7 +180,8 @@ def _drop(con: duckdb.DuckDBPyConnection, name: str) -> None:
         con.execute(f"DROP TABLE IF EXISTS {quote_ident(table)}").fetchall()
 
 
-def _tell_passed_over(findings: Findings, urls: list[str]) -> None:
+def tell_passed_over(findings: Findings, urls: list[str]) -> None:
+    """Names the files that a glob matched and that hold nothing."""
     if urls:
         shown = ", ".join(urls[:_FILES_SHOWN])
         more = f" and {len(urls) - _FILES_SHOWN:,} more" if len(urls) > _FILES_SHOWN else ""

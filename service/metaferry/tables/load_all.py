@@ -23,6 +23,8 @@ from metaferry.tables.model import Loaded, Reading, Staged, folded
 from metaferry.tables.query.faults import QueryText
 from metaferry.tables.query.load import Relation, load_query, make_relation, ready_query
 from metaferry.tables.query.prepare import ParsedQuery, parse_query
+from metaferry.tables.query.qualify import Relations as Readers
+from metaferry.tables.readers.source import ReaderSource, find_source, load_reader_source
 from metaferry.tables.staging import Findings, Rejects
 
 if TYPE_CHECKING:
@@ -52,11 +54,20 @@ def load_all(
     texts: Collection[str] = (),
 ) -> LoadedJob:
     """The sources as `source_i`, as `load_source` and `load_query` make them; these raise what it raises."""
-    queries = _parsed(job)
+    find = partial(find_source, job, storage_for=storage_for, portal=portal, progress=progress.advance)
+    readers = {
+        name: find(table.given, f"tables.{name}")
+        for name, table in job.tables.items()
+        if table.given is not None and _may_be_read(name, job)
+    }
+    queries = _parsed(job, {name: each.reader.relations for name, each in readers.items()})
     with contextlib.ExitStack() as stack:
-        staged = {}
+        staged: dict[str, Staged] = {}
         for number, name in enumerate(_needed(job, queries)):
             progress.phase(f"Reading {name}", None)
+            if name in readers:
+                staged |= stack.enter_context(_relations(con, readers[name], name, number, queries))
+                continue
             staged[name] = stack.enter_context(
                 _staged(con, job, name, number, queries, storage_for, portal, progress)
             )
@@ -70,11 +81,19 @@ def load_all(
                 origins = partial(job.places.of, index)
                 ready[index] = ready_query(job.sources[index], index, query, text, relations, origins)
         faults.raise_all()
-        sources = []
+        sources, parts = [], list[Relation]()
         for index, source in enumerate(job.sources):
             if index in ready:
                 progress.phase(f"Running {source.label}", None)
                 loaded = load_query(con, ready[index], progress.advance)
+            elif source.given is not None:
+                progress.phase(f"Reading {source.label}", None)
+                found = find(source.given, f"sources[{index}]")
+                origins = partial(job.places.of, index)
+                loaded, more = load_reader_source(
+                    con, source, found, index=index, texts=texts, origins=origins
+                )
+                parts += more
             else:
                 progress.phase(f"Reading {source.label}", None)
                 loaded = load_source(
@@ -89,10 +108,34 @@ def load_all(
                     origins=partial(job.places.of, index),
                 )
             sources.append(loaded)
-    return LoadedJob(sources, list(relations.values()))
+    return LoadedJob(sources, [*relations.values(), *parts])
 
 
-def _parsed(job: Job) -> dict[int, tuple[ParsedQuery, QueryText]]:
+def _may_be_read(name: str, job: Job) -> bool:
+    """Whether a query may read a table: one that none names is not looked for."""
+    return any(folded(name) in folded(source.query) for source in job.sources if source.query is not None)
+
+
+@contextlib.contextmanager
+def _relations(
+    con: duckdb.DuckDBPyConnection,
+    source: ReaderSource,
+    name: str,
+    number: int,
+    queries: dict[int, tuple[ParsedQuery, QueryText]],
+) -> Iterator[dict[str, Staged]]:
+    """The relations of a table that queries read, by their names in FROM."""
+    read = {table for query, _ in queries.values() for table in query.tables}
+    wanted = {
+        relation: _named(f"{name}.{relation}", queries)
+        for relation in source.reader.relations
+        if f"{name}.{relation}" in read
+    }
+    with source.staged(con, source.open(), wanted, table=f"table_{number}", label=name) as staged:
+        yield {f"{name}.{relation}": one for relation, one in staged.items()}
+
+
+def _parsed(job: Job, readers: Readers) -> dict[int, tuple[ParsedQuery, QueryText]]:
     """The queries by the number of their source. Raises JobError with the faults of all expressions."""
     faults = Collected()
     queries = {}
@@ -103,7 +146,8 @@ def _parsed(job: Job) -> dict[int, tuple[ParsedQuery, QueryText]]:
             continue
         text = _text(job, index, source.query)
         with faults.one():
-            query, found = parse_query(source.query, job.tables)
+            plain = [name for name, table in job.tables.items() if table.given is None]
+            query, found = parse_query(source.query, plain, readers)
             if query is None:
                 raise text.error(found)
             queries[index] = query, text
@@ -117,7 +161,10 @@ def _text(job: Job, index: int, query: str) -> QueryText:
 
 def _needed(job: Job, queries: dict[int, tuple[ParsedQuery, QueryText]]) -> list[str]:
     read = {name for query, _ in queries.values() for name in query.tables}
-    return [name for name in job.tables if name in read]
+    of_readers = {name.partition(".")[0] for name in read}
+    return [
+        name for name, table in job.tables.items() if name in (read if table.given is None else of_readers)
+    ]
 
 
 @contextlib.contextmanager
@@ -132,17 +179,13 @@ def _staged(
     progress: Progress,
 ) -> Iterator[Staged]:
     """A table of the job, for as long as queries are run."""
-    named: frozenset[str] | None = frozenset()
-    for query, _ in queries.values():
-        if name in query.tables:
-            named = None if named is None or query.columns is None else named | query.columns
     rejects, findings = Rejects(con, name), Findings(con, name)
     with staged_table(
         con,
         job.tables[name],
         name=f"table_{number}",
         label=name,
-        used=named,
+        used=_named(name, queries),
         rejects=rejects,
         findings=findings,
         storage_for=storage_for,
@@ -153,6 +196,17 @@ def _staged(
     ) as staged:
         findings.flush()
         yield staged
+
+
+def _named(name: str, queries: dict[int, tuple[ParsedQuery, QueryText]]) -> frozenset[str] | None:
+    """The columns that queries name of a table; None where they may mean all of them."""
+    named: frozenset[str] = frozenset()
+    for query, _ in queries.values():
+        if name in query.tables:
+            if query.columns is None:
+                return None
+            named |= query.columns
+    return named
 
 
 def _wanted(

@@ -170,6 +170,8 @@ class Staged:
     #: By the same names, words that are read as no value (all others are numbers, booleans or dates), with
     #: how many cells hold each.
     nulls: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    #: Whether its types are known without rows too, as those of a reader are.
+    is_typed: bool = False
 
     @property
     def read(self) -> int:

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from metaferry import Job
-from metaferry.job.metrics import Metrics
+from metaferry.job.outputs import Metrics, RunPage
 from metaferry.job.parts import (
     GivenSchema,
     Infer,
@@ -19,7 +19,8 @@ from metaferry.job.parts import (
     SchemaEntry,
 )
 from metaferry.job.prices import Prices
-from metaferry.job.run_report import RunPage
+from metaferry.job.readers.annotations import Annotations
+from metaferry.job.readers.keys import READER_KEYS
 from metaferry.job.sources import FrameColumn, SecondsColumn, Source
 from metaferry.job.tables import Skip, Table
 from metaferry.lightly.values import ValueType
@@ -57,6 +58,8 @@ OPTIONS: dict[str, list[Any]] = {
     "columns": [None],
     "trim": [True, False],
 }
+#: The keys of readers, which stand in the place of `table`.
+NO_READER: dict[str, list[Any]] = {key: [None] for key in READER_KEYS}
 #: Of each part: where it is in a job file, what it needs beside a key, and the values of every key.
 PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] = {
     Policy: (
@@ -118,6 +121,18 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
             "file_name": ["path || '.png'"],
             "frame": ["frame_idx"],
             "metadata": [{"scene": "scene", "n": "1"}],
+            "max_rejects": [None],
+            **NO_READER,
+        },
+    ),
+    Annotations: (
+        "tables.coco.annotations",
+        {"url": "/coco.json"},
+        {
+            "url": ["s3://b/*.json.gz"],
+            "options": [{"anon": True}],
+            "reader": [None, "coco"],
+            "settings": [{"camera": "front"}],
         },
     ),
     Table: (
@@ -128,6 +143,7 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
             **OPTIONS,
             "options": [{"anon": True}],
             "max_rejects": [None, *SHARES],
+            **NO_READER,
         },
     ),
     Skip: ("sources[0].skip", {}, {"before": [0, 3], "after": [0, 1]}),

@@ -47,13 +47,13 @@ def test_a_table_is_a_url_or_a_mapping_with_options_of_its_format() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sources": [{"file_name": "a"}]}, "a `table` or a `query`"),
+        ({"sources": [{"file_name": "a"}]}, "a source has `table`, `query`"),
         ({"sources": [{"query": QUERY, "table": "/t.csv"}]}, "exclude each other"),
         ({"sources": [{"query": QUERY, "nulls": ["NA"]}]}, "`nulls` says how a table is read"),
         ({"sources": [{"query": QUERY, "metadata": {"a": "b"}}]}, "name them there with AS"),
         ({"sources": [{"query": QUERY}, {"query": QUERY, "where": "n > 1"}]}, "tell them apart with `name`"),
         ({"tables": {"a": "/t.csv", "A": "/u.csv"}}, "differ in letter case only"),
-        ({"tables": {"a": {"nulls": ["NA"]}}}, "tables.a.table: is missing"),
+        ({"tables": {"a": {"nulls": ["NA"]}}}, "a table has `table` or"),
         ({"tables": {"a": {"table": "/t.csv", "delimeter": ";"}}}, 'did you mean "delimiter"?'),
         ({"tables": {"a": {"table": "/t.csv", "file_name": "x"}}}, "unknown key"),
     ],

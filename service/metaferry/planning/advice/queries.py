@@ -44,6 +44,8 @@ def duplicate_advice(source: Source, keys: Sequence[KeyColumn]) -> str:
     advice = "keep one of the rows, or leave the others out with `where`"
     if source.query is not None:
         return f"{advice}; or let GROUP BY make one row of them in the query"
+    if source.table is None:
+        return f"{advice}; or let GROUP BY make one row of them: name it in tables, and read it in a query"
     query = one_record_query(source, keys)
     if not query:
         return advice

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from metaferry.errors import JobError, NotFound, TableMissing
+from metaferry.job.parts import Location
 from metaferry.job.tables import TableOptions
 from metaferry.lightly.globs import glob_regex, is_glob
 from metaferry.masking import showable
@@ -100,23 +101,13 @@ def find_files(
     single file is not looked for here: whoever reads it raises `missing`. With `allow_none` a glob that
     matches nothing yet (in a bucket that is there, or in a local folder, there or not) has no files.
     """
+    objects = find_objects(
+        source.location, place=place, storage_for=storage_for, portal=portal, allow_none=allow_none
+    )
+    files, passed_over = objects.files, objects.passed_over
+    if not files:
+        return Found(source.format or "jsonl", [], passed_over)  # of no file no format needs to be known
     shown = showable(source.location.url)
-    address = split_url(source.location.url, shown, place)
-    storage = storage_for(address.root, source.location.options)
-    if address.glob:
-        try:
-            files = list(_matching(storage, address, shown, place, portal))
-        except NoMatch:
-            if not allow_none:
-                raise
-            return Found(source.format or "jsonl", [], [])  # of no file no format needs to be known
-    else:
-        files = [TableObject(storage, address.rest, shown, None, None, compression_of(address.rest))]
-    passed_over = [file.url for file in files if address.glob and _is_no_table(file)]
-    if passed_over:
-        files = [file for file in files if not _is_no_table(file)]
-        if not files:
-            return Found(source.format or "jsonl", [], passed_over)
     formats = {source.format or format_of(file.path, file.url, place): file for file in files}
     if len(formats) > 1:
         first, second = list(formats.values())[:2]
@@ -126,6 +117,34 @@ def find_files(
             advice="narrow the glob to one format, and make the others a source of their own",
         )
     return Found(next(iter(formats)), files, passed_over)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundObjects:
+    """The files of a location, and the URLs of what a glob matched and is no table."""
+
+    files: list[TableObject]
+    passed_over: list[str]
+
+
+def find_objects(
+    location: Location, *, place: str, storage_for: StorageFor, portal: Portal, allow_none: bool = False
+) -> FoundObjects:
+    """The files of a location, whatever their format; as `find_files` tells of them, and raises."""
+    shown = showable(location.url)
+    address = split_url(location.url, shown, place)
+    storage = storage_for(address.root, location.options)
+    if address.glob:
+        try:
+            files = list(_matching(storage, address, shown, place, portal))
+        except NoMatch:
+            if not allow_none:
+                raise
+            files = []
+    else:
+        files = [TableObject(storage, address.rest, shown, None, None, compression_of(address.rest))]
+    passed_over = [file.url for file in files if address.glob and _is_no_table(file)]
+    return FoundObjects([file for file in files if file.url not in set(passed_over)], passed_over)
 
 
 def _is_no_table(file: TableObject) -> bool:

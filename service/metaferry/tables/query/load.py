@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from metaferry.job.sources import FrameColumn, Source, key_paths
 from metaferry.tables.binding import plain_message
@@ -45,23 +45,25 @@ class Relation:
     reading: Reading
     #: Whether a column may be a struct, of which nothing says so, and whose fields a query may name.
     hides_fields: bool = False
+    #: Whether its types are known without rows too.
+    is_typed: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Without rows, so that nobody can tell the types of its columns."""
-        return self.read == self.malformed
+        return self.read == self.malformed and not self.is_typed
 
 
 Relations: TypeAlias = MappingOf[str, Relation]
 
 
 def make_relation(
-    con: duckdb.DuckDBPyConnection, name: str, number: int, staged: Staged, named: Collection[str]
+    con: duckdb.DuckDBPyConnection, name: str, number: int | str, staged: Staged, named: Collection[str]
 ) -> Relation:
     """The view of a staged table. `named` are the columns that queries want of one without any."""
     view = f"relation_{number}"
     columns, hides_fields = staged.columns, False
-    if staged.read == staged.malformed:
+    if staged.read == staged.malformed and not staged.is_typed:
         is_text = staged.reading.format in ("csv", "tsv")
         hides_fields = not is_text and any(column.type == _NOTHING for column in columns)
         # Fields are names, as columns are; all other types may be others on a day that has rows.
@@ -75,7 +77,15 @@ def make_relation(
         source = f"SELECT {listed or 'NULL AS nothing'} FROM ({staged.relation('')}) r"
     con.execute(f"CREATE VIEW {view} AS {source}").fetchall()
     return Relation(
-        name, view, columns, staged.names, staged.read, staged.malformed, staged.reading, hides_fields
+        name,
+        view,
+        columns,
+        staged.names,
+        staged.read,
+        staged.malformed,
+        staged.reading,
+        hides_fields,
+        staged.is_typed,
     )
 
 
@@ -124,8 +134,13 @@ def ready_query(
     text: QueryText,
     relations: Relations,
     origins: Origins = nowhere,
+    *,
+    frame_base: Literal[0, 1] = 0,
 ) -> ReadyQuery:
-    """The query over its tables, before it is run. Raises JobError with all that does not fit."""
+    """The query over its tables, before it is run. Raises JobError with all that does not fit.
+
+    `frame_base`: what a column `frame` counts from, where the source says nothing of frames.
+    """
     reads = {name: relations[name] for name in sorted(query.tables)}
     schema = {name: relation.columns for name, relation in reads.items()}
     views = {name: relation.view for name, relation in reads.items()}
@@ -138,7 +153,7 @@ def ready_query(
     # Over a table without rows nobody can tell what types the columns would have: there are no rows then.
     columns = _checked(bound.columns, text) if bound is not None else ()
     if source.frame is None and "frame" in {folded(column.name) for column in columns}:
-        source = source.model_copy(update={"frame": FrameColumn(value='"frame"')})
+        source = source.model_copy(update={"frame": FrameColumn(value='"frame"', base=frame_base)})
     mapping = parse_mapping(source, f"sources[{index}]", origins)
     mapping = replace(mapping, key_paths=True, place=text.place)
     ready = ReadyQuery(source, index, text, mapping, bound, columns)

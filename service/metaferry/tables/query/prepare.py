@@ -10,7 +10,7 @@ import copy
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from metaferry.storage.local.disk_names import a_working_directory
@@ -19,6 +19,7 @@ from metaferry.tables.expressions import parser, sealed
 from metaferry.tables.model import Column, folded
 from metaferry.tables.query import seal
 from metaferry.tables.query.names import asked_of, named_columns, of_the_engine, unnamed
+from metaferry.tables.query.qualify import Relations, qualify
 from metaferry.tables.query.repeatable import make_repeatable
 from metaferry.tables.query.tree import (
     Fault,
@@ -53,6 +54,8 @@ class ParsedQuery:
     columns: frozenset[str] | None
     #: Of each table, the columns that are named as its own: `s.weather`, or in USING.
     asked: Mapping[str, frozenset[str]]
+    #: The relations of the tables that a reader reads.
+    readers: Relations = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,18 @@ class BoundQuery:
         return self.origins[max(before)] if before else None
 
 
-def parse_query(text: str, tables: Iterable[str]) -> tuple[ParsedQuery | None, list[Fault]]:
-    """The query of a text over tables of these names; None where there are faults."""
+def parse_query(
+    text: str, tables: Iterable[str], readers: Relations | None = None
+) -> tuple[ParsedQuery | None, list[Fault]]:
+    """The query of a text over tables of these names, and over the relations of readers (`coco.images`).
+
+    None where there are faults.
+    """
     import duckdb
 
-    names = list(tables)
+    readers = readers or {}
+    relations = [f"{name}.{relation}" for name, own in readers.items() for relation in own]
+    names = [*tables, *relations]
     if not text.strip():
         return None, [Fault("the query is empty", None, "write a SELECT over the tables of the job")]
     if "\0" in text:
@@ -89,12 +99,14 @@ def parse_query(text: str, tables: Iterable[str]) -> tuple[ParsedQuery | None, l
         if tree.get("error"):
             return None, [_syntax(text, tree)]
         node: Node = tree["statements"][0]["node"]
-        found = _in_order([*seal.faults(node, names), *unnamed(node)])
+        found = _in_order([*(qualify(node, readers) or seal.faults(node, names)), *unnamed(node)])
         if found:
             return None, found
         reads = seal.used_tables(node, names)
         asked = {name: asked_of(node, name) for name in reads}
-        return ParsedQuery(_without_end(text), node, frozenset(reads), named_columns(node), asked), []
+        return ParsedQuery(
+            _without_end(text), node, frozenset(reads), named_columns(node), asked, readers
+        ), []
 
 
 def bind_query(
@@ -109,7 +121,7 @@ def bind_query(
     """
     import duckdb
 
-    with _EmptyTables(schema) as tables:
+    with _EmptyTables(schema, query.readers) as tables:
         try:
             described = tables.described(query.text)
         except duckdb.Error as error:
@@ -151,13 +163,27 @@ class _EmptyTables:
     """Empty copies of tables in an engine of their own; answers what `repeatable.Tables` asks."""
 
     @a_working_directory()
-    def __init__(self, schema: Mapping[str, Sequence[Column]]) -> None:
+    def __init__(self, schema: Mapping[str, Sequence[Column]], readers: Relations | None = None) -> None:
         self.con = sealed()
         for name, columns in schema.items():
             listed = ", ".join(f"NULL::{column.type} AS {quote_ident(column.name)}" for column in columns)
             # A view, so that there is no rowid.
             view = f"CREATE VIEW {quote_ident(name)} AS SELECT {listed or 'NULL AS nothing'} WHERE false"
             self.con.execute(view).fetchall()
+        for name, relations in (readers or {}).items():
+            self._as_written(name, [one for one in relations if f"{name}.{one}" in schema])
+
+    def _as_written(self, name: str, relations: Sequence[str]) -> None:
+        """The relations of a reader under the names that a query gives them."""
+        if relations:
+            self.con.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_ident(name)}").fetchall()
+        for one in relations:
+            own = quote_ident(f"{name}.{one}")
+            view = f"{quote_ident(name)}.{quote_ident(one)} AS FROM main.{own}"
+            self.con.execute(f"CREATE VIEW IF NOT EXISTS {view}").fetchall()
+            self.con.execute(
+                f"CREATE VIEW IF NOT EXISTS main.{quote_ident(name)} AS FROM main.{own}"
+            ).fetchall()
 
     def __enter__(self) -> _EmptyTables:
         return self

@@ -6,23 +6,26 @@ first byte of the first file is read, and what the end of a Parquet file says of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from metaferry.errors import JobError, MetaferryError, NotFound
 from metaferry.job.model import Job
 from metaferry.job.parts import Location
-from metaferry.job.tables import TableOptions
+from metaferry.job.sources import Source
+from metaferry.job.tables import Table
 from metaferry.planning.database import Database
 from metaferry.progress import Silent
 from metaferry.runs.gather import load_sources
 from metaferry.runs.storages import Storages
+from metaferry.storage.protocol import Storage
 from metaferry.tables.files.find import Found, TableObject, find_files, missing
 from metaferry.tables.load import load_source
 from metaferry.tables.mapping import parse_mapping
 from metaferry.tables.model import Loaded, folded
+from metaferry.tables.readers.source import find_source
 from metaferry.view.doctor.model import Measured
 
 #: Bytes of a source's files up to which it is read as a whole.
@@ -55,12 +58,12 @@ def measure_tables(
 def _facts(job: Job, index: int, database: Database, storages: Storages) -> TableFacts:
     source = job.sources[index]
     is_query = source.query is not None
-    named: dict[str, TableOptions] = {}
+    named: dict[str, Source | Table] = {}
     if is_query:
         named = {f"tables.{name}": table for name, table in job.tables.items()}
     else:
-        named = {f"sources[{index}].table": source}
-    found = {place: _found(table, place, job, storages) for place, table in named.items()}
+        named = {f"sources[{index}]": source}
+    found = {_key(place, table): _found(table, place, job, storages) for place, table in named.items()}
     count = sum(len(each.files) for each in found.values())
     size = sum(_sizes(each.files, place, storages) for place, each in found.items())
     if size <= WHOLE:
@@ -69,7 +72,7 @@ def _facts(job: Job, index: int, database: Database, storages: Storages) -> Tabl
             (".".join(key.path), key.type) for key in loaded.keys
         )
         return TableFacts(count, size, loaded.read, loaded.malformed, columns)
-    if is_query:
+    if is_query or source.given is not None:
         return TableFacts(count, size)
     (place, one), *_ = found.items()
     if one.format != "parquet":
@@ -88,11 +91,31 @@ def _facts(job: Job, index: int, database: Database, storages: Storages) -> Tabl
     return TableFacts(count, size, columns=tuple((field.name, str(field.type)) for field in schema))
 
 
-def _found(table: TableOptions, place: str, job: Job, storages: Storages) -> Found:
+def _key(place: str, table: Source | Table) -> str:
+    """The key in the job of what is read."""
+    if table.given is not None:
+        return f"{place}.{table.given.key}"
+    return f"{place}.table" if place.startswith("sources") else place
+
+
+def _found(table: Source | Table, place: str, job: Job, storages: Storages) -> Found:
+    def storage_for(url: str, options: Mapping[str, Any]) -> Storage:
+        return storages.at(Location(url=url, options=dict(options)))
+
+    if table.given is not None:
+        source = find_source(
+            job,
+            table.given,
+            place,
+            storage_for=storage_for,
+            portal=storages.portal,
+            progress=lambda rows: None,
+        )
+        return Found("json", [file.object for file in source.given.files], source.passed_over)
     return find_files(
         table,
-        place=place,
-        storage_for=lambda url, options: storages.at(Location(url=url, options=dict(options))),
+        place=_key(place, table),
+        storage_for=storage_for,
         portal=storages.portal,
         allow_none=job.policy.allow_empty,
     )
@@ -115,7 +138,7 @@ def _sizes(files: Sequence[TableObject], place: str, storages: Storages) -> int:
 
 def _load(job: Job, index: int, database: Database, storages: Storages) -> Loaded:
     source = job.sources[index]
-    if source.query is not None:
+    if source.table is None:
         # As the only source, so that another's fault is not met.
         alone = job.model_copy(update={"sources": (source,)})
         if job.origin is not None:

@@ -103,7 +103,7 @@ def profile(database: Database, loaded: Loaded, source: Source, key: KeyColumn) 
         loaded.label,
         expression_of(source, key.path) if source.metadata is not None else join_path(key.path),
         expression_of(source, key.path),
-        source.metadata is not None or source.query is not None,
+        source.metadata is not None or source.table is None,
         key.type,
         observed,
         rows,
@@ -120,9 +120,10 @@ def profile(database: Database, loaded: Loaded, source: Source, key: KeyColumn) 
 def expression_of(source: Source, path: tuple[str, ...]) -> str:
     """The SQL of a key path: of the mapping, or the column as it is; "" for a part of a value.
 
-    A query has none either: its columns are the key paths, and are cast in its own SELECT list.
+    A query has none either: its columns are the key paths, and are cast in its own SELECT list. Nor have the
+    records that a reader makes.
     """
-    if source.query is not None:
+    if source.query is not None or (source.table is None and source.metadata is None):
         return ""
     if source.metadata is None:
         return sql.quote_ident(path[0]) if len(path) == 1 else ""

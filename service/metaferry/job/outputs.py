@@ -1,4 +1,4 @@
-"""The part of a job that names the targets of its metrics. Sends nothing itself."""
+"""The parts of a job that say what a sync gives beside the documents: metrics, and a page. They send nothing."""
 
 from __future__ import annotations
 
@@ -59,3 +59,13 @@ class Metrics(Model):
         """`gateway` and `otlp` if given, including credentials in them."""
         given = {"gateway": self.gateway, "otlp": self.otlp}
         return {name: url for name, url in given.items() if url is not None}
+
+
+class RunPage(Model):
+    """What a sync leaves for people in the state folder, beside `run.json`."""
+
+    html: bool = Field(
+        default=False,
+        description="Whether a sync leaves `report.html`, a page about what it wrote "
+        "([report.md](report.md)).",
+    )
