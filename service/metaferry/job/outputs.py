@@ -1,4 +1,4 @@
-"""The parts of a job that say what a sync gives beside the documents: metrics, and a page. They send nothing."""
+"""The parts of a job that say what a sync gives beside documents: metrics, and a page. They send nothing."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ from metaferry.urls import split_scheme
 
 #: Bytes of a file that tell its format.
 HEAD: Final = 64 << 10
-#: How many times larger than what is stored a packed file may be, beyond the first `_FREE` bytes.
+#: How many times larger than what is stored a packed file may be, beyond the first `FREE` bytes.
 MAX_EXPANSION: Final = 200
-_FREE: Final = 1 << 30
+FREE: Final = 1 << 30
 
 
 class ReaderFile:
@@ -105,7 +105,7 @@ class ReaderFile:
             count += len(block) if self.stream.packed else 0
             # What is stored is known once it was read, or by the listing.
             stored = max(self.stream.size, 1 << 20)
-            if count > _FREE and count > MAX_EXPANSION * stored:
+            if count > FREE and count > MAX_EXPANSION * stored:
                 raise JobError(
                     f"{self.url} holds more than {count >> 20:,} MiB in {stored >> 20:,} MiB: it is "
                     "no file of annotations",
