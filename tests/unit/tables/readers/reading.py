@@ -17,7 +17,7 @@ from unit.tables.table_loading import storages
 
 @dataclass(slots=True)
 class Read:
-    """The rows of each relation, with their places under "@", and the rejects as (relation, place, message)."""
+    """The rows of each relation, places under "@"; and the rejects as (relation, place, message)."""
 
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     rejects: list[tuple[str, int, str]] = field(default_factory=list)

@@ -286,7 +286,7 @@ class _Lists:
         return {
             "id": identifier_of(one.id, "id"),
             "category_id": identifier_of(one.category_id, "category_id"),
-            "iscrowd": bool(one.iscrowd),
+            "iscrowd": one.iscrowd not in _NO,
             "area": one.area,
             "score": one.score,
             "caption": one.caption,
@@ -323,12 +323,15 @@ class _Lists:
         )
 
 
+#: COCO-Annotator writes flags as text.
+_Flag = Literal["true", "false", "0", "1", ""]
+_NO: Final = (None, False, 0, "false", "0", "")
 _COUNT: Final = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _FIELDS: Final[Mapping[str, tuple[Any, frozenset[str]]]] = {
     "image_id": (msgspec.Raw, frozenset({"image_id"})),
     "id": (msgspec.Raw, frozenset({"id"})),
     "category_id": (msgspec.Raw, frozenset({"category_id"})),
-    "iscrowd": (bool | int | float | None, frozenset({"iscrowd"})),
+    "iscrowd": (bool | int | float | _Flag | None, frozenset({"iscrowd"})),
     "area": (float | None, frozenset({"area"})),
     "bbox": (list[float] | None, frozenset(_BOX)),
     "score": (float | None, frozenset({"score"})),
