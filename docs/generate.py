@@ -51,13 +51,24 @@ with its line.
 **Environment**: `${NAME}` in any value is taken from the environment, and a variable that is not set \
 is a fault. A literal `${` is written `$${`. `~` is not expanded: write `${HOME}/…`.
 
+**Files**: `${file:/run/secrets/key}` in any value is what the file holds, as Docker, Kubernetes, \
+systemd and Vault's agent mount secrets. The path is absolute; one line break at the end of the \
+text is cut, nothing else. A file that is missing, empty, no UTF-8 text, larger than 1 MiB or not \
+readable is a fault with its place. What was read is a secret wherever it stands, and masked in \
+every message, log and report. A kept plan has the name of the file, not what it held, and so have \
+the tasks of a cluster: each machine reads its own file. Rotation needs no restart: `serve` reads \
+the files anew for every run, and a run whose S3, GCS or Azure credentials from `storage:` or \
+`options:` are refused reads them again: when the store says that they have expired, and, as Azure \
+says 403 for a SAS that ran out, whenever the file has changed.
+
 **Paths** that are relative are relative to the job file's folder.
 
 **Flags**: `--set key=value` goes over the file, typed as YAML: `--set policy.max_rejects=5`, \
 `--set sources[0].frame.base=1`. Below `metadata` the rest of the name is one key: \
 `--set 'sources[0].metadata.weather.temperature=temp_c'`.
 
-**Credentials** belong into the environment (`key: "${S3_KEY}"`), or are found by each cloud's own \
+**Credentials** belong into the environment (`key: "${S3_KEY}"`) or into files \
+(`key: "${file:/run/secrets/s3-key}"`), or are found by each cloud's own \
 chain when nothing is given. They never appear in messages, logs or reports.
 
 **Globs** match the path below `input`, with case: `*` and `?` stay within a folder, `**/` matches \

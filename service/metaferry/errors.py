@@ -222,9 +222,13 @@ class Unavailable(StorageError):
 
 
 class Denied(StorageError):
-    """The store knows who asks and refuses; or the credentials themselves are refused."""
+    """The store knows who asks and refuses; or the credentials themselves are refused.
+
+    `generation` as of `Expired`.
+    """
 
     scope = Scope.ALL
+    generation: int | None = None
 
 
 class Protected(StorageError):

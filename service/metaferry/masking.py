@@ -6,10 +6,11 @@ nobody expected, may; wherever such a text leaves the process it goes through `m
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 #: Shorter ones would mask words of every text.
 _SHORTEST: Final = 6
@@ -85,6 +86,12 @@ def remember_path(text: str) -> None:
     _remember(text)
     if len(text) >= _SHORTEST:
         _in_paths[text] = None
+
+
+def remember_text(text: str) -> None:
+    """A text that is a secret wherever it stands: in a path, quoted for a URL, or in a JSON document."""
+    for form in {text, quote(text, safe=""), json.dumps(text)[1:-1], repr(text)[1:-1]}:
+        remember_path(form)
 
 
 def remember_environment(environment: Mapping[str, str]) -> None:

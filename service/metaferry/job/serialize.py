@@ -1,4 +1,4 @@
-"""A job in the form that is kept beside a plan: with every `${VAR}` as written, and without secrets.
+"""A job in the form that is kept beside a plan: `${VAR}` and `${file:…}` as written, without secrets.
 
 `finish` on another machine needs the job of a plan, and no secret may be stored in a bucket for that.
 So a kept job has variables where the job file has them, and below `storage:` and `options:` only text
@@ -15,6 +15,7 @@ from typing import Any, Final
 from metaferry.errors import JobError
 from metaferry.job.model import Job
 from metaferry.masking import HARMLESS
+from metaferry.secret_files import FileText
 
 #: Values of gcsfs's `token` that are not secret; nor is a path.
 _TOKENS: Final = frozenset({"anon", "browser", "cache", "cloud", "google_default"})
@@ -31,7 +32,7 @@ _EXPRESSIONS: Final = (
     "seconds",
     "at",
 )
-_ONLY_VARIABLES: Final = re.compile(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
+_ONLY_VARIABLES: Final = re.compile(r"(\$\{([A-Za-z_][A-Za-z0-9_]*|file:/[^}]+)\})+")
 
 
 def keep_job(job: Job) -> tuple[dict[str, Any] | None, str]:
@@ -42,7 +43,7 @@ def keep_job(job: Job) -> tuple[dict[str, Any] | None, str]:
 
 
 def restore_job(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) -> Job:
-    """The job that was kept, with the variables of this environment. JobError where one is not set."""
+    """The job that was kept, with the variables and files of this machine. JobError where one is missing."""
     return Job.from_mapping(mapping, base="/", overrides=overrides)
 
 
@@ -51,15 +52,24 @@ def _as_written(job: Job) -> dict[str, Any]:
     origin = job.origin
     if origin is not None:
         try:
-            if restore_job(origin) == job:
+            restored = restore_job(origin)
+            # A secret in a file may have been replaced meanwhile: then they are equal as written.
+            if restored == job or _values(restored) == _values(job):
                 return dict(origin)
-        except JobError:  # a variable was unset meanwhile
+        except JobError:  # a variable was unset, or a file taken away
             pass
-    escaped: dict[str, Any] = _escaped(job.model_dump(by_alias=True, exclude_unset=True))
-    return escaped
+    return _values(job)
+
+
+def _values(job: Job) -> dict[str, Any]:
+    """The values of a job as a job file would have them, with files by their names."""
+    values: dict[str, Any] = _escaped(job.model_dump(by_alias=True, exclude_unset=True))
+    return values
 
 
 def _escaped(value: Any) -> Any:
+    if isinstance(value, FileText):
+        return value.written
     if isinstance(value, dict):
         return {key: _escaped(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,7 @@
-"""Environment variables and secrets in a job file.
+"""Environment variables, files and secrets in a job file.
 
-`${NAME}` in a text is replaced by the variable's value, `$${` by `${`. A fault in such a text shows the
+`${NAME}` in a text is replaced by the variable's value, `${file:/path}` by what the file holds, `$${` by
+`${`. A fault in such a text shows the
 text as its author wrote it. Secrets are registered (`masking.py`) before any message is written.
 """
 
@@ -13,13 +14,14 @@ from typing import Any, Final
 
 from metaferry.job.yaml_text import Key, Tree
 from metaferry.masking import mask, remember, remember_path, remember_url
+from metaferry.secret_files import PREFIX, FileText, SecretFileError, read_secret_file
 from metaferry.urls import SCHEMES, split_scheme
 
 _VARIABLE: Final = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
 
 
 def expand(tree: Tree) -> None:
-    """Puts environment variables in the place of `${NAME}` in every text value; `$${` stays `${`."""
+    """Puts variables and files in the place of `${NAME}` and `${file:/path}` in every text value."""
 
     def walk(value: Any, path: tuple[Key, ...]) -> Any:
         if isinstance(value, dict):
@@ -27,7 +29,7 @@ def expand(tree: Tree) -> None:
         if isinstance(value, list):
             return [walk(item, (*path, at)) for at, item in enumerate(value)]
         if isinstance(value, str) and "${" in value:
-            return _VARIABLE.sub(lambda match: _variable(tree, path, match, value), value)
+            return _expanded(tree, path, value)
         return value
 
     tree.value = walk(tree.value, ())
@@ -56,12 +58,48 @@ def as_written(tree: Tree, path: tuple[Key, ...], message: str) -> str:
     return mask(message, shortest=1)
 
 
+def _expanded(tree: Tree, path: tuple[Key, ...], text: str) -> str:
+    """The text with the values of what it names; a `FileText` where files are among it."""
+    parts: list[str | tuple[str]] = []
+    values: list[str] = []
+    at = 0
+    for match in _VARIABLE.finditer(text):
+        parts.append(text[at : match.start()])
+        values.append(text[at : match.start()])
+        at = match.end()
+        file = (match[1] or "").removeprefix(PREFIX)
+        if match[0].endswith("}") and file != match[1] and match[1]:
+            parts.append((file,))
+            values.append(_file(tree, path, file, text))
+        else:
+            value = _variable(tree, path, match, text)
+            parts.append(value)
+            values.append(value)
+    expanded = "".join([*values, text[at:]])
+    has_files = any(isinstance(part, tuple) for part in parts)
+    return FileText(expanded, text, (*parts, text[at:])) if has_files else expanded
+
+
+def _file(tree: Tree, path: tuple[Key, ...], file: str, text: str) -> str:
+    if not file:
+        tree.fault(path, "${file:} names no file; write ${file:/run/secrets/key}")
+        return ""
+    try:
+        value = read_secret_file(file)
+    except SecretFileError as error:
+        tree.fault(path, f"the file {file} {error}")
+        return ""
+    tree.written.setdefault(path, (text, []))[1].append((PREFIX + file, value))
+    return value
+
+
 def _variable(tree: Tree, path: tuple[Key, ...], match: re.Match[str], text: str) -> str:
     if match[0] == "$${":
         return "${"
     name = match[1]
     if not match[0].endswith("}") or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        tree.fault(path, f"{match[0]} names no environment variable; a literal ${{ is written $${{")
+        what = f"{match[0]} names no environment variable and no file"
+        tree.fault(path, f"{what}; a literal ${{ is written $${{")
         return ""
     value = os.environ.get(name)
     if value is None:

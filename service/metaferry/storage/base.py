@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
-from metaferry.errors import Conflict, NotFound, StorageError, Unsupported
+from metaferry.errors import Conflict, Expired, NotFound, StorageError, Unsupported
+from metaferry.secret_files import SecretFileError, has_changed, read_again
 from metaferry.storage.answers import Refused, require_blob
 from metaferry.storage.capabilities import DetectedCapabilities
 from metaferry.storage.errors import Failure, Operation, Store, storage_error
@@ -237,10 +238,31 @@ class ObjectStoreAdapter(BaseAdapter, Adapter, Levelled, ABC):
                 raise
 
     async def renew(self) -> None:
-        """Looks the credentials up again: profiles, environment, metadata service."""
+        """Looks the credentials up again: files, profiles, environment, metadata service.
+
+        Raises Expired where a file of the options cannot be read any more.
+        """
+        try:
+            self._options = read_again(self._options)
+        except SecretFileError as error:
+            raise Expired(
+                f"{self._url}: the credentials are refused, and {error}",
+                url=self._url,
+                code="SecretFile",
+                advice="put the new credentials there and run again: it goes on where this one stopped",
+            ) from None
         if self._client is not None:
             self._retired.append(self._client)  # requests may still be under way on it
             self._client = None
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options as they were read last."""
+        return self._options
+
+    def outdated(self) -> bool:
+        """Whether a file of the options holds another text than the one in use."""
+        return has_changed(self._options)
 
     async def close(self) -> None:
         clients, self._retired, self._client = [*self._retired, self._client], [], None

@@ -181,11 +181,14 @@ class HttpAdapter:
         return found
 
     async def renew(self) -> None:
-        """Looks the credentials up again, for both."""
+        """Looks the credentials up again, for both. As `ObjectStoreAdapter.renew`."""
+        await self._fsspec.renew()
         with self._lock:
             self._let_go()
-            self._config.forget()
-        await self._fsspec.renew()
+            self._config.forget(self._fsspec.options)
+
+    def outdated(self) -> bool:
+        return self._fsspec.outdated()
 
     async def close(self) -> None:
         with self._lock:

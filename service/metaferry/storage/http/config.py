@@ -39,8 +39,9 @@ class StoreConfig(ABC):
     def open(self) -> Opened:
         """Makes no request to the store, but may block. Raises `UnsupportedOption`."""
 
-    def forget(self) -> None:  # noqa: B027 - nothing is kept, unless a store says otherwise
-        """Credentials are looked up anew from here on."""
+    def forget(self, options: Mapping[str, Any]) -> None:
+        """Credentials are looked up anew from here on, by these options."""
+        self._options = dict(options)
 
     def refine(self, failure: Failure) -> Failure:
         """`failure`, or what is known better about it."""

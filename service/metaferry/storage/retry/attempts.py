@@ -2,9 +2,9 @@
 
 Transient failures are retried with full jitter until `retry_for` seconds are used up; permanent ones are
 raised at once. Each attempt has a deadline of its own. Expired credentials are renewed once, then stop the
-run. A retry budget bounds the load: beyond two retries for every request, they are spaced far apart.
-Every attempt takes a turn of the limiter, and is counted. What a failure means is decided by the caller
-(`storage.py`).
+run; so are those that are refused, where the file that they came from holds others by now. A retry budget
+bounds the load: beyond two retries for every request, they are spaced far apart. Every attempt takes a turn
+of the limiter, and is counted. What a failure means is decided by the caller (`storage.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from metaferry.errors import (
     Changed,
     Conflict,
+    Denied,
     Expired,
     NotFound,
     StorageError,
@@ -89,6 +90,15 @@ class Renewable(Protocol):
     """An adapter that can look its credentials up again."""
 
     async def renew(self) -> None: ...
+
+
+@runtime_checkable
+class FromFiles(Protocol):
+    """An adapter whose credentials may come from files, which are replaced when the credentials are."""
+
+    def outdated(self) -> bool:
+        """Whether a file holds another text than the one in use."""
+        ...
 
 
 class Attempts:
@@ -224,7 +234,7 @@ class Attempts:
                     outcome, wait = Outcome.THROTTLED, result.retry_after
                 elif result is not None:
                     good += not result.retryable
-                    if isinstance(result, Expired):
+                    if isinstance(result, Expired | Denied):
                         result.generation = seen
         finally:
             self.limiter.release(turn, outcome, good=good, retry_after=wait)
@@ -359,22 +369,27 @@ class Attempts:
     async def _renewed(self, work: Work[T], budget: Budget, failed: StorageError | None = None) -> T:
         """One attempt, and another one with renewed credentials where they have expired."""
         seen = self._renewals
-        if isinstance(failed, Expired) and failed.generation is not None:
+        if isinstance(failed, Expired | Denied) and failed.generation is not None:
             seen = failed.generation
         try:
             if failed is not None:
                 raise failed
             return await self.once(work, budget)
-        except Expired:
+        except (Expired, Denied) as error:
             if not isinstance(self._adapter, Renewable):
                 raise
             async with self._renewing:
+                if isinstance(error, Denied) and self._renewals == seen and not self._is_outdated():
+                    raise
                 if self._renewals == seen:  # one renewal serves all that failed together
                     await self._adapter.renew()
                     self._renewals += 1
             with self._counting:
                 self._requests.retries += 1
             return await self.once(work, budget)
+
+    def _is_outdated(self) -> bool:
+        return isinstance(self._adapter, FromFiles) and self._adapter.outdated()
 
     def _count(self, name: str) -> None:
         setattr(self._requests, name, getattr(self._requests, name) + 1)

@@ -156,8 +156,8 @@ class S3Config(StoreConfig):
         )
         return Opened(requests, CurlClient(network))
 
-    def forget(self) -> None:
-        """Credentials are looked up anew from here on."""
+    def forget(self, options: Mapping[str, Any]) -> None:
+        super().forget(options)
         self._seen = self._credentials = None
 
     def refine(self, failure: Failure) -> Failure:

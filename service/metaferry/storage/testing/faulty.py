@@ -33,7 +33,7 @@ from metaferry.storage.protocol import (
     Precondition,
     PutResult,
 )
-from metaferry.storage.retry.attempts import Renewable
+from metaferry.storage.retry.attempts import FromFiles, Renewable
 from metaferry.storage.testing.rules import PUTS, READS, Delay, Fault, Flip, Kill, Meddle, Refusal, Rule
 
 T = TypeVar("T")
@@ -228,6 +228,10 @@ class FaultyAdapter:
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         call = self._faults.begin(self.url, "delete", path, False)
         await self._through(call, lambda: self._inner.delete(path, only_if=only_if))
+
+    def outdated(self) -> bool:
+        """Whether the adapter behind would find other credentials."""
+        return isinstance(self._inner, FromFiles) and self._inner.outdated()
 
     async def renew(self) -> None:
         """Renews the credentials, which ends the faults that last until then."""
