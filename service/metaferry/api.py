@@ -165,14 +165,15 @@ def rollback(
 
 
 @masked_logs()
-def unlock(job: AnyJob) -> Unlocked:
+def unlock(job: AnyJob, *, run_id: str = "") -> Unlocked:
     """Removes the lease of the job's datasource, whoever holds it, and returns who that was.
 
     For a lease that is stuck. A run that still holds it fails at its next renewal, and stops writing.
+    run_id: removes it only where it is that run's; LeaseHeld where it is another's.
     """
     from metaferry.runs.lease import held as leased
 
-    return leased.unlock(as_job(job))
+    return leased.unlock(as_job(job), run_id=run_id)
 
 
 def count_frames(

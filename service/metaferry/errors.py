@@ -43,9 +43,14 @@ from typing import ClassVar
 
 
 class MetaferryError(Exception):
-    """The root of the tree. `str(error)` is the message; `advice` may be empty."""
+    """The root of the tree. `str(error)` is the message; `advice` may be empty.
+
+    `run_id` and `report_url` are those of the run that it ended; "" where it ended none, or none was left.
+    """
 
     exit_code: ClassVar[int] = 1
+    run_id: str = ""
+    report_url: str = ""
 
     def __init__(self, message: str, *, advice: str = "") -> None:
         super().__init__(message)

@@ -176,6 +176,21 @@ def test_unlock_names_who_held_it(dataset: DemoDataset, tmp_path: Path) -> None:
     assert metaferry.sync(job).exit_code == 0
 
 
+def test_unlock_of_one_run_leaves_the_lease_of_another(dataset: DemoDataset) -> None:
+    job = slow_job(dataset)
+    with running(job) as first:
+        suspend_in_the_middle(dataset, first)
+        first.kill()
+        first.wait(30)
+        (held,) = [json.loads(path.read_bytes()) for path in dataset.root.rglob("lease.json")]
+        with pytest.raises(metaferry.LeaseHeld, match=f"is that of run {held['run_id']}, not of another"):
+            metaferry.unlock(job, run_id="another")
+        unlocked = metaferry.unlock(job, run_id=held["run_id"])
+    assert unlocked.holder is not None
+    assert unlocked.holder.run_id == held["run_id"]
+    assert metaferry.unlock(job, run_id="another").holder is None
+
+
 # -- on S3
 
 

@@ -1,25 +1,28 @@
-"""Runs one example DAG with `dag.test()` and prints its XComs and asset events as the last line.
+"""Runs one DAG with `dag.test()` and prints its XComs and asset events as the last line.
 
 python run_dag.py metaferry_sync
+python run_dag.py /path/of/dag.py
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import runpy
 import sys
+from typing import Any
 
 import airflow
 
 
 def main() -> None:
+    name = sys.argv[1]
     if airflow.__version__.startswith("2."):
         # Events are kept for the datasets of DAGs that the scheduler has seen; 3 sees to that itself.
         from airflow.models import DagBag
 
-        DagBag(include_examples=False).sync_to_db()
-    module = importlib.import_module(f"metaferry.airflow.example_dags.{sys.argv[1]}")
-    run = module.dag.test()
+        DagBag(name if name.endswith(".py") else None, include_examples=False).sync_to_db()
+    run = dag_of(name).test()
     state = str(getattr(run.state, "value", run.state))
     found = {}
     for instance in run.get_task_instances():
@@ -27,6 +30,12 @@ def main() -> None:
             getattr(instance.state, "value", instance.state)
         )
     print(json.dumps({"state": state, "tasks": found, "xcoms": xcoms(run), "events": events(run)}))
+
+
+def dag_of(name: str) -> Any:
+    if name.endswith(".py"):
+        return runpy.run_path(name)["dag"]
+    return importlib.import_module(f"metaferry.airflow.example_dags.{name}").dag
 
 
 def xcoms(run: object) -> list[list[object]]:

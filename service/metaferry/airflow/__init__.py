@@ -1,4 +1,4 @@
-"""Operators for Airflow 2.11 and 3: a sync, a backfill divided among mapped tasks, check, report, export.
+"""Operators for Airflow 2.11 and 3: a sync, a backfill divided among mapped tasks, and what goes with them.
 
     from metaferry.airflow import MetaferrySyncOperator
 
@@ -14,35 +14,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from metaferry.airflow.check import MetaferryCheckOperator
-    from metaferry.airflow.operators import (
-        MetaferryExportOperator,
+    from metaferry.airflow.operators.backfill import (
         MetaferryFinishOperator,
         MetaferryPlanOperator,
         MetaferryShardOperator,
-        MetaferrySyncOperator,
     )
-    from metaferry.airflow.page import MetaferryReportOperator
+    from metaferry.airflow.operators.check import MetaferryCheckOperator
+    from metaferry.airflow.operators.export import MetaferryExportOperator
+    from metaferry.airflow.operators.gate import MetaferryGateOperator
+    from metaferry.airflow.operators.report import MetaferryReportOperator
+    from metaferry.airflow.operators.sync import MetaferrySyncOperator
+    from metaferry.airflow.operators.unlock import MetaferryUnlockOperator
 
 __all__ = [
     "MetaferryCheckOperator",
     "MetaferryExportOperator",
     "MetaferryFinishOperator",
+    "MetaferryGateOperator",
     "MetaferryPlanOperator",
     "MetaferryReportOperator",
     "MetaferryShardOperator",
     "MetaferrySyncOperator",
+    "MetaferryUnlockOperator",
 ]
 
-_OPERATORS: Final = "metaferry.airflow.operators"
-#: Those that have a module of their own.
 _MODULES: Final = {
-    "MetaferryCheckOperator": "metaferry.airflow.check",
-    "MetaferryReportOperator": "metaferry.airflow.page",
+    "MetaferryCheckOperator": "check",
+    "MetaferryExportOperator": "export",
+    "MetaferryFinishOperator": "backfill",
+    "MetaferryGateOperator": "gate",
+    "MetaferryPlanOperator": "backfill",
+    "MetaferryReportOperator": "report",
+    "MetaferryShardOperator": "backfill",
+    "MetaferrySyncOperator": "sync",
+    "MetaferryUnlockOperator": "unlock",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES.get(name, _OPERATORS)), name)
+    return getattr(import_module(f"metaferry.airflow.operators.{_MODULES[name]}"), name)

@@ -28,6 +28,11 @@ class Connection(Protocol):
     def extra_dejson(self) -> dict[str, Any]: ...
 
 
+def connection_names(aws: str | None, gcp: str | None, azure: str | None) -> dict[str, str]:
+    """The ids of connections by scheme, of those that are given."""
+    return {scheme: name for scheme, name in (("s3", aws), ("gs", gcp), ("az", azure)) if name}
+
+
 def storage_options(connection: Connection, scheme: str) -> dict[str, Any]:
     """The fsspec options of a connection, for `s3`, `gs` or `az`.
 

@@ -162,6 +162,7 @@ def _open_run(
             report.exit_code = exit_code(error)
             if not report.finished:  # a run that failed reports its requests, too
                 run.count_requests()
+            error.run_id, error.report_url = report.run_id, report.report_url
             raise
 
 

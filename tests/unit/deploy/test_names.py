@@ -24,7 +24,7 @@ from unit.deploy.test_monitoring import labels, values
 
 ROOT = Path(__file__).parents[3]
 DAGS = ROOT / "service/metaferry/airflow/example_dags"
-OPERATORS = ROOT / "service/metaferry/airflow/operators.py"
+OPERATORS = ROOT / "service/metaferry/airflow/operators"
 FILES = sorted(
     path
     for path in (*(ROOT / "deploy").rglob("*"), ROOT / "docker-compose.yml", *DAGS.glob("*.py"))
@@ -149,26 +149,40 @@ def test_every_command_in_a_text_is_one(path: Path) -> None:
         check(call.split())
 
 
+def operator_arguments() -> dict[str, set[str]]:
+    """What each operator takes, with what those take that it is derived from."""
+    kinds = {
+        kind.name: kind
+        for module in OPERATORS.glob("*.py")
+        for kind in ast.parse(module.read_text(encoding="utf-8")).body
+        if isinstance(kind, ast.ClassDef)
+    }
+
+    def takes(name: str) -> set[str]:
+        if name not in kinds:
+            return set()
+        body, bases = kinds[name].body, kinds[name].bases
+        own = [each for each in body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
+        inherited = (takes(each.id) for each in bases if isinstance(each, ast.Name))
+        return {given.arg for each in own for given in each.args.kwonlyargs}.union(*inherited)
+
+    return {name: takes(name) for name in kinds}
+
+
 @pytest.mark.parametrize("path", sorted(DAGS.glob("metaferry_*.py")), ids=name_of)
 def test_an_example_gives_operators_what_they_take(path: Path) -> None:
-    takes: dict[str, set[str]] = {}
-    for kind in ast.walk(ast.parse(OPERATORS.read_text(encoding="utf-8"))):
-        if isinstance(kind, ast.ClassDef):
-            own = [
-                each for each in kind.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"
-            ]
-            takes[kind.name] = {given.arg for each in own for given in each.args.kwonlyargs}
+    takes = operator_arguments()
     calls = 0
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             named = node.func.value if isinstance(node.func, ast.Attribute) else node.func
             if isinstance(named, ast.Name) and named.id.startswith("Metaferry"):
                 given = {each.arg for each in node.keywords}
-                assert given <= takes[named.id] | takes["_Operator"] | OF_AIRFLOW
+                assert given <= takes[named.id] | OF_AIRFLOW
                 calls += 1
             if isinstance(node.func, ast.Name) and node.func.id == "DAG":
                 for each in node.keywords:
                     if each.arg == "default_args" and isinstance(each.value, ast.Dict):
                         names = {ast.literal_eval(key) for key in each.value.keys if key is not None}
-                        assert names <= takes["_Operator"] | OF_AIRFLOW
+                        assert names <= takes["JobOperator"] | OF_AIRFLOW
     assert calls

@@ -118,22 +118,36 @@ class Unlocked:
         return asdict(self)
 
 
-def unlock(job: Job, *, deps: RuntimeDeps | None = None) -> Unlocked:
+def lease_token(job: Job) -> str:
+    """The version of the lease in place, "" where there is none; nothing is written. Raises StorageError."""
+    with Portal() as portal, closing(Storages(job, portal)) as storages:
+        state = State.of(job, storages, portal)
+        found = portal.run(find_lease(state.storage, state.lease_key, job.lease_for))
+        return "" if found is None else found.token
+
+
+def unlock(job: Job, *, run_id: str = "", deps: RuntimeDeps | None = None) -> Unlocked:
     """Removes the lease of a job's datasource, whoever holds it; a run that holds it stops writing.
 
-    Raises LeaseHeld when another run took it meanwhile, and StorageError.
+    run_id: only that of this run. Raises LeaseHeld when another run has it, or took it meanwhile, and
+    StorageError.
     """
     deps = deps or RuntimeDeps()
     with Portal() as portal, closing(Storages(job, portal, deps)) as storages:
         state = State.of(job, storages, portal)
-        return portal.run(_unlock(job, state, f"{deps.random.getrandbits(64):016x}"))
+        return portal.run(_unlock(job, state, f"{deps.random.getrandbits(64):016x}", run_id))
 
 
-async def _unlock(job: Job, state: State, name: str) -> Unlocked:
+async def _unlock(job: Job, state: State, name: str, run_id: str) -> Unlocked:
     storage, key = state.storage, state.lease_key
     first = found = await find_lease(storage, key, job.lease_for)
     if first is None:
         return Unlocked(storage.url)
+    if run_id and first.holder.run_id != run_id:
+        raise LeaseHeld(
+            f"{storage.url}: the lease is that of run {first.holder.run_id or '(unknown)'}, not of {run_id}",
+            advice="it is left as it is; without a run id, whatever lease there is would be removed",
+        )
     age = await lease_age(storage, key, first.token, name)
     for _ in range(_ATTEMPTS):
         if found is None:  # given back meanwhile

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metaferry.airflow.operators import _Operator
+from metaferry.airflow.events import give_extra
+from metaferry.airflow.operators.base import JobOperator
 from metaferry.airflow.task_log import unsigned
-from metaferry.airflow.versions import Asset, AssetAlias
 from metaferry.progress import Stopping
 
 
-class MetaferryReportOperator(_Operator):
+class MetaferryReportOperator(JobOperator):
     """Makes one self-contained page about the metadata of the job's datasource; its XCom is the page's URL.
 
     out: a URL, or a path as the worker sees it, of .html. drift, selection: as of `metaferry.report`. What
@@ -19,7 +19,7 @@ class MetaferryReportOperator(_Operator):
     is `MetaferryCheckOperator`. Outlets get the counts in `extra`; an AssetAlias becomes the page's URL.
     """
 
-    template_fields: Sequence[str] = (*_Operator.template_fields, "out", "selection")
+    template_fields: Sequence[str] = (*JobOperator.template_fields, "out", "selection")
 
     def __init__(
         self,
@@ -55,11 +55,7 @@ class MetaferryReportOperator(_Operator):
         )
         for note in page.notes:
             self.log.warning("metaferry: %s", note)
-        context["ti"].xcom_push(key="report", value=page.to_dict())
+        self._push(context, self._report_at(page.out) | {"report": page.to_dict()})
         extra = {"documents": page.documents, "states": page.states, "invalid": page.invalid}
-        for outlet in self.outlets or ():
-            if isinstance(outlet, AssetAlias):
-                context["outlet_events"][outlet].add(Asset(page.out), extra=extra)
-            elif isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra.update(extra)
+        give_extra(self, context, page.out, extra)
         return page.out

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from metaferry.airflow.operators import _Operator
+from metaferry.airflow.events import give_extra
+from metaferry.airflow.operators.base import JobOperator
 from metaferry.airflow.task_log import unsigned
-from metaferry.airflow.versions import AirflowFailException, Asset, AssetAlias
+from metaferry.airflow.versions import AirflowFailException
 from metaferry.progress import Stopping
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _NAMED: Final = 10
 
 
-class MetaferryCheckOperator(_Operator):
+class MetaferryCheckOperator(JobOperator):
     """Reads the documents in place as their consumer does; its XCom is the report without examples.
 
     sample, seed, out: as of `metaferry.check`. Where the command exits with 4, the task fails, and without
@@ -26,7 +27,7 @@ class MetaferryCheckOperator(_Operator):
     becomes the URL of the Lightly datasource.
     """
 
-    template_fields: Sequence[str] = (*_Operator.template_fields, "sample", "out")
+    template_fields: Sequence[str] = (*JobOperator.template_fields, "sample", "out")
 
     def __init__(
         self, *, sample: str = "", seed: int = 0, out: str = "", fail_on_drift: bool = True, **kwargs: Any
@@ -53,11 +54,7 @@ class MetaferryCheckOperator(_Operator):
         shown = report.to_dict()
         del shown["examples"]
         extra = {name: shown[name] for name in ("coverage", "documents", "drift", "findings")}
-        for outlet in self.outlets or ():
-            if isinstance(outlet, AssetAlias):
-                context["outlet_events"][outlet].add(Asset(report.url), extra=extra)
-            elif isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra.update(extra)
+        give_extra(self, context, report.url, extra)
         if report.invalid or (report.exit_code and self.fail_on_drift):
             raise AirflowFailException(_why(report))
         return shown

@@ -1,0 +1,100 @@
+"""The trigger that waits for a lease in the triggerer, where a task that waits holds no worker slot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from metaferry.airflow.connections import connection_names, storage_options
+from metaferry.airflow.versions import BaseHook, BaseTrigger, TriggerEvent
+from metaferry.errors import MetaferryError
+
+if TYPE_CHECKING:
+    from metaferry.job.model import Job
+
+
+class LeaseTrigger(BaseTrigger):
+    """Fires when the lease of a job's datasource may be free, or at `until`.
+
+    job: a mapping that holds no secret, with every `${VAR}` as written: the triggerer has to have their
+    values. The connections are read in the triggerer. until: a moment in ISO 8601, with its offset. poll:
+    seconds between two looks, each of which is one GET.
+
+    The event is `{"free": bool, "fault": str}`. It may be free when there is none, or when it is the same for
+    `lease_for` seconds: then the task that goes on takes it over, or finds it renewed and waits again.
+    `fault` says why the triggerer could not look; it fires at once then.
+    """
+
+    def __init__(
+        self,
+        *,
+        job: Mapping[str, Any],
+        until: str,
+        poll: float,
+        aws_conn_id: str | None = None,
+        gcp_conn_id: str | None = None,
+        azure_conn_id: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.job = dict(job)
+        self.until = until
+        self.poll = poll
+        self.aws_conn_id = aws_conn_id
+        self.gcp_conn_id = gcp_conn_id
+        self.azure_conn_id = azure_conn_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The path of this class, and its arguments."""
+        names = ("job", "until", "poll", "aws_conn_id", "gcp_conn_id", "azure_conn_id")
+        return "metaferry.airflow.triggers.LeaseTrigger", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Looks at the lease until it fires, once."""
+        try:
+            job = await self._read_job()
+            free = await self._wait(job)
+        except MetaferryError as error:
+            yield TriggerEvent({"free": False, "fault": str(error)})
+        except Exception as error:  # noqa: BLE001 - a connection that is missing raises anything
+            yield TriggerEvent({"free": False, "fault": type(error).__name__})
+        else:
+            yield TriggerEvent({"free": free, "fault": ""})
+
+    async def _wait(self, job: Job) -> bool:
+        """Whether it may be free; False at `until`."""
+        from metaferry.runs.lease.held import lease_token
+
+        until = datetime.fromisoformat(self.until)
+        token, since = "", monotonic()
+        while True:
+            # In a thread: a look opens the store, and the triggerer has one event loop for all triggers.
+            found = await asyncio.to_thread(lease_token, job)
+            if not found:
+                return True
+            if found != token:
+                token, since = found, monotonic()
+            elif monotonic() - since >= job.lease_for:
+                return True
+            left = (until - datetime.now(UTC)).total_seconds()
+            if left <= 0:
+                return False
+            await asyncio.sleep(min(self.poll, left))
+
+    async def _read_job(self) -> Job:
+        from metaferry.job.serialize import restore_job
+
+        names = connection_names(self.aws_conn_id, self.gcp_conn_id, self.azure_conn_id)
+        storage = {scheme: storage_options(await _connection(name), scheme) for scheme, name in names.items()}
+        return restore_job(self.job).with_storage(storage)
+
+
+async def _connection(name: str) -> Any:
+    """A connection, read as a triggerer may: its event loop must not be blocked."""
+    if hasattr(BaseHook, "aget_connection"):
+        return await BaseHook.aget_connection(name)
+    from asgiref.sync import sync_to_async  # Airflow's own dependency
+
+    return await sync_to_async(BaseHook.get_connection)(name)
