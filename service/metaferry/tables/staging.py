@@ -34,7 +34,8 @@ _INCOMING: Final = "metaferry_incoming"
 #: Seconds between two looks at whether the writer has heard that it is to end.
 _LOOK: Final = 0.2
 _FLUSH_REJECTS: Final = 10_000
-_REJECTS: Final = pa.schema(
+#: The columns of the engine's tables `rejects` and `findings`.
+REJECTS_SCHEMA: Final = pa.schema(
     [
         ("source", pa.string()),
         ("file", pa.string()),
@@ -46,8 +47,7 @@ _REJECTS: Final = pa.schema(
         ("message", pa.string()),
     ]
 )
-
-_FINDINGS: Final = pa.schema(
+FINDINGS_SCHEMA: Final = pa.schema(
     [
         ("code", pa.string()),
         ("severity", pa.string()),
@@ -200,7 +200,7 @@ class Rejects:
     def flush(self) -> None:
         if self._before is None:
             self._before = _next_rowid(self._con, "rejects")
-        _insert(self._con, "rejects", _REJECTS, self._rows)
+        _insert(self._con, "rejects", REJECTS_SCHEMA, self._rows)
         self._rows = []
 
     def discard(self) -> None:
@@ -235,7 +235,7 @@ class Findings:
     def flush(self) -> None:
         if self._before is None:
             self._before = _next_rowid(self._con, "findings")
-        _insert(self._con, "findings", _FINDINGS, self._rows)
+        _insert(self._con, "findings", FINDINGS_SCHEMA, self._rows)
         self._rows = []
 
     def discard(self) -> None:
