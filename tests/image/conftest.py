@@ -27,7 +27,7 @@ def engine() -> Engine:
 def image(engine: Engine) -> str:
     """The tag of the image, built from the sources as they are."""
     began = time.monotonic()
-    said = engine.build_image(TAG)
+    said = engine.build_image(TAG, arguments=engine.origin())
     size = engine.image_size(TAG)
     seconds = time.monotonic() - began
     print(f"\nimage: {TAG}, {size / 1e6:,.0f} MB unpacked, built in {seconds:,.0f} s by {engine.name}")

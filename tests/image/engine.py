@@ -1,13 +1,14 @@
 """What builds and runs the image: docker, podman, or no engine at all.
 
-`find_engine()` takes the first that works: a docker that answers; else, for root on Debian, buildah,
-podman and runc without a daemon, without kernel features that a container may lack, and with a base
-made by debootstrap where the registry does not answer; else podman. The image comes out the same
+`find_engine()` takes the first that works: for root on Debian, buildah, podman and runc without a daemon,
+without kernel features that a container may lack, and with a base made by debootstrap where the
+registry does not answer; else a docker that answers; else podman. The image comes out the same
 but for its base. What is built is kept below .cache/image and used again.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy/Dockerfile"
@@ -35,15 +37,37 @@ class Engine:
     run: tuple[str, ...]
     #: As `build` and `run`, for one-word commands such as `kill`.
     client: tuple[str, ...]
+    #: The base, where it is not that of the Dockerfile.
+    base: str = ""
+    #: The option of `build` that gives every file and the image itself one time, in seconds since 1970.
+    timestamp: str = ""
 
-    def build_image(self, tag: str, *, target: str = "", arguments: Mapping[str, str] | None = None) -> str:
-        """Builds the Dockerfile, or one stage; what the builder said is the answer, or in BuildFailed."""
-        command = [*self.build, "-f", str(DOCKERFILE), "-t", tag]
-        for name, value in (arguments or {}).items():
+    def build_image(
+        self,
+        tag: str,
+        *,
+        target: str = "",
+        arguments: Mapping[str, str] | None = None,
+        epoch: int | None = None,
+        cache: bool = True,
+        context: Path = ROOT,
+    ) -> str:
+        """Builds the Dockerfile, or one stage; what the builder said is the answer, or in BuildFailed.
+
+        With `epoch` the files of the image are all of that time; `context` is another copy of the sources.
+        """
+        command = [*self.build, "-f", str(context / DOCKERFILE.relative_to(ROOT)), "-t", tag]
+        given = {**({"BASE": self.base} if self.base else {}), **(arguments or {})}
+        if epoch is not None:
+            given["SOURCE_DATE_EPOCH"] = str(epoch)
+            command += [self.timestamp, str(epoch)]
+        for name, value in given.items():
             command += ["--build-arg", f"{name}={value}"]
         if target:
             command += ["--target", target]
-        done = subprocess.run([*command, str(ROOT)], capture_output=True, text=True, check=False)
+        if not cache:
+            command += ["--no-cache"]
+        done = subprocess.run([*command, str(context)], capture_output=True, text=True, check=False)
         if done.returncode:
             raise BuildFailed(f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
         return done.stdout + done.stderr
@@ -73,6 +97,23 @@ class Engine:
         done = subprocess.run([*self.client, "exec", name, *words], check=False, capture_output=True)
         return done.returncode
 
+    def origin(self) -> dict[str, str]:
+        """The build arguments by which an image says what it was made from, as users give them."""
+        environment = {**os.environ, "BASE": self.base, "SOURCE": "https://example.com/fleet/metaferry"}
+        command = ["sh", str(ROOT / "deploy/build-args.sh")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        return dict(re.findall(r"^--build-arg=(\w+)=(.*)$", done.stdout, re.MULTILINE))
+
+    def inspect(self, tag: str) -> dict[str, Any]:
+        """What the engine knows of an image: its configuration, and the hashes of its layers."""
+        command = [*self.client, "image", "inspect", tag]
+        (about,) = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        found: dict[str, Any] = about
+        return found
+
+    def remove_image(self, tag: str) -> None:
+        subprocess.run([*self.client, "image", "rm", "--force", tag], check=False, capture_output=True)
+
     def image_size(self, tag: str) -> int:
         """Bytes of an image as it is unpacked."""
         command = [*self.client, "image", "inspect", "--format", "{{.Size}}", tag]
@@ -99,13 +140,13 @@ class Container:
 
 def find_engine() -> Engine:
     """The first engine that works here; Missing where none does."""
-    if _works("docker", "info"):
-        return Engine("docker", ("docker", "build"), ("docker", "run"), ("docker",))
     if os.geteuid() == 0 and all(map(shutil.which, ("buildah", "podman", "runc", "debootstrap"))):
         return _without_engine()
+    if _works("docker", "info"):
+        return Engine("docker", ("docker", "build"), ("docker", "run"), ("docker",))
     if _works("podman", "info"):
         run = ("podman", "run", "--read-only-tmpfs=false")
-        return Engine("podman", ("podman", "build"), run, ("podman",))
+        return Engine("podman", ("podman", "build"), run, ("podman",), timestamp="--timestamp")
     raise Missing(
         "nothing here builds images: no docker or podman that answers, and buildah, podman, runc and "
         "debootstrap (with root) are not all there: apt-get install -y --no-install-recommends "
@@ -127,19 +168,23 @@ def _without_engine() -> Engine:
     if not _works("buildah", *store, "info"):
         store = _store("vfs")  # a whole copy for each layer: slow and large, and works everywhere
     build = ["buildah", *store, "bud", "--isolation", "chroot", "--network", "host", "--layers"]
-    build += ["--force-rm", "--format", "docker"]
+    # The format `oci` holds nothing that differs from build to build; `docker` has names of containers in it.
+    build += ["--force-rm", "--format", "oci"]
     # What the machine needs to reach a package index holds for the build as well.
     for path in ("/etc/ssl/certs", "/etc/pip.conf"):
         if Path(path).exists():
             build += ["--volume", f"{path}:{path}:ro"]
+    base = ""
     if not _has_real_base(store):
         _make_base(store)
-        build += ["--pull-never", "--build-arg", f"BASE={BASE_OF_OUR_OWN}"]
+        base = BASE_OF_OUR_OWN
+        build += ["--pull-never"]
     client = ("podman", *store, "--cgroup-manager", "cgroupfs", "--runtime", "runc")
     # More than a sandbox's own limits cannot be asked for; and podman would make some folders writable.
     limits = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
     run = (*client, "run", "--read-only-tmpfs=false", *limits)
-    return Engine("buildah and podman without an engine", tuple(build), run, client)
+    name = "buildah and podman without an engine"
+    return Engine(name, tuple(build), run, client, base=base, timestamp="--timestamp")
 
 
 def _store(driver: str) -> tuple[str, ...]:
