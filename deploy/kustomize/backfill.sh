@@ -1,7 +1,9 @@
 #!/bin/sh
-# A backfill from start to end: `backfill.sh overlays/aws/backfill`, with kubectl set to the cluster.
+# A backfill from start to end: `backfill.sh overlays/aws/backfill`, with kubectl set to the cluster. Or
+# `backfill.sh backfill.yaml`, with what `helm template` made of the chart's backfill. NAMESPACE and NAME are the
+# release's, where they are not `metaferry`.
 #
-# Takes the jobs of an earlier one away, applies the overlay, and lets plan, shards and finish follow
+# Takes the jobs of an earlier one away, applies the new ones, and lets plan, shards and finish follow
 # each other. The schedule is suspended meanwhile, since its runs would only wait for the lease, and resumed
 # at the end, unless it was suspended before. The backfill may be ended and started again at any time: the
 # plan is made anew, and what is in place is kept.
@@ -10,58 +12,32 @@
 # deletes one of its jobs.
 set -eu
 
-overlay=${1:?usage: backfill.sh OVERLAY, such as overlays/aws/backfill}
-namespace=${NAMESPACE:-metaferry}
-# Seconds that one look at the cluster may wait for a change.
-look=${LOOK:-30}
+program=backfill
+again="start the backfill again"
+. "$(dirname "$0")/../jobs.sh"
 
-k() { kubectl --namespace "$namespace" "$@"; }
-say() { printf 'backfill: %s\n' "$*" >&2; }
-
-# Waits until a job has ended, whichever way. A cluster that does not answer is asked again later; a job
-# that was deleted meanwhile ends the backfill.
-ended() {
-    until k wait --for=condition=Complete --timeout="${look}s" "job/$1" >/dev/null 2>&1; do
-        # One word for each condition that holds, after the name: nothing at all where there is no such job.
-        if state=$(k get job "$1" --ignore-not-found \
-            -o 'jsonpath={.metadata.name} {.status.conditions[?(@.status=="True")].type}'); then
-            case " $state " in
-                *" Failed "*) return ;;
-                *" $1 "*) ;;
-                *) say "the job $1 was deleted; start the backfill again"; exit 1 ;;
-            esac
-        else
-            sleep "$look"
-        fi
-    done
-}
-
-# The exit code of a job's last pod to end, 1 where none tells.
-code_of() {
-    codes=$(k get pods --selector="batch.kubernetes.io/job-name=$1" --sort-by=.metadata.creationTimestamp \
-        -o 'jsonpath={range .items[*]}{.status.containerStatuses[0].state.terminated.exitCode}{"\n"}{end}')
-    code=$(printf '%s\n' "$codes" | grep . | tail -n 1 || true)
-    printf '%s\n' "${code:-1}"
-}
-
-logs_of() { k logs --tail=40 --selector="batch.kubernetes.io/job-name=$1" >&2 || true; }
+jobs=${1:?usage: backfill.sh OVERLAY, such as overlays/aws/backfill, or the file of what helm template made}
 
 # The schedule bears a mark while a backfill holds it back, so that one that was killed and is started again
 # knows whose the suspension is.
 mark=metaferry/suspended-by
 suspend_schedule() {
-    k patch cronjob metaferry --type merge \
+    k patch cronjob "$name" --type merge \
         --patch "{\"metadata\":{\"annotations\":{\"$mark\":$2}},\"spec\":{\"suspend\":$1}}" >/dev/null
 }
 
 # "true" and nothing else: somebody suspended the schedule, and it stays so.
-before=$(k get cronjob metaferry --ignore-not-found \
+before=$(k get cronjob "$name" --ignore-not-found \
     -o "jsonpath={.spec.suspend} {.metadata.annotations.metaferry/suspended-by}")
 
 say "taking away the jobs of an earlier backfill"
-k delete job --ignore-not-found --wait=true metaferry-plan metaferry-shards metaferry-finish >/dev/null
-say "applying $overlay"
-kubectl apply --kustomize "$overlay" >/dev/null
+k delete job --ignore-not-found --wait=true "$name-plan" "$name-shards" "$name-finish" >/dev/null
+say "applying $jobs"
+if [ -f "$jobs" ]; then
+    kubectl apply --filename "$jobs" >/dev/null
+else
+    kubectl apply --kustomize "$jobs" >/dev/null
+fi
 case $before in
     "true ") say "the schedule is suspended already, and stays so"; trap 'suspend_schedule true null' EXIT ;;
     *) trap 'suspend_schedule false null' EXIT ;;
@@ -74,24 +50,24 @@ case $before in
 esac
 
 say "planning"
-ended metaferry-plan
-code=$(code_of metaferry-plan)
+ended "$name-plan"
+code=$(code_of "$name-plan")
 case $code in
     0) ;;
     3) say "planned; some rows were rejected (exit code 3), the others go on" ;;
-    *) logs_of metaferry-plan; say "the plan ended with $code: nothing was written"; exit "$code" ;;
+    *) logs_of "$name-plan"; say "the plan ended with $code: nothing was written"; exit "$code" ;;
 esac
 
 say "writing documents"
-k patch job metaferry-shards --patch '{"spec":{"suspend":false}}' >/dev/null
-ended metaferry-shards
-failed=$(k get job metaferry-shards -o 'jsonpath={.status.failedIndexes}')
-[ -z "$failed" ] || { logs_of metaferry-shards; say "failed: the shards of $failed; finish says what is missing"; }
+k patch job "$name-shards" --patch '{"spec":{"suspend":false}}' >/dev/null
+ended "$name-shards"
+failed=$(k get job "$name-shards" -o 'jsonpath={.status.failedIndexes}')
+[ -z "$failed" ] || { logs_of "$name-shards"; say "failed: the shards of $failed; finish says what is missing"; }
 
 say "finishing"
-k patch job metaferry-finish --patch '{"spec":{"suspend":false}}' >/dev/null
-ended metaferry-finish
-code=$(code_of metaferry-finish)
-logs_of metaferry-finish
+k patch job "$name-finish" --patch '{"spec":{"suspend":false}}' >/dev/null
+ended "$name-finish"
+code=$(code_of "$name-finish")
+logs_of "$name-finish"
 say "finish ended with $code"
 exit "$code"

@@ -1,6 +1,7 @@
 """Writes `prometheus-rule.yaml` from `rules.yaml`, and `dashboard.json`: `python make.py [--check]`.
 
-Both are derived, so that the rules exist once and every panel looks alike.
+Both are derived, so that the rules exist once and every panel looks alike. The chart gets copies of rules and
+dashboard, since Helm reads no file outside a chart.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
+CHART = HERE.parent / "helm/files"
 NOTE = "# Written by deploy/monitoring/make.py from rules.yaml. Edit that, not this.\n"
+#: By which Prometheus picks rules: kube-prometheus-stack by its release, kube-prometheus by the other two.
+PICKED_BY = {"release": "kube-prometheus-stack", "prometheus": "k8s", "role": "alert-rules"}
 JOB = 'metaferry_job=~"$metaferry_job"'
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
@@ -132,7 +136,7 @@ def prometheus_rule() -> str:
     rule = {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
-        "metadata": {"name": "metaferry", "labels": {"app.kubernetes.io/name": "metaferry"}},
+        "metadata": {"name": "metaferry", "labels": {"app.kubernetes.io/name": "metaferry", **PICKED_BY}},
         "spec": rules,
     }
     return NOTE + yaml.safe_dump(rule, sort_keys=False, width=110)
@@ -204,16 +208,24 @@ def _job_variable() -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Writes both files, or with `--check` says which are not what they should be."""
+    """Writes the files, or with `--check` says which are not what they should be."""
     stale = []
-    for name, text in (("prometheus-rule.yaml", prometheus_rule()), ("dashboard.json", dashboard())):
-        path = HERE / name
+    rules = (HERE / "rules.yaml").read_text(encoding="utf-8")
+    written = {
+        HERE / "prometheus-rule.yaml": prometheus_rule(),
+        HERE / "dashboard.json": dashboard(),
+        CHART / "rules.yaml": NOTE + rules[rules.index("groups:") :],
+        CHART / "dashboard.json": dashboard(),
+    }
+    for path, text in written.items():
         if arguments != ["--check"]:
             path.write_text(text, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            stale.append(name)
+            stale.append(path.relative_to(HERE.parent).as_posix())
     for name in stale:
-        print(f"{name} is not what make.py writes; run python deploy/monitoring/make.py", file=sys.stderr)
+        print(
+            f"deploy/{name} is not what make.py writes; run python deploy/monitoring/make.py", file=sys.stderr
+        )
     return 1 if stale else 0
 
 

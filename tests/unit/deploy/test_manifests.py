@@ -1,7 +1,8 @@
 """The Kubernetes manifests: whole, valid, and as careful as they say.
 
-What `kubectl kustomize` makes of each overlay is validated against the schemas of Kubernetes. Where
-there is no kubectl the files themselves are, which leaves out what the overlays change.
+What `kubectl kustomize` makes of each overlay is validated against the schemas of Kubernetes, and against
+ours for kinds that are not its own. Where there is no kubectl the files themselves are, which leaves out
+what the overlays change.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
 from metaferry.job.model import Job
+from unit.deploy.schemas import validate_manifest
 
 ROOT = Path(__file__).parents[3]
 KUSTOMIZE = ROOT / "deploy/kustomize"
@@ -26,8 +27,6 @@ MONITORING = ROOT / "deploy/monitoring"
 OVERLAYS = sorted(
     path.parent for path in KUSTOMIZE.glob("overlays/*/*/kustomization.yaml") if path.parent.name != "cloud"
 )
-#: The oldest version that has everything the manifests use, and a later one.
-VERSIONS = ("1.31", "1.34")
 
 
 def read(path: Path) -> Any:
@@ -57,9 +56,9 @@ def built(overlay: Path) -> list[dict[str, Any]]:
 
 
 def pods(documents: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Name, spec of the Job, and template of the pod, of every Job and CronJob."""
+    """Name, spec of the Job or Deployment, and template of the pod, of every one that makes pods."""
     for document in documents:
-        if document["kind"] in ("Job", "CronJob"):
+        if document["kind"] in ("Job", "CronJob", "Deployment"):
             spec = document["spec"]
             job = spec["jobTemplate"]["spec"] if document["kind"] == "CronJob" else spec
             yield document["metadata"]["name"], job, job["template"]
@@ -72,19 +71,18 @@ def test_every_file_is_named_and_every_name_is_a_file() -> None:
     assert files - every == set()
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_the_files_are_valid(version: str) -> None:
-    for path in (*KUSTOMIZE.glob("base/*.yaml"), *KUSTOMIZE.glob("backfill/*.yaml")):
+def test_the_files_are_valid() -> None:
+    files = [path for part in ("base", "backfill", "serve") for path in KUSTOMIZE.glob(f"{part}/*.yaml")]
+    for path in (*files, MONITORING / "prometheus-rule.yaml", MONITORING / "pod-monitor.yaml"):
         if path.name not in ("kustomization.yaml", "job.yaml"):
-            kubernetes_validate.validate(read(path), version, strict=True)
+            validate_manifest(read(path))
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.relative_to(KUSTOMIZE).as_posix())
 def test_what_an_overlay_builds_is_valid_and_its_parts_fit(overlay: Path) -> None:
     documents = built(overlay)
     for document in documents:
-        for version in VERSIONS:
-            kubernetes_validate.validate(document, version, strict=True)
+        validate_manifest(document)
     there = {(document["kind"], document["metadata"]["name"]) for document in documents}
     assert len(there) == len(documents)
     for document in documents:
@@ -97,7 +95,9 @@ def test_what_an_overlay_builds_is_valid_and_its_parts_fit(overlay: Path) -> Non
         for volume in spec["volumes"]:
             assert "configMap" not in volume or ("ConfigMap", volume["configMap"]["name"]) in there
         (container,) = spec["containers"]
-        for source in container.get("envFrom", ()):
+        *others, secret = container["envFrom"]
+        assert secret == {"secretRef": {"name": "metaferry", "optional": True}}
+        for source in others:
             assert ("ConfigMap", source["configMapRef"]["name"]) in there
         assert re.fullmatch(r"[a-z0-9.-]+/[a-z0-9/-]*metaferry:0\.1\.0", container["image"])
 
@@ -109,12 +109,24 @@ def test_the_monitoring_component_fits_an_overlay(tmp_path: Path) -> None:
     content = read(overlay / "kustomization.yaml")
     content["components"].append("../../../../monitoring")
     (overlay / "kustomization.yaml").write_text(yaml.safe_dump(content))
-    kinds = {document["metadata"]["name"]: document["kind"] for document in built(overlay)}
-    assert kinds["metaferry-dashboard"] == "ConfigMap"
-    assert "PrometheusRule" in {document["kind"] for document in built(overlay)}
+    documents = built(overlay)
+    for document in documents:
+        validate_manifest(document)
+    assert ("ConfigMap", "metaferry-dashboard") in {
+        (document["kind"], document["metadata"]["name"]) for document in documents
+    }
+    labels = {document["kind"]: document["metadata"]["labels"] for document in documents}
+    # By these the Prometheus of kube-prometheus-stack and that of kube-prometheus pick what is theirs.
+    assert labels["PodMonitor"]["release"] == labels["PrometheusRule"]["release"] == "kube-prometheus-stack"
+    assert labels["PrometheusRule"].items() >= {"prometheus": "k8s", "role": "alert-rules"}.items()
 
 
 def raw_pods() -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Of the jobs, and of `serve`."""
+    return [*raw_jobs(), *pods([read(KUSTOMIZE / "serve/deployment.yaml")])]
+
+
+def raw_jobs() -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     return list(pods([read(KUSTOMIZE / "base/cronjob.yaml"), *map(read, backfill_files())]))
 
 
@@ -128,7 +140,6 @@ def test_a_pod_may_do_nothing_it_does_not_need(
 ) -> None:
     spec = template["spec"]
     assert spec["automountServiceAccountToken"] is False
-    assert spec["restartPolicy"] == "Never"
     security = spec["securityContext"]
     assert security["runAsNonRoot"] is True
     assert security["runAsUser"] == 10001
@@ -146,11 +157,71 @@ def test_a_pod_may_do_nothing_it_does_not_need(
     (scratch,) = [volume["emptyDir"] for volume in spec["volumes"] if "emptyDir" in volume]
     limit = resources["limits"]["ephemeral-storage"]
     assert int(scratch["sizeLimit"].removesuffix("Gi")) < int(limit.removesuffix("Gi"))
+    (spread,) = spec["topologySpreadConstraints"]
+    assert spread["whenUnsatisfiable"] == "ScheduleAnyway", "a cluster of one node runs them too"
+
+
+@pytest.mark.parametrize(("name", "job", "template"), raw_jobs(), ids=lambda value: str(value)[:20])
+def test_a_job_ends_and_nodes_wait_for_it(name: str, job: dict[str, Any], template: dict[str, Any]) -> None:
     assert job["activeDeadlineSeconds"]
     assert job["ttlSecondsAfterFinished"]
+    assert template["spec"]["restartPolicy"] == "Never"
+    annotations = template["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert annotations["karpenter.sh/do-not-disrupt"] == "true"
 
 
-@pytest.mark.parametrize(("name", "job", "template"), raw_pods(), ids=lambda value: str(value)[:20])
+def test_serve_is_one_pod_that_is_asked_for_its_health() -> None:
+    deployment = read(KUSTOMIZE / "serve/deployment.yaml")
+    spec = deployment["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    labels = spec["template"]["metadata"]["labels"] | {"app.kubernetes.io/name": "metaferry"}
+    assert spec["selector"]["matchLabels"] == labels
+    assert "annotations" not in spec["template"]["metadata"], (
+        "a pod that never ends would keep its node for ever"
+    )
+    (container,) = spec["template"]["spec"]["containers"]
+    (port,) = container["ports"]
+    asked = {
+        probe: container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+    assert {get["path"] for get in asked.values()} == {"/healthz/live", "/healthz/ready"}
+    assert asked["livenessProbe"]["path"] == "/healthz/live", "a restart mends no job that fails"
+    monitor = read(MONITORING / "pod-monitor.yaml")["spec"]
+    assert monitor["selector"]["matchLabels"] == labels
+    assert {get["port"] for get in asked.values()} == {
+        port["name"],
+        *(endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]),
+    }
+    documents = built(KUSTOMIZE / "overlays/aws/serve")
+    (policy,) = [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]
+    (rule,) = policy["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": port["containerPort"]}]
+    (schedule,) = [document["spec"] for document in documents if document["kind"] == "CronJob"]
+    assert schedule["suspend"] is True
+
+
+def test_what_gives_tokens_can_be_reached_and_nothing_else_of_a_node() -> None:
+    """Each cloud's own addresses, and those of no other."""
+    wanted = {
+        "aws": {("169.254.170.23/32", 80), ("fd00:ec2::23/128", 80)},
+        "gcp": {(f"169.254.169.{last}/32", port) for last in (252, 254) for port in (80, 988)},
+        "azure": set(),
+    }
+    for cloud, addresses in wanted.items():
+        documents = built(KUSTOMIZE / f"overlays/{cloud}/schedule")
+        (policy,) = [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]
+        opened = {
+            (peer["ipBlock"]["cidr"], port["port"])
+            for rule in policy["egress"]
+            for peer in rule["to"]
+            for port in rule["ports"]
+            if "ipBlock" in peer and port["port"] not in (443, 53)
+        }
+        assert opened == addresses, cloud
+
+
+@pytest.mark.parametrize(("name", "job", "template"), raw_jobs(), ids=lambda value: str(value)[:20])
 def test_what_a_pod_ends_with_decides_what_happens_next(
     name: str, job: dict[str, Any], template: dict[str, Any]
 ) -> None:
@@ -245,3 +316,8 @@ def test_the_namespace_and_the_identity_of_each_cloud() -> None:
         value for value in statement["Condition"]["StringEquals"].values() if value.startswith("system:")
     ]
     assert accounts == ["system:serviceaccount:metaferry:metaferry"]
+    agent = json.loads((ROOT / "deploy/policies/aws/trust-pod-identity.json").read_text())
+    (statement,) = agent["Statement"]
+    assert statement["Principal"] == {"Service": "pods.eks.amazonaws.com"}
+    assert set(statement["Action"]) == {"sts:AssumeRole", "sts:TagSession"}
+    assert set(statement["Condition"]["StringEquals"].values()) == {"metaferry"}

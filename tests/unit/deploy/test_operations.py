@@ -1,4 +1,4 @@
-"""docs/operations.md: what it names is there, and it leaves no exit code out."""
+"""docs/operations.md and docs/kubernetes.md: what they name is there, and no exit code is left out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from metaferry import errors
 from metaferry.cli.main import app
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+KUBERNETES = (ROOT / "docs/kubernetes.md").read_text(encoding="utf-8")
+BOTH = f"{PAGE}\n{KUBERNETES}"
 
 
 def help_of(command: str) -> str:
@@ -30,15 +33,17 @@ def help_of(command: str) -> str:
 
 
 def commands() -> list[str]:
-    """Every call of metaferry that the page shows, in blocks and in the text."""
+    """Every call of metaferry that the pages show, in blocks and in the text."""
     return sorted({"".join(call) for call in calls()})
 
 
 def calls() -> Iterator[tuple[str, str]]:
-    for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL):
+    for block in re.findall(r"```sh\n(.*?)```", BOTH, re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            yield from re.findall(r"^ *metaferry ([a-z]+ .*)|metaferry:0\.1\.0 ([a-z]+ .*)", line)
-    yield from re.findall(r"`metaferry ([^`]+)`()", PAGE)
+            call = r"^ *metaferry ([a-z]+ .*)|docker run.* metaferry:0\.1\.0 ([a-z]+ .*)|once\.sh ([^#]*)"
+            for words in re.findall(call, line):
+                yield "".join(words), ""
+    yield from re.findall(r"`metaferry ([^`]+)`()", BOTH)
 
 
 def test_the_page_shows_some_commands() -> None:
@@ -55,8 +60,8 @@ def test_a_command_is_one_and_knows_its_options(words: str) -> None:
 
 
 def test_every_path_of_the_repository_is_there() -> None:
-    paths = {path.rstrip("/.") for path in re.findall(r"(?:^|[ `(/@])(deploy/[A-Za-z0-9_./-]+)", PAGE)}
-    assert len(paths) > 5
+    paths = {path.rstrip("/.") for path in re.findall(r"(?:^|[ `(/@])(deploy/[A-Za-z0-9_./-]+)", BOTH)}
+    assert len(paths) > 15
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
 
 
@@ -71,9 +76,33 @@ def test_every_exit_code_is_explained() -> None:
     assert raised | {"0", "3", "4", "130", "143"} <= explained
 
 
-def test_every_link_within_the_page_leads_to_a_heading() -> None:
-    headings = {
+def headings(page: str) -> set[str]:
+    return {
         re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
-        for heading in re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)
+        for heading in re.findall(r"^#+ (.*)$", page, re.MULTILINE)
     }
-    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
+
+
+@pytest.mark.parametrize("page", [PAGE, KUBERNETES], ids=["operations", "kubernetes"])
+def test_every_link_within_a_page_leads_to_a_heading(page: str) -> None:
+    assert set(re.findall(r"\]\(#([^)]+)\)", page)) <= headings(page)
+    assert set(re.findall(r"\]\(operations\.md#([^)]+)\)", page)) <= headings(PAGE)
+
+
+def test_a_value_that_a_command_sets_is_one_of_the_chart() -> None:
+    values = yaml.safe_load((ROOT / "deploy/helm/values.yaml").read_text(encoding="utf-8"))
+    given = re.findall(r"--set(?:-file)? ([A-Za-z.]+)=", KUBERNETES)
+    named = re.findall(r"`((?:monitoring|backfill|image|networkPolicy)\.[A-Za-z.]+[a-zA-Z])`", BOTH)
+    assert len(given) > 4
+    for name in (*given, *named):
+        value = values
+        for key in name.split("."):
+            assert key in value, name
+            value = value[key]
+
+
+def test_a_build_argument_of_a_command_is_one_of_the_dockerfile() -> None:
+    dockerfile = (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8")
+    given = set(re.findall(r"--build-arg[ =](?:\")?([A-Z_]+)=", BOTH))
+    assert given
+    assert given <= set(re.findall(r"^ARG (\w+)", dockerfile, re.MULTILINE))
