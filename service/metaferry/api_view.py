@@ -185,17 +185,28 @@ def report(
     overrides: Sequence[str] = (),
     drift: bool = True,
     selection: str | PathLike[str] | Mapping[str, Any] | None = None,
+    thumbnails: int = 0,
     progress: Progress | None = None,
 ) -> ReportPage:
     """Makes one self-contained page about the metadata of a datasource, at `out`, a path or URL of `.html`.
 
-    `target` and `overrides` as of `export`. All documents are read. With a job, what a sync would do is
-    planned as well and shown with its price and findings, unless `drift` is false. `selection` is a config
-    as of `select`, whose preview is shown too. Raises JobError, UsageError, SchemaError and StorageError.
+    `target` and `overrides` as of `export`. With a job, what a sync would do is planned as well and shown
+    with its price and findings, unless `drift` is false. All documents are read but those that the plan
+    proves. `selection` is a config as of `select`, whose preview is shown too. thumbnails: so many images and
+    videos are read, and small pictures of them shown. Raises JobError, UsageError, SchemaError and
+    StorageError.
     """
     from metaferry.view.report.report import report_file
 
-    return report_file(target, out, overrides=overrides, drift=drift, selection=selection, progress=progress)
+    return report_file(
+        target,
+        out,
+        overrides=overrides,
+        drift=drift,
+        selection=selection,
+        thumbnails=thumbnails,
+        progress=progress,
+    )
 
 
 @masked_logs()

@@ -8,7 +8,7 @@ from metaferry.findings import Code, Finding, Severity
 from metaferry.lightly.schema import Entry, ValueType
 from metaferry.planning.database import Database, open_database
 from metaferry.view.report.build import build_page
-from metaferry.view.report.facts import About, Panel, group_findings
+from metaferry.view.report.facts import About, Panel, Thumbnail, group_findings
 
 HOSTILE = '</script><img src=x onerror="hurt=1">\u202e'
 
@@ -75,7 +75,7 @@ def fill_driving(database: Database, documents: int) -> str:
     return "driving"
 
 
-def driving_page(scratch: Path, documents: int) -> str:
+def driving_page(scratch: Path, documents: int, thumbnails: tuple[Thumbnail, ...] = ()) -> str:
     """The page of such a table, with findings and a panel."""
     finding = Finding(Code.VALUE_TYPE, Severity.WARNING, HOSTILE, "mend the row", target=HOSTILE)
     about = About(
@@ -84,6 +84,7 @@ def driving_page(scratch: Path, documents: int) -> str:
         "made up",
         findings=group_findings({"value.type": 12}, [finding]),
         panels=(Panel("Drift", ("a sync would", "documents"), (("create", 12), (HOSTILE, 3))),),
+        thumbnails=thumbnails,
     )
     with open_database(memory_limit="512MB", scratch=str(scratch)) as database:
         return build_page(database, fill_driving(database, documents), COLUMNS, about).html

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from browser import setup_axe
 from browser.conftest import Opened, opened
 from browser.driving import HOSTILE, driving_page
+from metaferry.view.report.facts import Thumbnail
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -211,6 +214,30 @@ def test_a_page_of_a_sample_says_about(
         assert page.matching().startswith("about ")
         assert "300 documents" in page.page.locator("#made").inner_text()
         assert page.heard == []
+
+
+def test_pictures_are_drawn_and_follow_the_filters(browser: Browser, tmp_path: Path) -> None:
+    data = io.BytesIO()
+    Image.effect_noise((80, 60), 80).convert("RGB").save(data, "JPEG")
+    names = [f"images/{n % 3}/i{n}.png" for n in (0, 1, 2, 3)]  # of the table
+    thumbnails = tuple(Thumbnail(name, "image/jpeg", data.getvalue()) for name in [*names, HOSTILE])
+    path = tmp_path / "report.html"
+    path.write_text(driving_page(tmp_path, 200, thumbnails), encoding="utf-8")
+    with opened(browser, path) as page:
+        pictures = page.page.locator("#pictures img")
+        assert pictures.count() == 5
+        page.page.wait_for_function(
+            "[...document.querySelectorAll('#pictures img')].every((each) => each.naturalWidth === 80)"
+        )
+        folder = page.page.locator("#coverage .folders button.bar", has_text="images/1")
+        folder.first.click()
+        page.settle()
+        # The picture of a name that is no document of the sample stays.
+        shown = page.page.locator("#pictures figure:visible").all_inner_texts()
+        assert len(shown) == 2
+        assert shown[0] == "images/1/i1.png"
+        assert page.page.evaluate("window.hurt") is None
+        assert [each for each in page.heard if "data:image/jpeg" not in each] == []
 
 
 def test_a_page_without_documents_is_drawn(browser: Browser, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import metaferry
 from e2e.world import World
 from metaferry.errors import SchemaError, UsageError
 from metaferry.view.tree import reading
+from unit.media import synthetic
 
 pytestmark = pytest.mark.slow
 
@@ -270,6 +271,33 @@ def test_a_library_call_gives_arrow(world: World) -> None:
         assert found.reader().read_all().num_rows == 7
     with pytest.raises(UsageError), metaferry.export("https://x:y/"):
         pass
+
+
+def test_a_frame_under_wrong_digits_is_named_and_left_out(world: World) -> None:
+    """No consumer looks for it: its values would be shown for a frame twice, or for none."""
+    (world.data / "v.mp4").write_bytes(synthetic.video(12))
+    write(world, "v-07-mp4.json", {"metadata": {"n": 7}})
+    write(world, "v-99-mp4.json", {"metadata": {"n": 99}})
+    ran = world.run("export", "data", "-o", "x.parquet")
+    assert ran.code == 3, ran.err
+    found = rows(world.root / "x.parquet")
+    assert {name for name in found if name.startswith("v-")} == {"v-07-mp4.json"}
+    said = "its frame number has 1 digit, and of a video of 12 frames it has 2: it is shown for no frame"
+    right = ".lightly/metadata/v-01-mp4.json"
+    assert f".lightly/metadata/v-1-mp4.json: {said}; its right name is {right}" in ran.out
+    assert "2 misnamed documents are not in the table" in ran.out
+    assert "2 documents without media are not in the table" in ran.out  # a frame that the video has not
+    # As written, it is there, and the job that reads it back leaves it out.
+    assert world.run("export", "data", "--as-written", "-o", "y.parquet").code == 3
+    states = {name: row["state"] for name, row in rows(world.root / "y.parquet").items()}
+    assert {name: state for name, state in states.items() if name.startswith("v-")} == {
+        "v-0-mp4.json": "misnamed",
+        "v-1-mp4.json": "misnamed",
+        "v-07-mp4.json": "document",
+        "v-99-mp4.json": "orphan",
+    }
+    job = yaml.safe_load((world.root / "y.parquet.job.yaml").read_text())
+    assert job["sources"][0]["where"] == "state = 'document'"
 
 
 # -- the recipes of docs/export.md

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import metaferry
 from e2e.world import World
 from metaferry.errors import UsageError
+from metaferry.runs.deps import RuntimeDeps
+from metaferry.view.report.report import report_file
+from unit.media import synthetic
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +103,73 @@ def test_a_job_shows_what_a_sync_would_do(world: World) -> None:
     without = world.run("report", "job.yaml", "-o", "other.html", "--no-drift")
     assert without.code == 0
     assert head_of(world.root / "other.html")["about"]["panels"] == []
+
+
+def test_a_job_is_listed_once_and_what_its_plan_proves_is_not_read(world: World) -> None:
+    world.put("tables/labels.csv", "file_name,scene\na.png,city\nnone.png,road\nsub/b.png,sea\n")
+    mapping = {
+        "input": str(world.data),
+        "sources": [{"name": "labels", "table": str(world.root / "tables/labels.csv")}],
+        "policy": {"existing": "replace"},
+    }
+    job = metaferry.Job.from_mapping(mapping, base=world.root)
+    (world.data / ".lightly/metadata/bad.json").unlink()
+    metaferry.sync(job)
+    (world.data / ".lightly/metadata/a.json").write_text('{"metadata": {"scene": "elsewhere"}}')
+    calls: list[tuple[str, str]] = []
+
+    class Counting:
+        def __init__(self, adapter: Any) -> None:
+            self._adapter = adapter
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._adapter, name)
+
+        async def list_page(self, prefix: str, **how: Any) -> Any:
+            calls.append(("list", prefix))
+            return await self._adapter.list_page(prefix, **how)
+
+        async def read(self, path: str, *where: Any, **how: Any) -> Any:
+            calls.append(("read", path))
+            return await self._adapter.read(path, *where, **how)
+
+    report_file(job, world.root / "page.html", deps=RuntimeDeps(wrap=Counting))  # type: ignore[arg-type]
+    lists = [prefix for what, prefix in calls if what == "list"]
+    assert len(lists) == len(set(lists)), lists
+    read = {path for what, path in calls if what == "read" and "/metadata/" in path}
+    assert {path.removeprefix(".lightly/metadata/") for path in read} == {
+        "schema.json", "a.json", "v.json", "v-0-mp4.json", "gone.json",
+    }  # fmt: skip
+    head = head_of(world.root / "page.html")
+    # Documents that were not read show what they hold.
+    scenes = counts(head, "Scene")
+    assert (scenes["elsewhere"], scenes["road"], scenes["sea"]) == (1, 2, 1)
+    panel = next(each for each in head["about"]["panels"] if each["title"] == "Drift")
+    assert {row[0]: row[1] for row in panel["rows"]}["update"] == 1
+
+
+def test_thumbnails_are_shown_where_they_are_asked_for(world: World) -> None:
+    (world.data / "v.mp4").write_bytes(synthetic.video(3))
+    for name in ("a.png", "sub/b.png"):
+        Image.effect_noise((640, 480), 80).convert("RGB").save(world.data / name)
+    (world.data / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
+    ran = world.run("report", "data", "-o", "page.html", "--thumbnails", "10")
+    assert ran.code == 0, ran.err
+    head, text = head_of(world.root / "page.html"), (world.root / "page.html").read_text(encoding="utf-8")
+    shown = {each["media"]: each["mime"] for each in head["thumbnails"]}
+    assert shown == dict.fromkeys(("a.png", "sub/b.png", "v.mp4"), "image/jpeg")
+    assert head["about"]["not_pictured"] == 2  # and none.png, which is empty
+    assert "img-src data:" in text
+    assert "of 2 of 5 media no picture could be made" in ran.out
+    assert "bad.png: unreadable" in ran.out
+    assert "none.png: empty" in ran.out
+    assert "3 thumbnails on it: whoever gets the page sees them" in ran.out
+    # Off by default, and then the page may show no picture at all.
+    assert world.run("report", "data", "-o", "other.html").code == 0
+    assert head_of(world.root / "other.html")["thumbnails"] == []
+    assert "img-src" not in (world.root / "other.html").read_text(encoding="utf-8")
+    ran = world.run("report", "data", "-o", "other.html", "--thumbnails", "501")
+    assert (ran.code, "thumbnails should be 0 to 500, is 501" in ran.err) == (2, True)
 
 
 def test_a_selection_config_is_judged_on_the_page(world: World) -> None:

@@ -14,9 +14,10 @@ from metaferry.progress import Stopping
 class MetaferryReportOperator(JobOperator):
     """Makes one self-contained page about the metadata of the job's datasource; its XCom is the page's URL.
 
-    out: a URL, or a path as the worker sees it, of .html. drift, selection: as of `metaferry.report`. What
-    the page counts is the XCom `report`. What it shows, invalid documents too, fails no task: for that there
-    is `MetaferryCheckOperator`. Outlets get the counts in `extra`; an AssetAlias becomes the page's URL.
+    out: a URL, or a path as the worker sees it, of .html. drift, selection, thumbnails: as of
+    `metaferry.report`. What the page counts is the XCom `report`. What it shows, invalid documents too, fails
+    no task: for that there is `MetaferryCheckOperator`. Outlets get the counts in `extra`; an AssetAlias
+    becomes the page's URL.
     """
 
     template_fields: Sequence[str] = (*JobOperator.template_fields, "out", "selection")
@@ -27,12 +28,14 @@ class MetaferryReportOperator(JobOperator):
         out: str,
         drift: bool = True,
         selection: str | Mapping[str, Any] | None = None,
+        thumbnails: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.out = out
         self.drift = drift
         self.selection = selection
+        self.thumbnails = thumbnails
 
     def execute(self, context: Any) -> str:
         from metaferry import report
@@ -43,6 +46,7 @@ class MetaferryReportOperator(JobOperator):
                 unsigned(self.out),
                 drift=self.drift,
                 selection=self.selection,
+                thumbnails=self.thumbnails,
                 progress=Stopping(self._progress, stop),
             )
         )

@@ -31,6 +31,15 @@ def report(
             show_default=False,
         ),
     ] = None,
+    thumbnails: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Show small pictures of N images and videos, which are read for it; up to 500. "
+            "Whoever gets the page sees them.",
+        ),
+    ] = 0,
     sets: Sets = None,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -45,6 +54,12 @@ def report(
     session = Session(quiet=quiet, verbose=verbose, format=format, log_format=log_format)
     with session.progress() as progress:
         made = make_report(
-            target, file, overrides=sets or (), drift=drift, selection=selection, progress=progress
+            target,
+            file,
+            overrides=sets or (),
+            drift=drift,
+            selection=selection,
+            thumbnails=thumbnails,
+            progress=progress,
         )
     session.end(made, page_lines(made), 0)

@@ -16,6 +16,7 @@ _STATES: Final = {
     "default": "with defaults only",
     "missing": "without a document",
     "orphan": "without media",
+    "misnamed": "misnamed",
     "invalid": "invalid",
 }
 
@@ -28,4 +29,6 @@ def page_lines(made: ReportPage) -> Iterator[str]:
         f"{made.states[key]:,} {name}" for key, name in _STATES.items() if made.states.get(key)
     )
     yield f"{safe(made.url)}: {count(made.documents, 'document')} and media{f': {states}' if states else ''}"
+    if made.thumbnails:
+        yield f"{count(made.thumbnails, 'thumbnail')} on it: whoever gets the page sees them"
     yield f"{safe(made.out)}: {made.bytes / 1e6:.1f} MB; open it in a browser"

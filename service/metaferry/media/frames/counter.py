@@ -212,7 +212,7 @@ class Counter:
                 explain.append("index: it has no times")
         job = {
             "size": size,
-            "extension": _extension(path),
+            "extension": extension_of(path),
             "threads": self._threads,
             "cpu_seconds": allowed * self._threads,
             "times": self.times,
@@ -290,7 +290,8 @@ def _is_unit(unit: object) -> bool:
     )
 
 
-def _extension(path: str) -> str:
+def extension_of(path: str) -> str:
+    """The extension of a file name as FFmpeg may see it, in small letters; "" where it has none."""
     name = path.rpartition("/")[2]
     extension = name.rpartition(".")[2].lower() if "." in name else ""
     return extension if extension.isascii() and extension.isalnum() and len(extension) <= 8 else ""

@@ -15,7 +15,7 @@ from metaferry.lightly.names import Kind
 from metaferry.planning.database import Database
 from metaferry.view.export import rows
 from metaferry.view.export.job_file import is_mapped
-from metaferry.view.export.values import DOCUMENT, INVALID, ORPHAN, TABLE, ValueColumn, Values
+from metaferry.view.export.values import DOCUMENT, INVALID, MISNAMED, ORPHAN, TABLE, ValueColumn, Values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +28,10 @@ _KEYS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class InvalidDocument:
-    """A document that is not in the table, and why. Line and column count from 1; 0 where there is none."""
+    """A document that no consumer shows as it should, and why.
+
+    Line and column count from 1; 0 where there is none.
+    """
 
     target: str
     line: int
@@ -40,7 +43,8 @@ class InvalidDocument:
 class ExportReport:
     """What an export holds. `rows` are those of the table; `states` counts what was found, in it or not.
 
-    invalid: documents that were left out, of which `named` has the first. out, job: the file that was
+    invalid: documents that were left out, misnamed: those of frames that no consumer looks for, since their
+    number has too many or too few digits; `named` has the first of both. out, job: the file that was
     written, and the job file beside it, "" without one. notes: what is no fault.
     """
 
@@ -50,6 +54,7 @@ class ExportReport:
     states: dict[str, int] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
     invalid: int = 0
+    misnamed: int = 0
     named: list[InvalidDocument] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     out: str = ""
@@ -59,13 +64,13 @@ class ExportReport:
     @property
     def held(self) -> dict[str, int]:
         """The states of the rows."""
-        left_out = (INVALID,) if self.as_written else (INVALID, ORPHAN)
+        left_out = (INVALID,) if self.as_written else (INVALID, ORPHAN, MISNAMED)
         return {state: number for state, number in self.states.items() if state not in left_out}
 
     @property
     def exit_code(self) -> int:
-        """3 where a document was left out since it is invalid, else 0."""
-        return 3 if self.invalid else 0
+        """3 where a document is invalid or misnamed, else 0."""
+        return 3 if self.invalid or self.misnamed else 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"exit_code": self.exit_code}

@@ -17,7 +17,7 @@ from metaferry.lightly.key_paths import RESERVED_PREFIX, join_path
 from metaferry.lightly.schema import Entry
 from metaferry.planning.sql.text import quote_ident
 from metaferry.view.export.shapes import is_step
-from metaferry.view.export.values import ORPHAN, ValueColumn
+from metaferry.view.export.values import DOCUMENT, ValueColumn
 
 #: What a job says of the place that was exported, and its export too.
 _PLACE: Final = ("input", "lightly", "state", "storage", "media", "transport")
@@ -39,7 +39,7 @@ def job_text(
     place, lacking = _place(job)
     source: dict[str, Any] = {
         "table": table,
-        "where": f"state <> '{ORPHAN}'",
+        "where": f"state = '{DOCUMENT}'",
         "file_name": "media",
         "frame": "frame",
         "metadata": {join_path(c.steps): quote_ident(c.name) for c in columns if is_mapped(c)},

@@ -17,7 +17,7 @@ from metaferry.view.export.export import (
 )
 from metaferry.view.export.values import ORPHAN, Values, load_as_written, load_values
 from metaferry.view.export.write import out_of, write_out
-from metaferry.view.tree.reading import Seen, Tree, open_tree, read_documents
+from metaferry.view.tree.reading import Seen, Tree, misnamed_documents, open_tree, read_documents
 from metaferry.view.tree.target import Target
 
 
@@ -37,7 +37,7 @@ def open_values(
     """
     progress, deps = progress or Silent(), deps or RuntimeDeps()
     with open_tree(target, overrides=overrides, progress=progress, deps=deps) as tree:
-        values, report = _load(tree, as_written, progress)
+        values, report = load_tree(tree, progress, as_written=as_written)
         yield tree, values, report
 
 
@@ -86,7 +86,8 @@ def export_file(
     return report
 
 
-def _load(tree: Tree, as_written: bool, progress: Progress) -> tuple[Values, ExportReport]:
+def load_tree(tree: Tree, progress: Progress, *, as_written: bool = False) -> tuple[Values, ExportReport]:
+    """The table of a tree that is open, and what was found. Raises UsageError and StorageError."""
     report = ExportReport(tree.lightly.url, as_written)
     seen = Seen(NAMED)
     documents = read_documents(tree, progress, seen, forms=as_written)
@@ -109,6 +110,17 @@ def _load(tree: Tree, as_written: bool, progress: Progress) -> tuple[Values, Exp
     report.named = [
         InvalidDocument(target, fault.line, fault.column, fault.message) for target, fault in seen.named
     ]
+    report.misnamed = tree.misnamed
+    report.named += [
+        InvalidDocument(target, 0, 0, message)
+        for target, message in misnamed_documents(tree, max(0, NAMED - len(report.named)))
+    ]
+    unproved: int = tree.database.value("SELECT count(*) FROM tree_frames WHERE frames IS NULL")
+    if unproved:
+        report.notes.append(
+            f"of {unproved:,} video{'s' if unproved > 1 else ''} the number of frames is not proved, so the "
+            "names of their frame documents were not checked"
+        )
     orphans = 0 if as_written else values.states.get(ORPHAN, 0)
     for number, which in ((orphans, "without media"), (tree.excluded, "of media that the job excludes")):
         if number:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from metaferry.planning.database import Database, disk_errors
 from metaferry.planning.sql import rules as sql
 from metaferry.view.export.files import Format, TextColumn, line_of
-from metaferry.view.export.values import FIXED, INVALID, ORPHAN, TABLE, Values
+from metaferry.view.export.values import FIXED, INVALID, MISNAMED, ORPHAN, TABLE, Values
 
 #: Rows of a batch.
 ROWS: Final = 20_000
@@ -18,7 +18,7 @@ ROWS: Final = 20_000
 
 def selected(*, as_written: bool) -> str:
     """SQL of which rows an export has. What no consumer shows is no row of what it shows."""
-    left_out = (INVALID,) if as_written else (INVALID, ORPHAN)
+    left_out = (INVALID,) if as_written else (INVALID, ORPHAN, MISNAMED)
     return f"state NOT IN ({', '.join(map(sql.quote_text, left_out))})"
 
 

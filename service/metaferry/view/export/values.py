@@ -35,11 +35,13 @@ FIXED: Final = ("target", "kind", "media", "frame", "state")
 MOST_COLUMNS: Final = 2_000
 
 #: States. A document with values; one that shows defaults alone; media without a document; a document
-#: without its media; one that no consumer can read, whose values are all null.
+#: without its media; one of a frame under a number of digits that no consumer looks for; one that no consumer
+#: can read, whose values are all null.
 DOCUMENT: Final = "document"
 DEFAULT: Final = "default"
 MISSING: Final = "missing"
 ORPHAN: Final = "orphan"
+MISNAMED: Final = "misnamed"
 INVALID: Final = "invalid"
 
 _ARROW: Final = {
@@ -79,6 +81,8 @@ class Read(Protocol):
     def frame(self) -> int | None: ...
     @property
     def orphan(self) -> bool: ...
+    @property
+    def misnamed(self) -> bool: ...
     @property
     def invalid(self) -> bool: ...
     @property
@@ -249,7 +253,7 @@ def _chunks(documents: Iterable[Read]) -> Iterator[list[Read]]:
 
 
 def _heads(batch: Sequence[Read]) -> list[pa.Array]:
-    states = [INVALID if each.invalid else ORPHAN if each.orphan else DOCUMENT for each in batch]
+    states = [_state(each) for each in batch]
     columns: list[Sequence[Any]] = [
         [each.target for each in batch],
         [each.kind for each in batch],
@@ -258,6 +262,12 @@ def _heads(batch: Sequence[Read]) -> list[pa.Array]:
         states,
     ]
     return [pa.array(column, kind) for column, kind in zip(columns, _HEAD.types, strict=True)]
+
+
+def _state(read: Read) -> str:
+    if read.invalid:
+        return INVALID
+    return ORPHAN if read.orphan else MISNAMED if read.misnamed else DOCUMENT
 
 
 def _counted(database: Database, columns: tuple[ValueColumn, ...]) -> Values:

@@ -28,11 +28,11 @@ from metaferry.view.report.counts import (
 from metaferry.view.report.facts import About
 from metaferry.view.report.page import pack, page_html
 from metaferry.view.report.profile import Dimension, Field, Kind, fields_of, folder_field, profile
-from metaferry.view.report.sample import draw_sample, sample_size
+from metaferry.view.report.sample import SAMPLE, draw_sample, sample_size
 from metaferry.view.report.videos import along, videos_with_frames
 
 #: What a document's `state` can be, in the order in which it is drawn.
-STATES: Final = ("document", "default", "missing", "orphan", "unread", "invalid")
+STATES: Final = ("document", "default", "missing", "orphan", "misnamed", "unread", "invalid")
 _KINDS: Final = ("image", "video", "frame")
 #: Documents of a scatter plot, at most; and the characters of a label that are kept.
 _POINTS: Final = 4_000
@@ -89,6 +89,7 @@ def build_page(
         "paired": among,
         "videos": [asdict(each) for each in videos],
         "along": shown,
+        "thumbnails": _thumbnails(database, about, size),
     }
     parts = {
         "pairs": pairs,
@@ -135,6 +136,21 @@ def _dimension(dimension: Dimension, counts: list[int]) -> dict[str, Any]:
     return found
 
 
+def _thumbnails(database: Database, about: About, size: int) -> list[dict[str, Any]]:
+    """The pictures, each with the number of its document in the sample (-1: it is not there)."""
+    media = [each.media for each in about.thumbnails]
+    rows = database.rows(
+        f"SELECT media, min(place) - 1 FROM {SAMPLE} WHERE kind <> 'frame' AND place <= {size} "
+        "AND media IN (SELECT unnest(?)) GROUP BY media",
+        [media],
+    )
+    places = dict(rows)
+    return [
+        {"media": each.media, "mime": each.mime, "place": places.get(each.media, -1)}
+        for each in about.thumbnails
+    ]
+
+
 def _about(about: About) -> dict[str, Any]:
     return {
         "title": about.title,
@@ -155,5 +171,5 @@ def _about(about: About) -> dict[str, Any]:
             for group in about.findings
         ],
         "panels": [asdict(panel) for panel in about.panels],
-        "thumbnails": [{"media": each.media, "mime": each.mime} for each in about.thumbnails],
+        "not_pictured": about.not_pictured,
     }

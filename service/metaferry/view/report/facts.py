@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from metaferry.findings import Finding
 from metaferry.masking import mask
+
+#: Of the hash by which documents are sampled.
+SEED: Final = "metaferry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +59,17 @@ class About:
     lightly: str = ""
     run_id: str = ""
     job: str = ""
-    seed: str = "metaferry"
+    seed: str = SEED
     findings: tuple[FindingGroup, ...] = ()
     panels: tuple[Panel, ...] = ()
     thumbnails: tuple[Thumbnail, ...] = ()
+    #: Media of which a thumbnail was wanted and could not be made.
+    not_pictured: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A small picture of a media file of the sample."""
+    """A small picture of a media file."""
 
     media: str
     mime: str

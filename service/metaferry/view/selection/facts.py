@@ -17,7 +17,7 @@ from metaferry.lightly.names import Kind
 from metaferry.lightly.schema import Entry, ValueType
 from metaferry.planning.database import Database
 from metaferry.planning.sql.rules import quote_text
-from metaferry.view.export.values import INVALID, ORPHAN, ValueColumn, Values
+from metaferry.view.export.values import INVALID, MISNAMED, ORPHAN, ValueColumn, Values
 from metaferry.view.selection.config import Config, Strategy
 from metaferry.view.selection.result import Example, TopWeights
 
@@ -119,7 +119,7 @@ def _make_samples(database: Database, table: str, frames: Iterable[tuple[str, in
         SELECT f.media, greatest(0, f.frames - coalesce(d.own, 0))::BIGINT AS inherited
         FROM sample_frames f LEFT JOIN (
             SELECT media, count(*) AS own FROM {table}
-            WHERE kind = '{Kind.FRAME}' AND state <> '{ORPHAN}' GROUP BY media
+            WHERE kind = '{Kind.FRAME}' AND state NOT IN ('{ORPHAN}', '{MISNAMED}') GROUP BY media
         ) d USING (media)
         """
     )
@@ -128,7 +128,7 @@ def _make_samples(database: Database, table: str, frames: Iterable[tuple[str, in
         CREATE OR REPLACE TEMP VIEW samples AS
         SELECT t.*, CASE WHEN t.kind = '{Kind.VIDEO}' THEN v.inherited ELSE 1 END AS n
         FROM {table} t LEFT JOIN sample_videos v ON t.kind = '{Kind.VIDEO}' AND v.media = t.media
-        WHERE t.state <> '{ORPHAN}' AND (t.kind <> '{Kind.VIDEO}' OR v.inherited > 0)
+        WHERE t.state NOT IN ('{ORPHAN}', '{MISNAMED}') AND (t.kind <> '{Kind.VIDEO}' OR v.inherited > 0)
         """
     )
     missing: int = database.value(

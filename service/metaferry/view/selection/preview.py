@@ -11,7 +11,6 @@ from metaferry.job.model import Job
 from metaferry.lightly.names import Kind
 from metaferry.progress import Progress, Silent
 from metaferry.runs.deps import RuntimeDeps
-from metaferry.runs.state.folder import State
 from metaferry.view.export.open import open_values
 from metaferry.view.export.values import Values
 from metaferry.view.selection.config import Config, read_config
@@ -19,7 +18,7 @@ from metaferry.view.selection.facts import gather_facts
 from metaferry.view.selection.judge import judge
 from metaferry.view.selection.result import Selection
 from metaferry.view.tree.frames import count_listed
-from metaferry.view.tree.reading import Tree
+from metaferry.view.tree.reading import Tree, state_of
 
 
 def preview(
@@ -56,16 +55,16 @@ def judge_tree(tree: Tree, values: Values, config: Config, progress: Progress) -
 
 def _frames(tree: Tree, progress: Progress) -> Iterator[tuple[str, int]]:
     """The videos of a tree whose number of frames is proved, with that number."""
+    yield from tree.database.rows(
+        "SELECT media, frames FROM tree_frames WHERE frames IS NOT NULL ORDER BY media"
+    )
     tree.database.run(
         "CREATE TABLE selected_videos AS SELECT row_number() OVER (ORDER BY path) AS n, path, size, token "
-        f"FROM media WHERE included AND kind = '{Kind.VIDEO}'"
+        f"FROM media WHERE included AND kind = '{Kind.VIDEO}' "
+        "AND path NOT IN (SELECT media FROM tree_frames)"
     )
     job, storages = tree.job, tree.storages
-    if job.state is None:
-        state = State.of(job, storages, storages.portal)
-    else:  # `State.of` would make a local folder
-        state = State(storages.at(job.state), storages.portal)
-    place = storages.at(job.input)
+    place, state = storages.at(job.input), state_of(job, storages)
     for count in count_listed(tree.database, "selected_videos", place, state, storages.portal, progress):
         if count.frames is not None:
             yield count.path, count.frames

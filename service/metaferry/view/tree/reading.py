@@ -27,9 +27,17 @@ from metaferry.runs.context import open_job
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.in_place import read_in_place
 from metaferry.runs.listings.lister import Lister
+from metaferry.runs.state.folder import State
 from metaferry.runs.storages import Storages
 from metaferry.storage.protocol import Storage
 from metaferry.view.tree.document import Fault, read_document
+from metaferry.view.tree.frames import (
+    IS_BEYOND,
+    IS_MISNAMED,
+    MISNAMED,
+    RIGHT_NAME,
+    count_frames_of_documents,
+)
 from metaferry.view.tree.names import classify, names_of
 from metaferry.view.tree.target import Target, job_of
 
@@ -39,7 +47,7 @@ class Tree:
     """An opened tree, listed. `entries` are those of its schema.json, None where there is none.
 
     `job` is the one that was given, or one of the URL without sources. `excluded` counts documents of media
-    that the job does not take in.
+    that the job does not take in, `misnamed` those of frames whose number has too many or too few digits.
     """
 
     job: Job
@@ -49,6 +57,7 @@ class Tree:
     entries: tuple[rules.Entry, ...] | None
     documents: int
     excluded: int
+    misnamed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,8 @@ class Document:
     metadata: dict[str, Any]
     size: int
     fault: Fault | None = None
+    #: Of a frame, under a number of digits that no reader looks for.
+    misnamed: bool = False
     #: Whether its bytes are those that a sync would write for its metadata.
     canonical: bool = True
 
@@ -100,17 +111,62 @@ def open_tree(
     """Opens and lists a tree for one block. Raises JobError, UsageError, SchemaError and StorageError."""
     job = job_of(target, overrides)
     with open_job(job, deps) as (storages, database):
-        portal, lightly = storages.portal, storages.at(job.lightly_location)
         list_tree(job, storages, database, deps, progress)
-        entries = None
-        with suppress(NotFound):
-            text = portal.run(lightly.read(SCHEMA)).data
-            entries = rules.parse_schema(text, where=f"{lightly.url.rstrip('/')}/{SCHEMA}")
-        classify(database)
-        documents, excluded = database.row(
-            "SELECT count(*) FILTER (included), count(*) FILTER (NOT included) FROM tree_documents"
+        yield tree_of(job, storages, database, progress)
+
+
+def tree_of(
+    job: Job, storages: Storages, database: Database, progress: Progress, *, planned: bool = False
+) -> Tree:
+    """The tree of a datasource that is listed in the tables `media` and `documents`.
+
+    `planned`: the tables of a plan are there as well. What a sync would keep is then not read, since the plan
+    has proved its bytes and has them.
+    """
+    portal, lightly = storages.portal, storages.at(job.lightly_location)
+    entries = None
+    with suppress(NotFound):
+        text = portal.run(lightly.read(SCHEMA)).data
+        entries = rules.parse_schema(text, where=f"{lightly.url.rstrip('/')}/{SCHEMA}")
+    classify(database)
+    place, state = storages.at(job.input), state_of(job, storages)
+    count_frames_of_documents(database, place, state, portal, progress, planned=planned)
+    database.run("ALTER TABLE tree_documents ADD COLUMN misnamed BOOLEAN DEFAULT false")
+    database.run("ALTER TABLE tree_documents ADD COLUMN kept BOOLEAN DEFAULT false")
+    database.run(
+        f"UPDATE tree_documents AS t SET misnamed = {IS_MISNAMED}, "
+        f"file_name = CASE WHEN {IS_BEYOND} THEN NULL ELSE t.file_name END "
+        f"FROM tree_frames f WHERE f.media = t.media AND ({IS_MISNAMED} OR {IS_BEYOND})"
+    )
+    if planned:
+        database.run(
+            "UPDATE tree_documents SET kept = true WHERE target IN "
+            "(SELECT target FROM decided WHERE action = 'keep')"
         )
-        yield Tree(job, storages, database, lightly, entries, documents, excluded)
+    documents, excluded, misnamed = database.row(
+        "SELECT count(*) FILTER (included), count(*) FILTER (NOT included), "
+        "count(*) FILTER (included AND misnamed) FROM tree_documents"
+    )
+    return Tree(job, storages, database, lightly, entries, documents, excluded, misnamed)
+
+
+def state_of(job: Job, storages: Storages) -> State:
+    """The state folder, to be read: none is made."""
+    if job.state is None:
+        return State.of(job, storages, storages.portal)
+    return State(storages.at(job.state), storages.portal)
+
+
+def misnamed_documents(tree: Tree, most: int) -> list[tuple[str, str]]:
+    """Documents of frames under a number of digits that no reader looks for, and what is wrong with each."""
+    return [
+        (target, message)
+        for target, message in tree.database.rows(
+            f"SELECT t.target, {MISNAMED} || '; its right name is ' || {RIGHT_NAME} FROM tree_documents t "
+            f"JOIN tree_frames f ON f.media = t.media WHERE t.included AND {IS_MISNAMED} "
+            f"ORDER BY t.target LIMIT {most}"
+        )
+    ]
 
 
 def list_tree(
@@ -127,8 +183,13 @@ def read_documents(tree: Tree, progress: Progress, seen: Seen, *, forms: bool) -
 
     `forms`: whether each is compared with what a sync would write for it.
     """
-    progress.phase("Reading documents", tree.documents)
     types = {split_path(entry.path): entry.type for entry in tree.entries or ()}
+    for kept, body in _kept(tree.database):
+        found = _document(kept, body, types, forms)
+        seen.note(found)
+        yield found
+    left: int = tree.database.value("SELECT count(*) FROM tree_documents WHERE included AND NOT kept")
+    progress.phase("Reading documents", left)
     named: dict[str, _Named] = {}
     rows = _rows(tree.database, named)
     for target, data in read_in_place(tree.lightly, tree.storages.portal, rows, progress):
@@ -154,6 +215,7 @@ class _Named(NamedTuple):
     frame: int | None
     file_name: str | None
     shared: list[dict[str, str]] | None
+    misnamed: bool
 
 
 def _document(
@@ -161,7 +223,7 @@ def _document(
 ) -> Document:
     if isinstance(data, StorageError):
         return _invalid(name, Fault(0, 0, f"it cannot be read: {data.message}"))
-    names = names_of(name.kind, name.file_name, name.shared)
+    names = names_of(name.kind, None if name.misnamed else name.file_name, name.shared)
     metadata, fault = read_document(data, names=names, types=types)
     if fault is not None:
         return _invalid(name, fault)
@@ -175,7 +237,15 @@ def _document(
     elif forms and name.file_name is not None:
         same = canonical(name.file_name, Kind(name.kind or ""), metadata) == data
     return Document(
-        name.target, name.kind or "", media, name.frame, orphan, metadata, len(data), canonical=same
+        name.target,
+        name.kind or "",
+        media,
+        name.frame,
+        orphan,
+        metadata,
+        len(data),
+        misnamed=name.misnamed,
+        canonical=same,
     )
 
 
@@ -184,12 +254,26 @@ def _invalid(name: _Named, fault: Fault) -> Document:
     return Document(name.target, name.kind or "", name.media or "", name.frame, orphan, {}, 0, fault)
 
 
-_NAMES: Final = "target, size, kind, media, frame, file_name, shared"
+_NAMES: Final = "target, size, kind, media, frame, file_name, shared, misnamed"
+
+
+def _kept(database: Database) -> Iterator[tuple[_Named, bytes]]:
+    """The documents that a plan keeps, with the bytes that it has of them."""
+    if not database.value("SELECT count(*) FROM tree_documents WHERE included AND kept"):
+        return
+    names = ", ".join(f"t.{name}" for name in _NAMES.split(", "))
+    database.run(
+        f"CREATE TABLE tree_kept AS SELECT row_number() OVER () AS n, {names}, w.body "
+        "FROM tree_documents t JOIN wanted w ON w.target = t.target WHERE t.included AND t.kept"
+    )
+    for *row, body in database.numbered(f"{_NAMES}, body", "tree_kept"):
+        yield _Named(*row), body.encode()
+    database.run("DROP TABLE tree_kept")
 
 
 def _rows(database: Database, named: dict[str, _Named]) -> Iterator[tuple[str, int]]:
     """Target and size of each document that is read; what its name says of it goes to `named`."""
-    for included, *row in database.numbered(f"included, {_NAMES}", "tree_documents"):
+    for included, *row in database.numbered(f"included AND NOT kept, {_NAMES}", "tree_documents"):
         name = _Named(*row)
         if included and name.size <= LARGEST:
             named[name.target] = name
@@ -199,6 +283,6 @@ def _rows(database: Database, named: dict[str, _Named]) -> Iterator[tuple[str, i
 def _too_large(database: Database) -> Iterator[_Named]:
     """Documents that nobody reads; a tree has hardly any."""
     rows = database.rows(
-        f"SELECT {_NAMES} FROM tree_documents WHERE included AND size > {LARGEST} ORDER BY n"
+        f"SELECT {_NAMES} FROM tree_documents WHERE included AND NOT kept AND size > {LARGEST} ORDER BY n"
     )
     return (_Named(*row) for row in rows)

@@ -25,6 +25,7 @@ class Document:
     frame: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     orphan: bool = False
+    misnamed: bool = False
     invalid: bool = False
     size: int = 0
 

@@ -108,14 +108,7 @@ def opened(file: Readable, extension: str, use: Callable[[Any, bytes], Found]) -
     head = file.read(64)
     file.seek(0)
     try:
-        with av.open(
-            _Named(file, f"media.{extension}" if extension.isalnum() else "media"),
-            mode="r",
-            options={"format_whitelist": FORMATS},
-            buffer_size=BUFFER,
-            io_open=_refuse,
-            **_METADATA,
-        ) as container:
+        with open_container(file, extension) as container:
             return use(container, head)
     except av.FFmpegError as error:
         raise_if_memory(error)
@@ -125,6 +118,19 @@ def opened(file: Readable, extension: str, use: Callable[[Any, bytes], Found]) -
     except (ValueError, LookupError, UnicodeError) as error:
         # PyAV's own complaints about a container it cannot represent.
         return Found(None, f"unreadable: {type(error).__name__}")
+
+
+def open_container(file: Readable, extension: str, demuxer: str | None = None) -> Any:
+    """The container in `file`: a video's, or what `demuxer` makes of it. Raises FFmpeg's errors."""
+    return av.open(
+        _Named(file, f"media.{extension}" if extension.isalnum() else "media"),
+        mode="r",
+        format=demuxer,
+        options={"format_whitelist": demuxer or FORMATS},
+        buffer_size=BUFFER,
+        io_open=_refuse,
+        **_METADATA,
+    )
 
 
 def videos_of(container: Any) -> list[Any]:

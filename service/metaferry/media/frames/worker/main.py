@@ -20,7 +20,7 @@ from typing import Any, Final
 import av
 import av.logging
 
-from metaferry.media.frames.worker import decode, protocol, scan
+from metaferry.media.frames.worker import decode, picture, protocol, scan
 
 #: Address space of the process, in bytes: 8K video with frame threads stays below half of it.
 MEMORY: Final = 4 << 30
@@ -45,9 +45,12 @@ def main() -> int:
     while (job := channel.job()) is not None:
         limit_cpu(float(job["cpu_seconds"]))
         size = int(job["size"])
-        file = RemoteFile(channel, size)
+        file, name = RemoteFile(channel, size), str(job["extension"])
         try:
-            name, times = str(job["extension"]), bool(job["times"])
+            if job["level"] == "picture":
+                channel.show(picture.make(file, extension=name, edge=int(job["edge"])))
+                continue
+            times = bool(job["times"])
             if job["level"] == "scan":
                 found = scan.count(
                     file,
@@ -146,6 +149,12 @@ class Channel:
                 },
             )
         )
+
+    def show(self, made: picture.Picture) -> None:
+        """Ends the job with a picture, or with why there is none."""
+        if made.data:
+            self.send(protocol.message(protocol.PICTURE, made.data))
+        self.send(protocol.json_message(protocol.DONE, {"reason": made.reason}))
 
     def _exactly(self, length: int) -> bytes:
         data = bytearray()

@@ -67,7 +67,7 @@ class Worker:
         return None if self._process is None else self._process.pid
 
     def run(self, job: dict[str, Any], serve: Serve, *, seconds: float) -> dict[str, Any]:
-        """Counts one video within `seconds`; the content of its DONE message, and its "ticks".
+        """Does a job within `seconds`; the content of its DONE message, its "ticks" and its "picture".
 
         Raises `DeadlinePassed` and `WorkerFailed`, after which the process is gone and the next
         call starts another; `MetaferryError` when no worker can be started at all; and what
@@ -76,13 +76,16 @@ class Worker:
         if self._process is None:
             self._start()
         deadline = self._clock() + seconds
-        ticks = array("q")
+        ticks, picture = array("q"), b""
         try:
             self._send(protocol.json_message(protocol.JOB, job), deadline)
             while True:
                 kind, payload = self._receive(deadline)
                 if kind == protocol.DONE:
-                    return {**protocol.content(payload), "ticks": ticks}
+                    return {**protocol.content(payload), "ticks": ticks, "picture": picture}
+                if kind == protocol.PICTURE:
+                    picture = payload
+                    continue
                 if kind == protocol.TICKS and not len(payload) % 8:
                     ticks.frombytes(payload)
                     if len(ticks) > protocol.MAX_TICKS:

@@ -5,12 +5,14 @@ ends with its result. It has no path, no URL and no credentials. Both sides refu
 longer than its kind may be: after a hostile file a worker is no more trusted than the file.
 
     run -> worker    JOB json      {"size", "extension", "threads", "cpu_seconds", "level", "times",
-                                   "proved", "fragments"}
+                                   "proved", "fragments"}; at level "picture" {"size",
+                                   "extension", "cpu_seconds", "level", "edge"}
                      DATA bytes    the answer to the READ before it
     worker -> run    HELLO json    {"pid", "av"}: once, when it is ready
                      READ          offset and length, two 8-byte integers
+                     PICTURE bytes a small JPEG, at level "picture", where one could be made
                      TICKS         8-byte integers: when frames are shown, ascending; any number
-                     DONE json     what `decode.Found` holds
+                     DONE json     what `decode.Found` holds; of a picture {"reason"}
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ DATA: Final = b"D"
 HELLO: Final = b"H"
 READ: Final = b"R"
 TICKS: Final = b"T"
+PICTURE: Final = b"P"
 DONE: Final = b"E"
 
 #: A kind (one byte) and the length of what follows.
@@ -38,6 +41,9 @@ MAX_READ: Final = 8 << 20
 TICKS_A_MESSAGE: Final = 1 << 16
 MAX_TICKS: Final = 25_000_000
 
+#: Most bytes of a picture: some thousand are enough for 160 pixels a side.
+MAX_PICTURE: Final = 24 << 10
+
 #: Longest payload of each kind, in bytes.
 LONGEST: Final = {
     JOB: 64 << 10,
@@ -45,6 +51,7 @@ LONGEST: Final = {
     HELLO: 64 << 10,
     READ: RANGE.size,
     TICKS: 8 * TICKS_A_MESSAGE,
+    PICTURE: MAX_PICTURE,
     DONE: 64 << 10,
 }
 

@@ -222,6 +222,7 @@ const STATES = {
   default: ['default only', 'a document that says nothing but defaults'],
   missing: ['missing', 'media without a document: the consumer shows defaults'],
   orphan: ['orphan', 'a document whose media is gone'],
+  misnamed: ['misnamed', 'a frame under a wrong number of digits: nobody looks for it'],
   unread: ['not read', 'a document that no table speaks of'],
   invalid: ['invalid', 'a document that stops the consumer'],
 };

@@ -22,14 +22,28 @@ function panels(page) {
     el('article', { class: 'card' }, table(panel.columns, panel.rows, `Table of ${clean(panel.title)}`), panel.note ? el('p', { class: 'note' }, clean(panel.note)) : null)));
 }
 
+// Pictures of media; those whose documents a filter leaves out are hidden, where the sample has them.
 function pictures(page) {
-  const list = page.data.head.about.thumbnails;
-  if (!list.length) return null;
-  return section('pictures', 'Pictures', el('div', { class: 'card pictures' }, list.map((each, i) => {
+  const { head } = page.data;
+  if (!head.thumbnails.length && !head.about.not_pictured) return null;
+  const shown = head.thumbnails.map((each, i) => {
     let text = '';
     for (const byte of page.data.part(`picture${i}`)) text += String.fromCharCode(byte);
-    return el('figure', {}, el('img', { alt: '', src: `data:${each.mime};base64,${btoa(text)}` }), el('figcaption', {}, el('bdi', {}, clean(each.media))));
-  })));
+    const node = el('figure', {}, el('img', { alt: '', src: `data:${each.mime};base64,${btoa(text)}` }),
+      el('figcaption', {}, el('bdi', {}, clean(each.media))));
+    return { node, place: each.place };
+  });
+  const note = el('p', { class: 'note' });
+  page.charts.push({ update() {
+    let left = 0;
+    for (const { node, place } of shown) {
+      node.hidden = place >= 0 && !page.data.passes(place);
+      left += !node.hidden;
+    }
+    const failed = head.about.not_pictured;
+    put(note, `${whole(left)} of ${whole(shown.length)} pictures${failed ? `; of ${whole(failed)} more media none could be made` : ''}.`);
+  } });
+  return section('pictures', 'Pictures', el('div', { class: 'card' }, el('div', { class: 'pictures' }, shown.map((each) => each.node)), note));
 }
 
 function made(page) {
@@ -68,7 +82,7 @@ function header(page) {
   const tiles = [
     tile(whole(n), n === 1 ? 'document or media' : 'documents and media'),
     tile(percent(state.get('document') || 0, n), 'has metadata', 'good'),
-    ...['default', 'missing', 'orphan', 'unread', 'invalid'].filter((key) => state.get(key)).map((key) => tile(whole(state.get(key)), STATES[key][0], key)),
+    ...['default', 'missing', 'orphan', 'misnamed', 'unread', 'invalid'].filter((key) => state.get(key)).map((key) => tile(whole(state.get(key)), STATES[key][0], key)),
     tile(whole(dims.filter((dim) => dim.type).length), 'schema entries'),
     found ? tile(whole(found), found === 1 ? 'finding' : 'findings') : null,
   ];
