@@ -9,7 +9,7 @@ here runs it but by `Facts`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from metaferry.tables.readers.contract import Facts, TooMuch
@@ -34,7 +34,7 @@ def records_query(facts: Facts) -> str:
         "AND c._path = o._path WHERE o.category_id IS NOT NULL ORDER BY 1"
     )
     names = [str(name) for (name,) in categories]
-    keys = _keys(names)
+    keys = category_keys(names, _instead)
     ((crowds, captions, keypoints),) = facts.rows(
         "SELECT bool_or(iscrowd), bool_or(caption IS NOT NULL), bool_or(num_keypoints IS NOT NULL) "
         "FROM objects"
@@ -91,20 +91,21 @@ def _given(facts: Facts) -> list[str]:
     ]
 
 
-def _keys(names: Sequence[str]) -> list[str]:
-    """The last steps of the categories' keys. Raises TooMuch where they are too many, or not different."""
+def category_keys(names: Sequence[str], instead: Callable[[Sequence[str]], str]) -> list[str]:
+    """The last steps of the categories' keys. Raises TooMuch where they are too many, or not different.
+
+    `instead` makes a query with a few of them, to start from.
+    """
     if len(names) > MOST:
         raise TooMuch(
             f"{len(names):,} categories, and at most {MOST} have a key of their own",
-            _instead(names[:3]),
+            instead(names[:3]),
         )
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(category_key(name).lower(), name)
         if other != name:
-            raise TooMuch(
-                f"the categories {other!r} and {name!r} would have one key", _instead([other, name])
-            )
+            raise TooMuch(f"the categories {other!r} and {name!r} would have one key", instead([other, name]))
     return [category_key(name) for name in names]
 
 

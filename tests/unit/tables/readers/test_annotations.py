@@ -1,0 +1,62 @@
+"""What holds for every reader of annotations: the contract, and files that are cut and damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metaferry.job.readers.annotations import Annotations
+from metaferry.tables.readers.annotations.scalabel import ScalabelReader
+from metaferry.tables.readers.contract import Reader
+from metaferry.tables.readers.registry import readers_of
+from metaferry.tables.readers.testing import check_damaged, check_reader
+
+BOX = {"x1": 1, "y1": 2.5, "x2": 3, "y2": 4}
+SAMPLES: dict[str, tuple[Reader, str, Any]] = {
+    "scalabel": (
+        ScalabelReader(),
+        "labels.json",
+        [
+            {
+                "name": "a.jpg",
+                "videoName": "é",
+                "frameIndex": 3,
+                "size": {"width": 1, "height": 2},
+                "attributes": {"weather": "clear", "t": [1, {"x": None}]},
+                "labels": [{"id": 1, "category": "car", "attributes": {"Occluded": True}, "box2d": BOX}],
+            },
+            {"url": "https://host/b.jpg", "timestamp": 10000, "labels": None},
+            3,
+        ],
+    ),
+}
+
+
+@pytest.fixture(params=sorted(SAMPLES))
+def sample(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Reader, Path]:
+    reader, name, content = SAMPLES[request.param]
+    path = tmp_path / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
+    return reader, path
+
+
+def test_it_keeps_the_contract(sample: tuple[Reader, Path]) -> None:
+    reader, path = sample
+    tables = check_reader(reader, Annotations(url=str(path), reader=reader.name))
+    assert all(table.num_rows for table in tables.values())
+
+
+def test_damaged_files_end_in_rows_rejects_or_an_error(sample: tuple[Reader, Path], tmp_path: Path) -> None:
+    reader, path = sample
+    check_damaged(reader, path, tmp_path)
+
+
+def test_its_files_are_of_one_format(sample: tuple[Reader, Path]) -> None:
+    reader, path = sample
+    known = [
+        one.name for one in readers_of("annotations", "") if one.recognises(path.read_bytes(), [path.name])
+    ]
+    assert known == [reader.name]
