@@ -50,7 +50,7 @@ def plan(
     as Parquet in `report.shards` shards (`shards`: at least so many of them). out: in this folder, or at
     this URL, instead. A safety limit that would stop the sync is no error here: `report.stopped` names it.
     """
-    from metaferry.runs import run
+    from metaferry.view.report import after_sync
 
     if keep and out is not None:
         raise UsageError("a plan is kept in the state folder or in another one: give keep or out, not both")
@@ -58,7 +58,7 @@ def plan(
         raise UsageError(f"shards is {shards}, and only a plan that is kept has shards", advice="give keep")
     if shards is not None and not 1 <= shards <= MAX_SHARDS:
         raise UsageError(f"shards should be 1 to {MAX_SHARDS}, is {shards}")
-    return run.plan(
+    return after_sync.plan(
         as_job(job),
         prefix=prefix,
         limit=positive(limit),
@@ -103,7 +103,7 @@ def sync(
             raise UsageError("prefix and limit can be set when a plan is made, not when it is applied")
         if share is not None and engine != "local":
             raise UsageError("a share of the shards is written by this process: it takes no engine")
-        return sharded.sync_plan(
+        return after_sync.sync_plan(
             as_job(job), _plan_folder(plan), share=share, engine=engine, progress=progress, stop=stop
         )
     if share is not None:
@@ -129,13 +129,13 @@ def finish(
     needed only where the plan could not keep it, since it holds a secret that is no `${VAR}`.
     `overrides` are `key=value` over the job that was kept; those of `storage` open the plan as well.
     """
-    from metaferry.runs.sharded import run as sharded
+    from metaferry.view.report import after_sync
 
     if job is not None and overrides:
         raise UsageError(
             "overrides apply to the job kept in the plan; with another job, put them in that job"
         )
-    return sharded.finish(
+    return after_sync.finish(
         _plan_folder(plan),
         job=None if job is None else as_job(job),
         overrides=overrides,

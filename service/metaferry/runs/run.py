@@ -7,7 +7,7 @@ so that it may be called from inside a running loop as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from metaferry.engines.choose import LOCAL, check_engine
@@ -39,6 +39,7 @@ def plan(
     out: str | None = None,
     keep: bool = False,
     shards: int = 1,
+    page: Callable[[RunContext, Decided], bytes | None] | None = None,
     progress: Progress | None = None,
     deps: RuntimeDeps | None = None,
 ) -> PlanReport:
@@ -46,8 +47,8 @@ def plan(
 
     `out` is a folder (any URL), in place of which `keep` takes one in the state folder. It then holds
     `plan.json`, `shard=NNN/*.parquet`, `rejects.parquet` and `findings.parquet`, and has at least `shards`
-    shards. Raises MetaferryError subclasses only; a safety limit that was passed is no error but
-    `report.stopped`, with exit code 5.
+    shards; `page` makes a further file of it, of its rows. Raises MetaferryError subclasses only; a safety
+    limit that was passed is no error but `report.stopped`, with exit code 5.
     """
     # A plan writes nothing, so no pages of its listing either, unless it is to be kept.
     with planned(
@@ -56,7 +57,8 @@ def plan(
         if keep or out is not None:
             folder = kept_location(job, run.report.run_id) if out is None else plan_location(job, out)
             with run.timed("write"):
-                keep_plan(run, gathered, decided, folder, shards)
+                made = None if page is None else page(run, decided)
+                keep_plan(run, gathered, decided, folder, shards, made)
         run.count_requests()
         assert isinstance(run.report, PlanReport)  # `planned` made it
         return run.report

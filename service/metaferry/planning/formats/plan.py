@@ -94,8 +94,9 @@ class KeptPlan:
 
     `plan_id` is the id of the run that it becomes when it is applied. `report` is what was planned,
     `schema` the entries that schema.json is to have, `schema_token` what it replaces (None: there was
-    none). `job` is the job's mapping with every `${VAR}` as it was written; None where that would
-    hold a secret: then `job_left_out` says what.
+    none). `page` is what a page of its run shows of values, where the job wants one. `job` is the job's
+    mapping with every `${VAR}` as it was written; None where that would hold a secret: then `job_left_out`
+    says what.
     """
 
     plan_id: str
@@ -109,6 +110,7 @@ class KeptPlan:
     findings: PlanFile
     job: dict[str, Any] | None = None
     job_left_out: str = ""
+    page: PlanFile | None = None
     version: int = PLAN_VERSION
 
     def to_json(self) -> bytes:

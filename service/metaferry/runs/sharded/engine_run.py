@@ -24,7 +24,12 @@ _MIN_ROWS: Final = 1_000
 
 
 def keep_plan(
-    run: RunContext, gathered: Gathered, decided: Decided, folder: Location, shards: int
+    run: RunContext,
+    gathered: Gathered,
+    decided: Decided,
+    folder: Location,
+    shards: int,
+    page: bytes | None = None,
 ) -> KeptPlan:
     """Writes the plan to a folder, in at least `shards` shards; one that a safety limit stopped says so."""
     run.count_requests()
@@ -37,6 +42,7 @@ def keep_plan(
         schema=decided.entries.entries,
         schema_token=gathered.schema_token,
         min_shards=shards,
+        page=page,
     )
 
 

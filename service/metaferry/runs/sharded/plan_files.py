@@ -1,9 +1,9 @@
 """A plan in a folder of its own, at any URL: written by `plan --keep` or `--out`, read to be applied.
 
 `shard=NNN/*.parquet` hold the rows, `findings.parquet` and `rejects.parquet` what could not be used,
-`plan.json` everything else, with the name, size and MD5 of each file. It is written last and, where
-the folder has another plan, deleted first: a folder without it is no plan, and files that it does not
-name are not of this plan.
+`page.gz` what a page of the run shows of values (where its job wants one), `plan.json` everything else,
+with the name, size and MD5 of each file. It is written last and, where the folder has another plan, deleted
+first: a folder without it is no plan, and files that it does not name are not of this plan.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
 
 PLAN: Final = "plan.json"
+PAGE: Final = "page.gz"
 #: What makes a plan, for messages.
 MAKE: Final = "metaferry plan JOB --keep (or --out DIR)"
 #: Bytes of a plan's files that are in memory at once, where one alone is not more.
 _IN_MEMORY: Final = 128 << 20
-_NAME: Final = re.compile(r"(shard=[0-9]+/[A-Za-z0-9_-]+|rejects|findings)\.parquet")
+_NAME: Final = re.compile(r"(shard=[0-9]+/[A-Za-z0-9_-]+|rejects|findings)\.parquet|page\.gz")
 
 
 def plan_location(job: Job, plan: str) -> Location:
@@ -85,8 +86,12 @@ def write_plan(
     schema: Iterable[Entry],
     schema_token: str | None,
     min_shards: int = 1,
+    page: bytes | None = None,
 ) -> KeptPlan:
-    """Writes what was decided into a folder; `report.shards` then says how many shards there are."""
+    """Writes what was decided into a folder; `report.shards` then says how many shards there are.
+
+    `page`: what a page of the run is made of; nothing here looks into it.
+    """
     folder = database.scratch / "plan"
     report.shards = diff.write_plan(database, min_shards=min_shards)
     _remove_plan(storage, portal, job.concurrency)
@@ -103,6 +108,7 @@ def write_plan(
         portal.run(_put(storage, f"{name}.parquet", export_parquet(database, f"FROM {name}", name)))
         for name in ("rejects", "findings")
     )
+    page_file = None if page is None else portal.run(_put(storage, PAGE, page))
     mapping, left_out = keep_job(job)
     report.report_url = plan_url(storage)
     planned = PlanReport(**{name: getattr(report, name) for name in PlanReport.__dataclass_fields__})
@@ -118,6 +124,7 @@ def write_plan(
         findings=findings,
         job=mapping,
         job_left_out=left_out,
+        page=page_file,
     )
     portal.run(storage.put(PLAN, kept_plan.to_json()))
     return kept_plan
@@ -212,7 +219,7 @@ def _remove_plan(storage: Storage, portal: Portal, concurrency: int) -> None:
 def _parse(data: bytes) -> KeptPlan:
     """ValueError where it is no plan; also where it names files that no plan of ours has."""
     plan = read_format(KeptPlan, data, PLAN_VERSION, older=OLDER_PLAN_VERSIONS)
-    for file in (*_files(plan), plan.rejects, plan.findings):
+    for file in (*_files(plan), plan.rejects, plan.findings, *([plan.page] if plan.page else [])):
         if _NAME.fullmatch(file.name) is None:
             raise ValueError(f"{file.name!r} is no file of a plan")
     if [shard.number for shard in plan.shards] != list(range(len(plan.shards))):

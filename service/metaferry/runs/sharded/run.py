@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from metaferry.engines.choose import LOCAL, check_engine, open_workers
 from metaferry.engines.shards import run_shards
@@ -40,6 +40,14 @@ _EXAMPLES: Final = 100
 
 #: What Kubernetes gives each pod of an Indexed Job: its number, from 0.
 INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
+
+
+#: What is called at the end of a plan, while it is open.
+Ended: TypeAlias = Callable[[PlanRun, RunReport], None]
+
+
+def _nothing(run: PlanRun, report: RunReport) -> None:
+    """Nothing is to be done at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +92,13 @@ def sync_plan(
     progress: Progress | None = None,
     stop: Stop | None = None,
     deps: RuntimeDeps | None = None,
+    ended: Ended = _nothing,
 ) -> RunReport:
     """Applies a kept plan: everything, its end included, or the documents of a share of its shards.
 
     `engine` writes the shards: this process and, where the job has `workers`, processes of its own, or
-    the workers of Dask. `leased`: the caller holds the plan's lease already.
+    the workers of Dask. `leased`: the caller holds the plan's lease already. `ended` is called with the
+    report of a whole plan, when its lease is given back.
 
     A shard that is done is not run again. The report of a share has its shards only, whichever
     process wrote them; its exit code is 3 when documents failed, the signal's when `stop` ended it.
@@ -97,7 +107,7 @@ def sync_plan(
     check_engine(engine)
 
     def apply() -> RunReport:
-        return _apply(job, plan, share, engine, leased, progress, stop, deps)
+        return _apply(job, plan, share, engine, leased, progress, stop, deps, ended)
 
     if share is not None or leased:
         # A share sends no metrics: they would replace those of another share.
@@ -116,6 +126,7 @@ def _apply(
     progress: Progress,
     stop: Stop,
     deps: RuntimeDeps,
+    ended: Ended,
 ) -> RunReport:
     with open_plan(job, plan, deps, num_shards=share.of if share is not None else 0) as run:
         shards = len(run.plan.shards)
@@ -125,6 +136,7 @@ def _apply(
         began = run.deps.clock()
         run.writes_while(stop)
         outage: Outage | None = None
+        whole: RunReport | None = None
         with contextlib.nullcontext() if leased else run.plan_lease(stop, progress) as lease:
             if run.final_report() is None and (left := run.to_do(numbers)):
                 if lease is not None:
@@ -136,7 +148,10 @@ def _apply(
                     outage = error
                     run.markers.look(left)
             if share is None and not stop.requested and outage is None:
-                return finish_run(run, lease, stop, progress)
+                whole = finish_run(run, lease, stop, progress)
+        if whole is not None:
+            ended(run, whole)
+            return whole
         if stop.abandoned is not None:
             raise stop.abandoned
         report = _report_of(run, numbers, share, stop, run.deps.clock() - began)
@@ -153,17 +168,21 @@ def finish(
     progress: Progress | None = None,
     stop: Stop | None = None,
     deps: RuntimeDeps | None = None,
+    ended: Ended = _nothing,
 ) -> RunReport:
     """Ends a plan whose shards are all done, with the job that is kept in it unless one is given.
 
-    `overrides` are `key=value` over the job that was kept; those of `storage` open the plan as well.
+    `overrides` are `key=value` over the job that was kept; those of `storage` open the plan as well. `ended`
+    is called with the report, when the lease is given back.
     """
     stop, progress, deps = stop or Stop(), progress or Silent(), deps or RuntimeDeps()
     if job is None:
         job = _kept_job(plan, overrides, deps)
     with published(job, RunReport("", job.digest(), ""), deps) as account:
-        with open_plan(job, plan, deps) as run, run.plan_lease(stop, progress) as lease:
-            account.report = report = finish_run(run, lease, stop, progress)
+        with open_plan(job, plan, deps) as run:
+            with run.plan_lease(stop, progress) as lease:
+                account.report = report = finish_run(run, lease, stop, progress)
+            ended(run, report)
         return report
 
 

@@ -25,7 +25,7 @@ from metaferry.view.report.counts import (
     paired,
     sampled_codes,
 )
-from metaferry.view.report.facts import About
+from metaferry.view.report.facts import SEED, About
 from metaferry.view.report.page import pack, page_html
 from metaferry.view.report.profile import Dimension, Field, Kind, fields_of, folder_field, profile
 from metaferry.view.report.sample import SAMPLE, draw_sample, sample_size
@@ -48,6 +48,14 @@ class BuiltPage:
     sampled: int
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a page shows of values: `head` and `parts` as of `page.pack`. Some MB at most."""
+
+    head: dict[str, Any]
+    parts: dict[str, bytes]
+
+
 def build_page(
     database: Database,
     table: str,
@@ -57,11 +65,32 @@ def build_page(
     progress: Progress | None = None,
 ) -> BuiltPage:
     """The page of a table; `columns` are schema entries and the columns with their values."""
+    counted = count_values(database, table, columns, progress=progress)
+    counted.head["thumbnails"] = _thumbnails(database, about, counted.head["sampled"])
+    return page_of(counted, about)
+
+
+def page_of(counted: Counted, about: About) -> BuiltPage:
+    """The page of what was counted. It says by which version, which may be an earlier one."""
+    head = {**counted.head, "about": _about(about)}
+    parts = counted.parts | {f"picture{i}": each.data for i, each in enumerate(about.thumbnails)}
+    html = page_html(about.title, pack(head, parts), pictures=bool(about.thumbnails))
+    return BuiltPage(html, head["documents"], head["sampled"])
+
+
+def count_values(
+    database: Database,
+    table: str,
+    columns: Sequence[tuple[Entry, str]],
+    *,
+    progress: Progress | None = None,
+) -> Counted:
+    """Counts the values of a table. Makes the tables `report_…` of the engine."""
     progress = progress or Silent()
     progress.phase("Looking at values", len(columns))
     documents: int = database.value(f"SELECT count(*) FROM {quote_ident(table)}")
     size = sample_size(documents, len(columns) + 3)
-    draw_sample(database, table, about.seed, size, documents)
+    draw_sample(database, table, SEED, size, documents)
     fields = [
         Field("kind", "type", Kind.CATEGORY, order=_KINDS),
         Field("state", "state", Kind.CATEGORY, order=STATES),
@@ -80,7 +109,7 @@ def build_page(
     videos = videos_with_frames(database, table)
     shown = [i for i, each in enumerate(dimensions) if each.field.entry is not None and each.bins.codes > 1]
     head = {
-        "about": _about(about),
+        "seed": SEED,
         "version": __version__,
         "documents": documents,
         "sampled": size,
@@ -89,7 +118,7 @@ def build_page(
         "paired": among,
         "videos": [asdict(each) for each in videos],
         "along": shown,
-        "thumbnails": _thumbnails(database, about, size),
+        "thumbnails": [],
     }
     parts = {
         "pairs": pairs,
@@ -97,9 +126,7 @@ def build_page(
         "fine": fine_places(database, dimensions, _POINTS),
         "along": along(database, table, videos, [dimensions[i] for i in shown]),
     }
-    parts |= {f"picture{i}": each.data for i, each in enumerate(about.thumbnails)}
-    html = page_html(about.title, pack(head, parts), pictures=bool(about.thumbnails))
-    return BuiltPage(html, documents, size)
+    return Counted(head, parts)
 
 
 def _dimension(dimension: Dimension, counts: list[int]) -> dict[str, Any]:
@@ -160,7 +187,6 @@ def _about(about: About) -> dict[str, Any]:
         "lightly": about.lightly,
         "run": about.run_id,
         "job": about.job,
-        "seed": about.seed,
         "findings": [
             {
                 "code": group.code,

@@ -49,7 +49,7 @@ class FindingGroup:
 class About:
     """What the page is about, and how it came to be. URLs are without credentials.
 
-    made: when, in ISO 8601. basis: where the values are from, as a sentence. seed: of the sample.
+    made: when, in ISO 8601. basis: where the values are from, as a sentence.
     """
 
     title: str
@@ -59,7 +59,6 @@ class About:
     lightly: str = ""
     run_id: str = ""
     job: str = ""
-    seed: str = SEED
     findings: tuple[FindingGroup, ...] = ()
     panels: tuple[Panel, ...] = ()
     thumbnails: tuple[Thumbnail, ...] = ()

@@ -12,6 +12,7 @@ import hashlib
 import html
 import json
 import struct
+import zlib
 from collections.abc import Mapping
 from importlib.resources import files
 from string import Template
@@ -31,6 +32,19 @@ def pack(head: Mapping[str, Any], parts: Mapping[str, bytes]) -> bytes:
         "utf-8", errors="replace"
     )
     return gzip.compress(b"".join([struct.pack("<I", len(text)), text, *parts.values()]), 9, mtime=0)
+
+
+def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """`head`, without `parts`, and the parts. ValueError for what `pack` has not made."""
+    try:
+        raw = gzip.decompress(data)
+        (size,) = struct.unpack_from("<I", raw)
+        head = json.loads(raw[4 : 4 + size])
+        places = head.pop("parts")
+        start = 4 + size
+        return head, {name: raw[start + at : start + at + length] for name, (at, length) in places.items()}
+    except (OSError, EOFError, zlib.error, struct.error, KeyError, AttributeError, TypeError) as error:
+        raise ValueError("these are no counts of a page") from error
 
 
 def page_html(title: str, payload: bytes, *, pictures: bool = False) -> str:

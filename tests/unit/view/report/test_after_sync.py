@@ -141,6 +141,64 @@ def test_a_page_that_cannot_be_written_is_a_warning(
     assert "report.html of this run could not be made" in caplog.text
 
 
+def test_a_plan_that_was_kept_leaves_its_page_when_it_has_been_applied(
+    job: dict[str, Any], tmp_path: Path
+) -> None:
+    made = Job.from_mapping(job)
+    metaferry.sync(made)
+    (tmp_path / "labels.csv").write_text(ROWS + "images/c.png,city,3,\n")
+    planned = metaferry.plan(made, keep=True)
+    done = metaferry.sync(made, plan=planned.report_url)
+    page = page_of(done)
+    assert page.head["about"]["run"] == planned.run_id
+    # Also of documents that are kept, whose bodies are not in the rows of a plan.
+    scene = page.dimensions["Scene"]
+    assert dict(zip(scene["labels"], scene["counts"], strict=True)) == {
+        "city": 2,
+        "highway": 1,
+        "undefined": 1,
+    }
+    (did,) = [each for each in page.head["about"]["panels"] if each["title"] == "What this sync did"]
+    assert [row[:2] for row in did["rows"]] == [["created", 1], ["updated", 0], ["kept", 2]]
+    # Applied again, it says where the page is, and leaves it as it was.
+    before = Path(done.page_url).read_bytes()
+    assert metaferry.sync(made, plan=planned.report_url).page_url == done.page_url
+    assert Path(done.page_url).read_bytes() == before
+
+
+def test_a_plan_in_shares_leaves_its_page_at_the_end(job: dict[str, Any], tmp_path: Path) -> None:
+    made, folder = Job.from_mapping(job), tmp_path / "plan"
+    metaferry.plan(made, out=folder, shards=2)
+    assert (folder / "page.gz").stat().st_size < 1_000_000
+    for index in range(2):
+        share = metaferry.sync(made, plan=folder, shard_index=index, num_shards=2)
+        assert share.page_url == ""
+    page = page_of(metaferry.finish(folder))
+    assert page.head["documents"] == 4
+    (did,) = [each for each in page.head["about"]["panels"] if each["title"] == "What this sync did"]
+    assert did["rows"][0][:2] == ["created", 2]
+
+
+def test_a_plan_that_lacks_its_page_is_applied_with_a_warning(
+    job: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, folder = Job.from_mapping(job), tmp_path / "plan"
+    metaferry.plan(made, out=folder)
+    (folder / "page.gz").write_bytes(b"something else")
+    with caplog.at_level(logging.WARNING):
+        done = metaferry.sync(made, plan=folder)
+    assert (done.exit_code, done.page_url, done.documents.create) == (0, "", 2)
+    assert "report.html of this run could not be made" in caplog.text
+    assert "is not the file that plan.json describes" in caplog.text
+
+
+def test_a_plan_of_a_job_without_a_page_keeps_none(job: dict[str, Any], tmp_path: Path) -> None:
+    plain = Job.from_mapping({**job, "report": {"html": False}})
+    metaferry.plan(plain, out=tmp_path / "plan")
+    assert not (tmp_path / "plan/page.gz").exists()
+    assert metaferry.sync(plain, plan=tmp_path / "plan").page_url == ""
+
+
 def test_values_below_lists_and_odd_keys_are_found(job: dict[str, Any]) -> None:
     job["schema"] = ENTRIES
     wet = page_of(metaferry.sync(Job.from_mapping(job))).dimensions["wet"]

@@ -56,7 +56,7 @@ function made(page) {
     ['Made', `${info.made}, by metaferry ${head.version}`],
     ['Exact', head.sampled === head.documents ? 'Every count, under any filters.'
       : `Counts of all documents, and of those under one filter${head.paired.length < head.dimensions.filter((dim) => dim.codes > 1).length ? ` (of the first ${head.paired.length} columns)` : ''}. Least and largest values.`],
-    ['About', head.sampled === head.documents ? '' : `Counts under several filters, quantiles and medians: from ${whole(head.sampled)} documents, those with the smallest MD5 of "${info.seed}" and their name. A share is off by at most ${error} percentage points, 95 times of 100. Numbers of different values are estimates.`],
+    ['About', head.sampled === head.documents ? '' : `Counts under several filters, quantiles and medians: from ${whole(head.sampled)} documents, those with the smallest MD5 of "${head.seed}" and their name. A share is off by at most ${error} percentage points, 95 times of 100. Numbers of different values are estimates.`],
     ['Bins', 'Numbers: at most 40 equal bins that begin at round numbers; empty ones are kept. Where a few values lie far out, the bins cover the middle 99 %, and the ends say "below" and "above". Categories: the 39 commonest values, and other.'],
     ['Privacy', 'One file: it asks for nothing from any network, and holds no document but the counts and codes shown here.'],
   ];
