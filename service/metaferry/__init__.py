@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from metaferry.api_view import (
         check,
         check_schema,
+        describe_tables,
         diff_schema,
         doctor,
         export,
@@ -78,6 +79,7 @@ __all__ = [
     "check",
     "check_schema",
     "count_frames",
+    "describe_tables",
     "diff_schema",
     "doctor",
     "export",
@@ -103,6 +105,7 @@ _LAZY: Final = {
     "check": "metaferry.api_view",
     "check_schema": "metaferry.api_view",
     "count_frames": "metaferry.api",
+    "describe_tables": "metaferry.api_view",
     "diff_schema": "metaferry.api_view",
     "doctor": "metaferry.api_view",
     "export": "metaferry.api_view",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from metaferry.view.schema.diff import SchemaDiff
     from metaferry.view.schema.infer import InferredSchema
     from metaferry.view.selection.result import Selection
+    from metaferry.view.tables.model import DescribedTables
 
 
 @contextmanager
@@ -207,6 +208,26 @@ def report(
         thumbnails=thumbnails,
         progress=progress,
     )
+
+
+@masked_logs()
+def describe_tables(
+    target: AnyJob,
+    *,
+    reader: str = "",
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> DescribedTables:
+    """What the tables of a job hold, or what one file, glob or folder is.
+
+    `target` is a `Job`, the path of a job file (.yaml, .yml), or the URL of a table or of annotations, whose
+    `reader` is found where none is named. Of each relation the result has the columns with their types and
+    meaning, the first three rows, and a query to start from. `overrides` are `key=value` over the job, or
+    `storage.SCHEME.OPTION=value`. Writes nothing. Raises JobError, UsageError, TableMissing, StorageError.
+    """
+    from metaferry.view.tables.describe import describe_tables as describe
+
+    return describe(target, reader=reader, overrides=overrides, progress=progress)
 
 
 @masked_logs()

@@ -38,6 +38,7 @@ NAMES = [
     "check",
     "check_schema",
     "count_frames",
+    "describe_tables",
     "diff_schema",
     "doctor",
     "export",

@@ -28,6 +28,7 @@ from metaferry.cli.commands.schema import schema
 from metaferry.cli.commands.select import select
 from metaferry.cli.commands.serve import serve
 from metaferry.cli.commands.sync import sync
+from metaferry.cli.commands.tables import tables
 from metaferry.cli.commands.unlock import unlock
 from metaferry.cli.show.failures import close_streams, report_failure, wants_json
 from metaferry.storage.local.disk_names import python_agrees
@@ -65,6 +66,7 @@ for _command in (
     export,
     report,
     select,
+    tables,
 ):
     app.command()(_command)
 app.add_typer(schema)

@@ -29,7 +29,7 @@ ARGUMENTS = {
     "export": ["job.yaml", "-o", "other.csv"], "report": ["job.yaml", "-o", "other.html"],
     "doctor": ["job.yaml"],
     "rollback": ["job.yaml", "--run", "20261123T081500Z-0a1b2c3d"],
-    "select": ["job.yaml", "--config", "other.yaml"],
+    "select": ["job.yaml", "--config", "other.yaml"], "tables": ["s3://bucket/coco.json"],
 }  # fmt: skip
 #: By parameter: what is written, and what the command gets.
 FLAGS: dict[str, list[tuple[list[str], Any]]] = {
@@ -42,6 +42,7 @@ FLAGS: dict[str, list[tuple[list[str], Any]]] = {
     "file": [(["--out", "x.csv"], "x.csv"), (["-o", "x.csv"], "x.csv")],
     "config": [(["--config", "selection.yaml"], Path("selection.yaml"))],
     "selection": [(["--selection", "selection.yaml"], Path("selection.yaml"))],
+    "reader": [(["--reader", "coco"], "coco")],
     "read_only": [(["--read-only"], True)],
     "as_written": [(["--as-written"], True)],
     "report": [(["--report"], True)],

@@ -47,7 +47,7 @@ def reader_named(given: Given, place: str) -> Reader | None:
     near = difflib.get_close_matches(name, known, 1, 0.6)
     raise JobError(
         f"there is no reader {name!r} for {given.key}",
-        place=f"{place}.reader",
+        place=f"{place}.reader" if place else "",
         advice=f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}",
     )
 

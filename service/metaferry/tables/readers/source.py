@@ -88,10 +88,10 @@ def find_source(
 ) -> ReaderSource:
     """The files of what the job names, and the reader that knows them.
 
-    `place` is the key of the table or source. Raises JobError where no reader or several of them know the
-    files, and what looking for files raises.
+    `place` is the key of the table or source; "" for a URL by itself. Raises JobError where no reader or
+    several of them know the files, and what looking for files raises.
     """
-    place = f"{place}.{asked.key}"
+    place = f"{place}.{asked.key}" if place else ""
     reader = reader_named(asked, place)
     files: list[ReaderFile] = []
     passed_over: list[str] = []
