@@ -20,7 +20,7 @@ TINY_ARGUMENT := $(if $(TINY),--tiny)
 LIGHTLY := .cache/lightly-1.5.26
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick test-pythons test-airflow check format docs test-image bench bench-frames bench-put bench-noop bench-threads bench-tables bench-scale bench-view fuzz lock clean
+.PHONY: help setup demo test quick test-pythons test-airflow check format docs docs-site test-image bench bench-frames bench-put bench-noop bench-threads bench-tables bench-scale bench-view fuzz lock clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ setup: .venv/ready-dev ## .venv with everything, tests included (PYTHON=… to c
 demo: .venv/ready-run ## a small real dataset in metaferry-demo/, synced into a local folder
 	$(BIN)/metaferry demo
 
-test: .venv/ready-dev check .cache/azurite.ready .cache/axe.ready $(LIGHTLY)/ready ## all checks and all tests, real servers included
+test: .venv/ready-dev check .cache/azurite.ready .cache/axe.ready .cache/docs/ready $(LIGHTLY)/ready ## all checks and all tests, real servers included
 	@echo "test: running all tests (servers are started by the tests themselves)"
 	METAFERRY_FULL=1 $(PYTEST)
 
@@ -61,6 +61,9 @@ format: .venv/ready-dev ## formats the sources
 
 docs: .venv/ready-dev ## writes docs/job-file.md from the model
 	$(BIN)/python docs/generate.py
+
+docs-site: .cache/docs/ready ## the docs as a site in .cache/site: python -m http.server -d .cache/site
+	@.cache/docs/bin/python docs/build_site.py .cache/site
 
 bench: .venv/ready-dev ## the figures: documents planned a second, memory, share of the bare put rate (JSON: .cache/bench)
 	cd tests && for name in apply_share frames plan_rows; do \
@@ -118,6 +121,7 @@ lock: ## versions and hashes anew from pyproject.toml (needs uv)
 	sed -n 's/^ *"av>=\([0-9.]*\),.*/av==\1/p' pyproject.toml | \
 	    $(COMPILE) $(UPGRADE) - -o tests/oldest-pyav.lock
 	$(COMPILE) $(UPGRADE) --group peers -o tests/benchmarks/peers.lock
+	$(COMPILE) $(UPGRADE) --group docs -o docs/requirements.lock
 	for major in 2 3; do \
 	    $(COMPILE) $(UPGRADE) tests/in_airflow/airflow$$major.in pyproject.toml \
 	        -o tests/in_airflow/airflow$$major.lock || exit 1; \
@@ -142,6 +146,13 @@ clean: ## removes .venv, .cache and what tools and runs left behind
 	@$(BIN)/python -m venv --clear .cache/peers
 	@.cache/peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
 	    -r tests/benchmarks/peers.lock
+	@touch $@
+
+.cache/docs/ready: .venv/ready-dev docs/requirements.lock
+	@echo "docs: fetching Zensical, which builds the site (once)"
+	@$(BIN)/python -m venv --clear .cache/docs
+	@.cache/docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    -r docs/requirements.lock
 	@touch $@
 
 .cache/azurite.ready: .venv/ready-dev tests/servers/setup_azurite.py

@@ -42,7 +42,7 @@ def test_the_complete_job_of_the_page_is_one() -> None:
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     broken = [
         f"{page.name}: {target}"
         for page in pages
@@ -78,6 +78,26 @@ def test_packages_of_the_design_are_those_that_exist() -> None:
     named = set(re.findall(r"^\| `([a-z_]+)/` \|", table, re.MULTILINE))
     there = {path.parent.name for path in (ROOT / "service/metaferry").glob("*/__init__.py")}
     assert named == there
+
+
+def test_each_test_that_the_threat_model_names_is_there() -> None:
+    text = (ROOT / "docs/threat-model.md").read_text(encoding="utf-8")
+    file, named, gone = "", 0, []
+    for place, name in re.findall(r"`((?:tests/[\w/.]+\.py)?)::(\w+)`", text):
+        file = place or file  # `::name` is of the file before it
+        path = ROOT / file
+        named += 1
+        if not path.is_file() or f"def {name}(" not in path.read_text(encoding="utf-8"):
+            gone.append(f"{file}::{name}")
+    assert gone == []
+    assert named >= 30
+
+
+def test_each_threat_has_a_test() -> None:
+    text = (ROOT / "docs/threat-model.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!---|threat |\| )(.*?) \|$", text[text.index("## Media that") :], re.MULTILINE)
+    assert len(rows) >= 15
+    assert [row for row in rows if "`tests/" not in row] == []
 
 
 def test_modules_are_named_as_they_are_called() -> None:
