@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from metaferry.job.readers.annotations import Annotations
+from metaferry.tables.readers.annotations.cvat.reader import CvatReader
 from metaferry.tables.readers.annotations.scalabel import ScalabelReader
 from metaferry.tables.readers.contract import Reader
 from metaferry.tables.readers.registry import readers_of
@@ -16,6 +17,20 @@ from metaferry.tables.readers.testing import check_damaged, check_reader
 
 BOX = {"x1": 1, "y1": 2.5, "x2": 3, "y2": 4}
 SAMPLES: dict[str, tuple[Reader, str, Any]] = {
+    "cvat": (
+        CvatReader(),
+        "annotations.xml",
+        """<?xml version="1.0" encoding="utf-8"?>
+<annotations><meta><task><start_frame>2</start_frame><stop_frame>9</stop_frame><labels><label><name>car</name>
+<attributes><attribute><name>age</name><input_type>number</input_type></attribute></attributes></label></labels>
+</task><source>clip.mp4</source></meta>
+<track id="0" label="car">
+<box frame="2" outside="0" occluded="0" keyframe="1" xtl="1" ytl="2" xbr="3" ybr="4">
+<attribute name="age">3.5</attribute></box>
+<box frame="6" outside="1" keyframe="1" xtl="1" ytl="2" xbr="3" ybr="4"/>
+</track><track id="1" label="bad"><box frame="x"/></track>
+<tag label="night" frame="4"><attribute name="rain">a lot</attribute></tag></annotations>""",
+    ),
     "scalabel": (
         ScalabelReader(),
         "labels.json",
