@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from e2e.world import World
 
@@ -171,3 +172,98 @@ def test_an_element_that_is_none_stops_a_run_and_is_named(world: World) -> None:
     let = world.run("sync", "job.yaml", "--set", "sources[0].max_rejects=1")
     assert let.code == 3, let.err
     assert documents(world)["a"]["objects"] == 2
+
+
+def test_what_contradicts_itself_is_told(world: World) -> None:
+    held = {
+        "images": [{"id": 1, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}],
+        "categories": [{"id": 1, "name": "car"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1},
+            {"id": 1, "image_id": 1, "category_id": 7},
+            {"id": 2, "image_id": 99, "category_id": 1},
+        ],
+    }
+    world.put("coco.json", json.dumps(held))
+    ran = world.run("sync", "job.yaml", "--format", "json")
+    assert ran.code == 0, ran.err
+    messages = sorted(
+        one["message"]
+        for one in json.loads(ran.out)["finding_examples"]
+        if one["code"] == "source.contradiction"
+    )
+    assert messages == [
+        "1 annotation is of a category that the file does not list, and is counted under its number: 7",
+        "1 annotation is of an image that the file does not list, and is not counted: image_id 99",
+        "1 identifier is of several annotations of an image, and all are counted: 1",
+        "1 identifier is of several images, and each of them has the annotations of all: 1",
+    ]
+    assert documents(world)["a"] == {"objects": 2, "categories": {"7": 1, "car": 1}}
+
+
+def many(names: list[str]) -> dict[str, Any]:
+    return {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 0}],
+        "categories": [{"id": at, "name": name} for at, name in enumerate(names)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([f"c{at:03}" for at in range(201)], "201 categories, and at most 200 have a key of their own"),
+        (["traffic.light", "traffic_light"], "the categories 'traffic.light' and 'traffic_light'"),
+        (["Car", "car"], "the categories 'Car' and 'car' would have one key"),
+    ],
+)
+def test_categories_that_have_no_keys_stop_with_a_query_to_paste(
+    world: World, names: list[str], message: str
+) -> None:
+    world.put("coco.json", json.dumps(many(names)))
+    ran = world.run("sync", "job.yaml")
+    assert ran.code == 2, ran.err
+    assert message in ran.err
+    pasted = yaml.safe_load(ran.err.partition("write the query yourself:\n")[2])
+    world.job |= pasted
+    world.write_job()
+    again = world.run("sync", "job.yaml")
+    assert again.code == 0, again.err
+    assert documents(world)["a"]["objects"] == 1
+
+
+def test_two_hundred_categories_are_not_too_many(world: World) -> None:
+    world.put("coco.json", json.dumps(many([f"c{at:03}" for at in range(200)])))
+    ran = world.run("sync", "job.yaml")
+    assert ran.code == 0, ran.err
+    assert documents(world)["a"]["categories"] == {f"c{at:03}": int(at == 0) for at in range(200)}
+
+
+def test_a_mapping_stands_over_the_records_of_a_file(world: World) -> None:
+    world.job["sources"] = [
+        {
+            "annotations": "coco.json",
+            "where": "objects > 0",
+            "file_name": "'data/' || file_name",
+            "match": "basename",
+            "metadata": {"n": "objects", "sky": "attributes.weather.sky", "cars": '"categories.car"'},
+        }
+    ]
+    world.write_job()
+    ran = world.run("sync", "job.yaml")
+    assert ran.code == 0, ran.err
+    assert documents(world) == {
+        "a": {"n": 2, "sky": "clear", "cars": 2},
+        "c": {"n": 1, "sky": "fog", "cars": 0},
+    }
+
+
+def test_the_job_of_the_page_runs(world: World) -> None:
+    page = (Path(__file__).parents[3] / "docs/sources/coco.md").read_text()
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    (world.root / "job.yaml").write_text(text)
+    ran = world.run("sync", "job.yaml")
+    assert ran.code == 0, ran.err
+    found = documents(world)["a"]
+    for key in found:
+        assert f"`{key}" in page, key

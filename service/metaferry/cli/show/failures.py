@@ -104,7 +104,10 @@ def _write(message: str, advice: str) -> None:
     for line in rest:
         console.print(Text(f"  {safe(line)}"))
     if advice:
-        console.print(Text.assemble(("advice: ", "bold"), safe(advice)))
+        first, *rest = advice.split("\n")
+        console.print(Text.assemble(("advice: ", "bold"), safe(first)))
+        for line in rest:  # text to paste
+            console.print(Text(f"  {safe(line)}"))
 
 
 def _verbosity(arguments: list[str]) -> int:

@@ -110,6 +110,11 @@ class Facts(Protocol):
         """The rows of a SELECT."""
         ...
 
+    def contradiction(self, message: str, advice: str) -> None:
+        """Tells the user of what contradicts itself and still makes records, such as an annotation of an
+        image that is not listed: finding `source.contradiction`."""
+        ...
+
 
 class TooMuch(Exception):
     """Raised by `Opened.records` where no sensible record can be made: why, and a query to start from, over

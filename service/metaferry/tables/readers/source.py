@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from metaferry.findings import Code
 from metaferry.job.model import Job
 from metaferry.job.parts import Location
 from metaferry.job.readers.keys import Given as Asked
@@ -170,8 +171,10 @@ def load_reader_source(
             name: make_relation(con, name, f"{index}_{number}", staged, ())
             for number, (name, staged) in enumerate(tables.items())
         }
+        findings = Findings(con, source.label)
         try:
-            query = opened.records(RelationFacts(con, relations))
+            query = opened.records(RelationFacts(con, relations, findings))
+            findings.flush()
         except TooMuch as error:
             raise found.given.fault(
                 f"{source.label}: {error.message}", advice=_query_form(found.given, error.query)
@@ -211,9 +214,12 @@ def _query_form(given: Given, query: str) -> str:
 class RelationFacts:
     """`contract.Facts` of relations that are in the engine."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, relations: Mapping[str, Relation]) -> None:
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, relations: Mapping[str, Relation], findings: Findings
+    ) -> None:
         self._con = con
         self._relations = relations
+        self._findings = findings
 
     def columns(self, relation: str) -> dict[str, str]:
         return {column.name: column.type for column in self._relations[relation].columns}
@@ -223,3 +229,6 @@ class RelationFacts:
             f"{quote_ident(name)} AS (FROM {one.view})" for name, one in self._relations.items()
         )
         return self._con.execute(f"WITH {given} {sql}").fetchall()
+
+    def contradiction(self, message: str, advice: str) -> None:
+        self._findings.add(Code.SOURCE_CONTRADICTION, "warning", message, advice=advice)

@@ -37,7 +37,7 @@ from metaferry.tables.readers.contract import Given, Opened, Reader, TooMuch, Wa
 from metaferry.tables.readers.files import reader_files
 from metaferry.tables.readers.source import RelationFacts
 from metaferry.tables.readers.stage import staged_relations
-from metaferry.tables.staging import FINDINGS_SCHEMA, REJECTS_SCHEMA
+from metaferry.tables.staging import FINDINGS_SCHEMA, REJECTS_SCHEMA, Findings
 
 #: Rows of a batch, at most: memory is bounded by a few of them.
 _MOST_ROWS: Final = 131_072
@@ -219,7 +219,7 @@ def _check_queries(reader: Reader, value: Any) -> None:
                 views = {n: make_relation(con, n, f"r{n}", s, ()) for n, s in staged.items()}
                 _require(set(opened.needs()) <= set(reader.relations), "needs() names what is no relation")
                 with contextlib.suppress(TooMuch):
-                    query = opened.records(RelationFacts(con, _with_paths(con, views)))
+                    query = opened.records(RelationFacts(con, _with_paths(con, views), Findings(con, _TABLE)))
                     _bind(con, query, {}, staged)
                 for view in views.values():
                     con.execute(f"DROP VIEW {view.view}")

@@ -27,7 +27,11 @@ def category_key(name: str) -> str:
 
 
 def records_query(facts: Facts) -> str:
-    """The SELECT over `images`, `objects` and `categories`. Raises TooMuch."""
+    """The SELECT over `images`, `objects`, `categories` and `metadata`; tells of what does not fit together.
+
+    Raises TooMuch.
+    """
+    _tell_contradictions(facts)
     categories = facts.rows(
         "SELECT DISTINCT coalesce(nullif(name, ''), id) FROM categories "
         "UNION SELECT DISTINCT o.category_id FROM objects o ANTI JOIN categories c ON c.id = o.category_id "
@@ -75,6 +79,56 @@ def records_query(facts: Facts) -> str:
         f"SELECT {_lines(listed)}\n"
         f"FROM images i LEFT JOIN n ON n.image_id = i.id AND n._path = i._path {joined}"
     )
+
+
+def _tell_contradictions(facts: Facts) -> None:
+    for sql, one, many, advice in _CONTRADICTIONS:
+        ((count, first),) = facts.rows(f"SELECT count(*), min(found) FROM ({sql})")
+        if count:
+            facts.contradiction(one.format(first) if count == 1 else many.format(f"{count:,}", first), advice)
+
+
+_EXPORT: Final = "export the annotations again, or leave such rows out in a query"
+#: What does not fit together: a SELECT of it as `found`, one and several of it in words, and the advice.
+_CONTRADICTIONS: Final = (
+    (
+        "SELECT o.image_id AS found FROM objects o "
+        "ANTI JOIN images i ON i.id = o.image_id AND i._path = o._path",
+        "1 annotation is of an image that the file does not list, and is not counted: image_id {0}",
+        "{0} annotations are of images that the file does not list, and are not counted: image_id {1} …",
+        _EXPORT,
+    ),
+    (
+        "SELECT m.image_id AS found FROM metadata m "
+        "ANTI JOIN images i ON i.id = m.image_id AND i._path = m._path",
+        "1 element of metadata is of an image that the file does not list, and is not used: image_id {0}",
+        "{0} elements of metadata are of images that the file does not list, and are not used: "
+        "image_id {1} …",
+        _EXPORT,
+    ),
+    (
+        "SELECT o.category_id AS found FROM objects o WHERE o.category_id IS NOT NULL "
+        "AND EXISTS (SELECT 1 FROM categories c WHERE c._path = o._path) AND NOT EXISTS "
+        "(SELECT 1 FROM categories c WHERE c.id = o.category_id AND c._path = o._path)",
+        "1 annotation is of a category that the file does not list, and is counted under its number: {0}",
+        "{0} annotations are of categories that the file does not list, and are counted under their numbers: "
+        "{1} …",
+        "add the categories to the file, or name them in a query",
+    ),
+    (
+        "SELECT id AS found FROM images GROUP BY _path, id HAVING count(*) > 1",
+        "1 identifier is of several images, and each of them has the annotations of all: {0}",
+        "{0} identifiers are of several images, and each of them has the annotations of all: {1} …",
+        "merge files by giving images new identifiers",
+    ),
+    (
+        "SELECT id AS found FROM objects WHERE id IS NOT NULL "
+        "GROUP BY _path, image_id, id HAVING count(*) > 1",
+        "1 identifier is of several annotations of an image, and all are counted: {0}",
+        "{0} identifiers are of several annotations of an image, and all are counted: {1} …",
+        "where a merge doubled them, count them once: count(DISTINCT o.id) in a query",
+    ),
+)
 
 
 def _given(facts: Facts) -> list[str]:
