@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         export,
         export_file,
         infer_schema,
+        policy,
         report,
         select,
     )
@@ -87,6 +88,7 @@ __all__ = [
     "finish",
     "infer_schema",
     "plan",
+    "policy",
     "report",
     "rollback",
     "select",
@@ -113,6 +115,7 @@ _LAZY: Final = {
     "finish": "metaferry.api",
     "infer_schema": "metaferry.api_view",
     "plan": "metaferry.api",
+    "policy": "metaferry.api_view",
     "report": "metaferry.api_view",
     "rollback": "metaferry.api",
     "select": "metaferry.api_view",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from metaferry.view.check.found import CheckReport
     from metaferry.view.doctor.model import Doctor
     from metaferry.view.export.export import Export, ExportReport
+    from metaferry.view.policy.model import Cloud, JobPolicy
     from metaferry.view.report.report import ReportPage
     from metaferry.view.schema.check import CheckedSchema
     from metaferry.view.schema.diff import SchemaDiff
@@ -87,6 +88,20 @@ def doctor(
     from metaferry.view.doctor.doctor import examine
 
     return examine(job, overrides=overrides, read_only=read_only, progress=progress)
+
+
+@masked_logs()
+def policy(job: AnyJob, *, cloud: Cloud | None = None, overrides: Sequence[str] = ()) -> JobPolicy:
+    """The least rights that a job needs in one cloud, with its documents and its state folder.
+
+    cloud: "aws", "gcp" or "azure"; default: the one that the job uses. `overrides` are `key=value` over
+    the job file. `document` is what the cloud takes: an IAM policy, custom roles with conditional bindings,
+    or role definitions with assignments; `rights` says what each right is for. Opens no storage. Raises
+    JobError, and UsageError for a job that uses several clouds or nothing of this one.
+    """
+    from metaferry.view.policy.policy import policy_of
+
+    return policy_of(job, cloud, overrides)
 
 
 @masked_logs()

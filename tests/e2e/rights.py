@@ -125,13 +125,13 @@ def gcs_needs(requests: Iterable[Request]) -> Iterator[Need]:
     """From the first request on an empty Lightly bucket: replacing an object is creating and deleting."""
     existing: set[tuple[str, str]] = set()
     for request in requests:
-        path = request.key.partition("?")[0]
+        path, _, query = request.key.partition("?")
         match = re.fullmatch(r"/(upload/|download/)?storage/v1/b/([^/]+)/o(?:/(.+))?", path)
         if match is None:
             raise ValueError(f"not understood: {request}")
         bucket, key = match[2], match[3]
         if key is None:
-            yield Need("storage.objects.list", bucket, "")
+            yield Need("storage.objects.list", bucket, parse_qs(query).get("prefix", [""])[0])
         elif request.method == "POST":
             yield Need("storage.objects.create", bucket, key)
             if (bucket, key) in existing:

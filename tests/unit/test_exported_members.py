@@ -46,6 +46,7 @@ NAMES = [
     "finish",
     "infer_schema",
     "plan",
+    "policy",
     "report",
     "rollback",
     "select",

@@ -22,6 +22,7 @@ from metaferry.cli.commands.finish import finish
 from metaferry.cli.commands.frames import frames
 from metaferry.cli.commands.init import init
 from metaferry.cli.commands.plan import plan
+from metaferry.cli.commands.policy import policy
 from metaferry.cli.commands.report import report
 from metaferry.cli.commands.rollback import rollback
 from metaferry.cli.commands.schema import schema
@@ -55,6 +56,7 @@ for _command in (
     init,
     demo,
     doctor,
+    policy,
     plan,
     sync,
     finish,

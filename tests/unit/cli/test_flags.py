@@ -27,7 +27,7 @@ ARGUMENTS = {
     "serve": ["job.yaml"], "unlock": ["job.yaml"], "frames": ["a.mp4", "b.mp4"], "schema infer": ["job.yaml"],
     "schema check": ["s3://bucket/a"], "schema diff": ["job.yaml"], "check": ["s3://bucket/a"],
     "export": ["job.yaml", "-o", "other.csv"], "report": ["job.yaml", "-o", "other.html"],
-    "doctor": ["job.yaml"],
+    "doctor": ["job.yaml"], "policy": ["job.yaml"],
     "rollback": ["job.yaml", "--run", "20261123T081500Z-0a1b2c3d"],
     "select": ["job.yaml", "--config", "other.yaml"], "tables": ["s3://bucket/coco.json"],
 }  # fmt: skip
@@ -43,6 +43,7 @@ FLAGS: dict[str, list[tuple[list[str], Any]]] = {
     "config": [(["--config", "selection.yaml"], Path("selection.yaml"))],
     "selection": [(["--selection", "selection.yaml"], Path("selection.yaml"))],
     "reader": [(["--reader", "coco"], "coco")],
+    "cloud": [(["--cloud", name], name) for name in ("aws", "gcp", "azure")],
     "read_only": [(["--read-only"], True)],
     "as_written": [(["--as-written"], True)],
     "report": [(["--report"], True)],
