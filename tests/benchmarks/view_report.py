@@ -20,6 +20,8 @@ from typing import Final
 
 from benchmarks import record
 
+#: The `memory_limit` of a job that names none.
+LIMIT: Final = "384MB"
 SIZES: Final = (1_000_000, 10_000_000)
 
 
@@ -32,7 +34,7 @@ def measure(count: int) -> dict[str, float]:
     about = About("s3://fleet/", "2026-11-28T05:40:00+00:00", "made up")
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_database(memory_limit="768MB", scratch=folder) as database,
+        open_database(memory_limit=LIMIT, scratch=folder) as database,
     ):
         table = fill_driving(database, count)
         begun = time.perf_counter()

@@ -2,6 +2,9 @@
 // The payload, and counts under filters: exact under none and under one, else from the sample.
 // `view/report/build.py` writes what this reads; the files of this folder are one script, in their order.
 
+const prefersDark = matchMedia('(prefers-color-scheme: dark)');
+document.documentElement.dataset.theme = prefersDark.matches ? 'dark' : 'light';
+
 // -- the payload
 
 async function unpack() {
@@ -62,24 +65,38 @@ function model({ head, part }) {
   const exactSample = head.sampled === head.documents;
   const scale = head.sampled ? head.documents / head.sampled : 0;
   const filters = new Map();
-  let passing = null; // rows of the sample that pass all filters
+  // For each row of the sample how many filters it fails, and the sum of their numbers: of a row that fails
+  // one alone, which one. Both follow what changes.
+  const [fails, which] = [new Uint8Array(head.sampled), new Uint32Array(head.sampled)];
+  const sifted = new Map(); // the filters that they count
+  const [rows, room] = [new Uint32Array(head.sampled), new Map()];
+  let passing = rows.subarray(0, 0);
   let failing = new Map(); // by dimension: rows that fail its filter alone
+  let known = new Map(); // counts by dimension
 
   function sift() {
+    for (const at of new Set([...sifted.keys(), ...filters.keys()])) {
+      const [before, now, { column, codes }] = [sifted.get(at), filters.get(at), dims[at]];
+      if (before === now) continue;
+      const change = new Int8Array(codes).map((_, code) => (now && !now[code] ? 1 : 0) - (before && !before[code] ? 1 : 0));
+      for (let r = 0; r < fails.length; r++) {
+        fails[r] += change[column[r]];
+        which[r] += change[column[r]] * at;
+      }
+      if (now) sifted.set(at, now); else sifted.delete(at);
+    }
+    known = new Map();
     if (filters.size === 0) return;
-    const n = head.sampled;
-    const fails = new Uint8Array(n);
-    const which = new Uint16Array(n);
-    for (const [at, mask] of filters) {
-      const column = dims[at].column;
-      for (let r = 0; r < n; r++) if (!mask[column[r]]) { fails[r]++; which[r] = at; }
+    for (const at of filters.keys()) if (!room.has(at)) room.set(at, new Uint32Array(head.sampled));
+    const alone = dims.map((dim) => room.get(dim.at));
+    const found = new Uint32Array(dims.length);
+    let n = 0;
+    for (let r = 0; r < fails.length; r++) {
+      if (fails[r] === 0) rows[n++] = r;
+      else if (fails[r] === 1) alone[which[r]][found[which[r]]++] = r;
     }
-    passing = [];
-    failing = new Map([...filters.keys()].map((at) => [at, []]));
-    for (let r = 0; r < n; r++) {
-      if (fails[r] === 0) passing.push(r);
-      else if (fails[r] === 1) failing.get(which[r]).push(r);
-    }
+    passing = rows.subarray(0, n);
+    failing = new Map([...filters.keys()].map((at) => [at, alone[at].subarray(0, found[at])]));
   }
 
   const pairCell = (a, b) => {
@@ -91,6 +108,11 @@ function model({ head, part }) {
 
   // Documents by code under the filters of all other dimensions.
   function counts(dim) {
+    if (!known.has(dim.at)) known.set(dim.at, count(dim));
+    return known.get(dim.at);
+  }
+
+  function count(dim) {
     const others = [...filters.keys()].filter((at) => at !== dim.at);
     if (others.length === 0) return { values: dim.counts, isAbout: false };
     const values = new Float64Array(dim.codes);
@@ -109,9 +131,11 @@ function model({ head, part }) {
         return { values, isAbout: false };
       }
     }
-    for (const r of passing) values[dim.column[r]] += scale;
-    for (const r of failing.get(dim.at) || []) values[dim.column[r]] += scale;
-    return { values, isAbout: !exactSample };
+    const [column, sampled] = [dim.column, new Uint32Array(dim.codes)];
+    for (const some of [passing, failing.get(dim.at)]) {
+      if (some) for (let i = 0; i < some.length; i++) sampled[column[some[i]]]++;
+    }
+    return { values: values.map((_, code) => sampled[code] * scale), isAbout: !exactSample };
   }
 
   // Documents by code of two dimensions under all filters; `all`: under none.
@@ -128,9 +152,11 @@ function model({ head, part }) {
       }
       return { cells, isAbout: false };
     }
-    const add = (r) => { cells[a.column[r] * b.codes + b.column[r]] += scale; };
-    if (active.length) passing.forEach(add);
-    else for (let r = 0; r < head.sampled; r++) add(r);
+    const n = active.length ? passing.length : head.sampled;
+    for (let i = 0; i < n; i++) {
+      const r = active.length ? passing[i] : i;
+      cells[a.column[r] * b.codes + b.column[r]] += scale;
+    }
     return { cells, isAbout: !exactSample };
   }
 
@@ -143,10 +169,7 @@ function model({ head, part }) {
     return { n: passing.length * scale, isAbout: !exactSample };
   }
 
-  const passes = (r) => {
-    for (const [at, mask] of filters) if (!mask[dims[at].column[r]]) return false;
-    return true;
-  };
+  const passes = (r) => fails[r] === 0;
 
   return { head, part, dims, filters, sift, counts, cross, total, passes };
 }

@@ -120,47 +120,51 @@ function histogram(page, dim) {
   return { node, update };
 }
 
-const SHOWN = 7;
-function barList(page, dim, options = {}) {
-  const node = el('div', { class: 'bars' });
+// What a bar says under the filters: its count, and whether it is chosen.
+function show(button, count, value, isAbout, mask, code, text) {
+  put(count, text === undefined ? (isAbout ? `~${about(value)}` : whole(value)) : text);
+  button.setAttribute('aria-pressed', String(Boolean(mask && mask[code])));
+  button.classList.toggle('dim', Boolean(mask && !mask[code]));
+}
+
+// Buttons in a column: the first ones, and the others on demand.
+function column(kind, buttons, first) {
+  const node = el('div', { class: kind }, buttons);
+  const more = buttons.length > first + 1 ? buttons.slice(first) : [];
+  if (!more.length) return node;
+  const set = (open) => {
+    more.forEach((button) => { button.hidden = !open; });
+    toggle.setAttribute('aria-expanded', String(open));
+    put(toggle, open ? 'fewer' : `${more.length} more`);
+  };
+  const toggle = el('button', { type: 'button', class: 'more', onclick: () => set(toggle.getAttribute('aria-expanded') !== 'true') });
+  set(false);
+  node.append(toggle);
+  return node;
+}
+
+const used = (dim) => [...dim.counts.keys()].filter((code) => dim.counts[code] > 0);
+
+function barList(page, dim, mark) {
   const most = Math.max(1, ...dim.counts);
-  const rows = [];
-  const shownCodes = [...dim.counts.keys()].filter((code) => dim.counts[code] > 0 || (options.keepEmpty && code < dim.labels.length));
-  const first = options.first || SHOWN;
-  shownCodes.forEach((code, i) => {
+  const rows = used(dim).map((code) => {
     const [inside, behind, count] = [el('span', { class: 'in' }), el('span', { class: 'whole' }), el('span', { class: 'count' })];
     behind.style.width = `${(100 * dim.counts[code]) / most}%`;
-    const label = el('span', { class: 'label' }, options.mark ? options.mark(code) : null, el('bdi', {}, codeText(dim, code)));
-    if (code >= dim.labels.length || dim.labels[code] === '') label.classList.add('special');
+    const special = code >= dim.labels.length || dim.labels[code] === '';
+    const label = el('span', { class: special ? 'label special' : 'label' }, mark ? mark(code) : null, el('bdi', {}, codeText(dim, code)));
     const button = el('button', { type: 'button', class: 'bar', title: codeText(dim, code), onclick: () => page.toggle(dim, code) },
       label, el('span', { class: 'track' }, behind, inside), count);
-    if (i >= first && shownCodes.length > first + 1) button.hidden = true;
-    rows.push({ code, button, inside, count });
+    return { code, button, inside, count };
   });
-  put(node, rows.map((row) => row.button));
-  const more = rows.filter((row) => row.button.hidden);
-  if (more.length) {
-    const toggle = el('button', { type: 'button', class: 'more', 'aria-expanded': 'false' }, `${more.length} more`);
-    toggle.addEventListener('click', () => {
-      const open = toggle.getAttribute('aria-expanded') !== 'true';
-      more.forEach((row) => { row.button.hidden = !open; });
-      toggle.setAttribute('aria-expanded', String(open));
-      put(toggle, open ? 'fewer' : `${more.length} more`);
-    });
-    node.append(toggle);
-  }
   function update() {
     const { values, isAbout } = page.data.counts(dim);
     const mask = page.data.filters.get(dim.at);
     for (const { code, button, inside, count } of rows) {
-      const value = values[code];
-      inside.style.width = `${(100 * value) / most}%`;
-      put(count, isAbout ? `~${about(value)}` : whole(value));
-      button.setAttribute('aria-pressed', String(Boolean(mask && mask[code])));
-      button.classList.toggle('dim', Boolean(mask && !mask[code]));
+      inside.style.width = `${(100 * values[code]) / most}%`;
+      show(button, count, values[code], isAbout, mask, code);
     }
   }
-  return { node, update };
+  return { node: column('bars', rows.map((row) => row.button), 7), update };
 }
 
 const TYPES = {
@@ -198,7 +202,7 @@ function countsTable(page, dim) {
   return tableBeside(dim.name, () => {
     const { values, isAbout } = page.data.counts(dim);
     const filtered = page.data.filters.size > 0;
-    const rows = [...dim.counts.keys()].filter((code) => dim.counts[code] > 0).map((code) => [
+    const rows = used(dim).map((code) => [
       codeText(dim, code), dim.counts[code], percent(dim.counts[code], page.data.head.documents),
       ...(filtered ? [isAbout ? `about ${about(values[code])}` : values[code]] : []),
     ]);
@@ -232,47 +236,33 @@ function coverage(page) {
   const keys = [...state.labels];
   state.labels = keys.map((key) => (STATES[key] ? STATES[key][0] : key));
   const mark = (code) => el('span', { class: `swatch state-${STATES[keys[code]] ? keys[code] : 'other'}` });
-  const states = barList(page, state, { mark });
+  const states = barList(page, state, mark);
   const types = barList(page, type);
-  page.charts.push(states, types);
-
-  const rows = [...folder.counts.keys()].filter((code) => folder.counts[code] > 0);
-  const node = el('div', { class: 'bars folders' });
-  const drawn = rows.map((code, i) => {
-    const [stack, count] = [el('span', { class: 'track stack' }), el('span', { class: 'count' })];
+  const crossed = (all) => (state.codes > 1 && folder.codes > 1 ? page.data.cross(folder, state, all) : oneSided(page, folder, state));
+  const rows = used(folder).map((code) => {
+    const [stack, count] = [el('span', { class: 'track stack' }, keys.map((_, at) => mark(at))), el('span', { class: 'count' })];
+    [...stack.children].forEach((piece) => piece.classList.remove('swatch'));
     const button = el('button', { type: 'button', class: 'bar', title: codeText(folder, code), onclick: () => page.toggle(folder, code) },
       el('span', { class: 'label' }, el('bdi', {}, codeText(folder, code))), stack, count);
-    button.hidden = i >= 12 && rows.length > 13;
     return { code, button, stack, count };
   });
-  put(node, drawn.map((row) => row.button));
-  if (drawn.some((row) => row.button.hidden)) {
-    node.append(el('button', { type: 'button', class: 'more', onclick: (event) => {
-      drawn.forEach((row) => { row.button.hidden = false; });
-      event.target.remove();
-    } }, `${drawn.length - 12} more`));
-  }
+  const node = column('bars folders', rows.map((row) => row.button), 12);
   const with_ = keys.indexOf('document');
   const update = () => {
-    const { cells, isAbout } = state.codes > 1 && folder.codes > 1 ? page.data.cross(folder, state) : oneSided(page, folder, state);
+    const { cells, isAbout } = crossed();
     const mask = page.data.filters.get(folder.at);
-    for (const { code, button, stack, count } of drawn) {
-      const mine = cells.slice(code * state.codes, (code + 1) * state.codes);
+    for (const { code, button, stack, count } of rows) {
+      const mine = cells.subarray(code * state.codes, (code + 1) * state.codes);
       const sum = mine.reduce((a, b) => a + b, 0);
-      put(stack, [...mine].map((n, at) => {
-        const piece = el('span', { class: `state-${STATES[keys[at]] ? keys[at] : 'other'}` });
-        piece.style.width = `${sum ? (100 * n) / sum : 0}%`;
-        return piece;
-      }));
-      put(count, sum ? `${with_ < 0 ? '0.0 %' : percent(mine[with_], sum)} of ${isAbout ? '~' : ''}${isAbout ? about(sum) : whole(sum)}` : '0');
-      button.setAttribute('aria-pressed', String(Boolean(mask && mask[code])));
-      button.classList.toggle('dim', Boolean(mask && !mask[code]));
+      [...stack.children].forEach((piece, at) => { piece.style.width = `${sum ? (100 * mine[at]) / sum : 0}%`; });
+      const share = with_ < 0 ? '0.0 %' : percent(mine[with_], sum);
+      show(button, count, sum, isAbout, mask, code, sum ? `${share} of ${isAbout ? `~${about(sum)}` : whole(sum)}` : '0');
     }
   };
-  page.charts.push({ update });
+  page.charts.push(states, types, { update });
   const folders = tableBeside('folders', () => {
-    const { cells } = state.codes > 1 && folder.codes > 1 ? page.data.cross(folder, state, true) : oneSided(page, folder, state);
-    return table(['folder', ...state.labels], rows.map((code) =>
+    const { cells } = crossed(true);
+    return table(['folder', ...state.labels], rows.map(({ code }) =>
       [codeText(folder, code), ...state.labels.map((_, at) => cells[code * state.codes + at])]), 'Documents by folder and state');
   });
   return section('coverage', 'Coverage',

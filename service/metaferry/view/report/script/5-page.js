@@ -86,12 +86,13 @@ function header(page) {
     tile(whole(dims.filter((dim) => dim.type).length), 'schema entries'),
     found ? tile(whole(found), found === 1 ? 'finding' : 'findings') : null,
   ];
-  const theme = el('button', { type: 'button', id: 'theme' }, 'Dark');
-  const dark = () => (document.documentElement.dataset.theme || (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')) === 'dark';
-  const label = () => put(theme, dark() ? 'Light colours' : 'Dark colours');
-  theme.addEventListener('click', () => { document.documentElement.dataset.theme = dark() ? 'light' : 'dark'; label(); });
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', label);
-  label();
+  const theme = el('button', { type: 'button', id: 'theme', onclick: () => turn(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark') });
+  const turn = (to) => {
+    document.documentElement.dataset.theme = to;
+    put(theme, to === 'dark' ? 'Light colours' : 'Dark colours');
+  };
+  turn(document.documentElement.dataset.theme);
+  prefersDark.addEventListener('change', () => turn(prefersDark.matches ? 'dark' : 'light'));
   put(document.getElementById('top'),
     el('div', { class: 'headline' }, el('div', {}, el('p', { class: 'kicker' }, 'Lightly metadata'), el('h1', {}, el('bdi', {}, clean(info.title)))), theme),
     el('p', { class: 'subline' }, `Made ${info.made.replace('T', ' ').replace(/\+00:00$/, ' UTC')} · metaferry ${head.version}${info.run ? ` · run ${clean(info.run)}` : ''}`),
