@@ -385,11 +385,22 @@ def test_quotes_escapes_and_blanks(csv: Any) -> None:
     assert (blanks.values("file_name"), blanks.values("x")) == (["a", "b", "c", "d"], [1, 2, None, 3])
 
 
+def test_blanks_around_cells_are_taken_off_by_both_readers_alike(csv: Any) -> None:
+    cells = ["\ta b", "a b \u00a0", " \u2003 ", "\u00a0", " 7", "a\u0301 "]
+    plain = "".join(f"{n},{cell}\n" for n, cell in enumerate(cells))
+    quoted = plain.replace("0,", '"0 ""x""",', 1)  # which Arrow is not given
+    expected = ["a b", "a b", "\u2003", None, "7", "a\u0301"]
+    for lines in (plain, quoted):
+        assert csv(f"file_name,x\n{lines}", trim=True).values("x") == expected
+
+
 @pytest.mark.parametrize(
     ("cells", "options", "type", "values"),
     [
         (["1,5", "2", "-,5"], {"decimal": ","}, "DOUBLE", [1.5, 2.0, -0.5]),
         (["1.5", "2,5"], {"decimal": ","}, "VARCHAR", ["1.5", "2,5"]),
+        ([*["1,5"] * 20, "1.5"], {"decimal": ","}, "VARCHAR", [*["1,5"] * 20, "1.5"]),
+        ([*["1,5"] * 20, "2,50", ",5"], {"decimal": ","}, "DOUBLE", [*[1.5] * 20, 2.5, 0.5]),
         (["1.234", "12", "1.234.567"], {"decimal": ",", "thousands": "."}, "BIGINT", [1234, 12, 1234567]),
         (["1.234,5", "0,25"], {"decimal": ",", "thousands": "."}, "DOUBLE", [1234.5, 0.25]),
         (["1,234", "12,34"], {"thousands": ","}, "VARCHAR", ["1,234", "12,34"]),

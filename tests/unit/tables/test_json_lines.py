@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from metaferry.errors import JobError
+from metaferry.tables.json.line_reader import is_one_a_line
 from unit.tables.table_loading import Result, load
 
 
@@ -193,6 +194,44 @@ def test_lines_keep_their_numbers_over_pieces(jsonl: Any, monkeypatch: pytest.Mo
     assert result.values("row") == list(range(1, 501))
     assert result.values("x") == list(range(500))
     assert len(result.values("file_name")[89]) == 89
+
+
+@pytest.mark.parametrize(
+    ("lines", "one_a_line"),
+    [
+        (['{"a": 1}', '{"a": 2}', '{"a": 3}'], True),
+        (['{"a": 1}', '{"b": 2}', "{}"], True),  # another first key, or none
+        (['{"a\\"b": 1}', '{"a\\"b": 2}'], True),
+        (["{}", "{}"], True),
+        (['{"a": 1}', '{"a": 2} {"a": 3}', '{"a":', "4}"], False),
+        (['{"a": 1} {"a": 2}', '{"a":', "3}"], False),
+        (['{"a": 1}', "", '{"a": 2}'], False),
+        (['{"a": 1}', ' {"a": 2}'], False),
+        (['["a"]', '{"a": 2}'], False),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_are_read_at_once_where_each_is_an_object(lines: list[str], end: str, one_a_line: bool) -> None:
+    assert is_one_a_line(end.join(lines).encode(), len(lines)) is one_a_line
+
+
+def test_two_objects_in_a_line_are_named_however_many_lines_are_right(jsonl: Any) -> None:
+    right = [{"file_name": f"{n}.png", "x": n} for n in range(5_000)]
+    # As many objects as lines, so a count of both shows nothing.
+    wrong = [b'{"file_name": "p", "x": 1} {"file_name": "q", "x": 2}', b'{"file_name": "r",', b'"x": 3}']
+    result = jsonl(*right, *wrong, *right)
+    assert (result.loaded.read, result.loaded.malformed) == (10_003, 3)
+    assert sorted(result.values("x")) == sorted(2 * [*range(5_000)])
+
+
+@pytest.mark.parametrize("zero", ["-0", "-0.0", "0", "-0e0"])
+def test_a_zero_among_many_numbers_is_what_it_is_alone(jsonl: Any, zero: str) -> None:
+    lines = [b'{"file_name": "f%d", "x": %b}' % (n, b"-0.5") for n in range(2_000)]
+    lines[1_500] = b'{"file_name": "the zero", "x": %b}' % zero.encode()
+    among = jsonl(*lines)
+    number = among.values("file_name").index("the zero")
+    alone = jsonl(b'{"file_name": "f", "x": %b}' % zero.encode(), b'{"file_name": "g", "x": -0.5}')
+    assert str(among.values("x")[number]) == str(alone.values("x")[0])
 
 
 def test_nan_and_infinity_are_null_and_named(jsonl: Any) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from metaferry.tables.model import FILE, ROW
-from metaferry.tables.staging import BATCH_ROWS, StagingTable, numbers_from
+from metaferry.tables.staging import BATCH_ROWS, StagingTable, arrow_pool, numbers_from
 from unit.tables.table_loading import left_in, load, sealed
 
 LINES = '{"file_name": "a.png", "n": 1, "at": {"x": 1.5}}\n{"file_name": "b.png", "n": 2, "at": null}\n'
@@ -109,3 +109,13 @@ def test_an_error_of_the_engine_reaches_who_appends() -> None:
         staging.append(0, numbers_from(1, 1), [numbers_from(1, 1)])
         with pytest.raises(duckdb.Error, match="gone"):
             staging.flush()
+
+
+def test_who_chose_the_memory_of_arrow_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    default = pa.default_memory_pool().backend_name
+    monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", default)
+    assert arrow_pool.__wrapped__().backend_name == default
+    monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL")
+    offered = "jemalloc" if "jemalloc" in pa.supported_memory_backends() else default
+    assert arrow_pool.__wrapped__().backend_name == offered
+    assert pa.default_memory_pool().backend_name == default

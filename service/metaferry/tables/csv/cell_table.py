@@ -29,7 +29,7 @@ _KINDS: Final = ("BIGINT", "DOUBLE", "BOOLEAN")
 class CellTable(StagingTable):
     """Text columns, by keys: of each cell its text or its value is stored, and of a null cell neither.
 
-    Cells that are one of `nulls`, without the characters of `trim` around them, are null.
+    Cells that are one of `nulls` are null.
     """
 
     def __init__(
@@ -40,11 +40,9 @@ class CellTable(StagingTable):
         numbers: Numbers,
         *,
         nulls: Sequence[str],
-        trim: str,
     ) -> None:
         self._numbers = numbers
         self._nulls = nulls
-        self._trim = trim
         self._kinds: dict[str, str] = {}  # by key, in the order of the text columns; "" for text alone
         super().__init__(con, name, pa.schema([]), progress)
 
@@ -88,12 +86,15 @@ class CellTable(StagingTable):
         given = [f"{self._null_of(cell)} AS {cell}" for cell in cells]
         source = f"SELECT {', '.join([FILE, ROW, *given])} FROM {{}}"
         if typed:
-            values = ", ".join(
-                f"{self._numbers.value(_cell(at), kind)} AS {_value(at)}" for at, kind in typed
-            )
+            numbers = self._numbers
+            # One step on top of the other, so that nothing is computed twice.
+            plain = ", ".join(f"{numbers.point(_cell(at), kind)} AS {_point(at)}" for at, kind in typed)
+            source = f"SELECT *, {plain} FROM ({source})"
+            values = ", ".join(f"TRY_CAST({_point(at)} AS {kind}) AS {_value(at)}" for at, kind in typed)
             source = f"SELECT *, {values} FROM ({source})"
             tests = ", ".join(
-                f"{self._is_value(_cell(at), _value(at), kind)} AS {_test(at)}" for at, kind in typed
+                f"{numbers.is_written(_cell(at), _point(at), _value(at), kind)} AS {_test(at)}"
+                for at, kind in typed
             )
             source = f"SELECT *, {tests} FROM ({source})"
         is_typed = {at for at, _ in typed}
@@ -106,16 +107,9 @@ class CellTable(StagingTable):
         return f"INSERT INTO {{}} ({names}) SELECT {', '.join([FILE, ROW, *chosen])} FROM ({source})"
 
     def _null_of(self, cell: str) -> str:
-        trimmed = f"trim({cell}, {quote_text(self._trim)})" if self._trim else cell
         if len(self._nulls) == 1:
-            return f"nullif({trimmed}, {quote_text(self._nulls[0])})"
-        return (
-            f"CASE WHEN {trimmed} IN ({', '.join(map(quote_text, self._nulls))}) THEN NULL ELSE {trimmed} END"
-        )
-
-    def _is_value(self, cell: str, value: str, kind: str) -> str:
-        finite = f" AND isfinite({value})" if kind == "DOUBLE" else ""
-        return f"coalesce({self._numbers.written(value, kind)} = {cell}{finite}, false)"
+            return f"nullif({cell}, {quote_text(self._nulls[0])})"
+        return f"CASE WHEN {cell} IN ({', '.join(map(quote_text, self._nulls))}) THEN NULL ELSE {cell} END"
 
     def _kinds_of(self, given: Mapping[str, pa.Array]) -> dict[str, str]:
         """The kind of value, by key, that most of the first cells hold."""
@@ -127,9 +121,9 @@ class CellTable(StagingTable):
         for name in names:
             counts.append(f"count({name})")
             for kind in _KINDS:
-                counts.append(
-                    f"count(*) FILTER ({self._is_value(name, self._numbers.value(name, kind), kind)})"
-                )
+                plain = self._numbers.point(name, kind)
+                value = f"TRY_CAST({plain} AS {kind})"
+                counts.append(f"count(*) FILTER ({self._numbers.is_written(name, plain, value, kind)})")
         cells = ", ".join(f"{self._null_of(name)} AS {name}" for name in names)
         self._con.register(_SAMPLE, first)
         try:
@@ -150,6 +144,10 @@ class CellTable(StagingTable):
 
 def _cell(number: int) -> str:
     return f"{OURS}c{number}"
+
+
+def _point(number: int) -> str:
+    return f"{OURS}p{number}"
 
 
 def _value(number: int) -> str:

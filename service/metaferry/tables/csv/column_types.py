@@ -59,18 +59,30 @@ class Numbers:
         """Whether the marks are none that a number has for another reason, such as a sign."""
         return not set(self.decimal + self.thousands) & set("+-0123456789eEinfaINFA")
 
-    def value(self, cell: str, kind: str) -> str:
-        """SQL of a cell as a value of a kind; anything where it is not what `written` makes of a value."""
-        if kind == "DOUBLE" and self.decimal != ".":
-            cell = f"replace({cell}, {quote_text(self.decimal)}, '.')"
-        return f"TRY_CAST({cell} AS {kind})"
+    def point(self, cell: str, kind: str) -> str:
+        """SQL of a cell with a point for the mark before a fraction, where values of the kind have one."""
+        return f"replace({cell}, {quote_text(self.decimal)}, '.')" if self._has_mark(kind) else cell
 
     def written(self, value: str, kind: str) -> str:
         """SQL of a value as the text that the engine writes, with the decimal mark of the table."""
         text = f"{value}::VARCHAR"
-        if kind == "DOUBLE" and self.decimal != ".":
-            text = f"replace({text}, '.', {quote_text(self.decimal)})"
-        return text
+        return f"replace({text}, '.', {quote_text(self.decimal)})" if self._has_mark(kind) else text
+
+    def is_written(self, cell: str, point: str, value: str, kind: str) -> str:
+        """SQL: whether a cell is what `written` makes of its value, which is finite; false for null.
+
+        `point` is what the method of that name makes of the cell, `value` a cast of it that may fail. It is
+        compared instead of the cell, which saves the way back: the same, where the cell has no point itself.
+        """
+        tests = [f"{value}::VARCHAR = {point}"]
+        if kind == "DOUBLE":
+            tests.append(f"isfinite({value})")
+        if self._has_mark(kind):
+            tests.append(f"NOT contains({cell}, '.')")
+        return f"coalesce({' AND '.join(tests)}, false)"
+
+    def _has_mark(self, kind: str) -> bool:
+        return kind == "DOUBLE" and self.decimal != "."
 
 
 _PLAIN: Final = Numbers()

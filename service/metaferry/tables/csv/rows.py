@@ -22,7 +22,7 @@ import pyarrow.csv as pacsv
 from metaferry.errors import JobError
 from metaferry.tables.csv.dialect import BLANKS, Dialect, in_words
 from metaferry.tables.files.blocks import UTF8_BOM, ByteStream
-from metaferry.tables.staging import PYTHON_ROWS, Rejects, numbers_from
+from metaferry.tables.staging import PYTHON_ROWS, Rejects, arrow_pool, numbers_from
 
 log = logging.getLogger(__name__)
 
@@ -197,11 +197,12 @@ class Reader:
             if table is None:
                 yield from self._read(piece, picks)
                 continue
-            count = table.num_rows
-            lines = numbers_from(self._line + 1, count)
-            self._line += count
-            self.rows += count
-            yield lines, [table.column(name).combine_chunks() for name in wanted]
+            for batch in table.to_batches():  # as they were parted: nothing is copied
+                count = batch.num_rows
+                lines = numbers_from(self._line + 1, count)
+                self._line += count
+                self.rows += count
+                yield lines, [batch.column(name) for name in wanted]
 
     def _parted(self, piece: bytes, convert: pacsv.ConvertOptions) -> pa.Table | None:
         """The columns of a piece in which each line is a row; None where that is not certain."""
@@ -219,7 +220,7 @@ class Reader:
         if quote and quote in piece and quote in self._quoted.sub(b"", piece):
             return None
         try:
-            table = pacsv.read_csv(io.BytesIO(piece), *self._format, convert)
+            table = pacsv.read_csv(pa.BufferReader(piece), *self._format, convert, arrow_pool())
         except pa.ArrowInvalid:  # ragged, or not UTF-8: `csv` finds out in which line
             return None
         # Fewer where lines are blank, which are no rows and count as lines. Each CR is before an LF here.

@@ -116,7 +116,7 @@ class ByteStream:
                 # Not the last byte: it may be the first half of CR LF.
                 cut = block.rfind(b"\r", 0, len(block) - 1) + 1
             if cut:
-                yield b"".join([*carried, block[:cut]])
+                yield b"".join([*carried, memoryview(block)[:cut]])  # copied once
                 carried, length = [], 0
                 block = block[cut:]
             carried.append(block)

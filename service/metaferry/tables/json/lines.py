@@ -30,7 +30,7 @@ from metaferry.tables.json.shapes import (
     shape_of_line,
 )
 from metaferry.tables.json.staged import TEXT, TypedColumns
-from metaferry.tables.json.typed import Schema, parsed, schema_of
+from metaferry.tables.json.typed import Part, Schema, parsed, schema_of
 from metaferry.tables.model import FILE, OURS, ROW, Column, Reading, Staged, TableFile, folded
 from metaferry.tables.samples import ROWS
 from metaferry.tables.staging import (
@@ -181,15 +181,15 @@ class _Objects:
 
     def _take(self, reader: Lines | Cutter, stretch: Stretch, index: int, schema: Schema) -> int:
         """Stages a stretch as typed columns, if it holds nothing new and nothing odd; answers its rows."""
-        columns = parsed(stretch.text, len(stretch.rows), schema, one_a_line=stretch.one_a_line)
-        if columns is None and reader.looks_deeper():
+        parts = parsed(stretch.text, len(stretch.rows), schema, one_a_line=stretch.one_a_line)
+        if parts is None and reader.looks_deeper():
             deeper = reader.stretch()
             if deeper is not None and len(deeper.rows) != len(stretch.rows):
                 stretch = deeper
-                columns = parsed(stretch.text, len(stretch.rows), schema, one_a_line=stretch.one_a_line)
-            if columns is None:
+                parts = parsed(stretch.text, len(stretch.rows), schema, one_a_line=stretch.one_a_line)
+            if parts is None:
                 reader.looks_plainly()
-        if columns is None or not self.typed.append(index, stretch.rows, columns):
+        if parts is None or not self.typed.append(index, stretch.rows, parts):
             return 0
         reader.passed(stretch)
         return len(stretch.rows)
@@ -235,12 +235,12 @@ class _Objects:
         if not self.typed.stay_exact(self.structure):
             raise _TextAfterAll
         lines = pa.array(numbers, pa.int64())
-        columns = self._typed(texts)
-        if columns is None or not self.typed.append(index, lines, columns):
+        parts = self._typed(texts)
+        if parts is None or not self.typed.append(index, lines, parts):
             self.typed.append_texts(index, lines, pa.array(texts, pa.string()))
         return rows
 
-    def _typed(self, texts: list[str]) -> dict[str, pa.Array] | None:
+    def _typed(self, texts: list[str]) -> list[Part] | None:
         """A few objects that were looked at as typed columns, if their structure is all there was to see.
 
         So the first rows, which tell it, need no column of text of their own.

@@ -7,13 +7,13 @@ again. The relation makes one column of them, of the type that holds every value
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import pyarrow as pa
 
 from metaferry.tables.json.shapes import Structure
-from metaferry.tables.json.typed import converted, is_same, stays_exact
+from metaferry.tables.json.typed import Part, converted, is_same, stays_exact
 from metaferry.tables.model import FILE, OURS, ROW
 from metaferry.tables.staging import StagingTable, plain_rows, quote_ident, quote_text
 
@@ -30,9 +30,12 @@ class TypedColumns:
         self._columns: dict[tuple[str, pa.DataType], str] = {}
         self._has_text = False
 
-    def append(self, index: int, rows: pa.Array, columns: Mapping[str, pa.Array]) -> bool:
-        """Rows of file `index`, of which all other keys are null; False where there are too many columns."""
-        given = {(key, column.type): column for key, column in columns.items()}
+    def append(self, index: int, rows: pa.Array, parts: Sequence[Part]) -> bool:
+        """Rows of file `index`, of which all other keys are null; False where there are too many columns.
+
+        `parts` have the same columns, of the same types.
+        """
+        given = [(key, column.type) for key, column in parts[0].columns.items()]
         more = [each for each in given if each not in self._columns]
         if len(self._columns) + len(more) > _MOST:
             return False
@@ -40,13 +43,13 @@ class TypedColumns:
             names = {each: f"{OURS}v{len(self._columns) + at}" for at, each in enumerate(more)}
             self._staging.add_columns([(name, kind) for (_, kind), name in names.items()])
             self._columns |= names
-        nothing = pa.nulls(len(rows), pa.string())
-        values = [given.get(each) for each in self._columns]
-        padded = [
-            pa.nulls(len(rows), kind) if value is None else value
-            for value, (_, kind) in zip(values, self._columns, strict=True)
-        ]
-        self._staging.append(index, rows, [nothing, *padded])
+        known, at = set(given), 0
+        for count, columns in parts:
+            values = [
+                columns[key] if (key, kind) in known else pa.nulls(count, kind) for key, kind in self._columns
+            ]
+            self._staging.append(index, rows.slice(at, count), [pa.nulls(count, pa.string()), *values])
+            at += count
         return True
 
     def append_texts(self, index: int, rows: pa.Array, texts: pa.Array) -> None:

@@ -12,7 +12,7 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,13 +20,14 @@ import pyarrow.json as pj
 
 from metaferry.tables.json.shapes import Structure
 from metaferry.tables.model import folded
-from metaferry.tables.staging import quote_ident, quote_text
+from metaferry.tables.staging import arrow_pool, quote_ident, quote_text
 
 #: Integers up to here are doubles too.
 _EXACT: Final = 2**53
 #: Bytes that a thread reads at once.
 _BLOCK: Final = 1 << 21
 #: Zero with a sign, which is a whole number, or in a key or a text.
+_MINUS_ZERO_BITS: Final = pa.scalar(-(2**63), pa.int64())
 _MINUS_ZERO: Final = re.compile(rb"-0[\s,\]}]")
 #: An ASCII character in digits, of which a key could be made.
 _ESCAPED: Final = re.compile(rb"\\u00[0-7]")
@@ -46,6 +47,13 @@ class Schema:
     used: Mapping[str, Structure]
     strict: bool
     used_names: Mapping[str, str | None]
+
+
+class Part(NamedTuple):
+    """Some of the objects that were read, in their order. Columns without a value are left out."""
+
+    rows: int
+    columns: Mapping[str, pa.Array]
 
 
 def schema_of(structure: Structure, others: Structure | None, used: frozenset[str] | None) -> Schema | None:
@@ -92,35 +100,40 @@ def arrow_type(structure: Structure) -> pa.DataType | None:
     return {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()}.get(kind)
 
 
-def parsed(text: bytes, count: int, schema: Schema, *, one_a_line: bool) -> dict[str, pa.Array] | None:
+def parsed(text: bytes, count: int, schema: Schema, *, one_a_line: bool) -> list[Part] | None:
     """The used columns of `count` objects, one after the other; None where they are not exactly that.
 
-    Columns without a value are left out. `one_a_line`: none of them has a line end in it.
+    `one_a_line`: none of them has a line end in it.
     """
     if not schema.strict and not _names_are_plain(text, schema.used_names):
         return None
     try:
-        text.decode()
+        if not text.isascii():
+            text.decode()
         table = _read(text, schema) if one_a_line else _read_whole(text, schema)
     except (UnicodeDecodeError, pa.ArrowInvalid):
         return None
     if table.num_rows != count:
         return None
-    columns = {}
     odd = _Odd(text)
     for key, member in schema.used.items():
-        column = table.column(key).combine_chunks()
-        if not _is_exact(column, member, odd):
+        if not all(_is_exact(chunk, member, odd) for chunk in table.column(key).chunks):
             return None
-        if _holds(column.type):
-            columns[key] = _with_values(column)
-    return columns
+    keys = [key for key in schema.used if _holds(table.schema.field(key).type)]
+    if not keys:
+        return [Part(count, {})]
+    # As they were read: to make one array of a column would copy all of it.
+    return [
+        Part(batch.num_rows, {key: _with_values(batch.column(key)) for key in keys})
+        for batch in table.select(keys).to_batches()
+    ]
 
 
 def _read(text: bytes, schema: Schema) -> pa.Table:
     """By as many threads as there are, each a number of lines."""
     try:
-        return pj.read_json(pa.BufferReader(text), pj.ReadOptions(block_size=_BLOCK), schema.options)
+        options = pj.ReadOptions(block_size=_BLOCK)
+        return pj.read_json(pa.BufferReader(text), options, schema.options, arrow_pool())
     except pa.ArrowInvalid as error:
         if "straddl" not in str(error):
             raise
@@ -129,7 +142,7 @@ def _read(text: bytes, schema: Schema) -> pa.Table:
 
 def _read_whole(text: bytes, schema: Schema) -> pa.Table:
     options = pj.ReadOptions(use_threads=False, block_size=len(text) + 1)
-    return pj.read_json(pa.BufferReader(text), options, schema.options)
+    return pj.read_json(pa.BufferReader(text), options, schema.options, arrow_pool())
 
 
 def _names_are_plain(text: bytes, names: Mapping[str, str | None]) -> bool:
@@ -175,11 +188,16 @@ def _is_exact(column: pa.Array, structure: Structure, odd: _Odd) -> bool:
         low, high = _bounds(column)
         return low >= -_EXACT and high <= _EXACT
     if pa.types.is_float64(kind) and len(column) > column.null_count:
-        if not pc.all(pc.is_finite(column)).as_py() or odd.minus_zero:
+        if not pc.all(pc.is_finite(column)).as_py() or (_has_minus_zero(column) and odd.minus_zero):
             return False
         low, high = _bounds(column)
         return (low > -_EXACT and high < _EXACT) or not odd.long_integer
     return True
+
+
+def _has_minus_zero(column: pa.Array) -> bool:
+    """By its bits: it equals the other zero. The text need not be searched where there is none."""
+    return bool(pc.any(pc.equal(column.view(pa.int64()), _MINUS_ZERO_BITS)).as_py())
 
 
 def _bounds(column: pa.Array) -> tuple[float, float]:
