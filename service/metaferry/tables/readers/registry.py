@@ -24,6 +24,7 @@ GROUP: Final = "metaferry.readers"
 #: needed. In this order they are asked whether they know a file: the stricter ones first.
 _OURS: Final = (
     ("annotations", "lightly", "metaferry.tables.readers.annotations.coco:LightlyReader"),
+    ("annotations", "nuscenes", "metaferry.tables.readers.annotations.nuscenes.reader:NuscenesReader"),
     ("annotations", "cvat", "metaferry.tables.readers.annotations.cvat.reader:CvatReader"),
     ("annotations", "scalabel", "metaferry.tables.readers.annotations.scalabel:ScalabelReader"),
     ("annotations", "coco", "metaferry.tables.readers.annotations.coco:CocoReader"),

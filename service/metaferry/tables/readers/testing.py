@@ -65,11 +65,12 @@ def check_reader(reader: Reader, value: Any) -> dict[str, pa.Table]:
                 alone, _ = _read(opened, given, {name: frozenset({folded(column)})})
             wanted = {name: whole[name].select(["@", column])}
             _require(_covers(alone, wanted), f"{name}.{column} alone has other rows than among all columns")
-    for file in given.files[:1]:
-        _require(
-            isinstance(reader.recognises(file.head(), [file.path]), bool),
-            "the first file is asked for a bool",
-        )
+    with _opened(reader, value) as (_, given):
+        for file in given.files[:1]:  # of which a reader may have read none
+            _require(
+                isinstance(reader.recognises(file.head(), [file.path]), bool),
+                "the first file is asked for a bool",
+            )
     for head in (b"", b"\0\xff", b"{", b"<a", b"[" * 1000):
         _require(isinstance(reader.recognises(head, ["x"]), bool), f"recognises({head!r}) answers no bool")
     _check_queries(reader, value)
