@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs programs of the system that some tests use and that cannot come from PyPI or npm: promtool, without
-# which the alert rules are not tried, and Chromium, without which this fails, since nothing else looks at the
-# pages that users open. Called by .ci/run. With `make test` alone, tests whose program is missing are skipped.
+# which the alert rules are not tried, MariaDB, without which no query runs on it, and Chromium, without which this
+# fails, since nothing else looks at the pages that users open. Called by .ci/run. With `make test` alone, tests
+# whose program is missing are skipped. PostgreSQL is taken from the machine, or comes in a wheel.
 set -u
 
 install() {
@@ -18,6 +19,14 @@ if ! command -v promtool >/dev/null; then
         install prometheus >/dev/null 2>&1 || echo "system: it could not be installed; the alert rules are not tried"
     else
         echo "system: promtool is not installed here; the alert rules are not tried"
+    fi
+fi
+if ! command -v mariadbd >/dev/null && ! [ -x /usr/sbin/mariadbd ]; then
+    if can_install; then
+        echo "system: installing mariadb-server"
+        install mariadb-server >/dev/null 2>&1 || echo "system: it could not be installed; no query runs on MariaDB"
+    else
+        echo "system: MariaDB is not installed here; no query runs on it"
     fi
 fi
 if ! command -v chromium >/dev/null; then

@@ -113,6 +113,9 @@ SECTIONS = (
     ("Table", "`tables.NAME`", ""),
     ("Source", "`sources[]`", ""),
     ("Annotations", "`annotations`, in `tables.NAME` and in `sources[]`", ""),
+    ("Sql", "`sql`, in `tables.NAME` and in `sources[]`", ""),
+    ("Delta", "`delta`, in `tables.NAME` and in `sources[]`", ""),
+    ("Iceberg", "`iceberg`, in `tables.NAME` and in `sources[]`", ""),
     ("Skip", "`sources[].skip`", ""),
     ("FrameColumn", "`sources[].frame`", ""),
     ("SecondsColumn", "`sources[].frame.seconds`", ""),
@@ -126,7 +129,7 @@ SECTIONS = (
 )
 
 #: Keys that stand before the others of their section.
-_FIRST = ("table", "query", "annotations", "url", "name")
+_FIRST = ("table", "query", "annotations", "sql", "delta", "iceberg", "uri", "url", "name")
 #: The one key of those that may be written as text.
 _SHORT = {
     "Location": "url",
@@ -135,6 +138,8 @@ _SHORT = {
     "SecondsColumn": "at",
     "Table": "table",
     "Annotations": "url",
+    "Delta": "url",
+    "Iceberg": "url",
 }
 
 #: What several kinds together mean to a reader.
@@ -182,7 +187,7 @@ def _table(definition: dict[str, Any], definitions: dict[str, Any], prefix: str)
 
 def _default(value: dict[str, Any]) -> str:
     default = value.get("default")
-    if default is None or default in ({}, []) or isinstance(default, dict):
+    if default is None or default in ({}, [], "") or isinstance(default, dict):
         return ""
     if isinstance(default, float):
         return f"`{default:g}`"
@@ -196,6 +201,9 @@ def _kind(value: dict[str, Any], definitions: dict[str, Any]) -> str:
             "Location": "URL, or {url, options}",
             "Table": "URL, or {table, …}",
             "Annotations": "URL, or {url, reader, …}",
+            "Sql": "{uri, query, …}",
+            "Delta": "URL, or {url, version, …}",
+            "Iceberg": "URL, or {url, snapshot, …}, or {catalog, name, …}",
             "Inventory": "URL, or {url, options, max_age}",
             "FrameColumn": "expression, or {value, base}, {from, to}, {seconds}",
             "SecondsColumn": "expression, or {from, to}",

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from servers.azure import FastAzure
     from servers.azurite import AzureServer
     from servers.gcs import GcsServer
+    from servers.mariadb import MariaDb
     from servers.ministack import S3Server
+    from servers.postgres import Postgres
     from servers.s3 import FastS3
 
 # How long one example takes says more about the machine than about the code. `make test` has all examples.
@@ -94,6 +96,24 @@ def azure_server() -> Iterator[AzureServer]:
             pytest.fail(reason)
         pytest.skip(reason)
     with azurite() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    from servers.postgres import postgres
+
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDb]:
+    from servers.mariadb import is_there, mariadb
+
+    if not is_there():
+        pytest.skip("MariaDB is not installed: apt-get install mariadb-server")
+    with mariadb() as server:
         yield server
 
 

@@ -26,6 +26,7 @@ class Code(StrEnum):
     SOURCE_UNUSED = "source.unused"  # it has rows, and none of them is used
     SOURCE_PASSED_OVER = "source.passed_over"  # files that a glob matches and that hold no table
     SOURCE_CONTRADICTION = "source.contradiction"  # annotations of an image that is not listed, and the like
+    SOURCE_ASKED_AGAIN = "source.asked_again"  # a connection broke, and all of the query was asked again
     SOURCE_NULLS = "source.nulls"  # words such as NA that are read as no value
     RECORD_UNNAMED = "record.unnamed"  # the row's file_name is null or empty
     RECORD_UNMATCHED = "record.unmatched"  # no media of that name

@@ -46,6 +46,8 @@ _VARIABLES: Final = re.compile(
     r"(?:SECRET|PASSWORD|PASSWD|TOKEN|KEY|HEADERS?|CREDENTIALS?|CONNECTION_STRING|SAS)\w*",
     re.IGNORECASE,
 )
+#: Of the clients of databases: https://www.postgresql.org/docs/current/libpq-envars.html
+_PASSWORDS: Final = frozenset({"PGPASSWORD", "PGSSLPASSWORD", "MYSQL_PWD"})
 _PROXIES: Final = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
 #: What tokens and secrets look like in the words of a library, whoever gave them out.
 _SHAPES: Final = (
@@ -99,6 +101,8 @@ def remember_environment(environment: Mapping[str, str]) -> None:
     for name, value in environment.items():
         if name.upper() in _PROXIES:
             remember_url(value)
+        elif name.upper() in _PASSWORDS:
+            _remember(value)
         elif _VARIABLES.fullmatch(name) and not value.startswith(("/", "~", "./")):
             _remember(value)
             if ";" in value or "=" in value:  # a connection string, or headers

@@ -8,10 +8,12 @@ Nothing here imports Airflow.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -65,6 +67,22 @@ class Task:
             outcome.set_exception(error)
         finally:
             self._done.set()
+
+
+@contextlib.contextmanager
+def given_variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables of the environment for one block: what a kept plan is restored from, also in processes that
+    the block starts. Each task of Airflow is a process of its own."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def in_a_task(job: Job) -> Job:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 #: Keys of the job that are locations.
 LOCATIONS: Final = ("input", "lightly", "state")
 #: Keys of a table and of a source that are locations.
-TABLES: Final = ("table", "annotations")
+TABLES: Final = ("table", "annotations", "delta", "iceberg")
 
 
 def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
@@ -25,7 +25,6 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
     )  # imports pydantic, which only an error message needs
     from metaferry.job.backup import Backup
     from metaferry.job.outputs import Metrics
-    from metaferry.job.readers.annotations import Annotations
 
     keys: Sequence[Key] = [step for step in path if not isinstance(step, int)]
     places: dict[tuple[Key, ...], Any] = {
@@ -37,7 +36,7 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
         ("sources", "frame"): sources.FrameColumn,
         ("sources", "frame", "seconds"): sources.SecondsColumn,
         ("sources", "skip"): tables.Skip,
-        ("sources", "annotations"): Annotations,
+        **{("sources", key): model for key, model in _reader_keys().items()},
         **_named_tables(keys),
         ("policy",): parts.Policy,
         ("backup",): Backup,
@@ -56,7 +55,6 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
 def _named_tables(keys: Sequence[Key]) -> dict[tuple[Key, ...], Any]:
     """The places within one of `tables`, whose names the job chooses."""
     from metaferry.job import parts, tables
-    from metaferry.job.readers.annotations import Annotations
 
     if len(keys) < 2 or keys[0] != "tables":
         return {}
@@ -65,8 +63,17 @@ def _named_tables(keys: Sequence[Key]) -> dict[tuple[Key, ...], Any]:
         here: tables.Table,
         (*here, "table"): parts.Location,
         (*here, "skip"): tables.Skip,
-        (*here, "annotations"): Annotations,
+        **{(*here, key): model for key, model in _reader_keys().items()},
     }
+
+
+def _reader_keys() -> dict[str, Any]:
+    """The models under the keys of readers."""
+    from metaferry.job.readers.annotations import Annotations
+    from metaferry.job.readers.lake import Delta, Iceberg
+    from metaferry.job.readers.sql import Sql
+
+    return {"annotations": Annotations, "sql": Sql, "delta": Delta, "iceberg": Iceberg}
 
 
 def _fields(model: Any) -> Iterable[str]:

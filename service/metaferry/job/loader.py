@@ -1,8 +1,9 @@
 """From a job file to a `Job`: YAML with line numbers, `--set`, `${VAR}`, absolute paths, faults.
 
-All faults of a file are listed, each with file, line and key. YAML is read by the core schema of 1.2:
-`no`, `on` and `12:30` are text, since a job file holds mostly expressions and names. Values below
-`storage:` and `options:` never appear in a message, since they may be credentials.
+All faults of a file are listed, each with file, line and key. YAML is read by the core schema of 1.2: `no`,
+`on` and `12:30` are text, since a job file holds mostly expressions and names. Values below `storage:`,
+`options:`, `db_kwargs:` and `properties:`, and the URIs of databases, never appear in a message, since they
+may be credentials.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Loadable(Model):
 
 J = TypeVar("J", bound=Loadable)
 
-#: Keys of the job file that hold a location: a URL, or {url, options}.
+#: Keys below which values are not shown, since they may be credentials.
+_SECRET: Final = frozenset({"options", "db_kwargs", "properties", "uri"})
 _STEP: Final = re.compile(r'"([^"]*)"|([^.\[\]"]+)|\[([0-9]+)\]')
 
 
@@ -253,7 +255,7 @@ def _path(value: Any, loc: Iterable[int | str]) -> tuple[tuple[Key, ...], bool]:
 
 
 def _message(kind: type[Loadable], error: Any, path: tuple[Key, ...], missing: bool, tree: Tree) -> str:
-    secret = "options" in path or path[:1] == ("storage",)
+    secret = not _SECRET.isdisjoint(path) or path[:1] == ("storage",)
     code, context, value = error["type"], error.get("ctx", {}), error["input"]
     echoed = tree.written[path][0] if path in tree.written else value
     is_ = "" if secret or isinstance(value, dict | list) else f", is {_shown(echoed)}"

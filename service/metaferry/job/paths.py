@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from metaferry.job.keys import LOCATIONS, TABLES
 from metaferry.urls import is_chained
@@ -29,6 +30,7 @@ def make_absolute(mapping: dict[str, Any], base: Path, *, as_written: bool = Fal
         if isinstance(source, dict):
             for key in TABLES:
                 _absolute_location(source, key, absolute)
+            _absolute_database(source, base)
     tables = mapping.get("tables")
     if isinstance(tables, dict):
         for name in tables:
@@ -36,6 +38,7 @@ def make_absolute(mapping: dict[str, Any], base: Path, *, as_written: bool = Fal
             if isinstance(tables[name], dict):
                 for key in TABLES:
                     _absolute_location(tables[name], key, absolute)
+                _absolute_database(tables[name], base)
     for key in ("schema", "scratch"):
         if isinstance(mapping.get(key), str) and (key, mapping[key]) != ("schema", "infer"):
             mapping[key] = absolute(mapping[key])
@@ -50,6 +53,17 @@ def _absolute_location(holder: dict[str, Any], key: str, absolute: Callable[[str
         holder[key] = absolute(value)
     elif isinstance(value, dict) and isinstance(value.get("url"), str):
         holder[key] = {**value, "url": absolute(value["url"])}
+
+
+def _absolute_database(holder: dict[str, Any], base: Path) -> None:
+    """`sqlite:///labels.db` is beside the job file; four slashes begin an absolute path."""
+    value = holder.get("sql")
+    if not isinstance(value, dict):
+        return
+    uri, head = value.get("uri"), "sqlite:///"
+    if isinstance(uri, str) and uri.startswith(head) and not uri.startswith((f"{head}/", f"{head}${{")):
+        path, mark, rest = uri.removeprefix(head).partition("?")
+        holder["sql"] = {**value, "uri": f"{head}{quote(os.path.normpath(base))}/{path}{mark}{rest}"}
 
 
 def _absolute(url: str, base: Path) -> str:

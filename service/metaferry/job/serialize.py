@@ -1,9 +1,9 @@
 """A job in the form that is kept beside a plan: `${VAR}` and `${file:…}` as written, without secrets.
 
-`finish` on another machine needs the job of a plan, and no secret may be stored in a bucket for that.
-So a kept job has variables where the job file has them, and below `storage:` and `options:` only text
-that identifies the store or the protocol. A job with other text there, or with credentials in a URL, is
-not kept: `finish` needs the job file then.
+`finish` on another machine needs the job of a plan, and no secret may be stored in a bucket for that. So a
+kept job has variables where the job file has them, and below `storage:`, `options:`, `db_kwargs:` and
+`properties:` only text that identifies the store or the protocol. A job with other text there, or with
+credentials in a URL or in the URI of a database, is not kept: `finish` needs the job file then.
 """
 
 from __future__ import annotations
@@ -31,6 +31,22 @@ _EXPRESSIONS: Final = (
     "until",
     "seconds",
     "at",
+)
+#: Keys below which every text may be a credential.
+_SECRET: Final = frozenset({"options", "db_kwargs", "properties"})
+#: Parameters of URIs of databases that are no secrets.
+_PARAMETERS: Final = frozenset(
+    {
+        "application_name",
+        "connect_timeout",
+        "sslmode",
+        "sslrootcert",
+        "ssl_ca",
+        "ssl_disabled",
+        "ssl_verify_cert",
+        "ssl_verify_identity",
+        "target_session_attrs",
+    }
 )
 _ONLY_VARIABLES: Final = re.compile(r"(\$\{([A-Za-z_][A-Za-z0-9_]*|file:/[^}]+)\})+")
 
@@ -92,13 +108,33 @@ def _secret(value: Any, path: tuple[str, ...]) -> str:
 def _may_be_secret(text: str, path: tuple[str, ...]) -> bool:
     from metaferry.urls import holds_secret
 
-    if path[0] == "storage" or "options" in path[:-1]:
+    if path[0] == "storage" or not _SECRET.isdisjoint(path[:-1]):
         known = path[-1] in HARMLESS and not holds_secret(text)
         known = known or (path[-1] == "token" and (text in _TOKENS or text.startswith("/")))
         return bool(text) and not known and _ONLY_VARIABLES.fullmatch(text) is None
     if "metadata" in path[:-1] or path[-1] in _EXPRESSIONS:
         return False  # an expression
+    if path[-2:] == ("sql", "uri"):
+        return _uri_may_be_secret(_ONLY_VARIABLES.sub("", text))
     plain = _ONLY_VARIABLES.sub("", text).rpartition("::")[2]
     if path[0] == "metrics":
         plain = re.sub(r"//[^/:?#@]*:?@", "//", plain)  # a name alone; its password was a variable
     return holds_secret(plain)
+
+
+def _uri_may_be_secret(uri: str) -> bool:
+    """Whether the URI of a database, without its variables, has more than a user, hosts and harmless
+    parameters.
+
+    What is no URI, such as `host=db password=…`, may have a password anywhere.
+    """
+    head, _, query = uri.partition("?")
+    _, mark, rest = head.partition("://")
+    if not mark:
+        return bool(uri) and not uri.startswith(("sqlite:", "file:"))
+    address = rest.partition("/")[0]
+    user, at, _ = address.rpartition("@")
+    if at and user.partition(":")[2]:
+        return True
+    named = {part.partition("=")[0] for part in query.split("&") if part.partition("=")[2]}
+    return not named <= _PARAMETERS or "@" in rest.partition("/")[2]

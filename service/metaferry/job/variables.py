@@ -17,6 +17,8 @@ from metaferry.masking import mask, remember, remember_path, remember_url
 from metaferry.secret_files import PREFIX, FileText, SecretFileError, read_secret_file
 from metaferry.urls import SCHEMES, split_scheme
 
+#: Keys below which every text may be a credential.
+_SECRET: Final = frozenset({"options", "db_kwargs", "properties"})
 _VARIABLE: Final = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
 
 
@@ -36,10 +38,11 @@ def expand(tree: Tree) -> None:
 
 
 def remember_secrets(value: Any, path: tuple[Key, ...] = ()) -> None:
-    """Registers as secret what is below `storage:` and `options:`, and the credentials in URLs."""
+    """Registers as secret what is below `storage:`, `options:`, `db_kwargs:` and `properties:`, and the
+    credentials in URLs."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if key == "options" or (key == "storage" and not path):
+            if key in _SECRET or (key == "storage" and not path):
                 remember({str(key): item})
             else:
                 remember_secrets(item, (*path, key))

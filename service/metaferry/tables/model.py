@@ -67,6 +67,8 @@ class Reading:
     encoding: str = ""
     packed: str = ""
     columns: tuple[ShownColumn, ...] = ()
+    #: The version of a table that has several: `version 12`, `snapshot 5904918039666197432`.
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,12 +203,19 @@ class Rejects:
         self._before: int | None = None  # rowids from here on are of this source; None: none is flushed
 
     def add(
-        self, file: str, row: int, message: str, *, column: str = "", value: str = "", expected: str = ""
+        self,
+        file: str,
+        row: int,
+        message: str,
+        *,
+        column: str = "",
+        value: str = "",
+        expected: str = "",
+        code: Code = Code.SOURCE_MALFORMED,
     ) -> None:
         """One row that is no record; `value` is what stands there, cut to 200 characters."""
         shown = value[:200].encode("utf-8", "backslashreplace").decode()
-        code = str(Code.SOURCE_MALFORMED)
-        self._rows.append((self._label, file, row, code, column, shown, expected, message))
+        self._rows.append((self._label, file, row, str(code), column, shown, expected, message))
         self.count += 1
         if len(self._rows) >= _FLUSH_REJECTS:
             self.flush()

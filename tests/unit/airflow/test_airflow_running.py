@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -9,7 +10,7 @@ import threading
 import pytest
 
 from metaferry.airflow import running
-from metaferry.airflow.running import Task
+from metaferry.airflow.running import Task, given_variables
 from metaferry.progress import Stop
 
 
@@ -91,3 +92,12 @@ def test_without_airflow_one_error_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert 'pip install "metaferry[airflow]"' in done.stderr.splitlines()[-1]
+
+
+def test_variables_of_a_call_are_those_of_before_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEET_PG", "before")
+    monkeypatch.delenv("FLEET_MYSQL", raising=False)
+    with given_variables({"FLEET_PG": "a", "FLEET_MYSQL": "b"}):
+        assert (os.environ["FLEET_PG"], os.environ["FLEET_MYSQL"]) == ("a", "b")
+    assert os.environ["FLEET_PG"] == "before"
+    assert "FLEET_MYSQL" not in os.environ

@@ -121,6 +121,19 @@ def test_the_monitoring_component_fits_an_overlay(tmp_path: Path) -> None:
     assert labels["PrometheusRule"].items() >= {"prometheus": "k8s", "role": "alert-rules"}.items()
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.relative_to(KUSTOMIZE).as_posix())
+def test_the_component_of_databases_opens_the_way_to_one(overlay: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "deploy"
+    shutil.copytree(ROOT / "deploy", copy)
+    mine = copy / "kustomize" / overlay.relative_to(KUSTOMIZE)
+    content = read(mine / "kustomization.yaml")
+    content["components"].append("../../../components/database")
+    (mine / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    documents = built(mine)
+    (policy,) = [document["spec"] for document in documents if document["kind"] == "NetworkPolicy"]
+    assert {"protocol": "TCP", "port": 5432} in [port for rule in policy["egress"] for port in rule["ports"]]
+
+
 def raw_pods() -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Of the jobs, and of `serve`."""
     return [*raw_jobs(), *pods([read(KUSTOMIZE / "serve/deployment.yaml")])]

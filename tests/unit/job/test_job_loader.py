@@ -63,7 +63,8 @@ policy: {delete: orphan}
         "job.yaml:4: storage.s3.key: the environment variable METAFERRY_NOT_SET is not set",
         'job.yaml:7: sources[0].metdata: unknown key; did you mean "metadata"?',
         "job.yaml:8: sources[0].frame.base: should be 0 or 1, is 2",
-        "job.yaml:9: sources[1]: a source has `table`, `query` or `annotations`: write one",
+        "job.yaml:9: sources[1]: a source has `table`, `query`, `annotations`, `sql`, `delta` or `iceberg`: "
+        "write one",
         "job.yaml:11: sources[1].metadata: stands twice; the first one is in line 10",
         "job.yaml:12: policy.delete: should be never or orphans, is 'orphan'",
     ]

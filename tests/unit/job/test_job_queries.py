@@ -53,7 +53,7 @@ def test_a_table_is_a_url_or_a_mapping_with_options_of_its_format() -> None:
         ({"sources": [{"query": QUERY, "metadata": {"a": "b"}}]}, "name them there with AS"),
         ({"sources": [{"query": QUERY}, {"query": QUERY, "where": "n > 1"}]}, "tell them apart with `name`"),
         ({"tables": {"a": "/t.csv", "A": "/u.csv"}}, "differ in letter case only"),
-        ({"tables": {"a": {"nulls": ["NA"]}}}, "a table has `table` or"),
+        ({"tables": {"a": {"nulls": ["NA"]}}}, "a table has `table`"),
         ({"tables": {"a": {"table": "/t.csv", "delimeter": ";"}}}, 'did you mean "delimiter"?'),
         ({"tables": {"a": {"table": "/t.csv", "file_name": "x"}}}, "unknown key"),
     ],

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from metaferry import runid
 from metaferry.airflow.connections import connection_names, storage_options
+from metaferry.airflow.databases import database_uris
 from metaferry.airflow.job_files import read_job_file
 from metaferry.airflow.links import REPORT_LINK, REPORT_URL, RUN_ID, ReportLink, browser_url
-from metaferry.airflow.running import Task, in_a_task, summary
+from metaferry.airflow.running import Task, given_variables, in_a_task, summary
 from metaferry.airflow.task_log import finding_lines, in_airflow, whole_number
 from metaferry.airflow.versions import AirflowException, AirflowFailException, BaseHook, BaseOperator
 from metaferry.errors import MetaferryError, SafetyStop, UsageError
@@ -33,8 +34,9 @@ class JobOperator(BaseOperator):
     ObjectStoragePath, or the mapping; relative paths in all but the first are to the worker's working
     directory. overrides: `key=value` over it, as `--set`. aws_conn_id, gcp_conn_id, azure_conn_id:
     connections whose credentials become the job's options for `s3`, `gs` and `az`, over those that it has;
-    one that does not exist, or has a field that cannot be translated, fails the task. report_link: where a
-    browser opens reports, with `{bucket}` and `{key}`; default: the console of AWS or Google Cloud.
+    one that does not exist, or has a field that cannot be translated, fails the task. sql_conn_ids:
+    connections whose URIs become variables of the job: {"PG": "labels"} for `uri: "${PG}"`. report_link:
+    where a browser opens reports, with `{bucket}` and `{key}`; default: the console of AWS or Google Cloud.
 
     A task that made a run has its id and the URL of its report as the XComs `run_id` and `report_url`, and
     the report without examples as `report`, also where it fails.
@@ -46,6 +48,7 @@ class JobOperator(BaseOperator):
         "aws_conn_id",
         "gcp_conn_id",
         "azure_conn_id",
+        "sql_conn_ids",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"job": "yaml", "overrides": "json"}
     operator_extra_links = (ReportLink(),)
@@ -59,6 +62,7 @@ class JobOperator(BaseOperator):
         aws_conn_id: str | None = None,
         gcp_conn_id: str | None = None,
         azure_conn_id: str | None = None,
+        sql_conn_ids: Mapping[str, str] | None = None,
         report_link: str = "",
         **kwargs: Any,
     ) -> None:
@@ -68,6 +72,7 @@ class JobOperator(BaseOperator):
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
         self.azure_conn_id = azure_conn_id
+        self.sql_conn_ids = sql_conn_ids
         self.report_link = report_link
         self._task: Task | None = None
         #: The job as soon as it is read: as it was given, and with the connections.
@@ -94,8 +99,8 @@ class JobOperator(BaseOperator):
         from metaferry.cli.show.progress import Lines
 
         try:
-            self._read = job = self._read_job()
-            with Lines(self._say) as self._progress:
+            with given_variables(self._database_uris()), Lines(self._say) as self._progress:
+                self._read = job = self._read_job()
                 return task.run(lambda stop: call(job, stop))
         except MetaferryError as error:
             run_id = error.run_id or (runid.current() if runid.current() != before else "")
@@ -180,6 +185,10 @@ class JobOperator(BaseOperator):
         return {
             scheme: storage_options(BaseHook.get_connection(name), scheme) for scheme, name in names.items()
         }
+
+    def _database_uris(self) -> dict[str, str]:
+        """The URIs of the connections to databases, by the variable of the job."""
+        return database_uris(self.sql_conn_ids or {}, BaseHook.get_connection)
 
     def _number(self, name: str, *, most: int | None = None) -> int | None:
         """An argument that may come out of a template."""

@@ -15,13 +15,15 @@ from pydantic import Field
 
 from metaferry.job.parts import Model
 from metaferry.job.readers.annotations import Annotations
+from metaferry.job.readers.lake import Delta, Iceberg
+from metaferry.job.readers.sql import Sql
 
 
 class Given(NamedTuple):
     """A kind of reader by its key in the job, and what the job says under it."""
 
     key: str
-    value: Annotations
+    value: Annotations | Sql | Delta | Iceberg
 
 
 class ReaderKeys(Model):
@@ -31,6 +33,16 @@ class ReaderKeys(Model):
         default=None,
         description="An annotation file in place of a table: COCO, Lightly's custom metadata … "
         "([sources](sources/README.md)).",
+    )
+    sql: Sql | None = Field(
+        default=None,
+        description="A query to a database, {uri, query}, in place of a table ([sql.md](sources/sql.md)).",
+    )
+    delta: Delta | None = Field(
+        default=None, description="A Delta table ([lake.md](sources/lake.md)), in place of a table."
+    )
+    iceberg: Iceberg | None = Field(
+        default=None, description="An Iceberg table ([lake.md](sources/lake.md)), in place of a table."
     )
 
     @property

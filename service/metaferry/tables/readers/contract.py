@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, Protocol
 import pyarrow as pa
 
 from metaferry.errors import JobError
+from metaferry.findings import Code
 from metaferry.job.parts import Location
 from metaferry.tables.model import TableFile
 from metaferry.tables.readers.files import ReaderFile
@@ -38,25 +39,30 @@ Wanted = Mapping[str, "frozenset[str] | None"]
 class ReaderColumn:
     """A column: its name, its type, and what it holds, in one line.
 
-    `json`: a column of text, each a JSON object, of which queries see a STRUCT with the types that hold every
-    value over all rows, found as those of a JSON table are. Null where a row has none.
+    `json`: a column of text, each a JSON object, of which queries see a STRUCT with the types that hold
+    every value over all rows, found as those of a JSON table are. Null where a row has none. `decimal`: a
+    column of text, each a decimal number of any length, of which queries see the DECIMAL(38, s) that holds
+    as many rows as one can; the others are rejected.
     """
 
     name: str
     type: pa.DataType
     meaning: str
     json: bool = False
+    decimal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderRelation:
     """A relation: its name in FROM after the table's, what one row is, its columns, and what the number is
-    that tells a row's place, for people: `element`, `line`, `byte`, `row`."""
+    that tells a row's place, for people: `element`, `line`, `byte`, `row`. `is_typed` is false where nobody
+    knows the types of its columns while it has no rows."""
 
     name: str
     meaning: str
     columns: tuple[ReaderColumn, ...]
     place: str = "element"
+    is_typed: bool = True
 
     @property
     def schema(self) -> pa.Schema:
@@ -82,7 +88,8 @@ class Rows:
 class Reject(Protocol):
     """Names what is in a source and is no row of `relation`: it is counted as read, and told to the user.
 
-    `value` is what stands there, `expected` what should. Neither may hold a credential.
+    `value` is what stands there, `expected` what should. Neither may hold a credential. `code` says what is
+    wrong.
     """
 
     def __call__(
@@ -95,6 +102,7 @@ class Reject(Protocol):
         column: str = "",
         value: str = "",
         expected: str = "",
+        code: Code = Code.SOURCE_MALFORMED,
     ) -> None: ...
 
 
@@ -127,7 +135,8 @@ class TooMuch(Exception):
 
 
 class Opened(Protocol):
-    """A source that is open."""
+    """A source that is open. One that holds a connection has a method `close` too, which is called at the
+    end, also where `read` was not."""
 
     @property
     def relations(self) -> Sequence[ReaderRelation]:
@@ -172,13 +181,17 @@ class Given:
 
     `value` is the model of the job's key; `files` what its location names (none for a kind without one);
     `place` the key in the job, for errors. `options_of` are the fsspec options of a location, those of
-    `storage:` below its own, for libraries that open URLs themselves.
+    `storage:` below its own, for libraries that open URLs themselves. `still_wanted` is to be called while
+    there is nothing but to wait: what it raises ends the run. `retry_for` is the job's. A reader without
+    files is opened again, as a whole, where `read` raises a StorageError that may pass.
     """
 
     value: Any
     files: Sequence[ReaderFile]
     place: str
     options_of: Callable[[Location], Mapping[str, Any]] = lambda location: location.options
+    still_wanted: Callable[[], None] = lambda: None
+    retry_for: float = 0.0
 
     def fault(self, message: str, *, advice: str = "") -> JobError:
         """The error for a source that is broken as a whole; `message` says where, and what was expected."""

@@ -28,6 +28,9 @@ _OURS: Final = (
     ("annotations", "cvat", "metaferry.tables.readers.annotations.cvat.reader:CvatReader"),
     ("annotations", "scalabel", "metaferry.tables.readers.annotations.scalabel:ScalabelReader"),
     ("annotations", "coco", "metaferry.tables.readers.annotations.coco:CocoReader"),
+    ("sql", "sql", "metaferry.tables.readers.sql.reader:SqlReader"),
+    ("delta", "delta", "metaferry.tables.readers.lake.reader:DeltaReader"),
+    ("iceberg", "iceberg", "metaferry.tables.readers.lake.reader:IcebergReader"),
 )
 
 

@@ -105,7 +105,9 @@ def find_source(
             allow_none=job.policy.allow_empty,
             progress=progress,
         )
-    given = Given(asked.value, files, place, job.storage_options)
+    given = Given(
+        asked.value, files, place, job.storage_options, lambda: progress(0), retry_for=job.retry_for
+    )
     if reader is None:
         reader = _recognised(asked.key, given)
     return ReaderSource(reader, given, asked.key, passed_over, progress)

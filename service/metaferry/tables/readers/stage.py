@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from metaferry.errors import JobError
+from metaferry.errors import JobError, StorageError
+from metaferry.findings import Code
 from metaferry.tables.columns import engine_errors
 from metaferry.tables.files.folders import with_folders
 from metaferry.tables.json.shapes import Malformed, ObjectShape, Structure, check_shape, shape_of_line
 from metaferry.tables.model import FILE, ROW, Column, Reading, ShownColumn, Staged, folded
+from metaferry.tables.readers.again import Again
 from metaferry.tables.readers.contract import Given, Opened, Reader, ReaderColumn, ReaderRelation, Wanted
+from metaferry.tables.readers.decimals import fit_decimals
 from metaferry.tables.staging import (
     Findings,
     Rejects,
@@ -56,45 +59,39 @@ def staged_relations(
     source: `{label}.{relation}`, or `label` alone where there is one relation. Raises JobError for a source
     that is broken as a whole.
     """
-    known = {relation.name: relation for relation in opened.relations}
     single = len(reader.relations) == 1
-    tables = {
-        name: RelationTable(
-            con,
-            known[name],
-            wanted[name],
-            f"{table}_{number}",
-            label if single else f"{label}.{name}",
-            given,
-            progress,
-        )
-        for number, name in enumerate(reader.relations)
-        if name in wanted
-    }
+    again = Again(0.0 if given.files else given.retry_for, given.still_wanted)
+    while True:
+        known = {relation.name: relation for relation in opened.relations}
+        tables = {
+            name: RelationTable(
+                con,
+                known[name],
+                wanted[name],
+                f"{table}_{number}",
+                label if single else f"{label}.{name}",
+                given,
+                progress,
+            )
+            for number, name in enumerate(reader.relations)
+            if name in wanted
+        }
+        try:
+            _fill(tables, opened, wanted)
+            break
+        except StorageError as error:
+            for each in tables.values():
+                each.discard()
+            if not again.after(error):
+                raise
+            opened = reader.open(given)
+        except BaseException:
+            for each in tables.values():
+                each.drop()
+            raise
     try:
-        with contextlib.ExitStack() as stack:
-            for each in tables.values():
-                stack.enter_context(each.staging)
-
-            def reject(
-                relation: str,
-                place: int,
-                message: str,
-                *,
-                file: int = 0,
-                column: str = "",
-                value: str = "",
-                expected: str = "",
-            ) -> None:
-                if relation in tables:
-                    tables[relation].reject(
-                        place, message, file=file, column=column, value=value, expected=expected
-                    )
-
-            for rows in opened.read(wanted, reject):
-                tables[rows.relation].append(rows.file, rows.places, rows.batch)
-            for each in tables.values():
-                each.staging.flush()
+        for each in tables.values():
+            each.tell_repeats(again.count)
         yield {name: each.staged(opened, reader.name) for name, each in tables.items()}
     except BaseException:
         for each in tables.values():
@@ -103,6 +100,36 @@ def staged_relations(
     if not keep:
         for each in tables.values():
             each.drop()
+
+
+def _fill(tables: Mapping[str, RelationTable], opened: Opened, wanted: Wanted) -> None:
+    """All rows of an open source, which is closed then."""
+
+    def reject(
+        relation: str,
+        place: int,
+        message: str,
+        *,
+        file: int = 0,
+        column: str = "",
+        value: str = "",
+        expected: str = "",
+        code: Code = Code.SOURCE_MALFORMED,
+    ) -> None:
+        if relation in tables:
+            tables[relation].reject(
+                place, message, file=file, column=column, value=value, expected=expected, code=code
+            )
+
+    with contextlib.ExitStack() as stack:
+        if hasattr(opened, "close"):
+            stack.callback(opened.close)
+        for each in tables.values():
+            stack.enter_context(each.staging)
+        for rows in opened.read(wanted, reject):
+            tables[rows.relation].append(rows.file, rows.places, rows.batch)
+        for each in tables.values():
+            each.staging.flush()
 
 
 class RelationTable:
@@ -159,14 +186,30 @@ class RelationTable:
         column: str = "",
         value: str = "",
         expected: str = "",
+        code: Code = Code.SOURCE_MALFORMED,
     ) -> None:
         """One row that is none."""
         self._rows[file] = self._rows.get(file, 0) + 1
-        url = self._given.files[file].url if self._given.files else self._label
-        self._rejects.add(url, place, message, column=column, value=value, expected=expected)
+        self._reject(place, message, file=file, column=column, value=value, expected=expected, code=code)
+
+    def _reject(
+        self, place: int, message: str, *, file: int, column: str, value: str, expected: str, code: Code
+    ) -> None:
+        url = self._given.files[file].url if self._given.files else self._given.value.shown
+        self._rejects.add(url, place, message, column=column, value=value, expected=expected, code=code)
+
+    def tell_repeats(self, count: int) -> None:
+        """A finding where the source was asked again."""
+        if count:
+            times = "once" if count == 1 else f"{count} times"
+            message = f"the connection broke {times}, and all of it was asked again"
+            self._findings.add(Code.SOURCE_ASKED_AGAIN, "info", message)
 
     def staged(self, opened: Opened, format: str) -> Staged:
         """What was staged, with the columns that paths give."""
+        for column in self._columns:
+            if column.decimal:
+                fit_decimals(self._con, self._table, self._names[column.name], column.name, self._reject)
         self._rejects.flush()
         self._findings.flush()
         types = {
@@ -192,13 +235,17 @@ class RelationTable:
             relation=relation,
             why_text=lambda name: self._json[name].structure.why_text() if name in self._json else "",
             plain="" if self._json else plain_rows(self._table, self._names),
-            reading=Reading(name=self._label, format=format if first is not None else ""),
+            reading=Reading(
+                name=self._label,
+                format=format if first is not None else "",
+                version=getattr(opened, "version", ""),
+            ),
             others=tuple(
                 ShownColumn(column.name, "JSON" if column.json else str(column.type), (), used=False)
                 for column in self._relation.columns
                 if column not in self._columns
             ),
-            is_typed=True,
+            is_typed=self._relation.is_typed,
         )
         objects = [file.object for file in self._given.files]
         if not objects:
@@ -210,6 +257,12 @@ class RelationTable:
     @property
     def _folders(self) -> str:
         return f"folders_{self._table}"
+
+    def discard(self) -> None:
+        """Takes it out of the engine, with what was said of its rows: they are read again."""
+        self.drop()
+        self._rejects.discard()
+        self._findings.discard()
 
     def drop(self) -> None:
         """Takes it out of the engine."""

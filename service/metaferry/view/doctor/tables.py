@@ -21,11 +21,11 @@ from metaferry.progress import Silent
 from metaferry.runs.gather import load_sources
 from metaferry.runs.storages import Storages
 from metaferry.storage.protocol import Storage
-from metaferry.tables.files.find import Found, TableObject, find_files, missing
+from metaferry.tables.files.find import Found, StorageFor, TableObject, find_files, missing
 from metaferry.tables.load import load_source
 from metaferry.tables.mapping import parse_mapping
 from metaferry.tables.model import Loaded, folded
-from metaferry.tables.readers.source import find_source
+from metaferry.tables.readers.source import ReaderSource, find_source
 from metaferry.view.doctor.model import Measured
 
 #: Bytes of a source's files up to which it is read as a whole.
@@ -64,6 +64,11 @@ def _facts(job: Job, index: int, database: Database, storages: Storages) -> Tabl
     else:
         named = {f"sources[{index}]": source}
     found = {_key(place, table): _found(table, place, job, storages) for place, table in named.items()}
+    asked = {place: table.given for place, table in named.items() if _is_asked(table)}
+    if asked:
+        # How much it would give nobody knows before.
+        seen = [_columns_of(named[place], place, job, storages) for place in asked]
+        return TableFacts(0, 0, columns=() if is_query else seen[0])
     count = sum(len(each.files) for each in found.values())
     size = sum(_sizes(each.files, place, storages) for place, each in found.items())
     if size <= WHOLE:
@@ -91,6 +96,25 @@ def _facts(job: Job, index: int, database: Database, storages: Storages) -> Tabl
     return TableFacts(count, size, columns=tuple((field.name, str(field.type)) for field in schema))
 
 
+def _is_asked(table: Source | Table) -> bool:
+    """Whether a server, or a library of its own, is asked for it: no file of it can be looked at."""
+    return table.given is not None and not isinstance(table.given.value, Location)
+
+
+def _columns_of(
+    table: Source | Table, place: str, job: Job, storages: Storages
+) -> tuple[tuple[str, str], ...]:
+    """The columns of what a server answers: connected, asked, and no row read."""
+    opened = _reader_source(table, place, job, storages).open()
+    try:
+        return tuple(
+            (column.name, str(column.type)) for relation in opened.relations for column in relation.columns
+        )
+    finally:
+        if hasattr(opened, "close"):
+            opened.close()
+
+
 def _key(place: str, table: Source | Table) -> str:
     """The key in the job of what is read."""
     if table.given is not None:
@@ -98,24 +122,33 @@ def _key(place: str, table: Source | Table) -> str:
     return f"{place}.table" if place.startswith("sources") else place
 
 
-def _found(table: Source | Table, place: str, job: Job, storages: Storages) -> Found:
+def _storage_for(storages: Storages) -> StorageFor:
     def storage_for(url: str, options: Mapping[str, Any]) -> Storage:
         return storages.at(Location(url=url, options=dict(options)))
 
+    return storage_for
+
+
+def _reader_source(table: Source | Table, place: str, job: Job, storages: Storages) -> ReaderSource:
+    assert table.given is not None  # whoever has none is a table
+    return find_source(
+        job,
+        table.given,
+        place,
+        storage_for=_storage_for(storages),
+        portal=storages.portal,
+        progress=lambda rows: None,
+    )
+
+
+def _found(table: Source | Table, place: str, job: Job, storages: Storages) -> Found:
     if table.given is not None:
-        source = find_source(
-            job,
-            table.given,
-            place,
-            storage_for=storage_for,
-            portal=storages.portal,
-            progress=lambda rows: None,
-        )
+        source = _reader_source(table, place, job, storages)
         return Found("json", [file.object for file in source.given.files], source.passed_over)
     return find_files(
         table,
         place=_key(place, table),
-        storage_for=storage_for,
+        storage_for=_storage_for(storages),
         portal=storages.portal,
         allow_none=job.policy.allow_empty,
     )
