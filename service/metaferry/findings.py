@@ -67,6 +67,7 @@ class Code(StrEnum):
     SCHEMA_INVALID = "schema.invalid"  # a schema.json that cannot be used, or none beside documents
     # -- the schema and the store
     SCHEMA_CHANGED = "schema.changed"  # schema.json gains or changes entries
+    SCHEMA_DEFAULT_CHANGED = "schema.default_changed"  # documents were left out by another default
     SCHEMA_TEXT = "schema.text"  # a column of numbers that is text, or becomes it
     SCHEMA_UNCOVERED = "schema.uncovered"  # a key that no schema entry describes
     SCHEMA_MISFIT = "schema.misfit"  # a document in place that an entry's type would make invalid

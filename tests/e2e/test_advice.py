@@ -581,6 +581,17 @@ def an_entry_that_is_widened(example: Example) -> Generator[None, dict[str, Any]
     example.job["schema"] = "infer"
 
 
+@case(Code.SCHEMA_DEFAULT_CHANGED)
+def a_default_that_documents_were_left_out_by(example: Example) -> Generator[None, dict[str, Any], None]:
+    example.rows({"file_name": "a.png", "x": 0})
+    example.job.update(compact=True, schema=[entry("x", "NUMERIC_INT", 0)])
+    example.sync()
+    example.job["schema"] = [entry("x", "NUMERIC_INT", 1)]
+    finding = yield
+    assert "put the default back" in finding["advice"]
+    example.job["schema"] = [entry("x", "NUMERIC_INT", 0)]
+
+
 @case(Code.SCHEMA_MISFIT)
 def a_type_that_others_do_not_fit(example: Example) -> Generator[None, dict[str, Any], None]:
     example.sync()

@@ -34,6 +34,7 @@ def digest_of(job: Job) -> str:
         **_tables(job),
         "schema": _schema(job),
         "policy": {"unmatched": job.policy.unmatched, "delete": job.policy.delete},
+        **({"compact": True} if job.compact else {}),
     }
     text = json.dumps(decides, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -149,6 +149,12 @@ class Job(Loadable):
         description="Runs that wrote, whose files are kept in the state folder. Beside them stay 20 runs "
         "that changed nothing, and for 30 days `run.json` of all that wrote.",
     )
+    compact: bool = Field(
+        default=False,
+        description="Whether documents are left out that change nothing of what is shown: those of frames "
+        "that all say the same, for one of their video, and those that say defaults only "
+        "([format.md](format.md#fewer-documents)).",
+    )
     backup: Backup | None = Field(
         default=None,
         description="Whether, and how long, old versions of documents are kept for `metaferry rollback`: "

@@ -29,8 +29,16 @@ from metaferry.planning.coverage import (
 from metaferry.planning.database import Database
 from metaferry.planning.entries import Entries
 from metaferry.planning.existing import ReadDocuments, check_existing
-from metaferry.planning.formats import Action, DocumentCounts, Example, RelationCounts, SourceCounts
+from metaferry.planning.formats import (
+    Action,
+    CompactCounts,
+    DocumentCounts,
+    Example,
+    RelationCounts,
+    SourceCounts,
+)
 from metaferry.planning.price.model import PriceTable
+from metaferry.planning.records.compact import Compaction, UsedDefaults
 from metaferry.planning.records.query_rows import name_query_rows
 from metaferry.planning.types.sticky import Inferred, explain_types, name_rewrites
 from metaferry.tables.model import Loaded
@@ -52,6 +60,7 @@ class Decided:
     advice: str
     bytes_to_write: int
     with_metadata: int  # media that the rows give metadata
+    compacted: CompactCounts
 
 
 def decide(
@@ -66,6 +75,7 @@ def decide(
     load_ledger: Callable[[], None],
     read_documents: ReadDocuments,
     inferred: Inferred = dict,
+    used_defaults: UsedDefaults = dict,
     explain_no_media: ExplainNoMedia = lambda: ("the input holds no media", ""),
     prefix: str = "",
     limit: int | None = None,
@@ -111,10 +121,17 @@ def decide(
     name_query_rows(database, sources)
     rejects.findings_of_rejects(database, job, sources, reject_unmatched=reject_unmatched)
     counts = rejects.count_rows(database, sources, reject_unmatched=reject_unmatched)
-    merge.build_wanted(database, sources, keys)
     delete_orphans = job.policy.delete == "orphans"
+    unplaced = diff.protect_rejected(database, len(sources))
+    may_delete = delete_orphans and not unplaced
+    compaction = Compaction(resolved.entries, used_defaults, may_delete) if job.compact else None
+    compacted = merge.build_wanted(database, sources, keys, compaction)
     diff.classify_unwanted(
-        database, len(sources), prefix, media_current=media_current, delete_orphans=delete_orphans
+        database,
+        prefix,
+        unplaced=unplaced,
+        media_current=media_current,
+        delete_orphans=delete_orphans,
     )
     if diff.needs_ledger(database, delete_orphans=delete_orphans):
         load_ledger()
@@ -146,7 +163,7 @@ def decide(
     limited = limit is not None
     no_media, unused = judge_emptiness(database, job, sources, counts, explain_no_media, limited=limited)
     media: int = database.value("SELECT count(*) FROM media WHERE included")
-    with_metadata = count_media_with_metadata(database)
+    with_metadata = count_media_with_metadata(database, "recorded" if job.compact else "wanted")
     shares = judge_shares(job, counts, media, with_metadata, limited=limited)
     # The first that was passed: what is wrong with the whole run before what is wrong with parts of it.
     too_many = _unread(job, relations), _rejects(job, counts)
@@ -160,7 +177,7 @@ def decide(
     )
     stopped, advice = next((stop for stop in stops if stop[0]), ("", ""))
     name_query_rows(database, sources)
-    return Decided(counts, documents, resolved, unproved, stopped, advice, size, with_metadata)
+    return Decided(counts, documents, resolved, unproved, stopped, advice, size, with_metadata, compacted)
 
 
 def examples(database: Database) -> dict[str, list[Example]]:

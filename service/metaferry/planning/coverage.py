@@ -25,13 +25,13 @@ Stopped = tuple[str, str]
 _ALLOW = "to go on all the same: --set policy.allow_empty=true"
 
 
-def count_media_with_metadata(database: Database) -> int:
-    """How many media the table `wanted` has a document of, or of a frame of which it has one."""
+def count_media_with_metadata(database: Database, records: str = "wanted") -> int:
+    """How many media the table `records` has a row of, or of a frame of which it has one."""
     found: int = database.value(
-        """
-        SELECT (SELECT count(*) FROM wanted WHERE kind <> 'frame')
-             + (SELECT count(*) FROM (SELECT DISTINCT media FROM wanted WHERE kind = 'frame') f
-                ANTI JOIN (SELECT media FROM wanted WHERE kind = 'video') v USING (media))
+        f"""
+        SELECT (SELECT count(*) FROM {records} WHERE kind <> 'frame')
+             + (SELECT count(*) FROM (SELECT DISTINCT media FROM {records} WHERE kind = 'frame') f
+                ANTI JOIN (SELECT media FROM {records} WHERE kind = 'video') v USING (media))
         """
     )
     return found

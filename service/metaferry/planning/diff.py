@@ -127,18 +127,9 @@ def build_plan(
     _findings(database, delete_orphans=delete_orphans)
 
 
-def classify_unwanted(
-    database: Database, sources: int, prefix: str, *, media_current: bool, delete_orphans: bool
-) -> None:
-    """Table `unwanted(target, kind, media, stale, replacement, replaced, orphan, reason)`: documents in
-    place that no record wants.
-
-    Each gets the one reason why it is there, in this order: it belongs to media of this listing;
-    it is named like a frame of a video of this listing; its media is gone. `replacement` is the name
-    that the frame of a stale document has now, `replaced` whether there is, or will be, such a document.
-    Reads `wanted`, `documents`, `media`, `frames`, `collisions` and the `match_*` tables. Unless the media
-    are `media_current`, a document whose media is not among them is left: it may be newer than the listing.
-    """
+def protect_rejected(database: Database, sources: int) -> bool:
+    """Table `protected(target)`: documents of rejected rows; returns whether there are rejected rows whose
+    document is not known. Reads `collisions`, `rejects` and the `match_*` tables."""
     # Documents of rejected rows stay: the row is at fault, not the document.
     rejected = " UNION ALL ".join(
         f"SELECT target FROM match_{i} WHERE code <> '{Code.RECORD_REPEATED}' AND target IS NOT NULL"
@@ -157,7 +148,22 @@ def classify_unwanted(
         ]
         + [f"(SELECT count(*) FROM rejects WHERE code = '{Code.SOURCE_MALFORMED}')"]
     )
-    unplaced = bool(database.value(f"SELECT {unmatched_rejects}"))
+    return bool(database.value(f"SELECT {unmatched_rejects}"))
+
+
+def classify_unwanted(
+    database: Database, prefix: str, *, unplaced: bool, media_current: bool, delete_orphans: bool
+) -> None:
+    """Table `unwanted(target, kind, media, stale, replacement, replaced, orphan, reason)`: documents in
+    place that no record wants.
+
+    Each gets the one reason why it is there, in this order: it belongs to media of this listing;
+    it is named like a frame of a video of this listing; its media is gone. `replacement` is the name
+    that the frame of a stale document has now, `replaced` whether there is, or will be, such a document.
+    Reads `wanted`, `documents`, `media`, `frames`, `folded` and `protected`. With `unplaced` rejects, any
+    document could be that of a rejected row. Unless the media are `media_current`, a document whose media is
+    not among them is left: it may be newer than the listing.
+    """
     video, frame, written = sql.parse_frame("d.target")
     stem = f"substr(d.target, {len(DOCUMENTS) + 1})"
     database.run(
@@ -171,12 +177,15 @@ def classify_unwanted(
             SELECT d.target,
                    CASE WHEN m.path IS NOT NULL THEN m.kind WHEN v.path IS NOT NULL THEN 'frame' END AS kind,
                    coalesce(m.path, v.path) AS media,
-                   'digits of the frame number: ' || d.written || ' in its name, now ' || f.digits AS digits,
+                   CASE WHEN o.media IS NOT NULL THEN 'all frames say the same: in the document of the video'
+                        ELSE 'digits of the frame number: ' || d.written || ' in its name, now ' || f.digits
+                   END AS digits,
                    coalesce(
                        h.target IS NULL AND m.path IS NULL AND v.included AND f.frames IS NOT NULL
-                       AND d.written <> f.digits, false
+                       AND (d.written <> f.digits OR o.media IS NOT NULL), false
                    ) AS stale,
-                   CASE WHEN stale THEN {sql.frame_document_path("v.path", "d.frame", "f.digits")} END
+                   CASE WHEN stale THEN
+                       coalesce(o.target, {sql.frame_document_path("v.path", "d.frame", "f.digits")}) END
                        AS replacement,
                    CASE
                        WHEN h.target IS NOT NULL THEN 'skipped: its row was rejected'
@@ -206,6 +215,7 @@ def classify_unwanted(
                        FROM media GROUP BY target) m ON m.target = d.target
             LEFT JOIN media v ON v.path = d.video AND v.kind = 'video'
             LEFT JOIN frames f ON f.media = v.path
+            LEFT JOIN folded o ON o.media = v.path
             LEFT JOIN protected h ON h.target = d.target
         ) u
         LEFT JOIN protected r ON r.target = u.replacement

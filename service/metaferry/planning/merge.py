@@ -11,18 +11,30 @@ from collections.abc import Sequence
 from metaferry.findings import Code
 from metaferry.planning.database import Database
 from metaferry.planning.entries import KeyPath
+from metaferry.planning.formats import CompactCounts
+from metaferry.planning.records.compact import Compaction, compact, create_folded
 from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import Loaded
 
 
-def build_wanted(database: Database, sources: Sequence[Loaded], keys: Sequence[KeyPath]) -> None:
-    """Table `wanted(target, kind, media, body, md5, size)`: one row a document."""
+def build_wanted(
+    database: Database,
+    sources: Sequence[Loaded],
+    keys: Sequence[KeyPath],
+    compaction: Compaction | None = None,
+) -> CompactCounts:
+    """Table `wanted(target, kind, media, body, md5, size)`: one row a document; and `folded`."""
     columns = [f"v{n}" for n in range(len(keys))]
     if len(sources) == 1:
         database.run("CREATE VIEW merged AS FROM values_0")
     else:
         _merge(database, sources, keys, columns)
     relation = _with_video_values(database, columns)
+    compacted = CompactCounts()
+    create_folded(database)
+    if compaction is not None:
+        compacted = compact(database, relation, keys, compaction)
+        relation = "SELECT * FROM records"
     texts = dict(zip(keys, (f"d.{column}" for column in columns), strict=True))
     frame_name = sql.frame_file_name("d.media", "d.frame", "d.digits")
     file_name = f"CASE WHEN d.kind = 'frame' THEN {frame_name} ELSE d.media END"
@@ -36,6 +48,7 @@ def build_wanted(database: Database, sources: Sequence[Loaded], keys: Sequence[K
         )
         """
     )
+    return compacted
 
 
 def _merge(

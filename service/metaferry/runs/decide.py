@@ -18,6 +18,7 @@ from metaferry.planning import build
 from metaferry.planning.build import Decided
 from metaferry.planning.formats import RelationCounts, SchemaChange
 from metaferry.planning.match import Video, Videos
+from metaferry.planning.price.model import Requests
 from metaferry.planning.rejects import count_rejects
 from metaferry.runs.backup.price import planned_backup
 from metaferry.runs.context import RunContext
@@ -29,6 +30,7 @@ from metaferry.runs.listings.links import refuse_links
 from metaferry.runs.listings.no_media import explain_no_media
 from metaferry.runs.listings.revalidate import revalidated
 from metaferry.runs.schema_fit import judge_types
+from metaferry.runs.state.defaults import used_defaults
 from metaferry.runs.state.inferred import inferred_entries
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ def decide(run: RunContext, gathered: Gathered, prefix: str, limit: int | None) 
             load_ledger=run.ledger.load,
             read_documents=lambda rows: _read_documents(run, rows),
             inferred=lambda: inferred_entries(run.state),
+            used_defaults=lambda: used_defaults(run.state),
             explain_no_media=lambda: explain_no_media(
                 run.job, run.database, run.storages, run.portal, gathered.listing, prefix
             ),
@@ -151,7 +154,10 @@ def _describe(run: RunContext, decided: Decided) -> None:
     media = report.media
     total, media.with_metadata = media.images + media.videos, decided.with_metadata
     media.coverage = media.with_metadata / total if total else None
-    report.documents = decided.documents
+    report.documents, report.compact = decided.documents, decided.compacted
+    prices, puts = run.storages.prices(run.lightly), Requests(put=report.compact.saved)
+    if prices is not None and not prices.unknown(puts):
+        report.compact.amount = prices.amount(puts)
     report.frames.unproved = decided.unproved
     report.bytes_to_write = decided.bytes_to_write
     report.schema = SchemaChange(

@@ -90,6 +90,7 @@ def _facts(run: RunContext, gathered: Gathered, decided: Decided) -> estimate.Fa
         begun=run.stop is not None,
         probes=run.unprobed,
         entries=inferred,
+        defaults=job.compact,
         ledger_rows=PIECE_ROWS,
         ledger_listed=run.ledger.listed,
         reports=reports,

@@ -27,6 +27,7 @@ from metaferry.runs.gather import Gathered, gather
 from metaferry.runs.metrics.push import published
 from metaferry.runs.sharded.engine_run import apply_on_engine, keep_plan
 from metaferry.runs.sharded.plan_files import kept_location, plan_location
+from metaferry.runs.state.defaults import remember_defaults
 from metaferry.runs.state.inferred import remember_new
 from metaferry.runs.storages import require_shared
 
@@ -183,6 +184,7 @@ def _apply(run: RunContext, gathered: Gathered, decided: Decided, engine: str, s
                 run.ledger.made_for(decided.entries.entries)
                 write(run, decided.entries, gathered.schema_token, stop)
                 remember_new(run.state, run.job, report, decided.entries.entries)
+                remember_defaults(run.state, run.job, decided.entries.entries)
     except MetaferryError as error:
         if stop.abandoned is not None:  # another run may be writing to this datasource by now
             raise stop.abandoned from (None if error is stop.abandoned else error)

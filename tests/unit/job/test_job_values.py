@@ -30,6 +30,7 @@ VALUES: dict[str, list[Any]] = {
     "lease_wait": [0, 90],
     "grace": [0, 20],
     "keep_runs": [1],
+    "compact": [False, True],
 }
 #: Keys that are mappings or lists of their own.
 COMPOUND = {

@@ -15,6 +15,7 @@ from metaferry.cli.show.price import price_lines
 from metaferry.cli.show.tables import table_lines
 from metaferry.cli.show.text import columns, count, duration, heading, safe, share, size
 from metaferry.findings import Code, Finding
+from metaferry.planning.price.model import money
 
 if TYPE_CHECKING:
     from metaferry.planning.formats import Example, PlanReport, Report, RunReport
@@ -62,6 +63,7 @@ def plan_lines(report: PlanReport) -> Iterator[Line]:
     yield from table_lines(report.tables)
     yield heading("Documents")
     yield from _documents(report, _ACTIONS.items())
+    yield from _compact(report)
     yield from _schema(report, "would be written")
     yield from _backup(report, planned=True)
     yield from _examples(report.examples)
@@ -78,6 +80,7 @@ def run_lines(report: RunReport) -> Iterator[Line]:
     yield ""
     yield heading("Documents")
     yield from _documents(report, _DONE.items())
+    yield from _compact(report)
     yield from _schema(report, "was written")
     yield from _backup(report, planned=False)
     yield from _rate(report)
@@ -231,6 +234,22 @@ def _documents(report: Report, names: Iterable[tuple[str, tuple[str, str]]]) -> 
         if number or action in ("create", "update", "keep"):
             rows.append([word, f"{number:,}", meaning])
     yield from columns(rows, right=(1,))
+
+
+def _compact(report: Report) -> Iterator[Line]:
+    """What there is no document for, and what that saves."""
+    counts = report.compact
+    if not counts.saved:
+        return
+    parts = []
+    if counts.videos:
+        documents = count(counts.folded, "document")
+        parts.append(f"{documents} of frames are said by {count(counts.videos, 'document')} of videos")
+    if counts.left_out:
+        parts.append(f"{count(counts.left_out, 'document')} left out that would say defaults only")
+    amount = counts.amount or 0.0
+    cost = f", {money(amount, report.price.currency)} of puts" if amount >= 0.01 else ""
+    yield Text.assemble(("Compact  ", "bold"), f"{'; '.join(parts)}: {counts.saved:,} objects fewer{cost}")
 
 
 def _schema(report: Report, written: str) -> Iterator[Line]:

@@ -86,6 +86,23 @@ class RelationCounts:
 
 
 @dataclass(slots=True)
+class CompactCounts:
+    """What `compact: true` does without: videos whose frames are in one document, the frame documents that
+    saves, and documents left out since they would say defaults only. `amount` is what putting them would
+    cost, where prices are known."""
+
+    videos: int = 0
+    folded: int = 0
+    left_out: int = 0
+    amount: float | None = None
+
+    @property
+    def saved(self) -> int:
+        """Objects that there are fewer."""
+        return self.folded - self.videos + self.left_out
+
+
+@dataclass(slots=True)
 class DocumentCounts:
     """Documents by what was planned (in a plan) or done (in a run).
 
@@ -193,6 +210,7 @@ class Report:
     listing: MediaListing = field(default_factory=MediaListing)
     documents: DocumentCounts = field(default_factory=DocumentCounts)
     frames: FrameCounts = field(default_factory=FrameCounts)
+    compact: CompactCounts = field(default_factory=CompactCounts)
     requests: RequestCounts = field(default_factory=RequestCounts)
     rate: RateHistory = field(default_factory=RateHistory)  # of the Lightly datasource
     verified: VerifyCounts = field(default_factory=VerifyCounts)

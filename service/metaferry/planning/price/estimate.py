@@ -27,7 +27,8 @@ class Facts:
     looks: a delete under a condition is two requests, as on S3: the object is looked at first. unguarded:
     puts whose condition the store does not honour, so that the object is looked at before each. begun: this
     is a sync already, which has taken its lease and probed its stores. probes: stores to be probed. entries:
-    whether entries were inferred, which the state folder remembers. ledger_rows: rows of one piece of the
+    whether entries were inferred, which the state folder remembers; defaults: whether it remembers those too.
+    ledger_rows: rows of one piece of the
     ledger; ledger_listed: whether it was listed for the plan. reports: files of findings and rejects.
     expired: files of old runs. kept, kept_state, kept_files: old versions that are read for a backup
     (schema.json among them), what is read of the state folder for it, and its files; old_backups: whether
@@ -44,6 +45,7 @@ class Facts:
     begun: bool = False
     probes: int = 0
     entries: bool = False
+    defaults: bool = False
     ledger_rows: int = 1_000_000
     ledger_listed: bool = False
     reports: int = 0
@@ -81,7 +83,7 @@ def of_state(facts: Facts) -> Requests:
         if facts.pages:
             found += Requests(put=2 * facts.pages, delete=facts.pages + 1)
     if facts.changes:
-        found += Requests(put=1)  # started.json
+        found += Requests(put=1 + facts.defaults)  # started.json
     found += Requests(get=facts.kept_state, put=facts.kept_files, list=int(facts.old_backups))
     if facts.schema and facts.entries:
         found += Requests(get=1, put=1)

@@ -38,6 +38,7 @@ from metaferry.runs.schema_fit import refused_fit
 from metaferry.runs.sharded.plan_files import fetch
 from metaferry.runs.sharded.plan_run import UNFINISHED, PlanRun, add_markers, count_findings
 from metaferry.runs.state.damage import Damage
+from metaferry.runs.state.defaults import remember_defaults
 from metaferry.runs.state.inferred import remember_new
 from metaferry.runs.state.ledger import Ledger
 from metaferry.storage.counts import RequestCounts
@@ -136,6 +137,8 @@ class _Finish:
             report_outage(run.database, report, run.lightly.url, tally.outage)
         elif tally.not_deleted == tally.refused and self.planned.schema.written:
             self._write_schema(tally)
+        if report.changes:
+            remember_defaults(run.state, run.job, rules.check_entries(run.plan.schema, run.place))
         self._find(tally)
         report.seconds["finish"] = round(run.deps.clock() - began, 3)
         self._leave()

@@ -20,6 +20,7 @@ Layout below the folder::
     lease.json                  the run that writes to this datasource now (runs/lease)
     traits.json                 what its stores were found to do (capability_probe.py)
     inferred.json               schema entries as runs inferred them (inferred.py)
+    defaults.json               the defaults that documents were left out by (defaults.py)
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class State:
         self.frame_cache_key = f"{prefix}frames.parquet"
         self.lease_key = f"{prefix}lease.json"
         self.inferred_key = f"{prefix}inferred.json"
+        self.defaults_key = f"{prefix}defaults.json"
         self.capabilities_key = f"{prefix}traits.json"
         self._portal = portal
         self._begun: set[str] = set()  # by this process
