@@ -248,3 +248,28 @@ def test_a_small_archive_that_holds_all_too_much_is_refused(
         file.write(b"]}")
     with pytest.raises(JobError, match="it is no file of annotations"):
         read(CocoReader(), tmp_path / "a.json.gz")
+
+
+def test_an_identifier_that_became_a_float_is_the_same(tmp_path: Path) -> None:
+    document = {"images": [{"id": 5, "file_name": "a.png"}], "annotations": [{"image_id": 5.0, "id": 5.5}]}
+    found = read_document(tmp_path, document)
+    assert [(row["image_id"], row["id"]) for row in found.rows["objects"]] == [("5", "5.5")]
+
+
+def test_an_image_with_any_number_of_segments_is_read_in_pieces(tmp_path: Path) -> None:
+    segments = [{"id": n, "category_id": n % 7, "iscrowd": 0, "area": 1} for n in range(40_000)]
+    document = {"images": [IMAGE], "annotations": [{"image_id": 1, "segments_info": segments}]}
+    found = read_document(tmp_path, document, relations=["objects"], columns=["image_id", "id"])
+    assert len(found.rows["objects"]) == 40_000
+    assert found.rows["objects"][-1] == {"@": 1, "image_id": "1", "id": "39999"}
+
+
+@pytest.mark.parametrize("depth", [5, 6, 7, 63])
+def test_deep_elements_are_elements(tmp_path: Path, depth: int) -> None:
+    inner: Any = "]"
+    for _ in range(depth):
+        inner = [inner]
+    found = read_document(
+        tmp_path, {"annotations": [{"image_id": 1, "segmentation": inner}], "images": [IMAGE]}
+    )
+    assert len(found.rows["objects"]) == len(found.rows["images"]) == 1

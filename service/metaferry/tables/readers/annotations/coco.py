@@ -8,14 +8,15 @@ files in the wild have numbers, tokens, and numbers of 38 digits.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import pyarrow as pa
 
 from metaferry.tables.model import TableFile
+from metaferry.tables.readers.annotations.coco_objects import OBJECTS, ObjectRows
 from metaferry.tables.readers.annotations.coco_records import records_query
 from metaferry.tables.readers.annotations.elements import Element, elements
 from metaferry.tables.readers.annotations.text import (
@@ -26,7 +27,6 @@ from metaferry.tables.readers.annotations.text import (
     identifier_of,
     no_key_twice,
     object_of,
-    object_text,
     shown,
 )
 from metaferry.tables.readers.contract import (
@@ -52,27 +52,6 @@ IMAGES: Final = ReaderRelation(
         ReaderColumn("coco_url", pa.string(), "where the publisher has it"),
         ReaderColumn("flickr_url", pa.string(), "where it came from"),
         ReaderColumn("attributes", pa.string(), "all other keys of the image", json=True),
-    ),
-)
-OBJECTS: Final = ReaderRelation(
-    "objects",
-    "one annotation: an object, a caption, or a segment of a panoptic image",
-    (
-        ReaderColumn("image_id", pa.string(), "the image's identifier"),
-        ReaderColumn("id", pa.string(), "its own identifier"),
-        ReaderColumn("category_id", pa.string(), "the category's identifier; null for a caption"),
-        ReaderColumn("iscrowd", pa.bool_(), "whether it is a region with many objects"),
-        ReaderColumn("area", pa.float64(), "in pixels"),
-        ReaderColumn("x", pa.float64(), "of the box: left, in pixels"),
-        ReaderColumn("y", pa.float64(), "of the box: top, in pixels"),
-        ReaderColumn("width", pa.float64(), "of the box, in pixels"),
-        ReaderColumn("height", pa.float64(), "of the box, in pixels"),
-        ReaderColumn("score", pa.float64(), "of a prediction, from 0 to 1"),
-        ReaderColumn("caption", pa.string(), "a description of the image"),
-        ReaderColumn("num_keypoints", pa.int64(), "keypoints that are labelled"),
-        ReaderColumn(
-            "attributes", pa.string(), "the key `attributes`, as CVAT and others write it", json=True
-        ),
     ),
 )
 CATEGORIES: Final = ReaderRelation(
@@ -102,12 +81,13 @@ _LISTS: Final = {
     "categories": ("categories", "category"),
     "metadata": ("metadata", "element of metadata"),
 }
-_BOX: Final = ("x", "y", "width", "height")
 #: What the head of such a file holds, and of no other format that is known.
 _SIGNS: Final = re.compile(
     rb'"(?:annotations|categories|licenses|metadata)"\s*:\s*\[|"images"\s*:\s*\[\s*(?:\{[^{}]*"file_name"|\])'
     rb'|"images"\s*:\s*\[\s*\{'
 )
+#: Elements between two looks at whether there is enough for a batch.
+_LOOK: Final = 64
 _DECODED: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _INTEGER: Final = msgspec.json.Decoder(int | float | None)
 
@@ -166,9 +146,10 @@ class OpenedCoco:
                 )
 
             rows = _Lists(wanted, reject, number)
-            for element in elements(file.utf8(), lists, fault):
+            for count, element in enumerate(elements(file.utf8(), lists, fault)):
                 rows.take(element)
-                yield from rows.full()
+                if not count % _LOOK:
+                    yield from rows.full()
             yield from rows.rest()
             self.files.append(file.done())
 
@@ -200,18 +181,21 @@ class _Lists:
     """The rows of one file, relation by relation."""
 
     def __init__(self, wanted: Wanted, reject: Reject, file: int) -> None:
-        self._batches = {one.name: Batches(one, wanted, file) for one in RELATIONS if one.name in wanted}
+        self._batches = {
+            one.name: Batches(one, wanted, file)
+            for one in RELATIONS
+            if one.name in wanted and one is not OBJECTS
+        }
+        self._objects = ObjectRows(wanted, file) if OBJECTS.name in wanted else None
         self._reject = reject
         self._file = file
-        names = self._batches["objects"].names if "objects" in wanted else frozenset()
-        self._annotation, self._keys = _annotation_type(names)
-        self._box = bool(names.intersection(_BOX))
         self._takers = {
             "images": self._image,
-            "objects": self._object,
             "categories": self._category,
             "metadata": self._metadata,
         }
+        if self._objects is not None:
+            self._takers["objects"] = self._objects.take
 
     def take(self, element: Element) -> None:
         """One element of a list, as rows or as a reject."""
@@ -229,12 +213,18 @@ class _Lists:
                 expected=bad.expected,
             )
 
+    @property
+    def _gathered(self) -> Iterator[Batches | ObjectRows]:
+        yield from self._batches.values()
+        if self._objects is not None:
+            yield self._objects
+
     def full(self) -> Iterator[Rows]:
-        for batches in self._batches.values():
+        for batches in self._gathered:
             yield from batches.full()
 
     def rest(self) -> Iterator[Rows]:
-        for batches in self._batches.values():
+        for batches in self._gathered:
             yield from batches.rest()
 
     def _image(self, element: Element) -> None:
@@ -260,40 +250,6 @@ class _Lists:
             flickr_url=as_text(own["flickr_url"], "flickr_url"),
             attributes=object_of(values) if values else None,
         )
-
-    def _object(self, element: Element) -> None:
-        one = decoded(self._annotation, element.text)
-        no_key_twice(element.text, self._keys)
-        image = identifier_of(one.image_id, "image_id")
-        if image is None:
-            raise Bad("it has no image_id", "image_id", expected="the id of an image")
-        add = self._batches["objects"].add
-        segments = one.segments_info
-        if segments is None:
-            add(element.number, 200, image_id=image, **self._values(one))
-            return
-        for segment in segments:
-            add(element.number, 200, image_id=image, **self._values(segment))
-
-    def _values(self, one: Any) -> dict[str, Any]:
-        """The columns of an annotation, or of a segment of a panoptic image."""
-        box: Mapping[str, float] = {}
-        if self._box and one.bbox:
-            if len(one.bbox) != 4:
-                raise Bad(f"its bbox has {len(one.bbox)} numbers", "bbox", expected="x, y, width and height")
-            box = dict(zip(_BOX, one.bbox, strict=True))
-        attributes = getattr(one, "attributes", None)
-        return {
-            "id": identifier_of(one.id, "id"),
-            "category_id": identifier_of(one.category_id, "category_id"),
-            "iscrowd": one.iscrowd not in _NO,
-            "area": one.area,
-            "score": one.score,
-            "caption": one.caption,
-            "num_keypoints": one.num_keypoints,
-            "attributes": None if attributes is None else object_text(bytes(attributes)),
-            **box,
-        }
 
     def _category(self, element: Element) -> None:
         values = decoded(_DECODED, element.text)
@@ -321,36 +277,6 @@ class _Lists:
         self._batches["metadata"].add(
             element.number, len(element.text), image_id=image, id=number, values=object_of(values)
         )
-
-
-#: COCO-Annotator writes flags as text.
-_Flag = Literal["true", "false", "0", "1", ""]
-_NO: Final = (None, False, 0, "false", "0", "")
-_COUNT: Final = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-_FIELDS: Final[Mapping[str, tuple[Any, frozenset[str]]]] = {
-    "image_id": (msgspec.Raw, frozenset({"image_id"})),
-    "id": (msgspec.Raw, frozenset({"id"})),
-    "category_id": (msgspec.Raw, frozenset({"category_id"})),
-    "iscrowd": (bool | int | float | _Flag | None, frozenset({"iscrowd"})),
-    "area": (float | None, frozenset({"area"})),
-    "bbox": (list[float] | None, frozenset(_BOX)),
-    "score": (float | None, frozenset({"score"})),
-    "caption": (str | None, frozenset({"caption"})),
-    "num_keypoints": (_COUNT | None, frozenset({"num_keypoints"})),
-    "attributes": (msgspec.Raw, frozenset({"attributes"})),
-}
-
-
-def _annotation_type(names: frozenset[str]) -> tuple[msgspec.json.Decoder[Any], tuple[str, ...]]:
-    """What of an annotation is decoded for these columns, and its keys: all else is passed over unbuilt."""
-    fields = [
-        (key, kind, None) for key, (kind, columns) in _FIELDS.items() if key == "image_id" or columns & names
-    ]
-    left = {key: None for key in _FIELDS if key not in {name for name, *_ in fields}}
-    segment: Any = msgspec.defstruct("Segment", fields, namespace=dict(left))
-    whole = [*fields, ("segments_info", list[segment] | None, None)]
-    annotation = msgspec.defstruct("Annotation", whole, namespace=dict(left))
-    return msgspec.json.Decoder(annotation), tuple(name for name, *_ in whole)
 
 
 def _whole(raw: msgspec.Raw | None, column: str) -> int | None:

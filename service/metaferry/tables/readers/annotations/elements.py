@@ -22,10 +22,25 @@ WHOLE: Final = ""
 
 #: Up to the next bracket that is not in a string. Possessive: nothing is tried twice.
 _BRACKET: Final = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+[{}\[\]]', re.DOTALL)
+_PLAIN: Final = rb'[^"{}\[\]]*+'
+_TEXTS: Final = _PLAIN + rb'(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"' + _PLAIN + rb")*+"
+
+
+def _nested(levels: int) -> bytes:
+    """What stands between two brackets, with so many levels of brackets in it."""
+    if not levels:
+        return _TEXTS
+    return _TEXTS + rb"(?:[{\[]" + _nested(levels - 1) + rb"[}\]]" + _TEXTS + rb")*+"
+
+
+#: A whole element, as nearly all are: three times as fast as bracket by bracket. Whether the brackets of a
+#: pair are of one kind is for whoever decodes it.
+_ELEMENT: Final = re.compile(rb"[{\[]" + _nested(5) + rb"[}\]]", re.DOTALL)
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _BLANK: Final = re.compile(rb"[ \t\r\n]*+")
 #: A number or a word, up to what ends it.
 _SCALAR: Final = re.compile(rb'[^ \t\r\n,\[\]{}":]++')
+_SPACE: Final = ord(" ")
 _OPENS: Final = frozenset(b"{[")
 _KEY: Final = msgspec.json.Decoder(str)
 _RAW: Final = msgspec.json.Decoder(msgspec.Raw)
@@ -99,6 +114,8 @@ class _Scan:
 
     def next_byte(self) -> int | None:
         """The next byte that is not blank, which is still to be read; None at the end."""
+        if self._at < len(self._text) and self._text[self._at] > _SPACE:
+            return self._text[self._at]
         while True:
             match = _BLANK.match(self._text, self._at)
             assert match is not None
@@ -137,7 +154,12 @@ class _Scan:
         number = 0
         while byte != ord("]"):
             number += 1
-            yield Element(name, number, self.value(f"element {number:,} of {name or 'the list'}"))
+            match = _ELEMENT.match(self._text, self._at) if byte in _OPENS else None
+            if match is None:
+                yield Element(name, number, self.value(f"element {number:,} of {name or 'the list'}"))
+            else:
+                self._at = match.end()
+                yield Element(name, number, match[0])
             byte = self.next_byte()
             if byte == ord(","):
                 self._at += 1

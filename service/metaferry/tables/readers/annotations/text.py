@@ -22,10 +22,7 @@ _BATCH_BYTES: Final = 8 << 20
 
 
 def identifier(raw: msgspec.Raw | None) -> str | None:
-    """An identifier by its token: `5`, `"5"` and a number of 38 digits are texts; None for null.
-
-    ValueError for a list, an object, true and false.
-    """
+    """An identifier as `number_text` gives it; None for null. ValueError for a list, an object, a boolean."""
     token = bytes(raw) if raw is not None else b""
     if not token or token == b"null":
         return None
@@ -33,7 +30,18 @@ def identifier(raw: msgspec.Raw | None) -> str | None:
         return _TEXT.decode(token)
     if token[:1] in b"{[tf":
         raise ValueError(f"an identifier is a number or text, is {shown(token)}")
-    return token.decode()
+    whole = not any(mark in token for mark in b".eE")
+    return number_text(token.decode() if whole else float(token))
+
+
+def number_text(value: int | float | str | None) -> str | None:
+    """An identifier as text: `5`, `"5"` and 5.0, which pandas makes of it, are one; so is a number of 38
+    digits with itself alone."""
+    if value is None or value.__class__ is str:
+        return value
+    if value.__class__ is float and value.is_integer():
+        return str(int(value))
+    return str(value)
 
 
 def twice(text: bytes, keys: Sequence[str]) -> str:
