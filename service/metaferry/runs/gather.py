@@ -21,7 +21,7 @@ from metaferry.lightly.names import SCHEMA
 from metaferry.masking import showable
 from metaferry.planning.database import Database, disk_errors
 from metaferry.planning.entries import given_entries
-from metaferry.planning.formats import MediaListing, PlanReport
+from metaferry.planning.formats import MediaListing
 from metaferry.planning.listings import Listings, listing_prefixes
 from metaferry.progress import Progress
 from metaferry.runs.context import RunContext
@@ -93,8 +93,7 @@ def gather(
             else:
                 in_place = _read_schema(job, run.storages, run.portal)[1]
     run.report.media, run.report.listing = media, listing
-    if isinstance(run.report, PlanReport):
-        run.report.tables = loaded.readings
+    run.report.tables = loaded.readings
     return Gathered(
         loaded.sources,
         loaded.relations,

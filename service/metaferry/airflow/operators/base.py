@@ -13,6 +13,7 @@ from metaferry import runid
 from metaferry.airflow.connections import connection_names, storage_options
 from metaferry.airflow.databases import database_uris
 from metaferry.airflow.job_files import read_job_file
+from metaferry.airflow.lineage import Lineage, as_openlineage, lineage_of
 from metaferry.airflow.links import REPORT_LINK, REPORT_URL, RUN_ID, ReportLink, browser_url
 from metaferry.airflow.running import Task, given_variables, in_a_task, summary
 from metaferry.airflow.task_log import finding_lines, in_airflow, whole_number
@@ -79,6 +80,7 @@ class JobOperator(BaseOperator):
         self._given: Job | None = None
         self._read: Job | None = None
         self._progress: Progress = Silent()
+        self._lineage: Lineage | None = None
 
     def on_kill(self) -> None:
         if self._task is not None:
@@ -87,9 +89,25 @@ class JobOperator(BaseOperator):
     def _run(self, context: Any, call: Callable[[Job, Stop], Report]) -> Report:
         """Calls the library; returns the report of a run, or raises what fails the task."""
         report = self._call(call, context)
+        self._trace(lambda job: lineage_of(job, report))
         self._leave(context, report)
         self._check(report)
         return report
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What the provider `openlineage` asks for: what was read and written. Of a task that fails, too."""
+        if self._lineage is None:
+            self._trace(lambda job: lineage_of(job, None))
+        return None if self._lineage is None else as_openlineage(self._lineage)
+
+    def _trace(self, make: Callable[[Job], Lineage]) -> None:
+        """Notes what was read and written. Before the provider asks, since it forks, and asks the copy."""
+        if self._read is None:
+            return
+        try:
+            self._lineage = make(self._read)
+        except Exception as error:  # noqa: BLE001 - documents are written by now, and lineage must not fail that
+            self.log.warning("metaferry: no lineage: %s", type(error).__name__)
 
     def _call(self, call: Callable[[Job, Stop], T], context: Any = None) -> T:
         """What the library answers; its errors as those of Airflow, after `_ended_by`."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from metaferry.airflow.events import give_extra
+from metaferry.airflow.lineage import of_datasource
 from metaferry.airflow.operators.base import JobOperator
 from metaferry.airflow.task_log import unsigned
 from metaferry.airflow.versions import AirflowFailException
@@ -54,6 +55,7 @@ class MetaferryCheckOperator(JobOperator):
         shown = report.to_dict()
         del shown["examples"]
         extra = {name: shown[name] for name in ("coverage", "documents", "drift", "findings")}
+        self._trace(lambda job: of_datasource(job, self.out))
         give_extra(self, context, report.url, extra)
         if report.invalid or (report.exit_code and self.fail_on_drift):
             raise AirflowFailException(_why(report))

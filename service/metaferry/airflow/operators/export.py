@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from metaferry.airflow.events import give_extra
+from metaferry.airflow.lineage import of_datasource
 from metaferry.airflow.operators.base import JobOperator
 from metaferry.airflow.task_log import unsigned
 from metaferry.airflow.versions import AirflowFailException
@@ -46,6 +47,7 @@ class MetaferryExportOperator(JobOperator):
             "metaferry: %d rows in %s; %d documents are invalid", report.rows, report.out, report.invalid
         )
         extra = {"rows": report.rows, "states": report.states, "invalid": report.invalid}
+        self._trace(lambda job: of_datasource(job, report.out))
         give_extra(self, context, report.out, extra)
         named = [f"{each.target}: {each.message}" for each in report.named[:_NAMED]]
         for each in named:

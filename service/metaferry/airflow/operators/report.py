@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metaferry.airflow.events import give_extra
+from metaferry.airflow.lineage import of_datasource
 from metaferry.airflow.operators.base import JobOperator
 from metaferry.airflow.task_log import unsigned
 from metaferry.progress import Stopping
@@ -61,5 +62,6 @@ class MetaferryReportOperator(JobOperator):
             self.log.warning("metaferry: %s", note)
         self._push(context, self._report_at(page.out) | {"report": page.to_dict()})
         extra = {"documents": page.documents, "states": page.states, "invalid": page.invalid}
+        self._trace(lambda job: of_datasource(job, page.out))
         give_extra(self, context, page.out, extra)
         return page.out

@@ -205,7 +205,7 @@ class Report:
     advice: str = ""  # what to do about `stopped`
     sources: list[SourceCounts] = field(default_factory=list)
     relations: list[RelationCounts] = field(default_factory=list)  # the tables that queries read
-    tables: list[Reading] = field(default_factory=list)  # how the sources were read; of a plan alone
+    tables: list[Reading] = field(default_factory=list)  # how the sources were read; not in run.json of a run
     media: MediaCounts = field(default_factory=MediaCounts)
     listing: MediaListing = field(default_factory=MediaListing)
     documents: DocumentCounts = field(default_factory=DocumentCounts)
@@ -258,3 +258,7 @@ class RunReport(Report):
     """What `sync` returns."""
 
     __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As of `Report`. How the tables were read is for the caller alone: it holds values of theirs."""
+        return super().to_dict() | {"tables": []}
