@@ -20,7 +20,7 @@ TINY_ARGUMENT := $(if $(TINY),--tiny)
 LIGHTLY := .cache/lightly-1.5.26
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick test-pythons test-airflow check format docs docs-site test-image bench bench-frames bench-put bench-noop bench-threads bench-tables bench-scale bench-view fuzz lock clean
+.PHONY: help setup demo test quick test-pythons test-airflow check format docs docs-site test-image bench bench-frames bench-put bench-noop bench-threads bench-tables bench-sources bench-scale bench-view fuzz lock clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ bench-threads: .venv/ready-dev ## puts from 16 to 256 threads, against a bare lo
 
 bench-tables: .venv/ready-dev ## tables of 5 million rows by kind: rows a second and memory, against DuckDB's own reader
 	cd tests && ../$(BIN)/python -m benchmarks.tables $(TINY_ARGUMENT)
+
+bench-sources: .venv/ready-dev ## sources that are no table, 1 GB by kind: MB a second and memory, alone and as a run loads them
+	cd tests && ../$(BIN)/python -m benchmarks.sources $(TINY_ARGUMENT)
 
 bench-view: .venv/ready-dev ## 100,000 documents checked; 1 and 10 million as a table and as a page: seconds, requests, memory
 	cd tests && ../$(BIN)/python -m benchmarks.view_check $(TINY_ARGUMENT)

@@ -32,6 +32,7 @@ BENCHMARKS = [
     "plan_scale",
     "put",
     "scale",
+    "sources",
     "stores",
     "tables",
     "threads",
