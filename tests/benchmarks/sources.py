@@ -50,7 +50,8 @@ def coco(path: Path, size: int) -> None:
                 area = chance.random() * 9_000
                 file.write(
                     f'{", " if n else ""}{{"segmentation": {polygons[n % 1_000]}, "area": {area}, '
-                    f'"iscrowd": 0, "image_id": {chance.randrange(images)}, "bbox": [{area / 100:.2f}, 45.3, 479.9, 1.5], '
+                    f'"iscrowd": 0, "image_id": {chance.randrange(images)}, '
+                    f'"bbox": [{area / 100:.2f}, 45.3, 479.9, 1.5], '
                     f'"category_id": {chance.randrange(_CATEGORIES)}, "id": {n}}}'
                 )
                 n += 1
