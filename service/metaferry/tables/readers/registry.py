@@ -26,6 +26,11 @@ _OURS: Final = (
     ("annotations", "lightly", "metaferry.tables.readers.annotations.coco:LightlyReader"),
     ("annotations", "nuscenes", "metaferry.tables.readers.annotations.nuscenes.reader:NuscenesReader"),
     ("annotations", "cvat", "metaferry.tables.readers.annotations.cvat.reader:CvatReader"),
+    (
+        "annotations",
+        "label_studio",
+        "metaferry.tables.readers.annotations.label_studio.reader:LabelStudioReader",
+    ),
     ("annotations", "scalabel", "metaferry.tables.readers.annotations.scalabel:ScalabelReader"),
     ("annotations", "coco", "metaferry.tables.readers.annotations.coco:CocoReader"),
     ("sql", "sql", "metaferry.tables.readers.sql.reader:SqlReader"),

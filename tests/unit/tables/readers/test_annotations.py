@@ -10,10 +10,12 @@ import pytest
 
 from metaferry.job.readers.annotations import Annotations
 from metaferry.tables.readers.annotations.cvat.reader import CvatReader
+from metaferry.tables.readers.annotations.label_studio.reader import LabelStudioReader
 from metaferry.tables.readers.annotations.scalabel import ScalabelReader
 from metaferry.tables.readers.contract import Reader
 from metaferry.tables.readers.registry import readers_of
 from metaferry.tables.readers.testing import check_damaged, check_reader
+from unit.tables.readers import test_label_studio as label_studio
 
 BOX = {"x1": 1, "y1": 2.5, "x2": 3, "y2": 4}
 SAMPLES: dict[str, tuple[Reader, str, Any]] = {
@@ -30,6 +32,19 @@ SAMPLES: dict[str, tuple[Reader, str, Any]] = {
 <box frame="6" outside="1" keyframe="1" xtl="1" ytl="2" xbr="3" ybr="4"/>
 </track><track id="1" label="bad"><box frame="x"/></track>
 <tag label="night" frame="4"><attribute name="rain">a lot</attribute></tag></annotations>""",
+    ),
+    "label_studio": (
+        LabelStudioReader(),
+        "project.json",
+        [
+            label_studio.task(label_studio.rectangle(), number=1),
+            label_studio.task(
+                label_studio.in_video(label_studio.keyframe(1), label_studio.keyframe(4, enabled=False)),
+                {"id": "w", "type": "choices", "from_name": "é", "value": {"choices": ["rain"]}},
+                image="clip.mp4",
+            ),
+            {"id": 3, "data": 4},
+        ],
     ),
     "scalabel": (
         ScalabelReader(),

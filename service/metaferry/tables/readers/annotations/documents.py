@@ -44,6 +44,8 @@ def whole_object(blocks: Iterator[bytes], fault: Fault) -> Iterator[Found]:
             raise fault(
                 f"has more than {MAX_ELEMENT >> 20} MiB, and one object of an image or task is expected"
             )
+    if not text.strip():
+        raise fault("is empty, and a JSON document is expected")
     # Depth, and what is cut short, are looked at as everywhere; a list around it makes it an element.
     yield from objects_of(iter([b"[", text, b"]"]), ("",), fault)
 
