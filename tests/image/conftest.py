@@ -24,10 +24,16 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="session")
-def image(engine: Engine) -> str:
+def origin(engine: Engine) -> dict[str, str]:
+    """The build arguments that the image was given, from the checkout as it was then."""
+    return engine.origin()
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine, origin: dict[str, str]) -> str:
     """The tag of the image, built from the sources as they are."""
     began = time.monotonic()
-    said = engine.build_image(TAG, arguments=engine.origin())
+    said = engine.build_image(TAG, arguments=origin)
     size = engine.image_size(TAG)
     seconds = time.monotonic() - began
     print(f"\nimage: {TAG}, {size / 1e6:,.0f} MB unpacked, built in {seconds:,.0f} s by {engine.name}")
