@@ -52,6 +52,11 @@ LISTED = {
     ("export.md", 6): "tests/e2e/test_export.py::test_recipe_pandas",
     ("export.md", 7): "tests/e2e/test_export.py::test_recipe_lightly_studio_against_its_documented_calls",
     ("export.md", 8): "tests/e2e/test_export.py::test_recipe_fiftyone_against_its_documented_calls",
+    (
+        "policy.md",
+        1,
+    ): "an account of Google Cloud; tests/e2e/test_policy_command.py has the document that it reads",
+    ("policy.md", 2): "an account of Azure; tests/e2e/test_policy_command.py has the document that it reads",
     ("select.md", 1): "tests/e2e/test_select.py",
     ("select.md", 3): "tests/e2e/test_select.py",
     ("select.md", 6): "needs the dataset of the page; tests/e2e/test_select.py has its configs",
@@ -141,7 +146,7 @@ def commands(block: Block) -> list[list[str]]:
         text = "\n".join(re.findall(r"^\$ (.*)$", text, re.MULTILINE))
     found = []
     for line in text.replace("\\\n", " ").splitlines():
-        for part in re.split(r"\s\|\s|&&|;|\$\(", re.sub(r"(^|\s)#.*", "", line)):
+        for part in re.split(r"\s\|\s|&&|;|\$\(", re.sub(r"(^|\s)#.*|\s>\s\S+|\s<<<\s\S+", "", line)):
             words = part.strip().rstrip(")").split()
             while words and (re.fullmatch(r"\w+=\S*|do|then|--|while|for|done|export", words[0])):
                 words = words[1:]
@@ -155,7 +160,8 @@ def test_shell_is_parsed_and_so_are_its_calls(block: Block) -> None:
     text = block.text
     if block.language == "console":
         text = "\n".join(re.findall(r"^\$ (.*)$", text, re.MULTILINE))
-    done = subprocess.run(["sh", "-n"], input=text.replace("JOB|URL", "JOB"), text=True, capture_output=True)
+    shell = "bash" if block.language == "bash" else "sh"
+    done = subprocess.run([shell, "-n"], input=text.replace("JOB|URL", "JOB"), text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
     for path in re.findall(r"(?<![\w/.])(?:deploy|docs|tests)/[\w./-]+", text):
         assert (ROOT / path).exists() or "/CLOUD/" in path, path
