@@ -74,29 +74,12 @@ class Kind:
 KINDS: Final[dict[str, Kind]] = {"coco": Kind(coco, "coco.json")}
 
 
-@contextlib.contextmanager
-def _loading(kind: Kind, path: Path) -> Iterator[tuple[Any, Any, Any]]:
-    """The job of one source, its storages, and the engine."""
-    from metaferry.job.model import Job
-    from metaferry.planning.database import open_database
-    from metaferry.runs.storages import Storages
-    from metaferry.storage.io.portal import Portal
-
-    job = Job.from_mapping({"input": str(path.parent), "sources": [{kind.key: str(path)}]})
-    with (
-        Portal() as portal,
-        contextlib.closing(Storages(job, portal)) as storages,
-        open_database(memory_limit=job.memory_limit, scratch=None) as database,
-    ):
-        yield job, storages, database
-
-
 def read(kind: Kind, path: Path) -> int:
     """Rows that the reader gives of what its records need."""
     from metaferry.job.parts import Location
     from metaferry.tables.readers.source import find_source
 
-    with _loading(kind, path) as (job, storages, _):
+    with _opened(kind, path) as (job, storages):
         source = find_source(
             job,
             job.sources[0].given,
@@ -106,23 +89,40 @@ def read(kind: Kind, path: Path) -> int:
             progress=lambda rows: None,
         )
         opened, rejects = source.open(), []
-        rows = sum(
-            len(one.places)
-            for one in opened.read(opened.needs(), lambda *reject, **_: rejects.append(reject))
-        )
+
+        def reject(*given: Any, **more: Any) -> None:
+            rejects.append(given)
+
+        rows = sum(len(one.places) for one in opened.read(opened.needs(), reject))
         assert not rejects
         return rows
 
 
 def load(kind: Kind, path: Path) -> int:
     """Rows that a run reads into the engine, and makes records of."""
+    from metaferry.planning.database import open_database
     from metaferry.progress import Silent
     from metaferry.runs.gather import load_sources
 
-    with _loading(kind, path) as (job, storages, database):
+    with (
+        _opened(kind, path) as (job, storages),
+        open_database(memory_limit=job.memory_limit, scratch=None) as database,
+    ):
         loaded = load_sources(job, database, storages, storages.portal, Silent())
         assert all(not one.malformed for one in loaded.relations)
         return sum(one.read for one in loaded.relations)
+
+
+@contextlib.contextmanager
+def _opened(kind: Kind, path: Path) -> Iterator[tuple[Any, Any]]:
+    """The job of one source, and its storages."""
+    from metaferry.job.model import Job
+    from metaferry.runs.storages import Storages
+    from metaferry.storage.io.portal import Portal
+
+    job = Job.from_mapping({"input": str(path.parent), "sources": [{kind.key: str(path)}]})
+    with Portal() as portal, contextlib.closing(Storages(job, portal)) as storages:
+        yield job, storages
 
 
 WAYS: Final[dict[str, Callable[[Kind, Path], int]]] = {"read": read, "load": load}

@@ -29,7 +29,7 @@ MAX_DEPTH: Final = 64
 #: Bytes of one element of a document (an image, an annotation), and of one text in it.
 MAX_ELEMENT: Final = 64 << 20
 #: Rows of a batch, at most; what is held as Python objects before it becomes one.
-BATCH_ROWS: Final = 16_384
+BATCH_ROWS: Final = 4_096
 
 #: The relations that a run wants, and of each the columns, as `folded` gives them; None: all.
 Wanted = Mapping[str, "frozenset[str] | None"]

@@ -5,7 +5,6 @@ Bytes come through the storage contract, pinned to one version, unpacked, and in
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -60,7 +59,7 @@ class ReaderFile:
                 if len(head) >= HEAD:
                     break
             self._head = head
-            self._blocks = itertools.chain(taken, blocks)
+            self._blocks = _again(taken, blocks)
         return self._head
 
     def blocks(self) -> Iterator[bytes]:
@@ -113,6 +112,13 @@ class ReaderFile:
                     advice="unpack it and look at what it holds",
                 )
             yield block
+
+
+def _again(taken: list[bytes], blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks that were taken, each let go of with the next, and those that follow."""
+    while taken:
+        yield taken.pop(0)
+    yield from blocks
 
 
 def reader_files(
