@@ -33,6 +33,7 @@ BENCHMARKS = [
     "put",
     "scale",
     "sources",
+    "sql",
     "stores",
     "tables",
     "threads",

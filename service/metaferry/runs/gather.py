@@ -93,6 +93,7 @@ def gather(
             else:
                 in_place = _read_schema(job, run.storages, run.portal)[1]
     run.report.media, run.report.listing = media, listing
+    run.report.versions = {one.name: one.version for one in loaded.readings if one.version}
     run.report.tables = loaded.readings
     return Gathered(
         loaded.sources,

@@ -125,3 +125,66 @@ def test_no_secret_is_ever_kept(storage: Mapping[str, Any]) -> None:
     kept, left_out = keep_job(a_job(storage=storage))
     assert (kept is None) == bool(left_out)
     assert SECRET not in json.dumps(kept)
+
+
+def a_query(uri: str, **more: Any) -> Job:
+    return a_job(sources=[{"sql": {"uri": uri, "query": "SELECT 'a' AS file_name", **more}}])
+
+
+@pytest.mark.parametrize(
+    ("uri", "more"),
+    [
+        ("${PG}", {}),
+        ("postgresql://ann:${PASSWORD}@db/fleet?sslmode=require", {}),
+        ("postgresql://ann@db:5432/fleet", {}),
+        ("sqlite:///labels.db", {}),
+        ("host=db password=${PASSWORD}", {"driver": "adbc_driver_postgresql"}),
+        ("snowflake://x", {"db_kwargs": {"adbc.snowflake.sql.client_option.jwt_private_key": "${PASSWORD}"}}),
+    ],
+)
+def test_a_query_whose_password_is_a_variable_is_kept(uri: str, more: dict[str, Any]) -> None:
+    with mock.patch.dict(os.environ, {"PG": f"postgresql://ann:{SECRET}@db/fleet", "PASSWORD": SECRET}):
+        job = a_query(uri, **more)
+        kept, left_out = keep_job(job)
+        if uri.startswith("host="):  # what is no URL may have a password anywhere
+            assert (kept, left_out) == (None, "sources.0.sql.uri")
+            return
+        assert kept is not None, left_out
+        assert SECRET not in json.dumps(kept)
+        assert restore_job(kept) == job
+
+
+@pytest.mark.parametrize(
+    ("uri", "more", "place"),
+    [
+        (f"postgresql://ann:{SECRET}@db/fleet", {}, "uri"),
+        (f"mysql://ann:${{USER_NAME}}{SECRET}@db/fleet", {}, "uri"),
+        (f"postgresql://db/fleet?password={SECRET}", {}, "uri"),
+        (f"postgresql://db/fleet?user=ann&sslpassword={SECRET}", {}, "uri"),
+        (f"postgresql://ann:pa/ss{SECRET}@db/fleet", {}, "uri"),
+        (f"host=db password={SECRET}", {"driver": "adbc_driver_postgresql"}, "uri"),
+        (f"{SECRET}", {"driver": "adbc_driver_other"}, "uri"),
+        ("snowflake://x", {"db_kwargs": {"password": SECRET}}, "db_kwargs.password"),
+    ],
+)
+def test_a_query_with_a_password_is_not_kept(uri: str, more: dict[str, Any], place: str) -> None:
+    with mock.patch.dict(os.environ, {"USER_NAME": "ann"}):
+        kept, left_out = keep_job(a_query(uri, **more))
+    assert kept is None
+    assert left_out == f"sources.0.sql.{place}"
+
+
+def test_secrets_of_lake_tables_and_catalogs_are_not_kept() -> None:
+    catalog = {"catalog": "prod", "name": "a.b", "properties": {"token": SECRET}}
+    assert keep_job(a_job(sources=[{"iceberg": catalog}])) == (None, "sources.0.iceberg.properties.token")
+    table = {"url": "s3://b/t", "options": {"secret": SECRET}}
+    assert keep_job(a_job(sources=[{"delta": table}])) == (None, "sources.0.delta.options.secret")
+    assert keep_job(a_job(sources=[{"delta": "s3://b/t"}]))[0] is not None
+
+
+def test_no_repr_and_no_fault_shows_what_reaches_a_database() -> None:
+    job = a_query(f"postgresql://ann:{SECRET}@db/fleet", db_kwargs={"password": f"{SECRET}-too"})
+    assert SECRET not in repr(job)
+    with pytest.raises(JobError) as found:
+        a_query({"bad": SECRET}, db_kwargs=f"{SECRET}-text")  # type: ignore[arg-type]
+    assert SECRET not in str(found.value)

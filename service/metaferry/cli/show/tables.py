@@ -29,6 +29,8 @@ def table_lines(tables: Sequence[Reading]) -> Iterator[str | Text]:
             parts.append(f"delimiter {name}" if name else f"delimiter {safe(repr(table.delimiter))}")
         if table.encoding:
             parts.append(table.encoding.upper() if table.encoding.startswith("utf") else table.encoding)
+        if table.version:
+            parts.append(safe(table.version))
         if table.packed:
             parts.append(f"in {table.packed}")
         shown = table.columns[:_COLUMNS]

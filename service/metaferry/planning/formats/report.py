@@ -205,6 +205,7 @@ class Report:
     advice: str = ""  # what to do about `stopped`
     sources: list[SourceCounts] = field(default_factory=list)
     relations: list[RelationCounts] = field(default_factory=list)  # the tables that queries read
+    versions: dict[str, str] = field(default_factory=dict)  # of tables that have several, by their names
     tables: list[Reading] = field(default_factory=list)  # how the sources were read; not in run.json of a run
     media: MediaCounts = field(default_factory=MediaCounts)
     listing: MediaListing = field(default_factory=MediaListing)

@@ -113,7 +113,7 @@ class LakeOpened:
             for each in self._columns
             if taken_unasked(each.name)
         )
-        return (ReaderRelation(ROWS, f"a row of {self._rows.version}", columns, "row"),)
+        return (ReaderRelation(ROWS, f"a row of {self.version}", columns, "row"),)
 
     @property
     def files(self) -> Sequence[TableFile]:
@@ -121,8 +121,8 @@ class LakeOpened:
 
     @property
     def version(self) -> str:
-        """What is read, for the report."""
-        return self._rows.version
+        """What is read, for the report; also when it is closed."""
+        return self._file.token
 
     def needs(self) -> Wanted:
         return {ROWS: None}
