@@ -90,10 +90,11 @@ bench-sources: .venv/ready-dev ## sources that are no table, 1 GB by kind, and 5
 	cd tests && ../$(BIN)/python -m benchmarks.sources $(TINY_ARGUMENT)
 	cd tests && ../$(BIN)/python -m benchmarks.sql $(TINY_ARGUMENT)
 
-bench-view: .venv/ready-dev ## 100,000 documents checked; 1 and 10 million as a table and as a page: seconds, requests, memory
+bench-view: .venv/ready-dev ## 100,000 documents checked; 1 and 10 million as a table and as a page: seconds, requests, memory; filters of a page
 	cd tests && ../$(BIN)/python -m benchmarks.view_check $(TINY_ARGUMENT)
 	cd tests && ../$(BIN)/python -m benchmarks.view_export $(TINY_ARGUMENT)
 	cd tests && ../$(BIN)/python -m benchmarks.view_report $(TINY_ARGUMENT)
+	cd tests && ../$(BIN)/python -m benchmarks.view_page $(TINY_ARGUMENT)
 
 test-image: .venv/ready-dev ## builds the container image and tries it, with docker or with no engine at all
 	METAFERRY_IMAGE=1 $(BIN)/python -m pytest -n0 -s -rs tests/image

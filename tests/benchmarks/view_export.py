@@ -42,6 +42,7 @@ class Document:
     kind: str = "image"
     frame: int | None = None
     orphan: bool = False
+    misnamed: bool = False
     invalid: bool = False
     size: int = 500
 

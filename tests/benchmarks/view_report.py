@@ -1,6 +1,6 @@
 """How long the page of a report takes to be made, in how much memory, and how large it is.
 
-    python -m benchmarks.view_report [DOCUMENTS ...] [--json PATH]
+    python -m benchmarks.view_report [DOCUMENTS ...] [--memory-limit SIZE] [--json PATH]
 
 Over a table of documents that is there already, as `report` and a sync with `report: {html: true}` have it:
 ten schema entries, images and frames. Each size runs in a process of its own, so that the peak memory is that
@@ -25,7 +25,7 @@ LIMIT: Final = "384MB"
 SIZES: Final = (1_000_000, 10_000_000)
 
 
-def measure(count: int) -> dict[str, float]:
+def measure(count: int, memory_limit: str) -> dict[str, float]:
     from browser.driving import COLUMNS, fill_driving
     from metaferry.planning.database import open_database
     from metaferry.view.report.build import build_page
@@ -34,7 +34,7 @@ def measure(count: int) -> dict[str, float]:
     about = About("s3://fleet/", "2026-11-28T05:40:00+00:00", "made up")
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_database(memory_limit=LIMIT, scratch=folder) as database,
+        open_database(memory_limit=memory_limit, scratch=folder) as database,
     ):
         table = fill_driving(database, count)
         begun = time.perf_counter()
@@ -52,15 +52,17 @@ def measure(count: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("documents", nargs="*", type=int, default=list(SIZES))
+    parser.add_argument("--memory-limit", default=LIMIT, help="of the planning engine (default: %(default)s)")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     asked, kept = record.begin(parser, documents=[2_000])
     if asked.one:
-        print(json.dumps(measure(asked.documents[0])))
+        print(json.dumps(measure(asked.documents[0], asked.memory_limit)))
         return
     print(f"{'documents':>12} {'seconds':>9} {'a second':>10} {'peak':>8} {'page':>12}")
     figures = []
     for count in asked.documents:
         command = [sys.executable, "-m", "benchmarks.view_report", str(count), "--one"]
+        command += ["--memory-limit", asked.memory_limit]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         found = json.loads(done.stdout)
         figures.append(found)

@@ -39,6 +39,7 @@ BENCHMARKS = [
     "threads",
     "view_check",
     "view_export",
+    "view_page",
     "view_report",
 ]
 #: What the others start as a process, a step of theirs at a time.

@@ -14,12 +14,29 @@ import metaferry
 from metaferry.api_view import open_check
 from metaferry.findings import Code
 from metaferry.job.model import Job
+from metaferry.lightly.names import document_path, frame_document_path
+from unit.media import synthetic
 
-NAMES: Final = ("a.png", "b.png", "d/c.png", "d/e.png")
+#: Images, a video of 12 frames, and some of its frames by their index.
+NAMES: Final = ("a.png", "b.png", "d/c.png", "d/e.png", "v.mp4", "v.mp4#0", "v.mp4#7", "v.mp4#11")
 VALUES: Final = st.sampled_from([None, "x", "y"])
 ROWS: Final = st.dictionaries(st.sampled_from(NAMES), VALUES, min_size=1)
-#: What becomes of a document between two runs: nothing, gone, other bytes that mean the same, other values.
-FATES: Final = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["gone", "indented", "other"]))
+#: What becomes of a document between two runs: nothing, gone, other bytes that mean the same, other values,
+#: or of a frame a name with another number of digits.
+FATES: Final = st.dictionaries(
+    st.sampled_from(NAMES), st.sampled_from(["gone", "indented", "other", "digits"])
+)
+VIDEO: Final = synthetic.video(12)
+
+
+def parts(name: str) -> tuple[str, int | None]:
+    media, _, frame = name.partition("#")
+    return media, int(frame) if frame else None
+
+
+def document(name: str, *, digits: int = 2) -> str:
+    media, frame = parts(name)
+    return document_path(media) if frame is None else frame_document_path(media, frame, digits)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -44,12 +61,15 @@ def test_drift_is_what_a_sync_changes(
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
         data = root / "data"
-        for name in NAMES:
+        for name in {parts(name)[0] for name in NAMES}:
             (data / name).parent.mkdir(parents=True, exist_ok=True)
-            (data / name).write_bytes(b"image")
+            (data / name).write_bytes(VIDEO if name.endswith(".mp4") else b"image")
 
         def write(rows: dict[str, Any], **columns: Any) -> None:
-            lines = [json.dumps({"f": name, "scene": value, **columns}) for name, value in rows.items()]
+            lines = [
+                json.dumps({"f": media, "i": frame, "scene": value, **columns})
+                for (media, frame), value in ((parts(name), value) for name, value in rows.items())
+            ]
             (root / "t.jsonl").write_text("\n".join(lines))
 
         write(before)
@@ -57,7 +77,7 @@ def test_drift_is_what_a_sync_changes(
         job = Job.from_mapping(
             {
                 "input": "data",
-                "sources": [{"table": "t.jsonl", "file_name": "f"}],
+                "sources": [{"table": "t.jsonl", "file_name": "f", "frame": "i"}],
                 "policy": policy | {"allow_empty": True},
             },
             base=root,
@@ -65,17 +85,19 @@ def test_drift_is_what_a_sync_changes(
         metaferry.sync(job)
         write(after, **({"count": 1} if more else {}))
         for name, fate in fates.items():
-            path = data / ".lightly/metadata" / (name.removesuffix(".png") + ".json")
+            path = data / document(name)
             if not path.exists():
                 continue
             if fate == "gone":
                 path.unlink()
             elif fate == "indented":
                 path.write_text(json.dumps(json.loads(path.read_text()), indent=1))
-            else:
+            elif fate == "other":
                 path.write_text('{"metadata": {"scene": "z"}}')
+            elif "#" in name:
+                path.rename(data / document(name, digits=3))
         for name in media_gone:
-            (data / name).unlink()
+            (data / parts(name)[0]).unlink(missing_ok=True)
         was = tree(data)
         with open_check(job) as checked:
             report = checked.report
