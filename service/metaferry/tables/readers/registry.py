@@ -31,6 +31,7 @@ _OURS: Final = (
         "label_studio",
         "metaferry.tables.readers.annotations.label_studio.reader:LabelStudioReader",
     ),
+    ("annotations", "labelbox", "metaferry.tables.readers.annotations.labelbox:LabelboxReader"),
     ("annotations", "scalabel", "metaferry.tables.readers.annotations.scalabel:ScalabelReader"),
     ("annotations", "coco", "metaferry.tables.readers.annotations.coco:CocoReader"),
     ("sql", "sql", "metaferry.tables.readers.sql.reader:SqlReader"),

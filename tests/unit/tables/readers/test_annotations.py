@@ -11,11 +11,13 @@ import pytest
 from metaferry.job.readers.annotations import Annotations
 from metaferry.tables.readers.annotations.cvat.reader import CvatReader
 from metaferry.tables.readers.annotations.label_studio.reader import LabelStudioReader
+from metaferry.tables.readers.annotations.labelbox import LabelboxReader
 from metaferry.tables.readers.annotations.scalabel import ScalabelReader
 from metaferry.tables.readers.contract import Reader
 from metaferry.tables.readers.registry import readers_of
 from metaferry.tables.readers.testing import check_damaged, check_reader
 from unit.tables.readers import test_label_studio as label_studio
+from unit.tables.readers import test_labelbox as labelbox
 
 BOX = {"x1": 1, "y1": 2.5, "x2": 3, "y2": 4}
 SAMPLES: dict[str, tuple[Reader, str, Any]] = {
@@ -45,6 +47,18 @@ SAMPLES: dict[str, tuple[Reader, str, Any]] = {
             ),
             {"id": 3, "data": 4},
         ],
+    ),
+    "labelbox": (
+        LabelboxReader(),
+        "export.ndjson",
+        "\n".join(
+            json.dumps(line)
+            for line in (
+                labelbox.data_row("a.jpg", {"objects": [labelbox.box()]}, fields=[{"name": "é", "value": 1}]),
+                labelbox.data_row("c.mp4", {"frames": {"2": {"objects": {"f": labelbox.box()}}}}),
+                {"data_row": 3},
+            )
+        ),
     ),
     "scalabel": (
         ScalabelReader(),

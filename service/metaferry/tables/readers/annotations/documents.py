@@ -13,7 +13,7 @@ from metaferry.errors import JobError
 from metaferry.tables.readers.annotations.elements import elements
 from metaferry.tables.readers.annotations.text import Bad
 from metaferry.tables.readers.annotations.values import shown
-from metaferry.tables.readers.contract import MAX_ELEMENT
+from metaferry.tables.readers.contract import MAX_DEPTH, MAX_ELEMENT
 
 Fault = Callable[[str], JobError]
 """Makes the error of a file that is broken as a whole."""
@@ -66,7 +66,22 @@ def lines_of(blocks: Iterator[bytes], fault: Fault) -> Iterator[Found]:
 
 
 def _line(number: int, line: bytes) -> Found:
-    return _found("", number, line)
+    found = _found("", number, line)
+    if found.bad is None and line.count(b"{") + line.count(b"[") > MAX_DEPTH and _is_too_deep(found.value):
+        return found._replace(value={}, bad=Bad(f"it is nested deeper than {MAX_DEPTH} levels"))
+    return found
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+    return bool(level)
 
 
 def _found(name: str, number: int, text: bytes) -> Found:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -16,11 +17,13 @@ from metaferry.tables.readers.annotations.text import Bad
 _MOST: Final = 2**63
 #: Characters of a value that a message shows.
 _SHOWN: Final = 60
+#: A URL up to its query, which may hold a signature, or a token.
+_SIGNED: Final = re.compile(r"""(://[^\s?'"]*\?)[^\s'"]*""")
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: short, and one line whatever it holds."""
-    text = repr(value)
+    """A value as a message shows it: short, one line whatever it holds, and without what signs a URL."""
+    text = _SIGNED.sub(r"\1…", repr(value))
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
