@@ -267,3 +267,32 @@ def test_the_job_of_the_page_runs(world: World) -> None:
     found = documents(world)["a"]
     for key in found:
         assert f"`{key}" in page, key
+
+
+def test_doctor_reads_each_source_by_itself(world: World) -> None:
+    world.put("sizes.csv", "file_name,size\na.png,1\n")
+    world.job |= {
+        "tables": {"coco": {"annotations": "coco.json"}},
+        "sources": [
+            {"table": "sizes.csv"},
+            {"annotations": "coco.json"},
+            {"name": "widths", "query": "SELECT file_name, width FROM coco.images"},
+            {"name": "ids", "query": "SELECT file_name, id FROM coco.images"},
+        ],
+    }
+    world.write_job()
+    ran = world.run("doctor", "job.yaml", "--format", "json")
+    checks = [one for one in json.loads(ran.out)["checks"] if one["name"] == "table"]
+    assert [one["status"] for one in checks] == ["ok"] * 4, checks
+
+
+def test_shards_of_a_plan_are_applied_and_finished(world: World) -> None:
+    assert world.run("plan", "job.yaml", "--out", "kept", "--shards", "2").code == 0
+    ran = world.run("sync", "job.yaml", "--plan", "kept", "--shard-index", "0", "--num-shards", "1")
+    assert ran.code == 0, ran.err
+    assert world.run("finish", "kept").code == 0
+    assert documents(world)["a"]["objects"] == 2
+    assert world.run("check", "job.yaml").code == 0
+    one = world.run("sync", "job.yaml", "--prefix", "a", "--format", "json")
+    assert one.code == 0, one.err
+    assert json.loads(one.out)["documents"]["keep"] == 1

@@ -26,6 +26,7 @@ from metaferry.tables.load import load_source
 from metaferry.tables.mapping import parse_mapping
 from metaferry.tables.model import Loaded, folded
 from metaferry.tables.readers.source import ReaderSource, find_source
+from metaferry.tables.staging import quote_ident
 from metaferry.view.doctor.model import Measured
 
 #: Bytes of a source's files up to which it is read as a whole.
@@ -50,9 +51,26 @@ def measure_tables(
     """The label of each source with what was found. A fault of one is no fault of the next."""
     for index, source in enumerate(job.sources):
         try:
-            yield source.label, Measured(_facts(job, index, database, storages))
+            measured = Measured(_facts(job, index, database, storages))
         except MetaferryError as error:
-            yield source.label, Measured(error=error)
+            measured = Measured(error=error)
+        _forget(database)
+        yield source.label, measured
+
+
+#: What the loading of sources makes, by number.
+_LOADED: Final = "^(source|staged|files|folders|relation|table|part)_[a-z0-9_]*$"
+
+
+def _forget(database: Database) -> None:
+    """Takes out of the engine what a source was loaded as: the next may be loaded under its number."""
+    for kind in ("view", "table"):
+        made = database.rows(
+            f"SELECT {kind}_name FROM duckdb_{kind}s() "
+            f"WHERE NOT internal AND regexp_matches({kind}_name, '{_LOADED}')"
+        )
+        for (name,) in made:
+            database.run(f"DROP {kind.upper()} {quote_ident(name)}")
 
 
 def _facts(job: Job, index: int, database: Database, storages: Storages) -> TableFacts:
