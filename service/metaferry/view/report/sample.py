@@ -17,6 +17,7 @@ _MOST_BYTES: Final = 2_000_000
 
 #: The table of the sample: all columns of the documents, and `place`, from 1 by their hashes.
 SAMPLE: Final = "report_sample"
+_PLACES: Final = "report_places"
 
 
 def sample_size(documents: int, columns: int) -> int:
@@ -33,8 +34,15 @@ def draw_sample(database: Database, table: str, seed: str, size: int, total: int
         # less than 1 in 10^300 once some hundreds are wanted; small samples take all.
         share = 2 * size / total if size >= 10_000 else 1.0
         some = f"WHERE {hashed} <= {int(share * (2**64 - 1))}"
+    # Their places first, and then their rows: what is sorted stays small, however long the values are.
     database.run(
-        f"CREATE OR REPLACE TABLE {SAMPLE} AS SELECT *, row_number() OVER (ORDER BY hashed, target) AS place "
-        f"FROM (SELECT *, {hashed} AS hashed FROM {quote_ident(table)} {some} "
-        f"ORDER BY hashed, target LIMIT {size})"
+        f"CREATE OR REPLACE TABLE {_PLACES} AS "
+        "SELECT r, row_number() OVER (ORDER BY hashed, target, r) AS place "
+        f"FROM (SELECT rowid AS r, target, {hashed} AS hashed FROM {quote_ident(table)} {some} "
+        f"ORDER BY hashed, target, r LIMIT {size})"
     )
+    database.run(
+        f"CREATE OR REPLACE TABLE {SAMPLE} AS SELECT t.*, p.place "
+        f"FROM {quote_ident(table)} t JOIN {_PLACES} p ON p.r = t.rowid"
+    )
+    database.run(f"DROP TABLE {_PLACES}")
