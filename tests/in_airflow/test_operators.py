@@ -88,9 +88,9 @@ def test_a_field_that_cannot_be_translated_is_named(
     site: Any, monkeypatch: pytest.MonkeyPatch, secret: str
 ) -> None:
     given = json.loads(site.connection)
-    given["extra"]["role_arn"] = f"arn:{secret}"
+    given["extra"]["aws_iam_role"] = f"arn:{secret}"
     monkeypatch.setenv("AIRFLOW_CONN_AWS_FLEET", json.dumps(given))
-    with pytest.raises(AirflowFailException, match="role_arn") as caught:
+    with pytest.raises(AirflowFailException, match="aws_iam_role") as caught:
         sync(site).execute(context())
     assert secret not in str(caught.value)
 

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from metaferry.airflow.roles import ROLE, session_name
 from metaferry.errors import UsageError
 
 
@@ -36,7 +37,9 @@ def connection_names(aws: str | None, gcp: str | None, azure: str | None) -> dic
 def storage_options(connection: Connection, scheme: str) -> dict[str, Any]:
     """The fsspec options of a connection, for `s3`, `gs` or `az`.
 
-    Raises UsageError for a connection of another type, and for a field that cannot be translated.
+    Where it names a role or a service account to impersonate, the entry `roles.ROLE` says which: such options
+    are for `roles.exchanged`. Raises UsageError for a connection of another type, and for a field that cannot
+    be translated.
     """
     types, translate = _CLOUDS[scheme]
     if connection.conn_type not in types:
@@ -105,7 +108,8 @@ def _aws(fields: _Fields) -> dict[str, Any]:
         options["token"] = token
     if (profile := fields.take("profile_name")) is not None:
         options["profile"] = profile
-    service = fields.take_mapping("service_config").get("s3", {})
+    services = fields.take_mapping("service_config")
+    service = services.get("s3", {})
     if (endpoint := fields.take("endpoint_url") or service.get("endpoint_url")) is not None:
         options["endpoint_url"] = endpoint
     client: dict[str, Any] = {}
@@ -117,6 +121,21 @@ def _aws(fields: _Fields) -> dict[str, Any]:
         options["client_kwargs"] = client
     if config := fields.take_mapping("config_kwargs"):
         options["config_kwargs"] = config
+    method = fields.take("assume_role_method")
+    external, more = fields.take("external_id"), fields.take_mapping("assume_role_kwargs")
+    if (role := fields.take("role_arn")) is not None:
+        if method not in (None, "assume_role"):
+            raise fields.fault("has an 'assume_role_method' other than 'assume_role'")
+        sts = services.get("sts", {}).get("endpoint_url")
+        options[ROLE] = {
+            "RoleSessionName": session_name(fields.name),
+            **({"ExternalId": external} if external is not None else {}),
+            **more,
+            "RoleArn": role,
+            **({"endpoint_url": sts} if sts is not None else {}),
+        }
+    elif method is not None or external is not None or more:
+        raise fields.fault("has settings of a role, and no 'role_arn'")
     fields.done()
     return options
 
@@ -131,6 +150,11 @@ def _google(fields: _Fields) -> dict[str, Any]:
     if sum((bool(keyfile), path is not None, bool(anonymous))) > 1:
         raise fields.fault("has more than one of 'keyfile_dict', 'key_path' and 'is_anonymous'")
     options["token"] = keyfile or path or ("anon" if anonymous else "google_default")
+    if (chain := fields.take("impersonation_chain")) is not None:
+        names = chain.split(",") if isinstance(chain, str) else chain
+        if anonymous:
+            raise fields.fault("has both 'impersonation_chain' and 'is_anonymous'")
+        options[ROLE] = {"chain": [str(name).strip() for name in names]}
     if (endpoint := fields.take("endpoint_url")) is not None:
         options["endpoint_url"] = endpoint
     fields.take("num_retries")  # retries are the job's own: `retry_for`
@@ -164,6 +188,10 @@ def _azure(fields: _Fields) -> dict[str, Any]:
         options["sas_token"] = sas
     if not options.keys() & {"account_key", "sas_token", "client_secret"}:
         options["anon"] = False  # the default chain of azure-identity
+        # adlfs passes these on to it. The identity is that of the machine, or of a federated token.
+        for name in ("managed_identity_client_id", "workload_identity_tenant_id"):
+            if (value := fields.take(name)) is not None:
+                options[name] = value
     fields.done()
     return options
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from metaferry.airflow.connections import storage_options
+from metaferry.airflow.roles import ROLE
 from metaferry.errors import UsageError
 
 CANARY = "canary-of-a-connection"
@@ -54,6 +55,49 @@ TRANSLATED: list[tuple[str, Connection, dict[str, Any]]] = [
     ("s3", aws(config_kwargs={"s3": {"a": 1}}), {"config_kwargs": {"s3": {"a": 1}}}),
     ("s3", aws(config_kwargs='{"s3": {"a": 1}}'), {"config_kwargs": {"s3": {"a": 1}}}),
     ("s3", aws(role_arn="", session_kwargs={}), {}),
+    (
+        "s3",
+        aws("k", "s", role_arn="arn:1", external_id="x", region_name="eu-west-1"),
+        {
+            "key": "k",
+            "secret": "s",
+            "client_kwargs": {"region_name": "eu-west-1"},
+            ROLE: {"RoleSessionName": "Airflow_fleet", "ExternalId": "x", "RoleArn": "arn:1"},
+        },
+    ),
+    (
+        "s3",
+        aws(
+            role_arn="arn:1",
+            assume_role_method="assume_role",
+            assume_role_kwargs={"DurationSeconds": 900, "RoleSessionName": "n"},
+            service_config={"sts": {"endpoint_url": "http://sts"}},
+        ),
+        {
+            ROLE: {
+                "RoleSessionName": "n",
+                "DurationSeconds": 900,
+                "RoleArn": "arn:1",
+                "endpoint_url": "http://sts",
+            }
+        },
+    ),
+    (
+        "gs",
+        google(impersonation_chain="a@x, b@x"),
+        {"token": "google_default", ROLE: {"chain": ["a@x", "b@x"]}},
+    ),
+    ("gs", google(impersonation_chain=["a@x"]), {"token": "google_default", ROLE: {"chain": ["a@x"]}}),
+    (
+        "az",
+        azure("acc", managed_identity_client_id="id", workload_identity_tenant_id="t"),
+        {
+            "account_name": "acc",
+            "anon": False,
+            "managed_identity_client_id": "id",
+            "workload_identity_tenant_id": "t",
+        },
+    ),
     ("gs", google(), {"token": "google_default"}),
     ("gs", google(project="p", num_retries=5), {"project": "p", "token": "google_default"}),
     ("gs", google(keyfile_dict={"type": "x"}), {"token": {"type": "x"}}),
@@ -83,18 +127,23 @@ def test_what_fsspec_has_an_equal_for(scheme: str, connection: Connection, optio
 REFUSED: list[tuple[str, Connection, str]] = [
     ("s3", azure("acc", CANARY), "type 'wasb'"),
     ("gs", aws("k", CANARY), "type 'aws'"),
-    ("s3", aws("k", CANARY, role_arn=CANARY), "role_arn"),
+    (
+        "s3",
+        aws("k", CANARY, role_arn=CANARY, assume_role_method="assume_role_with_saml"),
+        "assume_role_method",
+    ),
+    ("s3", aws("k", CANARY, external_id=CANARY), "no 'role_arn'"),
     ("s3", aws(aws_iam_role=CANARY), "aws_iam_role"),
     ("s3", aws("k"), "login and password"),
     ("s3", aws("k", CANARY, config_kwargs=CANARY), "config_kwargs"),
-    ("gs", google(impersonation_chain=CANARY), "impersonation_chain"),
+    ("gs", google(impersonation_chain=CANARY, is_anonymous=True), "impersonation_chain"),
     ("gs", google(key_secret_name=CANARY), "key_secret_name"),
     ("gs", google(keyfile_dict={"type": CANARY}, key_path="/k"), "more than one"),
     ("gs", google(keyfile_dict=CANARY), "not JSON"),
     ("az", azure(), "storage account"),
     ("az", azure("acc", sas_token=f"https://a?sig={CANARY}"), "sas_token"),
     ("az", azure("acc", tenant_id="t"), "tenant_id"),
-    ("az", azure("acc", managed_identity_client_id=CANARY), "managed_identity_client_id"),
+    ("az", azure("acc", CANARY, managed_identity_client_id=CANARY), "managed_identity_client_id"),
     ("az", azure(connection_string="c", sas_token=CANARY), "sas_token"),
 ]
 

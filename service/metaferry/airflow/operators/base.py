@@ -15,6 +15,7 @@ from metaferry.airflow.databases import database_uris
 from metaferry.airflow.job_files import read_job_file
 from metaferry.airflow.lineage import Lineage, as_openlineage, lineage_of
 from metaferry.airflow.links import REPORT_LINK, REPORT_URL, RUN_ID, ReportLink, browser_url
+from metaferry.airflow.roles import exchanged
 from metaferry.airflow.running import Task, given_variables, in_a_task, summary
 from metaferry.airflow.task_log import finding_lines, in_airflow, whole_number
 from metaferry.airflow.versions import AirflowException, AirflowFailException, BaseHook, BaseOperator
@@ -201,7 +202,8 @@ class JobOperator(BaseOperator):
         """The options of the connections, by scheme."""
         names = connection_names(self.aws_conn_id, self.gcp_conn_id, self.azure_conn_id)
         return {
-            scheme: storage_options(BaseHook.get_connection(name), scheme) for scheme, name in names.items()
+            scheme: exchanged(storage_options(BaseHook.get_connection(name), scheme))
+            for scheme, name in names.items()
         }
 
     def _database_uris(self) -> dict[str, str]:
