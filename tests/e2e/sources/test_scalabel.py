@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from e2e.sources.pages import documents, jobs_of, synced
 from e2e.world import World
@@ -124,3 +126,28 @@ def test_an_image_with_a_label_that_cannot_be_read_stops_the_run(world: World) -
     let = world.run("sync", "job.yaml", "--set", "sources[0].max_rejects=1")
     assert let.code == 3, let.err
     assert documents(world) == {"val/b": {"objects": 1, "categories": {"car": 1}}}
+
+
+def test_too_many_categories_stop_the_run_with_a_query_that_runs(world: World) -> None:
+    frames = [{"name": "a.jpg", "labels": [label(f"c{number:03}") for number in range(201)]}]
+    world.put("labels.json", json.dumps(frames))
+    world.job = IMAGES
+    world.write_job()
+    ran = world.run("plan", "job.yaml")
+    assert ran.code == 2
+    assert "201 categories, and at most 200 have a key of their own" in ran.err
+    _, first, rest = ran.err.partition("  tables:\n")
+    job = {"input": "data", **yaml.safe_load(textwrap.dedent(first + rest))}
+    job["sources"][0]["match"] = "basename"
+    assert synced(world, job) == {
+        "val/a": {"objects": 201, "category_1": 1, "category_2": 1, "category_3": 1}
+    }
+
+
+def test_categories_that_would_be_one_key_stop_the_run(world: World) -> None:
+    world.put("labels.json", json.dumps([{"name": "a.jpg", "labels": [label("a.b"), label("a_b")]}]))
+    world.job = IMAGES
+    world.write_job()
+    ran = world.run("plan", "job.yaml")
+    assert ran.code == 2
+    assert "the categories 'a.b' and 'a_b' would have one key" in ran.err
