@@ -186,6 +186,8 @@ def test_runs_failures_and_what_it_answers(world: World) -> None:
         values = metrics(url)
         assert values["metaferry_last_run_exit_code",] in (2, 0)
         assert values["metaferry_runs_total", "2"] >= 1
+        assert values["process_resident_memory_bytes",] > 1 << 20
+        assert values["process_start_time_seconds",] > 0
         assert values["metaferry_documents_total", "create"] == 2
         assert ("metaferry_last_success_timestamp_seconds",) in values
 
@@ -332,6 +334,10 @@ def test_a_signal_during_a_run_is_passed_on_and_the_run_drains(world: World, buc
         (health, ready, values) = seen[0]
         assert (health[0], json.loads(health[2])["running"], ready) == (200, True, 503)
         assert values["metaferry_run_active",] == 1
+        # Of the run, which is another process than the loop and began after it.
+        assert values["metaferry_run_process_resident_memory_bytes",] > 1 << 20
+        started = "process_start_time_seconds"
+        assert values[f"metaferry_run_{started}",] > values[started,]
         assert (report["exit_code"], report["error"]) == (143, "")
         counts = report["documents"]
         assert 1 <= counts["create"] == bucket.documents() < 300

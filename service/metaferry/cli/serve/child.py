@@ -80,6 +80,12 @@ class Runner:
         self._recalling: subprocess.Popen[bytes] | None = None
         stop.listen(self._pass_on)
 
+    @property
+    def process(self) -> int | None:
+        """The id of the process of the run under way; None between runs. May be called by any thread."""
+        process = self._process
+        return None if process is None else process.pid
+
     def run(self) -> Finished:
         """Starts a run and waits for its end, however long that takes."""
         started, begun = self._now(), self._clock()

@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,16 +76,15 @@ def serve_job(
         else:
             session.show([summary(finished)])
 
-    with (
-        _page_folder(report) as page,
-        stopping(session.say) as stop,
-        http_server(status, host, port, page) as address,
-    ):
+    with _page_folder(report) as page, stopping(session.say) as stop, ExitStack() as stack:
+        request = RunRequest(str(job), sets, session.quiet, verbose, log_format.value, str(page or ""))
+        runner = Runner(request, stop, now=now)
+        address = stack.enter_context(
+            http_server(status, host, port, page, run_process=lambda: runner.process)
+        )
         also = f", {address}/report" if page else ""
         session.say(f"{safe(first.label)}: serving {address}/healthz and {address}/metrics{also}")
         alarm = Alarm(stop)
-        request = RunRequest(str(job), sets, session.quiet, verbose, log_format.value, str(page or ""))
-        runner = Runner(request, stop, now=now)
         earlier = runner.recall()
         if earlier is not None:
             status.recalls(*earlier)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,14 +21,26 @@ _TIMEOUT: Final = 10.0
 
 
 @contextmanager
-def http_server(status: Status, host: str, port: int, page: Path | None = None) -> Iterator[str]:
+def http_server(
+    status: Status,
+    host: str,
+    port: int,
+    page: Path | None = None,
+    *,
+    run_process: Callable[[], int | None] = lambda: None,
+) -> Iterator[str]:
     """Serves until the block ends; yields the address. MetaferryError if the port cannot be used.
 
-    page: a file that is shown at `/report`, once it is there.
+    page: a file that is shown at `/report`, once it is there. run_process: the id of the process of the run
+    under way, for metrics of it beside those of this process.
     """
+    from prometheus_client import ProcessCollector
     from prometheus_client.exposition import choose_encoder
 
     metrics = registry(status.families)
+    ProcessCollector(registry=metrics)
+    # There is nothing below /proc/none: between runs such metrics are absent.
+    ProcessCollector("metaferry_run", lambda: run_process() or "none", registry=metrics)
 
     class Handler(BaseHTTPRequestHandler):
         timeout = _TIMEOUT

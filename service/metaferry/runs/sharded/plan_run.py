@@ -247,10 +247,11 @@ class PlanRun(JobContext):
     def _known_damage(self, folder: Path, shard: PlanShard) -> Damage:
         """Those of the shard's documents that the plan wants to be read back; and its rows as `wanted`."""
         files = ", ".join(quote_text(str(folder / file.name)) for file in shard.files)
-        self.database.run(
-            f"CREATE OR REPLACE TEMP VIEW wanted AS "
-            f"SELECT target, body, read_back FROM read_parquet([{files}], hive_partitioning = false)"
-        )
+        rows = f"FROM read_parquet([{files}], hive_partitioning = false)"
+        # Plans of the versions before there was such a column want nothing to be read back.
+        columns = [str(name) for name, *_ in self.database.rows(f"DESCRIBE SELECT * {rows}")]
+        read_back = "read_back" if "read_back" in columns else "false AS read_back"
+        self.database.run(f"CREATE OR REPLACE TEMP VIEW wanted AS SELECT target, body, {read_back} {rows}")
         self.database.run(
             "INSERT INTO damaged SELECT target FROM wanted WHERE read_back AND body IS NOT NULL"
         )
