@@ -242,6 +242,15 @@ def test_a_tag_without_end_is_not_held(tmp_path: Path) -> None:
                 read_document(tmp_path, text + "a" * (3 << 20))
 
 
+def test_a_file_may_be_larger_than_any_tag_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from metaferry.tables.readers.annotations import xml_stream
+
+    monkeypatch.setattr(xml_stream, "MAX_ELEMENT", 1 << 20)
+    images = "".join(f'<image id="{n}" name="{n:0200}.jpg"><box xtl="x"/></image>\n' for n in range(12_000))
+    found = read_document(tmp_path, f"<annotations>{images}{'<!-- a comment -->' * 80_000}</annotations>")
+    assert len(found.rejects) == 12_000
+
+
 def test_tracks_of_a_project_are_refused_and_its_images_are_read(tmp_path: Path) -> None:
     meta = (
         "<meta><project><id>1</id><tasks><task><start_frame>0</start_frame></task></tasks></project></meta>"

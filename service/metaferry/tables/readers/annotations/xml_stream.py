@@ -55,18 +55,20 @@ class _Reading:
         self._text: list[str] = []
         self._characters = 0
         self._fed = 0
+        self._last = 0  # how much was fed when a tag or a text was last told
         parser = self._parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.StartElementHandler = self._begin
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters_of
         parser.StartDoctypeDeclHandler = self._doctype
+        parser.CommentHandler = parser.ProcessingInstructionHandler = self._passed_over
 
     def feed(self, piece: bytes) -> None:
         self._parse(piece, last=False)
         self._fed += len(piece)
         # What has no end yet is kept by the parser, whatever its size.
-        if self._fed - max(self._parser.CurrentByteIndex, 0) > MAX_ELEMENT:
+        if self._fed - self._last > MAX_ELEMENT:
             raise BrokenXml(
                 f"has a tag of more than {MAX_ELEMENT >> 20} MiB (line {self._parser.CurrentLineNumber})",
                 "a quote that is never closed is the usual cause",
@@ -93,16 +95,19 @@ class _Reading:
                 f"has more than {MAX_DEPTH} levels of elements (line {self._parser.CurrentLineNumber})"
             )
         self._path = (*self._path, name)
+        self._last = self._fed
         self._text, self._characters = [], 0
         self._handler.begin(self._path, attributes, self._parser.CurrentLineNumber)
 
     def _end(self, name: str) -> None:
+        self._last = self._fed
         text = "".join(self._text).strip()
         self._text, self._characters = [], 0
         self._handler.end(self._path, text, self._parser.CurrentLineNumber)
         self._path = self._path[:-1]
 
     def _characters_of(self, data: str) -> None:
+        self._last = self._fed
         self._characters += len(data)
         if self._characters > MAX_ELEMENT:
             raise BrokenXml(
@@ -110,6 +115,9 @@ class _Reading:
             )
         if not data.isspace():
             self._text.append(data)
+
+    def _passed_over(self, *_: object) -> None:
+        self._last = self._fed
 
     def _doctype(self, *_: object) -> None:
         raise BrokenXml(
