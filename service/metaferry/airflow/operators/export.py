@@ -12,7 +12,7 @@ from metaferry.airflow.task_log import unsigned
 from metaferry.airflow.versions import AirflowFailException
 from metaferry.progress import Stopping
 
-#: Invalid documents that the log and the XCom name.
+#: Invalid and misnamed documents that the log and the XCom name.
 _NAMED: Final = 10
 
 
@@ -21,8 +21,8 @@ class MetaferryExportOperator(JobOperator):
 
     out: a URL, or a path as the worker sees it; .parquet, .csv or .jsonl by its name. as_written: as of
     `metaferry.export_file`. fail_on_invalid: whether the task fails, once the table is written, where a
-    document was left out since it is invalid. XCom and log name ten of those. Outlets get the counts in
-    `extra`; an AssetAlias becomes `out`.
+    document is invalid or misnamed. XCom and log name ten of those. Outlets get the counts in `extra`; an
+    AssetAlias becomes `out`.
     """
 
     template_fields: Sequence[str] = (*JobOperator.template_fields, "out")
@@ -44,17 +44,26 @@ class MetaferryExportOperator(JobOperator):
             )
         )
         self.log.info(
-            "metaferry: %d rows in %s; %d documents are invalid", report.rows, report.out, report.invalid
+            "metaferry: %d rows in %s; %d documents are invalid, %d misnamed",
+            report.rows,
+            report.out,
+            report.invalid,
+            report.misnamed,
         )
-        extra = {"rows": report.rows, "states": report.states, "invalid": report.invalid}
+        extra = {
+            "rows": report.rows,
+            "states": report.states,
+            "invalid": report.invalid,
+            "misnamed": report.misnamed,
+        }
         self._trace(lambda job: of_datasource(job, report.out))
         give_extra(self, context, report.out, extra)
         named = [f"{each.target}: {each.message}" for each in report.named[:_NAMED]]
         for each in named:
-            self.log.warning("metaferry: invalid, and not in the table: %s", each)
-        if report.invalid and self.fail_on_invalid:
+            self.log.warning("metaferry: no consumer shows it as it should: %s", each)
+        if report.exit_code and self.fail_on_invalid:
             raise AirflowFailException(
-                f"{report.invalid} documents are invalid, and not in {report.out}: {'; '.join(named)}. "
+                f"{report.invalid} documents are invalid and {report.misnamed} misnamed: {'; '.join(named)}. "
                 "Mend them, or let them pass: fail_on_invalid=False"
             )
         return report.to_dict() | {"named": named}
