@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from metaferry.errors import JobError
-from metaferry.tables.expressions import BEFORE, Expression, Reference, characters, sealed
+from metaferry.tables.expressions import BEFORE, Expression, Reference, characters, probe
 from metaferry.tables.model import Column, folded
 from metaferry.tables.staging import quote_ident
 
@@ -27,8 +27,8 @@ _NOTHING: Final[Mapping[str, str]] = {}
 class Binder:
     """Types of expressions over the columns of one table, found on an empty copy of it.
 
-    The copy is in a connection of its own that can reach nothing. `why_text(column)` may tell why
-    a column is text; `source` is what messages call the table. Of a text table, `cells` and `nulls` are
+    The copy is in a connection of its own, to an engine that can reach nothing. `why_text(column)` may tell
+    why a column is text; `source` is what messages call the table. Of a text table, `cells` and `nulls` are
     those of `Staged`, and `words` what may be no value.
     """
 
@@ -49,11 +49,11 @@ class Binder:
         self._source = source
         self._cells, self._nulls = cells, nulls
         self._literals = tuple(f"'{word}'" for word in words)
-        self._con = sealed()
+        self._con = probe()
         listed = [f"{quote_ident(column.name)} {column.type}" for column in columns]
         listed += [f"{cell} VARCHAR" for cell in cells.values()]
-        self._con.execute(f"CREATE TABLE {_TABLE} ({', '.join(listed) or 'nothing BOOLEAN'})").fetchall()
-        self._con.execute(f"CREATE TABLE {_ONE_ROW} AS SELECT NULL AS metaferry_nothing").fetchall()
+        self._con.execute(f"CREATE TEMP TABLE {_TABLE} ({', '.join(listed) or 'nothing BOOLEAN'})").fetchall()
+        self._con.execute(f"CREATE TEMP TABLE {_ONE_ROW} AS SELECT NULL AS metaferry_nothing").fetchall()
 
     def over_cells(self, expression: Expression) -> Expression:
         """The expression over cells as text, where it does not work only since null words made none of them.

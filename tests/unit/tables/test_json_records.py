@@ -216,6 +216,24 @@ def test_keys_near_a_path_that_is_not_there_are_named(table: Any) -> None:
         assert caught.value.advice == advice
 
 
+@pytest.mark.parametrize(
+    ("parting", "record", "lines"),
+    [
+        (",\n", '{"file_name": "%s"}', 1),
+        (",\n\n ", '{"file_name": "%s"}', 2),
+        ("\n,\n\n", '{"file_name": "%s"}', 3),
+        (",\n", '{"file_name": "%s",\n "x": 1}', 2),  # lines within the records too
+        (",\n", '{"file_name": "%s", "b": [{"n": 1},\n{"n": 2}]}', 2),  # parted as the records are
+    ],
+)
+def test_many_records_have_the_lines_where_they_begin(
+    table: Any, parting: str, record: str, lines: int
+) -> None:
+    result = table("[\n" + parting.join(record % n for n in range(3_000)) + "\n]\n")
+    found = dict(zip(result.values("file_name"), result.values("row"), strict=True))
+    assert found == {str(n): 2 + n * lines for n in range(3_000)}
+
+
 @pytest.mark.parametrize("name", ["t.jsonl", "t.json", "t.csv"])
 @pytest.mark.parametrize("block", [64, 1 << 12])
 def test_rows_stay_in_their_order_when_several_threads_read_them(

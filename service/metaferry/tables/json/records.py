@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from metaferry.errors import JobError
 from metaferry.tables.files.blocks import LONGEST_LINE
@@ -208,13 +209,15 @@ class Cutter:
 
     def _stretch_of(self, region: bytes, parts: list[bytes]) -> Stretch:
         count = len(parts)
-        lines = any(b"\n" in part for part in parts)
+        more = (self._parting or b"").count(b"\n")
+        lines = region.count(b"\n") - more * (count - 1)  # within records
         if self._by_number:
             rows = numbers_from(self._number, count)
-        else:
-            more = (self._parting or b"").count(b"\n")
+        elif lines:
             ends = itertools.accumulate(part.count(b"\n") + more for part in parts[:-1])
             rows = pa.array([self._line, *(self._line + end for end in ends)], pa.int64())
+        else:
+            rows = pc.add(pc.multiply(numbers_from(0, count), more), self._line)
         return Stretch(b"}\n{".join(parts), rows, len(region), one_a_line=not lines)
 
     def passed(self, stretch: Stretch) -> None:
