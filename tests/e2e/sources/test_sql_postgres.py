@@ -11,6 +11,9 @@ import pytest
 
 from e2e.sources.pages import documents
 from e2e.world import World
+from metaferry.tables.readers.sql.adbc import AdbcRows
+from metaferry.tables.readers.sql.pull import Pull
+from metaferry.tables.readers.sql.target import target_of
 from servers.postgres import Postgres
 from servers.process import free_port
 from servers.relay import relay
@@ -294,3 +297,21 @@ def test_the_text_of_a_database_in_another_encoding_is_read_right(
     ran = world.run("sync", "job.yaml")
     assert ran.code == 0, ran.err
     assert documents(world) == {"a": {"letter": "é"}}
+
+
+def test_a_query_that_runs_for_long_ends_when_the_run_is_to_end(
+    postgres_server: Postgres, database: str
+) -> None:
+    class Unwanted(Exception):
+        """The run is to end."""
+
+    def unwanted() -> None:
+        raise Unwanted
+
+    target = target_of(database, "", {}, "sql")
+    rows = AdbcRows(target, "SELECT 'asked-for-long' AS x, pg_sleep(3600)", "sql")
+    with Pull(rows, unwanted) as pull, pytest.raises(Unwanted):
+        pull.schema()
+    others = "state = 'active' AND pid <> pg_backend_pid()"
+    running = f"SELECT count(*) FROM pg_stat_activity WHERE {others} AND query LIKE '%asked-for-long%'"
+    assert postgres_server.execute(running, uri=database) == [(0,)]

@@ -112,14 +112,22 @@ class JobOperator(BaseOperator):
 
     def _call(self, call: Callable[[Job, Stop], T], context: Any = None) -> T:
         """What the library answers; its errors as those of Airflow, after `_ended_by`."""
-        # Set before the job is read, so that no signal is lost meanwhile.
+        # Set before anything is read, so that no signal is lost meanwhile.
         self._task = task = Task()
+        try:
+            uris = self._database_uris()
+        except UsageError as error:
+            raise AirflowFailException(_text(error)) from None
+        with given_variables(uris):
+            return self._call_with_variables(task, call, context)
+
+    def _call_with_variables(self, task: Task, call: Callable[[Job, Stop], T], context: Any) -> T:
         before = runid.current()
         from metaferry.cli.show.progress import Lines
 
         try:
-            with given_variables(self._database_uris()), Lines(self._say) as self._progress:
-                self._read = job = self._read_job()
+            self._read = job = self._read_job()
+            with Lines(self._say) as self._progress:
                 return task.run(lambda stop: call(job, stop))
         except MetaferryError as error:
             run_id = error.run_id or (runid.current() if runid.current() != before else "")

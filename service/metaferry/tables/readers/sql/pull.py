@@ -19,8 +19,11 @@ T = TypeVar("T")
 _AHEAD: Final = 2
 #: Seconds between two looks at whether the rows are still wanted.
 _LOOK: Final = 0.2
-#: Seconds that a driver has to end what is under way, before its thread is left behind.
-_END_TIMEOUT: Final = 30.0
+#: Seconds that a driver has to end what is under way, before its thread is left behind; and how often it is
+#: told to, at intervals of so many seconds.
+_END_TIMEOUT: Final = 5.0
+_CANCELS: Final = 20
+_CANCEL_EVERY: Final = 0.5
 
 
 class Rows(Protocol):
@@ -64,10 +67,14 @@ class Pull:
     def close(self) -> None:
         """Ends the query, if it has not ended, and the thread."""
         self._end.set()
-        if not self._done:
+        for _ in range(0 if self._done else _CANCELS):
+            # A driver may hang in this too. One before the statement began is lost, so it is repeated.
             canceller = threading.Thread(target=self._rows.cancel, name="metaferry-sql-cancel", daemon=True)
             canceller.start()
-            canceller.join(_END_TIMEOUT)
+            self._thread.join(_CANCEL_EVERY)
+            if not self._thread.is_alive():
+                break
+            canceller.join(_CANCEL_EVERY)
         self._thread.join(_END_TIMEOUT)
 
     def __enter__(self) -> Pull:
