@@ -472,6 +472,7 @@ def test_a_plan_tells_how_each_table_is_read(world: World) -> None:
         "delimiter": ";",
         "encoding": "utf-16-le",
         "packed": "gzip",
+        "version": "",  # which the tables of a lake have
         "columns": [
             {"name": "file_name", "type": "VARCHAR", "values": ["a.png", "b.png"], "used": True},
             {"name": "x", "type": "DOUBLE", "values": ["1.0", "2.5"], "used": True},
