@@ -241,8 +241,7 @@ class Batched(Protocol):
     ) -> Sequence[str | StorageError | None]:
         """One attempt at each put in order: its token, or its error.
 
-        None for a put that `Adapter.put` has to make: it takes more than one request or another client, or
-        it was not tried, since `ended()`, which is called before each, was true, or a put before it raised
+        None for a put that `Adapter.put` has to make: it takes another client, or was not tried, since `ended()`, which is called before each, was true, or a put before it raised
         Throttled or Expired. Each attempt ends within a minute.
         """
 
@@ -330,7 +329,7 @@ class Storage(Protocol):
         """One blocking attempt at each of a batch of puts, in order, from a plain thread.
 
         Each result is a token, or an error, which `put(…, failed=error)` settles, retryable or not; or
-        None for a put that `put` has to make: it takes more than one attempt by a thread, or was not tried,
+        None for a put that `put` has to make: a thread cannot make it, or did not try it,
         during a pause or under `max_rate`, or because `ended()`, which is called before each, was true.
         """
 

@@ -142,7 +142,7 @@ class HttpAdapter:
                 break
             requests = self._prepared(opened.requests, puts[n:])
             if not requests:
-                n += 1  # left to `put`, as is what needs a second request
+                n += 1  # left to `put`
                 continue
             for result in opened.client.run(requests, ended, timeout=self.timeout):
                 attempted[n] = self._made(opened, puts[n], result)
@@ -293,7 +293,7 @@ class HttpAdapter:
         return opened
 
     def _made(self, opened: Opened, put: Put, result: Result) -> str | StorageError | None:
-        """What a put came to whose request was made; None where it takes another one."""
+        """What a put came to whose first request was made; None where it takes another client."""
         path, data, only_if, md5 = put
         if isinstance(result, Answer) and 200 <= result.status < 300:
             try:
@@ -306,7 +306,9 @@ class HttpAdapter:
         steps = self._operations.put(opened.requests, path, data, only_if, md5)
         try:
             next(steps)
-            steps.send(result)
+            while True:  # as a rule it raises at once
+                request = steps.send(result)
+                (result,) = opened.client.run([request], timeout=self.timeout)
         except StopIteration as end:
             token: str = end.value
             return token
