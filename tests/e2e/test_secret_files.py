@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -122,8 +123,8 @@ def test_a_signature_of_azure_that_ran_out_is_read_again(
     storage = open_storage(job.input.url, job.storage_options(job.input), transport=transport, retry_for=0)
     try:
         portal.run(storage.put("a.json", b"1"))
-        signed = old.rpartition("sig=")[2]
-        server.expire(signed, unquote(signed))
+        # A part of it that every client sends as it stands, however it quotes the rest.
+        server.expire(max(re.split("[^A-Za-z0-9]", unquote(old.rpartition("sig=")[2])), key=len))
         with pytest.raises(Denied):
             portal.run(storage.put("b.json", b"2"))
         assert storage.requests.retries == 0
