@@ -44,6 +44,7 @@ FLAGS: dict[str, list[tuple[list[str], Any]]] = {
     "selection": [(["--selection", "selection.yaml"], Path("selection.yaml"))],
     "reader": [(["--reader", "coco"], "coco")],
     "cloud": [(["--cloud", name], name) for name in ("aws", "gcp", "azure")],
+    "thumbnails": [(["--thumbnails", "3"], 3)],
     "read_only": [(["--read-only"], True)],
     "as_written": [(["--as-written"], True)],
     "report": [(["--report"], True)],
