@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,15 +100,16 @@ def test_a_task_gives_its_slot_up_while_another_run_has_the_lease(site: Any, sec
     hold(site)
     given = deferred(sync(site, "lease_wait=300"))
     assert site.written() == 0
-    assert secret not in json.dumps(given.trigger.serialize()) + json.dumps(given.kwargs)
+    assert secret not in json.dumps(given.trigger.serialize())
 
     def later() -> None:
         site.s3.log()
         give_back(site)
 
-    assert fired(reborn(given.trigger), later) == {"free": True, "fault": ""}
+    event = fired(reborn(given.trigger), later)
+    assert event == {"free": True, "fault": "", "until": given.trigger.until}
     again = sync(site, "lease_wait=300")  # in another process
-    report = getattr(again, given.method_name)(context(), event={"free": True, "fault": ""}, **given.kwargs)
+    report = getattr(again, given.method_name)(context(), event=event)
     assert report["documents"]["create"] == site.count
 
 
@@ -116,7 +121,7 @@ def test_a_lease_that_nobody_renews_may_be_taken_over(site: Any, monkeypatch: py
     given = deferred(sync(site, "lease_wait=300", "lease_for=90"))
     now = iter(range(0, 100_000, 40))
     monkeypatch.setattr(triggers, "monotonic", lambda: float(next(now)))
-    assert fired(reborn(given.trigger)) == {"free": True, "fault": ""}
+    assert fired(reborn(given.trigger))["free"]
 
 
 def test_a_task_waits_no_longer_than_its_job_says(site: Any) -> None:
@@ -125,9 +130,10 @@ def test_a_task_waits_no_longer_than_its_job_says(site: Any) -> None:
     over = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
     trigger = reborn(given.trigger)
     trigger.until = over
-    assert fired(trigger) == {"free": False, "fault": ""}
+    event = fired(trigger)
+    assert event == {"free": False, "fault": "", "until": over}
     with pytest.raises(AirflowException, match="lease"):
-        sync(site, "lease_wait=300").resume(context(), event={"free": False, "fault": ""}, until=over)
+        sync(site, "lease_wait=300").resume(context(), event=event)
     with pytest.raises(AirflowException, match="lease"):
         sync(site, "lease_wait=0").execute(context())
 
@@ -135,9 +141,10 @@ def test_a_task_waits_no_longer_than_its_job_says(site: Any) -> None:
 def test_a_task_that_finds_it_held_again_waits_again_until_the_same_moment(site: Any) -> None:
     hold(site)
     given = deferred(sync(site, "lease_wait=300"))
+    event = {"free": True, "fault": "", "until": given.trigger.until}
     with pytest.raises(TaskDeferred) as caught:
-        sync(site, "lease_wait=300").resume(context(), event={"free": True, "fault": ""}, **given.kwargs)
-    assert caught.value.kwargs == given.kwargs
+        sync(site, "lease_wait=300").resume(context(), event=event)
+    assert caught.value.trigger.until == given.trigger.until
 
 
 def test_what_the_triggerer_cannot_do_is_done_in_the_slot(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +156,7 @@ def test_what_the_triggerer_cannot_do_is_done_in_the_slot(site: Any, monkeypatch
     assert "NotFound" in event["fault"]
     monkeypatch.setenv("AIRFLOW_CONN_AWS_FLEET", site.connection)
     give_back(site)
-    report = sync(site, "lease_wait=300").resume(context(), event=event, **given.kwargs)
+    report = sync(site, "lease_wait=300").resume(context(), event=event)
     assert report["documents"]["create"] == site.count
 
 
@@ -185,3 +192,55 @@ def test_waiting_in_the_triggerer_is_the_default_where_airflow_says_so(
     assert not sync(site, deferrable=None).deferrable
     monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
     assert sync(site, deferrable=None).deferrable
+
+
+DAG = """
+from datetime import datetime
+
+try:
+    from airflow.sdk import DAG
+except ImportError:
+    from airflow import DAG
+
+from metaferry.airflow import MetaferrySyncOperator
+
+with DAG("waits", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+    MetaferrySyncOperator(
+        task_id="sync",
+        job={job!r},
+        aws_conn_id="aws_fleet",
+        overrides=["lease_wait=900"],
+        deferrable=True,
+        poll=0.5,
+    )
+"""
+
+
+def test_airflow_itself_defers_the_task_and_resumes_it(
+    site: Any, tmp_path: Path, expected: dict[str, bytes], wait_until: Callable[..., None]
+) -> None:
+    """The trigger runs in a loop of Airflow's, and reads the connection there."""
+    hold(site)
+    file = tmp_path / "waits.py"
+    file.write_text(DAG.format(job=str(site.job)))
+    said = tmp_path / "said.txt"
+    with said.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "run_dag.py"), str(file)],
+            env=site.environment(AIRFLOW__CORE__DAGS_FOLDER=str(tmp_path)),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            for looks in (1, 6):  # the first are the run's, the others the trigger's
+                wait_until(lambda least=looks: len(site.s3.log("GET", "lease.json")) >= least, process)
+            assert site.written() == 0
+            give_back(site)
+            code = process.wait(240)
+        finally:
+            process.kill()
+    text = said.read_text()
+    assert code == 0, text[-4000:]
+    assert json.loads(text.strip().splitlines()[-1])["state"] == "success", text[-4000:]
+    assert "waits for it outside of the worker" in text
+    assert site.tree() == expected

@@ -23,9 +23,9 @@ class LeaseTrigger(BaseTrigger):
     values. The connections are read in the triggerer. until: a moment in ISO 8601, with its offset. poll:
     seconds between two looks, each of which is one GET.
 
-    The event is `{"free": bool, "fault": str}`. It may be free when there is none, or when it is the same for
-    `lease_for` seconds: then the task that goes on takes it over, or finds it renewed and waits again.
-    `fault` says why the triggerer could not look; it fires at once then.
+    The event is `{"free": bool, "fault": str, "until": str}`. It may be free when there is none, or when it
+    is the same for `lease_for` seconds: then the task that goes on takes it over, or finds it renewed and
+    waits again. `fault` says why the triggerer could not look; it fires at once then.
     """
 
     def __init__(
@@ -57,11 +57,14 @@ class LeaseTrigger(BaseTrigger):
             job = await self._read_job()
             free = await self._wait(job)
         except MetaferryError as error:
-            yield TriggerEvent({"free": False, "fault": str(error)})
+            yield self._event(fault=str(error))
         except Exception as error:  # noqa: BLE001 - a connection that is missing raises anything
-            yield TriggerEvent({"free": False, "fault": type(error).__name__})
+            yield self._event(fault=type(error).__name__)
         else:
-            yield TriggerEvent({"free": free, "fault": ""})
+            yield self._event(free=free)
+
+    def _event(self, *, free: bool = False, fault: str = "") -> TriggerEvent:
+        return TriggerEvent({"free": free, "fault": fault, "until": self.until})
 
     async def _wait(self, job: Job) -> bool:
         """Whether it may be free; False at `until`."""

@@ -72,11 +72,10 @@ class WritingOperator(JobOperator):
             raise AirflowSkipException(f"nothing changed: {report.documents.keep} documents are as they were")
         return summary(report)
 
-    def resume(self, context: Any, event: Mapping[str, Any] | None = None, until: str = "") -> dict[str, Any]:
+    def resume(self, context: Any, event: Mapping[str, Any]) -> dict[str, Any]:
         """Goes on when the trigger has fired, in whatever worker there is."""
-        self._until = datetime.fromisoformat(until)
-        event = event or {}
-        if event.get("fault"):
+        self._until = datetime.fromisoformat(event["until"])
+        if event["fault"]:
             # Whatever it is, the run meets it too, and names it better; or it is the triggerer's alone.
             self.log.warning("metaferry: the triggerer could not look at the lease: %s", event["fault"])
             self.deferrable = False
@@ -113,7 +112,6 @@ class WritingOperator(JobOperator):
                 poll=self.poll,
             ),
             method_name="resume",
-            kwargs={"until": self._until.isoformat()},
         )
 
     def _job_of_trigger(self) -> dict[str, Any] | None:
