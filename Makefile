@@ -2,7 +2,8 @@
 
 SHELL := /bin/sh
 PYTHON ?=
-WORKERS ?= 2
+# More than there are cores: a part of the tests waits, for servers or for pauses to end.
+WORKERS ?= 3
 SECONDS ?= 60
 UV ?= uv
 export PYTHON
@@ -119,7 +120,7 @@ lock: ## versions and hashes anew from pyproject.toml (needs uv)
 	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o tests/requirements.lock
 	$(COMPILE) $(UPGRADE) -c tests/requirements.lock pyproject.toml -o requirements.lock
 	$(COMPILE) $(UPGRADE) -c tests/requirements.lock --group build -o deploy/build.lock
-	for extra in dask otlp sql mysql lake exif mcap; do \
+	for extra in dask otlp sql mysql lake; do \
 	    $(COMPILE) $(UPGRADE) -c tests/requirements.lock --extra $$extra pyproject.toml -o deploy/extras-$$extra.lock \
 	        $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) || exit 1; \
 	done

@@ -25,7 +25,7 @@ demo .venv
     .ci/environment.sh "$python" "$home" tests/requirements.lock </dev/null
     echo "python: the demo and the quick part with $number, in $home"
     demo "$home" </dev/null
-    "$home/bin/python" -m pytest -p no:cacheprovider -n "${WORKERS:-2}" --dist loadfile --no-loadscope-reorder \
+    "$home/bin/python" -m pytest -p no:cacheprovider -n "${WORKERS:-3}" --dist loadfile --no-loadscope-reorder \
         -m "not slow and not servers" </dev/null || exit 1
 done || exit 1
 
@@ -40,5 +40,5 @@ if ! [ "$oldest/ready" -nt tests/oldest-pyav.lock ] || ! [ "$oldest/ready" -nt .
     touch "$oldest/ready"
 fi
 echo "python: the frame tests with the oldest PyAV, $("$oldest/bin/python" -c 'import av; print(av.__version__)')"
-"$oldest/bin/python" -m pytest -p no:cacheprovider -n "${WORKERS:-2}" --dist loadfile --no-loadscope-reorder \
+"$oldest/bin/python" -m pytest -p no:cacheprovider -n "${WORKERS:-3}" --dist loadfile --no-loadscope-reorder \
     -m "not servers" tests/unit/media tests/e2e/test_frames_corpus.py

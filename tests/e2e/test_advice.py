@@ -30,6 +30,8 @@ from unit.media import synthetic
 
 OUTSIDE: Final = {
     Code.SOURCE_PASSED_OVER: "such files hold no rows; nothing is wrong, and nothing is to be done",
+    Code.SOURCE_CONTRADICTION: "the annotations are exported again (tests/unit/tables/readers/test_coco.py)",
+    Code.SOURCE_ASKED_AGAIN: "a connection broke; nothing is to be done (tests/e2e/sources)",
     Code.MEDIA_OLD_LISTING: "the store makes its reports at its own time (tests/faults/test_old_listings.py)",
     Code.DOCUMENT_CONFLICT: "whoever else writes there has to stop",
     Code.DOCUMENT_FAILED: "the store, or whoever protects the document, has to allow the write",

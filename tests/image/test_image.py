@@ -132,9 +132,7 @@ def test_what_docker_compose_starts(engine: Engine, image: str) -> None:
 #: A module of each extra's own packages.
 OF_EXTRAS = {
     "dask": "distributed",
-    "exif": "PIL.Image",
     "lake": "deltalake, pyiceberg.catalog",
-    "mcap": "mcap.reader, mcap_ros2.decoder",
     "mysql": "pymysql",
     "otlp": "opentelemetry.exporter.otlp.proto.http, opentelemetry.sdk",
     "sql": "adbc_driver_manager.dbapi, adbc_driver_postgresql.dbapi, adbc_driver_sqlite.dbapi",

@@ -241,8 +241,9 @@ class Batched(Protocol):
     ) -> Sequence[str | StorageError | None]:
         """One attempt at each put in order: its token, or its error.
 
-        None for a put that `Adapter.put` has to make: it takes another client, or was not tried, since `ended()`, which is called before each, was true, or a put before it raised
-        Throttled or Expired. Each attempt ends within a minute.
+        None for a put that `Adapter.put` has to make: it takes another client, or was not tried, since
+        `ended()`, which is called before each, was true, or a put before it raised Throttled or Expired. Each
+        request ends within a minute.
         """
 
 
