@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -80,6 +81,10 @@ def test_shares_count_what_was_done_and_finish_adds_it_up() -> None:
     assert (second.writes, third.writes) == ([], [])
     assert first.report is not None
     assert whole is not None
-    assert first.report == second.report == third.report
+    assert second.report is not None
+    assert third.report is not None
+    # How tables were read is for whoever called; run.json, which the second reads, has none of it.
+    reports = [replace(each, tables=[]) for each in (first.report, second.report, third.report)]
+    assert reports[0] == reports[1] == reports[2]
     assert first.report.documents == whole.documents
     assert first.report.sources == whole.sources
