@@ -63,6 +63,17 @@ def _held(facts: Facts, keys: Sequence[str]) -> list[str]:
     return [key for key, any_ in zip(known, any_of, strict=True) if any_]
 
 
+def example_of_cars(table: str) -> str:
+    """A query to start from, where rows of `images` are whole images and videos, or frames of them."""
+    return (
+        "SELECT i.file_name, count(o.image) AS objects,\n"
+        "       count(*) FILTER (WHERE o.category = 'car') AS cars\n"
+        f"FROM {table}.images i LEFT JOIN {table}.objects o ON o.image = i.image\n"
+        "WHERE i.frame IS NULL\n"
+        "GROUP BY i.image, i.file_name"
+    )
+
+
 def example(names: Sequence[str], table: str = "annotations") -> str:
     """A query with counts of a few categories, to start from."""
     columns = [

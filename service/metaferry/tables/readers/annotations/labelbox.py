@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 
 from metaferry.errors import JobError
-from metaferry.tables.readers.annotations.counted import counted_query, needs
+from metaferry.tables.readers.annotations.counted import counted_query, example_of_cars, needs
 from metaferry.tables.readers.annotations.documents import Found, first_of, lines_of, objects_of, whole_object
 from metaferry.tables.readers.annotations.elements import WHOLE
 from metaferry.tables.readers.annotations.opened import OpenedFiles, Placed, Rejected
@@ -108,11 +108,7 @@ class OpenedLabelbox(OpenedFiles):
                     raise self.fault(file, *_IMPORT)
                 made = _rows_of(each.value, self.before)
             except Bad as bad:
-                yield Rejected(
-                    "images",
-                    each.number,
-                    Bad(f"data row {each.number:,}: {bad.message}", bad.column, bad.value, bad.expected),
-                )
+                yield Rejected("images", each.number, bad.of(f"data row {each.number:,}"))
                 continue
             for relation, values in made:
                 if relation == "images":
@@ -146,13 +142,7 @@ class OpenedLabelbox(OpenedFiles):
         return counted_query(facts, keys=("metadata", "answers"), frame=bool(frames))
 
     def example(self, table: str) -> str:
-        return (
-            "SELECT i.file_name, count(o.image) AS objects,\n"
-            "       count(*) FILTER (WHERE o.category = 'car') AS cars\n"
-            f"FROM {table}.images i LEFT JOIN {table}.objects o ON o.image = i.image\n"
-            "WHERE i.frame IS NULL\n"
-            "GROUP BY i.image, i.file_name"
-        )
+        return example_of_cars(table)
 
 
 def _rows_of(value: Mapping[str, Any], before: int) -> list[tuple[str, dict[str, Any]]]:

@@ -154,7 +154,7 @@ class OpenedScalabel(OpenedFiles):
                     raise each.bad
                 made = _made(each, self.before)
             except Bad as bad:
-                yield Rejected("images", each.number, _about(each, bad))
+                yield Rejected("images", each.number, bad.of(f"frame {each.number:,}"))
                 continue
             for row in made:
                 is_image = isinstance(row, Image)
@@ -201,10 +201,6 @@ def is_frame(first: Mapping[str, Any]) -> bool:
 def is_old(first: Mapping[str, Any]) -> bool:
     """Whether the first of an object's `frames` is one of the file of a single image."""
     return "objects" in first and not first.keys() & {"name", "url", "labels"}
-
-
-def _about(found: Found, bad: Bad) -> Bad:
-    return Bad(f"frame {found.number:,}: {bad.message}", bad.column, bad.value, bad.expected)
 
 
 def _made(found: Found, before: int) -> list[Image | Object]:

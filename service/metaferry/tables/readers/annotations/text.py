@@ -77,6 +77,10 @@ class Bad(Exception):
         super().__init__(message)
         self.message, self.column, self.value, self.expected = message, column, value, expected
 
+    def of(self, element: str) -> Bad:
+        """The same, with the element that it is about."""
+        return Bad(f"{element}: {self.message}", self.column, self.value, self.expected)
+
 
 def decoded(decoder: msgspec.json.Decoder[Any], text: bytes) -> Any:
     try:

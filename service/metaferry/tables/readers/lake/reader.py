@@ -8,13 +8,13 @@ from typing import Any, Final, Literal
 
 import pyarrow as pa
 
-from metaferry.tables.model import TableFile, folded
+from metaferry.tables.model import TableFile
 from metaferry.tables.readers.again import Again
 from metaferry.tables.readers.contract import Facts, Given, ReaderColumn, ReaderRelation, Reject, Rows, Wanted
 from metaferry.tables.readers.lake.delta import DeltaRows
 from metaferry.tables.readers.lake.iceberg import IcebergRows
 from metaferry.tables.readers.lake.options import for_iceberg, for_object_store
-from metaferry.tables.readers.sql.columns import SqlColumn, column_of, values_of
+from metaferry.tables.readers.sql.columns import SqlColumn, column_of, example_of, values_of
 from metaferry.tables.staging import BATCH_ROWS, check_width, numbers_from, taken_unasked, used_columns
 
 ROWS: Final = "rows"
@@ -131,12 +131,7 @@ class LakeOpened:
         return ""
 
     def example(self, table: str) -> str:
-        named = {folded(name) for name in self._names}
-        name = "file_name" if "file_name" in named else f"{self._names[0]} AS file_name"
-        others = [
-            each.name for each in self._columns if folded(each.name) != "file_name" and not each.refused
-        ]
-        return f"SELECT {', '.join([name, *others[:3]])} FROM {table}"
+        return example_of(self._columns, table)
 
     def read(self, wanted: Wanted, reject: Reject) -> Iterator[Rows]:
         """The rows, by numbers from 1 that mean nothing beyond the run: files are read at once."""

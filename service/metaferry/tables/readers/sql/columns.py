@@ -5,11 +5,14 @@ Pure functions. A column that is refused is refused where a job uses it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from metaferry.tables.model import folded
 
 #: Added to the modifier of PostgreSQL's numeric(p, s), which is p * 2^16 + s.
 _TYPMOD: Final = 4
@@ -42,6 +45,14 @@ class SqlColumn:
     instead: str = ""
     #: Whether it is PostgreSQL's, where dates may be infinite.
     is_postgresql: bool = False
+
+
+def example_of(columns: Sequence[SqlColumn], table: str) -> str:
+    """A query to start from, over a table of the job with these columns, of which it names a few."""
+    named = {folded(each.name) for each in columns}
+    name = "file_name" if "file_name" in named else f"{columns[0].name} AS file_name"
+    others = [each.name for each in columns if folded(each.name) != "file_name" and not each.refused]
+    return f"SELECT {', '.join([name, *others[:3]])} FROM {table}"
 
 
 def column_of(field: pa.Field) -> SqlColumn:

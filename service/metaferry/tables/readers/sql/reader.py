@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from metaferry.findings import Code
-from metaferry.tables.model import TableFile, folded
+from metaferry.tables.model import TableFile
 from metaferry.tables.readers.again import Again
 from metaferry.tables.readers.contract import (
     Facts,
@@ -21,7 +21,7 @@ from metaferry.tables.readers.contract import (
     Wanted,
 )
 from metaferry.tables.readers.sql.adbc import AdbcRows
-from metaferry.tables.readers.sql.columns import SqlColumn, column_of, values_of
+from metaferry.tables.readers.sql.columns import SqlColumn, column_of, example_of, values_of
 from metaferry.tables.readers.sql.mysql import MysqlRows, typed
 from metaferry.tables.readers.sql.pull import Pull
 from metaferry.tables.readers.sql.target import target_of
@@ -96,13 +96,7 @@ class SqlOpened:
         return ""
 
     def example(self, table: str) -> str:
-        named = {folded(name) for name in self._names}
-        name = "file_name" if "file_name" in named else f"{self._names[0]} AS file_name"
-        others = [
-            each.name for each in self._columns if folded(each.name) != "file_name" and not each.refused
-        ]
-        listed = ", ".join([name, *others[:3]])
-        return f"SELECT {listed} FROM {table}"
+        return example_of(self._columns, table)
 
     def read(self, wanted: Wanted, reject: Reject) -> Iterator[Rows]:
         """The rows in the order in which the database gives them, by their numbers from 1."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 
 from metaferry.errors import JobError
-from metaferry.tables.readers.annotations.counted import counted_query, needs
+from metaferry.tables.readers.annotations.counted import counted_query, example_of_cars, needs
 from metaferry.tables.readers.annotations.documents import Found, first_of, objects_of, whole_object
 from metaferry.tables.readers.annotations.elements import WHOLE
 from metaferry.tables.readers.annotations.label_studio.media import file_name_of
@@ -107,8 +107,7 @@ class OpenedLabelStudio(OpenedFiles):
                 made = _task_rows(each.value, self.before)
                 first = next(made)  # all that may be wrong is looked at before the first row
             except Bad as bad:
-                message = f"task {each.value.get('id', each.number)}: {bad.message}"
-                yield Rejected("images", each.number, Bad(message, bad.column, bad.value, bad.expected))
+                yield Rejected("images", each.number, bad.of(f"task {each.value.get('id', each.number)}"))
                 continue
             yield from self._placed(each, first)
             for row in made:
@@ -138,13 +137,7 @@ class OpenedLabelStudio(OpenedFiles):
         return counted_query(facts, keys=("answers",), frame=bool(frames))
 
     def example(self, table: str) -> str:
-        return (
-            "SELECT i.file_name, count(o.image) AS objects,\n"
-            "       count(*) FILTER (WHERE o.category = 'car') AS cars\n"
-            f"FROM {table}.images i LEFT JOIN {table}.objects o ON o.image = i.image\n"
-            "WHERE i.frame IS NULL\n"
-            "GROUP BY i.image, i.file_name"
-        )
+        return example_of_cars(table)
 
 
 def _task_rows(task: Mapping[str, Any], before: int) -> Iterator[tuple[str, dict[str, Any]]]:
