@@ -6,8 +6,6 @@ origin nobody remembers is treated like one that was written by hand.
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -16,26 +14,19 @@ from metaferry.job.parts import Infer
 from metaferry.lightly.schema import Entry
 from metaferry.planning.formats import Report
 from metaferry.runs.state.folder import State
-
-log = logging.getLogger(__name__)
+from metaferry.runs.state.versioned import read_versioned, write_versioned
 
 _VERSION: Final = 1
 
 
 def inferred_entries(state: State) -> dict[str, dict[str, Any]]:
     """Entries (keys as schema.json has them) by their path; none where the file is not there or not one."""
-    key = state.inferred_key
-    data = state.read(key)
-    if data is None:
-        return {}
-    try:
-        content = json.loads(data)
-        if content["version"] != _VERSION:
-            raise ValueError(f"it is of version {content['version']!r}")
-        return {str(entry["path"]): dict(entry) for entry in content["entries"]}
-    except (ValueError, KeyError, TypeError) as error:
-        log.warning("%s is not used: %s", state.url_of(key), error)
-        return {}
+    return read_versioned(
+        state,
+        state.inferred_key,
+        _VERSION,
+        lambda content: {str(entry["path"]): dict(entry) for entry in content["entries"]},
+    )
 
 
 def remember_new(state: State, job: Job, report: Report, entries: Iterable[Entry]) -> None:
@@ -50,5 +41,4 @@ def remember_new(state: State, job: Job, report: Report, entries: Iterable[Entry
     now = {entry.path: entry.to_json() for entry in entries}
     kept = {path: entry for path, entry in inferred_entries(state).items() if now.get(path) == entry}
     known = kept | {path: entry for path, entry in now.items() if path in new}
-    content = {"version": _VERSION, "entries": [known[path] for path in sorted(known)]}
-    state.write(state.inferred_key, json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
+    write_versioned(state, state.inferred_key, _VERSION, {"entries": [known[path] for path in sorted(known)]})
