@@ -57,6 +57,14 @@ def json_number(value: int | float) -> str | None:
     return float.__repr__(value) if math.isfinite(value) else None
 
 
+def json_text(value: object) -> str | None:
+    """The text of a value of `metadata`, as :func:`document` writes it; None where its key is left out."""
+    if isinstance(value, Mapping):
+        inner = ",".join(_members(value))
+        return f"{{{inner}}}" if inner else None
+    return _scalar_or_list(value)
+
+
 def plain(value: object) -> object:
     """What stands in a document for a value that JSON has no type for.
 
@@ -95,16 +103,9 @@ _TRANSLATION: Final = {ord(character): escape for character, escape in ESCAPES.i
 def _members(mapping: Mapping[str, Any]) -> Iterator[str]:
     """The members of an object in canonical order, those without a value left out."""
     for key in sorted(mapping):
-        text = _member(mapping[key])
+        text = json_text(mapping[key])
         if text is not None:
             yield f"{json_string(key)}:{text}"
-
-
-def _member(value: object) -> str | None:
-    if isinstance(value, Mapping):
-        inner = ",".join(_members(value))
-        return f"{{{inner}}}" if inner else None
-    return _scalar_or_list(value)
 
 
 def _element(value: object) -> str:

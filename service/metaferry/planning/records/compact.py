@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from metaferry.findings import Code
-from metaferry.lightly.document import json_number, json_string
+from metaferry.lightly.document import json_text
 from metaferry.lightly.key_paths import join_path
 from metaferry.lightly.schema import Entry, ValueType
 from metaferry.planning.database import Database
@@ -30,8 +30,6 @@ KeyPath = tuple[str, ...]
 
 #: Answers the defaults, by path, that the last run went by when it left documents out.
 UsedDefaults = Callable[[], Mapping[str, Any]]
-
-_FLOATS: Final = frozenset({ValueType.NUMERIC_FLOAT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +124,9 @@ def _fold(database: Database, columns: Sequence[str], *, may_delete: bool) -> in
 
 
 def _text(entry: Entry, default: Any) -> str | None:
-    """The canonical JSON text of a default, as a document would have it; None for one that is no scalar."""
-    if isinstance(default, bool):
-        return "true" if default else "false"
-    if isinstance(default, str):
-        return json_string(default)
-    if isinstance(default, int | float):
-        return json_number(float(default) if entry.type in _FLOATS else default)
-    return None
+    """The canonical JSON text of a default, as a document would have it; None where it would have none."""
+    is_number = isinstance(default, int) and not isinstance(default, bool)
+    return json_text(float(default) if is_number and entry.type is ValueType.NUMERIC_FLOAT else default)
 
 
 def _only_defaults(keys: Sequence[KeyPath], defaults: Mapping[str, str | None]) -> str:
