@@ -120,7 +120,7 @@ lock: ## versions and hashes anew from pyproject.toml (needs uv)
 	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o tests/requirements.lock
 	$(COMPILE) $(UPGRADE) -c tests/requirements.lock pyproject.toml -o requirements.lock
 	$(COMPILE) $(UPGRADE) -c tests/requirements.lock --group build -o deploy/build.lock
-	for extra in dask otlp sql mysql lake; do \
+	for extra in dask otlp sql mysql lake exif telemetry; do \
 	    $(COMPILE) $(UPGRADE) -c tests/requirements.lock --extra $$extra pyproject.toml -o deploy/extras-$$extra.lock \
 	        $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) || exit 1; \
 	done
