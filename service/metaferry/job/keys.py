@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from metaferry.job.yaml_text import Key
 
@@ -69,11 +69,12 @@ def _named_tables(keys: Sequence[Key]) -> dict[tuple[Key, ...], Any]:
 
 def _reader_keys() -> dict[str, Any]:
     """The models under the keys of readers."""
-    from metaferry.job.readers.annotations import Annotations
-    from metaferry.job.readers.lake import Delta, Iceberg
-    from metaferry.job.readers.sql import Sql
+    from metaferry.job.readers.keys import ReaderKeys
 
-    return {"annotations": Annotations, "sql": Sql, "delta": Delta, "iceberg": Iceberg}
+    return {
+        key: next(kind for kind in get_args(field.annotation) if kind is not type(None))
+        for key, field in ReaderKeys.model_fields.items()
+    }
 
 
 def _fields(model: Any) -> Iterable[str]:

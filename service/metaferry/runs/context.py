@@ -119,9 +119,9 @@ class RunContext(JobContext):
             self.report.seconds[phase] = round(self.deps.clock() - start, 3)
 
     def counted_frames(self, before: Iterable[Store]) -> None:
-        """Notes the requests since `before` as those that counted frames."""
+        """Adds the requests since `before` to those that counted frames."""
         spent = [Store(each.name, Requests() - each.requests, each.prices) for each in before]
-        self.frames_counted = tuple(add_up((*self.storages.stores(), *spent)))
+        self.frames_counted = tuple(add_up((*self.frames_counted, *self.storages.stores(), *spent)))
 
     def count_requests(self, last: RequestCounts = RequestCounts()) -> None:  # noqa: B008 - not changed
         """Adds up the requests of all storages of the run, and the `last` ones to the state folder.

@@ -11,24 +11,19 @@ from collections.abc import Iterable, Iterator
 
 from metaferry.errors import StorageError
 from metaferry.findings import Code
-from metaferry.media.frames.cache import FrameCache
-from metaferry.media.frames.counting import count_frames
-from metaferry.media.frames.model import FrameCount
 from metaferry.planning import build
 from metaferry.planning.build import Decided
 from metaferry.planning.formats import RelationCounts, SchemaChange
-from metaferry.planning.match import Video, Videos
 from metaferry.planning.price.model import Requests
 from metaferry.planning.rejects import count_rejects
 from metaferry.runs.backup.price import planned_backup
 from metaferry.runs.context import RunContext
 from metaferry.runs.expected import judge_cost
-from metaferry.runs.gather import Gathered
+from metaferry.runs.gather import Gathered, counted
 from metaferry.runs.in_place import read_in_place
 from metaferry.runs.listings.age import note_age
 from metaferry.runs.listings.links import refuse_links
 from metaferry.runs.listings.no_media import explain_no_media
-from metaferry.runs.listings.revalidate import revalidated
 from metaferry.runs.schema_fit import judge_types
 from metaferry.runs.state.defaults import used_defaults
 from metaferry.runs.state.inferred import inferred_entries
@@ -50,7 +45,7 @@ def decide(run: RunContext, gathered: Gathered, prefix: str, limit: int | None) 
             relations=_relations(gathered),
             in_place=gathered.in_place,
             given=gathered.given,
-            count_frames=lambda videos: _count_frames(run, videos),
+            count_frames=lambda videos: counted(run, videos, len(videos), timed=videos.timed),
             load_ledger=run.ledger.load,
             read_documents=lambda rows: _read_documents(run, rows),
             inferred=lambda: inferred_entries(run.state),
@@ -85,34 +80,6 @@ def decide(run: RunContext, gathered: Gathered, prefix: str, limit: int | None) 
 
 def _relations(gathered: Gathered) -> list[RelationCounts]:
     return [RelationCounts(one.name, one.read, one.malformed) for one in gathered.relations]
-
-
-def _count_frames(run: RunContext, videos: Videos) -> Iterator[FrameCount]:
-    run.progress.phase("Reading times of frames" if videos.timed else "Counting frames", len(videos))
-    cache = FrameCache(run.state.storage, run.portal, run.state.frame_cache_key)
-    cache.load()
-    frames, gone = run.report.frames, list[str]()
-    current: Iterable[Video] = videos
-    if not run.report.listing.fresh:
-        current = revalidated(videos, run.input, run.portal, gone)
-    before = run.storages.stores()
-    counts = count_frames(
-        run.input,
-        run.portal,
-        ((video.path, video.size, video.token) for video in current),
-        times=videos.timed,
-        cache=cache,
-        progress=lambda count: run.progress.advance(1, count.bytes),
-    )
-    for count in counts:
-        frames.cached += count.cached
-        frames.counted += not count.cached
-        yield count
-    run.counted_frames(before)
-    for path in gone:
-        yield FrameCount(path, None, None, reason="gone: it was there when the media were listed")
-    frames.counted += len(gone)
-    run.progress.phase("Planning", None)
 
 
 def _read_documents(

@@ -1,13 +1,13 @@
 """Gather: the job's tables, media, documents and schema, read into the planning database.
 
-Tables come first: a wrong mapping should fail after seconds, not after the listing of a large bucket.
-How media and documents are listed is in `listings/lister.py`.
+Tables come first: a wrong mapping should fail after seconds, not after the listing of a large bucket. Where
+a source speaks of the media themselves, the listing is made when it asks (`listings/media.py`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,14 +19,19 @@ from metaferry.job.parts import Location
 from metaferry.lightly import schema as rules
 from metaferry.lightly.names import SCHEMA
 from metaferry.masking import showable
+from metaferry.media.frames.cache import FrameCache
+from metaferry.media.frames.counting import count_frames
+from metaferry.media.frames.model import FrameCount
 from metaferry.planning.database import Database, disk_errors
 from metaferry.planning.entries import given_entries
 from metaferry.planning.formats import MediaListing
-from metaferry.planning.listings import Listings, listing_prefixes
+from metaferry.planning.listings import listing_prefixes
+from metaferry.planning.match import Video
 from metaferry.progress import Progress
 from metaferry.runs.context import RunContext
 from metaferry.runs.lease.held import RunLease
-from metaferry.runs.listings.lister import Lister
+from metaferry.runs.listings.media import JobMedia
+from metaferry.runs.listings.revalidate import revalidated
 from metaferry.runs.state.capability_probe import recall_conditions
 from metaferry.runs.state.folder import RunHistory
 from metaferry.runs.state.listing_checkpoint import ListingCheckpoint
@@ -36,6 +41,7 @@ from metaferry.storage.protocol import Entry
 from metaferry.tables.load_all import LoadedJob, load_all
 from metaferry.tables.model import Loaded
 from metaferry.tables.query.load import Relation
+from metaferry.tables.readers.media_access import MediaAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ def gather(
 ) -> Gathered:
     """Reads everything a plan needs to know but frame counts and the ledger.
 
-    The `lease` is taken when the tables have been read and nothing else has: who lists without it may
+    The `lease` is taken just before the listing: who lists without it may
     plan on what another run is about to change. A plan has none. `keep_listing`: the pages of a large
     listing are kept for the next run, should this one be killed.
 
@@ -70,41 +76,95 @@ def gather(
     schema.json that is not one, LeaseHeld, and StorageError for a store that does not answer.
     """
     with run.timed("gather"):
-        job, now = run.job, run.deps.now()
-        read = read_tables(job, run.database, run.storages, run.portal, run.progress)
-        loaded, given, early = read.loaded, read.given, read.early
-        if lease is not None:
-            lease.take()
-        else:
-            _recall_capabilities(run)
-        history = run.state.history()
-        run.damage.load(history)
-        checkpoint = _checkpoint(run, prefix, history) if keep_listing else None
-        listings = Listings(run.database)
-        lister = Lister(
-            job, run.storages, run.portal, run.database.scratch, prefix, now, checkpoint, run.progress
+        before = _BeforeListing(run, prefix, lease, keep_listing=keep_listing)
+        media = JobMedia(
+            run.job,
+            run.storages,
+            run.database,
+            run.progress,
+            run.deps.now(),
+            prefix=prefix,
+            before=before,
+            count_times=lambda videos: counted(run, videos, len(videos), timed=True),
         )
-        listing = lister.fill(listings)
-        media = listings.finish(inventory=listing.inventory)
+        read = read_tables(run.job, run.database, run.storages, run.portal, run.progress, media)
+        listed = media.listed()
         in_place = None
-        if listings.schema is not None:
-            if early is not None and early[0] == listings.schema.token:
-                in_place = early[1]
+        if listed.schema is not None:
+            if read.early is not None and read.early[0] == listed.schema.token:
+                in_place = read.early[1]
             else:
-                in_place = _read_schema(job, run.storages, run.portal)[1]
-    run.report.media, run.report.listing = media, listing
-    run.report.versions = {one.name: one.version for one in loaded.readings if one.version}
-    run.report.tables = loaded.readings
+                in_place = _read_schema(run.job, run.storages, run.portal)[1]
+    run.report.media, run.report.listing = listed.media, listed.listing
+    run.report.versions = {one.name: one.version for one in read.loaded.readings if one.version}
+    run.report.tables = read.loaded.readings
     return Gathered(
-        loaded.sources,
-        loaded.relations,
-        listing,
-        listings.schema,
+        read.loaded.sources,
+        read.loaded.relations,
+        listed.listing,
+        listed.schema,
         in_place,
-        given,
-        history,
-        checkpoint is not None,
+        read.given,
+        before.history,
+        before.kept_pages,
     )
+
+
+class _BeforeListing:
+    """What a run does between its tables and its listing: it takes the lease, and looks at earlier runs."""
+
+    def __init__(self, run: RunContext, prefix: str, lease: RunLease | None, *, keep_listing: bool) -> None:
+        self._run = run
+        self._prefix = prefix
+        self._lease = lease
+        self._keep = keep_listing
+        self.history = RunHistory((), interrupted=False, files=())
+        self.kept_pages = False
+
+    def __call__(self) -> ListingCheckpoint | None:
+        if self._lease is not None:
+            self._lease.take()
+        else:
+            _recall_capabilities(self._run)
+        self.history = self._run.state.history()
+        self._run.damage.load(self.history)
+        checkpoint = _checkpoint(self._run, self._prefix, self.history) if self._keep else None
+        self.kept_pages = checkpoint is not None
+        return checkpoint
+
+
+def counted(run: RunContext, videos: Iterable[Video], total: int, *, timed: bool) -> Iterator[FrameCount]:
+    """Frame counts from the cache of earlier runs, or counted, with what that cost noted in the report.
+
+    One answer for each of `total` videos, in the order they are finished; with times where `timed`.
+
+    Raises what `count_frames` raises.
+    """
+    run.progress.phase("Reading times of frames" if timed else "Counting frames", total)
+    cache = FrameCache(run.state.storage, run.portal, run.state.frame_cache_key)
+    cache.load()
+    frames, gone = run.report.frames, list[str]()
+    current = videos
+    if not run.report.listing.fresh:
+        current = revalidated(videos, run.input, run.portal, gone)
+    before = run.storages.stores()
+    counts = count_frames(
+        run.input,
+        run.portal,
+        ((video.path, video.size, video.token) for video in current),
+        times=timed,
+        cache=cache,
+        progress=lambda count: run.progress.advance(1, count.bytes),
+    )
+    for count in counts:
+        frames.cached += count.cached
+        frames.counted += not count.cached
+        yield count
+    run.counted_frames(before)
+    for path in gone:
+        yield FrameCount(path, None, None, reason="gone: it was there when the media were listed")
+    frames.counted += len(gone)
+    run.progress.phase("Planning", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +190,7 @@ def read_tables(
     storages: Storages,
     portal: Portal,
     progress: Progress,
+    media: MediaAccess,
     *,
     always_schema: bool = False,
 ) -> TablesRead:
@@ -141,7 +202,7 @@ def read_tables(
     exact = job.given_schema is not None and job.given_schema.exact
     early = _early_schema(job, storages, portal) if always_schema or _may_be_text(job) else None
     texts = _text_paths(early[1] if early else (), given, exact=exact)
-    return TablesRead(load_sources(job, database, storages, portal, progress, texts), given, early)
+    return TablesRead(load_sources(job, database, storages, portal, progress, media, texts), given, early)
 
 
 def load_sources(
@@ -150,11 +211,13 @@ def load_sources(
     storages: Storages,
     portal: Portal,
     progress: Progress,
+    media: MediaAccess | None = None,
     texts: Collection[str] = (),
 ) -> LoadedJob:
     """The tables of the job as `source_i`, and their files as `files_i(file, url)`.
 
-    `texts` are the key paths whose entries want text.
+    `media` are for readers that speak of them; None where none does. `texts` are the key paths whose entries
+    want text.
     """
     with disk_errors(database.scratch):
         loaded = load_all(
@@ -163,6 +226,7 @@ def load_sources(
             storage_for=lambda url, options: storages.at(Location(url=url, options=dict(options))),
             portal=portal,
             progress=progress,
+            media=media,
             texts=texts,
         )
     for index, source in enumerate(loaded.sources):

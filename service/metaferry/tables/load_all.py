@@ -24,6 +24,7 @@ from metaferry.tables.query.faults import QueryText
 from metaferry.tables.query.load import Relation, load_query, make_relation, ready_query
 from metaferry.tables.query.prepare import ParsedQuery, parse_query
 from metaferry.tables.query.qualify import Relations as Readers
+from metaferry.tables.readers.media_access import MediaAccess
 from metaferry.tables.readers.source import ReaderSource, find_source, load_reader_source
 from metaferry.tables.staging import Findings, Rejects
 
@@ -51,10 +52,13 @@ def load_all(
     storage_for: StorageFor,
     portal: Portal,
     progress: Progress,
+    media: MediaAccess | None = None,
     texts: Collection[str] = (),
 ) -> LoadedJob:
     """The sources as `source_i`, as `load_source` and `load_query` make them; these raise what it raises."""
-    find = partial(find_source, job, storage_for=storage_for, portal=portal, progress=progress.advance)
+    find = partial(
+        find_source, job, storage_for=storage_for, portal=portal, progress=progress.advance, media=media
+    )
     readers = {
         name: find(table.given, f"tables.{name}")
         for name, table in job.tables.items()

@@ -9,6 +9,7 @@ import pytest
 from metaferry.errors import JobError, exit_code
 from metaferry.job.loader import storage_of
 from metaferry.job.model import Job
+from metaferry.job.readers.keys import READER_KEYS
 
 GOOD = """\
 input: s3://bucket/x
@@ -58,13 +59,13 @@ sources:
     metadata: {}
 policy: {delete: orphan}
 """
+    kinds = [f"`{key}`" for key in ("table", "query", *READER_KEYS)]
     assert faults(file, text) == [
         'job.yaml:2: meda: unknown key; did you mean "media"?',
         "job.yaml:4: storage.s3.key: the environment variable METAFERRY_NOT_SET is not set",
         'job.yaml:7: sources[0].metdata: unknown key; did you mean "metadata"?',
         "job.yaml:8: sources[0].frame.base: should be 0 or 1, is 2",
-        "job.yaml:9: sources[1]: a source has `table`, `query`, `annotations`, `sql`, `delta` or `iceberg`: "
-        "write one",
+        f"job.yaml:9: sources[1]: a source has {', '.join(kinds[:-1])} or {kinds[-1]}: write one",
         "job.yaml:11: sources[1].metadata: stands twice; the first one is in line 10",
         "job.yaml:12: policy.delete: should be never or orphans, is 'orphan'",
     ]

@@ -16,6 +16,7 @@ from pydantic import Field
 from metaferry.job.parts import Model
 from metaferry.job.readers.annotations import Annotations
 from metaferry.job.readers.lake import Delta, Iceberg
+from metaferry.job.readers.object import Object
 from metaferry.job.readers.sql import Sql
 
 
@@ -23,7 +24,7 @@ class Given(NamedTuple):
     """A kind of reader by its key in the job, and what the job says under it."""
 
     key: str
-    value: Annotations | Sql | Delta | Iceberg
+    value: Annotations | Sql | Delta | Iceberg | Object
 
 
 class ReaderKeys(Model):
@@ -43,6 +44,11 @@ class ReaderKeys(Model):
     )
     iceberg: Iceberg | None = Field(
         default=None, description="An Iceberg table ([lake.md](sources/lake.md)), in place of a table."
+    )
+    object: Object | None = Field(
+        default=None,
+        description="The media themselves, as they are listed: {} ([object.md](sources/object.md)), in place "
+        "of a table.",
     )
 
     @property

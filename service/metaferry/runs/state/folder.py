@@ -78,6 +78,7 @@ class State:
 
     def __init__(self, storage: Storage, portal: Portal, prefix: str = "", *, concurrency: int = 16) -> None:
         self.storage = storage
+        self.prefix = prefix
         self.concurrency = concurrency
         self.frame_cache_key = f"{prefix}frames.parquet"
         self.lease_key = f"{prefix}lease.json"

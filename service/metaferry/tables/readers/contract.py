@@ -23,6 +23,7 @@ from metaferry.findings import Code
 from metaferry.job.parts import Location
 from metaferry.tables.model import TableFile
 from metaferry.tables.readers.files import ReaderFile
+from metaferry.tables.readers.media_access import MediaAccess
 
 #: Levels of objects, lists or elements below the top of a document.
 MAX_DEPTH: Final = 64
@@ -183,7 +184,8 @@ class Given:
     `place` the key in the job, for errors. `options_of` are the fsspec options of a location, those of
     `storage:` below its own, for libraries that open URLs themselves. `still_wanted` is to be called while
     there is nothing but to wait: what it raises ends the run. `retry_for` is the job's. A reader without
-    files is opened again, as a whole, where `read` raises a StorageError that may pass.
+    files is opened again, as a whole, where `read` raises a StorageError that may pass. `media` are those of
+    the job; None where there is no job to read for.
     """
 
     value: Any
@@ -192,6 +194,7 @@ class Given:
     options_of: Callable[[Location], Mapping[str, Any]] = lambda location: location.options
     still_wanted: Callable[[], None] = lambda: None
     retry_for: float = 0.0
+    media: MediaAccess | None = None
 
     def fault(self, message: str, *, advice: str = "") -> JobError:
         """The error for a source that is broken as a whole; `message` says where, and what was expected."""

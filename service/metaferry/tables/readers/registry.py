@@ -37,6 +37,7 @@ _OURS: Final = (
     ("sql", "sql", "metaferry.tables.readers.sql.reader:SqlReader"),
     ("delta", "delta", "metaferry.tables.readers.lake.reader:DeltaReader"),
     ("iceberg", "iceberg", "metaferry.tables.readers.lake.reader:IcebergReader"),
+    ("object", "object", "metaferry.tables.readers.media.objects:ObjectReader"),
 )
 
 

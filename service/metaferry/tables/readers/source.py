@@ -27,6 +27,7 @@ from metaferry.tables.query.load import Relation, load_query, make_relation, rea
 from metaferry.tables.query.prepare import parse_query
 from metaferry.tables.readers.contract import Given, Opened, Reader, TooMuch, Wanted
 from metaferry.tables.readers.files import ReaderFile, reader_files
+from metaferry.tables.readers.media_access import MediaAccess
 from metaferry.tables.readers.registry import reader_named, readers_of
 from metaferry.tables.readers.stage import staged_relations
 from metaferry.tables.staging import Findings, quote_ident
@@ -86,6 +87,7 @@ def find_source(
     storage_for: StorageFor,
     portal: Portal,
     progress: Callable[[int], None],
+    media: MediaAccess | None = None,
 ) -> ReaderSource:
     """The files of what the job names, and the reader that knows them.
 
@@ -106,7 +108,13 @@ def find_source(
             progress=progress,
         )
     given = Given(
-        asked.value, files, place, job.storage_options, lambda: progress(0), retry_for=job.retry_for
+        asked.value,
+        files,
+        place,
+        job.storage_options,
+        lambda: progress(0),
+        retry_for=job.retry_for,
+        media=media,
     )
     if reader is None:
         reader = _recognised(asked.key, given)

@@ -21,6 +21,7 @@ from metaferry.progress import Progress, Silent
 from metaferry.runs.context import open_job
 from metaferry.runs.deps import RuntimeDeps
 from metaferry.runs.gather import read_tables
+from metaferry.runs.listings.media import JobMedia
 from metaferry.tables.model import Loaded
 from metaferry.view.schema.alternatives import Alternative, alternatives
 from metaferry.view.schema.profile import Profile, profile
@@ -107,9 +108,10 @@ def infer_schema(
     job: Job, *, progress: Progress | None = None, deps: RuntimeDeps | None = None
 ) -> InferredSchema:
     """The entries for a job's tables. Raises what `runs/gather.py` raises for tables and schema.json."""
-    progress = progress or Silent()
-    with open_job(job, deps or RuntimeDeps()) as (storages, database):
-        read = read_tables(job, database, storages, storages.portal, progress, always_schema=True)
+    progress, deps = progress or Silent(), deps or RuntimeDeps()
+    with open_job(job, deps) as (storages, database):
+        media = JobMedia(job, storages, database, progress, deps.now())
+        read = read_tables(job, database, storages, storages.portal, progress, media, always_schema=True)
         in_place = read.early[1] if read.early else ()
         existing = in_place if read.given is None else combined_entries(job, in_place, read.given).entries
         progress.phase("Looking at columns", None)

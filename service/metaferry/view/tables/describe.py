@@ -22,12 +22,14 @@ from metaferry.planning.database import Database
 from metaferry.progress import Progress, Silent
 from metaferry.runs.context import open_job
 from metaferry.runs.deps import RuntimeDeps
+from metaferry.runs.listings.media import FirstMedia
 from metaferry.runs.storages import Storages
 from metaferry.storage.protocol import Storage
 from metaferry.tables.files.find import format_of
 from metaferry.tables.load import staged_table
 from metaferry.tables.model import FILE, ROW, Staged, TableFile
 from metaferry.tables.readers.contract import Facts, Opened, ReaderRelation, Reject, Rows, Wanted
+from metaferry.tables.readers.media_access import MediaAccess
 from metaferry.tables.readers.source import ReaderSource, find_source
 from metaferry.tables.staging import Findings, Rejects, quote_ident
 from metaferry.view.tables.model import (
@@ -62,7 +64,7 @@ def describe_tables(
     `reader` names the reader of a URL whose format is not to be found out. Raises JobError for what cannot be
     read, UsageError for a reader beside a job, TableMissing and StorageError.
     """
-    progress = progress or Silent()
+    progress, deps = progress or Silent(), deps or RuntimeDeps()
     if isinstance(target, Job) or fspath(target).lower().endswith(_JOB_FILES):
         if reader:
             raise UsageError("a reader is for a URL; a job names it beside its files: reader: …")
@@ -73,8 +75,9 @@ def describe_tables(
         url += "/" if fspath(target).endswith("/") and not url.endswith("/") else ""
         job = job_at(".", overrides)
         owners = {"": url}
-    with open_job(job, deps or RuntimeDeps()) as (storages, database):
-        look = _Look(job, storages, database, progress)
+    with open_job(job, deps) as (storages, database):
+        media = FirstMedia(job, storages, database, progress, deps.now())
+        look = _Look(job, storages, database, progress, media)
         found = [
             look.url(owner, reader) if isinstance(owner, str) else look.owner(key, owner)
             for key, owner in owners.items()
@@ -90,7 +93,10 @@ def _owners(job: Job) -> dict[str, Any]:
 class _Look:
     """Looks at one table after the other, in one engine."""
 
-    def __init__(self, job: Job, storages: Storages, database: Database, progress: Progress) -> None:
+    def __init__(
+        self, job: Job, storages: Storages, database: Database, progress: Progress, media: MediaAccess
+    ) -> None:
+        self._media = media
         self._job = job
         self._storages = storages
         self._con = database.connection
@@ -212,6 +218,7 @@ class _Look:
             storage_for=self._storage_for,
             portal=self._storages.portal,
             progress=self._progress.advance,
+            media=self._media,
         )
 
     def _storage_for(self, url: str, options: Mapping[str, Any]) -> Storage:

@@ -1,0 +1,162 @@
+"""The media of a job for whoever needs them first: readers that ask, or the plan.
+
+Tables are read before the listing, since a wrong mapping should fail after seconds. A reader that speaks of
+the media themselves asks for them, and the listing is made then, once. Fulfils
+`tables/readers/media_access.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import pyarrow as pa
+
+from metaferry.job.model import Job
+from metaferry.media.frames.counting import count_frames
+from metaferry.media.frames.model import FrameCount
+from metaferry.media.listing import MediaFilter, media_pages
+from metaferry.planning.database import Database
+from metaferry.planning.formats import MediaCounts, MediaListing
+from metaferry.planning.listings import Listings
+from metaferry.planning.match import Video
+from metaferry.progress import Progress
+from metaferry.runs.listings.lister import Lister
+from metaferry.runs.state.folder import State
+from metaferry.runs.state.listing_checkpoint import ListingCheckpoint
+from metaferry.runs.storages import Storages
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Entry, Storage
+
+_COLUMNS: Final = pa.schema(
+    [("path", pa.string()), ("size", pa.int64()), ("token", pa.string()), ("kind", pa.string())]
+)
+#: Media of one batch; each is a small request to whoever reads them.
+_BATCH: Final = 4_096
+
+#: Counts the frames of videos, with the times of each: of so many.
+CountTimes = Callable[[Sequence[Video]], Iterable[FrameCount]]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What was listed. The rows are in the planning database; see `planning/listings.py`."""
+
+    listing: MediaListing
+    media: MediaCounts
+    schema: Entry | None  # schema.json
+
+
+class JobMedia:
+    """The media of a job, listed once.
+
+    `before` is called just before the listing, and answers where its pages are kept. `count_times` counts
+    for the report of a run; without it nothing is reported, and nothing kept.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        storages: Storages,
+        database: Database,
+        progress: Progress,
+        now: datetime,
+        *,
+        prefix: str = "",
+        before: Callable[[], ListingCheckpoint | None] = lambda: None,
+        count_times: CountTimes | None = None,
+    ) -> None:
+        self._job = job
+        self._storages = storages
+        self._database = database
+        self._progress = progress
+        self._now = now
+        self._prefix = prefix
+        self._before = before
+        self._count_times = count_times or self._counted
+        self._listed: Listed | None = None
+
+    @property
+    def storage(self) -> Storage:
+        return self._storages.at(self._job.input)
+
+    @property
+    def state(self) -> tuple[Storage, str]:
+        state = State.of(self._job, self._storages, self.portal)
+        return state.storage, state.prefix
+
+    @property
+    def portal(self) -> Portal:
+        return self._storages.portal
+
+    def listed(self) -> Listed:
+        """Lists the input where that was not done yet.
+
+        Raises what `before` raises, JobError for an inventory that cannot be used, and StorageError.
+        """
+        if self._listed is None:
+            checkpoint = self._before()
+            listings = Listings(self._database)
+            lister = Lister(
+                self._job,
+                self._storages,
+                self.portal,
+                self._database.scratch,
+                self._prefix,
+                self._now,
+                checkpoint,
+                self._progress,
+            )
+            listing = lister.fill(listings)
+            media = listings.finish(inventory=listing.inventory)
+            self._listed = Listed(listing, media, listings.schema)
+        return self._listed
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        found = self.listed().media
+        self._progress.phase("Reading the listed media", found.images + found.videos)
+        with contextlib.closing(self._database.connection.cursor()) as cursor:
+            relation = cursor.sql(
+                "SELECT path, size, token, kind FROM plan.media WHERE included ORDER BY path"
+            )
+            # DuckDB 1.5 gives the reader under an older name.
+            make = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+            yield from make(_BATCH)
+
+    def frames(self, videos: Iterable[str]) -> Iterator[FrameCount]:
+        self.listed()
+        wanted = pa.table({"path": pa.array(sorted(set(videos)), pa.string())})
+        self._database.create_like("wanted_videos", wanted.schema)
+        self._database.insert("wanted_videos", wanted)
+        rows = self._database.rows(
+            "SELECT path, size, token FROM media JOIN wanted_videos USING (path) "
+            "WHERE included AND kind = 'video' ORDER BY path"
+        )
+        self._database.run("DROP TABLE wanted_videos")
+        yield from self._count_times([Video(*row) for row in rows])
+
+    def _counted(self, videos: Sequence[Video]) -> Iterator[FrameCount]:
+        self._progress.phase("Reading times of frames", len(videos))
+        yield from count_frames(
+            self.storage,
+            self.portal,
+            ((video.path, video.size, video.token) for video in videos),
+            times=True,
+            progress=lambda count: self._progress.advance(1, count.bytes),
+        )
+
+
+class FirstMedia(JobMedia):
+    """The media of a job for whoever looks at the first of them: pages of a listing, as they come."""
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        rules = MediaFilter(self._job.media.include, self._job.media.exclude)
+        for page in self.portal.iterate(media_pages(self.storage, rules)):
+            taken = [n for n, included in enumerate(page.included) if included]
+            if taken:
+                yield pa.RecordBatch.from_pydict(
+                    {name: [getattr(page, name)[n] for n in taken] for name in _COLUMNS.names}, _COLUMNS
+                )

@@ -1,0 +1,52 @@
+"""What a reader may ask about the media of the input: a protocol, which a run fulfils.
+
+A job whose sources speak of the media themselves (what they are, when their frames are shown) needs the
+listing before its tables. It is made when a reader asks first; every other job reads its tables before
+anything is listed. `runs/listings/media.py` fulfils this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import pyarrow as pa
+
+from metaferry.media.frames.model import FrameCount
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.protocol import Storage
+
+
+class MediaAccess(Protocol):
+    """The media that a job takes in."""
+
+    @property
+    def storage(self) -> Storage:
+        """The input."""
+        ...
+
+    @property
+    def state(self) -> tuple[Storage, str]:
+        """The state folder, where what was read of media is kept for the next run: the storage, and what
+        every key in it begins with."""
+        ...
+
+    @property
+    def portal(self) -> Portal:
+        """Runs what the storages answer."""
+        ...
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The media in the order of their paths: `path`, `size` (bytes), `token` (version), `kind`.
+
+        Of a few thousand rows each. Those that the job excludes, and those outside the prefix of the run, are
+        left out. Lists the input where that was not done yet, and raises what a listing raises.
+        """
+        ...
+
+    def frames(self, videos: Iterable[str]) -> Iterator[FrameCount]:
+        """When the frames of these videos are shown, one answer a video, in the order they are finished.
+
+        A path that is no video of the job has no answer. Raises what `count_frames` raises.
+        """
+        ...
