@@ -88,7 +88,7 @@ GONE_CLASSES = frozenset({"Chain", "Holder", "Order", "Place", "Ring", "Traits"}
 #: store; the dialect of a CSV file.
 ALLOWED = {
     "width": re.compile(
-        r"^demo\.py|^media/frames/|^storage/s3/listing|^tables/|^cli/show/|^planning/advice/"
+        r"^demo\.py|^media/frames/|^media/facts/|^storage/s3/listing|^tables/|^cli/show/|^planning/advice/"
     ),
     "slow": re.compile(r"^storage/testing/"),
     "dialect": re.compile(r"^tables/"),
