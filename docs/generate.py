@@ -116,6 +116,7 @@ SECTIONS = (
     ("Sql", "`sql`, in `tables.NAME` and in `sources[]`", ""),
     ("Delta", "`delta`, in `tables.NAME` and in `sources[]`", ""),
     ("Iceberg", "`iceberg`, in `tables.NAME` and in `sources[]`", ""),
+    ("Telemetry", "`telemetry`, in `tables.NAME` and in `sources[]`", ""),
     ("Skip", "`sources[].skip`", ""),
     ("FrameColumn", "`sources[].frame`", ""),
     ("SecondsColumn", "`sources[].frame.seconds`", ""),
@@ -129,7 +130,7 @@ SECTIONS = (
 )
 
 #: Keys that stand before the others of their section.
-_FIRST = ("table", "query", "annotations", "sql", "delta", "iceberg", "uri", "url", "name")
+_FIRST = ("table", "query", "annotations", "sql", "delta", "iceberg", "telemetry", "uri", "url", "name")
 #: The one key of those that may be written as text.
 _SHORT = {
     "Location": "url",
@@ -140,6 +141,7 @@ _SHORT = {
     "Annotations": "url",
     "Delta": "url",
     "Iceberg": "url",
+    "Telemetry": "url",
 }
 
 #: What several kinds together mean to a reader.
@@ -204,6 +206,7 @@ def _kind(value: dict[str, Any], definitions: dict[str, Any]) -> str:
             "Sql": "{uri, query, …}",
             "Delta": "URL, or {url, version, …}",
             "Iceberg": "URL, or {url, snapshot, …}, or {catalog, name, …}",
+            "Telemetry": "URL, or {url, reader, …}",
             "Inventory": "URL, or {url, options, max_age}",
             "FrameColumn": "expression, or {value, base}, {from, to}, {seconds}",
             "SecondsColumn": "expression, or {from, to}",

@@ -26,6 +26,7 @@ class Code(StrEnum):
     SOURCE_UNUSED = "source.unused"  # it has rows, and none of them is used
     SOURCE_PASSED_OVER = "source.passed_over"  # files that a glob matches and that hold no table
     SOURCE_CONTRADICTION = "source.contradiction"  # annotations of an image that is not listed, and the like
+    SOURCE_CUT = "source.cut"  # a recording that ends in the middle: what came before is used
     SOURCE_ASKED_AGAIN = "source.asked_again"  # a connection broke, and all of the query was asked again
     SOURCE_NULLS = "source.nulls"  # words such as NA that are read as no value
     RECORD_UNNAMED = "record.unnamed"  # the row's file_name is null or empty
@@ -42,6 +43,10 @@ class Code(StrEnum):
     VALUE_TYPE = "value.type"  # the value does not fit its schema entry
     VALUE_RANGE = "value.range"  # an integer beyond 2^53
     VALUE_NOT_FINITE = "value.not_finite"  # NaN or Infinity: the key is left out
+    # -- telemetry
+    TELEMETRY_NO_FIX = "telemetry.no_fix"  # samples that the device itself marks as invalid
+    TELEMETRY_NO_POSITION = "telemetry.no_position"  # samples at latitude 0 and longitude 0
+    TELEMETRY_UNTIMED = "telemetry.untimed"  # points without a time
     # -- media
     MEDIA_COLLISION = "media.collision"  # two media that would share one document
     MEDIA_UNREADABLE = "media.unreadable"  # a video that does not decode

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 #: Keys of the job that are locations.
 LOCATIONS: Final = ("input", "lightly", "state")
 #: Keys of a table and of a source that are locations.
-TABLES: Final = ("table", "annotations", "delta", "iceberg")
+TABLES: Final = ("table", "annotations", "delta", "iceberg", "telemetry")
 
 
 def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:

@@ -21,6 +21,7 @@ from metaferry.job.parts import (
 from metaferry.job.prices import Prices
 from metaferry.job.readers.annotations import Annotations
 from metaferry.job.readers.keys import READER_KEYS
+from metaferry.job.readers.telemetry import Telemetry
 from metaferry.job.sources import FrameColumn, SecondsColumn, Source
 from metaferry.job.tables import Skip, Table
 from metaferry.lightly.values import ValueType
@@ -132,6 +133,19 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
             "url": ["s3://b/*.json.gz"],
             "options": [{"anon": True}],
             "reader": [None, "coco"],
+            "settings": [{"camera": "front"}],
+        },
+    ),
+    Telemetry: (
+        "tables.track.telemetry",
+        {"url": "/track.gpx"},
+        {
+            "url": ["s3://b/*.gpx"],
+            "options": [{"anon": True}],
+            "reader": [None, "gpx"],
+            "date": [None, "2026-05-01"],
+            "topics": [["/fix", "/imu/*"]],
+            "clock": [None, "header", "log", "publish"],
             "settings": [{"camera": "front"}],
         },
     ),

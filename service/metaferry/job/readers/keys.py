@@ -18,13 +18,14 @@ from metaferry.job.readers.annotations import Annotations
 from metaferry.job.readers.lake import Delta, Iceberg
 from metaferry.job.readers.object import Object
 from metaferry.job.readers.sql import Sql
+from metaferry.job.readers.telemetry import Telemetry
 
 
 class Given(NamedTuple):
     """A kind of reader by its key in the job, and what the job says under it."""
 
     key: str
-    value: Annotations | Sql | Delta | Iceberg | Object
+    value: Annotations | Sql | Delta | Iceberg | Object | Telemetry
 
 
 class ReaderKeys(Model):
@@ -49,6 +50,11 @@ class ReaderKeys(Model):
         default=None,
         description="The media themselves, as they are listed: {} ([object.md](sources/object.md)), in place "
         "of a table.",
+    )
+    telemetry: Telemetry | None = Field(
+        default=None,
+        description="Recordings of sensors, such as GPX, NMEA, MCAP and ROS bags, in place of a table "
+        "([telemetry.md](sources/telemetry.md)).",
     )
 
     @property

@@ -125,6 +125,21 @@ class Facts(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a reader noticed of a file, and is no row: told to the user once `read` has ended, as a finding.
+
+    `advice` says what to do, where there is something to do. `place` is a row's, where one shows it.
+    """
+
+    code: Code
+    severity: Literal["warning", "info"]
+    message: str
+    advice: str = ""
+    file: int = 0
+    place: int | None = None
+
+
 class TooMuch(Exception):
     """Raised by `Opened.records` where no sensible record can be made: why, and a query to start from, over
     relations of a table called `annotations`."""
@@ -137,7 +152,8 @@ class TooMuch(Exception):
 
 class Opened(Protocol):
     """A source that is open. One that holds a connection has a method `close` too, which is called at the
-    end, also where `read` was not."""
+    end, also where `read` was not. One that notices more than rows has `notes`, a sequence of `Note` that is
+    complete once `read` has ended."""
 
     @property
     def relations(self) -> Sequence[ReaderRelation]:

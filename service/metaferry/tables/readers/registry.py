@@ -38,7 +38,12 @@ _OURS: Final = (
     ("delta", "delta", "metaferry.tables.readers.lake.reader:DeltaReader"),
     ("iceberg", "iceberg", "metaferry.tables.readers.lake.reader:IcebergReader"),
     ("object", "object", "metaferry.tables.readers.media.objects:ObjectReader"),
+    ("telemetry", "gpx", "metaferry.tables.readers.telemetry.gpx:GpxReader"),
 )
+
+
+#: Keys of the job of which the files tell the reader.
+_OF_FORMATS: Final = ("annotations", "telemetry")
 
 
 def reader_named(given: Given, place: str) -> Reader | None:
@@ -49,7 +54,7 @@ def reader_named(given: Given, place: str) -> Reader | None:
     name = getattr(given.value, "reader", None)
     own = [known for key, known, _ in _OURS if key == given.key]
     if name is None:
-        return _ours(given.key, own[0]) if len(own) == 1 and given.key != "annotations" else None
+        return _ours(given.key, own[0]) if len(own) == 1 and given.key not in _OF_FORMATS else None
     if name in own:
         return _ours(given.key, name)
     foreign = _foreign(place).get(name)
@@ -72,6 +77,17 @@ def readers_of(key: str, place: str) -> Iterator[Reader]:
     for reader in _foreign(place).values():
         if reader.key == key:
             yield reader
+
+
+def key_of(name: str) -> str:
+    """The key of the job that a reader of files has, by its name; that of annotations where none has it.
+
+    Raises JobError as `reader_named` does.
+    """
+    known = {own: key for key, own, _ in reversed(_OURS) if key in _OF_FORMATS}
+    if name not in known:
+        known |= {other: reader.key for other, reader in _foreign("").items() if reader.key in _OF_FORMATS}
+    return known.get(name, _OF_FORMATS[0])
 
 
 @functools.cache

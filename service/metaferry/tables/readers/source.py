@@ -126,7 +126,7 @@ def _recognised(key: str, given: Given) -> Reader:
     if not names:
         raise given.fault(
             f"{given.value.shown} has no files yet, so the format cannot be found",
-            advice=f"name it: {key}: {{url: …, reader: coco}}",
+            advice=f"name it: {key}: {{url: …, reader: {next(readers_of(key, given.place)).name}}}",
         )
     is_folder = given.value.url.endswith("/")
     known = []

@@ -21,7 +21,15 @@ from metaferry.tables.files.folders import with_folders
 from metaferry.tables.json.shapes import Malformed, ObjectShape, Structure, check_shape, shape_of_line
 from metaferry.tables.model import FILE, ROW, Column, Reading, ShownColumn, Staged, folded
 from metaferry.tables.readers.again import Again
-from metaferry.tables.readers.contract import Given, Opened, Reader, ReaderColumn, ReaderRelation, Wanted
+from metaferry.tables.readers.contract import (
+    Given,
+    Note,
+    Opened,
+    Reader,
+    ReaderColumn,
+    ReaderRelation,
+    Wanted,
+)
 from metaferry.tables.readers.decimals import fit_decimals
 from metaferry.tables.staging import (
     Findings,
@@ -92,6 +100,8 @@ def staged_relations(
     try:
         for each in tables.values():
             each.tell_repeats(again.count)
+        for each in list(tables.values())[:1]:
+            each.tell(getattr(opened, "notes", ()))
         yield {name: each.staged(opened, reader.name) for name, each in tables.items()}
     except BaseException:
         for each in tables.values():
@@ -204,6 +214,18 @@ class RelationTable:
             times = "once" if count == 1 else f"{count} times"
             message = f"the connection broke {times}, and all of it was asked again"
             self._findings.add(Code.SOURCE_ASKED_AGAIN, "info", message)
+
+    def tell(self, notes: Sequence[Note]) -> None:
+        """Findings about files."""
+        for note in notes:
+            self._findings.add(
+                note.code,
+                note.severity,
+                note.message,
+                advice=note.advice,
+                file=self._given.files[note.file].url if self._given.files else self._given.value.shown,
+                row=note.place,
+            )
 
     def staged(self, opened: Opened, format: str) -> Staged:
         """What was staged, with the columns that paths give."""

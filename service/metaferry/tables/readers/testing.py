@@ -26,6 +26,7 @@ from metaferry.errors import MetaferryError
 from metaferry.job.parts import Location
 from metaferry.job.readers.annotations import Annotations
 from metaferry.job.readers.keys import READER_KEYS, check_reader_name
+from metaferry.job.readers.telemetry import Telemetry
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
@@ -39,6 +40,11 @@ from metaferry.tables.readers.source import RelationFacts
 from metaferry.tables.readers.stage import staged_relations
 from metaferry.tables.staging import FINDINGS_SCHEMA, REJECTS_SCHEMA, Findings
 
+#: The models of readers of files, by their key in a job.
+_MODELS: Final[dict[str, type[Annotations | Telemetry]]] = {
+    "annotations": Annotations,
+    "telemetry": Telemetry,
+}
 #: Rows of a batch, at most: memory is bounded by a few of them.
 _MOST_ROWS: Final = 131_072
 #: The table that the relations belong to here.
@@ -87,7 +93,7 @@ def check_damaged(reader: Reader, sample: Path, folder: Path, *, seed: int = 0, 
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
         copy = folder / f"damaged_{number}_{sample.name}"
         copy.write_bytes(damaged)
-        value = Annotations(url=str(copy), reader=reader.name)
+        value = _MODELS[reader.key](url=str(copy), reader=reader.name)
         try:
             with _opened(reader, value) as (opened, given):
                 _read(opened, given, dict.fromkeys(reader.relations))
@@ -187,12 +193,25 @@ def _read(opened: Opened, given: Given, wanted: Wanted) -> tuple[dict[str, pa.Ta
     return tables, rejects
 
 
+def without_times(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with nanoseconds as whole numbers: Python has no times with so many digits."""
+    columns = [c.cast(pa.int64()) if c.type in _NANOSECONDS else c for c in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names) if columns else batch
+
+
+_NANOSECONDS: Final = (pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
+
+
+def _rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    return [row for batch in table.to_batches() for row in without_times(batch).to_pylist()]
+
+
 def _covers(found: Mapping[str, pa.Table], wanted: Mapping[str, pa.Table]) -> bool:
     """Whether all rows are there. Where less is decoded there may be more: nobody looks at what is wrong."""
     for name, table in wanted.items():
-        rows = [tuple(row.values()) for row in found[name].to_pylist()]
+        rows = [tuple(row.values()) for row in _rows_of(found[name])]
         left = list(map(repr, rows))
-        for row in table.to_pylist():
+        for row in _rows_of(table):
             if repr(tuple(row.values())) not in left:
                 return False
     return True

@@ -16,6 +16,7 @@ from metaferry.job.model import Job
 from metaferry.job.parts import Location
 from metaferry.job.readers.annotations import Annotations
 from metaferry.job.readers.keys import Given as Asked
+from metaferry.job.readers.telemetry import Telemetry
 from metaferry.job.sources import Source
 from metaferry.job.tables import Table
 from metaferry.planning.database import Database
@@ -30,6 +31,7 @@ from metaferry.tables.load import staged_table
 from metaferry.tables.model import FILE, ROW, Staged, TableFile
 from metaferry.tables.readers.contract import Facts, Opened, ReaderRelation, Reject, Rows, Wanted
 from metaferry.tables.readers.media_access import MediaAccess
+from metaferry.tables.readers.registry import key_of
 from metaferry.tables.readers.source import ReaderSource, find_source
 from metaferry.tables.staging import Findings, Rejects, quote_ident
 from metaferry.view.tables.model import (
@@ -107,13 +109,25 @@ class _Look:
         """What a URL names: of a reader that knows it, or a plain table."""
         if not reader and _plain_format(url):
             return self.owner("", Table(table=Location(url=url)))
+        if reader:
+            return self._described(self._find(_asked(key_of(reader), url, reader), ""), "", url)
         try:
-            source = self._find(Asked("annotations", Annotations(url=url, reader=reader or None)), "")
+            source = self._recognised(url)
         except JobError:
-            if reader or not _plain_format(url, (*_PLAIN, "json", "jsonl")):
+            if not _plain_format(url, (*_PLAIN, "json", "jsonl")):
                 raise
             return self.owner("", Table(table=Location(url=url)))
         return self._described(source, "", url)
+
+    def _recognised(self, url: str) -> ReaderSource:
+        """The source that a reader of annotations knows, or one of telemetry; the error is the former's."""
+        try:
+            return self._find(_asked("annotations", url), "")
+        except JobError as error:
+            try:
+                return self._find(_asked("telemetry", url), "")
+            except JobError:
+                raise error from None
 
     def owner(self, key: str, owner: Table | Source) -> DescribedTable:
         """A table, or a source that is no query."""
@@ -227,6 +241,12 @@ class _Look:
     def _table(self) -> str:
         self._number += 1
         return f"look_{self._number}"
+
+
+def _asked(key: str, url: str, reader: str = "") -> Asked:
+    """What a job would say of a URL."""
+    kinds: dict[str, type[Annotations | Telemetry]] = {"annotations": Annotations, "telemetry": Telemetry}
+    return Asked(key, kinds[key](url=url, reader=reader or None))
 
 
 def _plain_format(url: str, formats: Sequence[str] = _PLAIN) -> bool:

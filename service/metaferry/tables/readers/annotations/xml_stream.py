@@ -17,12 +17,16 @@ _PIECE: Final = 64 << 10
 
 
 class BrokenXml(Exception):
-    """What is wrong with a document as a whole, to be read after its name; and what to do about it."""
+    """What is wrong with a document as a whole, to be read after its name; and what to do about it.
 
-    def __init__(self, message: str, advice: str = "") -> None:
+    `is_cut`: it ends before its last tag, and what came before is well formed.
+    """
+
+    def __init__(self, message: str, advice: str = "", *, is_cut: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.advice = advice
+        self.is_cut = is_cut
 
 
 class Handler(Protocol):
@@ -55,6 +59,8 @@ class _Reading:
         self._text: list[str] = []
         self._characters = 0
         self._fed = 0
+        self._held: list[bytes] = []
+        self._holding = 0
         self._last = 0  # how much was fed when a tag or a text was last told
         parser = self._parser = expat.ParserCreate()
         parser.buffer_text = True
@@ -65,17 +71,27 @@ class _Reading:
         parser.CommentHandler = parser.ProcessingInstructionHandler = self._passed_over
 
     def feed(self, piece: bytes) -> None:
-        self._parse(piece, last=False)
-        self._fed += len(piece)
-        # What has no end yet is kept by the parser, whatever its size.
-        if self._fed - self._last > MAX_ELEMENT:
+        self._held.append(piece)
+        self._holding += len(piece)
+        # What has no end yet is kept by the parser, whatever its size, and each call begins anew with it: so
+        # it is given as much as it keeps.
+        kept = self._fed - self._last
+        if kept + self._holding > MAX_ELEMENT:
             raise BrokenXml(
                 f"has a tag of more than {MAX_ELEMENT >> 20} MiB (line {self._parser.CurrentLineNumber})",
                 "a quote that is never closed is the usual cause",
             )
+        if self._holding >= kept:
+            self._parse_held()
 
     def close(self) -> None:
+        self._parse_held()
         self._parse(b"", last=True)
+
+    def _parse_held(self) -> None:
+        held, self._held, self._holding = b"".join(self._held), [], 0
+        self._parse(held, last=False)
+        self._fed += len(held)
 
     def _parse(self, piece: bytes, *, last: bool) -> None:
         try:
@@ -85,6 +101,7 @@ class _Reading:
             raise BrokenXml(
                 f"is not valid XML: {what} (line {error.lineno})",
                 "export it again, or upload it again where it was cut short",
+                is_cut=last and self._fed > 0,
             ) from None
         except (LookupError, ValueError):
             raise BrokenXml("names an encoding that is not known", "save it as UTF-8") from None
@@ -121,6 +138,6 @@ class _Reading:
 
     def _doctype(self, *_: object) -> None:
         raise BrokenXml(
-            f"has a document type (line {self._parser.CurrentLineNumber}), which no annotation tool writes",
+            f"has a document type (line {self._parser.CurrentLineNumber}), which no program writes here",
             "remove <!DOCTYPE …>: what it declares is not expanded",
         )
