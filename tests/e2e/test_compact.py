@@ -13,6 +13,9 @@ from e2e.test_stale import refusing
 from e2e.world import Ran, World
 from metaferry.errors import Corrupt
 from metaferry.job.model import Job
+from metaferry.planning import build
+from metaferry.planning.formats import PlanReport
+from metaferry.planning.price import estimate
 from metaferry.runs import run
 from metaferry.runs.deps import RuntimeDeps
 from unit.media import synthetic
@@ -88,6 +91,29 @@ def test_frames_that_say_the_same_are_one_document_of_their_video(world: World) 
     assert report["sources"][0]["used"] == 2 * FRAMES + 3
     assert report["media"]["with_metadata"] == 5  # records count, not documents
     assert sync(world).report["documents"]["create"] == 0
+
+
+def test_a_plan_without_it_says_how_many_puts_it_would_save(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (build, estimate):
+        monkeypatch.setattr(module, "PAGE", 1)  # from the first document on
+    table(world, v=[7] * FRAMES, w=[7] * (FRAMES - 1) + [8], a=3, b=0, c=None)
+
+    def plan(*, compact: bool) -> PlanReport:
+        world.job["compact"] = compact
+        world.write_job()
+        return run.plan(Job.load(world.root / "job.yaml"))
+
+    def saved(report: PlanReport) -> list[int]:
+        return [each.requests.put for each in report.price.savings if "compact" in each.what]
+
+    without, under = plan(compact=False), plan(compact=True)
+    assert saved(without) == [without.documents.create - under.documents.create] == [FRAMES - 1 + 2]
+    assert saved(under) == []
+    world.job["compact"] = False
+    sync(world)
+    assert saved(plan(compact=False)) == []  # what is in place costs nothing any more
 
 
 def test_frames_that_come_apart_again_get_documents_of_their_own(world: World) -> None:

@@ -37,6 +37,7 @@ from metaferry.planning.formats import (
     RelationCounts,
     SourceCounts,
 )
+from metaferry.planning.price.estimate import PAGE
 from metaferry.planning.price.model import PriceTable
 from metaferry.planning.records.compact import Compaction, UsedDefaults
 from metaferry.planning.records.query_rows import name_query_rows
@@ -61,6 +62,7 @@ class Decided:
     bytes_to_write: int
     with_metadata: int  # media that the rows give metadata
     compacted: CompactCounts
+    compactable: int = 0  # puts that `compact: true` would save
 
 
 def decide(
@@ -83,6 +85,7 @@ def decide(
     media_current: bool = True,
     limits: KeyLimits = _NO_LIMITS,
     prices: PriceTable | None = None,
+    weigh_compaction: bool = False,
 ) -> Decided:
     """Decides the action of every document.
 
@@ -91,6 +94,7 @@ def decide(
     what the input holds in place of media. Where the media are not
     `media_current`, one that is not among them may not be gone. Nothing is refused here:
     limits that were passed are named in `stopped`. `prices` are those of the Lightly datasource.
+    `weigh_compaction`: also what the job would save by `compact`, which costs a pass over all records.
     """
     for index, source in enumerate(sources):
         match.match_names(database, source, index, prefix)
@@ -161,6 +165,9 @@ def decide(
         )
     documents, size = _count_documents(database)
     limited = limit is not None
+    compactable = 0
+    if weigh_compaction and not (job.compact or limited) and documents.create >= PAGE:
+        compactable = merge.puts_saved_by_compaction(database, keys, resolved.entries)
     no_media, unused = judge_emptiness(database, job, sources, counts, explain_no_media, limited=limited)
     media: int = database.value("SELECT count(*) FROM media WHERE included")
     with_metadata = count_media_with_metadata(database, "recorded" if job.compact else "wanted")
@@ -177,7 +184,9 @@ def decide(
     )
     stopped, advice = next((stop for stop in stops if stop[0]), ("", ""))
     name_query_rows(database, sources)
-    return Decided(counts, documents, resolved, unproved, stopped, advice, size, with_metadata, compacted)
+    return Decided(
+        counts, documents, resolved, unproved, stopped, advice, size, with_metadata, compacted, compactable
+    )
 
 
 def examples(database: Database) -> dict[str, list[Example]]:

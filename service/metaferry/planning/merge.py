@@ -12,7 +12,8 @@ from metaferry.findings import Code
 from metaferry.planning.database import Database
 from metaferry.planning.entries import KeyPath
 from metaferry.planning.formats import CompactCounts
-from metaferry.planning.records.compact import Compaction, compact, create_folded
+from metaferry.lightly.schema import Entry
+from metaferry.planning.records.compact import Compaction, compact, create_folded, puts_saved
 from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import Loaded
 
@@ -23,7 +24,7 @@ def build_wanted(
     keys: Sequence[KeyPath],
     compaction: Compaction | None = None,
 ) -> CompactCounts:
-    """Table `wanted(target, kind, media, body, md5, size)`: one row a document; and `folded`."""
+    """Tables `wanted(target, kind, media, body, md5, size)`, one row a document; `folded`; and `merged`."""
     columns = [f"v{n}" for n in range(len(keys))]
     if len(sources) == 1:
         database.run("CREATE VIEW merged AS FROM values_0")
@@ -49,6 +50,13 @@ def build_wanted(
         """
     )
     return compacted
+
+
+def puts_saved_by_compaction(database: Database, keys: Sequence[KeyPath], entries: Sequence[Entry]) -> int:
+    """How many puts `compact: true` would save, after `build_wanted` without it."""
+    return puts_saved(
+        database, _with_video_values(database, [f"v{n}" for n in range(len(keys))]), keys, entries
+    )
 
 
 def _merge(

@@ -59,6 +59,7 @@ def decide(run: RunContext, gathered: Gathered, prefix: str, limit: int | None) 
             media_current=gathered.listing.fresh,
             limits=run.lightly.capabilities.key_limits,
             prices=run.storages.prices(run.lightly),
+            weigh_compaction=run.stop is None,
         )
     refuse_links(run.database, run.lightly)
     decided = judge_types(decided, run.database, run.lightly, run.portal, prefix, run.progress)

@@ -28,14 +28,14 @@ def judge_cost(run: RunContext, gathered: Gathered, decided: Decided) -> Decided
     """The same plan, stopped where its requests would cost more than `policy.max_cost`; a limit that was
     passed before stays the reason. `run.report.price` has the estimate."""
     facts = _facts(run, gathered, decided)
-    run.report.price = price = _price(run, facts)
+    run.report.price = price = _price(run, facts, decided.compactable)
     if decided.stopped or not facts.changes:
         return decided
     stopped, advice = judge(price)
     return replace(decided, stopped=stopped, advice=advice) if stopped else decided
 
 
-def _price(run: RunContext, facts: estimate.Facts) -> Price:
+def _price(run: RunContext, facts: estimate.Facts, compactable: int) -> Price:
     storages = run.storages
     stores = [
         *storages.stores(),
@@ -55,6 +55,7 @@ def _price(run: RunContext, facts: estimate.Facts) -> Price:
             storages.prices(run.input),
             listed=listing.objects if listing.basis == "listing" else 0,
             share=run.job.verified_share,
+            compactable=compactable,
         ),
     )
 

@@ -94,14 +94,23 @@ def of_state(facts: Facts) -> Requests:
 
 
 def savings(
-    facts: Facts, prices: PriceTable | None, media_prices: PriceTable | None, *, listed: int, share: float
+    facts: Facts,
+    prices: PriceTable | None,
+    media_prices: PriceTable | None,
+    *,
+    listed: int,
+    share: float,
+    compactable: int = 0,
 ) -> tuple[Saving, ...]:
     """What the same sync would save in another way, where that is a thousand requests or more.
 
     `listed` objects of the input were listed for it (0: they come from an inventory); `share` of the written
-    documents is read back.
+    documents is read back; `compactable` of them would not be put under `compact`.
     """
     found: list[Saving] = []
+    if compactable >= PAGE:
+        what = "fewer documents that say the same (compact: true)"
+        found.append(_saving(what, Requests(put=compactable), prices))
     pages = Requests(list=max(0, -(-listed // PAGE) - 1))
     if pages.list >= PAGE:
         what = "media from an inventory (media.inventory) in place of a listing"

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from metaferry.findings import Code
 from metaferry.lightly.document import json_text
@@ -47,19 +47,26 @@ def create_folded(database: Database) -> None:
     database.run("CREATE TABLE folded (media VARCHAR, target VARCHAR)")
 
 
-def compact(database: Database, relation: str, keys: Sequence[KeyPath], how: Compaction) -> CompactCounts:
+def compact(
+    database: Database,
+    relation: str,
+    keys: Sequence[KeyPath],
+    how: Compaction,
+    *,
+    store: Literal["TABLE", "VIEW"] = "TABLE",
+) -> CompactCounts:
     """Table `records`: the rows of `relation` (target, kind, media, frame, digits, v0 …) that are to become
-    documents; fills `folded`.
+    documents; fills `folded`. As views where nobody reads them but once, for the counts.
 
     Reads `documents`, `media`, `frames`, `collisions` and `protected`.
     """
     columns = [f"v{n}" for n in range(len(keys))]
-    database.run(f"CREATE TABLE recorded AS {relation}")
+    database.run(f"CREATE {store} recorded AS {relation}")
     frames = _fold(database, columns, may_delete=how.may_delete)
     values = "".join(f", any_value({column}) AS {column}" for column in columns)
     database.run(
         f"""
-        CREATE TABLE compacted AS
+        CREATE {store} compacted AS
         SELECT r.* FROM recorded r ANTI JOIN folded f ON r.kind = 'frame' AND f.media = r.media
         UNION ALL
         SELECT f.target, 'video', f.media, NULL, NULL{values}
@@ -70,7 +77,7 @@ def compact(database: Database, relation: str, keys: Sequence[KeyPath], how: Com
     _name_changed_defaults(database, keys, how, now)
     database.run(
         f"""
-        CREATE TABLE records AS
+        CREATE {store} records AS
         SELECT c.* FROM compacted c WHERE NOT ({_without_document("c", now)})
         """
     )
@@ -79,6 +86,20 @@ def compact(database: Database, relation: str, keys: Sequence[KeyPath], how: Com
         "(SELECT count(*) FROM folded)"
     )
     return CompactCounts(videos=videos, folded=frames, left_out=left)
+
+
+def puts_saved(database: Database, relation: str, keys: Sequence[KeyPath], entries: Sequence[Entry]) -> int:
+    """How many documents of `relation` would not have to be put under `compact: true`. Changes nothing."""
+    counts = compact(database, relation, keys, Compaction(entries, dict, may_delete=True), store="VIEW")
+    in_place: int = database.value(
+        "SELECT count(*) FROM recorded r JOIN folded f ON r.kind = 'frame' AND f.media = r.media "
+        "JOIN documents d ON d.target = r.target"
+    )
+    for view in ("records", "compacted", "recorded"):
+        database.run(f"DROP VIEW {view}")
+    database.run("DROP TABLE framed")
+    database.run("DELETE FROM folded")
+    return max(0, counts.saved - in_place)
 
 
 def _fold(database: Database, columns: Sequence[str], *, may_delete: bool) -> int:
