@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metaferry.findings import Code
+from metaferry.lightly.schema import Entry
 from metaferry.planning.database import Database
 from metaferry.planning.entries import KeyPath
 from metaferry.planning.formats import CompactCounts
-from metaferry.lightly.schema import Entry
 from metaferry.planning.records.compact import Compaction, compact, create_folded, puts_saved
 from metaferry.planning.sql import rules as sql
 from metaferry.tables.model import Loaded
