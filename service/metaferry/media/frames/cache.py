@@ -91,7 +91,7 @@ class FrameCache:
             self._counts[count.path] = (
                 size,
                 token,
-                dataclasses.replace(count, flags=flags, explain=(), times=None),
+                dataclasses.replace(count, flags=flags, explain=(), times=None, header=None),
             )
             self._mine.add(count.path)
 

@@ -14,13 +14,16 @@ import os
 import queue
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Final
 
 from metaferry.errors import Changed, Corrupt, NotFound, Protected, Unsupported
+from metaferry.media.facts.videos.model import VideoFacts
+from metaferry.media.facts.videos.read import video_facts
 from metaferry.media.frames import index
-from metaferry.media.frames.containers.reading import Damaged, LeftToPackets, NoProof
+from metaferry.media.frames.containers.reading import Damaged, Indexed, LeftToPackets, NoProof, Source
+from metaferry.media.frames.containers.sniff import Container
 from metaferry.media.frames.decoder_check import DecoderCheck
 from metaferry.media.frames.model import (
     CHANGED,
@@ -64,6 +67,14 @@ class _Answer:
     flags: tuple[str, ...] = ()
     times: Times | None = None
     untimed: str = ""
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What is noted on the way to the answer, whatever level gives it."""
+
+    explain: list[str] = field(default_factory=list)
+    header: VideoFacts | None = None
 
 
 class Counter:
@@ -146,8 +157,8 @@ class Counter:
         allowed = self._deadline + size / BYTES_A_SECOND
         with contextlib.ExitStack() as turns:
             ranges = Ranges(self._reads, path, size, token or None, time.monotonic() + allowed, turns)
-            explain: list[str] = []
-            answer = self._answer(path, size, allowed, ranges, explain)
+            notes = _Notes()
+            answer = self._answer(path, size, allowed, ranges, notes)
         return FrameCount(
             path=path,
             frames=answer.frames,
@@ -157,9 +168,10 @@ class Counter:
             requests=ranges.requests,
             bytes=ranges.received,
             reason=answer.reason,
-            explain=tuple(explain),
+            explain=tuple(notes.explain),
             times=answer.times,
             untimed=self._untimed(answer),
+            header=notes.header,
         )
 
     def _untimed(self, answer: _Answer) -> str:
@@ -167,10 +179,10 @@ class Counter:
             return ""
         return NO_COUNT if answer.frames is None else answer.untimed or LEVEL_TIMES
 
-    def _answer(self, path: str, size: int, allowed: float, ranges: Ranges, explain: list[str]) -> _Answer:
-        """The result of the levels; `explain` gets a line for each thing that was checked."""
+    def _answer(self, path: str, size: int, allowed: float, ranges: Ranges, notes: _Notes) -> _Answer:
+        """The result of the levels; `notes.explain` gets a line for each thing that was checked."""
         try:
-            answer = self._levels(path, size, allowed, ranges, explain)
+            answer = self._levels(path, size, allowed, ranges, notes)
             unread = answer.reason.startswith((NO_STREAM, UNREADABLE))
             return _of_cut_file(answer, size, ranges) if unread else answer
         except (DeadlinePassed, TimeoutError):
@@ -189,7 +201,7 @@ class Counter:
         finally:
             self._idle.put(worker)
 
-    def _levels(self, path: str, size: int, allowed: float, ranges: Ranges, explain: list[str]) -> _Answer:
+    def _levels(self, path: str, size: int, allowed: float, ranges: Ranges, notes: _Notes) -> _Answer:
         """The result of the allowed levels, the cheapest that proves anything first."""
         container = known = None
         fragments = False  # whether there are too many of them for the index, and nothing else is wrong
@@ -199,17 +211,19 @@ class Counter:
             try:
                 found = index.count(source, container, ranges.fetch, times=self.times)
             except NoProof as error:
-                explain.append(f"index: {error}")
+                self._note_header(notes, source, container, error, ranges)
+                notes.explain.append(f"index: {error}")
                 fragments = isinstance(error, LeftToPackets)
                 if self._level == "index":
                     return _Answer(None, reason=f"{NOT_PROVED}{error}")
             else:
-                explain.extend(found.explain)
+                self._note_header(notes, source, container, found, ranges)
+                notes.explain.extend(found.explain)
                 flags = (SEVERAL,) if found.several else ()
                 known = _Answer(found.frames, "index", "", flags, found.times)
                 if not self.times or found.times is not None or self._level == "index":
                     return known
-                explain.append("index: it has no times")
+                notes.explain.append("index: it has no times")
         job = {
             "size": size,
             "extension": extension_of(path),
@@ -231,13 +245,28 @@ class Counter:
             unreadable = answer.frames is None and not answer.reason.startswith(NOT_PROVED)
             if self._level == "scan" or settled or unreadable or answer.times is not None:
                 return answer
-            explain.append(f"scan: {answer.reason.removeprefix(NOT_PROVED) or answer.untimed or LEVEL_TIMES}")
+            notes.explain.append(
+                f"scan: {answer.reason.removeprefix(NOT_PROVED) or answer.untimed or LEVEL_TIMES}"
+            )
         ranges.begin_again()
         answer = self._run_worker("decoded", job, ranges, allowed)
         if known is not None and answer.frames in (None, known.frames):
             # The same count with and without times; what does not decode has no times.
             return dataclasses.replace(known, times=answer.times, untimed=answer.untimed or SOME_TIMES)
         return answer
+
+    def _note_header(
+        self,
+        notes: _Notes,
+        source: Source,
+        container: Container | None,
+        counted: Indexed | NoProof,
+        ranges: Ranges,
+    ) -> None:
+        """What the headers say, out of what the count has read; only where times were requested."""
+        if self.times:
+            with contextlib.suppress(NoProof):  # the count has its own reason for a file that is broken
+                notes.header = index.run(video_facts(source, container, counted), ranges.fetch)
 
     def _run_worker(self, basis: str, job: dict[str, Any], ranges: Ranges, seconds: float) -> _Answer:
         worker = self._idle.get()

@@ -7,16 +7,27 @@ of `reading.py`.
 
 from __future__ import annotations
 
+import contextlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from metaferry.media.frames.containers import avi, matroska
 from metaferry.media.frames.containers.mp4 import index as mp4
-from metaferry.media.frames.containers.reading import Indexed, NoProof, Range, Source, first_range
+from metaferry.media.frames.containers.reading import (
+    Asking,
+    Indexed,
+    NoProof,
+    Range,
+    Source,
+    first_range,
+)
 from metaferry.media.frames.containers.sniff import Container, container_of
 
 #: Fetches ranges of one version of the video, at once where it can.
 Fetch = Callable[[list[Range]], list[bytes]]
+
+T = TypeVar("T")
 
 _READERS = {"mp4": mp4.count, "avi": avi.count, "matroska": matroska.count}
 
@@ -29,9 +40,19 @@ def open_source(size: int, fetch: Fetch) -> tuple[Source, Container | None]:
 
 def count(source: Source, container: Container | None, fetch: Fetch, *, times: bool = False) -> Indexed:
     """N as its index proves it. Raises `NoProof`, and what `fetch` raises."""
+    return run(read_index(source, container, times=times), fetch)
+
+
+def read_index(source: Source, container: Container | None, *, times: bool) -> Asking[Indexed]:
+    """`count` as a reader, which requests its ranges."""
     if container is None:
         raise NoProof("no container with an index")
-    reader = _READERS[container](source, times=times)
+    with structure_checked():
+        return (yield from _READERS[container](source, times=times))
+
+
+def run(reader: Asking[T], fetch: Fetch) -> T:
+    """What a reader returns, given the ranges that it requests. Raises what the reader and `fetch` raise."""
     try:
         wanted = next(reader)
         while True:
@@ -42,8 +63,14 @@ def count(source: Source, container: Container | None, fetch: Fetch, *, times: b
                 raise
             wanted = reader.send(parts)
     except StopIteration as done:
-        found: Indexed = done.value
+        found: T = done.value
         return found
+
+
+@contextlib.contextmanager
+def structure_checked() -> Iterator[None]:
+    """Makes a `NoProof` of a table that ends within a number, in a place that is not checked."""
+    try:
+        yield
     except (struct.error, IndexError, OverflowError) as error:
-        # A table that ends within a number, in a place that is not checked.
         raise NoProof(f"its structure is damaged ({type(error).__name__})") from error

@@ -11,7 +11,10 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, overload
+
+if TYPE_CHECKING:
+    from metaferry.media.facts.videos.model import VideoFacts
 
 #: How much work a count may cost: ranged reads of the container's index; or reading all packets
 #: where the index proves nothing; or decoding, and nothing else, as the ground truth. Every level
@@ -94,6 +97,8 @@ class FrameCount:
     times: presentation time of every frame in seconds, ascending, where they were requested; never
         cached.
     untimed: why `times` is None where they were requested: one of the constants above; else "".
+    header: what the container says of the video, such as its creation time and its duration, where times
+        were requested and its headers can be read; never cached.
     """
 
     path: str
@@ -108,6 +113,7 @@ class FrameCount:
     explain: tuple[str, ...] = ()
     times: Times | None = None
     untimed: str = ""
+    header: VideoFacts | None = None
 
     @property
     def settled(self) -> bool:

@@ -106,6 +106,23 @@ def test_an_index_alone_tells_what_it_can(tmp_path: Path, folder: Retrying, port
     assert (found.frames, found.times, found.untimed) == (60, None, "")
 
 
+def test_times_come_with_what_the_header_says(tmp_path: Path, folder: Retrying, portal: Portal) -> None:
+    """No request more: the header is read with the index, also where packets give the times."""
+    videos = {"a.mp4": synthetic.video(12), "b.webm": synthetic.video(12, format="webm", codec="libvpx")}
+    for name, data in videos.items():
+        (tmp_path / name).write_bytes(data)
+    listed = [(name, len(data), "") for name, data in videos.items()]
+    with_header = {count.path: count for count in count_frames(folder, portal, listed, times=True)}
+    for name, codec in [("a.mp4", "mpeg4"), ("b.webm", "vp8")]:
+        count = with_header[name]
+        assert count.frames == 12
+        assert count.header is not None
+        assert (count.header.codec, count.header.width, count.header.creation_time) == (codec, 32, None)
+    assert with_header["a.mp4"].header.duration == Fraction(12, 25)  # type: ignore[union-attr]
+    for count in count_frames(folder, portal, listed):
+        assert (count.header, count.requests) == (None, with_header[count.path].requests)
+
+
 def test_times_are_a_sequence() -> None:
     found, _ = counted(synthetic.video(3), times=True)
     assert isinstance(found.times, Times)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from metaferry.media.frames.containers.reading import Asking, Damaged, Indexed, NoProof, Source
+from metaferry.media.frames.containers.reading import Asking, Cut, Damaged, Indexed, NoProof, Source
 from metaferry.media.frames.model import Times
 
 #: Codecs of which one chunk is one frame, in upper case. MPEG-4 may be packed (two frames in one
@@ -99,11 +99,13 @@ def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
         f"stream {video.number}: codec {video.codec.decode('latin-1')}",
         f"{how}: {len(lengths)} entries, {len(lengths) - len(filled)} without bytes",
     )
-    timestamps = None
+    timestamps = duration = None
+    unit = Fraction(video.scale, video.rate)
     if times and video.codec in _PLAIN:  # MPEG-4 may have B-frames, which are stored in another order
-        unit = Fraction(video.scale, video.rate)
         timestamps = Times(unit, array("q", filled))
-    return Indexed(len(filled), len(videos) > 1, explain, timestamps)
+    if times and filled:
+        duration = len(lengths) * unit
+    return Indexed(len(filled), len(videos) > 1, explain, timestamps, duration)
 
 
 #: What is fetched with the header of a chunk behind the head of the file.
@@ -116,11 +118,11 @@ def _wants_idx1(streams: list[_Stream]) -> bool:
 
 def _streams(hdrl: bytes) -> list[_Stream]:
     found: list[_Stream] = []
-    for kind, body in _chunks(hdrl):
+    for kind, body in chunks(hdrl):
         if kind == b"LIST" and body[:4] == b"strl":
             if len(found) >= MAX_STREAMS:
                 raise NoProof(f"more than {MAX_STREAMS} streams")
-            found.append(_stream(len(found), dict(_chunks(body[4:]))))
+            found.append(_stream(len(found), dict(chunks(body[4:]))))
     return found
 
 
@@ -139,7 +141,8 @@ def _stream(number: int, parts: dict[bytes, bytes]) -> _Stream:
     return _Stream(number, codec, scale, rate, sample_size, start, parts.get(b"indx", b""))
 
 
-def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+    """(kind, content) of the chunks of a list. Raises `NoProof` where they do not fit."""
     found: list[tuple[bytes, bytes]] = []
     at = 0
     while at + 8 <= len(data):
@@ -229,7 +232,7 @@ def _standard(data: bytes, video: _Stream, size: int) -> list[tuple[int, int]]:
     for offset, word in struct.iter_unpack("<II", data[24 : 24 + 8 * entries]):
         length = word & 0x7FFFFFFF
         if base + offset + length > size:
-            raise NoProof("chunks behind the end of the file: it is cut")
+            raise Cut("chunks behind the end of the file: it is cut")
         if not found and word & 0x80000000:
             raise NoProof("the first chunk is no key frame")
         found.append((base + offset, length))

@@ -9,16 +9,15 @@ durations and block counts never proved the digits of a file, so they are not us
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, field
 from typing import Final
 
-from metaferry.media.frames.containers.reading import Asking, Indexed, NoProof, Source
+from metaferry.media.frames.containers.reading import Asking, Cut, Indexed, NoProof, Source
 
 _SEGMENT: Final = 0x18538067
 _SEEK_HEAD: Final = 0x114D9B74
-_INFO: Final = 0x1549A966
-_TRACKS: Final = 0x1654AE6B
-_TAGS: Final = 0x1254C367
+INFO: Final = 0x1549A966
+TRACKS: Final = 0x1654AE6B
+TAGS: Final = 0x1254C367
 _CLUSTER: Final = 0x1F43B675
 
 #: Codecs of which one block is one shown frame.
@@ -29,22 +28,31 @@ MAX_METADATA: Final = 4 << 20
 _AHEAD: Final = 4 << 10
 
 
-@dataclass(slots=True)
-class _Known:
-    places: dict[int, int] = field(default_factory=dict)
-    found: dict[int, bytes] = field(default_factory=dict)
-
-
 def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
     """N of the first video track, from a statistics tag of this very file. Raises `NoProof`."""
+    found, end = yield from headers(source)
+    if end > source.size:
+        raise Cut("the file ends before its header says: it is cut")
+    if not {INFO, TRACKS, TAGS} <= found.keys():
+        raise NoProof("no statistics tag")
+    track, several = _first_video(found[TRACKS])
+    frames = _statistics(found[INFO], found[TAGS], track)
+    return Indexed(frames, several, (f"track {track}: statistics tag, {frames} frames",))
+
+
+def headers(source: Source) -> Asking[tuple[dict[int, bytes], int]]:
+    """(content of `INFO`, `TRACKS` and `TAGS` where they are found, where the segment should end).
+
+    Reads what stands in front of the first cluster, and the tags where the seek head says they are.
+    """
     kind, _, length = yield from _element(source, 0)
     at = length
-    kind, body, end = yield from _element(source, at)
+    kind, body, segment_end = yield from _element(source, at)
     if kind != _SEGMENT:
         raise NoProof("no segment")
-    if end > source.size:
-        raise NoProof("the file ends before its header says: it is cut")
-    known = _Known()
+    end = min(segment_end, source.size)
+    places: dict[int, int] = {}
+    found: dict[int, bytes] = {}
     at = body
     for _ in range(32):
         if at >= end:
@@ -52,24 +60,19 @@ def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
         kind, inside, after = yield from _element(source, at)
         if kind == _CLUSTER:
             break
-        if kind in (_SEEK_HEAD, _INFO, _TRACKS, _TAGS):
+        if kind in (_SEEK_HEAD, INFO, TRACKS, TAGS):
             if after - inside > MAX_METADATA:
                 raise NoProof("a header that is too long")
-            known.found[kind] = yield from source.get(inside, min(after, end))
+            found[kind] = yield from source.get(inside, min(after, end))
         at = after
-    if _SEEK_HEAD in known.found:
-        known.places = _seek(known.found[_SEEK_HEAD], body)
-    if _TAGS not in known.found and _TAGS in known.places:
-        place = known.places[_TAGS]
-        kind, inside, after = yield from _element(source, place, ahead=64 << 10)
-        if kind != _TAGS or after - inside > MAX_METADATA:
+    if _SEEK_HEAD in found:
+        places = _seek(found[_SEEK_HEAD], body)
+    if TAGS not in found and places.get(TAGS, source.size) < end:
+        kind, inside, after = yield from _element(source, places[TAGS], ahead=64 << 10)
+        if kind != TAGS or after - inside > MAX_METADATA:
             raise NoProof("tags that are not where they are said to be")
-        known.found[_TAGS] = yield from source.get(inside, after)
-    if not {_INFO, _TRACKS, _TAGS} <= known.found.keys():
-        raise NoProof("no statistics tag")
-    track, several = _first_video(known.found[_TRACKS])
-    frames = _statistics(known.found[_INFO], known.found[_TAGS], track)
-    return Indexed(frames, several, (f"track {track}: statistics tag, {frames} frames",))
+        found[TAGS] = yield from source.get(inside, after)
+    return found, segment_end
 
 
 def _element(source: Source, at: int, ahead: int = _AHEAD) -> Asking[tuple[int, int, int]]:
@@ -96,7 +99,8 @@ def _number(data: bytes, at: int, *, keep_marker: bool) -> tuple[int, int]:
     return (value if keep_marker else value & ((1 << 7 * width) - 1)), width
 
 
-def _elements(data: bytes) -> list[tuple[int, bytes]]:
+def elements(data: bytes) -> list[tuple[int, bytes]]:
+    """(id, content) of the elements inside another. Raises `NoProof` where they do not fit."""
     found: list[tuple[int, bytes]] = []
     at = 0
     while at < len(data):
@@ -112,9 +116,9 @@ def _elements(data: bytes) -> list[tuple[int, bytes]]:
 
 def _seek(data: bytes, base: int) -> dict[int, int]:
     places: dict[int, int] = {}
-    for kind, body in _elements(data):
+    for kind, body in elements(data):
         if kind == 0x4DBB:
-            entry = dict(_elements(body))
+            entry = dict(elements(body))
             if 0x53AB in entry and 0x53AC in entry:
                 places[int.from_bytes(entry[0x53AB], "big")] = base + int.from_bytes(entry[0x53AC], "big")
     return places
@@ -123,9 +127,9 @@ def _seek(data: bytes, base: int) -> dict[int, int]:
 def _first_video(tracks: bytes) -> tuple[int, bool]:
     """(UID of the first video track, whether there are more)."""
     videos: list[dict[int, bytes]] = []
-    for kind, body in _elements(tracks):
+    for kind, body in elements(tracks):
         if kind == 0xAE:
-            entry = dict(_elements(body))
+            entry = dict(elements(body))
             if entry.get(0x83) == b"\1":
                 videos.append(entry)
     if not videos:
@@ -144,24 +148,24 @@ def _first_video(tracks: bytes) -> tuple[int, bool]:
 
 def _statistics(info: bytes, tags: bytes, track: int) -> int:
     """NUMBER_OF_FRAMES of the track, from a tag that this file's own writer made on its date."""
-    header = dict(_elements(info))
+    header = dict(elements(info))
     application = header.get(0x57 << 8 | 0x41, b"").rstrip(b"\0").decode("utf-8", "replace")
     date = header.get(0x4461)
     if not application.startswith("mkvmerge") or date is None or len(date) != 8:
         raise NoProof("not written by a program whose statistics are known")
     seconds = int.from_bytes(date, "big", signed=True) // 1_000_000_000
     written = datetime.datetime(2001, 1, 1) + datetime.timedelta(seconds=seconds)
-    for kind, body in _elements(tags):
+    for kind, body in elements(tags):
         if kind != 0x7373:
             continue
-        parts = _elements(body)
-        targets = [e for k, b in parts if k == 0x63C0 for e in _elements(b)]
+        parts = elements(body)
+        targets = [e for k, b in parts if k == 0x63C0 for e in elements(b)]
         if [int.from_bytes(v, "big") for k, v in targets if k == 0x63C5] != [track]:
             continue
         values: dict[str, str] = {}
         for part, content in parts:
             if part == 0x67C8:
-                simple = dict(_elements(content))
+                simple = dict(elements(content))
                 name = simple.get(0x45A3, b"").decode("utf-8", "replace")
                 values[name] = simple.get(0x4487, b"").rstrip(b"\0").decode("utf-8", "replace")
         frames = values.get("NUMBER_OF_FRAMES", "")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final, TypeAlias, TypeVar
 
 from metaferry.media.frames.model import Times
@@ -50,6 +51,10 @@ class Damaged(NoProof):
     """The container contradicts its own sizes: the file is cut or damaged."""
 
 
+class Cut(NoProof):
+    """The index speaks of more than the file holds: its end is missing. What is left may decode."""
+
+
 class OverBudget(NoProof):
     """A reader used up one of its budgets: reads, bytes or boxes."""
 
@@ -67,12 +72,15 @@ class Indexed:
 
     frames: N. several: whether there is more than one video stream. explain: how it was proved,
     a line each. times: when every frame is shown, when requested and known; None otherwise.
+    duration: seconds from the start of the first frame to the end of the last one, when the times were
+    requested and the index proves it; None otherwise, and for no frames.
     """
 
     frames: int
     several: bool = False
     explain: tuple[str, ...] = ()
     times: Times | None = None
+    duration: Fraction | None = None
 
 
 class Source:

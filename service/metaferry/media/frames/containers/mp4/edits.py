@@ -20,14 +20,18 @@ from metaferry.media.frames.containers.reading import NoProof
 from metaferry.media.frames.model import Times
 
 
-def shown(track: Track, movie_scale: int, *, times: bool) -> tuple[int, Times | None]:
-    """How many samples FFmpeg shows, and their presentation times in seconds when requested."""
+def shown(track: Track, movie_scale: int, *, times: bool) -> tuple[int, Times | None, Fraction | None]:
+    """How many samples FFmpeg shows; when requested their presentation times, and how long they are shown.
+
+    The latter goes from the start of the first frame to the end of the last one, in seconds. An edit list
+    may end within the last frame; that is not taken off, since its times are rounded.
+    """
     count = track.samples.count
     if not count:
         if runs(track.parts.get(b"stts", b""), "stts", signed=False):
             raise NoProof("times of samples, and no samples")
         track.notes.append("no samples")
-        return 0, Times(Fraction(1, track.scale), array("q")) if times else None
+        return 0, Times(Fraction(1, track.scale), array("q")) if times else None, None
     if not track.first_is_sync:
         raise NoProof("the first sample is no sync sample")
     edits = _edits(track, movie_scale)
@@ -40,7 +44,7 @@ def shown(track: Track, movie_scale: int, *, times: bool) -> tuple[int, Times | 
     plain = edits is None or (not ctts and _covers(edits, stts, count))
     if plain and not times and not _leading(stts, ctts):
         track.notes.append("no edit list" if edits is None else "an edit list that leaves nothing out")
-        return count, None
+        return count, None, None
     dts = array("q", accumulate(expand(stts, count - 1), initial=0))
     offsets = expand(ctts, count) if ctts else array("q", bytes(8 * count))
     shift = _dts_shift(ctts)
@@ -58,8 +62,11 @@ def shown(track: Track, movie_scale: int, *, times: bool) -> tuple[int, Times | 
         # Shown before the first sync sample: whether they decode, the index does not know.
         raise NoProof("samples before the first sync sample are shown")
     if not times:
-        return len(keep), None
-    return len(keep), Times(Fraction(1, track.scale), array("q", sorted(timestamps)))
+        return len(keep), None, None
+    lengths = expand(stts, count)
+    end = max(at + lengths[index] for at, index in zip(timestamps, keep, strict=True))
+    ticks = array("q", sorted(timestamps))
+    return len(keep), Times(Fraction(1, track.scale), ticks), Fraction(end - ticks[0], track.scale)
 
 
 def offset(track: Track, movie_scale: int) -> int | None:
@@ -70,7 +77,7 @@ def offset(track: Track, movie_scale: int) -> int | None:
     """
     empty = 0
     begins: int | None = None
-    for index, (duration, start, _) in enumerate(_entries(track.edits)):
+    for index, (duration, start, _) in enumerate(entries(track.edits)):
         if start == -1 and not index:
             empty = rescale(duration, track.scale, movie_scale)
         elif start < 0 or begins is not None:
@@ -94,9 +101,9 @@ class _Edits:
 
 
 def _edits(track: Track, scale: int) -> _Edits | None:
-    entries = _entries(track.edits)
+    listed = entries(track.edits)
     empty, found = 0, None
-    for duration, start, rate in entries:
+    for duration, start, rate in listed:
         if start == -1 and found is None:
             empty += rescale(duration, track.scale, scale)
         elif start < 0 or found is not None:
@@ -106,7 +113,7 @@ def _edits(track: Track, scale: int) -> _Edits | None:
         else:
             found = _Edits(empty, start, rescale(duration, track.scale, scale), track.scale)
     if found is None:
-        if entries:
+        if listed:
             raise NoProof("an edit list that shows nothing")
         return None
     if not found.duration:
@@ -114,7 +121,7 @@ def _edits(track: Track, scale: int) -> _Edits | None:
     return found
 
 
-def _entries(data: bytes) -> list[tuple[int, int, int]]:
+def entries(data: bytes) -> list[tuple[int, int, int]]:
     """(duration in ticks of the movie, start in ticks of the track, rate) of an elst box, or of none."""
     if not data:
         return []

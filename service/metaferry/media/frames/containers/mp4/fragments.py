@@ -16,7 +16,7 @@ from typing import Final
 
 from metaferry.media.frames.containers.mp4.numbers import LONGEST, numbers, runs, u32
 from metaferry.media.frames.containers.mp4.tables import MAX_SAMPLES, Span, Track, check_places
-from metaferry.media.frames.containers.reading import SMALL, NoProof
+from metaferry.media.frames.containers.reading import SMALL, Cut, NoProof
 from metaferry.media.frames.model import Times
 
 #: Flags of a fragment's sample that is no key frame for FFmpeg: no sync sample, or depends on others.
@@ -60,6 +60,7 @@ class Fragments:
         self._next = 0  # decode time before which no other fragment may begin
         self._offset = offset or 0
         self._moof = -1
+        self._end = -_LATEST  # of the sample that is shown last
         self._timed: bool | None = None  # whether fragments have the time at which they begin
         # What FFmpeg makes of samples both in moov and in fragments is left to it.
         self._ticks = array("q") if offset is not None and not self.frames else None
@@ -76,6 +77,13 @@ class Fragments:
         if self._ticks is None:
             return None
         return Times(Fraction(1, self._track.scale), array("q", sorted(self._ticks)))
+
+    @property
+    def duration(self) -> Fraction | None:
+        """Seconds from the first frame to the end of the last one; None like `times`, and for no frames."""
+        if not self._ticks:
+            return None
+        return Fraction(self._end - min(self._ticks), self._track.scale)
 
     def add(self, boxes: list[tuple[bytes, bytes]], moof: int) -> None:
         """The traf box of a moof that begins at `moof`; those of other tracks are passed over."""
@@ -158,7 +166,7 @@ class Fragments:
                 raise NoProof("samples without bytes")
             length = count * size
         if self._at < 0 or self._at + length > self._size:
-            raise NoProof("samples behind the end of the file: it is cut")
+            raise Cut("samples behind the end of the file: it is cut")
         if self._size <= SMALL:
             lengths = columns[0x200] if 0x200 in columns else [size] * count
             self.spans.extend(zip(accumulate(lengths[:-1], initial=self._at), lengths, strict=False))
@@ -177,8 +185,11 @@ class Fragments:
             return
         at = self._next - self._offset
         for index in range(count):
-            self._ticks.append(at if offsets is None else at + offsets[index])
-            at += duration if durations is None else durations[index]
+            shown_at = at if offsets is None else at + offsets[index]
+            length = duration if durations is None else durations[index]
+            self._ticks.append(shown_at)
+            self._end = max(self._end, shown_at + length)
+            at += length
 
     def _check_leading(self, offsets: Sequence[int], durations: Sequence[int] | None, duration: int) -> None:
         at = 0

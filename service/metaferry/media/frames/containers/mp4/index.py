@@ -20,6 +20,7 @@ from metaferry.media.frames.containers.mp4.hints import MOOF, hints, merged
 from metaferry.media.frames.containers.mp4.tracks import MAX_TRACKS, first_video
 from metaferry.media.frames.containers.reading import (
     Asking,
+    Cut,
     Indexed,
     LeftToPackets,
     NoProof,
@@ -77,10 +78,10 @@ def count(source: Source, *, times: bool = False) -> Asking[Indexed]:
         except OverBudget as error:
             raise LeftToPackets(f"fragments: {error}") from error
     places = tables.check_places(track, source.size)
-    frames, timestamps = shown(track, movie_scale, times=times)
+    frames, timestamps, duration = shown(track, movie_scale, times=times)
     yield from _look_at_samples(source, track, places)
     explain.extend(track.notes)
-    return Indexed(frames, several, tuple(explain), timestamps)
+    return Indexed(frames, several, tuple(explain), timestamps, duration)
 
 
 def _defaults(source: Source, mvex: Box, number: int, budget: Budget) -> Asking[Defaults]:
@@ -138,13 +139,13 @@ def _fragmented(
             behind = False
         at = box.end
     if behind:
-        raise NoProof("the last fragment has no mdat: the file is cut")
+        raise Cut("the last fragment has no mdat: the file is cut")
     explain.append(f"{sums.fragments} fragments, {len(known)} known beforehand, {sums.frames} samples")
     if sums.frames:
         if sums.first is None:
             raise NoProof("a fragment without the place of its samples")
         yield from _look_at_samples(source, track, iter(sums.spans or [sums.first]))
-    return Indexed(sums.frames, several, tuple(explain), sums.times)
+    return Indexed(sums.frames, several, tuple(explain), sums.times, sums.duration)
 
 
 def _look_at_samples(source: Source, track: tables.Track, places: Iterator[tables.Span]) -> Asking[None]:

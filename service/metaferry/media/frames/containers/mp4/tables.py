@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from metaferry.media.frames.containers import codecs
 from metaferry.media.frames.containers.mp4.numbers import numbers, scale_of, u32
-from metaferry.media.frames.containers.reading import NoProof
+from metaferry.media.frames.containers.reading import Cut, NoProof
 
 #: Sample tables that are read, where they are there.
 TABLES: Final = (b"stsd", b"stts", b"ctts", b"stss", b"stsz", b"stz2", b"stsc", b"stco", b"co64")
@@ -114,7 +114,7 @@ def check_places(track: Track, size: int) -> Iterator[Span]:
                 raise NoProof("chunks with more samples than there are")
             length = number * samples.size if sums is None else sums[after] - sums[at]
             if places[chunk] + length > size:
-                raise NoProof("samples behind the end of the file: it is cut")
+                raise Cut("samples behind the end of the file: it is cut")
             chunks.append((places[chunk], number))
             at = after
     if at != samples.count:

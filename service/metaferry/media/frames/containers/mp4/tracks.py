@@ -7,6 +7,7 @@ first video stream. A track of a kind that is not known might be one too: that i
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import Final
 
 from metaferry.media.frames.containers.mp4 import tables
@@ -24,7 +25,31 @@ _NO_VIDEO: Final = frozenset(
 
 def first_video(source: Source, traks: list[Box], budget: Budget) -> Asking[tuple[tables.Track, bool]]:
     """The track that FFmpeg takes for the first video stream; whether there are more."""
-    videos: list[tuple[int, list[Box], list[Box]]] = []
+    videos = yield from video_tracks(source, traks, budget, others=_NO_VIDEO)
+    if not videos:
+        raise NoProof("no video track")
+    track = yield from _track(source, videos[0], budget)
+    return track, len(videos) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class VideoTrack:
+    """The boxes of a track with a video handler: inside `trak`, and inside its `mdia`."""
+
+    number: int
+    boxes: list[Box]
+    media: list[Box]
+
+
+def video_tracks(
+    source: Source, traks: list[Box], budget: Budget, *, others: frozenset[bytes] | None = None
+) -> Asking[list[VideoTrack]]:
+    """The video tracks that are no chapters of another, in the order of the file.
+
+    others: handlers of tracks that are certainly no video; a track of any other kind is a `NoProof`.
+    None: only tracks with the video handler are looked at.
+    """
+    videos: list[VideoTrack] = []
     chapters: set[int] = set()
     for trak in traks:
         boxes = yield from children(source, trak.body, trak.end, budget)
@@ -41,43 +66,45 @@ def first_video(source: Source, traks: list[Box], budget: Budget) -> Asking[tupl
                     data = yield from source.get(box.body, box.end)
                     chapters.update(value for (value,) in struct.iter_unpack(">I", data[: len(data) & ~3]))
         if kind == b"vide":
-            videos.append((number, boxes, inner))
-        elif kind not in _NO_VIDEO:
+            videos.append(VideoTrack(number, boxes, inner))
+        elif others is not None and kind not in others:
             raise NoProof("a track of a kind that is not known")
-    if len({number for number, _, _ in videos}) != len(videos):
+    if len({video.number for video in videos}) != len(videos):
         raise NoProof("two tracks of one number")
-    videos = [video for video in videos if video[0] not in chapters]
-    if not videos:
-        raise NoProof("no video track")
-    number, boxes, inner = videos[0]
-    track = yield from _track(source, number, boxes, inner, budget)
-    return track, len(videos) > 1
+    return [video for video in videos if video.number not in chapters]
 
 
-def _track(
-    source: Source, number: int, boxes: list[Box], inner: list[Box], budget: Budget
-) -> Asking[tables.Track]:
-    information = only(inner, b"minf")
+def sample_tables(source: Source, video: VideoTrack, budget: Budget) -> Asking[tuple[list[Box], list[Box]]]:
+    """The boxes inside `minf` and inside `stbl` of a track."""
+    information = only(video.media, b"minf")
     within = yield from children(source, information.body, information.end, budget)
     sample_table = only(within, b"stbl")
-    stbl = yield from children(source, sample_table.body, sample_table.end, budget)
+    return within, (yield from children(source, sample_table.body, sample_table.end, budget))
+
+
+def edit_list(source: Source, video: VideoTrack, budget: Budget) -> Asking[bytes]:
+    """The content of the `elst` box of a track; empty without one."""
+    edts = maybe(video.boxes, b"edts")
+    if edts is None:
+        return b""
+    elst = maybe((yield from children(source, edts.body, edts.end, budget)), b"elst")
+    return b"" if elst is None else (yield from source.get(elst.body, elst.end))
+
+
+def _track(source: Source, video: VideoTrack, budget: Budget) -> Asking[tables.Track]:
+    within, stbl = yield from sample_tables(source, video, budget)
     places = maybe(within, b"dinf")
     references = b""
     if places is not None:
         dref = maybe((yield from children(source, places.body, places.end, budget)), b"dref")
         if dref is not None:
             references = yield from source.get(dref.body, dref.end)
-    edits = b""
-    edts = maybe(boxes, b"edts")
-    if edts is not None:
-        elst = maybe((yield from children(source, edts.body, edts.end, budget)), b"elst")
-        if elst is not None:
-            edits = yield from source.get(elst.body, elst.end)
-    mdhd = only(inner, b"mdhd")
+    edits = yield from edit_list(source, video, budget)
+    mdhd = only(video.media, b"mdhd")
     parts: dict[bytes, bytes] = {}
     wanted = [box for kind in tables.TABLES if (box := maybe(stbl, kind)) is not None]
     yield from source.fetch([(box.body, box.end) for box in wanted])
     for box in wanted:
         parts[box.kind] = yield from source.get(box.body, box.end)
     header = yield from source.get(mdhd.body, min(mdhd.end, mdhd.body + 32))
-    return tables.track(number, header, parts, edits, references)
+    return tables.track(video.number, header, parts, edits, references)
