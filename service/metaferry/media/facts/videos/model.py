@@ -20,6 +20,7 @@ class VideoFacts:
         container asks for anything else, such as a skew.
     mirrored: whether the picture is mirrored left to right before it is turned.
     frames: N as the index proves it; None where it does not (see `untimed`).
+    several_streams: whether there are more video streams than this first one; None like `frames`.
     fps: `frames / duration`, exact; None where the index does not prove when frames are shown.
     vfr: whether the frames are at other than equal distances; None like `fps`.
     duration: seconds, exact. Where the index proves the frames: from the start of the first one to the
@@ -43,6 +44,7 @@ class VideoFacts:
     rotation: int | None = None
     mirrored: bool | None = None
     frames: int | None = None
+    several_streams: bool | None = None
     fps: Fraction | None = None
     vfr: bool | None = None
     duration: Fraction | None = None

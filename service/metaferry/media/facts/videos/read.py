@@ -42,12 +42,13 @@ def video_facts(
         cut = isinstance(counted, Cut | Damaged)
         return replace(facts, duration=None if cut else facts.duration, untimed=str(counted))
     if not counted.frames:
-        return replace(facts, frames=0, duration=None)
+        return replace(facts, frames=0, several_streams=counted.several, duration=None)
     duration = rates.duration_of(counted)
     times = counted.times
     return replace(
         facts,
         frames=counted.frames,
+        several_streams=counted.several,
         duration=facts.duration if duration is None else duration,
         fps=rates.fps_of(counted.frames, duration),
         vfr=None if times is None else rates.is_variable(times),

@@ -22,6 +22,7 @@ from metaferry.media.frames.containers.reading import (
 )
 from metaferry.media.frames.containers.sniff import container_of
 from metaferry.media.frames.index import read_index
+from metaferry.media.frames.model import METHOD
 
 FACTS: Final = (
     Fact("format", TEXT, "the container: mp4 (also MOV), avi, matroska (also WebM), mpeg or hevc"),
@@ -34,6 +35,7 @@ FACTS: Final = (
     Fact("rotation", WHOLE, "degrees clockwise by which a player turns it: 0, 90, 180, 270"),
     Fact("mirrored", pa.bool_(), "whether it is mirrored left to right before it is turned"),
     Fact("frames", WHOLE, "the number of frames, where the index proves it"),
+    Fact("several_streams", pa.bool_(), "whether there are more video streams; the first one counts"),
     Fact("duration", NUMBER, "seconds; by its frames where the index proves them, else by the header"),
     Fact("fps", NUMBER, "frames / duration, where the index proves both"),
     Fact("vfr", pa.bool_(), "whether the rate is variable, where the index proves when frames are shown"),
@@ -82,6 +84,7 @@ def values_of(facts: VideoFacts) -> dict[str, Any]:
         "rotation": facts.rotation,
         "mirrored": facts.mirrored,
         "frames": facts.frames,
+        "several_streams": facts.several_streams,
         "duration": None if facts.duration is None else float(facts.duration),
         "fps": None if facts.fps is None else float(facts.fps),
         "vfr": facts.vfr,
@@ -105,4 +108,7 @@ def _offset(offset: datetime.timedelta) -> str:
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
-VIDEOS: Final = FactsKind("video", 1, FACTS, read)
+#: The version of what is read here; that of counting is added, since `frames` is such a count.
+_METHOD: Final = 1
+
+VIDEOS: Final = FactsKind("video", 1000 * _METHOD + METHOD, FACTS, read)

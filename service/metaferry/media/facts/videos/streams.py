@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-#: How an MPEG program stream, MPEG-1 or MPEG-2 video, and MPEG-4 video begin (ISO/IEC 13818-1, -2, 14496-2).
-_MPEG: Final = (b"\0\0\1\xba", b"\0\0\1\xb3", b"\0\0\1\xb0")
+#: How an MPEG program stream, MPEG-1 or MPEG-2 video, and MPEG-4 video begin, the latter in two ways
+#: (ISO/IEC 13818-1, -2, 14496-2).
+_MPEG: Final = (b"\0\0\1\xba", b"\0\0\1\xb3", b"\0\0\1\xb0", b"\0\0\1\0\0\0\1\x20")
 #: A packet of a transport stream, in bytes, and what it begins with.
 _PACKET, _SYNC = 188, 0x47
 #: NAL units of HEVC that a stream begins with: parameter sets and a delimiter (ITU-T H.265, table 7-1).
