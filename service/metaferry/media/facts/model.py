@@ -59,17 +59,17 @@ class FactsKind:
 class FileFacts:
     """The facts of one version of a file.
 
-    values: in the order of `FactsKind.facts`, None where unknown; None as a whole where nothing could be
-        read, and `reason` says why.
+    values: by name, as in `Found`; None where nothing could be read, and `reason` says why.
     problem: what is damaged in a file that could be read; "" where nothing is.
     settled: whether the same bytes would always give this answer, so that it may be kept.
+    received: bytes that were read for it.
     """
 
     path: str
     size: int
     token: str
-    values: tuple[Any, ...] | None
+    values: Mapping[str, Any] | None
     reason: str = ""
     problem: str = ""
     settled: bool = True
-    cached: bool = False
+    received: int = 0
