@@ -78,7 +78,7 @@ class FactsCache:
         chains = [keys[name] for name in sorted(keys, reverse=True)]
         self._old = chains[_MOST_READ:]
         self._before = [key for chain in chains for key in chain]
-        self._chains = [_Chain(self._pieces(chain)) for chain in chains[:_MOST_READ]]
+        self._chains = [_Pieces(self._pieces(chain)) for chain in chains[:_MOST_READ]]
         # What this run adds comes behind all others of its id, should it read twice.
         own = sum(name.startswith(run_id) for name in keys)
         self._name = f"{self._folder}{run_id}-{own:02d}"
@@ -180,7 +180,7 @@ class FactsCache:
 _KEY: Final = ("path", "size", "token")
 
 
-class _Chain:
+class _Pieces:
     """The rows of one chain, taken in the order of their paths."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:

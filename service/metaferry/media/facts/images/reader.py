@@ -20,6 +20,8 @@ FACTS: Final = (
     Fact("format", TEXT, "the container: jpeg, png, webp, gif, tiff, bmp or pnm"),
     Fact("width", WHOLE, "pixels as stored"),
     Fact("height", WHOLE, "pixels as stored"),
+    Fact("shown_width", WHOLE, "pixels as a viewer shows it: turned by the orientation"),
+    Fact("shown_height", WHOLE, "pixels as a viewer shows it: turned by the orientation"),
     Fact("orientation", WHOLE, "how a viewer turns it, 1 to 8; 5 to 8 swap width and height"),
     Fact("taken", TEXT, "when it was taken by the camera's clock, which has no zone: 2026-05-01T10:00:00.25"),
     Fact("taken_offset", TEXT, "the offset of that clock from UTC, where the camera wrote it: +02:00"),
@@ -36,6 +38,8 @@ FACTS: Final = (
     Fact("lon", NUMBER, "degrees east, negative in the west"),
     Fact("altitude", NUMBER, "metres above the level of the sea"),
 )
+#: Orientations from this one on lay a picture on its side.
+_TURNED: Final = 5
 _PLACE: Final = ("lat", "lon")
 _TIME: Final = ("taken", "taken_offset", "taken_utc")
 
@@ -78,7 +82,12 @@ def _found(parts: Parts) -> Found:
             said = _with_xmp(said, xmp_facts(parts.xmp))
         except NoPacket as error:
             parts.problems.append(str(error))
-    return Found(values | said, tuple(dict.fromkeys(parts.problems)))
+    values |= said
+    sides = ("width", "height") if values.get("orientation", 1) < _TURNED else ("height", "width")
+    for name, side in zip(("shown_width", "shown_height"), sides, strict=True):
+        if side in values:
+            values[name] = values[side]
+    return Found(values, tuple(dict.fromkeys(parts.problems)))
 
 
 def _block(parts: Parts) -> Ifds | None:

@@ -125,3 +125,8 @@ def webp(*chunks: tuple[bytes, bytes], flags: int = 0) -> bytes:
 
 
 Values = dict[str, Any]
+
+
+def stored(found: Found) -> Values:
+    """The facts without those that follow from others."""
+    return {name: value for name, value in found.values.items() if not name.startswith("shown_")}

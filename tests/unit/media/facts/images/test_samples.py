@@ -11,7 +11,7 @@ from PIL import Image
 
 from metaferry.media.facts.images.reader import IMAGES
 from metaferry.media.facts.model import Unreadable
-from unit.media.facts.images.making import facts_of
+from unit.media.facts.images.making import facts_of, stored
 
 SAMPLES = Path(os.environ.get("METAFERRY_SAMPLES", Path(__file__).parents[6] / "shared/samples"))
 pytestmark = pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"there are no sample files in {SAMPLES}")
@@ -106,7 +106,7 @@ THUMBNAILS = {"DNG.dng": (3516, 2328), "Nikon.nef": (3040, 2014)}
 @pytest.mark.parametrize("name", sorted(BY_HAND))
 def test_real_files_say_what_was_found_by_hand(name: str) -> None:
     found = facts_of((SAMPLES / "exif" / name).read_bytes())
-    assert dict(found.values) == pytest.approx(BY_HAND[name])
+    assert stored(found) == pytest.approx(BY_HAND[name])
     assert found.problems == ()
 
 
@@ -165,5 +165,15 @@ def test_heic_under_any_name_is_refused_by_what_it_is(name: str) -> None:
 
 def test_a_cut_block_is_told_and_the_size_stays() -> None:
     found = facts_of((SAMPLES / "exif/truncated_exif_dpi.jpg").read_bytes())
-    assert dict(found.values) == {"format": "jpeg", "width": 480, "height": 640}
+    assert stored(found) == {"format": "jpeg", "width": 480, "height": 640}
     assert found.problems == ("Exif: the block ends before the TIFF header does",)
+
+
+def test_a_picture_that_is_turned_is_shown_with_other_sides() -> None:
+    found = facts_of((SAMPLES / "exif/portrait_6.jpg").read_bytes()).values
+    assert [found[name] for name in ("width", "height", "shown_width", "shown_height")] == [
+        600,
+        450,
+        450,
+        600,
+    ]

@@ -21,6 +21,7 @@ from unit.media.facts.images.making import (
     rationals,
     segment,
     short,
+    stored,
     text_entry,
     webp,
     xmp_segment,
@@ -155,7 +156,7 @@ def test_zeros_of_a_camera_are_not_known() -> None:
         0x8827: short(0),
     }
     found = facts_of(jpeg(exif_segment(block({0x0112: short(9), 0x010F: text_entry("   ")}, exif))))
-    assert dict(found.values) == {"format": "jpeg", "width": 40, "height": 30}
+    assert stored(found) == {"format": "jpeg", "width": 40, "height": 30}
 
 
 def test_a_sensitivity_beyond_its_field_is_in_the_next() -> None:
@@ -181,7 +182,8 @@ def test_xmp_tells_what_no_exif_block_does() -> None:
     ):
         found = facts_of(data)
         assert found.problems == ()
-        assert {k: v for k, v in found.values.items() if k != "format"} == {
+        assert (found.values["shown_width"], found.values["shown_height"]) == (30, 40)
+        assert {k: v for k, v in stored(found).items() if k != "format"} == {
             "width": 40,
             "height": 30,
             "orientation": 6,
