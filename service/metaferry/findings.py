@@ -46,6 +46,7 @@ class Code(StrEnum):
     # -- telemetry
     TELEMETRY_NO_FIX = "telemetry.no_fix"  # samples that the device itself marks as invalid
     TELEMETRY_NO_POSITION = "telemetry.no_position"  # samples at latitude 0 and longitude 0
+    TELEMETRY_UNDATED = "telemetry.undated"  # times of day without a day
     TELEMETRY_UNTIMED = "telemetry.untimed"  # points without a time
     # -- media
     MEDIA_COLLISION = "media.collision"  # two media that would share one document

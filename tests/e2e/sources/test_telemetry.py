@@ -10,7 +10,7 @@ import pytest
 from e2e.sources.pages import jobs_of, synced
 from e2e.world import World
 
-(GPX, *_) = jobs_of("telemetry.md")
+GPX, NMEA = jobs_of("telemetry.md")
 POINT = '<trkpt lat="48.1" lon="11.5"><ele>{ele}</ele><time>2026-05-01T12:00:0{second}Z</time></trkpt>\n'
 
 
@@ -33,6 +33,16 @@ def test_the_job_of_the_page(world: World) -> None:
         "monday": {"track": {"samples": 3, "highest": 502.0}},
         "tuesday": {"track": {"samples": 1, "highest": 7.0}},
     }
+
+
+def test_the_job_of_the_page_about_nmea(world: World) -> None:
+    world.put(
+        "logs/monday.nmea",
+        "$GPGGA,120000,4830.0,N,01130.0,E,4,12,0.5,419.1,M,,M,,\n"
+        "$GPRMC,120000,A,4830.0,N,01130.0,E,20.0,90.0,010526\n"
+        "$GPGGA,120001,4830.0,N,01130.0,E,4,9,0.5,419.1,M,,M,,\n",
+    )
+    assert synced(world, NMEA) == {"monday": {"gps": {"satellites": 9, "fastest_kmh": 37.0}}}
 
 
 def test_what_is_noticed_of_a_file_is_a_finding(world: World) -> None:

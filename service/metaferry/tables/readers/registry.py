@@ -39,6 +39,7 @@ _OURS: Final = (
     ("iceberg", "iceberg", "metaferry.tables.readers.lake.reader:IcebergReader"),
     ("object", "object", "metaferry.tables.readers.media.objects:ObjectReader"),
     ("telemetry", "gpx", "metaferry.tables.readers.telemetry.gpx:GpxReader"),
+    ("telemetry", "nmea", "metaferry.tables.readers.telemetry.nmea.reader:NmeaReader"),
 )
 
 

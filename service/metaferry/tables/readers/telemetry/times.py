@@ -65,6 +65,15 @@ def check_set(ns: int, text: str) -> None:
         raise Bad(f"the time is {shown(text)}, and times are known up to 2262", "time", text)
 
 
+def ns_text(ns: int) -> str:
+    """A time for people."""
+    try:
+        found = datetime.datetime.fromtimestamp(ns // SECOND, datetime.UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{ns} ns"
+    return found.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def days_since_1970(year: int, month: int, day: int) -> int:
     """Raises ValueError for a day that no calendar has."""
     return datetime.date(year, month, day).toordinal() - _EPOCH
