@@ -22,6 +22,10 @@ _READERS: Final[dict[str, Callable[[Source], Asking[VideoFacts]]]] = {
     "matroska": matroska.read,
 }
 
+#: Pixels of a side, and seconds, at most; a header that says more is damaged. MP4 has 16 bits for a side.
+_MOST_PIXELS: Final = 1 << 20
+_MOST_SECONDS: Final = 1_000_000_000
+
 #: Why a proved count may have no rate.
 NO_TIMES: Final = "its index does not tell when frames are shown"
 
@@ -36,7 +40,7 @@ def video_facts(
     if container is None:
         raise NoProof("no container whose headers are known: MP4, MOV, AVI, Matroska or WebM")
     with structure_checked():
-        facts = yield from _READERS[container](source)
+        facts = _plausible((yield from _READERS[container](source)))
     if isinstance(counted, NoProof):
         # The header of a cut file tells the duration of what is not there.
         cut = isinstance(counted, Cut | Damaged)
@@ -53,4 +57,24 @@ def video_facts(
         fps=rates.fps_of(counted.frames, duration),
         vfr=None if times is None else rates.is_variable(times),
         untimed=NO_TIMES if duration is None else "",
+    )
+
+
+def _plausible(facts: VideoFacts) -> VideoFacts:
+    """The facts without sizes and durations that no video has."""
+    if facts.duration is not None and not 0 < facts.duration <= _MOST_SECONDS:
+        facts = replace(facts, duration=None)
+    if not _is_size(facts.width, facts.height):
+        facts = replace(facts, width=None, height=None)
+    if not _is_size(facts.shown_width, facts.shown_height):
+        facts = replace(facts, shown_width=None, shown_height=None)
+    return facts
+
+
+def _is_size(width: int | None, height: int | None) -> bool:
+    return (
+        width is not None
+        and height is not None
+        and max(width, height) <= _MOST_PIXELS
+        and min(width, height) > 0
     )
