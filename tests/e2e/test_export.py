@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -15,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from PIL import Image
 
 import metaferry
 from e2e.world import World
@@ -383,8 +386,54 @@ def test_recipe_fiftyone_against_its_documented_calls(file: str) -> None:
     assert dataset.samples["/data/v.mp4"]["scene"] == "city"
 
 
+STUDIO = os.environ.get("METAFERRY_LIGHTLY_STUDIO", "")
+#: What runs in the product: the recipe on a dataset of a folder, and what it shows then, as JSON.
+_IN_STUDIO = """
+import json, sys
+from lightly_studio import ImageDataset
+root, file, code, keys = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
+dataset = ImageDataset.create("recipe")
+dataset.add_images_from_path(root, embed=False)
+exec(code, {"file": file, "root": root, "dataset": dataset})
+shown = {each.file_path_abs[len(root) + 1:]: {key: each.metadata[key] for key in keys} for each in dataset}
+print("shown:" + json.dumps(shown))
+"""
+
+
+@pytest.mark.skipif(not STUDIO, reason="METAFERRY_LIGHTLY_STUDIO names no Python that has LightlyStudio")
+def test_recipe_lightly_studio_in_the_product(tmp_path: Path) -> None:
+    made = World(tmp_path)
+    for name in ("a.png", "sub/b.png", "none.png"):
+        made.put(f"data/{name}", b"")
+        Image.new("RGB", (32, 24)).save(made.data / name)
+    made.put("t.csv", "file_name,scene,degrees,night\na.png,city,3.5,true\nsub/b.png,field,4,false\n")
+    metadata = {"scene": "scene", "weather.temperature": "degrees", "night": "night"}
+    made.job = {"input": "data", "sources": [{"table": "t.csv", "metadata": metadata}]}
+    made.write_job()
+    assert made.run("sync", "job.yaml").code == 0
+    assert made.run("export", "job.yaml", "-o", "fleet.parquet").code == 0
+    ran = subprocess.run(
+        [
+            *(STUDIO, "-c", _IN_STUDIO, str(made.data), str(tmp_path / "fleet.parquet")),
+            *(recipe("LightlyStudio"), json.dumps(list(metadata))),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert ran.returncode == 0, ran.stderr[-4_000:]
+    (shown,) = [line for line in ran.stdout.splitlines() if line.startswith("shown:")]
+    assert json.loads(shown.removeprefix("shown:")) == {
+        "a.png": {"scene": "city", "weather.temperature": 3.5, "night": True},
+        "sub/b.png": {"scene": "field", "weather.temperature": 4.0, "night": False},
+        "none.png": {"scene": "undefined", "weather.temperature": 0.0, "night": False},
+    }
+
+
 def test_the_page_names_no_product_as_tested_that_is_not_there() -> None:
     assert "lightly_studio" not in sys.modules
     assert "fiftyone" not in sys.modules
     text = (Path(__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8")
-    assert "have not been run in the products themselves" in text
+    assert "has not been run in the product itself" in text
