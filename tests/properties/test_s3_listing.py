@@ -42,14 +42,24 @@ def by_botocore(body: bytes) -> tuple[Listed, dict[str, Any]]:
     return listed, parsed
 
 
+def classes_by_botocore(body: bytes) -> list[str]:
+    parser = ResponseParserFactory().create_parser("rest-xml")
+    parsed = parser.parse({"status_code": 200, "headers": {}, "body": body}, shape())
+    return [item.get("StorageClass", "") for item in parsed.get("Contents", ())]
+
+
 def agrees(body: bytes) -> bool:
     """Whether we read the page ourselves; then it has to be what botocore reads."""
     page = read_page(body)
+    described = read_page(body, classes=True)
+    if described is not None:
+        assert described[0].classes == classes_by_botocore(body)
     if page is None:
         return False
     listed, rest = page
     keys, others = by_botocore(body)
     assert listed == keys
+    assert described is None or described[0]._replace(classes=None) == listed
     assert by_botocore(rest) == (Listed([], [], [], []), others)
     return True
 

@@ -90,6 +90,8 @@ class AzureApi:
         if not key:
             return self._of_container(request, container, asked)
         bucket = self._bucket(container)
+        if request.method == "GET" and asked.get("comp") == "tags":
+            return self._tags(bucket, key)
         if "comp" in asked or "x-ms-copy-source" in request.headers:
             raise Refused(501, "NotImplemented", f"not by this server: {query}")
         match request.method:
@@ -148,8 +150,8 @@ class AzureApi:
         count = self._behaviour.entries(min(5000, int(asked.get("maxresults", "5000"))))
         page = bucket.page(prefix, delimiter, after, count)
         form = self._behaviour.tags["listed"]
-        with_metadata = "metadata" in asked.get("include", "")
-        blobs = "".join([_blob(key, each, form, with_metadata) for key, each in page.objects])
+        included = asked.get("include", "").split(",")
+        blobs = "".join([_blob(key, each, form, included) for key, each in page.objects])
         rolled = "".join(f"<BlobPrefix>{_name(each)}</BlobPrefix>" for each in page.prefixes)
         head = f'<EnumerationResults ServiceEndpoint="http://tests/" ContainerName="{_text(name)}">'
         head += f"<Prefix>{_text(prefix)}</Prefix><MaxResults>{count}</MaxResults>"
@@ -160,6 +162,14 @@ class AzureApi:
         return Reply(200, {"Content-Type": "application/xml"}, body.encode(), "ListBlobs")
 
     # -- blobs
+
+    def _tags(self, bucket: Bucket, key: str) -> Reply:
+        found = bucket.get(key)
+        if found is None:
+            raise Refused(404, "BlobNotFound", "The specified blob does not exist.")
+        return Reply(
+            200, {"Content-Type": "application/xml"}, f"{_XML}{_tag_set(found)}".encode(), "GetBlobTags"
+        )
 
     def _put(self, request: Request, bucket: Bucket, key: str) -> Reply:
         headers, data = request.headers, request.body
@@ -173,6 +183,7 @@ class AzureApi:
         kept["Content-MD5"] = headers.get("x-ms-blob-content-md5", md5)
         kept |= {name: value for name, value in headers.items() if name.startswith("x-ms-meta-")}
         stored = self._stored(data, kept)
+        stored.tags = dict(parse_qsl(headers.get("x-ms-tags", ""), keep_blank_values=True))
         bucket.put(key, stored)
         answer = self._behaviour.tag_header(stored.tag)
         answer |= {"Last-Modified": _http_date(stored.modified), "Content-MD5": md5}
@@ -232,24 +243,35 @@ class AzureApi:
         return Reply(202, {"x-ms-delete-type-permanent": "true"}, operation="DeleteBlob")
 
 
-def _blob(key: str, found: Stored, form: str, with_metadata: bool) -> str:
+def _blob(key: str, found: Stored, form: str, included: list[str]) -> str:
     tag = {"none": "", "upper": found.tag.upper(), "weak": f'W/"{found.tag}"'}.get(form, found.tag)
     tag = f"<Etag>{_text(tag)}</Etag>" if tag else ""
     folder = found.kept.get("x-ms-meta-hdi_isfolder") == "true"
     kind = "<ResourceType>directory</ResourceType>" if folder else ""
     metadata = ""
-    if with_metadata:
+    if "metadata" in included:
         pairs = [(name[10:], value) for name, value in found.kept.items() if name.startswith("x-ms-meta-")]
         inside = "".join(f"<{name}>{_text(value)}</{name}>" for name, value in pairs)
         metadata = f"<Metadata>{inside}</Metadata>"
+    tags = _tag_set(found) if "tags" in included and found.tags else ""
+    tier = found.kept.get("x-ms-access-tier", "Hot")
     return (
         f"<Blob>{_name(key)}<Properties><Last-Modified>{_http_date(found.modified)}</Last-Modified>{tag}{kind}"
         f"<Content-Length>{len(found.data)}</Content-Length>"
         f"<Content-Type>{_text(found.kept['Content-Type'])}</Content-Type>"
         f"<Content-MD5>{found.kept['Content-MD5']}</Content-MD5><BlobType>BlockBlob</BlobType>"
-        "<AccessTier>Hot</AccessTier><LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
-        f"<ServerEncrypted>true</ServerEncrypted></Properties>{metadata}<OrMetadata /></Blob>"
+        f"<AccessTier>{tier}</AccessTier><LeaseStatus>unlocked</LeaseStatus>"
+        "<LeaseState>available</LeaseState>"
+        f"<ServerEncrypted>true</ServerEncrypted></Properties>{metadata}{tags}<OrMetadata /></Blob>"
     )
+
+
+def _tag_set(found: Stored) -> str:
+    pairs = "".join(
+        f"<Tag><Key>{_text(name)}</Key><Value>{_text(value)}</Value></Tag>"
+        for name, value in found.tags.items()
+    )
+    return f"<Tags><TagSet>{pairs}</TagSet></Tags>"
 
 
 def _name(name: str) -> str:

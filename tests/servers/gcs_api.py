@@ -217,6 +217,8 @@ def _resource(key: str, found: Stored) -> dict[str, Any]:
         "size": str(len(found.data)),
         "generation": found.tag,
         "updated": found.modified,
+        "etag": f"E{found.tag}=",
+        "storageClass": "STANDARD",
         **found.kept,
     }
 

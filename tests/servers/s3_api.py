@@ -85,6 +85,8 @@ class Api:
             return self._of_bucket(request, name, asked)
         if len(key.encode()) > 1024:
             raise Refused(400, "KeyTooLongError", "Your key is too long")
+        if request.method == "GET" and set(asked) == {"tagging"}:
+            return self._tagging(self._bucket(name), key)
         if any(not _BY_THE_WAY.fullmatch(each) for each in asked) or "x-amz-copy-source" in request.headers:
             raise Refused(501, "NotImplemented", f"not by this server: {request.method} {query}")
         bucket = self._bucket(name)
@@ -194,7 +196,7 @@ class Api:
             [
                 f"<Contents><Key>{encode(key)}</Key><LastModified>{each.modified}</LastModified>"
                 f"{_tag_element(each.tag, form)}<Size>{len(each.data)}</Size>"
-                "<StorageClass>STANDARD</StorageClass></Contents>"
+                f"<StorageClass>{each.kept.get('x-amz-storage-class', 'STANDARD')}</StorageClass></Contents>"
                 for key, each in page.objects
             ]
         )
@@ -229,6 +231,16 @@ class Api:
 
     # -- objects
 
+    def _tagging(self, bucket: Bucket, key: str) -> Reply:
+        found = bucket.get(key)
+        if found is None:
+            raise Refused(404, "NoSuchKey", "The specified key does not exist.", Key=key)
+        tags = "".join(
+            f"<Tag><Key>{_text(name)}</Key><Value>{_text(value)}</Value></Tag>"
+            for name, value in found.tags.items()
+        )
+        return _xml(f"<Tagging {_XMLNS}><TagSet>{tags}</TagSet></Tagging>", "GetObjectTagging")
+
     def _put(self, request: Request, bucket: Bucket, key: str) -> Reply:
         headers = request.headers
         data = request.body
@@ -250,7 +262,8 @@ class Api:
         for name, value in headers.items():
             if name.startswith("x-amz-meta-"):
                 kept[name] = value
-        bucket.put(key, Stored(data, tag, self._clock(), kept))
+        tags = dict(parse_qsl(headers.get("x-amz-tagging", ""), keep_blank_values=True))
+        bucket.put(key, Stored(data, tag, self._clock(), kept, tags))
         return Reply(200, answer, operation="PutObject")
 
     def _require(self, headers: dict[str, str], found: Stored | None) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 #: Up to so many new keys are put in their place one by one; more are merged by a sort.
 _FEW = 64
@@ -17,12 +18,14 @@ _FEW = 64
 
 @dataclass(slots=True)
 class Stored:
-    """One object. `kept` are the headers that come back with it, such as its content type."""
+    """One object. `kept` are the headers that come back with it, such as its content type (of GCS: fields of
+    its resource); `tags` those of the store's index."""
 
     data: bytes
     tag: str  # the ETag without its quotes
     modified: str  # as listings have it
-    kept: dict[str, str]
+    kept: dict[str, Any]
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

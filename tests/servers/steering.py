@@ -97,6 +97,14 @@ class Steered:
         """Puts one object, as somebody else would."""
         self.seed(bucket, [key], data)
 
+    def describe(
+        self, bucket: str, key: str, kept: dict[str, Any] | None = None, tags: dict[str, str] | None = None
+    ) -> None:
+        """Sets what the store keeps of one object besides its bytes: see `Stored`."""
+        self.control(
+            describe={"bucket": bucket, "key": key, "kept": kept or {}, "tags": tags or {}},
+        )
+
     def keep(self, bucket: str) -> None:
         """Remembers what a bucket holds, for `restore`."""
         self.control(keep=bucket)
@@ -266,6 +274,12 @@ class Control:
             case "seed":
                 stored = self._api.stored(value["data"].encode("latin-1"))
                 self._buckets[value["bucket"]].fill(value["keys"], stored)
+            case "describe":
+                bucket = self._buckets[value["bucket"]]
+                found = bucket.get(value["key"])
+                assert found is not None, value["key"]
+                kept = {**found.kept, **value["kept"]}
+                bucket.put(value["key"], dataclasses.replace(found, kept=kept, tags=value["tags"]))
             case "keep":
                 self._kept[value] = self._buckets[value].copy()
             case "restore":

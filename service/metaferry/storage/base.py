@@ -18,6 +18,7 @@ from metaferry.secret_files import SecretFileError, has_changed, read_again
 from metaferry.storage.answers import Refused, require_blob
 from metaferry.storage.capabilities import DetectedCapabilities
 from metaferry.storage.errors import Failure, Operation, Store, storage_error
+from metaferry.storage.facts.model import Described, Fact
 from metaferry.storage.io.concurrent import close_all
 from metaferry.storage.keys import is_addressable, limits_below
 from metaferry.storage.listing.paging import Cursor
@@ -148,6 +149,9 @@ class ObjectStoreAdapter(BaseAdapter, Adapter, Levelled, ABC):
     tokens_are_md5s: ClassVar[bool] = False
     #: Whether there are stores of this kind that know no conditions on writes.
     conditions_optional: ClassVar[bool] = False
+    #: As `Describing`.
+    listed_facts: frozenset[Fact] = frozenset()
+    has_tags: bool = False
 
     def __init__(
         self,
@@ -172,6 +176,8 @@ class ObjectStoreAdapter(BaseAdapter, Adapter, Levelled, ABC):
         self._client: Any = None
         self._connecting = asyncio.Lock()
         self._retired: list[Any] = []
+        self._lists_facts = False
+        self._lists_tags = False
 
     @staticmethod
     def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
@@ -204,6 +210,18 @@ class ObjectStoreAdapter(BaseAdapter, Adapter, Levelled, ABC):
     @abstractmethod
     async def _delete(self, path: str, only_if: Precondition) -> None:
         """Deletes an object. May raise `NotFound`."""
+
+    @abstractmethod
+    async def describe(self, path: str) -> Described:
+        """As `Describing`."""
+
+    async def tags(self, path: str) -> Mapping[str, str]:
+        """As `Describing`."""
+        raise self.error(Failure(code="NotImplemented", kind=Unsupported), "tags", path)
+
+    def list_facts(self, *, tags: bool) -> None:
+        """As `Describing`."""
+        self._lists_facts, self._lists_tags = True, tags and self.has_tags
 
     @property
     def capabilities(self) -> Capabilities:

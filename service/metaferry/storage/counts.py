@@ -26,6 +26,9 @@ class RequestCounts:
     get_failed: int = 0
     put_failed: int = 0
     delete_failed: int = 0
+    # Requests for the tags of objects; those for their metadata count as `get`.
+    tags: int = 0
+    tags_failed: int = 0
 
     def __add__(self, other: RequestCounts) -> RequestCounts:
         return RequestCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

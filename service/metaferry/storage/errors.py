@@ -36,7 +36,7 @@ from metaferry.storage.codes.s3 import S3
 #: Digits of a Retry-After that are used: more than thirty years.
 _WAIT_DIGITS: Final = 9
 
-Operation = Literal["list", "read", "put", "delete"]
+Operation = Literal["list", "read", "put", "delete", "tags"]
 Store = Literal["s3", "gcs", "azure", "local", "memory", "generic"]
 
 
@@ -177,7 +177,7 @@ def storage_error(
     kind = classify(failure)
     if kind is Corrupt and failure.kind is None and failure.code not in CODES:
         failure = replace(failure, code="BadAnswer", reason="an unexpected status")
-    if kind is Conflict and operation == "read":
+    if kind is Conflict and operation in ("read", "tags"):
         kind = Changed
     bucket = failure.bucket or failure.code in BUCKET_CODES
     detail = " ".join(str(part) for part in (failure.status, failure.code) if part)
@@ -244,6 +244,7 @@ _DOING: dict[Operation, str] = {
     "read": "reading",
     "put": "writing",
     "delete": "deleting",
+    "tags": "reading the tags of",
 }
 _BUCKET: dict[Store, str] = {
     "s3": "bucket",
@@ -260,6 +261,7 @@ RIGHTS: dict[tuple[Store, Operation], str] = {
     ("s3", "read"): "s3:GetObject on the objects",
     ("s3", "put"): "s3:PutObject on the objects below .lightly/metadata/ and .metaferry/",
     ("s3", "delete"): "s3:DeleteObject on the objects below .lightly/metadata/ and .metaferry/",
+    ("s3", "tags"): "s3:GetObjectTagging on the objects",
     ("gcs", "list"): "storage.objects.list on the bucket",
     ("gcs", "read"): "storage.objects.get on the bucket",
     ("gcs", "put"): "storage.objects.create, and storage.objects.delete to replace an object",
@@ -268,6 +270,7 @@ RIGHTS: dict[tuple[Store, Operation], str] = {
     ("azure", "read"): "containers/blobs/read (role Storage Blob Data Reader; `r` in a SAS)",
     ("azure", "put"): "containers/blobs/write (role Storage Blob Data Contributor; `cw` in a SAS)",
     ("azure", "delete"): "containers/blobs/delete (role Storage Blob Data Contributor; `d` in a SAS)",
+    ("azure", "tags"): "containers/blobs/tags/read (role Storage Blob Data Owner; `t` in a SAS)",
     ("local", "list"): "to read and enter the folder",
     ("local", "read"): "to read the file",
     ("local", "put"): "to write to the folder, since a file is replaced by a rename",

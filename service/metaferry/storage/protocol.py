@@ -17,7 +17,7 @@ first use on that loop and closed by `close()`. Nothing here creates or deletes 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 from metaferry.errors import StorageError
 from metaferry.lightly.key_limits import KeyLimits
 from metaferry.storage.counts import RequestCounts
+from metaferry.storage.facts.model import NO_FACTS, Described, Fact, ObjectFacts
 from metaferry.storage.rates import RateHistory
 from metaferry.storage.waits import Drain
 
@@ -70,6 +71,20 @@ class Entry(NamedTuple):
     token: str
     md5: str | None
     mtime: float
+
+
+class DescribedEntry(Entry):
+    """An entry with what its listing says besides; see `ObjectFactReader.list_facts`. `_replace` and `_make`
+    lose that."""
+
+    facts: ObjectFacts = NO_FACTS
+
+    @classmethod
+    def of(cls, entry: Entry, facts: ObjectFacts) -> DescribedEntry:
+        """The same entry with its facts."""
+        described = cls(*entry)
+        described.facts = facts
+        return described
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +275,29 @@ class BatchReader(Protocol):
         """
 
 
+class ObjectFactReader(Protocol):
+    """What a storage knows of objects besides their bytes: `Describing` of its adapter, retried."""
+
+    @property
+    def listed(self) -> frozenset[Fact]:
+        """As `Describing.listed_facts`; nothing where the adapter knows no facts."""
+
+    @property
+    def can_describe(self) -> bool:
+        """Whether `describe` can be asked."""
+
+    @property
+    def has_tags(self) -> bool:
+        """Whether `tags` can be asked."""
+
+    def list_facts(self, *, tags: bool) -> None:
+        """As the adapter's; nothing where it cannot."""
+
+    async def describe(self, path: str) -> Described: ...
+
+    async def tags(self, path: str) -> Mapping[str, str]: ...
+
+
 class Storage(Protocol):
     """An adapter behind the retry layer: what gather, plan and apply work with."""
 
@@ -271,6 +309,10 @@ class Storage(Protocol):
 
     @property
     def requests(self) -> RequestCounts: ...
+
+    @property
+    def facts(self) -> ObjectFactReader:
+        """What it knows of objects besides their bytes."""
 
     @property
     def rates(self) -> RateHistory:

@@ -18,7 +18,7 @@ LOCAL: Final = "local files"
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Requests by kind. `tags` are those about the tags of objects; no plan or sync makes any."""
+    """Requests by kind. `tags` are those about the tags of objects."""
 
     list: int = 0
     get: int = 0
@@ -29,7 +29,7 @@ class Requests:
     @classmethod
     def of(cls, counts: RequestCounts) -> Requests:
         """The requests that were counted, each attempt of them."""
-        return cls(counts.list, counts.get, counts.put, counts.delete)
+        return cls(counts.list, counts.get, counts.put, counts.delete, counts.tags)
 
     def __add__(self, other: Requests) -> Requests:
         return Requests(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))

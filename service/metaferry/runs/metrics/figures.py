@@ -46,7 +46,7 @@ class Ended:
 
 _ACTIONS: Final = ("create", "update", "keep", "delete", "skip", "failed", "conflict", "deferred")
 _RESULTS: Final = ("used", "rejected", "unmatched", "excluded", "filtered", "repeated")
-_KINDS: Final = ("list", "get", "put", "delete")
+_KINDS: Final = ("list", "get", "put", "delete", "tags")
 #: Codes that keep a row from being used.
 _REJECTS: Final = tuple(
     str(code) for code in Code if code.partition(".")[0] in ("source", "record", "name", "value", "media")
@@ -118,7 +118,8 @@ def samples(report: Mapping[str, Any], ended: Ended, *, version: str) -> Samples
     """
     code = int(report["exit_code"])
     requests, documents, frames = report["requests"], report["documents"], report["frames"]
-    failed = {kind: requests[f"{kind}_failed"] for kind in _KINDS}
+    asked = {kind: requests.get(kind, 0) for kind in _KINDS}  # an older report may be kept
+    failed = {kind: requests.get(f"{kind}_failed", 0) for kind in _KINDS}
     found: Samples = {
         "metaferry_build_info": {(version,): 1},
         "metaferry_last_run_timestamp_seconds": {(): ended.at},
@@ -149,7 +150,7 @@ def samples(report: Mapping[str, Any], ended: Ended, *, version: str) -> Samples
         "metaferry_last_run_requests": {
             (kind, result): number
             for kind in _KINDS
-            for result, number in (("ok", requests[kind] - failed[kind]), ("error", failed[kind]))
+            for result, number in (("ok", asked[kind] - failed[kind]), ("error", failed[kind]))
         },
         "metaferry_last_run_retries": {(): requests["retries"]},
         "metaferry_last_run_throttled": {(): requests["throttled"]},

@@ -8,17 +8,20 @@ rest of a truncated body up to three times. A container is never created.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeVar
 
-from metaferry.errors import Conflict, Unsupported
+from metaferry.errors import Conflict, Denied, Unsupported
 from metaferry.storage.answers import Refused, bad_answer, require, require_names
 from metaferry.storage.azure.answers import AnswerCheck, Done
 from metaferry.storage.azure.client import azure_failure, bound_to, file_system
 from metaferry.storage.base import ObjectStoreAdapter
-from metaferry.storage.errors import Failure, Operation
+from metaferry.storage.errors import RIGHTS, Failure, Operation
+from metaferry.storage.facts.model import Described, Fact, ObjectFacts
+from metaferry.storage.facts.texts import header_text, readable
 from metaferry.storage.http.redirects import RedirectingSession
 from metaferry.storage.keys import (
     content_type,
@@ -33,6 +36,7 @@ from metaferry.storage.protocol import (
     ANYTHING,
     Blob,
     Capabilities,
+    DescribedEntry,
     Entry,
     Level,
     Page,
@@ -40,6 +44,7 @@ from metaferry.storage.protocol import (
     PutResult,
 )
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: Listings include metadata, which alone distinguishes a folder of a hierarchical account from an empty blob.
@@ -59,6 +64,8 @@ class AzureAdapter(ObjectStoreAdapter):
 
     store = "azure"
     largest_page = 5000
+    listed_facts = frozenset[Fact](("etag", "content_type", "storage_class", "metadata"))
+    has_tags = True
 
     @staticmethod
     def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
@@ -69,6 +76,47 @@ class AzureAdapter(ObjectStoreAdapter):
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
     ) -> Page:
+        return await self._with_tags(prefix, lambda: self._page(prefix, start_after, cursor))
+
+    async def list_level(self, prefix: str) -> Level | None:
+        return await self._with_tags(prefix, lambda: self._level(prefix))
+
+    async def describe(self, path: str) -> Described:
+        async def work(container: Any) -> Described:
+            client = container.get_blob_client(self._prefix + path)
+            found = await client.get_blob_properties(**_call_options("read"))
+            return Described(entity_tag(found.etag), _facts(found, tags=False))
+
+        return await self._call("read", path, work)
+
+    async def tags(self, path: str) -> Mapping[str, str]:
+        async def work(container: Any) -> Mapping[str, str]:
+            client = container.get_blob_client(self._prefix + path)
+            # The SDK's own method drops the options of the call, so it would retry.
+            found = await client._client.blob.get_tags(**_call_options("tags"))
+            return {tag.key: tag.value for tag in sorted(found.blob_tag_set, key=lambda tag: str(tag.key))}
+
+        return await self._call("tags", path, work)
+
+    async def _with_tags(self, prefix: str, listing: Callable[[], Awaitable[T]]) -> T:
+        """A request of a listing, which may have asked for tags: they take a right of their own, and accounts
+        with a hierarchical namespace have none."""
+        asked = self._lists_tags
+        try:
+            return await listing()
+        except Denied as error:
+            if asked:
+                error.advice += f"; for the tags, which the job wants, also {RIGHTS['azure', 'tags']}"
+            raise
+        except Unsupported:
+            if not asked:
+                raise
+            self._lists_tags = False
+            found = await listing()  # raises where that was not it
+            log.warning("%s: objects of this account have no tags", self._url)
+            return found
+
+    async def _page(self, prefix: str, start_after: str | None, cursor: Any | None) -> Page:
         start = self._prefix + prefix
         after = self._prefix + start_after if start_after else ""
         skip = len(self._prefix)
@@ -78,14 +126,14 @@ class AzureAdapter(ObjectStoreAdapter):
             pages = container.list_blobs(
                 name_starts_with=start or None,
                 results_per_page=self._page_size,
-                include=_WITH_METADATA,
+                include=self._included,
                 **_call_options("list"),
             ).by_page(cursor)
             found = [blob async for blob in await anext(pages)]
             require_names([blob.name for blob in found], start)
             require(all(map(_has_size, found)), "an entry without a size")
             entries = [
-                _entry(blob.name[skip:], blob)
+                self._entry(blob.name[skip:], blob)
                 for blob in found
                 if blob.name > after and not is_marker(blob.name[skip:], blob.size) and not _is_folder(blob)
             ]
@@ -93,7 +141,7 @@ class AzureAdapter(ObjectStoreAdapter):
 
         return await self._call("list", prefix, work)
 
-    async def list_level(self, prefix: str) -> Level | None:
+    async def _level(self, prefix: str) -> Level | None:
         skip = len(self._prefix)
 
         async def work(container: Any) -> Level | None:
@@ -103,7 +151,7 @@ class AzureAdapter(ObjectStoreAdapter):
                 name_starts_with=self._prefix + prefix or None,
                 delimiter="/",
                 results_per_page=self._page_size,
-                include=_WITH_METADATA,
+                include=self._included,
                 **_call_options("list"),
             ).by_page()
             level = Level([], [])
@@ -114,7 +162,7 @@ class AzureAdapter(ObjectStoreAdapter):
                     continue
                 require(_has_size(item), "an entry without a size")
                 if not is_marker(item.name[skip:], item.size) and not _is_folder(item):
-                    level.entries.append(_entry(item.name[skip:], item))
+                    level.entries.append(self._entry(item.name[skip:], item))
             return None if pages.continuation_token else level
 
         return await self._call("list", prefix, work)
@@ -144,6 +192,16 @@ class AzureAdapter(ObjectStoreAdapter):
             return await self._call("put", path, work)
 
     # -- requests
+
+    @property
+    def _included(self) -> list[str]:
+        return [*_WITH_METADATA, "tags"] if self._lists_tags else _WITH_METADATA
+
+    def _entry(self, path: str, blob: Any) -> Entry:
+        entry = _entry(path, blob)
+        if not self._lists_facts:
+            return entry
+        return DescribedEntry.of(entry, _facts(blob, tags=self._lists_tags))
 
     async def _read(self, path: str, start: int, end: int | None, version: str | None) -> Blob:
         where: dict[str, int] = {}
@@ -260,6 +318,22 @@ def _is_folder(blob: Any) -> bool:
     return not blob.size and any(
         name.lower() == _FOLDER and str(value).lower() == "true"
         for name, value in (blob.metadata or {}).items()
+    )
+
+
+def _facts(blob: Any, *, tags: bool) -> ObjectFacts:
+    """Of a blob's properties; `tags`: they were asked for, and a blob without them has none."""
+    metadata, unreadable = readable(
+        (header_text(name), header_text(value)) for name, value in (blob.metadata or {}).items()
+    )
+    found = None
+    if tags:
+        found, more = readable((blob.tags or {}).items())
+        unreadable += more
+    tier = getattr(blob.blob_tier, "value", blob.blob_tier)
+    etag = entity_tag(blob.etag or "")
+    return ObjectFacts(
+        etag or None, blob.content_settings.content_type or None, tier or None, metadata, found, unreadable
     )
 
 

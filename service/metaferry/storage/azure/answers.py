@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from metaferry.storage.answers import BadAnswer, require, require_empty, size_of_part, unexpected
 from metaferry.storage.errors import REDIRECTS, Operation
+from metaferry.storage.facts.texts import tags_of_xml
 
 _ASKED: Final = re.compile(r"bytes=(\d+)-(\d*)")
 _ROOT: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?[^>]*\?>\s*)?<EnumerationResults[\s>]")
@@ -23,6 +24,7 @@ _STATUSES: Final[Mapping[Operation, Container[int]]] = {
     "read": (200, 206),
     "put": (201,),
     "delete": range(200, 300),
+    "tags": (200,),
 }
 
 
@@ -47,6 +49,8 @@ class AnswerCheck:
             _require_page(response.body())
         elif operation == "read":
             _require_part(answer.http_request.headers, status, response.headers)
+        elif operation == "tags":
+            require(tags_of_xml(response.body()) is not None, "no tags")
         else:
             require_empty(status, response.body())
             if operation == "delete" and status != 202:

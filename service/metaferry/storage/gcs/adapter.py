@@ -17,8 +17,9 @@ from metaferry.errors import Conflict, Denied, Unavailable
 from metaferry.storage.answers import Refused, require, unexpected
 from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.errors import REDIRECTS, Failure, Operation
+from metaferry.storage.facts.model import Described, Fact
 from metaferry.storage.gcs.client import file_system
-from metaferry.storage.gcs.requests import FIELDS, GcsRequests, page_of
+from metaferry.storage.gcs.requests import FIELDS, FIELDS_WITH_FACTS, GcsRequests, page_of
 from metaferry.storage.http.exchange import Answer, Request
 from metaferry.storage.http.redirects import RedirectingSession
 from metaferry.storage.keys import LARGE, content_type, md5_hex
@@ -44,11 +45,16 @@ class GcsAdapter(ObjectStoreAdapter):
     """Options are gcsfs's."""
 
     store = "gcs"
+    listed_facts = frozenset[Fact](("etag", "content_type", "storage_class", "metadata"))
 
     async def list_page(
         self, prefix: str, *, start_after: str | None = None, cursor: Any | None = None
     ) -> Page:
-        wanted = {"prefix": self._prefix + prefix, "maxResults": str(self._page_size), "fields": FIELDS}
+        wanted = {
+            "prefix": self._prefix + prefix,
+            "maxResults": str(self._page_size),
+            "fields": self._fields,
+        }
         if start_after:
             # startOffset includes the key itself; the smallest key after it has a NUL at its end.
             wanted["startOffset"] = self._prefix + start_after + "\0"
@@ -60,7 +66,7 @@ class GcsAdapter(ObjectStoreAdapter):
         wanted = {
             "prefix": self._prefix + prefix,
             "maxResults": str(self._page_size),
-            "fields": FIELDS + ",prefixes",
+            "fields": self._fields + ",prefixes",
             "delimiter": "/",
         }
         page, folders = await self._listed(prefix, wanted)
@@ -69,7 +75,17 @@ class GcsAdapter(ObjectStoreAdapter):
     async def _listed(self, prefix: str, wanted: Mapping[str, str]) -> tuple[Page, list[str]]:
         answer = await self._ask("list", prefix, lambda requests: requests.listing(wanted))
         with self.checking("list", prefix):
-            return page_of(answer.body, wanted["prefix"], len(self._prefix))
+            return page_of(answer.body, wanted["prefix"], len(self._prefix), facts=self._lists_facts)
+
+    @property
+    def _fields(self) -> str:
+        return FIELDS_WITH_FACTS if self._lists_facts else FIELDS
+
+    async def describe(self, path: str) -> Described:
+        key = self._prefix + path
+        answer = await self._ask("read", path, lambda requests: requests.facts(key))
+        with self.checking("read", path):
+            return GcsRequests.facts_in(answer, key)
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         key, kind = self._prefix + path, content_type(path)

@@ -27,11 +27,13 @@ from metaferry.storage.answers import (
 )
 from metaferry.storage.codes.gcs import HELD, PAYER_MISSING
 from metaferry.storage.errors import Failure, retry_after
+from metaferry.storage.facts.model import Described, ObjectFacts
+from metaferry.storage.facts.texts import is_text, readable
 from metaferry.storage.gcs.client import NOT_UNDERSTOOD, auth_failure, bound_to
 from metaferry.storage.http.exchange import Answer, Request, header_lines
 from metaferry.storage.http.requests import Stored, most_of
 from metaferry.storage.keys import byte_range, is_marker, md5_hex
-from metaferry.storage.protocol import ANYTHING, Blob, Entry, Page, Precondition
+from metaferry.storage.protocol import ANYTHING, Blob, DescribedEntry, Entry, Page, Precondition
 
 #: How the store words a hold, and a hash that does not match. Both hold what the request said, a name or
 #: a hash, so each is known by how it begins and how it goes on.
@@ -41,7 +43,9 @@ _DIFFERENT: Final = re.compile(r"Provided (?:MD5 hash|CRC32C) .*doesn't match ca
 
 #: What a listing is asked for. Without `kind`, one without objects would be `{}`, as anybody's may be.
 FIELDS: Final = "kind,nextPageToken,items(name,size,generation,md5Hash,updated)"
-
+#: The same with what an object is besides its bytes.
+_FACTS: Final = "etag,contentType,storageClass,metadata"
+FIELDS_WITH_FACTS: Final = FIELDS.removesuffix(")") + f",{_FACTS})"
 
 #: Seconds for which the headers are used before the credentials are looked at again.
 _VALID: Final = 1.0
@@ -92,6 +96,10 @@ class GcsRequests:
         """For `described`."""
         pinned = {} if version is None else _condition(version)
         return self._request("GET", self._object(key), {"fields": "kind,name,size,generation", **pinned})
+
+    def facts(self, key: str) -> Request:
+        """For `facts_in`."""
+        return self._request("GET", self._object(key), {"fields": f"kind,name,generation,{_FACTS}"})
 
     def delete(self, key: str, only_if: Precondition = ANYTHING) -> Request:
         return self._request("DELETE", self._object(key), _condition(only_if))
@@ -161,6 +169,13 @@ class GcsRequests:
         return Blob(b"", str(int_of(resource, "generation")), int_of(resource, "size"))
 
     @staticmethod
+    def facts_in(answer: Answer, key: str) -> Described:
+        """Raises `BadAnswer`."""
+        resource = _resource(answer.body, "storage#object")
+        require(resource.get("name") == key, "another object")
+        return Described(str(int_of(resource, "generation")), facts_of(resource))
+
+    @staticmethod
     def deleted(answer: Answer) -> None:
         require_empty(answer.status, answer.body)
 
@@ -210,7 +225,7 @@ def _is_intact(headers: Mapping[str, str], data: bytes) -> bool:
     return True
 
 
-def page_of(body: bytes, wanted: str, skip: int) -> tuple[Page, list[str]]:
+def page_of(body: bytes, wanted: str, skip: int, *, facts: bool = False) -> tuple[Page, list[str]]:
     """A page of the objects whose names begin with `wanted`, and its folders; a path is a name without its
     first `skip` characters. Raises `BadAnswer`."""
     content = _resource(body, "storage#objects")
@@ -223,6 +238,8 @@ def page_of(body: bytes, wanted: str, skip: int) -> tuple[Page, list[str]]:
     require_names(names, wanted)
     require_names(prefixes, wanted)
     entries = [entry(name[skip:], item) for name, item in zip(names, items, strict=True)]
+    if facts:
+        entries = [DescribedEntry.of(each, facts_of(item)) for each, item in zip(entries, items, strict=True)]
     kept = [each for each in entries if not is_marker(each.path, each.size)]
     token = content.get("nextPageToken")
     # The last page has no token at all; one that is empty would end a listing that goes on.
@@ -242,6 +259,16 @@ def entry(path: str, item: Mapping[str, Any]) -> Entry:
     except (AttributeError, KeyError, TypeError, ValueError):
         raise BadAnswer("an entry without size, generation, MD5 or time") from None
     return Entry(path, size, str(generation), md5, updated)
+
+
+def facts_of(item: Mapping[str, Any]) -> ObjectFacts:
+    """Of an object's resource, where its facts were asked for. Raises `BadAnswer`."""
+    texts = [item.get(name) for name in ("etag", "contentType", "storageClass")]
+    given = item.get("metadata") or {}
+    require(isinstance(given, dict), "metadata that is no object")
+    metadata, unreadable = readable(given.items())
+    etag, content_type, storage_class = (text if is_text(text) and text else None for text in texts)
+    return ObjectFacts(etag, content_type, storage_class, metadata, None, unreadable)
 
 
 def int_of(resource: Mapping[str, Any], name: str) -> int:

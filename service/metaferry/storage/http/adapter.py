@@ -15,18 +15,19 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
 
 from metaferry.errors import Expired, StorageError, Throttled
 from metaferry.storage.answers import Refused, require_blob
 from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.capabilities import DetectedCapabilities
+from metaferry.storage.facts.model import Described, Fact
 from metaferry.storage.http.config import FallbackRequired, Opened, RegionChanged, StoreConfig
 from metaferry.storage.http.exchange import Answer, Request
 from metaferry.storage.http.network import LONGEST, TIMEOUT, UnsupportedOption
 from metaferry.storage.http.operations import Operations, Result, Steps
-from metaferry.storage.http.requests import RequestBuilder
+from metaferry.storage.http.requests import DescribingBuilder, RequestBuilder
 from metaferry.storage.keys import are_exact, content_type, is_exact, md5_hex
 from metaferry.storage.protocol import (
     ANYTHING,
@@ -179,6 +180,35 @@ class HttpAdapter:
                         require_blob(blob, 0, reads[n][1], None)
                         found[n] = blob
         return found
+
+    # -- facts of objects
+
+    @property
+    def listed_facts(self) -> frozenset[Fact]:
+        return self._fsspec.listed_facts
+
+    @property
+    def has_tags(self) -> bool:
+        return self._fsspec.has_tags
+
+    def list_facts(self, *, tags: bool) -> None:
+        self._fsspec.list_facts(tags=tags)
+
+    async def describe(self, path: str) -> Described:
+        if self._config.describes and is_exact(self._config.key(path)):
+            with contextlib.suppress(FallbackRequired):
+                return await self._on_loop(
+                    lambda requests: self._operations.describe(cast(DescribingBuilder, requests), path)
+                )
+        return await self._fsspec.describe(path)
+
+    async def tags(self, path: str) -> Mapping[str, str]:
+        if self._config.describes and is_exact(self._config.key(path)):
+            with contextlib.suppress(FallbackRequired):
+                return await self._on_loop(
+                    lambda requests: self._operations.tags(cast(DescribingBuilder, requests), path)
+                )
+        return await self._fsspec.tags(path)
 
     async def renew(self) -> None:
         """Looks the credentials up again, for both. As `ObjectStoreAdapter.renew`."""

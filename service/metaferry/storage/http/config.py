@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from metaferry.storage.errors import REDIRECTS, Failure
 from metaferry.storage.http.client import CurlClient
@@ -22,7 +22,10 @@ class Opened(NamedTuple):
 
 class StoreConfig(ABC):
     """What differs between the stores. The defaults are of one that sends nobody elsewhere. Where the adapter
-    has `conditions_optional`, `requests` of what is opened is a `HeadBuilder`."""
+    has `conditions_optional`, `requests` of what is opened is a `HeadBuilder`; where `describes`, it is a
+    `DescribingBuilder`."""
+
+    describes: ClassVar[bool] = False
 
     def __init__(
         self, prefix: str, options: Mapping[str, Any], *, concurrency: int, follow_redirects: bool = False

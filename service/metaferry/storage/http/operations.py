@@ -13,10 +13,11 @@ from metaferry.errors import NotFound, StorageError
 from metaferry.storage.answers import Refused, require_blob
 from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.errors import Failure, Operation
+from metaferry.storage.facts.model import Described
 from metaferry.storage.http.config import FallbackRequired, RegionChanged, StoreConfig
 from metaferry.storage.http.exchange import NO_ETAG, TOO_LONG, Answer, Request
 from metaferry.storage.http.redirects import MOST_REDIRECTS, target, without_host
-from metaferry.storage.http.requests import HeadBuilder, RequestBuilder, Stored
+from metaferry.storage.http.requests import DescribingBuilder, HeadBuilder, RequestBuilder, Stored
 from metaferry.storage.keys import content_type
 from metaferry.storage.protocol import ANYTHING, Blob, Precondition
 
@@ -91,6 +92,19 @@ class Operations:
             return found
 
         return self._read_as("read", path, blob)
+
+    def describe(self, builder: DescribingBuilder, path: str) -> Steps[Described]:
+        answer = yield from self._ask("read", path, lambda: builder.head(self._config.key(path)), builder)
+        return self._read_as("read", path, lambda: builder.described(answer))
+
+    def tags(self, builder: DescribingBuilder, path: str) -> Steps[dict[str, str]]:
+        try:
+            answer = yield from self._ask("tags", path, lambda: builder.tags(self._config.key(path)), builder)
+        except NotFound as error:
+            if builder.has_no_tags(Failure(code=error.code)):
+                return {}
+            raise
+        return self._read_as("tags", path, lambda: builder.tags_in(answer))
 
     def delete(self, builder: RequestBuilder, path: str) -> Steps[None]:
         try:

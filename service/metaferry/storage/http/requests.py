@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple, Protocol
 
 from metaferry.storage.errors import Failure
+from metaferry.storage.facts.model import Described
 from metaferry.storage.http.exchange import Answer, Request
 from metaferry.storage.http.redirects import BoundTo
 from metaferry.storage.keys import byte_range
@@ -61,6 +62,21 @@ class HeadBuilder(RequestBuilder, Protocol):
 
     def found(self, answer: Answer) -> str:
         """The token of what is there."""
+
+
+class DescribingBuilder(HeadBuilder, Protocol):
+    """The builder of a store whose facts of an object cost requests."""
+
+    def described(self, answer: Answer) -> Described:
+        """What a HEAD found. Raises `BadAnswer`."""
+
+    def tags(self, key: str) -> Request: ...
+
+    def tags_in(self, answer: Answer) -> dict[str, str]:
+        """The tags of an object. Raises `BadAnswer`."""
+
+    def has_no_tags(self, failure: Failure) -> bool:
+        """Whether this answer to `tags` means that the object has none."""
 
 
 def range_of(start: int, end: int | None) -> str:

@@ -46,7 +46,7 @@ Attempted = Sequence[str | StorageError | None]
 _ANSWERS = (NotFound, Conflict, Changed)
 
 #: The field of `RequestCounts` that an attempt counts in.
-Counter = Literal["list", "get", "put", "delete"]
+Counter = Literal["list", "get", "put", "delete", "tags"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from metaferry.errors import Conflict, Corrupt, Expired, NotFound, StorageError, Throttled, Unavailable
+from metaferry.errors import Conflict, Corrupt, NotFound, StorageError, Unavailable
 from metaferry.storage.answers import BadAnswer, require_blob, require_level
 from metaferry.storage.capabilities import Detecting
 from metaferry.storage.capability_probe import Honoured, probe
@@ -46,6 +46,8 @@ from metaferry.storage.protocol import (
 )
 from metaferry.storage.rates import RateHistory
 from metaferry.storage.retry.attempts import Attempted, Attempts, Policy, Work
+from metaferry.storage.retry.facts import RetriedFacts
+from metaferry.storage.retry.one_by_one import one_by_one
 from metaferry.storage.waits import Drain
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,7 @@ class Retrying:
             rng=rng,
         )
         self._honoured = Honoured()
+        self.facts = RetriedFacts(adapter, self._attempts)
 
     def __repr__(self) -> str:
         return f"Retrying({self._adapter!r})"
@@ -206,7 +209,7 @@ class Retrying:
         if self._batched is not None:
             make = partial(self._batched.put_batch, puts, ended=ended)
         elif self._direct is not None:
-            make = partial(_one_by_one, self._direct, puts, ended)
+            make = partial(one_by_one, self._direct, puts, ended)
         else:
             return [None] * len(puts)
         return self._attempts.once_blocking(puts, make, ended)
@@ -374,19 +377,3 @@ def _as_put(blob: Blob, data: bytes) -> PutResult | None:
 
 def _has_wrong_tag(error: StorageError | None) -> bool:
     return error is not None and error.code == WRONG_TAG
-
-
-def _one_by_one(direct: Direct, puts: Sequence[Put], ended: Callable[[], bool]) -> Attempted:
-    """`Batched.put_batch` for an adapter that has only `put_blocking`."""
-    attempted: list[str | StorageError | None] = [None] * len(puts)
-    for n, (path, data, only_if, _) in enumerate(puts):
-        if ended():
-            break
-        try:
-            attempted[n] = direct.put_blocking(path, data, only_if=only_if).token
-        except (Throttled, Expired) as error:
-            attempted[n] = error
-            break  # the others wait for the pause that the store asks for, or for credentials
-        except StorageError as error:
-            attempted[n] = error
-    return attempted

@@ -26,11 +26,8 @@ from metaferry.errors import (
 from metaferry.storage.answers import BadAnswer, bad_answer, require
 from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.errors import Failure, Operation, retry_after
-from metaferry.storage.keys import (
-    byte_range,
-    content_type,
-    md5_hex,
-)
+from metaferry.storage.facts.model import Described, Fact
+from metaferry.storage.keys import byte_range, content_type, md5_hex
 from metaferry.storage.protocol import (
     ABSENT,
     ANYTHING,
@@ -41,7 +38,16 @@ from metaferry.storage.protocol import (
     Precondition,
     PutResult,
 )
-from metaferry.storage.s3.answers import blob_of, is_encrypted, level_of, page_of, require_own, tag_of
+from metaferry.storage.s3.answers import (
+    NO_TAGS,
+    blob_of,
+    described,
+    is_encrypted,
+    level_of,
+    page_of,
+    require_own,
+    tag_of,
+)
 from metaferry.storage.s3.client import file_system
 
 #: Codes with which servers without conditional writes refuse one; an unconditional put then shows whether
@@ -57,6 +63,8 @@ class S3Adapter(ObjectStoreAdapter):
     store = "s3"
     tokens_are_md5s = True
     conditions_optional = True
+    listed_facts = frozenset[Fact](("etag", "storage_class"))
+    has_tags = True
 
     @staticmethod
     def _capabilities_of(bucket: str, prefix: str) -> Capabilities:
@@ -78,13 +86,32 @@ class S3Adapter(ObjectStoreAdapter):
             wanted["StartAfter"] = self._prefix + start_after
         answer = await self._call("list_objects_v2", "list", prefix, wanted)
         with self.checking("list", prefix):
-            return page_of(answer, wanted["Prefix"], len(self._prefix))
+            return page_of(answer, wanted["Prefix"], len(self._prefix), facts=self._lists_facts)
 
     async def list_level(self, prefix: str) -> Level | None:
         wanted = {"Prefix": self._prefix + prefix, "MaxKeys": self._page_size, "Delimiter": "/"}
         answer = await self._call("list_objects_v2", "list", prefix, wanted)
         with self.checking("list", prefix):
-            return level_of(answer, str(wanted["Prefix"]), len(self._prefix))
+            return level_of(answer, str(wanted["Prefix"]), len(self._prefix), facts=self._lists_facts)
+
+    async def describe(self, path: str) -> Described:
+        answer = await self._call("head_object", "read", path, {"Key": path})
+        with self.checking("read", path):
+            return described(_headers(answer))
+
+    async def tags(self, path: str) -> Mapping[str, str]:
+        try:
+            answer = await self._call("get_object_tagging", "tags", path, {"Key": path})
+        except NotFound as error:
+            if error.code in NO_TAGS:
+                return {}
+            raise
+        with self.checking("tags", path):
+            require(isinstance(answer.get("TagSet"), list), "no tags")
+            try:
+                return dict(sorted((tag["Key"], tag["Value"]) for tag in answer["TagSet"]))
+            except (KeyError, TypeError):
+                raise BadAnswer("a tag without name or value") from None
 
     async def put(self, path: str, data: bytes, *, only_if: Precondition = ANYTHING) -> PutResult:
         wanted = only_if
@@ -107,7 +134,12 @@ class S3Adapter(ObjectStoreAdapter):
 
     async def _connect(self) -> Any:
         try:
-            return file_system(self._options, self._concurrency, follow_redirects=self._follow_redirects)
+            return file_system(
+                self._options,
+                self._concurrency,
+                follow_redirects=self._follow_redirects,
+                classes=lambda: self._lists_facts,
+            )
         except (TypeError, KeyError):  # an option unknown to s3fs and its session
             raise ValueError("options") from None
 

@@ -13,13 +13,18 @@ from urllib.parse import unquote_plus
 
 from metaferry.storage.answers import BadAnswer, blob_of_range, require, require_names
 from metaferry.storage.errors import REDIRECTS, Failure
+from metaferry.storage.facts.model import Described, ObjectFacts
+from metaferry.storage.facts.texts import facts_of_headers, tags_of_xml
 from metaferry.storage.http.exchange import error_code
 from metaferry.storage.keys import entity_tag, is_marker
-from metaferry.storage.protocol import Blob, Entry, Level, Page
+from metaferry.storage.protocol import Blob, DescribedEntry, Entry, Level, Page
 from metaferry.storage.s3.listing import LISTED, Listed
 
 #: The key in botocore's answer for why it is not the store's; no name of the service begins like this.
 FOREIGN: Final = "MetaferryForeign"
+
+#: With which some stores answer that an object has no tags, and AWS that a bucket has none.
+NO_TAGS: Final = frozenset({"NoSuchTagSet", "NoSuchTagSetError"})
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 _MD5S: Final = re.compile(r"[0-9a-f]*")
@@ -75,14 +80,14 @@ def require_own(answer: Mapping[str, Any], method: str) -> None:
         require("ContentLength" in answer, "no size")
 
 
-def page_of(answer: Mapping[str, Any], wanted: str, skip: int) -> Page:
+def page_of(answer: Mapping[str, Any], wanted: str, skip: int, *, facts: bool = False) -> Page:
     """A page of the keys that begin with `wanted`; a path is a key without its first `skip` characters."""
     truncated, token = _rest(answer, wanted)
-    entries, left_out = _entries(answer, wanted, skip, ())
+    entries, left_out = _entries(answer, wanted, skip, (), facts=facts)
     return Page(entries, token if truncated else None, left_out)
 
 
-def level_of(answer: Mapping[str, Any], wanted: str, skip: int) -> Level | None:
+def level_of(answer: Mapping[str, Any], wanted: str, skip: int, *, facts: bool = False) -> Level | None:
     """None where the level takes more than one page."""
     truncated, _ = _rest(answer, wanted)
     if truncated:
@@ -92,7 +97,8 @@ def level_of(answer: Mapping[str, Any], wanted: str, skip: int) -> Level | None:
         folders = [each["Prefix"] for each in found]
     except (KeyError, TypeError):
         raise BadAnswer("a common prefix without a name") from None
-    return Level(_entries(answer, wanted, skip, folders)[0], [folder[skip:] for folder in folders])
+    entries, _ = _entries(answer, wanted, skip, folders, facts=facts)
+    return Level(entries, [folder[skip:] for folder in folders])
 
 
 def blob_of(status: int, headers: Mapping[str, str], data: bytes, start: int, end: int | None) -> Blob:
@@ -103,6 +109,22 @@ def blob_of(status: int, headers: Mapping[str, str], data: bytes, start: int, en
     size = headers.get("content-length", str(len(data)))
     require(status != 200 or size == str(len(data)), "the wrong number of bytes")
     return blob_of_range(status, headers, data, tag, start, end)
+
+
+def described(headers: Mapping[str, str]) -> Described:
+    """The facts in the answer to a HEAD; names of headers in small letters."""
+    tag = tag_of(headers)
+    require(tag or headers.get("last-modified"), "neither ETag nor time")
+    return Described(
+        tag, facts_of_headers(headers, "x-amz-meta-", etag=tag, class_header="x-amz-storage-class")
+    )
+
+
+def tags_in(body: bytes) -> dict[str, str]:
+    """The tags in the answer to a GetObjectTagging. Raises `BadAnswer`."""
+    tags = tags_of_xml(body)
+    require(tags is not None, "no tags")
+    return tags or {}
 
 
 def tag_of(headers: Mapping[str, str]) -> str:
@@ -127,12 +149,12 @@ def _rest(answer: Mapping[str, Any], wanted: str) -> tuple[bool, str | None]:
 
 
 def _entries(
-    answer: Mapping[str, Any], wanted: str, skip: int, folders: Sequence[str]
+    answer: Mapping[str, Any], wanted: str, skip: int, folders: Sequence[str], *, facts: bool
 ) -> tuple[list[Entry], int]:
     """The objects of a page, and how many that are none were left out."""
     # With keys of a customer's a tag may look like an MD5 and be none. That it equals the MD5 of
     # what is wanted proves that this is in place all the same; that it differs proves nothing.
-    keys, sizes, tags, mtimes = _listed(answer)
+    keys, sizes, tags, mtimes, classes = _listed(answer)
     # Some stores count fewer than they name; one that counts more has lost some on the way.
     require(answer.get("KeyCount", 0) <= len(keys) + len(folders), "fewer keys than KeyCount")
     require_names(keys, wanted)
@@ -144,6 +166,11 @@ def _entries(
         tags = list(map(entity_tag, tags))
     proofs = tags if alike else [tag if _MD5.fullmatch(tag) else None for tag in tags]
     entries = list(map(Entry._make, zip(paths, sizes, tags, proofs, mtimes, strict=True)))
+    if facts:
+        entries = [
+            DescribedEntry.of(entry, ObjectFacts(etag=entry.token or None, storage_class=name or None))
+            for entry, name in zip(entries, classes or [""] * len(entries), strict=True)
+        ]
     if "" in paths or 0 in sizes:
         entries = [entry for entry in entries if not is_marker(entry.path, entry.size)]
     return entries, len(keys) - len(entries)
@@ -161,6 +188,7 @@ def _listed(answer: Mapping[str, Any]) -> Listed:
             [item["Size"] for item in items],
             [entity_tag(item.get("ETag") or "") for item in items],
             [item["LastModified"].timestamp() for item in items],
+            [str(item.get("StorageClass") or "") for item in items],
         )
     except (KeyError, TypeError, AttributeError):  # half an entry would hide an object, or show one
         raise BadAnswer("an entry without name, size or time") from None

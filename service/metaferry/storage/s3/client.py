@@ -26,9 +26,16 @@ def bound_to(options: Mapping[str, Any]) -> BoundTo:
     return BoundTo.HOST if certificate or options.get("s3_additional_kwargs") else BoundTo.NOTHING
 
 
-def file_system(options: Mapping[str, Any], concurrency: int, *, follow_redirects: bool = False) -> Any:
+def file_system(
+    options: Mapping[str, Any],
+    concurrency: int,
+    *,
+    follow_redirects: bool = False,
+    classes: Callable[[], bool] = lambda: False,
+) -> Any:
     """A new s3fs instance on this loop, not shared, without retries. By itself, aiobotocore would follow
-    every redirect, and send an access token and customer keys along."""
+    every redirect, and send an access token and customer keys along. `classes`: whether listings give
+    storage classes."""
     import aiobotocore.session
     import s3fs
 
@@ -52,7 +59,7 @@ def file_system(options: Mapping[str, Any], concurrency: int, *, follow_redirect
         fs.session = aiobotocore.session.AioSession(**fs.kwargs)
         fs._session_is_owned = False  # else s3fs replaces it where it takes it for closed
         share_descriptions(fs.session)
-        _tune(fs.session)
+        _tune(fs.session, classes)
     return fs
 
 
@@ -96,7 +103,7 @@ def _loader(path: str | None) -> Any:
     return create_loader(path)
 
 
-def _tune(session: Any) -> None:
+def _tune(session: Any, classes: Callable[[], bool]) -> None:
     from botocore.handlers import _handle_200_error, add_expect_header
 
     # aiobotocore waits for `100 Continue` without a time limit, and pays a round trip for it.
@@ -104,7 +111,7 @@ def _tune(session: Any) -> None:
     # Before botocore parses the page to find an error in it, as it does with each answer of 200.
     events = session.get_component("event_emitter")
     events.unregister("before-parse.s3.*", _handle_200_error)
-    events.register_first("before-parse.s3.*", take_keys)
+    events.register_first("before-parse.s3.*", functools.partial(take_keys, classes=classes))
     events.register_first("before-parse.s3.*", mark_foreign)
     events.register_first("before-parse.s3.*", _find_error)
     factory = session.get_component("response_parser_factory")

@@ -22,7 +22,7 @@ from metaferry.storage.http.exchange import Answer, error_code
 from metaferry.storage.http.network import Network, UnsupportedOption, proxy_for
 from metaferry.storage.s3.client import bound_to
 from metaferry.storage.s3.credentials import Credentials, Seen, probe, session_of
-from metaferry.storage.s3.requests import ANONYMOUS, S3Requests, region_of
+from metaferry.storage.s3.requests import ANONYMOUS, TAGGING, S3Requests, region_of
 from metaferry.storage.s3.signature import Endpoint, Signer
 
 #: s3fs's options that come out the same, or say nothing about single requests.
@@ -121,11 +121,14 @@ _REDIRECTIONS: Final = frozenset(
         "IllegalLocationConstraintException",
     }
 )
+_OF_TAGS: Final = frozenset({"x-amz-request-payer", "x-amz-expected-bucket-owner"})
 _REGION_NAME: Final = re.compile(r"[a-z]{2,3}(?:-[a-z]+)+-\d{1,2}")
 
 
 class S3Config(StoreConfig):
     """A `StoreConfig` for `bucket`. Raises `UnsupportedOption` for an option outside the list."""
+
+    describes = True
 
     def __init__(self, bucket: str, prefix: str, options: Mapping[str, Any], **more: Any) -> None:
         _check(bucket, options)
@@ -146,7 +149,11 @@ class S3Config(StoreConfig):
             self._credentials = Credentials(lambda: session_of(options), _given(options))
         try:
             endpoint = Endpoint(
-                seen.endpoint, seen.region, seen.headers, checksum=not _old(options), signed=not anonymous
+                seen.endpoint,
+                seen.region,
+                _with_tags(seen.headers),
+                checksum=not _old(options),
+                signed=not anonymous,
             )
         except ValueError:
             raise UnsupportedOption("a header that cannot be signed") from None
@@ -293,6 +300,12 @@ def _are_of_one_service(one: str, other: str) -> bool:
     if suffixes[0] is not None and suffixes[1] is not None:
         return suffixes[0][0] == suffixes[1][0] and urlsplit(one).scheme == urlsplit(other).scheme
     return one == other
+
+
+def _with_tags(headers: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+    """The same with those of a request for tags: it pays as a read does, and takes no key of a customer's."""
+    kept = {name: value for name, value in headers["GET"].items() if name in _OF_TAGS}
+    return {**headers, TAGGING: kept}
 
 
 def _no_credentials() -> Mapping[str, Any]:

@@ -10,13 +10,17 @@ from typing import Final
 from metaferry.errors import Denied, Unavailable
 from metaferry.storage.answers import Refused, bad_answer, require_empty
 from metaferry.storage.errors import Failure, retry_after
+from metaferry.storage.facts.model import Described
 from metaferry.storage.http.exchange import NO_ETAG, Answer, Request, error_code
 from metaferry.storage.http.redirects import BoundTo
 from metaferry.storage.http.requests import Stored, most_of, range_of
 from metaferry.storage.keys import entity_tag, quoted
 from metaferry.storage.protocol import ABSENT, ANYTHING, Blob, Precondition
-from metaferry.storage.s3.answers import blob_of, is_encrypted, tag_of
+from metaferry.storage.s3.answers import NO_TAGS, blob_of, described, is_encrypted, tag_of, tags_in
 from metaferry.storage.s3.signature import Endpoint, Method, NoCredentials, Signer
+
+#: The query of a request for the tags of an object.
+TAGGING: Final = "tagging"
 
 #: There is nothing to sign with.
 ANONYMOUS: Final = Failure(code="NoCredentials", kind=Denied)
@@ -59,6 +63,9 @@ class S3Requests:
     def delete(self, key: str) -> Request:
         return self._request("DELETE", key, {})
 
+    def tags(self, key: str) -> Request:
+        return self._request("GET", key, {}, subresource=TAGGING)
+
     def _request(
         self,
         method: Method,
@@ -67,14 +74,16 @@ class S3Requests:
         data: bytes = b"",
         payload_hash: str | None = None,
         most: int | None = None,
+        subresource: str = "",
     ) -> Request:
         name = quoted(key)
         try:
             more = () if payload_hash is None else (payload_hash,)
-            headers = self._signer.headers(method, name, own, *more)
+            headers = self._signer.headers(method, name, own, *more, subresource=subresource)
         except NoCredentials:
             raise Refused(ANONYMOUS) from None
-        request = Request(method, f"{self._endpoint.url}/{name}", headers, data)
+        query = f"?{subresource}" if subresource else ""
+        request = Request(method, f"{self._endpoint.url}/{name}{query}", headers, data)
         return request if most is None else request._replace(most=most)
 
     # -- answers
@@ -94,6 +103,17 @@ class S3Requests:
     def found(self, answer: Answer) -> str:
         """The token of what a HEAD found."""
         return tag_of(answer.headers)
+
+    def described(self, answer: Answer) -> Described:
+        """Raises `BadAnswer`."""
+        return described(answer.headers)
+
+    def tags_in(self, answer: Answer) -> dict[str, str]:
+        """Raises `BadAnswer`."""
+        return tags_in(answer.body)
+
+    def has_no_tags(self, failure: Failure) -> bool:
+        return failure.code in NO_TAGS
 
     def blob(self, answer: Answer, key: str, start: int, end: int | None) -> Blob:
         """Raises `BadAnswer`."""

@@ -15,13 +15,14 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
 from re import search
 from typing import Any, TypeVar
 
-from metaferry.errors import StorageError
+from metaferry.errors import StorageError, Unsupported
 from metaferry.storage.errors import Operation, storage_error
+from metaferry.storage.facts.model import Described, Describing, Fact
 from metaferry.storage.keys import md5_hex
 from metaferry.storage.protocol import (
     ANYTHING,
@@ -228,6 +229,33 @@ class FaultyAdapter:
     async def delete(self, path: str, *, only_if: Precondition = ANYTHING) -> None:
         call = self._faults.begin(self.url, "delete", path, False)
         await self._through(call, lambda: self._inner.delete(path, only_if=only_if))
+
+    # -- facts of objects; the adapter behind may know none
+
+    @property
+    def listed_facts(self) -> frozenset[Fact]:
+        return self._inner.listed_facts if isinstance(self._inner, Describing) else frozenset()
+
+    @property
+    def has_tags(self) -> bool:
+        return isinstance(self._inner, Describing) and self._inner.has_tags
+
+    def list_facts(self, *, tags: bool) -> None:
+        if isinstance(self._inner, Describing):
+            self._inner.list_facts(tags=tags)
+
+    async def describe(self, path: str) -> Described:
+        call = self._faults.begin(self.url, "read", path, False)
+        return await self._through(call, lambda: self._describing().describe(path))
+
+    async def tags(self, path: str) -> Mapping[str, str]:
+        call = self._faults.begin(self.url, "tags", path, False)
+        return await self._through(call, lambda: self._describing().tags(path))
+
+    def _describing(self) -> Describing:
+        if not isinstance(self._inner, Describing):
+            raise Unsupported(f"{self.url}: the store knows no facts of objects", url=self.url)
+        return self._inner
 
     def outdated(self) -> bool:
         """Whether the adapter behind would find other credentials."""

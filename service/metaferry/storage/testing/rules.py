@@ -85,7 +85,8 @@ LISTS: Final[frozenset[Operation]] = frozenset(("list",))
 READS: Final[frozenset[Operation]] = frozenset(("read",))
 PUTS: Final[frozenset[Operation]] = frozenset(("put",))
 DELETES: Final[frozenset[Operation]] = frozenset(("delete",))
-EVERY: Final = LISTS | READS | PUTS | DELETES
+TAGS: Final[frozenset[Operation]] = frozenset(("tags",))
+EVERY: Final = LISTS | READS | PUTS | DELETES | TAGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

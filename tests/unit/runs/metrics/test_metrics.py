@@ -79,6 +79,8 @@ def test_every_figure_of_a_report_is_there() -> None:
         ("put", "error"): 3,
         ("delete", "ok"): 4,
         ("delete", "error"): 4,
+        ("tags", "ok"): 0,
+        ("tags", "error"): 0,
     }
     assert values["metaferry_last_run_bytes"] == {("read",): 11, ("written",): 12}
     assert values["metaferry_last_run_phase_seconds"] == {("gather",): 1.5, ("decide",): 0.5, ("apply",): 0}

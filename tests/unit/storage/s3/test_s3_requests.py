@@ -130,11 +130,12 @@ def test_each_kind_of_request_has_the_headers_that_it_knows() -> None:
         "GET": pays,
         "HEAD": pays,
         "DELETE": pays,
+        "tagging": pays,
     }
     assert endpoint.checksum
     plain, _ = opened(config_kwargs={"request_checksum_calculation": "when_required"})
     assert not plain.checksum  # the signed hash of the body is what is verified
-    assert plain.headers == {"PUT": {}, "GET": {}, "HEAD": {}, "DELETE": {}}
+    assert plain.headers == {"PUT": {}, "GET": {}, "HEAD": {}, "DELETE": {}, "tagging": {}}
 
 
 def test_a_key_of_the_customers_goes_with_puts_and_reads() -> None:

@@ -194,6 +194,14 @@ def test_without_credentials_nothing_is_signed() -> None:
     assert caught.value.failure is ANONYMOUS
 
 
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_a_request_for_tags_is_signed_with_its_query(endpoint: Endpoint) -> None:
+    path, headers = taken_apart(requests_of(endpoint).tags("a/b c.jpg"))
+    assert path.endswith("a/b%20c.jpg?tagging")
+    authorization = headers.pop("authorization")
+    assert authorization == botocores(endpoint, "GET", path, headers, KEYS)
+
+
 def test_who_is_anonymous_signs_nothing() -> None:
     endpoint = replace(ENDPOINTS[0], signed=False)
     _, headers = taken_apart(requests_of(endpoint).put("a", b"{}", "x/y", ABSENT))
