@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, quote, unquote
 from xml.sax.saxutils import escape
 
 from servers.messages import Reply, Request
-from servers.s3_objects import Bucket, Stored
+from servers.s3_objects import Bucket, Stored, before
 from servers.s3_rules import Behaviour
 from servers.token_servers import TokenServers
 
@@ -31,7 +31,9 @@ _UNSPEAKABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _UNMET: Final = "The condition specified using HTTP conditional header(s) is not met."
 
 #: Parameters that change what a request does, as far as they are understood here.
-_KNOWN: Final = {"restype", "comp", "prefix", "delimiter", "maxresults", "marker", "include", "timeout"}
+_KNOWN: Final = {"restype", "comp", "prefix", "delimiter", "maxresults", "marker", "include", "timeout"} | {
+    "startFrom"
+}
 _OF_SAS: Final = {"sv", "ss", "srt", "sp", "se", "st", "spr", "sig", "sip", "sr", "si", "sdd"} | {
     *("skoid", "sktid", "skt", "ske", "sks", "skv")
 }
@@ -144,7 +146,8 @@ class AzureApi:
     def _list(self, bucket: Bucket, name: str, asked: dict[str, str]) -> Reply:
         prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter", "")
         try:
-            after = self._behaviour.behind(asked["marker"]) if asked.get("marker") else ""
+            after = before(asked["startFrom"]) if asked.get("startFrom") else ""
+            after = self._behaviour.behind(asked["marker"]) if asked.get("marker") else after
         except ValueError:
             raise Refused(400, "InvalidQueryParameterValue", "marker") from None
         count = self._behaviour.entries(min(5000, int(asked.get("maxresults", "5000"))))

@@ -1,4 +1,5 @@
-"""The JSON API of Google Cloud Storage as the server of the tests speaks it.
+"""The JSON API of Google Cloud Storage as the server of the tests speaks it, and what object_store asks of
+the XML API: listings and reads, which are those of S3.
 
 Uploads in one request (media and multipart), preconditions on generations, listings with startOffset,
 endOffset, delimiter and `fields`, md5Hash, ranged downloads, deletes, and errors as the service words
@@ -18,12 +19,15 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from servers.messages import Reply, Request
-from servers.s3_objects import Bucket, Listed, Stored
+from servers.s3_api import Api as S3Api
+from servers.s3_objects import Bucket, Listed, Stored, before
 from servers.s3_rules import Behaviour
 from servers.token_servers import TokenServers
 
 _OBJECT: Final = re.compile(r"/(?:download/)?storage/v1/b/([^/?]+)/o(?:/([^/?]*))?(?:\?(.*))?\Z", re.DOTALL)
 _UPLOAD: Final = re.compile(r"/upload/storage/v1/b/([^/?]+)/o(?:\?(.*))?\Z", re.DOTALL)
+#: The XML API names the bucket first, and a bucket of this server begins so.
+_XML: Final = re.compile(r"/metaferry(?:-|%2D)", re.IGNORECASE)
 _NAME: Final = re.compile(rb'"name":\s*("(?:[^"\\]|\\.)*")')
 _FIELD: Final = re.compile(r"(\w+)(?:\(([^)]*)\))?")
 _UNMET: Final = "At least one of the pre-conditions you specified did not hold."
@@ -63,6 +67,8 @@ class GcsApi:
         self._now = now
         self._generation = 1_700_000_000_000_000
         self._tokens = TokenServers(behaviour)
+        self._xml = S3Api(behaviour, now)
+        self._xml.buckets = self.buckets
 
     def key(self, request: Request) -> str:
         target = unquote(request.target) if "%" in request.target else request.target
@@ -98,6 +104,8 @@ class GcsApi:
         self._authorize(request)
         upload = _UPLOAD.match(request.target)
         found = upload or _OBJECT.match(request.target)
+        if found is None and request.method in ("GET", "HEAD") and _XML.match(request.target):
+            return self._xml.answer(request)
         if found is None:
             raise Refused(404, "notFound", "Not Found")
         query = dict(parse_qsl(found[found.re.groups] or "", keep_blank_values=True))
@@ -163,7 +171,7 @@ class GcsApi:
     def _list(self, bucket: Bucket, query: dict[str, str]) -> Reply:
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         # `page` begins behind a key, startOffset with one.
-        after = _before(query["startOffset"]) if query.get("startOffset") else ""
+        after = before(query["startOffset"]) if query.get("startOffset") else ""
         if "pageToken" in query:
             try:
                 after = self._behaviour.behind(query["pageToken"])
@@ -254,13 +262,6 @@ def _parts(content_type: str, body: bytes) -> tuple[dict[str, Any], str, bytes]:
         return json.loads(resource), head.partition(b":")[2].strip().decode(), data
     except ValueError:
         raise Refused(400, "badContent", "Malformed multipart body.") from None
-
-
-def _before(key: str) -> str:
-    """A key such that the next one behind it is `key` or later: all that is before `key` is passed by."""
-    if key.endswith("\0"):
-        return key[:-1]
-    return f"{key[:-1]}{chr(ord(key[-1]) - 1)}\U0010ffff"
 
 
 def _json(content: dict[str, Any], operation: str) -> Reply:

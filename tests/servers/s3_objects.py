@@ -144,3 +144,10 @@ class Bucket:
 def _behind(prefix: str) -> str:
     """The first text behind everything that begins with `prefix`."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def before(key: str) -> str:
+    """A key such that the next one behind it is `key` or later: all that is before `key` is passed by."""
+    if key.endswith("\0"):
+        return key[:-1]
+    return f"{key[:-1]}{chr(ord(key[-1]) - 1)}\U0010ffff"

@@ -19,6 +19,7 @@ from metaferry.masking import showable
 from metaferry.storage.errors import Store, errno_failure, storage_error
 from metaferry.storage.factory import local_path
 from metaferry.storage.fsspec_adapter import RENAMES, fsspec_failure
+from metaferry.storage.gcs.client import plain_file_system
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.local.atomic import synced_names, temporary_name
 from metaferry.storage.local.disk_names import to_disk
@@ -87,6 +88,8 @@ def _upload(source: Path, folder: str, name: str, kind: str, options: dict[str, 
             container, prefix, named = azure_location(split_scheme(folder)[1], showable(folder))
             fs: Any = fsspec.filesystem("az", **{**named, **options})
             base = f"{container}/{prefix}".rstrip("/")
+        elif kind == "gcs":
+            fs, base = plain_file_system(options), split_scheme(folder)[1]
         else:
             fs, base = url_to_fs(folder, **options)
         target = f"{base.rstrip('/')}/{name}"

@@ -13,7 +13,7 @@ import pytest
 
 from e2e.sources.pages import documents, jobs_of, synced
 from e2e.world import World
-from metaferry.tables.readers.lake.options import for_iceberg, for_object_store
+from metaferry.tables.readers.lake.options import for_object_store
 from servers.delta import with_deleted_rows, with_mapped_columns
 from servers.iceberg import FolderCatalog, rest_catalog
 from servers.s3 import FastS3
@@ -252,10 +252,12 @@ class Hostile:
 def test_an_iceberg_table_on_s3_is_read_with_the_options_of_the_job(
     world: World, fast_s3_server: FastS3
 ) -> None:
-    properties = for_iceberg("s3", fast_s3_server.options, "x")
-    io = {"py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO"}
-    url = f"s3://{fast_s3_server.new_bucket()}/labels"
-    table = FolderCatalog(**io, **properties).new_table(url, ROWS)
+    bucket = fast_s3_server.new_bucket()
+    url, here = f"s3://{bucket}/labels", world.root / "here"
+    elsewhere = {"py-io-impl": "servers.iceberg.ElsewhereIO", "elsewhere": url, "here": str(here)}
+    table = FolderCatalog(**elsewhere).new_table(url, ROWS)
+    for path in here.rglob("*.*"):
+        fast_s3_server.put(bucket, f"labels/{path.relative_to(here).as_posix()}", path.read_bytes())
     for given in (url, f"{url}/", table.metadata_location):
         sync(world, {"iceberg": given}, storage={"s3": fast_s3_server.options})
         assert documents(world) == {"a": {"speed": 1.5}, "b": {"speed": 2.5}}

@@ -97,3 +97,13 @@ def test_what_a_library_raises_is_an_error_of_ours_without_its_text(
         put(source, missing, "x.parquet", options, portal)
     assert raised.value.path in ("x.parquet", "")
     assert "NoSuchBucket" not in str(raised.value.__cause__ or "")
+
+
+@pytest.mark.servers
+def test_google_is_reached_without_grpc(tmp_path: Path, fresh_datasource: FreshDatasource) -> None:
+    """fsspec's own class for `gs://` first asks for the bucket's type by gRPC, a minute where it is blocked."""
+    source = tmp_path / "made"
+    source.write_bytes(b"a,b\n1,2\n")
+    url, options = fresh_datasource("gcs")
+    with Portal() as portal:
+        assert put(source, url, "x.csv", options, portal) == source.read_bytes()

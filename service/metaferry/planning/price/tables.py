@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from metaferry.job.prices import Prices
 from metaferry.planning.price.model import LOCAL, PriceTable
+from metaferry.storage.azure.connection_string import connection_parts
 from metaferry.urls import split_scheme
 
 S3: Final = PriceTable(
@@ -87,11 +88,7 @@ def _is_other_azure(options: Mapping[str, Any], environ: Mapping[str, str]) -> b
     if host is not None and not str(host).partition(":")[0].endswith(_AZURE_HOST):
         return True
     text = options.get("connection_string") or environ.get("AZURE_STORAGE_CONNECTION_STRING") or ""
-    parts = {
-        name.strip().lower(): value
-        for name, mark, value in (part.partition("=") for part in str(text).split(";"))
-        if mark
-    }
+    parts = connection_parts(str(text))
     if parts.get("usedevelopmentstorage", "").lower() == "true":
         return True
     blob = parts.get("blobendpoint", "")

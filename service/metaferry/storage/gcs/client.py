@@ -16,12 +16,18 @@ NOT_UNDERSTOOD: Final = (AttributeError, KeyError, TypeError, ValueError)
 
 def file_system(options: Mapping[str, Any]) -> Any:
     """gcsfs's file system; looking for credentials may ask the metadata service. Raises anything."""
-    # Not `gcsfs.GCSFileSystem`: the newer class first requests the bucket's type over gRPC, which took
-    # more than a minute a put where gRPC was blocked.
+    return plain_file_system(
+        {**options, "asynchronous": True, "skip_instance_cache": True, "use_listings_cache": False}
+    )
+
+
+def plain_file_system(options: Mapping[str, Any]) -> Any:
+    """gcsfs's file system with these options and no others. Raises anything."""
+    # Not `gcsfs.GCSFileSystem`, which is fsspec's too: the newer class first requests the bucket's type over
+    # gRPC, which took more than a minute a put where gRPC was blocked.
     from gcsfs.core import GCSFileSystem
 
-    given = {**options, "asynchronous": True, "skip_instance_cache": True, "use_listings_cache": False}
-    return GCSFileSystem(**given)
+    return GCSFileSystem(**options)
 
 
 def bound_to(fs: Any) -> BoundTo:

@@ -1,5 +1,5 @@
-"""fsspec's options in the words of object_store and of Iceberg's library; one without an equivalent is
-refused."""
+"""fsspec's options in the words of object_store, where one without an equivalent is refused; and as they are
+for Iceberg's library."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from metaferry.errors import JobError
+from metaferry.tables.readers.lake.file_io import JobFileIO
 from metaferry.tables.readers.lake.iceberg import newest_metadata
-from metaferry.tables.readers.lake.options import for_iceberg, for_object_store
+from metaferry.tables.readers.lake.options import for_object_store
 
 S3 = {
     "key": "id",
@@ -30,19 +31,10 @@ def test_options_of_s3() -> None:
         "AWS_REGION": "eu-central-1",
         "AWS_ALLOW_HTTP": "true",
     }
-    assert for_iceberg("s3a", S3, "x") == {
-        "s3.access-key-id": "id",
-        "s3.secret-access-key": "word",
-        "s3.session-token": "session",
-        "s3.endpoint": "http://127.0.0.1:9000",
-        "s3.region": "eu-central-1",
-    }
     assert for_object_store("s3", {}, "x") == {}
     assert for_object_store("s3", {"anon": True}, "x") == {"AWS_SKIP_SIGNATURE": "true"}
-    assert for_iceberg("s3", {"anon": True}, "x") == {"s3.anonymous": "true"}
     virtual = {"config_kwargs": {"s3": {"addressing_style": "virtual"}}}
     assert for_object_store("s3", virtual, "x") == {"AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "true"}
-    assert for_iceberg("s3", virtual, "x") == {"s3.force-virtual-addressing": "true"}
 
 
 def test_options_of_google_and_azure() -> None:
@@ -52,12 +44,61 @@ def test_options_of_google_and_azure() -> None:
     }
     assert for_object_store("gs", {"token": {"a": 1}}, "x") == {"GOOGLE_SERVICE_ACCOUNT_KEY": '{"a": 1}'}
     assert for_object_store("gcs", {"token": "google_default"}, "x") == {}
-    assert for_iceberg("gs", {"token": "/key.json"}, "x") == {"gcs.oauth2.token": "/key.json"}
     assert for_object_store("abfs", account, "x") == {
         "AZURE_STORAGE_ACCOUNT_NAME": "fleet",
         "AZURE_STORAGE_ACCOUNT_KEY": "word",
     }
-    assert for_iceberg("az", account, "x") == {"adls.account-name": "fleet", "adls.account-key": "word"}
+    assert for_object_store("gs", {"token": "anon", "endpoint_url": "http://127.0.0.1:9"}, "x") == {
+        "GOOGLE_SKIP_SIGNATURE": "true",
+        "GOOGLE_BASE_URL": "http://127.0.0.1:9",
+        "allow_http": "true",
+    }
+    assert for_object_store("az", {**account, "account_host": "fleet.blob.local"}, "x") == {
+        "AZURE_STORAGE_ACCOUNT_NAME": "fleet",
+        "AZURE_STORAGE_ACCOUNT_KEY": "word",
+        "AZURE_STORAGE_ENDPOINT": "https://fleet.blob.local",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "DefaultEndpointsProtocol=https;AccountName=fleet;AccountKey=a=b==;EndpointSuffix=core.local",
+            {"ACCOUNT_KEY": "a=b==", "ENDPOINT": "https://fleet.blob.core.local"},
+        ),
+        (
+            "BlobEndpoint=https://fleet.blob.core.windows.net/;SharedAccessSignature=sv=1&sig=x%3D",
+            {"SAS_KEY": "sv=1&sig=x%3D", "ENDPOINT": "https://fleet.blob.core.windows.net"},
+        ),
+    ],
+)
+def test_a_connection_string_of_azure_has_its_parts(text: str, expected: dict[str, str]) -> None:
+    found = for_object_store("az", {"connection_string": text}, "x")
+    named = {f"AZURE_STORAGE_{name}": value for name, value in expected.items()}
+    assert found == {"AZURE_STORAGE_ACCOUNT_NAME": "fleet", **named}
+
+
+def test_a_connection_string_may_be_that_of_the_emulator() -> None:
+    emulator = for_object_store("az", {"connection_string": "UseDevelopmentStorage=true"}, "x")
+    assert emulator == {"AZURE_STORAGE_USE_EMULATOR": "true"}
+    plain = "BlobEndpoint=http://127.0.0.1:1/acc;AccountName=acc;AccountKey=a"
+    assert for_object_store("az", {"connection_string": plain}, "x")["allow_http"] == "true"
+
+
+def test_iceberg_gets_the_options_of_the_job_as_they_are() -> None:
+    """`anon: false` was handed over as a text, which adlfs takes for true."""
+    from gcsfs.core import GCSFileSystem
+
+    azure = JobFileIO({"account_name": "fleet", "account_key": "d29yZA==", "anon": False})
+    for scheme in ("az", "abfs", "abfss"):
+        files = azure.get_fs(scheme, "container")
+        assert (files.account_name, files.account_key, files.anon) == ("fleet", "d29yZA==", False)
+    of_host = JobFileIO({"account_key": "d29yZA=="}).get_fs("abfss", "fleet.dfs.core.windows.net")
+    assert of_host.account_name == "fleet"
+    assert type(JobFileIO({"token": "anon"}).get_fs("gs", "bucket")) is GCSFileSystem
+    config = {"s3": {"addressing_style": "virtual"}}
+    assert JobFileIO({"config_kwargs": config, "anon": True}).get_fs("s3").config_kwargs == config
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,6 @@ from metaferry.tables.readers.extras import missing_extra
 from metaferry.tables.readers.lake.failures import lake_error
 
 _METADATA: Final = re.compile(r"(?:.*/)?v?(\d+)(?:-[^/]*)?\.metadata\.json")
-#: Bytes of a store are read through fsspec, as by all else here.
-_IO: Final = {"py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO"}
 
 
 def newest_metadata(paths: Iterable[str]) -> str:
@@ -35,8 +33,8 @@ def newest_metadata(paths: Iterable[str]) -> str:
 class IcebergRows:
     """One snapshot of a table; as `delta.DeltaRows`.
 
-    `location` is the folder of the table or its metadata file, or None for a table `name` of the catalog
-    `catalog`. `options` are fsspec's, to look into the folder; `properties` those of the library.
+    `location` is the folder of the table or its metadata file, which is read with fsspec's `options`; or None
+    for a table `name` of the catalog `catalog`, with the `properties` of the library.
     """
 
     def __init__(
@@ -112,12 +110,18 @@ class IcebergRows:
         """The table of a metadata file, by the properties of the job alone: those in the file may name any
         class of this machine as what reads it."""
         from pyiceberg.catalog.noop import NoopCatalog
-        from pyiceberg.io import load_file_io
         from pyiceberg.serializers import FromInputFile
         from pyiceberg.table import StaticTable
 
-        location = self._metadata_file()
-        io = load_file_io({**_IO, **self._properties}, location)
+        from metaferry.tables.readers.lake.file_io import JobFileIO
+
+        io = JobFileIO(self._options)
+        location = str(self._location)
+        if not location.endswith(".json"):
+            newest = newest_metadata(io.metadata_files(location))
+            if not newest:
+                raise FileNotFoundError("it holds no metadata/*.metadata.json")
+            location = f"{location.rstrip('/')}/metadata/{newest.rpartition('/')[2]}"
         metadata = FromInputFile.table_metadata(io.new_input(location))
         return StaticTable(
             identifier=("static-table", location),
@@ -126,20 +130,6 @@ class IcebergRows:
             io=io,
             catalog=NoopCatalog("static-table"),
         )
-
-    def _metadata_file(self) -> str:
-        """The URL of the metadata file: the newest of a folder, as it is now."""
-        import fsspec
-
-        location = str(self._location)
-        if location.endswith(".json"):
-            return location
-        files, folder = fsspec.core.url_to_fs(location.rstrip("/"), **self._options)
-        files.invalidate_cache()
-        newest = newest_metadata(files.glob(f"{folder}/metadata/*.metadata.json"))
-        if not newest:
-            raise FileNotFoundError("it holds no metadata/*.metadata.json")
-        return f"{location.rstrip('/')}/metadata/{newest.rpartition('/')[2]}"
 
     def _of_catalog(self) -> Any:
         from pyiceberg.catalog import load_catalog

@@ -1,8 +1,7 @@
-"""fsspec's options in the words of the libraries that open tables themselves. Pure functions.
+"""fsspec's options in the words of object_store, through which Delta's library reads. Pure functions.
 
-Delta's library reads through object_store, Iceberg's through fsspec with names of its own. An option
-without an equivalent is an error that names it: otherwise a table would be read with other rights than were
-meant. No message shows a value.
+An option without an equivalent is an error that names it: otherwise a table would be read with other rights
+than were meant. No message shows a value.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from metaferry.errors import JobError
+from metaferry.storage.azure.connection_string import connection_parts
 
 #: Options of fsspec's file systems that mean nothing to a reader of tables: how they are cached and paged.
 _MEANINGLESS: Final = frozenset(
@@ -47,33 +47,6 @@ _AZURE: Final = {
     "client_id": "AZURE_STORAGE_CLIENT_ID",
     "client_secret": "AZURE_STORAGE_CLIENT_SECRET",
 }
-_S3_ICEBERG: Final = {
-    "key": "s3.access-key-id",
-    "secret": "s3.secret-access-key",
-    "token": "s3.session-token",
-    "endpoint_url": "s3.endpoint",
-    "region_name": "s3.region",
-    "profile": "s3.profile-name",
-    "aws_access_key_id": "s3.access-key-id",
-    "aws_secret_access_key": "s3.secret-access-key",
-    "aws_session_token": "s3.session-token",
-}
-_GCS_ICEBERG: Final = {
-    "token": "gcs.oauth2.token",
-    "project": "gcs.project-id",
-    "endpoint_url": "gcs.service.host",
-    "access": "gcs.access",
-}
-_AZURE_ICEBERG: Final = {
-    "account_name": "adls.account-name",
-    "account_key": "adls.account-key",
-    "sas_token": "adls.sas-token",
-    "tenant_id": "adls.tenant-id",
-    "client_id": "adls.client-id",
-    "client_secret": "adls.client-secret",
-    "connection_string": "adls.connection-string",
-    "account_host": "adls.account-host",
-}
 #: Schemes by the store that they mean.
 _STORES: Final = {
     **dict.fromkeys(("s3", "s3a"), "s3"),
@@ -91,31 +64,9 @@ def for_object_store(scheme: str, options: Mapping[str, Any], place: str) -> dic
     if store == "gcs":
         return _gcs(given, place)
     if store == "azure":
-        found = {_AZURE[key]: str(given.pop(key)) for key in list(given) if key in _AZURE}
-        if given.pop("anon", False) is True:
-            found["AZURE_SKIP_SIGNATURE"] = "true"
-        _refuse_rest(given, "Delta", place)
-        return found
-    _refuse_rest(given, "Delta", place)
+        return _azure(given, place)
+    _refuse_rest(given, place)
     return {}
-
-
-def for_iceberg(scheme: str, options: Mapping[str, Any], place: str) -> dict[str, str]:
-    """The same as Iceberg's library takes them."""
-    store = _STORES.get(scheme, "")
-    given = _flat(options)
-    names = {"s3": _S3_ICEBERG, "gcs": _GCS_ICEBERG, "azure": _AZURE_ICEBERG}.get(store, {})
-    found = {}
-    for key in list(given):
-        if key in names and isinstance(given[key], str):
-            found[names[key]] = given.pop(key)
-    anon = given.pop("anon", None)
-    if anon is not None and store in ("s3", "azure"):
-        found["s3.anonymous" if store == "s3" else "adls.anon"] = "true" if anon else "false"
-    if store == "s3" and _addressing(given) == "virtual":
-        found["s3.force-virtual-addressing"] = "true"
-    _refuse_rest(given, "Iceberg", place)
-    return found
 
 
 def _s3(given: dict[str, Any], place: str) -> dict[str, str]:
@@ -130,7 +81,7 @@ def _s3(given: dict[str, Any], place: str) -> dict[str, str]:
     given.pop("use_ssl", None)  # the endpoint says it
     if _addressing(given) == "virtual":
         found["AWS_VIRTUAL_HOSTED_STYLE_REQUEST"] = "true"
-    _refuse_rest(given, "Delta", place)
+    _refuse_rest(given, place)
     return found
 
 
@@ -146,8 +97,49 @@ def _gcs(given: dict[str, Any], place: str) -> dict[str, str]:
     elif token not in (None, "google_default", "cloud"):
         given["token"] = token
     given.pop("project", None)  # of buckets that are made
-    _refuse_rest(given, "Delta", place)
+    if (endpoint := given.pop("endpoint_url", None)) is not None:
+        found |= _at("GOOGLE_BASE_URL", str(endpoint))
+    _refuse_rest(given, place)
     return found
+
+
+def _azure(given: dict[str, Any], place: str) -> dict[str, str]:
+    found = {}
+    connection = given.get("connection_string")
+    if isinstance(connection, str) and (parts := _of_connection(connection)) is not None:
+        del given["connection_string"]
+        found = parts
+    if (host := given.pop("account_host", None)) is not None:
+        found |= _at("AZURE_STORAGE_ENDPOINT", f"https://{host}")
+    found |= {_AZURE[key]: str(given.pop(key)) for key in list(given) if key in _AZURE}
+    if given.pop("anon", False) is True:
+        found["AZURE_SKIP_SIGNATURE"] = "true"
+    _refuse_rest(given, place)
+    return found
+
+
+def _of_connection(text: str) -> dict[str, str] | None:
+    """What a connection string says; None of one without a credential or an account."""
+    parts = connection_parts(text)
+    if parts.get("usedevelopmentstorage", "").lower() == "true":
+        return {"AZURE_STORAGE_USE_EMULATOR": "true"}
+    account, endpoint = parts.get("accountname", ""), parts.get("blobendpoint", "")
+    if not endpoint and account:
+        suffix = parts.get("endpointsuffix", "core.windows.net")
+        endpoint = f"{parts.get('defaultendpointsprotocol', 'https')}://{account}.blob.{suffix}"
+    # The SDK of Azure takes the account from the address too.
+    account = account or endpoint.partition("://")[2].partition(".")[0]
+    found = {"AZURE_STORAGE_ACCOUNT_NAME": account, **_at("AZURE_STORAGE_ENDPOINT", endpoint.rstrip("/"))}
+    if key := parts.get("accountkey"):
+        return {**found, "AZURE_STORAGE_ACCOUNT_KEY": key} if account else None
+    if sas := parts.get("sharedaccesssignature"):
+        return {**found, "AZURE_STORAGE_SAS_KEY": sas.removeprefix("?")} if account else None
+    return None
+
+
+def _at(name: str, endpoint: str) -> dict[str, str]:
+    """An address by this name; one without TLS has to be allowed besides."""
+    return {name: endpoint, **({"allow_http": "true"} if endpoint.startswith("http://") else {})}
 
 
 def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,11 +164,11 @@ def _addressing(given: dict[str, Any]) -> str:
     return style
 
 
-def _refuse_rest(given: Mapping[str, Any], what: str, place: str) -> None:
+def _refuse_rest(given: Mapping[str, Any], place: str) -> None:
     if given:
         name = sorted(given)[0]
         raise JobError(
-            f"the option {name} has no equivalent in the library that reads {what} tables",
+            f"the option {name} has no equivalent in the library that reads Delta tables",
             place=f"{place}.options.{name}",
             advice="leave it out for this table, or give credentials by the environment",
         )

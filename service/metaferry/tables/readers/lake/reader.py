@@ -13,7 +13,7 @@ from metaferry.tables.readers.again import Again
 from metaferry.tables.readers.contract import Facts, Given, ReaderColumn, ReaderRelation, Reject, Rows, Wanted
 from metaferry.tables.readers.lake.delta import DeltaRows
 from metaferry.tables.readers.lake.iceberg import IcebergRows
-from metaferry.tables.readers.lake.options import for_iceberg, for_object_store
+from metaferry.tables.readers.lake.options import for_object_store
 from metaferry.tables.readers.sql.columns import SqlColumn, column_of, example_of, values_of
 from metaferry.tables.staging import BATCH_ROWS, check_width, numbers_from, taken_unasked, used_columns
 
@@ -79,10 +79,7 @@ class IcebergReader(_LakeReader):
                 **chosen,
             )
         options = given.options_of(location)
-        properties = for_iceberg(location.scheme, options, given.place)
-        return IcebergRows(
-            value.shown, given.place, location=location.url, options=options, properties=properties, **chosen
-        )
+        return IcebergRows(value.shown, given.place, location=location.url, options=options, **chosen)
 
 
 def delta_url(url: str) -> str:
