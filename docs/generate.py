@@ -59,7 +59,8 @@ every message, log and report. A kept plan has the name of the file, not what it
 the tasks of a cluster: each machine reads its own file. Rotation needs no restart: `serve` reads \
 the files anew for every run, and a run whose S3, GCS or Azure credentials from `storage:` or \
 `options:` are refused reads them again: when the store says that they have expired, and, as Azure \
-says 403 for a SAS that ran out, whenever the file has changed.
+says 403 for a SAS that ran out, whenever the file has changed. A database (`sql:`), a table of a lake \
+(`delta:`, `iceberg:`) and its catalog that refuse are asked again where a file has changed.
 
 **Paths** that are relative are relative to the job file's folder.
 

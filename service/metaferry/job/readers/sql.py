@@ -6,11 +6,19 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from metaferry.job.parts import Model
 from metaferry.job.readers.annotations import Address
 from metaferry.masking import remember, remember_url, showable
+from metaferry.secret_files import FileText
 
 
 def _text(value: Any) -> Any:
@@ -20,7 +28,15 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
-DriverOption = Annotated[str, BeforeValidator(_text, json_schema_input_type=str)]
+def _kept(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """The text as it was checked, which knows the files that it came from: a reader reads them again."""
+    checked = check(value)
+    return value if isinstance(value, FileText) and value == checked else checked
+
+
+#: A text that may come from a file: `${file:/run/secrets/uri}`.
+Secret = Annotated[str, WrapValidator(_kept)]
+DriverOption = Annotated[Secret, BeforeValidator(_text, json_schema_input_type=str)]
 
 _WITHOUT_HOST: Final = re.compile(r"(?:sqlite|file):", re.IGNORECASE)
 
@@ -28,7 +44,7 @@ _WITHOUT_HOST: Final = re.compile(r"(?:sqlite|file):", re.IGNORECASE)
 class Sql(Model):
     """One query to a database, in the SQL of that database."""
 
-    uri: str = Field(
+    uri: Secret = Field(
         default="",
         repr=False,  # may hold a password: never printed
         description="postgresql://…, sqlite:///file.db, mysql://…, or what an ADBC driver takes. With a "

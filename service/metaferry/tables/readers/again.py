@@ -6,9 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from metaferry.errors import StorageError
+from metaferry.errors import Denied, StorageError
+
+if TYPE_CHECKING:
+    from metaferry.tables.readers.contract import Given
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -69,6 +72,20 @@ class Again:
             except StorageError as error:
                 if not self.after(error):
                     raise
+
+
+def with_new_secrets(given: Given, open_it: Callable[[Given], T]) -> T:
+    """What `open_it` answers; asked again where it is refused and whoever rotates secrets has replaced a file
+    of them (`${file:…}`) meanwhile."""
+    while True:
+        try:
+            return open_it(given)
+        except Denied as error:
+            newer = given.renewed()
+            if newer is None:
+                raise
+            log.info("%s; asked again with what the files of its secrets hold now", error.message)
+            given = newer
 
 
 def _sleep(seconds: float) -> None:

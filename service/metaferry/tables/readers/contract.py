@@ -13,7 +13,7 @@ add one:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ import pyarrow as pa
 from metaferry.errors import JobError
 from metaferry.findings import Code
 from metaferry.job.parts import Location
+from metaferry.secret_files import SecretFileError, has_changed, read_again
 from metaferry.tables.model import TableFile
 from metaferry.tables.readers.files import ReaderFile
 from metaferry.tables.readers.media_access import MediaAccess
@@ -211,6 +212,21 @@ class Given:
     still_wanted: Callable[[], None] = lambda: None
     retry_for: float = 0.0
     media: MediaAccess | None = None
+
+    def renewed(self) -> Given | None:
+        """The same with what the files of its secrets hold now; None where they hold what is in use, or
+        cannot be read."""
+        values = {name: getattr(self.value, name) for name in type(self.value).model_fields}
+        location = getattr(self.value, "location", None)
+        options = {} if location is None else self.options_of(location)
+        if not has_changed(values) and not has_changed(options):
+            return None
+        try:
+            value = self.value.model_copy(update=read_again(values))
+            newer = read_again(options)
+        except SecretFileError:  # replaced at this moment
+            return None
+        return replace(self, value=value, options_of=lambda _: newer)
 
     def fault(self, message: str, *, advice: str = "") -> JobError:
         """The error for a source that is broken as a whole; `message` says where, and what was expected."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 
 from metaferry.tables.model import TableFile
-from metaferry.tables.readers.again import Again
+from metaferry.tables.readers.again import Again, with_new_secrets
 from metaferry.tables.readers.contract import Facts, Given, ReaderColumn, ReaderRelation, Reject, Rows, Wanted
 from metaferry.tables.readers.lake.delta import DeltaRows
 from metaferry.tables.readers.lake.iceberg import IcebergRows
@@ -35,7 +35,9 @@ class _LakeReader:
     def open(self, given: Given) -> LakeOpened:
         """Finds the version that is read."""
         again = Again(given.retry_for, given.still_wanted)
-        return again.call(lambda: LakeOpened(given, self.rows(given)))
+        return again.call(
+            lambda: with_new_secrets(given, lambda newest: LakeOpened(newest, self.rows(newest)))
+        )
 
     def rows(self, given: Given) -> DeltaRows | IcebergRows:
         """The table of a job, not open yet."""

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from metaferry.findings import Code
 from metaferry.tables.model import TableFile
-from metaferry.tables.readers.again import Again
+from metaferry.tables.readers.again import Again, with_new_secrets
 from metaferry.tables.readers.contract import (
     Facts,
     Given,
@@ -48,7 +48,7 @@ class SqlReader:
     def open(self, given: Given) -> SqlOpened:
         """Runs the query, again where the connection breaks before its first row."""
         again = Again(given.retry_for, given.still_wanted)
-        return again.call(lambda: SqlOpened(given))
+        return again.call(lambda: with_new_secrets(given, SqlOpened))
 
 
 class SqlOpened:
