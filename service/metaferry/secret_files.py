@@ -31,7 +31,15 @@ class SecretFileError(Exception):
     """Why a file gives no text, after its name; never what it holds."""
 
 
-class FileText(str):
+class RenewableText(str):
+    """A secret that whoever made it can give anew; a plain text to everything else."""
+
+    def again(self) -> RenewableText:
+        """As it is now. Raises `SecretFileError`, which says what does not give it."""
+        raise NotImplementedError
+
+
+class FileText(RenewableText):
     """A text with the contents of files in it.
 
     `written` is the text as its author wrote it; `parts` are what it was put together from: a str, or a
@@ -95,7 +103,10 @@ def read_secret_file(path: str) -> str:
 
 
 def read_again(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with what the files hold now. Raises `SecretFileError`, with the text as written first."""
+    """The options with what the files hold now, and with new credentials in the place of those of a role.
+
+    Raises `SecretFileError`, with the text as written first.
+    """
     return {name: _again(value) for name, value in options.items()}
 
 
@@ -113,6 +124,8 @@ def _again(value: Any) -> Any:
             return value.again()
         except SecretFileError as error:
             raise SecretFileError(f"{value.written} {error}") from None
+    if isinstance(value, RenewableText):
+        return value.again()
     if isinstance(value, Mapping):
         return {name: _again(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -8,22 +8,30 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 from aiohttp import web
 
+import metaferry
+from metaferry.airflow import roles
 from metaferry.airflow.connections import storage_options
-from metaferry.airflow.roles import exchanged
-from metaferry.errors import Denied, Unavailable
+from metaferry.airflow.roles import ROLE, exchanged
+from metaferry.errors import Denied, Expired, Unavailable
+from metaferry.secret_files import has_changed, read_again
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
 from servers.background import http_server
 from servers.ministack import S3Server, ministack
+from servers.proxy import Rule
+from servers.s3 import FastS3
 
 pytestmark = pytest.mark.servers
 
+EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
 WITHIN = ["arn:aws:s3:::fleet", "arn:aws:s3:::fleet/*"]
 
 
@@ -124,6 +132,92 @@ def test_a_token_service_that_does_not_answer_may_be_asked_again() -> None:
     keys = {"login": "k", "password": "s"}
     with pytest.raises(Unavailable):
         exchanged(of_aws(nowhere, keys, role_arn="arn:aws:iam::000000000000:role/writer"))
+
+
+@pytest.fixture
+def s3(fast_s3_server: FastS3) -> Iterator[FastS3]:
+    yield fast_s3_server
+    fast_s3_server.renew()
+    fast_s3_server.reset()
+
+
+@pytest.fixture
+def taken(
+    aws: tuple[S3Server, dict[str, str]], s3: FastS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[metaferry.Job, list[str]]:
+    """A job whose credentials are those of a role, and the access keys that its token service gave."""
+    server, keys = aws
+    given: list[str] = []
+    ask = roles._taken
+
+    def counted(*arguments: Any) -> dict[str, Any]:
+        found = ask(*arguments)
+        given.append(found["AccessKeyId"])
+        return found
+
+    monkeypatch.setattr(roles, "_taken", counted)
+    names = [f"{number:03}.png" for number in range(50)]
+    bucket = s3.new_bucket()
+    s3.seed(bucket, [f"data/{name}" for name in names])
+    table = tmp_path / "table.csv"
+    table.write_text("file_name,scene\n" + "".join(f"{name},city\n" for name in names))
+    plain = {"input": f"s3://{bucket}/data", "sources": [{"table": str(table)}], "retry_for": 0}
+    connection = of_aws(server, keys, role_arn=keys["role"])
+    options = s3.options | {"key": keys["login"], "secret": keys["password"], ROLE: connection[ROLE]}
+    return metaferry.Job.from_mapping(plain).with_storage({"s3": exchanged(options)}), given
+
+
+@pytest.mark.parametrize("transport", ["auto", "fsspec"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_role_that_expires_during_a_run_is_taken_again(
+    taken: tuple[metaferry.Job, list[str]], s3: FastS3, transport: str, workers: int
+) -> None:
+    job, given = taken
+    (first,) = given
+    s3.expire(first)
+    report = metaferry.sync(job.model_copy(update={"transport": transport, "workers": workers}))
+    assert (report.exit_code, report.documents.create) == (0, 50)
+    assert given[0] == first
+    assert len(set(given)) == 2  # once for all stores of the run; worker processes ask for themselves
+
+
+def test_puts_in_the_middle_that_are_told_so_are_made_with_new_credentials_each_time(
+    taken: tuple[metaferry.Job, list[str]], s3: FastS3
+) -> None:
+    job, given = taken
+    for name in ("metadata/02", "schema"):  # a run of more than two hours
+        s3.add(Rule("status", "PUT", name, times=1, status=400, body=EXPIRED))
+    report = metaferry.sync(job)
+    assert (report.exit_code, report.documents.create, len(given)) == (0, 50, 3)
+
+
+def test_a_role_that_may_not_be_taken_any_more_ends_the_run_as_expired(
+    taken: tuple[metaferry.Job, list[str]], s3: FastS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, given = taken
+    s3.expire(*given)
+
+    def refused(*_: Any) -> dict[str, Any]:
+        raise Denied("the role of the connection may not be taken: AccessDenied")
+
+    monkeypatch.setattr(roles, "_taken", refused)
+    with pytest.raises(Expired, match="the role of the connection may not be taken: AccessDenied") as caught:
+        metaferry.sync(job)
+    assert given[0] not in str(caught.value)
+
+
+def test_the_texts_of_a_role_are_plain_to_others_and_travel(aws: tuple[S3Server, dict[str, str]]) -> None:
+    server, keys = aws
+    options = exchanged(of_aws(server, keys, role_arn=keys["role"]))
+    there = pickle.loads(pickle.dumps(options))  # as to a worker process
+    assert there == options
+    again = read_again(there)
+    assert again["key"] != options["key"]
+    assert read_again(there)["key"] == again["key"]  # the one who asks next gets what was taken meanwhile
+    assert not has_changed(options)  # a refusal for a missing right takes no role
+    put(again)
+    there["key"]._role._until = datetime(2026, 1, 1, tzinfo=UTC)  # by the time that STS gave
+    assert read_again(there)["key"] != again["key"]
 
 
 # -- Google Cloud

@@ -256,12 +256,13 @@ class ObjectStoreAdapter(BaseAdapter, Adapter, Levelled, ABC):
                 raise
 
     async def renew(self) -> None:
-        """Looks the credentials up again: files, profiles, environment, metadata service.
+        """Looks the credentials up again: files, roles, profiles, environment, metadata service.
 
-        Raises Expired where a file of the options cannot be read any more.
+        Raises Expired where a file of the options cannot be read any more, or a role cannot be taken.
         """
         try:
-            self._options = read_again(self._options)
+            # In a thread: a role is taken by a request to its token service.
+            self._options = await asyncio.to_thread(read_again, self._options)
         except SecretFileError as error:
             raise Expired(
                 f"{self._url}: the credentials are refused, and {error}",
