@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -184,6 +185,24 @@ def test_the_variables_of_a_job_go_as_they_are_written(site: Any, monkeypatch: p
     text = json.dumps(deferred(sync(site, "lease_wait=300")).trigger.serialize())
     assert "${METAFERRY_TEST_KEY}" in text
     assert "canary" not in text
+
+
+def test_the_triggerer_reads_the_connections_of_databases(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no variable for their URIs, and its environment is that of all triggers."""
+    monkeypatch.setenv("AIRFLOW_CONN_LABELS", "postgres://reader:canary-of-a-database@db/fleet")
+    source = {"sql": {"uri": "${METAFERRY_LABELS}", "query": "SELECT 1"}}
+    job = json.loads(site.job.read_text()) | {"sources": [source]}
+    trigger = LeaseTrigger(
+        job=job,
+        until=(datetime.now(UTC) + timedelta(minutes=5)).isoformat(),
+        poll=0.05,
+        aws_conn_id="aws_fleet",
+        sql_conn_ids={"METAFERRY_LABELS": "labels"},
+    )
+    again = reborn(trigger)
+    assert "canary" not in json.dumps(again.serialize())
+    assert fired(again) == {"free": True, "fault": "", "until": trigger.until}
+    assert "METAFERRY_LABELS" not in os.environ
 
 
 def test_waiting_in_the_triggerer_is_the_default_where_airflow_says_so(

@@ -46,15 +46,24 @@ def answers(url: str, *, statuses: range = range(200, 500)) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[Any]) -> None:
-    """Returns as soon as the condition holds; fails when the process ends before, or in two minutes."""
-    until = time.monotonic() + 120
+def wait_until(
+    condition: Callable[[], bool],
+    process: subprocess.Popen[Any],
+    *,
+    seconds: float = 120.0,
+    pause: float = 0.002,
+) -> None:
+    """Returns as soon as the condition holds; fails when the process ends before, or in two minutes.
+
+    pause: seconds between two looks, for a condition that costs something.
+    """
+    until = time.monotonic() + seconds
     descriptor = os.pidfd_open(process.pid)
     try:
         while not condition():
             assert process.poll() is None, f"it ended first, with {process.returncode}"
             assert time.monotonic() < until
-            select.select([descriptor], [], [], 0.002)
+            select.select([descriptor], [], [], pause)
     finally:
         os.close(descriptor)
 

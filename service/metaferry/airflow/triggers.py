@@ -9,6 +9,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from metaferry.airflow.connections import connection_names, storage_options
+from metaferry.airflow.databases import database_uri
+from metaferry.airflow.roles import exchanged
 from metaferry.airflow.versions import BaseHook, BaseTrigger, TriggerEvent
 from metaferry.errors import MetaferryError
 
@@ -20,8 +22,8 @@ class LeaseTrigger(BaseTrigger):
     """Fires when the lease of a job's datasource may be free, or at `until`.
 
     job: a mapping that holds no secret, with every `${VAR}` as written: the triggerer has to have their
-    values. The connections are read in the triggerer. until: a moment in ISO 8601, with its offset. poll:
-    seconds between two looks, each of which is one GET.
+    values. The connections are read in the triggerer, those of databases for variables of the job. until: a
+    moment in ISO 8601, with its offset. poll: seconds between two looks, each of which is one GET.
 
     The event is `{"free": bool, "fault": str, "until": str}`. It may be free when there is none, or when it
     is the same for `lease_for` seconds: then the task that goes on takes it over, or finds it renewed and
@@ -37,6 +39,7 @@ class LeaseTrigger(BaseTrigger):
         aws_conn_id: str | None = None,
         gcp_conn_id: str | None = None,
         azure_conn_id: str | None = None,
+        sql_conn_ids: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.job = dict(job)
@@ -45,10 +48,12 @@ class LeaseTrigger(BaseTrigger):
         self.aws_conn_id = aws_conn_id
         self.gcp_conn_id = gcp_conn_id
         self.azure_conn_id = azure_conn_id
+        self.sql_conn_ids = dict(sql_conn_ids or {})
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The path of this class, and its arguments."""
-        names = ("job", "until", "poll", "aws_conn_id", "gcp_conn_id", "azure_conn_id")
+        connections = ("aws_conn_id", "gcp_conn_id", "azure_conn_id", "sql_conn_ids")
+        names = ("job", "until", "poll", *connections)
         return "metaferry.airflow.triggers.LeaseTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -90,8 +95,13 @@ class LeaseTrigger(BaseTrigger):
         from metaferry.job.serialize import restore_job
 
         names = connection_names(self.aws_conn_id, self.gcp_conn_id, self.azure_conn_id)
-        storage = {scheme: storage_options(await _connection(name), scheme) for scheme, name in names.items()}
-        return restore_job(self.job).with_storage(storage)
+        storage = {}
+        for scheme, name in names.items():
+            options = storage_options(await _connection(name), scheme)
+            storage[scheme] = await asyncio.to_thread(exchanged, options)
+        # Not through the environment, which all triggers of this process share.
+        uris = {name: database_uri(await _connection(of)) for name, of in self.sql_conn_ids.items()}
+        return restore_job(self.job, variables=uris).with_storage(storage)
 
 
 async def _connection(name: str) -> Any:

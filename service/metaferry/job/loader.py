@@ -66,10 +66,15 @@ def load_job(kind: type[J], path: str | PathLike[str], overrides: Sequence[str] 
 
 
 def job_of(
-    kind: type[J], mapping: Mapping[str, Any], *, base: str | PathLike[str], overrides: Sequence[str] = ()
+    kind: type[J],
+    mapping: Mapping[str, Any],
+    *,
+    base: str | PathLike[str],
+    overrides: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> J:
     """`Job.from_mapping`: the same validation of values that are in memory."""
-    return _job(kind, Tree(_plain(mapping)), "", Path(absolute(base)), overrides)
+    return _job(kind, Tree(_plain(mapping)), "", Path(absolute(base)), overrides, variables)
 
 
 def job_from_text(kind: type[J], text: str, *, name: str, overrides: Sequence[str] = ()) -> J:
@@ -98,12 +103,19 @@ def storage_of(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
     return dict(storage)
 
 
-def _job(kind: type[J], tree: Tree, name: str, base: Path, overrides: Sequence[str]) -> J:
+def _job(
+    kind: type[J],
+    tree: Tree,
+    name: str,
+    base: Path,
+    overrides: Sequence[str],
+    variables: Mapping[str, str] | None = None,
+) -> J:
     for override in overrides:
         _override(tree, override)
     if not tree.faults or isinstance(tree.value, dict):
         origin = _plain(tree.value)
-        expand(tree)
+        expand(tree, variables)
         remember_secrets(tree.value)
         if not isinstance(tree.value, dict):
             tree.fault((), "is empty" if tree.value is None else "should be a mapping of keys")

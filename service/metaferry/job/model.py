@@ -267,12 +267,14 @@ class Job(Loadable):
         *,
         base: str | PathLike[str] = ".",
         overrides: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> Self:
         """The job of a mapping in the shape of a job file; relative paths are relative to `base`.
 
-        Raises JobError that lists every fault with its key.
+        variables: values of `${VAR}` by name, over those of the environment. Raises JobError that lists every
+        fault with its key.
         """
-        return job_of(cls, mapping, base=base, overrides=overrides)
+        return job_of(cls, mapping, base=base, overrides=overrides, variables=variables)
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:

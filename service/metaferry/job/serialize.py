@@ -58,9 +58,12 @@ def keep_job(job: Job) -> tuple[dict[str, Any] | None, str]:
     return (None, secret) if secret else (mapping, "")
 
 
-def restore_job(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) -> Job:
-    """The job that was kept, with the variables and files of this machine. JobError where one is missing."""
-    return Job.from_mapping(mapping, base="/", overrides=overrides)
+def restore_job(
+    mapping: Mapping[str, Any], overrides: Sequence[str] = (), variables: Mapping[str, str] | None = None
+) -> Job:
+    """The job that was kept, with `variables`, and else the variables and files of this machine. JobError
+    where one is missing."""
+    return Job.from_mapping(mapping, base="/", overrides=overrides, variables=variables)
 
 
 def _as_written(job: Job) -> dict[str, Any]:

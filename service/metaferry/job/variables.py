@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import ChainMap
+from collections.abc import Mapping
 from typing import Any, Final
 
 from metaferry.job.yaml_text import Key, Tree
@@ -22,8 +24,12 @@ _SECRET: Final = frozenset({"options", "db_kwargs", "properties"})
 _VARIABLE: Final = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
 
 
-def expand(tree: Tree) -> None:
-    """Puts variables and files in the place of `${NAME}` and `${file:/path}` in every text value."""
+def expand(tree: Tree, variables: Mapping[str, str] | None = None) -> None:
+    """Puts variables and files in the place of `${NAME}` and `${file:/path}` in every text value.
+
+    variables: by name, over those of the environment.
+    """
+    given = ChainMap(dict(variables or {}), os.environ)
 
     def walk(value: Any, path: tuple[Key, ...]) -> Any:
         if isinstance(value, dict):
@@ -31,7 +37,7 @@ def expand(tree: Tree) -> None:
         if isinstance(value, list):
             return [walk(item, (*path, at)) for at, item in enumerate(value)]
         if isinstance(value, str) and "${" in value:
-            return _expanded(tree, path, value)
+            return _expanded(tree, path, value, given)
         return value
 
     tree.value = walk(tree.value, ())
@@ -61,7 +67,7 @@ def as_written(tree: Tree, path: tuple[Key, ...], message: str) -> str:
     return mask(message, shortest=1)
 
 
-def _expanded(tree: Tree, path: tuple[Key, ...], text: str) -> str:
+def _expanded(tree: Tree, path: tuple[Key, ...], text: str, given: Mapping[str, str]) -> str:
     """The text with the values of what it names; a `FileText` where files are among it."""
     parts: list[str | tuple[str]] = []
     values: list[str] = []
@@ -75,7 +81,7 @@ def _expanded(tree: Tree, path: tuple[Key, ...], text: str) -> str:
             parts.append((file,))
             values.append(_file(tree, path, file, text))
         else:
-            value = _variable(tree, path, match, text)
+            value = _variable(tree, path, match, text, given)
             parts.append(value)
             values.append(value)
     expanded = "".join([*values, text[at:]])
@@ -96,7 +102,9 @@ def _file(tree: Tree, path: tuple[Key, ...], file: str, text: str) -> str:
     return value
 
 
-def _variable(tree: Tree, path: tuple[Key, ...], match: re.Match[str], text: str) -> str:
+def _variable(
+    tree: Tree, path: tuple[Key, ...], match: re.Match[str], text: str, given: Mapping[str, str]
+) -> str:
     if match[0] == "$${":
         return "${"
     name = match[1]
@@ -104,7 +112,7 @@ def _variable(tree: Tree, path: tuple[Key, ...], match: re.Match[str], text: str
         what = f"{match[0]} names no environment variable and no file"
         tree.fault(path, f"{what}; a literal ${{ is written $${{")
         return ""
-    value = os.environ.get(name)
+    value = given.get(name)
     if value is None:
         tree.fault(path, f"the environment variable {name} is not set")
         return ""

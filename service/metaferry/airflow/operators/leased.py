@@ -108,6 +108,7 @@ class WritingOperator(JobOperator):
                 aws_conn_id=self.aws_conn_id,
                 gcp_conn_id=self.gcp_conn_id,
                 azure_conn_id=self.azure_conn_id,
+                sql_conn_ids=self.sql_conn_ids,
                 until=self._until.isoformat(),
                 poll=self.poll,
             ),
