@@ -50,7 +50,8 @@ class Code(StrEnum):
     TELEMETRY_UNTIMED = "telemetry.untimed"  # points without a time
     # -- media
     MEDIA_COLLISION = "media.collision"  # two media that would share one document
-    MEDIA_UNREADABLE = "media.unreadable"  # a video that does not decode
+    MEDIA_UNREADABLE = "media.unreadable"  # a video that does not decode, or a file without readable headers
+    MEDIA_DAMAGED = "media.damaged"  # headers of which a part is damaged: facts may be missing
     MEDIA_UNPROVED = "media.unproved"  # a video whose frame count nothing proves
     MEDIA_UNTIMED = "media.untimed"  # a video whose frames have no times, and rows that name some
     MEDIA_NONE = "media.none"  # the input holds no media, or the job takes none of them in

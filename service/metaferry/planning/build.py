@@ -126,7 +126,11 @@ def decide(
     rejects.findings_of_rejects(database, job, sources, reject_unmatched=reject_unmatched)
     counts = rejects.count_rows(database, sources, reject_unmatched=reject_unmatched)
     delete_orphans = job.policy.delete == "orphans"
-    unplaced = diff.protect_rejected(database, len(sources))
+    unplaced = diff.protect_rejected(
+        database,
+        [one.label for one in sources],
+        [one.label for one in job.sources if one.media_facts is not None],
+    )
     may_delete = delete_orphans and not unplaced
     compaction = Compaction(resolved.entries, used_defaults, may_delete) if job.compact else None
     compacted = merge.build_wanted(database, sources, keys, compaction)

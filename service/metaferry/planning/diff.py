@@ -7,6 +7,7 @@ A token that looks like an MD5 may not be one; where it differs, the ledger deci
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from metaferry.findings import Code
@@ -127,9 +128,19 @@ def build_plan(
     _findings(database, delete_orphans=delete_orphans)
 
 
-def protect_rejected(database: Database, sources: int) -> bool:
+def protect_rejected(database: Database, labels: Sequence[str], of_media: Sequence[str]) -> bool:
     """Table `protected(target)`: documents of rejected rows; returns whether there are rejected rows whose
-    document is not known. Reads `collisions`, `rejects` and the `match_*` tables."""
+    document is not known. Reads `collisions`, `rejects`, `media` and the `match_*` tables.
+
+    `labels` are those of the sources, `of_media` of the ones that make a record of each of the media: a file
+    of theirs that could not be read is named by the value of its reject, of which 200 characters are kept.
+    """
+    sources = len(labels)
+    known = ", ".join(map(sql.quote_text, labels)) or "''"
+    unreadable = f"r.code = '{Code.MEDIA_UNREADABLE}'"
+    own = (
+        " OR ".join(f"starts_with(r.source, {sql.quote_text(f'{label}.')})" for label in of_media) or "false"
+    )
     # Documents of rejected rows stay: the row is at fault, not the document.
     rejected = " UNION ALL ".join(
         f"SELECT target FROM match_{i} WHERE code <> '{Code.RECORD_REPEATED}' AND target IS NOT NULL"
@@ -137,7 +148,9 @@ def protect_rejected(database: Database, sources: int) -> bool:
     )
     database.run(
         f"CREATE TABLE protected AS "
-        f"SELECT DISTINCT target FROM ({rejected} UNION ALL SELECT target FROM collisions)"
+        f"SELECT DISTINCT target FROM ({rejected} UNION ALL SELECT target FROM collisions UNION ALL "
+        f"SELECT m.target FROM media m JOIN rejects r ON left(m.path, 200) = r.value "
+        f"WHERE {unreadable} AND ({own}))"
     )
     # A rejected row without a known document could have been for any of them.
     unmatched_rejects = " + ".join(
@@ -146,7 +159,11 @@ def protect_rejected(database: Database, sources: int) -> bool:
             f"AND code NOT IN ('{Code.RECORD_UNMATCHED}', '{Code.RECORD_EXCLUDED}'))"
             for i in range(sources)
         ]
-        + [f"(SELECT count(*) FROM rejects WHERE code = '{Code.SOURCE_MALFORMED}')"]
+        + [
+            f"(SELECT count(*) FROM rejects r WHERE r.code = '{Code.SOURCE_MALFORMED}' OR "
+            # In the table of a query. Those of frames have the label of a source, and were counted above.
+            f"({unreadable} AND NOT ({own}) AND r.source NOT IN ({known})))"
+        ]
     )
     return bool(database.value(f"SELECT {unmatched_rejects}"))
 

@@ -118,9 +118,11 @@ class RunContext(JobContext):
         finally:
             self.report.seconds[phase] = round(self.deps.clock() - start, 3)
 
-    def counted_frames(self, before: Iterable[Store]) -> None:
-        """Adds the requests since `before` to those that counted frames."""
+    def counted_frames(self, before: Iterable[Store], *, but: Requests = Requests()) -> None:  # noqa: B008 - not changed
+        """Adds the requests since `before` to those that the next run does not make again, such as counts of
+        frames; `but` those to the state folder that it does make."""
         spent = [Store(each.name, Requests() - each.requests, each.prices) for each in before]
+        spent.append(self.storages.store(self.state.storage, Requests() - but))
         self.frames_counted = tuple(add_up((*self.frames_counted, *self.storages.stores(), *spent)))
 
     def count_requests(self, last: RequestCounts = RequestCounts()) -> None:  # noqa: B008 - not changed

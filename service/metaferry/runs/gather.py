@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -19,6 +20,11 @@ from metaferry.job.parts import Location
 from metaferry.lightly import schema as rules
 from metaferry.lightly.names import SCHEMA
 from metaferry.masking import showable
+from metaferry.media.facts.cache import FactsCache
+from metaferry.media.facts.gather import read_facts
+from metaferry.media.facts.model import FactsKind
+from metaferry.media.facts.videos.counts import keep_counts
+from metaferry.media.facts.videos.reader import VIDEOS
 from metaferry.media.frames.cache import FrameCache
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import FrameCount
@@ -27,6 +33,7 @@ from metaferry.planning.entries import given_entries
 from metaferry.planning.formats import MediaListing
 from metaferry.planning.listings import listing_prefixes
 from metaferry.planning.match import Video
+from metaferry.planning.price.model import Requests
 from metaferry.progress import Progress
 from metaferry.runs.context import RunContext
 from metaferry.runs.lease.held import RunLease
@@ -86,6 +93,7 @@ def gather(
             prefix=prefix,
             before=before,
             count_times=lambda videos: counted(run, videos, len(videos), timed=True),
+            read_facts=partial(facts_read, run, whole=not prefix),
         )
         read = read_tables(run.job, run.database, run.storages, run.portal, run.progress, media)
         listed = media.listed()
@@ -165,6 +173,32 @@ def counted(run: RunContext, videos: Iterable[Video], total: int, *, timed: bool
         yield FrameCount(path, None, None, reason="gone: it was there when the media were listed")
     frames.counted += len(gone)
     run.progress.phase("Planning", None)
+
+
+def facts_read(
+    run: RunContext, kind: FactsKind, batches: Iterable[pa.RecordBatch], total: int, *, whole: bool
+) -> Iterator[pa.Table]:
+    """Facts of media from the cache of earlier runs, or read, with what that cost noted.
+
+    `whole`: whether the run sees all media of its job. Raises what `read_facts` raises.
+    """
+    run.progress.phase(f"Reading facts of {kind.name}s", total)
+    before = run.storages.stores()
+    state = run.state
+    cache = FactsCache(state.storage, run.portal, state.prefix, kind, run.report.run_id, whole=whole)
+    counts = None
+    if kind is VIDEOS:
+        counts = FrameCache(run.state.storage, run.portal, run.state.frame_cache_key)
+        counts.load()
+    for table in read_facts(run.input, run.portal, kind, batches, cache=cache, progress=run.progress.advance):
+        if counts is not None:
+            keep_counts(counts, table)
+            counts.save_if_due()
+        yield table
+    if counts is not None:
+        counts.save()
+    # The next run lists what is kept, and reads it.
+    run.counted_frames(before, but=Requests(list=1, get=cache.pieces + (counts is not None)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,8 +250,9 @@ class Findings:
         advice: str = "",
         file: str = "",
         row: int | None = None,
+        media: str = "",
     ) -> None:
-        self._rows.append((str(code), severity, message, advice, self._label, file, row, "", ""))
+        self._rows.append((str(code), severity, message, advice, self._label, file, row, media, ""))
         if len(self._rows) >= _FLUSH_REJECTS:
             self.flush()
 

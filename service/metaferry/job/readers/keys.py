@@ -16,6 +16,7 @@ from pydantic import Field
 from metaferry.job.parts import Model
 from metaferry.job.readers.annotations import Annotations
 from metaferry.job.readers.lake import Delta, Iceberg
+from metaferry.job.readers.media_facts import MediaFacts
 from metaferry.job.readers.object import Object
 from metaferry.job.readers.sql import Sql
 from metaferry.job.readers.telemetry import Telemetry
@@ -25,7 +26,7 @@ class Given(NamedTuple):
     """A kind of reader by its key in the job, and what the job says under it."""
 
     key: str
-    value: Annotations | Sql | Delta | Iceberg | Object | Telemetry
+    value: Annotations | Sql | Delta | Iceberg | Object | MediaFacts | Telemetry
 
 
 class ReaderKeys(Model):
@@ -50,6 +51,11 @@ class ReaderKeys(Model):
         default=None,
         description="The media themselves, as they are listed: {} ([object.md](sources/object.md)), in place "
         "of a table.",
+    )
+    media_facts: MediaFacts | None = Field(
+        default=None,
+        description="What the headers of the media tell: size, time, camera, place: {} "
+        "([media-facts.md](sources/media-facts.md)), in place of a table.",
     )
     telemetry: Telemetry | None = Field(
         default=None,

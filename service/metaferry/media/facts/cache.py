@@ -148,6 +148,12 @@ class FactsCache:
         except StorageError as error:
             log.warning("old facts in %s could not be deleted: %s", self._url(self._folder), error)
 
+    @property
+    def pieces(self) -> int:
+        """How many pieces the next run reads."""
+        kept = 0 if self._rewrites else len(self._before) - sum(map(len, self._old))
+        return kept + self._parts
+
     def _listed(self) -> list[str]:
         try:
             found = self._portal.run(listed(self._storage, self._folder))

@@ -11,11 +11,15 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from metaferry.job.model import Job
+from metaferry.media.facts.gather import read_facts
+from metaferry.media.facts.model import FactsKind
+from metaferry.media.facts.rows import AT
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import FrameCount
 from metaferry.media.listing import MediaFilter, media_pages
@@ -37,6 +41,9 @@ _COLUMNS: Final = pa.schema(
 #: Media of one batch; each is a small request to whoever reads them.
 _BATCH: Final = 4_096
 
+#: Reads the facts of the media of a kind: of so many, in batches.
+ReadFacts = Callable[[FactsKind, Iterable[pa.RecordBatch], int], Iterator[pa.Table]]
+
 #: Counts the frames of videos, with the times of each: of so many.
 CountTimes = Callable[[Sequence[Video]], Iterable[FrameCount]]
 
@@ -53,8 +60,8 @@ class Listed:
 class JobMedia:
     """The media of a job, listed once.
 
-    `before` is called just before the listing, and answers where its pages are kept. `count_times` counts
-    for the report of a run; without it nothing is reported, and nothing kept.
+    `before` is called just before the listing, and answers where its pages are kept. `count_times` and
+    `read_facts` read for the report of a run; without them nothing is reported, and nothing kept.
     """
 
     def __init__(
@@ -68,6 +75,7 @@ class JobMedia:
         prefix: str = "",
         before: Callable[[], ListingCheckpoint | None] = lambda: None,
         count_times: CountTimes | None = None,
+        read_facts: ReadFacts | None = None,
     ) -> None:
         self._job = job
         self._storages = storages
@@ -77,6 +85,7 @@ class JobMedia:
         self._prefix = prefix
         self._before = before
         self._count_times = count_times or self._counted
+        self._read_facts = read_facts or self._facts_read
         self._listed: Listed | None = None
 
     @property
@@ -118,13 +127,30 @@ class JobMedia:
     def batches(self) -> Iterator[pa.RecordBatch]:
         found = self.listed().media
         self._progress.phase("Reading the listed media", found.images + found.videos)
+        yield from self._batches("included")
+
+    def _batches(self, where: str) -> Iterator[pa.RecordBatch]:
         with contextlib.closing(self._database.connection.cursor()) as cursor:
             relation = cursor.sql(
-                "SELECT path, size, token, kind FROM plan.media WHERE included ORDER BY path"
+                f"SELECT path, size, token, kind FROM plan.media WHERE {where} ORDER BY path"
             )
             # DuckDB 1.5 gives the reader under an older name.
             make = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
             yield from make(_BATCH)
+
+    def facts(self, kind: FactsKind) -> Iterator[pa.Table]:
+        where = f"included AND kind = '{kind.name}'"
+        self.listed()
+        total: int = self._database.value(f"SELECT count(*) FROM media WHERE {where}")
+        yield from _numbered(self._read_facts, kind, self._batches(where), total)
+
+    def _facts_read(
+        self, kind: FactsKind, batches: Iterable[pa.RecordBatch], total: int | None
+    ) -> Iterator[pa.Table]:
+        self._progress.phase(f"Reading facts of {kind.name}s", total)
+        yield from read_facts(
+            self.storage, self.portal, kind, batches, cache=None, progress=self._progress.advance
+        )
 
     def frames(self, videos: Iterable[str]) -> Iterator[FrameCount]:
         self.listed()
@@ -160,3 +186,21 @@ class FirstMedia(JobMedia):
                 yield pa.RecordBatch.from_pydict(
                     {name: [getattr(page, name)[n] for n in taken] for name in _COLUMNS.names}, _COLUMNS
                 )
+
+    def facts(self, kind: FactsKind) -> Iterator[pa.Table]:
+        some = (batch.filter(pc.equal(batch.column("kind"), kind.name)) for batch in self.batches())
+        yield from _numbered(self._facts_read, kind, some, None)
+
+
+def _numbered(
+    read: Callable[[FactsKind, Iterable[pa.RecordBatch], Any], Iterator[pa.Table]],
+    kind: FactsKind,
+    batches: Iterable[pa.RecordBatch],
+    total: int | None,
+) -> Iterator[pa.Table]:
+    """What is read of the batches, with positions over all of them."""
+    before = 0
+    for table in read(kind, batches, total):
+        column = pc.add(table.column(AT), before)
+        before += table.num_rows
+        yield table.set_column(table.schema.get_field_index(AT), AT, column)

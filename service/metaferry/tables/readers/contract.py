@@ -73,18 +73,37 @@ class ReaderRelation:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What a reader noticed, and is no row: told to the user as a finding.
+
+    `advice` says what to do, where there is something to do. `place` is a row's, where one shows it, `media`
+    the path of the media that it is about.
+    """
+
+    code: Code
+    severity: Literal["warning", "info"]
+    message: str
+    advice: str = ""
+    file: int = 0
+    place: int | None = None
+    media: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """Rows of one relation, of one file.
 
     `batch` has the columns that are wanted, in the order of the relation. `places` (int64, as many) tells
     each row's place; several rows may have one. `file` is the position in `Opened.files`. Of at most a few
-    ten thousand rows, so that memory is bounded.
+    ten thousand rows, so that memory is bounded. `notes` are about some of them: with those of `Opened` all
+    would be in memory at the end.
     """
 
     relation: str
     places: pa.Array
     batch: pa.RecordBatch
     file: int = 0
+    notes: Sequence[Note] = ()
 
 
 class Reject(Protocol):
@@ -124,21 +143,6 @@ class Facts(Protocol):
         """Tells the user of what contradicts itself and still makes records, such as an annotation of an
         image that is not listed: finding `source.contradiction`."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What a reader noticed of a file, and is no row: told to the user once `read` has ended, as a finding.
-
-    `advice` says what to do, where there is something to do. `place` is a row's, where one shows it.
-    """
-
-    code: Code
-    severity: Literal["warning", "info"]
-    message: str
-    advice: str = ""
-    file: int = 0
-    place: int | None = None
 
 
 class TooMuch(Exception):

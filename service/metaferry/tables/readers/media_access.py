@@ -12,6 +12,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from metaferry.media.facts.model import FactsKind
 from metaferry.media.frames.model import FrameCount
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
@@ -48,5 +49,13 @@ class MediaAccess(Protocol):
         """When the frames of these videos are shown, one answer a video, in the order they are finished.
 
         A path that is no video of the job has no answer. Raises what `count_frames` raises.
+        """
+        ...
+
+    def facts(self, kind: FactsKind) -> Iterator[pa.Table]:
+        """The facts of all media of a kind, in batches of a few thousand in the order of paths.
+
+        Each has the columns of `media/facts/rows.py:answer_schema`; its rows are in no order, and `at` counts
+        from 0 over all batches. What earlier runs read is not read again. Raises what `read_facts` raises.
         """
         ...

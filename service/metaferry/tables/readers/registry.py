@@ -38,6 +38,7 @@ _OURS: Final = (
     ("delta", "delta", "metaferry.tables.readers.lake.reader:DeltaReader"),
     ("iceberg", "iceberg", "metaferry.tables.readers.lake.reader:IcebergReader"),
     ("object", "object", "metaferry.tables.readers.media.objects:ObjectReader"),
+    ("media_facts", "media_facts", "metaferry.tables.readers.media.facts:MediaFactsReader"),
     ("telemetry", "gpx", "metaferry.tables.readers.telemetry.gpx:GpxReader"),
     ("telemetry", "nmea", "metaferry.tables.readers.telemetry.nmea.reader:NmeaReader"),
 )

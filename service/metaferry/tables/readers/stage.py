@@ -138,6 +138,7 @@ def _fill(tables: Mapping[str, RelationTable], opened: Opened, wanted: Wanted) -
             stack.enter_context(each.staging)
         for rows in opened.read(wanted, reject):
             tables[rows.relation].append(rows.file, rows.places, rows.batch)
+            tables[rows.relation].tell(rows.notes)
         for each in tables.values():
             each.staging.flush()
 
@@ -216,7 +217,7 @@ class RelationTable:
             self._findings.add(Code.SOURCE_ASKED_AGAIN, "info", message)
 
     def tell(self, notes: Sequence[Note]) -> None:
-        """Findings about files."""
+        """Findings about files, and about rows that are used."""
         for note in notes:
             self._findings.add(
                 note.code,
@@ -225,6 +226,7 @@ class RelationTable:
                 advice=note.advice,
                 file=self._given.files[note.file].url if self._given.files else self._given.value.shown,
                 row=note.place,
+                media=note.media,
             )
 
     def staged(self, opened: Opened, format: str) -> Staged:
