@@ -46,7 +46,7 @@ LISTED = {
     ("airflow.md", 0): "tests/in_airflow/test_docs_dags.py::test_the_hourly_sync",
     ("airflow.md", 1): "tests/in_airflow/test_docs_dags.py::test_the_backfill",
     ("airflow.md", 2): "tests/in_airflow/test_docs_dags.py::pool",
-    ("airflow.md", 3): "needs the Kubernetes provider of Airflow and a cluster",
+    ("airflow.md", 3): "tests/in_airflow/test_pod_recipe.py",
     ("check.md", 1): "tests/e2e/test_check.py::test_the_example_of_the_page",
     ("export.md", 5): "tests/e2e/test_export.py::test_recipe_duckdb",
     ("export.md", 6): "tests/e2e/test_export.py::test_recipe_pandas",
