@@ -7,11 +7,12 @@ and yielded one by one; nothing is kept.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from typing import Any, Final
 
 from metaferry.errors import NotFound, Scope, StorageError
@@ -22,7 +23,7 @@ from metaferry.storage.io.whole import read_whole
 from metaferry.storage.protocol import Blob, Storage
 
 #: A slice, two of which are in memory: so many documents, and so many bytes, unless one document has more.
-_SLICE: Final = 1_024
+_SLICE: Final = 4_096
 _SLICE_BYTES: Final = 16_000_000
 #: Threads that read, at most; and the documents that one takes at once: few, since the best concurrency limit
 #: is found by the turns that end.
@@ -86,16 +87,34 @@ def _slices(rows: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
         yield part
 
 
+class _Slice:
+    """Documents to be read by threads, a share at a time, and what they read of each."""
+
+    def __init__(self, part: Sequence[tuple[str, int]], share: int) -> None:
+        self.part = part
+        self.share = share
+        self.found: list[Blob | None] = [None] * len(part)
+        self.begun = 0
+        self.unread = len(part)
+        self.done: Future[None] = Future()
+
+
 class _Reader:
     """Reads slices by threads, whose number follows the concurrency limit of the storage.
 
-    A thread makes one attempt at each document of a share, one after the other: a read by a task on the loop
-    costs several times as much. What fails is read again on the loop, where the storage retries.
+    A thread makes one attempt at each document of a share, one after the other, and takes the next share
+    itself: a task on the loop for each read, or for each share, costs several times as much. The threads are
+    the same for all slices, so that no more of them want a turn than there are. What fails is read again on
+    the loop, where the storage retries.
     """
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="metaferry-read")
+        self._lock = threading.Lock()
+        self._slices: deque[_Slice] = deque()  # with documents that no thread has taken
+        self._running = 0
+        self._ended = threading.Event()
 
     async def read(self, part: Sequence[tuple[str, int]]) -> list[bytes | StorageError | None]:
         """The bytes of each document of a slice, the error of one that cannot be read, None for one that is
@@ -114,27 +133,63 @@ class _Reader:
         return found
 
     async def _read_directly(self, part: Sequence[tuple[str, int]]) -> list[Blob | None]:
-        loop, ended = asyncio.get_running_loop(), threading.Event()
         limit = max(1, self._storage.concurrency_limit)
-        share = max(1, min(_SHARE, -(-len(part) // limit)))
-        found: list[Blob | None] = [None] * len(part)
-        starts = iter(range(0, len(part), share))
+        asked = _Slice(part, max(1, min(_SHARE, -(-len(part) // limit))))
+        with self._lock:
+            self._slices.append(asked)
+        self._add_thread()
+        await asyncio.wrap_future(asked.done)
+        return asked.found
 
-        def read(start: int) -> None:
-            some = [(target, max(size, 1)) for target, size in part[start : start + share]]
-            found[start : start + share] = self._storage.read_blocking(some, ended=ended.is_set)
+    def _add_thread(self) -> None:
+        """Starts a thread, if there is something to be taken, and the concurrency limit allows one more."""
+        limit = max(1, min(self._storage.concurrency_limit, _MOST_THREADS))
+        with self._lock:
+            if not self._slices or self._running >= limit or self._ended.is_set():
+                return
+            self._running += 1
+        self._threads.submit(self._work)
 
-        async def work() -> None:
-            for start in starts:
-                await loop.run_in_executor(self._threads, read, start)
+    def _work(self) -> None:
+        while (taken := self._take()) is not None:
+            self._add_thread()  # each thread does: one that started all would wait for each to be scheduled
+            asked, share = taken
+            some = [(target, max(size, 1)) for target, size in asked.part[share]]
+            try:
+                asked.found[share] = self._storage.read_blocking(some, ended=self._ended.is_set)
+            except BaseException as error:  # noqa: BLE001 - raised again by the task that waits
+                self._end(asked, error)
+            else:
+                with self._lock:
+                    asked.unread -= len(some)
+                    over = not asked.unread
+                if over:
+                    self._end(asked, None)
 
-        try:
-            await asyncio.gather(*(work() for _ in range(limit)))
-        finally:
-            ended.set()  # of threads that nobody waits for any more
-        return found
+    def _take(self) -> tuple[_Slice, slice] | None:
+        """The next share; None where there is none, or more threads than the limit. Then this one ends."""
+        limit = max(1, self._storage.concurrency_limit)
+        with self._lock:
+            if not self._slices or self._running > limit or self._ended.is_set():
+                self._running -= 1
+                return None
+            first = self._slices[0]
+            start, first.begun = first.begun, first.begun + first.share
+            if first.begun >= len(first.part):
+                self._slices.popleft()
+            return first, slice(start, first.begun)
+
+    def _end(self, asked: _Slice, error: BaseException | None) -> None:
+        with self._lock, contextlib.suppress(ValueError):
+            self._slices.remove(asked)
+        with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+            if error is None:
+                asked.done.set_result(None)
+            else:
+                asked.done.set_exception(error)
 
     def close(self) -> None:
+        self._ended.set()
         self._threads.shutdown(cancel_futures=True)
 
 

@@ -6,13 +6,15 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import pytest
+
 from metaferry.progress import Silent
 from metaferry.runs.in_place import read_in_place
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Blob, Storage
 
 #: Documents of a slice.
-SLICE = 1_024
+SLICE = 4_096
 
 
 class Growing:
@@ -57,3 +59,40 @@ def test_what_a_thread_could_not_read_is_read_again_where_it_is_retried() -> Non
         found = dict(read_in_place(cast(Storage, Failing(1)), portal, rows, Silent()))
     assert found["7"] == b"again"
     assert found["8"] == b"x"
+
+
+def test_slices_that_are_read_side_by_side_share_the_threads_of_the_limit() -> None:
+    class Counting(Growing):
+        def __init__(self) -> None:
+            super().__init__(1)
+            self.concurrency_limit = 3
+            self.lock = threading.Lock()
+            self.now = self.most = 0
+
+        def read_blocking(self, reads: Sequence[tuple[str, int]], **_: Any) -> Sequence[Blob | None]:
+            with self.lock:
+                self.now += 1
+                self.most = max(self.most, self.now)
+            found = [Blob(path.encode(), "t", len(path)) for path, _ in reads]
+            with self.lock:
+                self.now -= 1
+            return found
+
+    storage = Counting()
+    rows = [(str(n), 8) for n in range(4 * SLICE)]
+    with Portal() as portal:
+        found = list(read_in_place(cast(Storage, storage), portal, rows, Silent()))
+    assert found == [(name, name.encode()) for name, _ in rows]
+    assert storage.most <= 3
+
+
+def test_what_goes_wrong_in_a_thread_is_raised_where_the_documents_are_used() -> None:
+    class Broken(Growing):
+        def read_blocking(self, reads: Sequence[tuple[str, int]], **_: Any) -> Sequence[Blob | None]:
+            if any(path == str(SLICE + 7) for path, _ in reads):
+                raise ZeroDivisionError
+            return [Blob(path.encode(), "t", len(path)) for path, _ in reads]
+
+    rows = [(str(n), 8) for n in range(3 * SLICE)]
+    with Portal() as portal, pytest.raises(ZeroDivisionError):
+        list(read_in_place(cast(Storage, Broken(1)), portal, rows, Silent()))

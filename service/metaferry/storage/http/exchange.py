@@ -5,6 +5,7 @@ No I/O. An :class:`Exchange` is what callers hand to the client's thread and wai
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -51,6 +52,25 @@ class Answer(NamedTuple):
                 name, value = name.lower(), value.strip()
                 found[name] = f"{found[name]}, {value}" if name in found else value
         return found
+
+    def headers_of_part(self, *, token: bytes) -> dict[str, str]:
+        """Of `headers` those that tell what part of an object this is, and the one called `token` (in small
+        letters): parsing all of them is most of the work of a small read."""
+        head = b"".join(self.lines)
+        if self.status != 206 or head.count(b"HTTP/") != 1:
+            return self.headers
+        found: dict[str, str] = {}
+        for name, value in _of_part(token).findall(head):
+            key = name.decode().lower()
+            if key in found:  # twice: `headers` puts them together
+                return self.headers
+            found[key] = value.decode("latin-1").strip()
+        return found
+
+
+@functools.cache
+def _of_part(token: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"\n(content-range|last-modified|%b):([^\r\n]*)" % re.escape(token), re.IGNORECASE)
 
 
 class Exchange:

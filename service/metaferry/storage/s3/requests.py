@@ -117,7 +117,8 @@ class S3Requests:
 
     def blob(self, answer: Answer, key: str, start: int, end: int | None) -> Blob:
         """Raises `BadAnswer`."""
-        return blob_of(answer.status, answer.headers, answer.body, start, end)
+        headers = answer.headers_of_part(token=b"etag")
+        return blob_of(answer.status, headers, answer.body, start, end)
 
     def deleted(self, answer: Answer) -> None:
         """Raises `BadAnswer`."""

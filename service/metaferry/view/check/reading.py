@@ -7,7 +7,7 @@ read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -16,8 +16,8 @@ from metaferry.errors import StorageError
 from metaferry.findings import Code
 from metaferry.lightly.document import md5_hex
 from metaferry.lightly.key_paths import split_path
-from metaferry.lightly.nested import Steps, has_value
-from metaferry.lightly.schema import Entry, ValueType
+from metaferry.lightly.nested import EntryTypes, has_value
+from metaferry.lightly.schema import Entry
 from metaferry.planning.database import Database
 from metaferry.planning.existing import LARGEST
 from metaferry.progress import Progress
@@ -58,7 +58,7 @@ def read_and_judge(
 ) -> None:
     """Makes `checked`, and adds the faults of documents to the findings."""
     _choose(database, sample)
-    types = {split_path(entry.path): entry.type for entry in entries}
+    types = EntryTypes({split_path(entry.path): entry.type for entry in entries})
     total: int = database.value("SELECT count(*) FROM checked WHERE looked")
     database.create_like("read_states", _STATES)
     progress.phase("Reading documents", total)
@@ -87,7 +87,7 @@ def read_and_judge(
 
 
 def judge(
-    data: bytes | StorageError | None, names: Sequence[Named], types: Mapping[Steps, ValueType]
+    data: bytes | StorageError | None, names: Sequence[Named], types: EntryTypes
 ) -> tuple[str, Fault | None]:
     """The state of one document as it was read, and its fault. Pure."""
     if data is None:
@@ -159,7 +159,9 @@ def _rows(database: Database, waiting: dict[str, tuple[Any, ...]]) -> Iterator[t
         "CREATE TABLE to_read AS SELECT row_number() OVER (ORDER BY target) AS n, target, size, kind, media, "
         f"file_name, shared FROM checked WHERE looked AND size <= {LARGEST}"
     )
-    for target, size, *rest in database.numbered("target, size, kind, media, file_name, shared", "to_read"):
+    for target, size, *rest in database.numbered(
+        "target, size, kind, media, file_name, shared", "to_read", size=_BATCH
+    ):
         waiting[target] = tuple(rest)
         yield target, size
     database.run("DROP TABLE to_read")

@@ -7,7 +7,7 @@ one, in parallel and in the order of their names. Nothing is written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -18,7 +18,7 @@ from metaferry.lightly import schema as rules
 from metaferry.lightly.document import document as canonical
 from metaferry.lightly.key_paths import split_path
 from metaferry.lightly.names import SCHEMA, Kind, hostile
-from metaferry.lightly.nested import Steps
+from metaferry.lightly.nested import EntryTypes
 from metaferry.planning.database import Database
 from metaferry.planning.existing import LARGEST
 from metaferry.planning.listings import Listings
@@ -183,7 +183,7 @@ def read_documents(tree: Tree, progress: Progress, seen: Seen, *, forms: bool) -
 
     `forms`: whether each is compared with what a sync would write for it.
     """
-    types = {split_path(entry.path): entry.type for entry in tree.entries or ()}
+    types = EntryTypes({split_path(entry.path): entry.type for entry in tree.entries or ()})
     for kept, body in _kept(tree.database):
         found = _document(kept, body, types, forms)
         seen.note(found)
@@ -218,9 +218,7 @@ class _Named(NamedTuple):
     misnamed: bool
 
 
-def _document(
-    name: _Named, data: bytes | StorageError, types: Mapping[Steps, rules.ValueType], forms: bool
-) -> Document:
+def _document(name: _Named, data: bytes | StorageError, types: EntryTypes, forms: bool) -> Document:
     if isinstance(data, StorageError):
         return _invalid(name, Fault(0, 0, f"it cannot be read: {data.message}"))
     names = names_of(name.kind, None if name.misnamed else name.file_name, name.shared)
