@@ -11,6 +11,7 @@ from typing import Final
 from metaferry.errors import JobError
 from metaferry.job.parts import Location
 from metaferry.storage.io.portal import Portal
+from metaferry.storage.io.reader import RangeFile
 from metaferry.storage.local.disk_names import to_disk
 from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.files.find import StorageFor, TableObject, find_objects
@@ -37,6 +38,7 @@ class ReaderFile:
         self._place = place
         self._progress = progress
         self._stream: ByteStream | None = None
+        self._ranged: RangeFile | None = None
         self._head: bytes | None = None
         self._blocks: Iterator[bytes] = iter(())
 
@@ -90,8 +92,32 @@ class ReaderFile:
             return None
         return to_disk(f"{rest.rstrip('/')}/{self.path}")
 
+    def ranged(self) -> RangeFile:
+        """The file as it is stored, for a format that has an index: of one version, read in ranges."""
+        if self._ranged is None:
+            self._ranged = RangeFile(
+                self.object.storage,
+                self._portal,
+                self.object.path,
+                size=self.object.size,
+                version=(self._stream.token if self._stream is not None else self.object.token) or None,
+            )
+        return self._ranged
+
+    def ranged_head(self) -> bytes:
+        """Its first bytes as they are stored."""
+        file = self.ranged()
+        file.seek(0)
+        return file.read(64)
+
+    def still_wanted(self) -> None:
+        """To be called between two ranges: what it raises ends the run."""
+        self._progress(0)
+
     def done(self) -> TableFile:
         """What was read, for the report; `rows` is the caller's."""
+        if self._stream is None and self._ranged is not None:
+            return TableFile(self.url, self._ranged.size, self._ranged.token or "", 0)
         return TableFile(self.url, self.stream.size, self.stream.token, 0)
 
     def _limited(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -107,7 +133,7 @@ class ReaderFile:
             if count > FREE and count > MAX_EXPANSION * stored:
                 raise JobError(
                     f"{self.url} holds more than {count >> 20:,} MiB in {stored >> 20:,} MiB: it is "
-                    "no file of annotations",
+                    "no file of annotations or of samples",
                     place=self._place,
                     advice="unpack it and look at what it holds",
                 )

@@ -41,6 +41,7 @@ _OURS: Final = (
     ("media_facts", "media_facts", "metaferry.tables.readers.media.facts:MediaFactsReader"),
     ("telemetry", "gpx", "metaferry.tables.readers.telemetry.gpx:GpxReader"),
     ("telemetry", "nmea", "metaferry.tables.readers.telemetry.nmea.reader:NmeaReader"),
+    ("telemetry", "mcap", "metaferry.tables.readers.telemetry.mcap.reader:McapReader"),
 )
 
 
