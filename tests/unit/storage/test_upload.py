@@ -101,7 +101,7 @@ def test_what_a_library_raises_is_an_error_of_ours_without_its_text(
 
 @pytest.mark.servers
 def test_google_is_reached_without_grpc(tmp_path: Path, fresh_datasource: FreshDatasource) -> None:
-    """fsspec's own class for `gs://` first asks for the bucket's type by gRPC, a minute where it is blocked."""
+    """fsspec's class for `gs://` first asks for the bucket's type by gRPC: a minute where that is blocked."""
     source = tmp_path / "made"
     source.write_bytes(b"a,b\n1,2\n")
     url, options = fresh_datasource("gcs")
