@@ -47,6 +47,7 @@ class Code(StrEnum):
     TELEMETRY_NO_FIX = "telemetry.no_fix"  # samples that the device itself marks as invalid
     TELEMETRY_NO_POSITION = "telemetry.no_position"  # samples at latitude 0 and longitude 0
     TELEMETRY_UNDATED = "telemetry.undated"  # times of day without a day
+    TELEMETRY_ASSUMED = "telemetry.assumed"  # a type that the bag does not describe, as ROS 2 has it
     TELEMETRY_LEFT_OUT = "telemetry.left_out"  # long lists and bytes of messages
     TELEMETRY_UNREAD = "telemetry.unread"  # a topic whose messages cannot be decoded
     TELEMETRY_UNTIMED = "telemetry.untimed"  # points without a time

@@ -10,8 +10,9 @@ import pytest
 from e2e.sources.pages import jobs_of, synced
 from e2e.world import World
 from unit.tables.readers.telemetry.mcap_files import MAY, fix, write_ros2
+from unit.tables.readers.telemetry.test_rosbag import write_bag2
 
-GPX, NMEA, MCAP = jobs_of("telemetry.md")
+GPX, NMEA, MCAP, ROSBAG = jobs_of("telemetry.md")
 POINT = '<trkpt lat="48.1" lon="11.5"><ele>{ele}</ele><time>2026-05-01T12:00:0{second}Z</time></trkpt>\n'
 
 
@@ -51,6 +52,11 @@ def test_the_job_of_the_page_about_mcap(world: World) -> None:
     written = [("/gps/fix", MAY + at, fix(MAY + at, latitude=48.0 + at)) for at in range(3)]
     write_ros2(world.root / "rides/monday.mcap", [*written, ("/other", MAY, fix(MAY, latitude=80.0))])
     assert synced(world, MCAP) == {"monday": {"gps": {"fixes": 3, "northernmost": 50.0}}}
+
+
+def test_the_job_of_the_page_about_ros_bags(world: World) -> None:
+    write_bag2(world.root / "monday")
+    assert synced(world, ROSBAG) == {"monday": {"gps": {"fixes": 3, "highest": 500.25}}}
 
 
 def test_what_is_noticed_of_a_file_is_a_finding(world: World) -> None:

@@ -42,6 +42,7 @@ _OURS: Final = (
     ("telemetry", "gpx", "metaferry.tables.readers.telemetry.gpx:GpxReader"),
     ("telemetry", "nmea", "metaferry.tables.readers.telemetry.nmea.reader:NmeaReader"),
     ("telemetry", "mcap", "metaferry.tables.readers.telemetry.mcap.reader:McapReader"),
+    ("telemetry", "rosbag", "metaferry.tables.readers.telemetry.rosbag.reader:RosbagReader"),
 )
 
 

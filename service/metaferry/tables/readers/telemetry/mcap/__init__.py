@@ -1,6 +1,6 @@
 """MCAP files, by their index where they have one, else from start to end.
 
-Inside: `reader` is what the registry imports, `container` finds chunks and channels, `stream` reads records
-and unpacks chunks as they come, in bounded memory. Only chunks with a topic that is wanted are read. No
-length that a file names is believed before the bytes are there.
+Inside: `reader` is what the registry imports, and the one of ROS bags, which may be such files; `container`
+finds chunks and channels, `stream` reads records. Only chunks with a topic that is wanted are read. They
+never hold a chunk, and believe no length before the bytes are there.
 """

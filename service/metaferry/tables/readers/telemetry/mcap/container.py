@@ -16,7 +16,8 @@ from mcap.opcode import Opcode
 from mcap.records import Channel, ChunkIndex, Footer, Schema, Statistics
 
 from metaferry.storage.io.reader import RangeFile
-from metaferry.tables.readers.telemetry.mcap.stream import Broken, Expansion, Part, Records, Section, Unpacked
+from metaferry.tables.readers.telemetry.mcap.stream import Records
+from metaferry.tables.readers.telemetry.messages.sections import Broken, Expansion, Part, Section, Unpacked
 
 MAGIC: Final = b"\x89MCAP0\r\n"
 #: The record of the footer and the mark after it.

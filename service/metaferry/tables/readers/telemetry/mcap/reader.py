@@ -13,10 +13,10 @@ from metaferry.tables.readers.contract import Given
 from metaferry.tables.readers.extras import missing_extra
 from metaferry.tables.readers.files import ReaderFile
 from metaferry.tables.readers.telemetry.columns import SAMPLES
-from metaferry.tables.readers.telemetry.mcap.stream import Broken
 from metaferry.tables.readers.telemetry.messages.decoders import decoder_of
 from metaferry.tables.readers.telemetry.messages.limits import MOST_BYTES
 from metaferry.tables.readers.telemetry.messages.opened import OpenedMessages, Topic
+from metaferry.tables.readers.telemetry.messages.sections import Broken
 
 if TYPE_CHECKING:
     from metaferry.tables.readers.telemetry.mcap.container import McapFile, Message

@@ -29,10 +29,10 @@ def decoder_of(encoding: str, kind: str, schema: str, description: bytes, left_o
         case ("protobuf", "protobuf"):
             return protobuf_decoder(kind, description, left_out)
         case ("cdr", "ros2msg" | "ros2idl"):
-            types = described(kind, _text(kind, description), is_idl=schema == "ros2idl")
+            types = described(kind, text_of(kind, description), is_idl=schema == "ros2idl")
             return cdr_decoder(layout_of(kind, types, is_ros1=False), left_out)
         case ("ros1", "ros1msg"):
-            return ros1_decoder(kind, described(kind, _text(kind, description)), left_out)
+            return ros1_decoder(kind, described(kind, text_of(kind, description)), left_out)
         case _:
             of = f" ({schema})" if schema else ""
             raise Unreadable(f"messages encoded as {encoding or 'nothing that is named'}{of} cannot be read")
@@ -49,7 +49,8 @@ def ros1_decoder(kind: str, types: Described, left_out: LeftOut) -> Decoder:
     return lambda data: ros1_message(data, layout, left_out)
 
 
-def _text(kind: str, description: bytes) -> str:
+def text_of(kind: str, description: bytes) -> str:
+    """The description of a type, as text. Raises Unreadable."""
     try:
         return description.decode()
     except UnicodeDecodeError:
