@@ -25,8 +25,9 @@ from e2e.world import Ran, World
 from metaferry.demo import make_dataset
 from metaferry.findings import Code
 from metaferry.media.frames.model import FrameCount
-from metaferry.runs import decide
+from metaferry.runs import gather
 from unit.media import synthetic
+from unit.media.facts.images.making import block, exif_segment, jpeg, text_entry
 
 OUTSIDE: Final = {
     Code.SOURCE_PASSED_OVER: "such files hold no rows; nothing is wrong, and nothing is to be done",
@@ -431,6 +432,16 @@ def a_video_that_is_replaced(example: Example) -> Generator[None, dict[str, Any]
     example.world.put("data/v.mp4", whole)
 
 
+@case(Code.MEDIA_DAMAGED)
+def an_exif_block_that_is_cut(example: Example) -> Generator[None, dict[str, Any], None]:
+    data = block({0x010F: text_entry("Acme")})
+    example.world.put("data/cut.jpg", jpeg(exif_segment(data[:30])))
+    example.job.update({"sources": [{"media_facts": {}}], "media": {"include": ["cut.jpg"]}})
+    finding = yield
+    assert "replace the file" in finding["advice"]
+    example.world.put("data/cut.jpg", jpeg(exif_segment(data)))
+
+
 @case(Code.MEDIA_UNTIMED)
 def a_video_without_times(example: Example) -> Generator[None, dict[str, Any], None]:
     example.source.update({"frame": {"seconds": "t"}, "metadata": {"x": "x"}})
@@ -470,7 +481,7 @@ def a_video_that_took_too_long(example: Example) -> Generator[None, dict[str, An
     def too_slow(storage: Any, portal: Any, videos: Any, **_: Any) -> Iterator[FrameCount]:
         return (FrameCount(path, None, None, reason="deadline: not counted") for path, _, _ in videos)
 
-    example.monkeypatch.setattr(decide, "count_frames", too_slow)
+    example.monkeypatch.setattr(gather, "count_frames", too_slow)
     example.source["frame"] = "f"
     example.rows({"file_name": "v.mp4", "f": 0, "x": 1}, {"file_name": "a.png", "f": None, "x": 1})
     finding = yield

@@ -27,6 +27,7 @@ TESTS = Path(__file__).parents[1]
 BENCHMARKS = [
     "apply_share",
     "frames",
+    "media_facts",
     "noop",
     "plan_rows",
     "plan_scale",

@@ -134,7 +134,8 @@ _ADVICE: Final = {
     Code.RECORD_EXCLUDED: "nothing, where that is meant; else see media.include, media.exclude and --prefix",
     Code.RECORD_FRAME_INVALID: "frames are whole numbers counted from 0, and null for an image or a whole "
     "video; leave such rows out with `where`, or correct `frame`",
-    Code.MEDIA_UNREADABLE: "replace the video, or leave its rows out with `where`",
+    Code.MEDIA_UNREADABLE: "replace the file; or leave its rows out with `where`, "
+    "or the file with media.exclude",
     Code.MEDIA_UNPROVED: "see `metaferry frames --explain`, and run again; or leave its rows out by `where`",
     Code.MEDIA_UNTIMED: "name the frames by their index; `metaferry frames --timestamps` shows what is known",
     Code.MEDIA_COLLISION: "rename one of the files, or take one out with media.exclude",

@@ -141,11 +141,29 @@ def test_the_document_of_a_file_that_broke_stays(world: World) -> None:
         "sources": [ALONE["sources"][0] | {"max_rejects": 1}],
         "policy": {"delete": "orphans", "max_delete": 10},
     }
+    long = f"{'a' * 120}/{'b' * 120}"  # of which a reject shows a part
+    world.put(f"data/{long}.jpg", PLACED)
     before = synced(world, job)
-    world.put("data/a/placed.jpg", b"no image")
+    for name in ("a/placed", long):
+        world.put(f"data/{name}.jpg", b"no image")
+    (world.data / "a/plain.png").unlink()
+    world.job["sources"][0]["max_rejects"] = 2
+    world.write_job()
     ran = world.run("sync", "job.yaml", "--format", "json")
     assert ran.code == 3, ran.err
+    del before["a/plain"]  # an orphan like any other
     assert documents(world) == before
+
+
+def test_a_query_over_files_of_which_some_broke_deletes_nothing(world: World) -> None:
+    facts = {"media_facts": {}, "max_rejects": 1}
+    job = QUERY | {"tables": {"facts": facts}, "policy": {"delete": "orphans", "max_delete": 10}}
+    before = synced(world, job)
+    world.put("data/a/placed.jpg", b"no image")
+    world.put("data/z.jpg", PLACED)  # so that the query has a row
+    ran = world.run("sync", "job.yaml", "--format", "json")
+    assert ran.code == 3, ran.err
+    assert documents(world) == before | {"z": before["a/placed"]}
 
 
 def test_the_next_run_reads_no_file_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

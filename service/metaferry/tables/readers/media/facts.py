@@ -188,6 +188,7 @@ def _rows(relation: ReaderRelation, taken: list[str], table: pa.Table, reject: R
             Code.MEDIA_DAMAGED,
             "warning",
             f"{row['path']}: {row[PROBLEM]}",
+            "replace the file, where facts are missing that matter",
             place=row[AT] + 1,
             media=row["path"],
         )
