@@ -59,6 +59,8 @@ class Code(StrEnum):
     MEDIA_UNTIMED = "media.untimed"  # a video whose frames have no times, and rows that name some
     MEDIA_NONE = "media.none"  # the input holds no media, or the job takes none of them in
     MEDIA_OLD_LISTING = "media.old_listing"  # the media come from an inventory, or a listing gone on with
+    MEDIA_METADATA_UNREADABLE = "media.metadata_unreadable"  # user metadata of objects that are no text
+    MEDIA_NO_FACTS = "media.no_facts"  # a job wants metadata or tags that the store does not have
     # -- documents
     DOCUMENT_ORPHAN = "document.orphan"  # its media or its records are gone
     DOCUMENT_STALE = "document.stale"  # a frame document with the digits of an older encoding

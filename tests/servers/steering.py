@@ -98,12 +98,17 @@ class Steered:
         self.seed(bucket, [key], data)
 
     def describe(
-        self, bucket: str, key: str, kept: dict[str, Any] | None = None, tags: dict[str, str] | None = None
+        self,
+        bucket: str,
+        key: str,
+        kept: dict[str, Any] | None = None,
+        tags: dict[str, str] | None = None,
+        *,
+        modified: str = "",
     ) -> None:
         """Sets what the store keeps of one object besides its bytes: see `Stored`."""
-        self.control(
-            describe={"bucket": bucket, "key": key, "kept": kept or {}, "tags": tags or {}},
-        )
+        wanted = {"kept": kept or {}, "tags": tags or {}, "modified": modified}
+        self.control(describe={"bucket": bucket, "key": key, **wanted})
 
     def keep(self, bucket: str) -> None:
         """Remembers what a bucket holds, for `restore`."""
@@ -279,7 +284,11 @@ class Control:
                 found = bucket.get(value["key"])
                 assert found is not None, value["key"]
                 kept = {**found.kept, **value["kept"]}
-                bucket.put(value["key"], dataclasses.replace(found, kept=kept, tags=value["tags"]))
+                modified = value["modified"] or found.modified
+                bucket.put(
+                    value["key"],
+                    dataclasses.replace(found, kept=kept, tags=value["tags"], modified=modified),
+                )
             case "keep":
                 self._kept[value] = self._buckets[value].copy()
             case "restore":

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from metaferry.lightly.globs import glob_regex
 from metaferry.lightly.names import DOCUMENTS, Kind, media_kind
+from metaferry.media.object_facts.listed import facts_of
+from metaferry.storage.facts.model import ObjectFacts
 from metaferry.storage.protocol import Entry, Storage
 
 #: Folders at the root of a datasource that are ours or Lightly's, never the user's media.
@@ -26,7 +28,7 @@ class MediaPage:
 
     `token` is the version of the object as listed, `mtime` seconds since 1970 (UTC),
     `included` whether the job's include, exclude and prefix take the file in. `others` counts the
-    objects of the same page that are no media.
+    objects of the same page that are no media. `facts` are what a listing says besides, where it was asked.
     """
 
     path: list[str]
@@ -36,6 +38,7 @@ class MediaPage:
     kind: list[Kind]
     included: list[bool]
     others: int
+    facts: list[ObjectFacts] | None = None
 
     def __len__(self) -> int:
         return len(self.path)
@@ -46,14 +49,22 @@ class MediaFilter:
 
     An empty `include` takes every known media file; `exclude` takes out again; `prefix` (any
     string, not only a folder) narrows both. A pattern does not make media of a file whose
-    extension is unknown. Raises what `glob_regex` raises on a pattern that is none.
+    extension is unknown.
+    `with_facts`: pages keep what the listing says besides. Raises what `glob_regex` raises on a pattern that
+    is none.
     """
 
-    __slots__ = ("_matches", "exclude", "include", "prefix")
+    __slots__ = ("_matches", "exclude", "include", "prefix", "with_facts")
 
     def __init__(
-        self, include: tuple[str, ...] = (), exclude: tuple[str, ...] = (), prefix: str = ""
+        self,
+        include: tuple[str, ...] = (),
+        exclude: tuple[str, ...] = (),
+        prefix: str = "",
+        *,
+        with_facts: bool = False,
     ) -> None:
+        self.with_facts = with_facts
         self.include = include
         self.exclude = exclude
         self.prefix = prefix
@@ -90,6 +101,7 @@ class MediaFilter:
             kind=[kind for _, kind in media],
             included=[True] * len(paths) if matches is None else list(map(matches, paths)),
             others=len(entries) - len(paths),
+            facts=facts_of(entry for entry, _ in media) if self.with_facts else None,
         )
 
 

@@ -15,9 +15,11 @@ from metaferry.errors import JobError
 from metaferry.findings import Code
 from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.media.listing import MediaPage
+from metaferry.media.object_facts.listed import LISTED, listed_columns
 from metaferry.planning.database import BATCH_ROWS, Database
 from metaferry.planning.formats import MediaCounts
 from metaferry.planning.sql import rules as sql
+from metaferry.storage.facts.model import NO_FACTS
 from metaferry.storage.protocol import Entry
 
 _MEDIA: Final = pa.schema(
@@ -29,6 +31,7 @@ _MEDIA: Final = pa.schema(
         ("included", pa.bool_()),
     ]
 )
+_MEDIA_FACTS: Final = LISTED.insert(0, pa.field("path", pa.string()))
 _DOCUMENTS: Final = pa.schema(
     [("target", pa.string()), ("size", pa.int64()), ("token", pa.string()), ("md5", pa.string())]
 )
@@ -47,11 +50,13 @@ class Listings:
     `media(path, size, token, kind, included, target, refused)`: every media file outside the
     reserved folders. One whose name no document can have is refused and not included, but known,
     so that what lies under its name is no orphan. `documents(target, size, token, md5)`: every object below
-    `.lightly/metadata/` but `schema.json`, whose entry is kept in `schema`.
+    `.lightly/metadata/` but `schema.json`, whose entry is kept in `schema`. With `facts` also
+    `media_facts(path, …)`, with the columns of `media/object_facts/listed.py`.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, facts: bool = False) -> None:
         self._database = database
+        self._with_facts = facts
         self._media: list[MediaPage] = []
         self._media_rows = 0
         self._documents: list[Entry] = []
@@ -63,8 +68,10 @@ class Listings:
         """Drops what was added: it is all added again."""
         self._media, self._media_rows, self._documents, self.schema = [], 0, [], None
         self.from_inventory = False
-        for table in ("documents", "media"):
+        for table in ("documents", "media", "media_facts"):
             self._database.run(f"DROP TABLE IF EXISTS {table}")
+        if self._with_facts:
+            self._database.create_like("media_facts", _MEDIA_FACTS)
         self._database.create_like("documents", _DOCUMENTS)
         self._database.create_like(
             "media", _MEDIA.append(pa.field("target", pa.string())).append(pa.field("refused", pa.bool_()))
@@ -165,6 +172,11 @@ class Listings:
             for field in _MEDIA
         ]
         self._database.insert("media", pa.Table.from_arrays(columns, schema=_MEDIA), select=_SELECT)
+        if self._with_facts:
+            for page in pages:
+                facts = page.facts if page.facts is not None else [NO_FACTS] * len(page)
+                found = [_array(page.path, pa.string()), *listed_columns(page.mtime, facts)]
+                self._database.insert("media_facts", pa.Table.from_arrays(found, schema=_MEDIA_FACTS))
 
     def _flush_documents(self) -> None:
         entries, self._documents = self._documents, []

@@ -106,6 +106,8 @@ class RunContext(JobContext):
         self.unprobed = 0  # stores whose capabilities a sync has to probe
         #: Requests that counted frames for the first time: the next run has their outcome from its cache.
         self.frames_counted: tuple[Store, ...] = ()
+        #: Requests for facts of objects, which the job could do without.
+        self.objects_asked = Requests()
         report.input = self.input.url
         report.lightly = self.lightly.url
 

@@ -56,6 +56,7 @@ def _price(run: RunContext, facts: estimate.Facts, compactable: int) -> Price:
             listed=listing.objects if listing.basis == "listing" else 0,
             share=run.job.verified_share,
             compactable=compactable,
+            asked=run.objects_asked,
         ),
     )
 

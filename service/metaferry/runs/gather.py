@@ -17,17 +17,20 @@ import pyarrow as pa
 from metaferry.errors import NotFound, SchemaError
 from metaferry.job.model import Job
 from metaferry.job.parts import Location
+from metaferry.job.readers.object import asked_of_objects
 from metaferry.lightly import schema as rules
 from metaferry.lightly.names import SCHEMA
 from metaferry.masking import showable
 from metaferry.media.facts.cache import FactsCache
 from metaferry.media.facts.gather import read_facts
-from metaferry.media.facts.model import FactsKind
+from metaferry.media.facts.model import FactsKind, KeptFacts
 from metaferry.media.facts.videos.counts import keep_counts
 from metaferry.media.facts.videos.reader import VIDEOS
 from metaferry.media.frames.cache import FrameCache
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import FrameCount
+from metaferry.media.object_facts.ask import Wanted as WantedFacts
+from metaferry.media.object_facts.ask import ask_facts
 from metaferry.planning.database import Database, disk_errors
 from metaferry.planning.entries import given_entries
 from metaferry.planning.formats import MediaListing
@@ -94,6 +97,7 @@ def gather(
             before=before,
             count_times=lambda videos: counted(run, videos, len(videos), timed=True),
             read_facts=partial(facts_read, run, whole=not prefix),
+            ask_objects=partial(objects_asked, run, whole=not prefix),
         )
         read = read_tables(run.job, run.database, run.storages, run.portal, run.progress, media)
         listed = media.listed()
@@ -199,6 +203,33 @@ def facts_read(
         counts.save()
     # The next run lists what is kept, and reads it.
     run.counted_frames(before, but=Requests(list=1, get=cache.pieces + (counts is not None)))
+
+
+def objects_asked(
+    run: RunContext, batches: Iterable[pa.RecordBatch], wanted: WantedFacts, fresh: bool, *, whole: bool
+) -> Iterator[pa.RecordBatch]:
+    """The media with what the store says of each: from the cache of earlier runs, or asked for, with what
+    that cost noted. `whole`: whether the run sees all media of its job. Raises what `ask_facts` raises."""
+    run.progress.phase("Asking for facts of the media", None)
+    caches: list[FactsCache] = []
+
+    def open_cache(kind: KeptFacts) -> FactsCache:
+        state = run.state
+        cache = FactsCache(
+            state.storage, run.portal, state.prefix, kind, run.report.run_id, whole=whole, fresh=fresh
+        )
+        caches.append(cache)
+        return cache
+
+    before, asked_before = run.storages.stores(), Requests.of(run.input.requests)
+    yield from ask_facts(
+        run.input, run.portal, batches, wanted, open_cache=open_cache, progress=run.progress.advance
+    )
+    spent = Requests.of(run.input.requests) - asked_before
+    run.objects_asked += Requests(get=spent.get, tags=spent.tags)
+    if not fresh:  # the next run lists what is kept, and reads it
+        kept = Requests(list=len(caches), get=sum(cache.pieces for cache in caches))
+        run.counted_frames(before, but=kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +349,12 @@ def _checkpoint(run: RunContext, prefix: str, history: RunHistory) -> ListingChe
     if run.job.media.inventory is not None or not run.input.capabilities.start_key:
         return None
     address = f"{run.input.url} {listing_prefixes(prefix, all_media=run.job.needs_all_media)[0]}"
-    return ListingCheckpoint(run.state, run.portal, run.report.run_id, address, history, run.deps.now())
+    asked = asked_of_objects(run.job)
+    if asked:  # pages without the facts that this job wants are none of this listing
+        address += " with facts and tags" if any(each.tags for each in asked) else " with facts"
+    return ListingCheckpoint(
+        run.state, run.portal, run.report.run_id, address, history, run.deps.now(), facts=bool(asked)
+    )
 
 
 def read_schema_file(url: str, storages: Storages, portal: Portal) -> bytes:

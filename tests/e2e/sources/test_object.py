@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from e2e.sources.pages import jobs_of, synced
 from e2e.world import World
 
-ALONE, QUERY = jobs_of("object.md")
+ALONE, QUERY, _ = jobs_of("object.md")
+#: When the files were written, and how a document says it.
+WRITTEN, MODIFIED = 1_777_636_800.25, "2026-05-01T12:00:00.25Z"
 FILES = {"bern/2026-05-01/a.jpg": b"12345", "bern/b.jpg": b"1", "c.mp4": b"123"}
 
 
@@ -18,15 +21,21 @@ FILES = {"bern/2026-05-01/a.jpg": b"12345", "bern/b.jpg": b"1", "c.mp4": b"123"}
 def world(tmp_path: Path) -> World:
     made = World(tmp_path)
     for name, data in FILES.items():
-        made.put(f"data/{name}", data)
+        os.utime(made.put(f"data/{name}", data), (WRITTEN, WRITTEN))
     return made
 
 
 def test_each_object_has_what_its_listing_and_its_path_say(world: World) -> None:
     assert synced(world, ALONE) == {
-        "bern/2026-05-01/a": {"kind": "image", "size": 5, "site": "bern", "day": "2026-05-01"},
-        "bern/b": {"kind": "image", "size": 1},
-        "c": {"kind": "video", "size": 3},
+        "bern/2026-05-01/a": {
+            "kind": "image",
+            "size": 5,
+            "modified": MODIFIED,
+            "site": "bern",
+            "day": "2026-05-01",
+        },
+        "bern/b": {"kind": "image", "size": 1, "modified": MODIFIED},
+        "c": {"kind": "video", "size": 3, "modified": MODIFIED},
     }
 
 
@@ -39,7 +48,9 @@ def test_a_query_reads_the_objects(world: World) -> None:
 
 def test_a_prefix_and_the_globs_of_the_job_narrow_the_rows(world: World) -> None:
     job = ALONE | {"media": {"exclude": ["**/a.jpg"]}}
-    assert synced(world, job, "--prefix", "bern/") == {"bern/b": {"kind": "image", "size": 1}}
+    assert synced(world, job, "--prefix", "bern/") == {
+        "bern/b": {"kind": "image", "size": 1, "modified": MODIFIED}
+    }
 
 
 def test_an_expression_that_cannot_be_used_is_one_fault(world: World) -> None:
@@ -65,7 +76,10 @@ def test_tables_shows_the_first_objects_without_a_run(world: World) -> None:
     assert ran.code == 0, ran.err
     (table,) = json.loads(ran.out)["tables"]
     (relation,) = table["relations"]
-    assert [column["name"] for column in relation["columns"]] == ["file_name", "kind", "size"]
+    assert [column["name"] for column in relation["columns"]] == [
+        *("file_name", "kind", "size", "modified", "etag", "content_type", "storage_class"),
+        *("metadata", "tags", "folders"),
+    ]
     assert relation["rows"] == 3
     assert not (world.data / ".metaferry").exists()
 
@@ -75,5 +89,7 @@ def test_schema_infer_and_doctor_know_such_a_source(world: World) -> None:
     world.write_job()
     inferred = world.run("schema", "infer", "job.yaml", "--format", "json")
     assert inferred.code == 0, inferred.err
-    assert [entry["path"] for entry in json.loads(inferred.out)["entries"]] == ["day", "kind", "site", "size"]
+    assert [entry["path"] for entry in json.loads(inferred.out)["entries"]] == [
+        *("day", "kind", "modified", "site", "size")
+    ]
     assert world.run("doctor", "job.yaml").code == 0

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from metaferry.errors import NotFound, StorageError
-from metaferry.media.facts.model import FactsKind
+from metaferry.media.facts.model import KeptFacts
 from metaferry.media.facts.rows import AT, kept_schema
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.listing.checked_pages import listed
@@ -44,11 +44,11 @@ _ROWS: Final = 8_192
 
 
 class FactsCache:
-    """The facts of one kind of media. For one pass in the order of paths, from one thread.
+    """Facts of one kind. For one pass in the order of paths, from one thread.
 
     storage, prefix: the state folder, and what the keys in it begin with. run_id: names what this run adds;
     ids sort by time. whole: whether the run sees all media of its job, so that what it does not see may be
-    forgotten.
+    forgotten. fresh: nothing of earlier runs is used, and what this run adds counts from now on.
     """
 
     def __init__(
@@ -56,10 +56,11 @@ class FactsCache:
         storage: Storage,
         portal: Portal,
         prefix: str,
-        kind: FactsKind,
+        kind: KeptFacts,
         run_id: str,
         *,
         whole: bool,
+        fresh: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._storage = storage
@@ -78,7 +79,7 @@ class FactsCache:
         chains = [keys[name] for name in sorted(keys, reverse=True)]
         self._old = chains[_MOST_READ:]
         self._before = [key for chain in chains for key in chain]
-        self._chains = [_Pieces(self._pieces(chain)) for chain in chains[:_MOST_READ]]
+        self._chains = [_Pieces(self._pieces(chain)) for chain in ([] if fresh else chains[:_MOST_READ])]
         # What this run adds comes behind all others of its id, should it read twice.
         own = sum(name.startswith(run_id) for name in keys)
         self._name = f"{self._folder}{run_id}-{own:02d}"

@@ -40,18 +40,27 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class FactsKind:
-    """How facts of one kind of media are read.
+class KeptFacts:
+    """Facts that are kept between runs under one name.
 
     method: its version, part of the cache's key. Raise it whenever the same bytes may give other facts.
+    """
+
+    name: str
+    method: int
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FactsKind(KeptFacts):
+    """How facts of one kind of media are read.
+
     read: of a file of `size` bytes (1 or more): a generator that asks for ranges, as those of
         `frames/containers/reading.py` do, and returns a `Found`. It raises `Unreadable`, and nothing else
         whatever the bytes are; its memory, its bytes and its round trips are bounded.
     """
 
     name: Literal["image", "video"]
-    method: int
-    facts: tuple[Fact, ...]
     read: Callable[[int], Asking[Found]]
 
 

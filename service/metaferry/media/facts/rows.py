@@ -7,7 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from metaferry.media.facts.model import TEXT, WHOLE, FactsKind, FileFacts
+from metaferry.media.facts.model import TEXT, WHOLE, FactsKind, FileFacts, KeptFacts
 
 #: The position of a file in its batch, before the columns that are kept.
 AT: Final = "at"
@@ -16,13 +16,13 @@ REASON: Final = "reason"
 PROBLEM: Final = "problem"
 
 
-def kept_schema(kind: FactsKind) -> pa.Schema:
+def kept_schema(kind: KeptFacts) -> pa.Schema:
     """Path, size and token of a file, reason and problem, and its facts; null where unknown."""
     known = [("path", TEXT), ("size", WHOLE), ("token", TEXT), (REASON, TEXT), (PROBLEM, TEXT)]
     return pa.schema([*known, *((fact.name, fact.type) for fact in kind.facts)])
 
 
-def answer_schema(kind: FactsKind) -> pa.Schema:
+def answer_schema(kind: KeptFacts) -> pa.Schema:
     """The same behind the position of the file in its batch."""
     return pa.schema([(AT, WHOLE), *kept_schema(kind)])
 

@@ -5,12 +5,14 @@ Old versions, delete markers, snapshots and folders are left out. Pure.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
 
 from metaferry.errors import JobError
 from metaferry.media.inventory.report import Inventory
+from metaferry.storage.facts.model import ObjectFacts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,10 +32,22 @@ USED: Final = frozenset(
     {*_PATH.values(), *_TOKEN.values(), *_SIZE, *_TRUE_IS_OUT, *_ANY_IS_OUT, *_FALSE_IS_OUT}
     | {"bucket", "versionid"}
 )
+#: What they call the facts of an object, which are read on demand. No report has user metadata in a form that
+#: is documented.
+_FACTS: Final = {
+    "etag": ("etag",),
+    "content_type": ("contenttype",),
+    "storage_class": ("storageclass", "accesstier"),
+}
+_MODIFIED: Final = ("lastmodifieddate", "lastmodified", "updated", "timeupdated")
+WITH_FACTS: Final = USED | {*_MODIFIED, *(name for names in _FACTS.values() for name in names)}
 
 
-def current_objects(batch: pa.RecordBatch, inventory: Inventory, bucket: str) -> tuple[list[Any], ...]:
-    """Name, size and token of the current objects of the bucket."""
+def current_objects(
+    batch: pa.RecordBatch, inventory: Inventory, bucket: str, *, facts: bool = False
+) -> tuple[list[Any], ...]:
+    """Name, size and token of the current objects of the bucket; with `facts` also the time of the last
+    change in seconds since 1970 (0: unknown), and what the report says besides."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -71,12 +85,45 @@ def current_objects(batch: pa.RecordBatch, inventory: Inventory, bucket: str) ->
     tokens = [""] * len(names)
     if token in have:
         tokens = [(value or "").strip('"') for value in batch.column(token).cast(pa.string()).to_pylist()]
+    more: list[list[Any]] = [_times(batch), _facts(batch)] if facts else []
     if manifest.kind == "azure":  # the report is of an account; names begin with the container
         head = bucket + "/"
         mine = [name.startswith(head) for name in names]
         names = [name[len(head) :] for name in compress(names, mine)]
         sizes, tokens = list(compress(sizes, mine)), list(compress(tokens, mine))
-    return names, sizes, tokens
+        more = [list(compress(column, mine)) for column in more]
+    return names, sizes, tokens, *more
+
+
+def _facts(batch: pa.RecordBatch) -> list[ObjectFacts]:
+    import pyarrow as pa
+
+    columns: list[list[str | None]] = []
+    for names in _FACTS.values():
+        name = next((name for name in names if name in batch.schema.names), None)
+        texts = [None] * batch.num_rows if name is None else batch.column(name).cast(pa.string()).to_pylist()
+        columns.append([text or None for text in texts])
+    return [
+        ObjectFacts(etag.strip('"') if etag else None, content_type, storage_class)
+        for etag, content_type, storage_class in zip(*columns, strict=True)
+    ]
+
+
+def _times(batch: pa.RecordBatch) -> list[float]:
+    """Seconds since 1970; 0 for what is no time."""
+    name = next((name for name in _MODIFIED if name in batch.schema.names), None)
+    return [0.0] * batch.num_rows if name is None else [_seconds(v) for v in batch.column(name).to_pylist()]
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return 0.0
+    if not isinstance(value, datetime):
+        return 0.0
+    return (value if value.tzinfo is not None else value.replace(tzinfo=UTC)).timestamp()
 
 
 def _numbers(column: Any) -> list[int]:

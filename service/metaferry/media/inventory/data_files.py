@@ -28,7 +28,9 @@ _RANGE: Final = 8 << 20
 _ROWS: Final = 50_000
 
 
-def read_rows(inventory: Inventory, scratch: Path, portal: Portal) -> Iterator[pa.RecordBatch]:
+def read_rows(
+    inventory: Inventory, scratch: Path, portal: Portal, used: frozenset[str] = USED
+) -> Iterator[pa.RecordBatch]:
     """The columns that are used of all data files; of two of them at most there is a copy on the disk."""
     folder = scratch / "inventory"
     with _disk(scratch):
@@ -36,7 +38,7 @@ def read_rows(inventory: Inventory, scratch: Path, portal: Portal) -> Iterator[p
     try:
         with closing(portal.iterate(_fetched(inventory, folder), ahead=1)) as paths:
             for path in paths:
-                yield from _batches(path, inventory)
+                yield from _batches(path, inventory, used)
                 path.unlink()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -78,14 +80,14 @@ async def _fetch(inventory: Inventory, file: DataFile, key: str, path: Path) -> 
         )
 
 
-def _batches(path: Path, inventory: Inventory) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, inventory: Inventory, used: frozenset[str]) -> Iterator[pa.RecordBatch]:
     """The columns that are used, some thousand rows at a time, named as in `plain_name`."""
     import pyarrow as pa
 
     form = inventory.manifest.format
     read = {"csv": _csv, "orc": _orc, "parquet": _parquet}[form]
     try:
-        yield from read(path, inventory.manifest)
+        yield from read(path, inventory.manifest, used)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise JobError(
             f"{inventory.url}: {path.name} cannot be read as {form}: {str(error).splitlines()[0]}",
@@ -93,7 +95,7 @@ def _batches(path: Path, inventory: Inventory) -> Iterator[pa.RecordBatch]:
         ) from error
 
 
-def _csv(path: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]:
+def _csv(path: Path, manifest: Manifest, used: frozenset[str]) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
     import pyarrow.csv as pc
 
@@ -112,7 +114,7 @@ def _csv(path: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]:
             kinds = {name: pa.string() for name in header}
         convert = pc.ConvertOptions(
             column_types=kinds,
-            include_columns=[name for name in kinds if plain_name(name) in USED],
+            include_columns=[name for name in kinds if plain_name(name) in used],
             strings_can_be_null=False,
             quoted_strings_can_be_null=False,
         )
@@ -120,21 +122,21 @@ def _csv(path: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]:
             yield with_plain_names(batch)
 
 
-def _orc(path: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]:
+def _orc(path: Path, manifest: Manifest, used: frozenset[str]) -> Iterator[pa.RecordBatch]:
     from pyarrow import orc
 
     with path.open("rb") as raw:
         file = orc.ORCFile(raw)
-        names = [name for name in file.schema.names if plain_name(name) in USED]
+        names = [name for name in file.schema.names if plain_name(name) in used]
         for stripe in range(file.nstripes):
             yield with_plain_names(file.read_stripe(stripe, columns=names))
 
 
-def _parquet(path: Path, manifest: Manifest) -> Iterator[pa.RecordBatch]:
+def _parquet(path: Path, manifest: Manifest, used: frozenset[str]) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        names = [name for name in file.schema_arrow.names if plain_name(name) in USED]
+        names = [name for name in file.schema_arrow.names if plain_name(name) in used]
         for batch in file.iter_batches(batch_size=_ROWS, columns=names):
             yield with_plain_names(batch)
 

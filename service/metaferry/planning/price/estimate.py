@@ -101,11 +101,13 @@ def savings(
     listed: int,
     share: float,
     compactable: int = 0,
+    asked: Requests = Requests(),  # noqa: B008 - not changed
 ) -> tuple[Saving, ...]:
     """What the same sync would save in another way, where that is a thousand requests or more.
 
     `listed` objects of the input were listed for it (0: they come from an inventory); `share` of the written
-    documents is read back; `compactable` of them would not be put under `compact`.
+    documents is read back; `compactable` of them would not be put under `compact`; `asked` are
+    requests for facts of single objects.
     """
     found: list[Saving] = []
     if compactable >= PAGE:
@@ -115,6 +117,9 @@ def savings(
     if pages.list >= PAGE:
         what = "media from an inventory (media.inventory) in place of a listing"
         found.append(_saving(what, pages, media_prices))
+    if asked.get + asked.tags >= PAGE:
+        what = "media without what each has to be asked for (object: headers, tags)"
+        found.append(_saving(what, asked, media_prices))
     reads = Requests(get=facts.read_back)
     if share and reads.get >= PAGE:
         found.append(_saving("no documents read back (verify: never)", reads, prices))

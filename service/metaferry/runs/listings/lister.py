@@ -18,6 +18,7 @@ from typing import TypeVar
 from metaferry.errors import Inconsistent
 from metaferry.job.model import Job
 from metaferry.job.parts import Inventory
+from metaferry.job.readers.object import asked_of_objects
 from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.media.inventory.report import open_inventory
 from metaferry.media.inventory.rows import inventory_pages
@@ -68,7 +69,10 @@ class Lister:
         self._progress = progress
         self._input = storages.at(job.input)
         self._lightly = storages.at(job.lightly_location)
-        self._rules = MediaFilter(job.media.include, job.media.exclude, prefix)
+        asked = asked_of_objects(job)
+        if asked:
+            self._input.facts.list_facts(tags=any(each.tags for each in asked))
+        self._rules = MediaFilter(job.media.include, job.media.exclude, prefix, with_facts=bool(asked))
         self._media_prefix, self._document_prefix = listing_prefixes(prefix, all_media=job.needs_all_media)
         self._objects = 0
 
@@ -160,7 +164,12 @@ class Lister:
             portal=self._portal,
         )
         media = inventory_pages(
-            report, self._job.input.url, self._media_prefix, scratch=self._scratch, portal=self._portal
+            report,
+            self._job.input.url,
+            self._media_prefix,
+            scratch=self._scratch,
+            portal=self._portal,
+            with_facts=self._rules.with_facts,
         )
         self._both(listings, media, pages)
         return self._reported(MediaListing(basis="inventory", inventory=report.url), report.manifest.taken)

@@ -17,12 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from metaferry.job.model import Job
+from metaferry.job.readers.object import Object, asked_of_objects
 from metaferry.media.facts.gather import read_facts
 from metaferry.media.facts.model import FactsKind
 from metaferry.media.facts.rows import AT
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import FrameCount
 from metaferry.media.listing import MediaFilter, media_pages
+from metaferry.media.object_facts.ask import Wanted as WantedFacts
+from metaferry.media.object_facts.ask import ask_facts
+from metaferry.media.object_facts.listed import LISTED, listed_columns
 from metaferry.planning.database import Database
 from metaferry.planning.formats import MediaCounts, MediaListing
 from metaferry.planning.listings import Listings
@@ -38,14 +42,20 @@ from metaferry.storage.protocol import Entry, Storage
 _COLUMNS: Final = pa.schema(
     [("path", pa.string()), ("size", pa.int64()), ("token", pa.string()), ("kind", pa.string())]
 )
+_OBJECTS: Final = pa.schema([*_COLUMNS, *LISTED])
 #: Media of one batch; each is a small request to whoever reads them.
 _BATCH: Final = 4_096
+#: The same where only the first of them are looked at.
+_FIRST: Final = 64
 
 #: Reads the facts of the media of a kind: of so many, in batches.
 ReadFacts = Callable[[FactsKind, Iterable[pa.RecordBatch], int], Iterator[pa.Table]]
 
 #: Counts the frames of videos, with the times of each: of so many.
 CountTimes = Callable[[Sequence[Video]], Iterable[FrameCount]]
+
+#: Asks for what a listing lacks; the last argument: also where earlier runs were told.
+AskObjects = Callable[[Iterable[pa.RecordBatch], WantedFacts, bool], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,7 @@ class JobMedia:
         before: Callable[[], ListingCheckpoint | None] = lambda: None,
         count_times: CountTimes | None = None,
         read_facts: ReadFacts | None = None,
+        ask_objects: AskObjects | None = None,
     ) -> None:
         self._job = job
         self._storages = storages
@@ -86,6 +97,7 @@ class JobMedia:
         self._before = before
         self._count_times = count_times or self._counted
         self._read_facts = read_facts or self._facts_read
+        self._ask_objects = ask_objects or self._asked
         self._listed: Listed | None = None
 
     @property
@@ -108,7 +120,7 @@ class JobMedia:
         """
         if self._listed is None:
             checkpoint = self._before()
-            listings = Listings(self._database)
+            listings = Listings(self._database, facts=bool(asked_of_objects(self._job)))
             lister = Lister(
                 self._job,
                 self._storages,
@@ -130,10 +142,11 @@ class JobMedia:
         yield from self._batches("included")
 
     def _batches(self, where: str) -> Iterator[pa.RecordBatch]:
+        return self._rows(f"SELECT path, size, token, kind FROM plan.media WHERE {where} ORDER BY path")
+
+    def _rows(self, select: str) -> Iterator[pa.RecordBatch]:
         with contextlib.closing(self._database.connection.cursor()) as cursor:
-            relation = cursor.sql(
-                f"SELECT path, size, token, kind FROM plan.media WHERE {where} ORDER BY path"
-            )
+            relation = cursor.sql(select)
             # DuckDB 1.5 gives the reader under an older name.
             make = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
             yield from make(_BATCH)
@@ -151,6 +164,23 @@ class JobMedia:
         yield from read_facts(
             self.storage, self.portal, kind, batches, cache=None, progress=self._progress.advance
         )
+
+    def objects(self, asked: Object) -> Iterator[pa.RecordBatch]:
+        self.listed()
+        select = "SELECT path, size, token, kind, f.* EXCLUDE (path) FROM plan.media "
+        select += "JOIN plan.media_facts f USING (path) WHERE included ORDER BY path"
+        yield from self._with_answers(self._rows(select), asked)
+
+    def _with_answers(self, batches: Iterable[pa.RecordBatch], asked: Object) -> Iterator[pa.RecordBatch]:
+        wanted = WantedFacts(asked.headers, asked.tags)
+        typed = (batch.cast(_OBJECTS) for batch in batches)
+        yield from self._ask_objects(typed, wanted, asked.fresh) if wanted else typed
+
+    def _asked(
+        self, batches: Iterable[pa.RecordBatch], wanted: WantedFacts, fresh: bool
+    ) -> Iterator[pa.RecordBatch]:
+        self._progress.phase("Asking for facts of the media", None)
+        return ask_facts(self.storage, self.portal, batches, wanted, progress=self._progress.advance)
 
     def frames(self, videos: Iterable[str]) -> Iterator[FrameCount]:
         self.listed()
@@ -190,6 +220,19 @@ class FirstMedia(JobMedia):
     def facts(self, kind: FactsKind) -> Iterator[pa.Table]:
         some = (batch.filter(pc.equal(batch.column("kind"), kind.name)) for batch in self.batches())
         yield from _numbered(self._facts_read, kind, some, None)
+
+    def objects(self, asked: Object) -> Iterator[pa.RecordBatch]:
+        self.storage.facts.list_facts(tags=asked.tags)
+        yield from self._with_answers(self._described(), asked)
+
+    def _described(self) -> Iterator[pa.RecordBatch]:
+        rules = MediaFilter(self._job.media.include, self._job.media.exclude, with_facts=True)
+        for page in self.portal.iterate(media_pages(self.storage, rules)):
+            known = [pa.array(getattr(page, field.name), field.type) for field in _COLUMNS]
+            columns = [*known, *listed_columns(page.mtime, page.facts or [])]
+            batch = pa.RecordBatch.from_arrays(columns, schema=_OBJECTS).filter(pa.array(page.included))
+            # Small ones: whoever looks at the first rows asks about no more objects than these.
+            yield from (batch.slice(n, _FIRST) for n in range(0, batch.num_rows, _FIRST))
 
 
 def _numbered(

@@ -21,11 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metaferry.errors import NotFound, StorageError
+from metaferry.media.object_facts.listed import FACTS, fact_columns, facts_in, facts_of
 from metaferry.planning.formats import VERSION
 from metaferry.runs.state.folder import LISTING, RunHistory, State
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.listing.scan_pool import Range
-from metaferry.storage.protocol import Entry
+from metaferry.storage.protocol import DescribedEntry, Entry
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +56,22 @@ class Earlier:
 
 
 class ListingCheckpoint:
-    """The pages of one run's listing, in `runs/<run id>/listing/`. `address` says what is listed."""
+    """The pages of one run's listing, in `runs/<run id>/listing/`. `address` says what is listed; `facts`:
+    the entries are `DescribedEntry`, and what their listing says besides is kept too."""
 
     def __init__(
-        self, state: State, portal: Portal, run_id: str, address: str, history: RunHistory, now: datetime
+        self,
+        state: State,
+        portal: Portal,
+        run_id: str,
+        address: str,
+        history: RunHistory,
+        now: datetime,
+        *,
+        facts: bool = False,
     ) -> None:
+        self._facts = facts
+        self._schema = pa.schema([*_COLUMNS, *FACTS]) if facts else _COLUMNS
         self._state = state
         self._portal = portal
         self._run_id = run_id
@@ -98,12 +110,16 @@ class ListingCheckpoint:
         """The objects that the earlier run had listed. Raises `Unusable` for a piece that is damaged."""
         for key in earlier.pieces:
             try:
-                table = pq.read_table(io.BytesIO(self._state.read_piece(key)), schema=_COLUMNS)
+                table = pq.read_table(io.BytesIO(self._state.read_piece(key)), schema=self._schema)
             except (pa.ArrowException, OSError, NotFound) as error:
                 raise Unusable(f"{self._state.url_of(key)} cannot be read") from error
             for batch in table.to_batches(max_chunksize=10_000):
-                rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-                yield [Entry(path, size, token, None, mtime) for path, size, token, mtime in rows]
+                columns = (batch.column(name).to_pylist() for name in _COLUMNS.names)
+                rows = zip(*columns, strict=True)
+                page = [Entry(path, size, token, None, mtime) for path, size, token, mtime in rows]
+                if self._facts:
+                    page = list(map(DescribedEntry.of, page, facts_in(batch)))
+                yield page
 
     async def keep(self, page: list[Entry], left: Callable[[], list[Range]]) -> None:
         """Takes a page of media; see `storage.listing.parallel.Keep`."""
@@ -112,10 +128,12 @@ class ListingCheckpoint:
         found = dict(zip(Entry._fields, zip(*page, strict=True), strict=True))
         try:
             columns = [pa.array(found[field.name], field.type) for field in _COLUMNS]
+            if self._facts:
+                columns += fact_columns(facts_of(page))
         except UnicodeEncodeError:  # a name on a disk that is no UTF-8
             self._keeping = False
             return
-        self._batches.append(pa.RecordBatch.from_arrays(columns, schema=_COLUMNS))
+        self._batches.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
         self._waiting += len(page)
         if self._waiting >= EVERY:
             await self._write(left())
@@ -134,8 +152,8 @@ class ListingCheckpoint:
     async def _write(self, left: list[Range]) -> None:
         batches, self._batches, self._waiting = self._batches, [], 0
         sink = io.BytesIO()
-        with pq.ParquetWriter(sink, _COLUMNS, compression="zstd") as writer:
-            writer.write_table(pa.Table.from_batches(batches, _COLUMNS))
+        with pq.ParquetWriter(sink, self._schema, compression="zstd") as writer:
+            writer.write_table(pa.Table.from_batches(batches, self._schema))
         key = self._key(f"{len(self._pieces):05d}.parquet")
         objects = self._objects + sum(batch.num_rows for batch in batches)
         progress: dict[str, Any] = {

@@ -80,7 +80,7 @@ def readable(pairs: Iterable[tuple[object, object]]) -> tuple[dict[str, str], in
     found: dict[str, str] = {}
     unreadable = 0
     for name, value in pairs:
-        if is_text(name) and is_text(value) and name not in found:
+        if name and is_text(name) and is_text(value) and name not in found:
             found[str(name)] = str(value)
         else:
             unreadable += 1

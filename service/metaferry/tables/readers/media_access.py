@@ -12,6 +12,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from metaferry.job.readers.object import Object
 from metaferry.media.facts.model import FactsKind
 from metaferry.media.frames.model import FrameCount
 from metaferry.storage.io.portal import Portal
@@ -42,6 +43,14 @@ class MediaAccess(Protocol):
 
         Of a few thousand rows each. Those that the job excludes, and those outside the prefix of the run, are
         left out. Lists the input where that was not done yet, and raises what a listing raises.
+        """
+        ...
+
+    def objects(self, asked: Object) -> Iterator[pa.RecordBatch]:
+        """The same with what the store says of each object: the columns of `media/object_facts/listed.py`.
+
+        `asked` says what is requested where the listing does not have it. Raises what a listing and what
+        `ask_facts` raise. For jobs with a source `object:` alone: other listings do not keep it.
         """
         ...
 

@@ -11,6 +11,7 @@ from typing import Any
 from metaferry.errors import MetaferryError, NotFound
 from metaferry.job.model import Job
 from metaferry.job.parts import STATE, Location
+from metaferry.job.readers.object import asked_of_objects
 from metaferry.lightly.names import DOCUMENTS, SCHEMA
 from metaferry.lightly.schema import read_entries
 from metaferry.media.listing import MediaFilter
@@ -153,7 +154,14 @@ class _Examination:
         else:
             read = measured_now(lambda: self._wait(storage.read(first, 0, 64)))
             self._add(judge.judged("read media", place, read, "read", "", f"yes: {first}"))
+            if any(asked.tags for asked in asked_of_objects(self._job)):
+                self._add(judge.tags(place, self._tags(storage, first)))
         return found
+
+    def _tags(self, storage: Storage, path: str) -> Measured[Mapping[str, str]]:
+        if not storage.facts.has_tags:
+            return Measured(skipped="objects of this store have no tags")
+        return measured_now(lambda: self._wait(storage.facts.tags(path)))
 
     def _written(self, lists: Measured[Listing]) -> Written:
         self._progress.phase("Writing and deleting in the state folder", None)

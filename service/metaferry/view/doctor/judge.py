@@ -5,10 +5,10 @@ One function a check; each takes what was measured and gives one line with its r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from metaferry.errors import Denied, MetaferryError, NotFound, StorageError
+from metaferry.errors import Denied, MetaferryError, NotFound, StorageError, Unsupported
 from metaferry.runs.lease.look import held_for
 from metaferry.runs.lease.record import LeaseRecord
 from metaferry.storage.capability_probe import Honoured
@@ -83,6 +83,14 @@ def media(place: StoreLocation, found: Measured[Listing]) -> Check:
         return Check(name, OK, words, place=place.url)
     remedy = "check `input` and `media: {include, exclude}`: a run would find nothing to do"
     return Check(name, WARN, words, remedy, place.url)
+
+
+def tags(place: StoreLocation, found: Measured[Mapping[str, str]]) -> Check:
+    name = "read tags of media"
+    if isinstance(found.error, Unsupported):
+        remedy = "leave tags out of the sources `object:`: the column stays null"
+        return Check(name, WARN, "this store has no tags", remedy, place.url)
+    return judged(name, place, found, "tags", "", "yes")
 
 
 def state_folder(place: StoreLocation, prefix: str, found: Written, *, lists: bool) -> list[Check]:

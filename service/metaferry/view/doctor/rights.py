@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Need = Literal["list", "read", "put", "overwrite", "delete", "encryption", "versioning", "lifecycle"]
+Need = Literal["list", "read", "put", "overwrite", "delete", "tags", "encryption", "versioning", "lifecycle"]
 
 _S3: Final[dict[Need, str]] = {
     "list": "s3:ListBucket",
@@ -18,6 +18,7 @@ _S3: Final[dict[Need, str]] = {
     "put": "s3:PutObject",
     "overwrite": "s3:PutObject",
     "delete": "s3:DeleteObject",
+    "tags": "s3:GetObjectTagging",
     "encryption": "s3:GetEncryptionConfiguration",
     "versioning": "s3:GetBucketVersioning",
     "lifecycle": "s3:GetLifecycleConfiguration",
@@ -28,6 +29,7 @@ _GCS: Final[dict[Need, str]] = {
     "put": "storage.objects.create",
     "overwrite": "storage.objects.create and storage.objects.delete",
     "delete": "storage.objects.delete",
+    "tags": "storage.objects.get",
     "encryption": "storage.buckets.get",
     "versioning": "storage.buckets.get",
     "lifecycle": "storage.buckets.get",
@@ -39,6 +41,7 @@ _AZURE: Final[dict[Need, str]] = {
     "put": f"{_BLOBS}write (role Storage Blob Data Contributor; `cw` in a SAS)",
     "overwrite": f"{_BLOBS}write (role Storage Blob Data Contributor; `cw` in a SAS)",
     "delete": f"{_BLOBS}delete (role Storage Blob Data Contributor; `d` in a SAS)",
+    "tags": f"{_BLOBS}tags/read (role Storage Blob Data Owner; `t` in a SAS)",
     "encryption": "Microsoft.Storage/storageAccounts/blobServices/containers/read (`r` and `srt=c` in a SAS)",
     "versioning": "Microsoft.Storage/storageAccounts/blobServices/read (`r` and `srt=s` in a SAS)",
     "lifecycle": "Microsoft.Storage/storageAccounts/managementPolicies/read",

@@ -13,13 +13,14 @@ from typing import Final, Literal
 
 from metaferry.job.model import Job
 from metaferry.job.parts import Location
+from metaferry.job.readers.object import asked_of_objects
 from metaferry.job.sources import Source
 from metaferry.job.tables import Table
 from metaferry.lightly.globs import is_glob
 from metaferry.lightly.names import DOCUMENTS
 from metaferry.urls import SCHEMES, azure_location, bucket_and_key, is_blob_url, split_scheme
 
-Verb = Literal["list", "read", "write", "delete"]
+Verb = Literal["list", "read", "write", "delete", "tags"]
 Store = Literal["s3", "gcs", "azure"]
 
 #: The key that a sync writes and deletes to find out whether a store honours preconditions.
@@ -31,7 +32,7 @@ class Access:
     """One thing that a job does in a bucket.
 
     `prefix`: of the keys; None of a listing is the whole bucket. `exact`: the one key `prefix`. `write` is to
-    create and to replace. `account` is of Azure, "" where the job does not name it.
+    create and to replace, `tags` to read the tags. `account` is of Azure, "" where the job does not name it.
     """
 
     store: Store
@@ -68,6 +69,8 @@ def accesses_of(job: Job) -> tuple[list[Access], list[str]]:
             if location.shown not in others:
                 others.append(location.shown)
             continue
+        if each.verb == "tags" and place.store == "gcs":  # its objects have none
+            continue
         if each.prefix is not None:
             key = _joined(place.prefix or "", each.prefix) if each.prefix else place.prefix or ""
             each = replace(each, prefix=key)
@@ -86,6 +89,11 @@ def _all(job: Job) -> Iterator[tuple[Location, Access]]:
         yield report, _access("read", "", "the inventory report")
     if _may_read_media(job):
         yield media, _access("read", "", "frames of videos are counted")
+    asked = asked_of_objects(job)
+    if any(each.headers for each in asked):
+        yield media, _access("read", "", "user metadata of the media (object: headers)")
+    if any(each.tags for each in asked):
+        yield media, _access("tags", "", "tags of the media (object: tags)")
     for location in _tables(job):
         yield from _of_table(location)
     schema = job.given_schema

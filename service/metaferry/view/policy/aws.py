@@ -14,7 +14,12 @@ from metaferry.errors import UsageError
 from metaferry.view.policy.accesses import Access
 from metaferry.view.policy.model import Right
 
-_ACTIONS: Final = {"read": "s3:GetObject", "write": "s3:PutObject", "delete": "s3:DeleteObject"}
+_ACTIONS: Final = {
+    "read": "s3:GetObject",
+    "write": "s3:PutObject",
+    "delete": "s3:DeleteObject",
+    "tags": "s3:GetObjectTagging",
+}
 #: What a put needs beyond s3:PutObject, by the option of `s3_additional_kwargs` that asks for it.
 _WITH: Final = {
     "ACL": "s3:PutObjectAcl",

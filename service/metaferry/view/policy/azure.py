@@ -31,10 +31,14 @@ def azure_policy(accesses: Sequence[Access]) -> tuple[dict[str, Any], list[Right
         place = f"container {container}"
         if reasons:
             rights.append(Right(f"{BLOBS}/read", place, "; ".join(reasons)))
+        tags = dict.fromkeys(each.why for each in here if each.verb == "tags")
+        if tags:
+            rights.append(Right(f"{BLOBS}/tags/read", place, "; ".join(tags)))
         changes = [each for each in here if each.verb in _CHANGES]
         rights += [Right(f"{BLOBS}/{each.verb}", f"{place}, {_below(each)}", each.why) for each in changes]
         verbs = [verb for verb in _CHANGES if any(each.verb == verb for each in changes)]
-        actions = [f"{BLOBS}/{verb}" for verb in (["read"] if reasons else []) + verbs]
+        reads = [*(["read"] if reasons else []), *(["tags/read"] if tags else [])]
+        actions = [f"{BLOBS}/{verb}" for verb in reads + verbs]
         role = "metaferry writer" if changes else "metaferry reader"
         names.setdefault(role, actions)
         names[role] = list(dict.fromkeys([*names[role], *actions]))
@@ -49,7 +53,8 @@ def azure_policy(accesses: Sequence[Access]) -> tuple[dict[str, Any], list[Right
 
 
 def _role(name: str, actions: list[str]) -> dict[str, Any]:
-    what = "Lists and reads blobs" + (", writes and deletes them" if len(actions) > 1 else "")
+    changes = any(action.endswith(_CHANGES) for action in actions)
+    what = "Lists and reads blobs" + (", writes and deletes them" if changes else "")
     return {
         "Name": name,
         "IsCustom": True,

@@ -52,6 +52,10 @@ READ = ("media", "read", "x/", False)
             {"tables": {"t": "s3://tables/t.csv"}, "sources": [{"query": "SELECT a AS file_name FROM t"}]},
             {DELETE, READ},
         ),
+        (
+            {"sources": [{"table": "s3://tables/t.csv"}, {"object": {"tags": True}}]},
+            {DELETE, READ, ("media", "tags", "x/", False)},
+        ),
         ({"schema": "s3://tables/schema.json"}, {("tables", "read", "schema.json", True)}),
         (
             {"sources": [{"table": "s3://tables/t.csv"}, {"table": "s3://tables/a/b-*.csv"}]},
@@ -194,3 +198,30 @@ def test_no_secret_of_a_job_is_in_it() -> None:
         storage={"s3": {"key": "k", "secret": secret}}, sources=[{"table": f"https://u:{secret}@h/t.csv"}]
     )
     assert secret not in json.dumps(metaferry.policy(job).to_dict())
+
+
+def test_tags_have_a_right_of_their_own_where_a_job_asks_for_them() -> None:
+    def permissions(scheme: str, **asked: bool) -> set[str]:
+        job = Job.from_mapping(
+            {"input": f"{scheme}://media/x", "lightly": f"{scheme}://out/y", "sources": [{"object": asked}]}
+        )
+        return {right.permission for right in metaferry.policy(job).rights}
+
+    blobs = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+    for scheme, right in (("s3", "s3:GetObjectTagging"), ("az", f"{blobs}/tags/read"), ("gs", "")):
+        plain = permissions(scheme)
+        assert permissions(scheme, headers=True) == plain
+        assert permissions(scheme, tags=True) - plain == ({right} if right else set())
+    (role,) = [
+        role
+        for name, role in metaferry.policy(
+            Job.from_mapping(
+                {"input": "az://media/x", "lightly": "out", "sources": [{"object": {"tags": True}}]}
+            )
+        )
+        .document["roles"]
+        .items()
+        if name == "metaferry reader"
+    ]
+    assert role["DataActions"] == [f"{blobs}/read", f"{blobs}/tags/read"]
+    assert "writes" not in role["Description"]

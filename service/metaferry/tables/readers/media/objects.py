@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, Literal
@@ -10,17 +11,40 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from metaferry.errors import JobError
+from metaferry.job.readers.object import Object
+from metaferry.tables.files.folders import hive_values
 from metaferry.tables.model import TableFile, folded
-from metaferry.tables.readers.contract import Facts, Given, ReaderColumn, ReaderRelation, Reject, Rows, Wanted
+from metaferry.tables.readers.contract import (
+    Facts,
+    Given,
+    Note,
+    ReaderColumn,
+    ReaderRelation,
+    Reject,
+    Rows,
+    Wanted,
+)
+from metaferry.tables.readers.media.object_notes import Noticed, Spelling
 from metaferry.tables.staging import numbers_from, quote_ident
 
 OBJECTS: Final = "objects"
+#: The columns of `MediaAccess.objects` that are handed on as they are, in the order of the relation.
+_LISTED: Final = ("kind", "size", "modified", "etag", "content_type", "storage_class")
 
 _COLUMNS: Final = (
     ReaderColumn("file_name", pa.string(), "the path below the input"),
     ReaderColumn("kind", pa.string(), "image or video"),
     ReaderColumn("size", pa.int64(), "bytes"),
+    ReaderColumn("modified", pa.timestamp("us", "UTC"), "when it was written, by the store's clock"),
+    ReaderColumn("etag", pa.string(), "the ETag, without quotes"),
+    ReaderColumn("content_type", pa.string(), "such as video/mp4"),
+    ReaderColumn("storage_class", pa.string(), "the storage class, or the access tier on Azure"),
+    ReaderColumn("metadata", pa.string(), "the user metadata: texts by name", json=True),
+    ReaderColumn("tags", pa.string(), "the tags: texts by name", json=True),
+    ReaderColumn("folders", pa.string(), "folders such as cam=07 on its way: texts by name", json=True),
 )
+#: What takes requests where it is not listed.
+_OF_HEADERS: Final = frozenset({"content_type", "metadata"})
 
 
 class ObjectReader:
@@ -50,6 +74,9 @@ class OpenedObjects:
         self._given = given
         self._parts = _groups(given)
         self._file = TableFile(given.value.shown, 0, "", 0)
+        self._asked: Object = given.value
+        self._noticed = Noticed()
+        self._spelled = {name: Spelling() for name in ("metadata", "tags", "folders")}
 
     @property
     def relations(self) -> Sequence[ReaderRelation]:
@@ -78,14 +105,35 @@ class OpenedObjects:
         taken = [column.name for column in relation.columns if names is None or folded(column.name) in names]
         row = 1
         assert self._given.media is not None  # whoever reads a job gives its media
-        for batch in self._given.media.batches():
+        given = self._given.value
+        self._asked = given.model_copy(
+            update={
+                "headers": given.headers and not _OF_HEADERS.isdisjoint(taken),
+                "tags": given.tags and "tags" in taken,
+            }
+        )
+        for batch in self._given.media.objects(self._asked):
             self._given.still_wanted()
+            self._noticed.look_at(batch)
             paths = batch.column("path")
-            known = [paths, batch.column("kind"), batch.column("size"), *self._parts_of(paths)]
+            known = [
+                paths,
+                *(batch.column(name) for name in _LISTED),
+                self._spelled["metadata"](batch.column("metadata")),
+                self._spelled["tags"](batch.column("tags")),
+                self._spelled["folders"](_folders_of(paths)),
+                *self._parts_of(paths),
+            ]
             whole = pa.RecordBatch.from_arrays(known, schema=relation.schema)
             yield Rows(OBJECTS, numbers_from(row, batch.num_rows), whole.select(taken))
             row += batch.num_rows
         self._file = replace(self._file, rows=row - 1)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What is told of the objects together, once they were read."""
+        dropped = sum(each.dropped for each in self._spelled.values())
+        return tuple(self._noticed.notes(self._asked, dropped))
 
     def _parts_of(self, paths: pa.Array) -> list[pa.Array]:
         """The named groups of `parts`, null where it does not match."""
@@ -93,6 +141,12 @@ class OpenedObjects:
             return []
         found = pc.extract_regex(paths, self._given.value.parts)
         return [pc.struct_field(found, name) for name in self._parts]
+
+
+def _folders_of(paths: pa.Array) -> pa.Array:
+    """What the folders of each path give, as JSON; null where they give nothing."""
+    found = [hive_values(path) if "=" in path else {} for path in paths.to_pylist()]
+    return pa.array([json.dumps(each, ensure_ascii=False) if each else None for each in found], pa.string())
 
 
 def _groups(given: Given) -> tuple[str, ...]:
