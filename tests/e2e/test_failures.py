@@ -198,10 +198,12 @@ MADE: dict[str, Callable[[World, FastS3], None]] = {
 
 
 def test_every_row_of_the_page_is_tried() -> None:
-    assert [row.failure.replace(".", " ") for row in rows()] == list(MADE)
+    from e2e import test_killed_and_hanging
+
+    assert [row.failure.replace(".", " ") for row in rows()] == [*MADE, *test_killed_and_hanging.TRIED]
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row.failure)
+@pytest.mark.parametrize("row", rows()[: len(MADE)], ids=lambda row: row.failure)
 def test_it_looks_as_the_page_says(row: Row, world: World, s3: FastS3) -> None:
     MADE[row.failure.replace(".", " ")](world, s3)
     before = world.tree()

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pytest
 
 import metaferry
-from e2e.test_serve import LONG, serving
+from e2e.serving import LONG, serving
 from e2e.world import World
 from metaferry.demo import make_dataset
 from metaferry.errors import Denied, Expired

@@ -20,7 +20,7 @@ import pytest
 from aiohttp import web
 
 import metaferry
-from e2e.test_serve import get, serving
+from e2e.serving import get, serving
 from e2e.world import World
 from metaferry.cli.serve.child import RunRequest
 from metaferry.demo import make_dataset

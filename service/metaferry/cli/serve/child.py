@@ -14,12 +14,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from metaferry.cli.show.text import duration
 from metaferry.cli.signals import SIGNALS
 from metaferry.planning.formats import RunReport
 from metaferry.progress import Stop
@@ -86,8 +88,11 @@ class Runner:
         process = self._process
         return None if process is None else process.pid
 
-    def run(self) -> Finished:
-        """Starts a run and waits for its end, however long that takes."""
+    def run(self, patience: float | None = None) -> Finished:
+        """Starts a run and waits for its end, however long that takes.
+
+        After `patience` seconds, and each time that this has doubled, a warning says that it still goes on.
+        """
         started, begun = self._now(), self._clock()
         # The result goes to a file, not a pipe: a child of a killed run could keep a pipe open.
         with temporary_file() as output:
@@ -107,7 +112,8 @@ class Runner:
                 self._process = process
                 if self._stop.requested:  # requested before `_process` was set
                     self._pass_on()
-                code = process.wait()
+                with _still_going_on(started, patience):
+                    code = process.wait()
                 self._process = None
             output.seek(0)
             result = output.read()
@@ -151,6 +157,34 @@ class Runner:
         if process is not None and number is not None and self._signalled is not process:
             self._signalled = process  # once: a second signal would end the run without a drain
             process.send_signal(number)
+
+
+@contextlib.contextmanager
+def _still_going_on(started: datetime, patience: float | None) -> Iterator[None]:
+    """Warns of a run that does not end while the block lasts."""
+    ended = threading.Event()
+
+    def watch(seconds: float) -> None:
+        total, wait = seconds, seconds
+        while not ended.wait(wait):
+            log.warning(
+                "the run of %s is still going on after %s: its last line of progress says where; "
+                "SIGTERM lets it end cleanly",
+                started.isoformat(timespec="seconds"),
+                duration(total),
+            )
+            total, wait = total * 2, total
+
+    if patience is None:
+        yield
+        return
+    thread = threading.Thread(target=watch, args=(patience,), name="metaferry-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextlib.contextmanager

@@ -64,7 +64,7 @@ class _Watch:
 
 def serve(
     schedule: Schedule,
-    run: Callable[[], Finished],
+    run: Callable[[float], Finished],
     *,
     jitter: Callable[[float], float],
     status: Status,
@@ -77,7 +77,8 @@ def serve(
 ) -> None:
     """Returns when `stop` is set and the run under way has ended.
 
-    jitter: the most seconds of delay of a run, given the seconds to the next one.
+    run: one run, given the seconds to the next start. jitter: the most seconds of delay of a run, given the
+    same.
     now: the wall clock. clock: a monotonic one, which counts while the machine is suspended.
     """
     watch = _Watch(now, clock)
@@ -105,7 +106,7 @@ def serve(
         if stop.requested:
             return
         status.begins()
-        finished = run()
+        finished = run(schedule.period(due))
         status.ended(finished)
         tell(finished)
         due, missed = schedule.following(follow(due), now())

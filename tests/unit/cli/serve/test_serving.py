@@ -128,6 +128,7 @@ class World:
         self.stop = Stop()
         self.runs: list[float] = []
         self.waits: list[float] = []
+        self.periods: list[float] = []
         self.told: list[int] = []
         self.takes = list(seconds)
         self.codes = [code] * len(seconds)
@@ -145,7 +146,8 @@ class World:
         self.time += timedelta(seconds=seconds)
         self.steady += seconds
 
-    def run(self) -> Finished:
+    def run(self, period: float) -> Finished:
+        self.periods.append(period)
         began, seconds, code = self.time, self.takes.pop(0), self.codes.pop(0)
         self.runs.append((began - START).total_seconds())
         self.during()
@@ -174,6 +176,7 @@ def test_runs_follow_the_grid_one_at_a_time() -> None:
     world = World(5, 5, 130, 5, 5)
     world.serve(Every(60))
     assert world.runs == [0, 60, 120, 300, 360]
+    assert set(world.periods) == {60}  # what a run should take at most
     assert world.status.health()[2]["missed_starts"] == 2
     assert max(world.waits) <= 60
 
@@ -201,9 +204,9 @@ class Clockwork(World):
         assert health(self)[0], "a clock that was set makes nothing overdue"
         assert len(self.waits) < 10_000
 
-    def run(self) -> Finished:
+    def run(self, period: float) -> Finished:
         self.began.append(self.steady - 1000)
-        return super().run()
+        return super().run(period)
 
 
 YEAR = 365 * 86_400.0
