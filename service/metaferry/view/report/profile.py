@@ -213,8 +213,9 @@ def _text(default: Any) -> str:
 
 
 def _folder_sql(depth: int) -> str:
-    folders = "string_split(coalesce(media, target), '/')"
-    return f"coalesce(nullif(array_to_string({folders}[1:least({depth}, len({folders}) - 1)], '/'), ''), '.')"
+    # Not by a list of the segments: that takes twice as long, and 50 MB that no limit counts.
+    above = f"regexp_extract(coalesce(media, target), '^(?:[^/]*/){{0,{depth}}}')"
+    return f"coalesce(nullif({above}[:-2], ''), '.')"
 
 
 def fields_of(columns: Sequence[tuple[Entry, str]]) -> list[Field]:
