@@ -88,10 +88,10 @@ class Runner:
         process = self._process
         return None if process is None else process.pid
 
-    def run(self, patience: float | None = None) -> Finished:
+    def run(self, expected: float | None = None) -> Finished:
         """Starts a run and waits for its end, however long that takes.
 
-        After `patience` seconds, and each time that this has doubled, a warning says that it still goes on.
+        After `expected` seconds, and each time that this has doubled, a warning says that it still goes on.
         """
         started, begun = self._now(), self._clock()
         # The result goes to a file, not a pipe: a child of a killed run could keep a pipe open.
@@ -112,7 +112,7 @@ class Runner:
                 self._process = process
                 if self._stop.requested:  # requested before `_process` was set
                     self._pass_on()
-                with _still_going_on(started, patience):
+                with _still_going_on(started, expected):
                     code = process.wait()
                 self._process = None
             output.seek(0)
@@ -160,7 +160,7 @@ class Runner:
 
 
 @contextlib.contextmanager
-def _still_going_on(started: datetime, patience: float | None) -> Iterator[None]:
+def _still_going_on(started: datetime, expected: float | None) -> Iterator[None]:
     """Warns of a run that does not end while the block lasts."""
     ended = threading.Event()
 
@@ -175,10 +175,10 @@ def _still_going_on(started: datetime, patience: float | None) -> Iterator[None]
             )
             total, wait = total * 2, total
 
-    if patience is None:
+    if expected is None:
         yield
         return
-    thread = threading.Thread(target=watch, args=(patience,), name="metaferry-watch", daemon=True)
+    thread = threading.Thread(target=watch, args=(expected,), name="metaferry-watch", daemon=True)
     thread.start()
     try:
         yield
