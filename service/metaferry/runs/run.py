@@ -44,7 +44,8 @@ def plan(
     progress: Progress | None = None,
     deps: RuntimeDeps | None = None,
 ) -> PlanReport:
-    """What a sync would do and why. Writes nothing but the frame-count cache, and the plan where it is kept.
+    """What a sync would do and why. Writes nothing but the caches of frame counts and of facts, and the plan
+    where it is kept.
 
     `out` is a folder (any URL), in place of which `keep` takes one in the state folder. It then holds
     `plan.json`, `shard=NNN/*.parquet`, `rejects.parquet` and `findings.parquet`, and has at least `shards`

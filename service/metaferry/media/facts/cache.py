@@ -88,6 +88,7 @@ class FactsCache:
         self._rows = self._parts = 0
         self._saved_at = clock()
         self._works = True
+        self._told_version = False
 
     def find(self, batch: pa.RecordBatch) -> pa.Table:
         """The rows that are known of a batch (`path`, `size`, `token`), with the position of each in it."""
@@ -168,10 +169,10 @@ class FactsCache:
             try:
                 data = self._portal.run(self._storage.read(key)).data
                 with pq.ParquetFile(io.BytesIO(data)) as piece:
-                    if not piece.schema_arrow.equals(self._schema, check_metadata=False):
-                        continue  # of another version
-                    about = piece.schema_arrow.metadata or {}
-                    if any(about.get(name) != value for name, value in self._schema.metadata.items()):
+                    if not self._is_ours(piece.schema_arrow):
+                        if not self._told_version:
+                            log.warning("%s is of another version: its facts are read again", self._url(key))
+                        self._told_version = True
                         continue
                     yield from piece.iter_batches(_ROWS)
             except NotFound:
@@ -179,6 +180,12 @@ class FactsCache:
             except (pa.ArrowException, OSError) as error:
                 why = str(error).splitlines()[0] if str(error) else type(error).__name__
                 log.warning("%s is damaged: its facts are read again (%s)", self._url(key), why)
+
+    def _is_ours(self, schema: pa.Schema) -> bool:
+        """Whether a piece is of this version, and of this method."""
+        about = schema.metadata or {}
+        same = all(about.get(name) == value for name, value in self._schema.metadata.items())
+        return same and bool(schema.equals(self._schema, check_metadata=False))
 
     def _url(self, key: str) -> str:
         return f"{self._storage.url.rstrip('/')}/{key}"

@@ -25,7 +25,7 @@ from metaferry.media.facts.cache import FactsCache
 from metaferry.media.facts.model import FactsKind, FileFacts, Found, Listed, Unreadable
 from metaferry.media.facts.rows import AT, answer_schema, as_rows
 from metaferry.media.frames.containers.reading import Asking, Range
-from metaferry.media.frames.ranges import Ranges, Reads
+from metaferry.media.frames.ranges import Head, Ranges, Reads
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Blob, Storage
 
@@ -49,6 +49,8 @@ Progress = Callable[[int, int], None]
 
 #: A generator that has begun, and the ranges that it asks for first.
 _Begun: TypeAlias = tuple[Asking[Found], list[Range]]
+#: What was read together with others: bytes, why there are none, or None where it is to be read alone.
+_Read: TypeAlias = Blob | BaseException | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +157,24 @@ class _Reader:
     def _read_share(self, share: Sequence[Listed]) -> list[FileFacts]:
         """The facts of some files, whose first ranges are asked for together."""
         asked = [self._first(size) for _, size, _ in share]
-        heads: list[Blob | None] = [None] * len(share)
-        if self._storage.reads_directly:
-            direct = [n for n, begun in enumerate(asked) if begun is not None and _is_head(begun[1])]
-            ends = [(share[n][0], begun[1][0][1]) for n in direct if (begun := asked[n]) is not None]
-            blobs = self._storage.read_blocking(ends, ended=self._ended.is_set) if ends else ()
-            for n, blob in zip(direct, blobs, strict=True):
-                heads[n] = blob
+        heads: list[_Read] = [None] * len(share)
+        together = [
+            (n, (share[n][0], begun[1][0][1], share[n][2] or None))
+            for n, begun in enumerate(asked)
+            if begun is not None and _is_head(begun[1])
+        ]
+        for (n, _), head in zip(together, self._heads([one for _, one in together]), strict=True):
+            heads[n] = head
         return [self._read(file, begun, head) for file, begun, head in zip(share, asked, heads, strict=True)]
+
+    def _heads(self, files: Sequence[Head]) -> Sequence[_Read]:
+        """The beginnings of files: by this thread where it may, which costs a part of what the loop does."""
+        if not files:
+            return ()
+        if self._storage.reads_directly:
+            ends = [(path, end) for path, end, _ in files]
+            return self._storage.read_blocking(ends, ended=self._ended.is_set)
+        return self._reads.heads(files, _DEADLINE)
 
     def _first(self, size: int) -> _Begun | None:
         """A generator for a file of this size; None for an empty one."""
@@ -171,7 +183,7 @@ class _Reader:
         asking = self._kind.read(size)
         return asking, next(asking)
 
-    def _read(self, file: Listed, begun: _Begun | None, head: Blob | None) -> FileFacts:
+    def _read(self, file: Listed, begun: _Begun | None, head: _Read) -> FileFacts:
         """The facts of one file, of the version that is there."""
         path, size, token = file
         try:
@@ -195,12 +207,15 @@ class _Reader:
             reason = f"it could not be read within {_DEADLINE:.0f} s"
         return FileFacts(path, size, token, None, reason, settled=False)
 
-    def _read_version(self, file: Listed, begun: _Begun | None, head: Blob | None) -> FileFacts:
+    def _read_version(self, file: Listed, begun: _Begun | None, head: _Read) -> FileFacts:
         path, size, token = file
         if begun is None:
             if size < 0:  # not known: the version that is there tells
                 raise Changed(f"the size of {path} was not listed", path=path)
             return FileFacts(path, size, token, None, "it is empty")
+        if isinstance(head, BaseException):
+            begun[0].close()
+            raise head
         if head is not None and (head.size, head.token) != (size, token):
             head = None  # the listing is older, or names no version: a pinned read tells
         asking, wanted = begun

@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import threading
 import time
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeAlias
 
 from metaferry.errors import Changed
 from metaferry.media.frames.containers.reading import SMALL, Range, Source
@@ -28,6 +29,10 @@ PARALLEL_RANGES: Final = 16
 LONG_INDEX: Final = 512 << 10
 PARALLEL_LONG: Final = 4
 LARGE_INDEX: Final = 2 << 20
+
+
+#: Path, number of bytes and version (None: any) of a file whose beginning is read.
+Head: TypeAlias = tuple[str, int, str | None]
 
 
 class Reads:
@@ -56,6 +61,14 @@ class Reads:
     def read(self, path: str, ranges: list[Range], version: str | None, seconds: float) -> list[Blob]:
         """Ranges of one version, at once; their blobs all name the same version and size."""
         return self._portal.run(self._read_all(path, ranges, version, seconds))
+
+    def heads(self, files: Sequence[Head], seconds: float) -> list[Blob | BaseException]:
+        """The beginnings of several files at once: of each what was read, or why it was not."""
+        return self._portal.run(self._read_heads(files, seconds))
+
+    async def _read_heads(self, files: Sequence[Head], seconds: float) -> list[Blob | BaseException]:
+        reads = (self._read(path, 0, end, version, seconds) for path, end, version in files)
+        return await asyncio.gather(*reads, return_exceptions=True)
 
     async def _read_all(
         self, path: str, ranges: list[Range], version: str | None, seconds: float

@@ -250,7 +250,7 @@ class Report:
 
 
 class PlanReport(Report):
-    """What `plan` returns: nothing was written but the frame-count cache."""
+    """What `plan` returns: nothing was written but the caches of frame counts and of facts."""
 
     __slots__ = ()
 

@@ -7,6 +7,7 @@ or of a newer version is therefore named in the log and treated as lost, never t
 Layout below the folder::
 
     frames.parquet              frame counts by path, size and token (media/frames)
+    facts/<kind>/<run id>-NN.NNNNNN.parquet   facts of media by path, size and token (media/facts)
     ledger/<run id>.parquet     what each run left behind; the newest row of a document counts. A large
                                 one is in pieces: <run id>.0001.parquet …
     runs/<run id>/started.json  a run that has this and no run.json was cut off
