@@ -221,6 +221,17 @@ def test_an_exif_block_goes_on_in_the_next_segment() -> None:
     assert found.values["make"] == "Acme " + "x" * 400
 
 
+@pytest.mark.parametrize(
+    ("junk", "told"),
+    [(b"\xff" * 3_000, False), (b"\0\1\2", True), (b"\xff\0" * 2_000, True), (b"\0" * 1_023, True)],
+)
+def test_bytes_between_two_segments_are_passed_over(junk: bytes, told: bool) -> None:
+    make = exif_segment(block({0x010F: text_entry("Acme")}))
+    found = facts_of(jpeg(segment(0xE5, b"x") + junk, make))
+    assert (found.values["make"], found.values["width"]) == ("Acme", 40)
+    assert found.problems == (("there is no marker at byte 7",) if told else ())
+
+
 def test_exif_of_every_container() -> None:
     data = block({0x010F: text_entry("Acme"), 0x0100: (3, 1, b"\0\x28"), 0x0101: (3, 1, b"\0\x1e")})
     hexadecimal = b"\nexif\n %d\n" % (len(data) + 6) + (b"Exif\0\0" + data).hex().encode()

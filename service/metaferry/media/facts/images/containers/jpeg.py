@@ -6,6 +6,7 @@ is another block, and the first one counts.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from metaferry.media.facts.images.containers.parts import Parts
@@ -22,8 +23,13 @@ _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 #: SOF0 to SOF15 but DHT, JPG and DAC: ITU-T T.81, table B.1.
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _APP1: Final = 0xE1
-#: Bytes between two markers that are passed over; encoders pad with FF.
-_FILL: Final = 1 << 10
+#: Bytes between two markers that are passed over, at most, and that are looked at in one go: encoders pad
+#: with FF, and some leave others there.
+_JUNK: Final = 64 << 10
+_STEP: Final = 1 << 10
+#: Second bytes of what is no marker, and one that is.
+_NO_MARKER: Final = frozenset({0x00, 0xFF})
+_MARKER: Final = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
 #: Segments before the first scan, at most.
 _MAX_SEGMENTS: Final = 10_000
 
@@ -32,7 +38,7 @@ def walk(window: Window, parts: Parts) -> Asking[None]:
     """Fills the parts of a JPEG. Raises `Damaged` where its structure ends too early."""
     at = 2
     for _ in range(_MAX_SEGMENTS):
-        marker, at = yield from _marker(window, at)
+        marker, at = yield from _marker(window, at, parts)
         if marker in (_SCAN, _END):
             return
         if marker in _ALONE:
@@ -51,14 +57,22 @@ def walk(window: Window, parts: Parts) -> Asking[None]:
     raise Damaged(f"there are more than {_MAX_SEGMENTS:,} segments before the first scan")
 
 
-def _marker(window: Window, at: int) -> Asking[tuple[int, int]]:
-    """The next marker, and where it ends."""
-    for start in range(at, at + _FILL):
-        code = yield from window.get(start, 2, "its structure")
-        if code[0] != 0xFF:
-            raise Damaged(f"there is no marker at byte {start:,}")
-        if code[1] not in (0x00, 0xFF):
-            return code[1], start + 2
+def _marker(window: Window, at: int, parts: Parts) -> Asking[tuple[int, int]]:
+    """The next marker, and where it ends. What stands before it is passed over, as decoders do."""
+    code = yield from window.get(at, 2, "its structure")
+    if code[0] == 0xFF and code[1] not in _NO_MARKER:
+        return code[1], at + 2
+    start, is_padding = at, True
+    while start < at + _JUNK:
+        data = yield from window.get(start, min(_STEP, max(2, window.size - start)), "its structure")
+        found = _MARKER.search(data)
+        passed = data[: found.start()] if found is not None else data[:-1]
+        is_padding = is_padding and not passed.strip(b"\xff")
+        if found is not None:
+            if not is_padding:
+                parts.problems.append(f"there is no marker at byte {at:,}")
+            return data[found.end() - 1], start + found.end()
+        start += len(data) - 1  # the last byte may be the first of a marker
     raise Damaged(f"there is no marker at byte {at:,}")
 
 
