@@ -74,9 +74,9 @@ def ask_facts(
     facts = storage.facts
     asking: list[_Asking] = []
     if wanted.headers and facts.can_describe:
-        asking.append(_Asking(HEADERS, ("content_type", "metadata"), lambda path: _headers(facts, path)))
+        asking.append(_Asking(HEADERS, "metadata", lambda path: _headers(facts, path)))
     if wanted.tags and facts.has_tags:
-        asking.append(_Asking(TAGS, ("tags",), lambda path: _tags(facts, path)))
+        asking.append(_Asking(TAGS, "tags", lambda path: _tags(facts, path)))
     for each in asking:
         each.cache = open_cache(each.kind)
     try:
@@ -99,7 +99,7 @@ class _Asking:
     where none does."""
 
     def __init__(
-        self, kind: KeptFacts, missing: tuple[str, ...], ask: Callable[[str], Awaitable[_Values | None]]
+        self, kind: KeptFacts, missing: str, ask: Callable[[str], Awaitable[_Values | None]]
     ) -> None:
         self.kind = kind
         self.cache: FactsCache | None = None
@@ -109,8 +109,7 @@ class _Asking:
 
     def filled(self, batch: pa.RecordBatch, portal: Portal, most: int, progress: Progress) -> pa.RecordBatch:
         """The batch with what it lacked."""
-        columns = [batch.column(name) for name in self._missing]
-        lacking = [n for n in range(batch.num_rows) if not all(column[n].is_valid for column in columns)]
+        lacking = [n for n, value in enumerate(batch.column(self._missing)) if not value.is_valid]
         if self._ended or not lacking:
             return batch
         some = batch.take(pa.array(lacking, pa.int64()))
