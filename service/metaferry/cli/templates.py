@@ -69,6 +69,7 @@ sources:
 #   - annotations: coco.json
 #   - sql: {uri: "${PG}", query: "SELECT name AS file_name, speed FROM labels"}
 #   - delta: s3://warehouse/labels          # or iceberg: …
+#   - telemetry: drives/*.gpx             # in `tables`: GPX, NMEA, MCAP, ROS bags, by their samples
 
 # schema.json: `infer` keeps its entries and adds what is new. A list of entries, or a file's path, adds
 # and changes entries; {entries: […], exact: true} removes all others.

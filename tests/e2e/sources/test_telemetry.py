@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from e2e.sources.pages import jobs_of, synced
+from e2e.sources.pages import PAGES, documents, jobs_of, synced
 from e2e.world import World
+from metaferry.job.readers.telemetry import Telemetry
+from metaferry.tables.readers.testing import check_damaged, check_reader
 from unit.tables.readers.telemetry.mcap_files import MAY, fix, write_ros2
 from unit.tables.readers.telemetry.test_rosbag import write_bag2
 
-GPX, NMEA, MCAP, ROSBAG = jobs_of("telemetry.md")
+DJI_SAMPLES = (
+    Path(os.environ.get("METAFERRY_SAMPLES", Path(__file__).parents[4] / "shared/samples")) / "dji-srt"
+)
+needs_dji = pytest.mark.skipif(not DJI_SAMPLES.is_dir(), reason=f"there are no sample files in {DJI_SAMPLES}")
+GPX, NMEA, MCAP, ROSBAG, DJI = jobs_of("telemetry.md")
 POINT = '<trkpt lat="48.1" lon="11.5"><ele>{ele}</ele><time>2026-05-01T12:00:0{second}Z</time></trkpt>\n'
 
 
@@ -90,3 +100,57 @@ def test_a_recording_is_known_by_its_url_alone(world: World) -> None:
             "TIMESTAMP_NS",
             "BIGINT",
         ]
+
+
+# -- a reader of another package
+
+
+@pytest.fixture
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package of the page, as pip installs one: its module, and what it says of itself."""
+    folder = tmp_path_factory.mktemp("site")
+    text = (PAGES / "telemetry.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (project,) = re.findall(r"```\n(\[project.*?)```", text, re.DOTALL)
+    (folder / "dji_srt.py").write_text(code, encoding="utf-8")
+    about = folder / "dji_srt-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: dji-srt\nVersion: 1\n")
+    points = tomllib.loads(project)["project"]["entry-points"]["metaferry.readers"]
+    lines = "".join(f"{name} = {where}\n" for name, where in points.items())
+    (about / "entry_points.txt").write_text(f"[metaferry.readers]\n{lines}")
+    return folder
+
+
+def test_the_reader_of_the_page_is_found_by_its_entry_point(world: World, package: Path) -> None:
+    cue = "1\n00:00:0{at},000 --> 00:00:0{at},900\nHOME(1.5,2.5) 2017.08.05 14:11:51\n"
+    cue += "GPS(149.0251,-20.{at},16)\n\n"
+    world.put("flights/friday.SRT", "".join(cue.format(at=at) for at in (2, 3)))
+    world.put("data/friday.MP4", b"video")
+    world.job = DJI
+    world.write_job()
+    ran = world.run_process("sync", "job.yaml", environment={"PYTHONPATH": str(package)})
+    assert ran.code == 0, ran.err
+    assert documents(world) == {"friday": {"flight": {"south": -20.3, "north": -20.2}}}
+
+
+@needs_dji
+def test_the_reader_of_the_page_reads_real_files(
+    package: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(package))
+    made = importlib.import_module("dji_srt").DjiSrtReader()
+    counts = {}
+    for path in sorted(DJI_SAMPLES.iterdir()):
+        order = "lat,lon" if path.name == "matrice_300.srt" else "lon,lat"
+        rows = check_reader(made, Telemetry(url=str(path), settings={"order": order}))["samples"]
+        counts[path.name] = (rows.num_rows, rows.num_rows - rows.column("lat").null_count)
+        check_damaged(made, path, tmp_path, tries=10)
+    assert counts == {
+        "air2s.srt": (17, 17),
+        "matrice_300.srt": (381, 381),
+        "mavic_2_style.SRT": (468, 468),
+        "mavic_air.SRT": (2, 0),
+        "mavic_pro.SRT": (468, 468),
+        "p4_rtk.SRT": (55, 55),
+    }
