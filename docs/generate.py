@@ -117,7 +117,11 @@ SECTIONS = (
     ("Sql", "`sql`, in `tables.NAME` and in `sources[]`", ""),
     ("Delta", "`delta`, in `tables.NAME` and in `sources[]`", ""),
     ("Iceberg", "`iceberg`, in `tables.NAME` and in `sources[]`", ""),
-    ("Telemetry", "`telemetry`, in `tables.NAME` and in `sources[]`", ""),
+    ("Telemetry", "`telemetry`, in `tables.NAME`", ""),
+    ("Samples", "`sources[].telemetry`", ""),
+    ("SampleTime", "`sources[].time`", ""),
+    ("Start", "`sources[].start`", ""),
+    ("Joined", "A value below `sources[].metadata` of samples", ""),
     ("Skip", "`sources[].skip`", ""),
     ("FrameColumn", "`sources[].frame`", ""),
     ("SecondsColumn", "`sources[].frame.seconds`", ""),
@@ -143,6 +147,9 @@ _SHORT = {
     "Delta": "url",
     "Iceberg": "url",
     "Telemetry": "url",
+    "Samples": "url",
+    "SampleTime": "column",
+    "Start": "from",
 }
 
 #: What several kinds together mean to a reader.
@@ -208,6 +215,10 @@ def _kind(value: dict[str, Any], definitions: dict[str, Any]) -> str:
             "Delta": "URL, or {url, version, …}",
             "Iceberg": "URL, or {url, snapshot, …}, or {catalog, name, …}",
             "Telemetry": "URL, or {url, reader, …}",
+            "Samples": "URL, or {table}, {query}",
+            "SampleTime": "expression, or {column, unit, zone}",
+            "Start": "{from, …}",
+            "Joined": "{linear}, {angular}, {nearest} or {previous}",
             "Inventory": "URL, or {url, options, max_age}",
             "FrameColumn": "expression, or {value, base}, {from, to}, {seconds}",
             "SecondsColumn": "expression, or {from, to}",

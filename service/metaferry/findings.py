@@ -51,6 +51,16 @@ class Code(StrEnum):
     TELEMETRY_LEFT_OUT = "telemetry.left_out"  # long lists and bytes of messages
     TELEMETRY_UNREAD = "telemetry.unread"  # a topic whose messages cannot be decoded
     TELEMETRY_UNTIMED = "telemetry.untimed"  # points without a time
+    TELEMETRY_UNIT = "telemetry.unit"  # the unit of a time was told by its magnitude
+    TELEMETRY_BAD_TIME = "telemetry.bad_time"  # a sample without a time
+    TELEMETRY_NO_ZONE = "telemetry.no_zone"  # a sample whose time says no zone
+    TELEMETRY_SWAPPED = "telemetry.swapped"  # a latitude that there is not
+    TELEMETRY_NO_START = "telemetry.no_start"  # a video of which nothing says when it begins
+    TELEMETRY_UNFILLED = "telemetry.unfilled"  # a video of which no frame gets a value
+    TELEMETRY_OVERLAP = "telemetry.overlap"  # samples that cover less than half of their video
+    TELEMETRY_BACKWARDS = "telemetry.backwards"  # samples whose clock runs backwards
+    TELEMETRY_REPEATED = "telemetry.repeated"  # samples of one time
+    TELEMETRY_GAPS = "telemetry.gaps"  # frames that lack a value
     # -- media
     MEDIA_COLLISION = "media.collision"  # two media that would share one document
     MEDIA_UNREADABLE = "media.unreadable"  # a video that does not decode, or a file without readable headers

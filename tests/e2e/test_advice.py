@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from e2e.advice_of_samples import SAMPLES
 from e2e.world import Ran, World
 from metaferry.demo import make_dataset
 from metaferry.findings import Code
@@ -706,6 +707,8 @@ def video() -> bytes:
     return synthetic.video(10)
 
 
+for _code, _case in SAMPLES.items():
+    case(_code)(_case)
 ALL = [(code, one) for code, several in CASES.items() for one in several]
 
 

@@ -168,14 +168,14 @@ def _columns(reading: Reading | None) -> Iterator[str]:
 
 def _keys(source: Source, reading: Reading | None) -> Iterator[tuple[str, list[str]]]:
     """The key paths that a source gives, each with the columns of its expression."""
-    if source.metadata is None:
+    if source.expressions is None:
         taken = {column.lower() for column in _named_in(source)}
         for name in _columns(reading):
             if name.lower() not in taken:
                 yield name, [name]
         return
     known = {each.name.lower(): each.name for each in reading.columns} if reading is not None else {}
-    for key, expression in source.metadata.items():
+    for key, expression in source.expressions.items():
         yield key, [known.get(column, column) for column in _references(expression)]
 
 

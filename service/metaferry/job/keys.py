@@ -25,6 +25,7 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
     )  # imports pydantic, which only an error message needs
     from metaferry.job.backup import Backup
     from metaferry.job.outputs import Metrics
+    from metaferry.job.readers import samples, time_join
 
     keys: Sequence[Key] = [step for step in path if not isinstance(step, int)]
     places: dict[tuple[Key, ...], Any] = {
@@ -37,6 +38,11 @@ def known_keys(kind: type[Model], path: tuple[Key, ...]) -> list[str]:
         ("sources", "frame", "seconds"): sources.SecondsColumn,
         ("sources", "skip"): tables.Skip,
         **{("sources", key): model for key, model in _reader_keys().items()},
+        ("sources", "telemetry"): samples.Samples,
+        ("sources", "telemetry", "table"): parts.Location,
+        ("sources", "time"): time_join.SampleTime,
+        ("sources", "start"): time_join.Start,
+        **({tuple(keys): time_join.Joined} if tuple(keys[:2]) == ("sources", "metadata") else {}),
         **_named_tables(keys),
         ("policy",): parts.Policy,
         ("backup",): Backup,

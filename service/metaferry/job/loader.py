@@ -41,6 +41,8 @@ J = TypeVar("J", bound=Loadable)
 
 #: Keys below which values are not shown, since they may be credentials.
 _SECRET: Final = frozenset({"options", "db_kwargs", "properties", "uri"})
+#: Names of forms in the model, which the file does not have.
+_TAGS: Final = frozenset({"[key]", "[joined]", "[expression]"})
 _STEP: Final = re.compile(r'"([^"]*)"|([^.\[\]"]+)|\[([0-9]+)\]')
 
 
@@ -246,7 +248,7 @@ def _schema_faults(mapping: dict[str, Any]) -> list[tuple[tuple[Key, ...], str]]
 def _path(value: Any, loc: Iterable[int | str]) -> tuple[tuple[Key, ...], bool]:
     """The loc of a check as a path in the file: steps that exist in the model only are left out."""
     path: list[Key] = []
-    steps = [step for step in loc if step != "[key]"]
+    steps = [step for step in loc if step not in _TAGS]
     for at, step in enumerate(steps):
         if isinstance(value, dict) and step in value:
             value = value[step]

@@ -30,6 +30,9 @@ def make_absolute(mapping: dict[str, Any], base: Path, *, as_written: bool = Fal
         if isinstance(source, dict):
             for key in TABLES:
                 _absolute_location(source, key, absolute)
+            if isinstance(source.get("telemetry"), dict):
+                source["telemetry"] = dict(source["telemetry"])
+                _absolute_location(source["telemetry"], "table", absolute)
             _absolute_database(source, base)
     tables = mapping.get("tables")
     if isinstance(tables, dict):

@@ -64,8 +64,12 @@ class TextPlace:
         return position
 
 
+#: Those of samples that are joined by time.
+_JOINED: Final = ("telemetry", "video", "time", "start")
 #: Keys of a source that hold SQL, or hold what does.
-_SQL: Final = frozenset({("query",), ("where",), ("file_name",), ("frame",), ("metadata",)})
+_SQL: Final = frozenset(
+    {("query",), ("where",), ("file_name",), ("frame",), ("metadata",), *((key,) for key in _JOINED)}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,9 @@ _EXPRESSIONS: Final = (
     "until",
     "seconds",
     "at",
+    "video",
+    "column",
+    "pattern",
 )
 #: Keys below which every text may be a credential.
 _SECRET: Final = frozenset({"options", "db_kwargs", "properties"})

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from metaferry.job.parts import Expression, Limit, Location, Number, Short
-from metaferry.job.readers.keys import READER_KEYS, ReaderKeys, one_kind
-from metaferry.job.tables import TableOptions, no_table_options
+from metaferry.job.readers.keys import READER_KEYS, one_kind
+from metaferry.job.readers.time_join import TIME_KEYS, Joined, MappedValue, TimeJoin, check_time_join
+from metaferry.job.tables import Table, TableOptions, no_table_options
 
 
 def key_paths(keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -117,14 +118,14 @@ def _one_end(first: str | None, to: str | None, until: str | None) -> None:
 
 
 #: Keys that came later than the digest: it has them where they say something.
-_LATER: Final = ("query", "where", "match", "max_rejects")
+_LATER: Final = ("query", "where", "match", "max_rejects", *TIME_KEYS)
 
 _COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 #: Characters of a query that stand for its name.
 _SHOWN: Final = 48
 
 
-class Source(TableOptions, ReaderKeys):
+class Source(TimeJoin, TableOptions):
     """One metadata table, one query over `tables`, or what a reader reads, and how its rows become
     records."""
 
@@ -162,9 +163,10 @@ class Source(TableOptions, ReaderKeys):
         description="SQL expression of the frame index, or {value, base}; a range: {from, to} or "
         "{from, until}; times: {seconds}. Null: the whole video.",
     )
-    metadata: dict[str, Expression] | None = Field(
+    metadata: dict[str, MappedValue] | None = Field(
         default=None,
-        description="Key path in the document: SQL expression. Omit to take all other columns.",
+        description="Key path in the document: SQL expression. Omit to take all other columns. Of "
+        "`telemetry`: {linear: …}, {angular: …}, {nearest: …} or {previous: …}, each with an expression.",
     )
     max_rejects: Limit | None = Field(
         default=None,
@@ -174,7 +176,7 @@ class Source(TableOptions, ReaderKeys):
 
     @field_validator("metadata")
     @classmethod
-    def _key_paths(cls, metadata: dict[str, str] | None) -> dict[str, str] | None:
+    def _key_paths(cls, metadata: dict[str, MappedValue] | None) -> dict[str, MappedValue] | None:
         key_paths(metadata or ())
         return metadata
 
@@ -185,9 +187,9 @@ class Source(TableOptions, ReaderKeys):
                 "`table` and `query` exclude each other: name the table in `tables`, and read it in FROM"
             )
         one_kind(self, {"table": self.table, "query": self.query}, of="a source")
-        if self.given is not None:
+        if self.given is not None and (self.telemetry is None or self.telemetry.table is None):
             no_table_options(self, self.given.key)
-        elif self.max_rejects is not None:
+        elif self.given is None and self.max_rejects is not None:
             raise ValueError("`max_rejects` is for what a reader reads: write it in `policy`, or in `tables`")
         if self.query is not None:
             given = next((key for key in TableOptions.model_fields if key in self.model_fields_set), None)
@@ -195,7 +197,25 @@ class Source(TableOptions, ReaderKeys):
                 raise ValueError(f"`{given}` says how a table is read: write it in `tables`, beside the URL")
             if self.metadata is not None:
                 raise ValueError("the columns of a `query` are its key paths: name them there with AS")
+        check_time_join(self, self.metadata or {})
         return self
+
+    @property
+    def sample_table(self) -> Table | None:
+        """The table of samples that are joined by time; None where they come from elsewhere."""
+        if self.telemetry is None or self.telemetry.table is None:
+            return None
+        said = {key: getattr(self, key) for key in TableOptions.model_fields if key in self.model_fields_set}
+        return Table(table=self.telemetry.table, **said)
+
+    @property
+    def expressions(self) -> dict[str, str] | None:
+        """The expression of each key path, however it is joined; None where all columns are taken."""
+        if self.metadata is None:
+            return None
+        return {
+            key: value.text if isinstance(value, Joined) else value for key, value in self.metadata.items()
+        }
 
     @property
     def location(self) -> Location:
@@ -210,7 +230,7 @@ class Source(TableOptions, ReaderKeys):
         values = self.model_dump(mode="json", exclude={"table", "name", *READER_KEYS})
         fields = type(self).model_fields
         unsaid = self.unsaid | {key for key in _LATER if getattr(self, key) == fields[key].default}
-        if self.table is None:
+        if self.table is None and (self.telemetry is None or self.telemetry.table is None):
             unsaid |= set(TableOptions.model_fields)
         if self.frame is not None:
             values["frame"] = self.frame.for_digest()

@@ -20,7 +20,14 @@ import pyarrow as pa
 
 from metaferry.errors import MetaferryError, ScratchFull, UsageError
 from metaferry.findings import Code
-from metaferry.planning.formats import DAMAGE_COLUMNS, FINDING_COLUMNS, REJECT_COLUMNS, ddl
+from metaferry.planning.formats import (
+    DAMAGE_COLUMNS,
+    FINDING_COLUMNS,
+    JOINED_COLUMNS,
+    JOINED_VIDEOS,
+    REJECT_COLUMNS,
+    ddl,
+)
 from metaferry.planning.scratch import scratch_folder
 from metaferry.planning.sql.rules import quote_ident, quote_text
 from metaferry.storage.local.disk_names import a_working_directory
@@ -79,6 +86,7 @@ class Database:
             ddl("rejects", REJECT_COLUMNS),
             ddl("findings", FINDING_COLUMNS),
             ddl("damaged", DAMAGE_COLUMNS),
+            ddl(JOINED_VIDEOS, JOINED_COLUMNS),
         ):
             self.run(statement)
         define_macros(self.connection)

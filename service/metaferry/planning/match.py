@@ -95,6 +95,9 @@ def match_names(database: Database, source: Loaded, index: int, prefix: str = ""
     seconds = ", second_first, second_last" if source.frames.by_time else ""
     # Of one frame it is the text that is no number, else a whole sentence.
     bad = "s.frame_bad" if kind == "one" else "'why:' || s.frame_bad"
+    bad_code = f"'{Code.RECORD_FRAME_INVALID}'"
+    if kind == "joined":
+        bad_code, bad = "split_part(s.frame_bad, ' ', 1)", "substr(s.frame_bad, instr(s.frame_bad, ' ') + 1)"
     database.run(
         f"""
         CREATE TABLE named_{index} AS
@@ -109,7 +112,7 @@ def match_names(database: Database, source: Loaded, index: int, prefix: str = ""
                    WHEN m.path IS NULL AND {outside} THEN '{Code.RECORD_EXCLUDED}'
                    WHEN m.path IS NULL THEN '{Code.RECORD_UNMATCHED}'
                    WHEN NOT m.included THEN '{Code.RECORD_EXCLUDED}'
-                   WHEN s.frame_bad IS NOT NULL THEN '{Code.RECORD_FRAME_INVALID}'
+                   WHEN s.frame_bad IS NOT NULL THEN {bad_code}
                    WHEN s.written IS NOT NULL AND m.kind = 'image' THEN '{Code.RECORD_FRAME_INVALID}'
                END AS code,
                CASE

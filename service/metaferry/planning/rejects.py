@@ -41,6 +41,13 @@ _FRAMES_MISSING: Final = (
     f"CASE WHEN m.last >= m.frames THEN {_from_to('greatest(m.frame, m.frames)', 'm.last')} END) END"
 )
 
+_OF_VIDEO: Final = (
+    "video",
+    "m.given",
+    "a video that samples can be joined to",
+    "'\"' || m.media || '\": ' || m.detail",
+)
+
 #: The reject of each code: (column, SQL of the value, what was expected, SQL of the message).
 _MESSAGES: Final = {
     Code.RECORD_UNNAMED: ("file_name", "NULL", "the path of a media file", "'the row names no file'"),
@@ -117,6 +124,8 @@ _MESSAGES: Final = {
         "a document of its own",
         "'the document of \"' || m.media || '\" would be shared by ' || m.detail",
     ),
+    Code.TELEMETRY_NO_START: _OF_VIDEO,
+    Code.TELEMETRY_UNFILLED: _OF_VIDEO,
     Code.RECORD_DUPLICATE: (
         "file_name",
         "m.given",
@@ -139,6 +148,13 @@ _ADVICE: Final = {
     Code.MEDIA_UNPROVED: "see `metaferry frames --explain`, and run again; or leave its rows out by `where`",
     Code.MEDIA_UNTIMED: "name the frames by their index; `metaferry frames --timestamps` shows what is known",
     Code.MEDIA_COLLISION: "rename one of the files, or take one out with media.exclude",
+    Code.TELEMETRY_BAD_TIME: "leave such samples out with `where`, or mend them",
+    Code.TELEMETRY_NO_ZONE: "say which clock it is of, beside `telemetry`: time: {zone: UTC} …",
+    Code.TELEMETRY_SWAPPED: "if latitude and longitude stand in each other's place, swap the expressions; "
+    "else leave such samples out with `where`",
+    Code.TELEMETRY_NO_START: "see `start`: another `from`, or leave its samples out with `where`",
+    Code.TELEMETRY_UNFILLED: "see `start` (means, zone, offset) and `time` (zone, unit): where one is "
+    "wrong, track and video do not meet; or leave its samples out with `where`",
     Code.VALUE_TYPE: "mend the value, cast it in the mapping, or give its schema entry another type",
     Code.VALUE_RANGE: "integers beyond 2^53 lose digits in readers: map them as text, or divide them",
 }

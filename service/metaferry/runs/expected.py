@@ -10,6 +10,7 @@ from typing import Final
 
 from metaferry.job.parts import Infer
 from metaferry.planning.build import Decided
+from metaferry.planning.formats import JOINED_VIDEOS
 from metaferry.planning.price import estimate
 from metaferry.planning.price.limit import judge_cost as judge
 from metaferry.planning.price.model import Price, Requests, Store
@@ -74,7 +75,8 @@ def _facts(run: RunContext, gathered: Gathered, decided: Decided) -> estimate.Fa
     fresh = run.report.listing.fresh and run.input.capabilities.start_key
     pages_are_kept = fresh and not gathered.kept_pages  # by the sync, and not by this plan already
     reports = sum(
-        bool(run.database.value(f"SELECT count(*) FROM {name}")) for name in ("rejects", "findings")
+        bool(run.database.value(f"SELECT count(*) FROM {name}"))
+        for name in ("rejects", "findings", JOINED_VIDEOS)
     )
     inferred = bool(decided.entries.added or decided.entries.schema_edits()) and isinstance(
         job.schema_, Infer

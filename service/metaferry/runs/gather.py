@@ -109,7 +109,7 @@ def gather(
                 in_place = _read_schema(run.job, run.storages, run.portal)[1]
     run.report.media, run.report.listing = listed.media, listed.listing
     run.report.versions = {one.name: one.version for one in read.loaded.readings if one.version}
-    run.report.tables = read.loaded.readings
+    run.report.tables, run.report.joined = read.loaded.readings, read.loaded.joined
     return Gathered(
         read.loaded.sources,
         read.loaded.relations,

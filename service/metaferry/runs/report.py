@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from metaferry.planning.database import Database
-from metaferry.planning.formats import Report
+from metaferry.planning.formats import JOINED_VIDEOS, Report
 from metaferry.runs.backup.expire import is_due, too_old
 from metaferry.runs.state.damage import Damage
 from metaferry.runs.state.folder import RunHistory, State
@@ -42,7 +42,7 @@ def leave_report(
     state.forget_old_runs(history, report.run_id, keep_runs, now)
     if keep_backups is not None:
         forget_old_backups(state, history, report.run_id, keep_backups, now)
-    for name in ("rejects", "findings"):
+    for name in ("rejects", "findings", JOINED_VIDEOS):
         if database.value(f"SELECT count(*) FROM {name}"):
             key = state.run_key(report.run_id, f"{name}.parquet")
             state.write(key, export_parquet(database, f"FROM {name}", name))

@@ -91,9 +91,9 @@ def parse_mapping(source: Source, place: str, origins: Origins = nowhere) -> Map
             frame=parse_frame(source.frame, parsed) if source.frame else None,
             # The keys themselves were checked with the job.
             values=tuple(
-                (split_path(key), parsed(text, f"metadata.{key}")) for key, text in source.metadata.items()
+                (split_path(key), parsed(text, f"metadata.{key}")) for key, text in source.expressions.items()
             )
-            if source.metadata is not None
+            if source.expressions is not None
             else None,
             place=place,
             origins=origins,

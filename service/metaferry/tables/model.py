@@ -73,13 +73,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """What the frame columns of a source hold: one index a row, a range of them, or times in seconds.
+    """What the frame columns of a source hold: one index a row, a range of them, or times in seconds; or
+    (`joined`) the indices that samples were joined to, `frame_bad` being a code and a sentence then.
 
     `until` is for a second time, the end of a range, that is excluded; `max_gap` is the most seconds from a
     time to the nearest frame.
     """
 
-    kind: Literal["one", "range", "second", "seconds"] = "one"
+    kind: Literal["one", "range", "second", "seconds", "joined"] = "one"
     until: bool = False
     max_gap: float = 0.0
 

@@ -123,6 +123,10 @@ PARTS: dict[type[BaseModel], tuple[str, dict[str, Any], dict[str, list[Any]]]] =
             "frame": ["frame_idx"],
             "metadata": [{"scene": "scene", "n": "1"}],
             "max_rejects": [None],
+            "video": [None],
+            "time": [],  # of samples alone
+            "start": [None],
+            "max_gap": ["1s"],
             **NO_READER,
         },
     ),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from metaferry.cli.show.joined import joined_lines
 from metaferry.cli.show.price import price_lines
 from metaferry.cli.show.tables import table_lines
 from metaferry.cli.show.text import columns, count, duration, heading, safe, share, size
@@ -61,6 +62,7 @@ def plan_lines(report: PlanReport) -> Iterator[Line]:
     yield from _found(report)
     yield ""
     yield from table_lines(report.tables)
+    yield from joined_lines(report)
     yield heading("Documents")
     yield from _documents(report, _ACTIONS.items())
     yield from _compact(report)

@@ -4,12 +4,15 @@ is joined."""
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from metaferry.job.parts import Expression, Model, Short
+from metaferry.job.readers.keys import READER_KEYS, ReaderKeys
+from metaferry.job.readers.samples import Samples
 
 Unit: TypeAlias = Literal["s", "ms", "us", "ns"]
 How: TypeAlias = Literal["linear", "angular", "nearest", "previous"]
@@ -114,7 +117,7 @@ class Start(Short):
         alias="from",
         description="`container`: the creation time of the file. `file_name`: out of its name, by `pattern`. "
         "`column`: an expression over the samples. `table`: a row of one of `tables`. `first_sample`: the "
-        "first sample is at the first frame. `zero`: the times of samples count from the video's own.",
+        "first sample is at its time 0. `zero`: the times of samples count from the video's own.",
     )
     means: Literal["start", "end"] = Field(
         default="start",
@@ -265,19 +268,24 @@ _HOWS: Final[tuple[How, ...]] = ("linear", "angular", "nearest", "previous")
 
 
 def _value_kind(value: Any) -> str:
-    return "joined" if isinstance(value, dict | Joined) else "expression"
+    return "[joined]" if isinstance(value, dict | Joined) else "[expression]"
 
 
 #: A value of the mapping of a source: an expression; where rows are joined by time, how as well.
 MappedValue = Annotated[
-    Annotated[Expression, Tag("expression")] | Annotated[Joined, Tag("joined")],
+    Annotated[Expression, Tag("[expression]")] | Annotated[Joined, Tag("[joined]")],
     Discriminator(_value_kind),
 ]
 
 
-class TimeJoin(Model):
+class TimeJoin(ReaderKeys):
     """The keys of a source of samples, which are joined to the frames of videos by time."""
 
+    telemetry: Samples | None = Field(
+        default=None,
+        description="Samples of sensors, which are joined to the frames of videos by time: files, {table}, "
+        "or {query} ([time-join.md](sources/time-join.md)).",
+    )
     video: Expression | None = Field(
         default=None,
         description="Of `telemetry`: SQL expression of the path, below `input`, of the video that a sample "
@@ -299,22 +307,21 @@ class TimeJoin(Model):
 
 
 #: The keys that have a meaning for samples alone.
-TIME_KEYS: Final = tuple(TimeJoin.model_fields)
+TIME_KEYS: Final = tuple(key for key in TimeJoin.model_fields if key not in READER_KEYS)
 
 
-def check_time_join(source: TimeJoin, *, is_telemetry: bool, given: set[str], metadata: Any) -> None:
-    """Raises ValueError for keys of a source that do not fit together. `given` are the keys that it has."""
-    values = metadata or {}
-    if not is_telemetry:
-        extra = next((key for key in TIME_KEYS if key in given), None)
+def check_time_join(source: TimeJoin, values: Mapping[str, str | Joined]) -> None:
+    """Raises ValueError for keys of a source that do not fit together; `values` is its mapping."""
+    given = source.model_fields_set
+    if source.telemetry is None:
+        fields = type(source).model_fields
+        extra = next((key for key in TIME_KEYS if getattr(source, key) != fields[key].default), None)
         if extra is not None:
-            raise ValueError(
-                f"`{extra}` is for samples that are joined by time: write `telemetry` for the table"
-            )
+            raise ValueError(f"`{extra}` is for samples that are joined by time: name them by `telemetry`")
         joined = next((key for key, value in values.items() if isinstance(value, Joined)), None)
         if joined is not None:
             raise ValueError(
-                f"metadata.{joined}: `{values[joined].how}` is for samples that are joined by time, and this "
+                f"metadata.{joined}: this way of joining is for samples that are joined by time, and this "
                 "is a table: write the expression alone"
             )
         return

@@ -30,7 +30,7 @@ def one_record_query(source: Source, keys: Sequence[KeyColumn]) -> str:
         end = last if frame.to is None else f"{last} + 1"
         relation += f", unnest(range({first}, {end})) AS f(frame)"
         columns.append("f.frame")
-    values = source.metadata or {
+    values = source.expressions or {
         name: quote_ident(name) for name in dict.fromkeys(key.path[0] for key in keys)
     }
     columns += [f"max({sql}) AS {quote_ident(key)}" for key, sql in values.items()]

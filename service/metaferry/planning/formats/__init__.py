@@ -16,6 +16,8 @@ from metaferry.planning.formats.backup import (
 from metaferry.planning.formats.findings import (
     DAMAGE_COLUMNS,
     FINDING_COLUMNS,
+    JOINED_COLUMNS,
+    JOINED_VIDEOS,
     LEDGER_COLUMNS,
     REJECT_COLUMNS,
     ddl,
@@ -60,6 +62,8 @@ __all__ = [
     "BACKUP_VERSION",
     "DAMAGE_COLUMNS",
     "FINDING_COLUMNS",
+    "JOINED_COLUMNS",
+    "JOINED_VIDEOS",
     "LEDGER_COLUMNS",
     "OLDER_PLAN_VERSIONS",
     "OLDER_VERSIONS",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from metaferry.tables.telemetry.account import COLUMNS, TABLE
+
 REJECT_COLUMNS: Final = {
     "source": "VARCHAR",
     "file": "VARCHAR",
@@ -33,6 +35,11 @@ LEDGER_COLUMNS: Final = {"target": "VARCHAR", "token": "VARCHAR", "md5": "VARCHA
 
 #: Documents that an earlier run read back as other bytes than it had written.
 DAMAGE_COLUMNS: Final = {"target": "VARCHAR"}
+
+
+#: The videos that samples were joined to: a row a video of each source.
+JOINED_VIDEOS: Final = TABLE
+JOINED_COLUMNS: Final = dict(COLUMNS)
 
 
 def ddl(table: str, columns: dict[str, str]) -> str:

@@ -111,6 +111,7 @@ class KeptPlan:
     job: dict[str, Any] | None = None
     job_left_out: str = ""
     page: PlanFile | None = None
+    joined: PlanFile | None = None  # the videos that samples are joined to, where a source has any
     version: int = PLAN_VERSION
 
     def to_json(self) -> bytes:

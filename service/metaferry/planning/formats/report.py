@@ -11,6 +11,7 @@ from metaferry.planning.price.model import Price, Store
 from metaferry.storage.counts import RequestCounts
 from metaferry.storage.rates import RateHistory
 from metaferry.tables.model import Reading
+from metaferry.tables.telemetry.account import JoinedSource
 
 #: Version of `run.json`, and the versions before it that are read too. Version 2 renamed
 #: `documents.postponed` to `documents.deferred`, version 3 `documents.leave` to `documents.skip`.
@@ -205,6 +206,7 @@ class Report:
     advice: str = ""  # what to do about `stopped`
     sources: list[SourceCounts] = field(default_factory=list)
     relations: list[RelationCounts] = field(default_factory=list)  # the tables that queries read
+    joined: list[JoinedSource] = field(default_factory=list)  # the videos of sources that are joined by time
     versions: dict[str, str] = field(default_factory=dict)  # of tables that have several, by their names
     tables: list[Reading] = field(default_factory=list)  # how the sources were read; not in run.json of a run
     media: MediaCounts = field(default_factory=MediaCounts)

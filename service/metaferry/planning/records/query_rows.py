@@ -38,13 +38,15 @@ def name_query_rows(database: Database, sources: Sequence[Loaded]) -> None:
     for source in sources:
         if not source.is_query:
             continue
+        # A video that samples are joined to is named by the message itself.
+        text = "''" if source.frames.kind == "joined" else f"', in the row with ' || {row_text(source, 's')}"
         for table in ("rejects", "findings"):
             database.run(
                 f"""
                 UPDATE {table} SET "row" = NULL, file = '',
                        message = {table}.message
                            || CASE WHEN code = '{Code.RECORD_DUPLICATE}' THEN ''  -- has them already
-                                   ELSE ', in the row with ' || {row_text(source, "s")} END
+                                   ELSE {text} END
                 FROM {source.table} s
                 WHERE {table}.source = {sql.quote_text(source.label)} AND {table}."row" = s."row"
                   AND {table}.file = ''  -- a table may have the name of the query

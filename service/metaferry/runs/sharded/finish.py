@@ -22,6 +22,8 @@ from metaferry.lightly import schema as rules
 from metaferry.planning import build
 from metaferry.planning.formats import (
     FINDING_COLUMNS,
+    JOINED_COLUMNS,
+    JOINED_VIDEOS,
     REJECT_COLUMNS,
     RunReport,
     ShardMarker,
@@ -165,9 +167,13 @@ class _Finish:
         """Fills the tables of a run with the findings of the plan and the outcomes of its writes."""
         run = self.run
         folder = run.database.scratch / "plan"
-        found = (run.plan.findings, run.plan.rejects)
+        tables = [("findings", FINDING_COLUMNS), ("rejects", REJECT_COLUMNS)]
+        found = [run.plan.findings, run.plan.rejects]
+        if run.plan.joined is not None:
+            tables.append((JOINED_VIDEOS, JOINED_COLUMNS))
+            found.append(run.plan.joined)
         fetch(run.folder, run.portal, found, folder, concurrency=run.job.concurrency)
-        for table, columns in (("findings", FINDING_COLUMNS), ("rejects", REJECT_COLUMNS)):
+        for table, columns in tables:
             file = quote_text(str(folder / f"{table}.parquet"))
             names = ", ".join(f'"{name}"' for name in columns)
             run.database.run(f"DELETE FROM {table}")

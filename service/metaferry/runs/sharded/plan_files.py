@@ -23,6 +23,7 @@ from metaferry.lightly.schema import Entry
 from metaferry.planning import diff
 from metaferry.planning.database import Database
 from metaferry.planning.formats import (
+    JOINED_VIDEOS,
     OLDER_PLAN_VERSIONS,
     PLAN_VERSION,
     Action,
@@ -46,7 +47,7 @@ PAGE: Final = "page.gz"
 MAKE: Final = "metaferry plan JOB --keep (or --out DIR)"
 #: Bytes of a plan's files that are in memory at once, where one alone is not more.
 _IN_MEMORY: Final = 128 << 20
-_NAME: Final = re.compile(r"(shard=[0-9]+/[A-Za-z0-9_-]+|rejects|findings)\.parquet|page\.gz")
+_NAME: Final = re.compile(r"(shard=[0-9]+/[A-Za-z0-9_-]+|rejects|findings|joined_videos)\.parquet|page\.gz")
 
 
 def plan_location(job: Job, plan: str) -> Location:
@@ -108,6 +109,10 @@ def write_plan(
         portal.run(_put(storage, f"{name}.parquet", export_parquet(database, f"FROM {name}", name)))
         for name in ("rejects", "findings")
     )
+    joined = None
+    if database.value(f"SELECT count(*) FROM {JOINED_VIDEOS}"):
+        rows = export_parquet(database, f"FROM {JOINED_VIDEOS}", JOINED_VIDEOS)
+        joined = portal.run(_put(storage, f"{JOINED_VIDEOS}.parquet", rows))
     page_file = None if page is None else portal.run(_put(storage, PAGE, page))
     mapping, left_out = keep_job(job)
     report.report_url = plan_url(storage)
@@ -125,6 +130,7 @@ def write_plan(
         job=mapping,
         job_left_out=left_out,
         page=page_file,
+        joined=joined,
     )
     portal.run(storage.put(PLAN, kept_plan.to_json()))
     return kept_plan
@@ -219,7 +225,7 @@ def _remove_plan(storage: Storage, portal: Portal, concurrency: int) -> None:
 def _parse(data: bytes) -> KeptPlan:
     """ValueError where it is no plan; also where it names files that no plan of ours has."""
     plan = read_format(KeptPlan, data, PLAN_VERSION, older=OLDER_PLAN_VERSIONS)
-    for file in (*_files(plan), plan.rejects, plan.findings, *([plan.page] if plan.page else [])):
+    for file in (*_files(plan), plan.rejects, plan.findings, *filter(None, (plan.page, plan.joined))):
         if _NAME.fullmatch(file.name) is None:
             raise ValueError(f"{file.name!r} is no file of a plan")
     if [shard.number for shard in plan.shards] != list(range(len(plan.shards))):

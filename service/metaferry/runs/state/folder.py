@@ -11,7 +11,7 @@ Layout below the folder::
     ledger/<run id>.parquet     what each run left behind; the newest row of a document counts. A large
                                 one is in pieces: <run id>.0001.parquet …
     runs/<run id>/started.json  a run that has this and no run.json was cut off
-    runs/<run id>/run.json      its report; rejects.parquet, findings.parquet and report.html beside it
+    runs/<run id>/run.json      its report; rejects.parquet, findings.parquet and others beside it
     runs/<run id>/shard-NNNN.parquet   the done-markers of a run in shards (markers.py)
     runs/<run id>/plan/         its plan, where no other folder was named for it
     runs/<run id>/damaged.parquet  documents that read back wrong, until they are right (damage.py)

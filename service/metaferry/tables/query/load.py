@@ -141,6 +141,22 @@ def ready_query(
 
     `frame_base`: what a column `frame` counts from, where the source says nothing of frames.
     """
+    bound, columns = bound_columns(query, text, relations)
+    if source.frame is None and "frame" in {folded(column.name) for column in columns}:
+        source = source.model_copy(update={"frame": FrameColumn(value='"frame"', base=frame_base)})
+    mapping = parse_mapping(source, f"sources[{index}]", origins)
+    mapping = replace(mapping, key_paths=True, place=text.place)
+    ready = ReadyQuery(source, index, text, mapping, bound, columns)
+    if bound is not None:
+        _try(ready)
+    return ready
+
+
+def bound_columns(
+    query: ParsedQuery, text: QueryText, relations: Relations
+) -> tuple[BoundQuery | None, tuple[Column, ...]]:
+    """The query bound to its tables, and the columns of its result. Raises JobError with all that does not
+    fit."""
     reads = {name: relations[name] for name in sorted(query.tables)}
     schema = {name: relation.columns for name, relation in reads.items()}
     views = {name: relation.view for name, relation in reads.items()}
@@ -151,15 +167,7 @@ def ready_query(
         if faults:
             raise text.error(faults)
     # Over a table without rows nobody can tell what types the columns would have: there are no rows then.
-    columns = _checked(bound.columns, text) if bound is not None else ()
-    if source.frame is None and "frame" in {folded(column.name) for column in columns}:
-        source = source.model_copy(update={"frame": FrameColumn(value='"frame"', base=frame_base)})
-    mapping = parse_mapping(source, f"sources[{index}]", origins)
-    mapping = replace(mapping, key_paths=True, place=text.place)
-    ready = ReadyQuery(source, index, text, mapping, bound, columns)
-    if bound is not None:
-        _try(ready)
-    return ready
+    return bound, _checked(bound.columns, text) if bound is not None else ()
 
 
 def _certain(faults: list[Fault], query: ParsedQuery, reads: Relations) -> list[Fault]:
@@ -204,7 +212,7 @@ def load_query(con: duckdb.DuckDBPyConnection, ready: ReadyQuery, progress: Call
     """
     source, staging, table = ready.source, f"staged_{ready.index}", f"source_{ready.index}"
     try:
-        rows = _stage(con, staging, ready, progress) if ready.bound is not None else 0
+        rows = stage_query(con, staging, ready, progress) if ready.bound is not None else 0
         staged = ready.staged(staging, rows)
         staged = replace(staged, reading=replace(staged.reading, columns=shown_columns(con, staged)))
         findings = Findings(con, source.label)
@@ -235,7 +243,7 @@ def load_query(con: duckdb.DuckDBPyConnection, ready: ReadyQuery, progress: Call
     )
 
 
-def _stage(
+def stage_query(
     con: duckdb.DuckDBPyConnection,
     table: str,
     ready: ReadyQuery,

@@ -123,7 +123,7 @@ def groups_sql(samples: str, columns: Sequence[JoinedColumn]) -> str:
         for at, one in enumerate(columns)
         for other in columns[:at]
     ]
-    return f"SELECT {', '.join(pairs) or '0'} FROM {samples}"
+    return f"SELECT {', '.join(pairs) or 'count(*)'} FROM {samples}"
 
 
 def in_groups(columns: Sequence[JoinedColumn], differing: Sequence[int]) -> list[JoinedColumn]:

@@ -75,12 +75,14 @@ def _forget(database: Database) -> None:
 
 def _facts(job: Job, index: int, database: Database, storages: Storages) -> TableFacts:
     source = job.sources[index]
-    is_query = source.query is not None
+    samples = source.telemetry
+    is_query = source.query is not None or (samples is not None and samples.query is not None)
     named: dict[str, Source | Table] = {}
     if is_query:
         named = {f"tables.{name}": table for name, table in job.tables.items()}
     else:
-        named = {f"sources[{index}]": source}
+        table = source.sample_table
+        named = {f"sources[{index}]": source} if table is None else {f"sources[{index}].telemetry": table}
     found = {_key(place, table): _found(table, place, job, storages) for place, table in named.items()}
     asked = {place: table.given for place, table in named.items() if _is_asked(table)}
     if asked:
@@ -89,6 +91,8 @@ def _facts(job: Job, index: int, database: Database, storages: Storages) -> Tabl
         return TableFacts(0, 0, columns=() if is_query else seen[0])
     count = sum(len(each.files) for each in found.values())
     size = sum(_sizes(each.files, place, storages) for place, each in found.items())
+    if samples is not None:
+        return TableFacts(count, size)  # to join them the media would have to be listed
     if size <= WHOLE:
         loaded = _load(job, index, database, storages)
         columns = tuple((column.name, column.type) for column in loaded.reading.columns) or tuple(

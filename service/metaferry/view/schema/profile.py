@@ -127,7 +127,7 @@ def expression_of(source: Source, path: tuple[str, ...]) -> str:
         return ""
     if source.metadata is None:
         return sql.quote_ident(path[0]) if len(path) == 1 else ""
-    return next((text for key, text in source.metadata.items() if split_path(key) == path), "")
+    return next((text for key, text in (source.expressions or {}).items() if split_path(key) == path), "")
 
 
 def _plain(text: str | None) -> Any:

@@ -88,8 +88,12 @@ def describe_tables(
 
 
 def _owners(job: Job) -> dict[str, Any]:
-    sources = {f"sources[{at}]": one for at, one in enumerate(job.sources) if one.query is None}
+    sources = {f"sources[{at}]": one for at, one in enumerate(job.sources) if not _is_query(one)}
     return {**{f"tables.{name}": table for name, table in job.tables.items()}, **sources}
+
+
+def _is_query(source: Source) -> bool:
+    return source.query is not None or (source.telemetry is not None and source.telemetry.query is not None)
 
 
 class _Look:
@@ -132,6 +136,8 @@ class _Look:
     def owner(self, key: str, owner: Table | Source) -> DescribedTable:
         """A table, or a source that is no query."""
         name = key.removeprefix("tables.")
+        if isinstance(owner, Source):
+            owner = owner.sample_table or owner
         if owner.given is not None:
             return self._described(self._find(owner.given, key), key, owner.given.value.shown)
         shown = owner.location.shown
