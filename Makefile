@@ -35,15 +35,15 @@ test: .venv/ready-dev check .cache/azurite.ready .cache/axe.ready .cache/docs/re
 	@echo "test: running all tests (servers are started by the tests themselves)"
 	METAFERRY_FULL=1 $(PYTEST)
 
-test-pythons: .venv/ready-dev ## demo, frame tests and quick part with each other Python here (environments of their own)
+test-pythons: .venv/ready-dev ## demo, frame tests and all that needs no server with each other Python here (environments of their own)
 	@WORKERS=$(WORKERS) .ci/pythons.sh
 
 test-airflow: .venv/ready-dev ## the operators, in Airflow 2 and in Airflow 3, with each Python here (environments of their own)
 	@.ci/airflow.sh 2
 	@.ci/airflow.sh 3
 
-quick: .venv/ready-dev ## the tests that need no server and no patience: under two minutes
-	$(PYTEST) -m "not slow and not servers"
+quick: .venv/ready-dev ## the units, and what stores have to do as far as it needs no server: under two minutes
+	$(PYTEST) tests/unit tests/contract -m "not slow and not servers"
 
 check: .venv/ready-dev ## style, types, layers, generated docs
 	@echo "check: style"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the demo, and the quick part of the tests with the frame tests in it, on each Python of this machine
+# Runs the demo, and the tests that need neither a server nor patience, on each Python of this machine
 # from the lock, then the frame tests with the oldest PyAV that pyproject.toml allows.
 # .venv comes first, with the demo alone: all tests run there. WORKERS: processes of pytest.
 set -eu
@@ -23,7 +23,7 @@ demo .venv
     [ "$number" != "$(version .venv/bin/python)" ] || continue
     home=.cache/python$number
     .ci/environment.sh "$python" "$home" tests/requirements.lock </dev/null
-    echo "python: the demo and the quick part with $number, in $home"
+    echo "python: the demo and the tests without servers with $number, in $home"
     demo "$home" </dev/null
     "$home/bin/python" -m pytest -p no:cacheprovider -n "${WORKERS:-3}" --dist loadfile --no-loadscope-reorder \
         -m "not slow and not servers" </dev/null || exit 1
