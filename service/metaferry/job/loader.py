@@ -117,13 +117,15 @@ def _job(
         _override(tree, override)
     if not tree.faults or isinstance(tree.value, dict):
         origin = _plain(tree.value)
+        before = len(tree.faults)
         expand(tree, variables)
+        unknown = [fault.path for fault in tree.faults[before:]]
         remember_secrets(tree.value)
         if not isinstance(tree.value, dict):
             tree.fault((), "is empty" if tree.value is None else "should be a mapping of keys")
         else:
             make_absolute(tree.value, base)
-            job = _validate(kind, tree)
+            job = _validate(kind, tree, unknown)
             if job is not None and not tree.faults:
                 make_absolute(origin, base, as_written=True)
                 return job.read_from(origin, text_places(tree, name))
@@ -210,7 +212,8 @@ def _steps(dotted: str) -> tuple[Key, ...] | None:
 # -- checks
 
 
-def _validate(kind: type[J], tree: Tree) -> J | None:
+def _validate(kind: type[J], tree: Tree, unknown: Sequence[tuple[Key, ...]]) -> J | None:
+    """The job; None with its faults in the tree. `unknown`: places of texts whose variables have no value."""
     from pydantic import ValidationError
 
     try:
@@ -226,6 +229,8 @@ def _validate(kind: type[J], tree: Tree) -> J | None:
             other = one["type"] == "literal_error" and any(fault.path == path for fault in tree.faults)
             # The model names the first of them alone.
             other |= bool(entries) and path == ("schema",) and one["type"] == "value_error"
+            # What a part lacks as a whole may be what its variable holds.
+            other |= one["type"] == "value_error" and any(path == each[: len(path)] for each in unknown)
             if path not in known and not hollow and not other:
                 tree.fault(path, as_written(tree, path, _message(kind, one, path, missing, tree)))
         said = {fault.path[:length] for fault in tree.faults for length in range(len(fault.path) + 1)}

@@ -72,6 +72,21 @@ policy: {delete: orphan}
 
 
 @pytest.mark.parametrize(
+    "source",
+    [
+        'sql: {uri: "${METAFERRY_NOT_SET}", query: SELECT 1}',
+        'iceberg: {url: "${METAFERRY_NOT_SET}"}',
+        'iceberg: {catalog: prod, name: "${METAFERRY_NOT_SET}"}',
+        'table: "${METAFERRY_NOT_SET}"',
+    ],
+)
+def test_a_variable_that_is_not_set_is_one_fault(file: Path, source: str) -> None:
+    """A part of which the text is missing looked incomplete besides."""
+    (only,) = faults(file, f"input: x\nsources:\n  - {source}\n")
+    assert only.endswith("the environment variable METAFERRY_NOT_SET is not set")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "job.yaml: is empty"),
