@@ -3,6 +3,13 @@ stopped while it reads, stores over the wire that break connections, little memo
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +18,42 @@ import pytest
 from e2e.sources.every_reader import OF_FILES, OF_LAKES, READERS, Sources, expected, media
 from e2e.sources.pages import documents
 from e2e.stores import Store
-from e2e.world import World
+from e2e.test_serve import serving
+from e2e.world import ENVIRONMENT, World
+from metaferry.engines import dask_cluster as cluster
 from metaferry.storage.io.portal import Portal
 from servers.datasource import FreshDatasource
+from servers.process import wait_until
 from servers.proxy import Rule, proxy
+from servers.s3 import FastS3
+
+#: Requests for the bytes of each source, in a path and query as the proxy sees it.
+BYTES = {
+    **{name: rf"/{name}\.(json|xml|ndjson)" for name in OF_FILES},
+    "nuscenes": r"/nuscenes/sample_data\.json",
+    **{name: rf"/{name}/.*\.parquet" for name in OF_LAKES},
+}
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    """A job with a source of each reader, all of them in the folder `sources`."""
-    made = World(tmp_path)
-    for path in media():
-        made.put(f"data/{path}", b"image")
-    (tmp_path / "sources").mkdir()
-    sources_of(made).write()
-    made.job = {"input": "data", "sources": [sources_of(made).of(name) for name in READERS]}
-    made.write_job()
+def sources(tmp_path: Path) -> Sources:
+    """A source of each reader in the folder `sources`."""
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    made = Sources(str(folder), lambda path, data: World(tmp_path).put(f"sources/{path}", data), folder)
+    made.write()
     return made
 
 
-def sources_of(world: World) -> Sources:
-    folder = world.root / "sources"
-    return Sources(str(folder), lambda path, data: world.put(f"sources/{path}", data), folder)
+@pytest.fixture
+def world(tmp_path: Path, sources: Sources) -> World:
+    """The job with all of them."""
+    made = World(tmp_path)
+    for path in media():
+        made.put(f"data/{path}", b"image")
+    made.job = {"input": "data", "sources": [sources.of(name) for name in READERS]}
+    made.write_job()
+    return made
 
 
 def test_a_plan_in_shards_is_applied_and_finished(world: World) -> None:
@@ -74,9 +95,135 @@ def test_sources_on_a_store_are_read_whole_though_connections_break(
     assert {name: rule.used for name, rule in cut.items()} == dict.fromkeys(names, 1)
 
 
-#: Requests for the bytes of each source, in a path and query as the proxy sees it.
-BYTES = {
-    **{name: rf"/{name}\.(json|xml|ndjson)" for name in OF_FILES},
-    "nuscenes": r"/nuscenes/sample_data\.json",
-    **{name: rf"/{name}/.*\.parquet" for name in OF_LAKES},
-}
+def test_dask_workers_apply_what_every_reader_has_read(world: World) -> None:
+    distributed = cluster._import()
+    local = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
+    )
+    with local as workers:
+        engine = f"dask={workers.scheduler_address}"
+        ran = world.run("sync", "job.yaml", "--engine", engine, "--format", "json")
+    assert ran.code == 0, ran.err
+    assert documents(world) == expected()
+
+
+def test_a_prefix_leaves_the_rest_of_every_source_alone(world: World) -> None:
+    ran = world.run("sync", "job.yaml", "--prefix", "second/", "--format", "json")
+    assert ran.code == 0, ran.err
+    assert documents(world) == {
+        path: values for path, values in expected().items() if path.startswith("second/")
+    }
+    for source in ran.report["sources"]:
+        assert (source["used"], source["rejected"], source["unmatched"]) == (1, 0, 0), source
+    assert world.run("sync", "job.yaml").code == 0
+    assert documents(world) == expected()
+
+
+@pytest.mark.slow
+def test_serve_reads_every_source_again_for_each_run(world: World, sources: Sources) -> None:
+    with serving(world, "--every", "1s", "--jitter", "0", "--format", "json") as it:
+        first = json.loads(it.line())
+        assert (first["exit_code"], first["documents"]["create"]) == (0, len(expected())), first
+        for name in READERS:
+            sources.write([name], 5)
+        updated = 0
+        while updated < len(READERS):  # a run may begin between two of the sources
+            run = json.loads(it.line())
+            assert run["exit_code"] == 0, run
+            updated += run["documents"]["update"]
+        assert it.end() == 143
+    assert documents(world) == expected(count=5)
+
+
+class Held(Rule):
+    """Acts when the first matching request arrives, which gets no answer for as long as anybody waits."""
+
+    act: Callable[[], None]
+
+    def matches(self, method: str, key: str, headers: Mapping[str, str]) -> bool:
+        found = super().matches(method, key, headers)
+        if found and not self.used:
+            self.act()
+        return found
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["coco", "cvat", "nuscenes", "labelbox", *OF_LAKES])
+def test_a_run_that_is_stopped_while_it_reads_ends_and_has_written_nothing(
+    world: World, name: str, fast_s3_server: FastS3, portal: Portal
+) -> None:
+    bucket = fast_s3_server.new_bucket()
+    with proxy(fast_s3_server.endpoint) as before:
+        url = f"s3://{bucket}/labels"
+        store = Store("s3", url, fast_s3_server.options, before, portal, fast_s3_server)
+        (world.root / "here").mkdir()
+        sources = Sources(url, store.put, world.root / "here")
+        sources.write([name])
+        held = Held("wait", "GET", BYTES[name], times=1_000, seconds=3_600)
+        world.job |= {"sources": [sources.of(name)], "storage": {"s3": store.options}}
+        world.write_job()
+        with started(world) as process:
+            held.act = lambda: process.send_signal(signal.SIGTERM)
+            store.spoil(held)
+            ends_as_stopped(process)
+        store.close()
+    assert held.used
+    assert_nothing_was_written(world)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_while_a_database_file_answers_ends_too(world: World, sources: Sources) -> None:
+    query = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) AS n FROM c"
+    world.job["sources"] = [sources.of("sql")]
+    world.source["sql"] |= {"query": query}
+    world.write_job()
+    with started(world) as process:
+        wait_until(lambda: "labels.db" in open_files(process), process)
+        process.send_signal(signal.SIGTERM)
+        ends_as_stopped(process)
+    assert_nothing_was_written(world)
+
+
+@contextlib.contextmanager
+def started(world: World) -> Iterator[subprocess.Popen[str]]:
+    """`metaferry sync` as the first process of a group of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "metaferry", "sync", "job.yaml", "--log-format", "json", "-v"],
+        cwd=world.root,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def open_files(process: subprocess.Popen[str]) -> set[str]:
+    """The names of the files that it has open."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+        for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+            found.add(os.readlink(descriptor).rpartition("/")[2])
+    return found
+
+
+def ends_as_stopped(process: subprocess.Popen[str]) -> None:
+    """Waits for it to end as SIGTERM ends it, with all that it started."""
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 143, err
+    assert "Traceback" not in err
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def assert_nothing_was_written(world: World) -> None:
+    assert not (world.data / ".lightly").exists()
+    assert not list(world.data.glob(".metaferry/lease*"))

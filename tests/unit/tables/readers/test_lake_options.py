@@ -1,5 +1,4 @@
-"""fsspec's options in the words of object_store, where one without an equivalent is refused; and as they are
-for Iceberg's library."""
+"""fsspec's options in the words of object_store; one without an equivalent is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +7,6 @@ from typing import Any
 import pytest
 
 from metaferry.errors import JobError
-from metaferry.tables.readers.lake.file_io import JobFileIO
 from metaferry.tables.readers.lake.iceberg import newest_metadata
 from metaferry.tables.readers.lake.options import for_object_store
 
@@ -84,21 +82,6 @@ def test_a_connection_string_may_be_that_of_the_emulator() -> None:
     assert emulator == {"AZURE_STORAGE_USE_EMULATOR": "true"}
     plain = "BlobEndpoint=http://127.0.0.1:1/acc;AccountName=acc;AccountKey=a"
     assert for_object_store("az", {"connection_string": plain}, "x")["allow_http"] == "true"
-
-
-def test_iceberg_gets_the_options_of_the_job_as_they_are() -> None:
-    """`anon: false` was handed over as a text, which adlfs takes for true."""
-    from gcsfs.core import GCSFileSystem
-
-    azure = JobFileIO({"account_name": "fleet", "account_key": "d29yZA==", "anon": False})
-    for scheme in ("az", "abfs", "abfss"):
-        files = azure.get_fs(scheme, "container")
-        assert (files.account_name, files.account_key, files.anon) == ("fleet", "d29yZA==", False)
-    of_host = JobFileIO({"account_key": "d29yZA=="}).get_fs("abfss", "fleet.dfs.core.windows.net")
-    assert of_host.account_name == "fleet"
-    assert type(JobFileIO({"token": "anon"}).get_fs("gs", "bucket")) is GCSFileSystem
-    config = {"s3": {"addressing_style": "virtual"}}
-    assert JobFileIO({"config_kwargs": config, "anon": True}).get_fs("s3").config_kwargs == config
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from metaferry.errors import Denied, Unavailable
 from metaferry.tables.readers.again import Again
+from metaferry.tables.readers.sql import pull as pull_module
 from metaferry.tables.readers.sql.pull import Pull
 
 SCHEMA = pa.schema([("n", pa.int64())])
@@ -40,8 +41,9 @@ class Rows:
         if self.waits_in == "batches":
             self._wait()
 
-    def cancel(self) -> None:
+    def cancel(self) -> bool:
         self.cancelled.set()
+        return True
 
     def close(self) -> None:
         self.closed.set()
@@ -75,6 +77,25 @@ def test_a_run_that_is_to_end_cancels_what_it_waits_for(place: str) -> None:
         list(rest_of(pull))
     assert rows.cancelled.is_set()
     assert rows.closed.is_set()
+
+
+def test_a_driver_that_cannot_be_told_to_end_is_told_once_and_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pull_module, "_END_TIMEOUT", 0.0)
+    told = []
+
+    class Deaf(Rows):
+        def cancel(self) -> bool:
+            told.append(True)
+            return False
+
+    rows = Deaf(1, waits_in="open")
+    with Pull(rows, unwanted) as pull, pytest.raises(Unwanted):
+        pull.schema()
+    assert told == [True]
+    rows.cancelled.set()  # its thread ends
+    assert rows.closed.wait(60)
 
 
 def test_rows_that_nobody_reads_are_not_fetched_ahead_without_end() -> None:

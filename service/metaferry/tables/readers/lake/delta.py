@@ -77,6 +77,10 @@ class DeltaRows:
         """Forgets the table."""
         self._table = self._engine = None
 
+    def cancel(self) -> bool:
+        """False: nothing ends what the library has begun; its requests have timeouts of their own."""
+        return False
+
     def _rows(self, query: str) -> pa.RecordBatchReader:
         return pa.RecordBatchReader.from_stream(self._engine.execute(query))
 

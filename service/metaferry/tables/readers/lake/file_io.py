@@ -1,56 +1,151 @@
-"""How Iceberg's library reads the files of a table: through fsspec, with the options of the job as they are.
+"""How Iceberg's library reads the files of a table: by the storage contract, with the options of the job.
 
-The library's own class takes options by names of its own, which leaves some out, and knows neither `az://`
-nor gcsfs without gRPC.
+The library's own classes take options by names of their own, which leaves some out, and wait in threads that
+no signal ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlsplit
+import contextlib
+import posixpath
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, NoReturn, TypeVar
 
-from pyiceberg.io.fsspec import FsspecFileIO
+from pyiceberg.io import FileIO, InputFile
 
-from metaferry.storage.gcs.client import plain_file_system
+from metaferry.errors import NotFound, StorageError
+from metaferry.storage.factory import open_storage
+from metaferry.storage.io.portal import Portal
+from metaferry.storage.io.reader import RangeFile
+from metaferry.storage.protocol import Storage
+from metaferry.urls import split_scheme
 
-_AZURE = frozenset({"az", "abfs", "abfss", "wasb", "wasbs"})
-_GCS = frozenset({"gs", "gcs"})
+T = TypeVar("T")
+
+#: Schemes without a bucket. In what a table says no character is quoted.
+_FOLDERS: Final = frozenset({"", "file", "local"})
+#: Requests at once.
+_CONCURRENCY: Final = 16
 
 
-class JobFileIO(FsspecFileIO):
-    """The files of one table. `options` are fsspec's, for the scheme of the table."""
+class JobFileIO(FileIO):
+    """The files of one table, to be read. `options` are fsspec's, for the scheme of the table.
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    `close` may be called from any thread: reads that are under way are cancelled, and later ones fail.
+    """
+
+    def __init__(self, options: Mapping[str, Any], *, retry_for: float) -> None:
         super().__init__({})
         self._options = dict(options)
-        self._made: dict[tuple[str, str], Any] = {}
+        self._retry_for = retry_for
+        self._storages: dict[str, Storage] = {}
+        self._lock = threading.Lock()
+        self._portal = _EndingPortal()
+        self._opened = contextlib.ExitStack()
+        self._opened.enter_context(self._portal)
 
-    def get_fs(self, scheme: str, hostname: str | None = None) -> Any:
-        """The file system of a scheme; of Azure, that of the account in `container@account.dfs.…`."""
-        kind = "abfs" if scheme in _AZURE else scheme
-        account = (hostname or "").partition(".")[0] if "." in (hostname or "") and kind == "abfs" else ""
-        if (kind, account) not in self._made:
-            self._made[kind, account] = _file_system(kind, account, self._options)
-        return self._made[kind, account]
+    def new_input(self, location: str) -> StoredFile:
+        """The file at a URL or a path of this machine."""
+        storage, path = self._at(location)
+        return StoredFile(location, lambda: RangeFile(storage, self._portal, path))
+
+    def new_output(self, location: str) -> NoReturn:
+        """Nothing is ever written."""
+        raise NotImplementedError(location)
+
+    def delete(self, location: Any) -> NoReturn:
+        """Nothing is ever deleted."""
+        raise NotImplementedError(location)
 
     def metadata_files(self, folder: str) -> list[str]:
-        """The paths of the metadata files in the folder of a table, as it is now."""
-        url = urlsplit(folder)
-        files = self.get_fs(url.scheme or "file", url.hostname)
-        files.invalidate_cache()
-        found: list[str] = files.glob(f"{folder.rstrip('/')}/metadata/*.metadata.json")
-        return found
+        """The names of the metadata files in the folder of a table, as it is now."""
+        storage, prefix = self._at(f"{folder.rstrip('/')}/metadata/")
+
+        async def found() -> list[str]:
+            return [entry.path async for page in storage.list(prefix) for entry in page]
+
+        try:
+            return [path.rpartition("/")[2] for path in self._portal.run(found())]
+        except NotFound:
+            if "://" in folder:  # the bucket is not there
+                raise
+            return []
+
+    def close(self) -> None:
+        """Ends all reads."""
+        if self._portal.begin_to_end():
+            with self._opened, self._lock:
+                for storage in self._storages.values():
+                    with contextlib.suppress(StorageError):  # of a client that is thrown away
+                        self._portal.run(storage.close())
+
+    def _at(self, location: str) -> tuple[Storage, str]:
+        """What is opened for a location, a bucket or a folder of this machine, and the path below it."""
+        scheme, rest = split_scheme(location)
+        if scheme in _FOLDERS:
+            root, path = posixpath.split(rest.rstrip("/"))
+            path += "/" if rest.endswith("/") else ""
+        else:
+            bucket, _, path = rest.partition("/")
+            root = f"{'s3' if scheme == 's3n' else scheme}://{bucket}"
+        with self._lock:
+            if root not in self._storages:
+                self._storages[root] = open_storage(
+                    root,
+                    {} if scheme in _FOLDERS else self._options,
+                    concurrency=_CONCURRENCY,
+                    retry_for=self._retry_for,
+                )
+            return self._storages[root], path
 
 
-def _file_system(kind: str, account: str, options: Mapping[str, Any]) -> Any:
-    import fsspec
+class StoredFile(InputFile):
+    """One object, as the library wants to have it."""
 
-    given = {**options, "skip_instance_cache": True}
-    if kind == "file":
-        return fsspec.filesystem("file")
-    if kind in _GCS:
-        return plain_file_system(given)
-    if account and not given.keys() & {"account_name", "connection_string"}:
-        given["account_name"] = account
-    return fsspec.filesystem(kind, **given)
+    def __init__(self, location: str, opened: Callable[[], RangeFile]) -> None:
+        super().__init__(location)
+        self._opened = opened
+
+    def __len__(self) -> int:
+        return self._opened().size
+
+    def exists(self) -> bool:
+        """Whether it is there."""
+        try:
+            return len(self) >= 0
+        except NotFound:
+            return False
+
+    def open(self, seekable: bool = True) -> Any:
+        """Its bytes, from the first."""
+        return self._opened()
+
+
+class _EndingPortal(Portal):
+    """A portal that any thread may end while others wait in it: their work is cancelled, and later work is
+    refused, so that none of them waits for a loop that has stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._gate = threading.Lock()
+        self._ended_by: threading.Thread | None = None
+
+    def begin_to_end(self) -> bool:
+        """From here on this thread alone may run anything; False where another one has said so before."""
+        with self._gate:
+            first = self._ended_by is None
+            self._ended_by = self._ended_by or threading.current_thread()
+            return first
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        with self._gate:
+            if self._ended_by not in (None, threading.current_thread()):
+                work.close()
+                raise _Ended
+            future = self.start(work)
+        return self.wait(future)
+
+
+class _Ended(Exception):
+    """Nobody wants the bytes of the table any more."""

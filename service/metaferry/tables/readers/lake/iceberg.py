@@ -47,6 +47,7 @@ class IcebergRows:
         name: str = "",
         options: Mapping[str, Any] | None = None,
         properties: Mapping[str, str] | None = None,
+        retry_for: float = 0.0,
         snapshot: int | None = None,
         time: datetime | None = None,
         ref: str | None = None,
@@ -61,6 +62,8 @@ class IcebergRows:
         self._wanted = snapshot
         self._time = time
         self._ref = ref
+        self._retry_for = retry_for
+        self._io: Any = None
         self._table: Any = None
         self._snapshot: int | None = None
 
@@ -94,8 +97,15 @@ class IcebergRows:
                 yield batch.select(list(columns))
 
     def close(self) -> None:
-        """Forgets the table."""
+        """Forgets the table. From any thread: what is read at the time fails."""
         self._table = None
+        if self._io is not None:
+            self._io.close()
+
+    def cancel(self) -> bool:
+        """Ends what is under way in another thread, but for a catalog that does not answer."""
+        self.close()
+        return False
 
     def _scan(self, columns: Sequence[str]) -> Any:
         # Of a snapshot that the job names, the columns are those of its day; else they are today's.
@@ -115,7 +125,7 @@ class IcebergRows:
 
         from metaferry.tables.readers.lake.file_io import JobFileIO
 
-        io = JobFileIO(self._options)
+        io = self._io = JobFileIO(self._options, retry_for=self._retry_for)
         location = str(self._location)
         if not location.endswith(".json"):
             newest = newest_metadata(io.metadata_files(location))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from metaferry.tables.readers.lake.delta import DeltaRows
 from metaferry.tables.readers.lake.iceberg import IcebergRows
 from metaferry.tables.readers.lake.options import for_object_store
 from metaferry.tables.readers.sql.columns import SqlColumn, column_of, example_of, values_of
+from metaferry.tables.readers.sql.pull import Pull
 from metaferry.tables.staging import BATCH_ROWS, check_width, numbers_from, taken_unasked, used_columns
 
 ROWS: Final = "rows"
@@ -81,7 +82,14 @@ class IcebergReader(_LakeReader):
                 **chosen,
             )
         options = given.options_of(location)
-        return IcebergRows(value.shown, given.place, location=location.url, options=options, **chosen)
+        return IcebergRows(
+            value.shown,
+            given.place,
+            location=location.url,
+            options=options,
+            retry_for=given.retry_for,
+            **chosen,
+        )
 
 
 def delta_url(url: str) -> str:
@@ -100,7 +108,11 @@ class LakeOpened:
     def __init__(self, given: Given, rows: DeltaRows | IcebergRows) -> None:
         self._given = given
         self._rows = rows
-        schema = rows.open()
+        try:
+            schema = _opened(rows, given)
+        except BaseException:
+            rows.close()
+            raise
         self._names: list[str] = schema.names
         self._columns = [column_of(field) for field in schema]
         self._file = TableFile(given.value.shown, 0, rows.version, 0)
@@ -144,12 +156,16 @@ class LakeOpened:
             for column in columns:
                 self._refuse(column)
             row = 1
-            for whole in self._rows.batches([column.name for column in columns]):
-                for start in range(0, whole.num_rows, BATCH_ROWS):
-                    self._given.still_wanted()
-                    batch = whole.slice(start, BATCH_ROWS)
-                    yield Rows(ROWS, numbers_from(row, batch.num_rows), _converted(batch, columns))
-                    row += batch.num_rows
+            named = [column.name for column in columns]
+            reading = _Reading(lambda: None, lambda: self._rows.batches(named), self._rows.cancel)
+            with Pull(reading, self._given.still_wanted) as pull:
+                pull.schema()
+                for whole in pull.batches():
+                    for start in range(0, whole.num_rows, BATCH_ROWS):
+                        self._given.still_wanted()
+                        batch = whole.slice(start, BATCH_ROWS)
+                        yield Rows(ROWS, numbers_from(row, batch.num_rows), _converted(batch, columns))
+                        row += batch.num_rows
             self._file = replace(self._file, rows=row - 1)
         finally:
             self.close()
@@ -164,6 +180,26 @@ class LakeOpened:
                 f"{self._file.url}: the column {column.name} is {column.called}, which cannot be loaded",
                 advice="map the columns that are wanted in metadata:, and leave this one out",
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a library reads, for `Pull`: it waits where no signal reaches, so it does that in a thread."""
+
+    open: Callable[[], Any]
+    batches: Callable[[], Iterator[pa.RecordBatch]]
+    cancel: Callable[[], bool]
+
+    def close(self) -> None:
+        """The table is closed by who opened it."""
+
+
+def _opened(rows: DeltaRows | IcebergRows, given: Given) -> pa.Schema:
+    with Pull(_Reading(rows.open, lambda: iter(()), rows.cancel), given.still_wanted) as pull:
+        schema = pull.schema()
+        for _ in pull.batches():
+            pass
+        return schema
 
 
 def _converted(batch: pa.RecordBatch, columns: Sequence[SqlColumn]) -> pa.RecordBatch:

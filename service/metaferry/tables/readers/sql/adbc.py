@@ -101,12 +101,19 @@ class AdbcRows:
         ]
         return pa.schema(fields)
 
-    def cancel(self) -> None:
-        """Ends a statement that is under way, as far as the driver can."""
+    def cancel(self) -> bool:
+        """Ends a statement that is under way. False where the driver cannot, as that of SQLite."""
+        from adbc_driver_manager import NotSupportedError
+
         cursor = self._cursor
         if cursor is not None:
-            with contextlib.suppress(Exception):
+            try:
                 cursor.adbc_cancel()
+            except NotSupportedError:
+                return False
+            except Exception:  # noqa: BLE001 - it has ended, or the driver has
+                return True
+        return True
 
     def close(self) -> None:
         """Rolls back and disconnects. What was found out is not lost by a connection that cannot be ended."""

@@ -92,10 +92,10 @@ class MysqlRows:
                 arrays = [pa.array(values, kind) for values, kind in columns]
                 yield pa.RecordBatch.from_arrays(arrays, schema=arriving)
 
-    def cancel(self) -> None:
+    def cancel(self) -> bool:
         """Has the server end the query."""
         if not self._thread:
-            return
+            return True
         with contextlib.suppress(Exception):
             import pymysql
 
@@ -105,6 +105,7 @@ class MysqlRows:
                     cursor.execute(f"KILL QUERY {self._thread}")
             finally:
                 other.close()
+        return True
 
     def close(self) -> None:
         """Disconnects. Cursor and result would read the rest of the rows first, also when they are

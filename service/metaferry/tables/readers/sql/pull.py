@@ -33,7 +33,9 @@ class Rows(Protocol):
 
     def batches(self) -> Iterator[pa.RecordBatch]: ...
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> bool:
+        """Tells what is under way to end; False where it cannot be told."""
+        ...
 
     def close(self) -> None: ...
 
@@ -67,12 +69,15 @@ class Pull:
     def close(self) -> None:
         """Ends the query, if it has not ended, and the thread."""
         self._end.set()
+        answers: list[bool] = []
         for _ in range(0 if self._done else _CANCELS):
             # A driver may hang in this too. One before the statement began is lost, so it is repeated.
-            canceller = threading.Thread(target=self._rows.cancel, name="metaferry-sql-cancel", daemon=True)
+            canceller = threading.Thread(
+                target=lambda: answers.append(self._rows.cancel()), name="metaferry-sql-cancel", daemon=True
+            )
             canceller.start()
             self._thread.join(_CANCEL_EVERY)
-            if not self._thread.is_alive():
+            if not self._thread.is_alive() or False in answers:
                 break
             canceller.join(_CANCEL_EVERY)
         self._thread.join(_END_TIMEOUT)
