@@ -22,13 +22,21 @@ _SERIES: Final = 3
 _DIGIT: Final = re.compile("[0-9]")
 
 
-def write_job(folder: Path) -> Path:
-    """Writes the commented job file into a folder, which is created if needed. Never overwrites a file."""
+def write_job(folder: Path, source: str = "") -> Path:
+    """Writes the commented job file into a folder, which is created if needed. Never overwrites a file.
+
+    `source` is where its first source is; it is read, and raises what `first_source.job_text` raises.
+    """
     path = folder / JOB_FILE
+    text = INIT
+    if source and not path.exists():
+        from metaferry.cli.first_source import job_text
+
+        text = job_text(source, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            file.write(INIT)
+            file.write(text)
     except FileExistsError:
         at = path if path.exists() else folder
         raise UsageError(

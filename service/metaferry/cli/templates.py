@@ -89,6 +89,23 @@ policy:
 # backup: {keep: 30d}
 """
 
+READER: Final = """\
+# {title}: a record of each image, video or frame, with what is counted in it. docs/sources has a page on it;
+# `metaferry tables job.yaml` shows what is there. Later sources win.
+sources:
+  - annotations: {url}
+    # reader: {reader}      # how it is read; found by what it holds
+    # match: basename    # where it has base names alone, or paths below another root
+"""
+
+QUERY: Final = """\
+# Instead: which keys a document has, by a query over its relations.
+# tables:
+#   annotations: {{annotations: {url}}}
+# sources:
+#   - query: |
+"""
+
 DEMO: Final = """\
 # The demonstration's job. Try changing a table or this file, and run
 #   metaferry plan {name}

@@ -157,7 +157,7 @@ def test_a_bug_is_one_line_and_vv_shows_the_traceback(tmp_path: Path) -> None:
     code = (
         "import sys; from metaferry.cli import commands, main\n"
         "import metaferry.cli.starting as s\n"
-        "def boom(folder): raise ZeroDivisionError('secret')\n"
+        "def boom(*_): raise ZeroDivisionError('secret')\n"
         "s.write_job = boom\n"
         "main.main()"
     )

@@ -43,6 +43,7 @@ FLAGS: dict[str, list[tuple[list[str], Any]]] = {
     "config": [(["--config", "selection.yaml"], Path("selection.yaml"))],
     "selection": [(["--selection", "selection.yaml"], Path("selection.yaml"))],
     "reader": [(["--reader", "coco"], "coco")],
+    "source": [(["--from", "coco.json"], "coco.json")],
     "cloud": [(["--cloud", name], name) for name in ("aws", "gcp", "azure")],
     "thumbnails": [(["--thumbnails", "3"], 3)],
     "read_only": [(["--read-only"], True)],
