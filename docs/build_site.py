@@ -25,7 +25,7 @@ DOCS: Final = ROOT / "docs"
 #: The pages by part; those of docs/sources are added to the first.
 PARTS: Final = {
     "The job": ["job-file.md", "tables.md", "queries.md", "schema.md", "frames.md"],
-    "Runs": ["storage.md", "lease.md", "price.md", "findings.md", "format.md"],
+    "Runs": ["storage.md", "lease.md", "price.md", "costs.md", "findings.md", "format.md"],
     "What is there": ["check.md", "doctor.md", "export.md", "report.md", "select.md"],
     "Where it runs": ["operations.md", "kubernetes.md", "airflow.md"],
     "Safety": ["security.md", "threat-model.md"],

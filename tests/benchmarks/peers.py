@@ -166,8 +166,9 @@ def media_key(n: int) -> str:
     return f"2026/{n % 400:03d}/image_{n:07d}.png"
 
 
-def make_table(path: str, count: str) -> None:
-    """A table whose documents have about 300 bytes each."""
+def make_table(path: str, count: str, first: str = "0", faster: str = "0") -> None:
+    """A table whose documents have about 300 bytes each: of `count` images from the one numbered `first`,
+    with that much added to one value of each."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -183,18 +184,19 @@ def make_table(path: str, count: str) -> None:
         ]
     )
     with pq.ParquetWriter(path, schema) as writer:
-        for start in range(0, int(count), 50_000):
+        end = int(first) + int(count)
+        for start in range(int(first), end, 50_000):
             rows = [
                 {
                     "file_name": media_key(n),
                     "objects": n % 37,
-                    "speed": n / 7,
+                    "speed": n / 7 + int(faster),
                     "scene": ("city street", "highway", "tunnel")[n % 3],
                     "timeofday": ("daytime", "night")[n % 2],
                     "note": f"{n:08d}" + "-" * 72,
                     "weather": {"description": "rainy", "temperature": n % 400 / 10 - 10},
                 }
-                for n in range(start, min(start + 50_000, int(count)))
+                for n in range(start, min(start + 50_000, end))
             ]
             writer.write_table(pa.Table.from_pylist(rows, schema))
 

@@ -32,6 +32,7 @@ BENCHMARKS = [
     "plan_rows",
     "plan_scale",
     "put",
+    "rollback",
     "scale",
     "sources",
     "sql",
