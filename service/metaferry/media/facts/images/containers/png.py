@@ -120,4 +120,5 @@ def _raw_profile(text: bytes) -> bytes | None:
 
 
 def _name(kind: bytes) -> str:
-    return kind.decode("ascii", "backslashreplace")
+    """The type of a chunk as people read it; four bytes of anything where it is damaged."""
+    return kind.decode("ascii") if kind.isalnum() else f"0x{kind.hex()}"
