@@ -14,7 +14,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from metaferry.errors import NotFound, SchemaError
+from metaferry.errors import NotFound, SafetyStop, SchemaError
 from metaferry.job.model import Job
 from metaferry.job.parts import Location
 from metaferry.job.readers.object import asked_of_objects
@@ -36,6 +36,7 @@ from metaferry.planning.entries import given_entries
 from metaferry.planning.formats import MediaListing
 from metaferry.planning.listings import listing_prefixes
 from metaferry.planning.match import Video
+from metaferry.planning.price.limit import judge_asked
 from metaferry.planning.price.model import Requests
 from metaferry.progress import Progress
 from metaferry.runs.context import RunContext
@@ -209,7 +210,10 @@ def objects_asked(
     run: RunContext, batches: Iterable[pa.RecordBatch], wanted: WantedFacts, fresh: bool, *, whole: bool
 ) -> Iterator[pa.RecordBatch]:
     """The media with what the store says of each: from the cache of earlier runs, or asked for, with what
-    that cost noted. `whole`: whether the run sees all media of its job. Raises what `ask_facts` raises."""
+    that cost noted. `whole`: whether the run sees all media of its job.
+
+    Raises what `ask_facts` raises, and SafetyStop where the requests alone cost more than `policy.max_cost`.
+    """
     run.progress.phase("Asking for facts of the media", None)
     caches: list[FactsCache] = []
 
@@ -222,11 +226,21 @@ def objects_asked(
         return cache
 
     before, asked_before = run.storages.stores(), Requests.of(run.input.requests)
-    yield from ask_facts(
-        run.input, run.portal, batches, wanted, open_cache=open_cache, progress=run.progress.advance
-    )
-    spent = Requests.of(run.input.requests) - asked_before
-    run.objects_asked += Requests(get=spent.get, tags=spent.tags)
+    prices, limit = run.storages.prices(run.input), run.job.policy.max_cost
+
+    def spent() -> Requests:
+        requests = Requests.of(run.input.requests) - asked_before
+        return Requests(get=requests.get, tags=requests.tags)
+
+    def progress(count: int) -> None:
+        run.progress.advance(count)
+        if limit is not None and prices is not None:
+            message, advice = judge_asked(spent(), prices, limit)
+            if message:
+                raise SafetyStop(message, advice=advice)
+
+    yield from ask_facts(run.input, run.portal, batches, wanted, open_cache=open_cache, progress=progress)
+    run.objects_asked += spent()
     if not fresh:  # the next run lists what is kept, and reads it
         kept = Requests(list=len(caches), get=sum(cache.pieces for cache in caches))
         run.counted_frames(before, but=kept)

@@ -291,6 +291,21 @@ def test_a_plan_is_priced_without_what_its_sync_finds_kept(fleet: Fleet) -> None
 
 
 @ONLY_S3
+def test_requests_end_where_they_alone_cost_more_than_the_limit(fleet: Fleet) -> None:
+    fleet.server.seed(fleet.bucket, [f"data/{n:02d}.jpg" for n in range(40)])
+    limit = {"prices": {"put": 0, "list": 0, "get": 1_000, "delete": 0}, "policy": {"max_cost": 5}}
+    fleet.wants({"headers": True}, {"site": "metadata.site", "kind": "kind"}, concurrency=1, **limit)
+    ran = fleet.run("sync", "job.yaml")
+    assert ran.code == 5
+    assert "8 requests for metadata or tags of objects cost about $8.00, and policy.max_cost is 5" in ran.err
+    assert fleet.asked() == {"HeadObject": 8}
+    assert not (fleet.data / ".lightly").exists()
+    fleet.server.clear()
+    fleet.sync("--set", "policy.max_cost=10000")
+    assert fleet.asked() == {"HeadObject": 43 - 8}
+
+
+@ONLY_S3
 def test_the_job_of_the_page_with_requests(fleet: Fleet) -> None:
     *_, job = jobs_of("object.md")
     assert job["input"].startswith("s3://")

@@ -131,35 +131,37 @@ class _Asking:
         known = answer_schema(self.kind).empty_table() if self.cache is None else self.cache.find(versions)
         progress(known.num_rows)
         there = set(known.column(AT).to_pylist())
-        answers = self._answers(
-            [(n, path) for n, path in enumerate(some.column("path").to_pylist()) if n not in there],
-            portal,
-            most,
-            progress,
-        )
-        read = _as_table(self.kind, versions, answers)
-        if self.cache is not None:
-            self.cache.add(read, known)
+        left = [(n, path) for n, path in enumerate(some.column("path").to_pylist()) if n not in there]
+        answers: dict[int, _Values | None] = {}
+        try:
+            self._answer(left, answers, portal, most, progress)
+        finally:  # what was answered before a failure is kept
+            if self.cache is not None:
+                self.cache.add(_as_table(self.kind, versions, answers), known)
         names = [fact.name for fact in self.kind.facts]
         values_at = {row[AT]: row for row in known.select([AT, *names]).to_pylist()}
         values_at |= {n: values for n, values in answers.items() if values is not None}
         return _merged(batch, names, {lacking[n]: values for n, values in values_at.items()})
 
-    def _answers(
-        self, left: list[tuple[int, str]], portal: Portal, most: int, progress: Progress
-    ) -> dict[int, _Values | None]:
-        answers: dict[int, _Values | None] = {}
+    def _answer(
+        self,
+        left: list[tuple[int, str]],
+        answers: dict[int, _Values | None],
+        portal: Portal,
+        most: int,
+        progress: Progress,
+    ) -> None:
+        """Fills the answers by position, a share of them at a time."""
         for share in batched(left, _ROUNDS * most):
             if self._ended:
-                break
+                return
             try:
                 found = portal.run(in_order(share, lambda item: self._ask(item[1]), most=most))
             except _NothingToAsk:
                 self._ended = True
-                break
+                return
             answers |= {n: values for (n, _), values in zip(share, found, strict=True)}
             progress(len(share))
-        return answers
 
 
 class _NothingToAsk(Exception):

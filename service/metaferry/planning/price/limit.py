@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from metaferry.planning.price.model import LOCAL, Price, money
+from metaferry.planning.price.model import LOCAL, Price, PriceTable, Requests, money
 
 
 def judge_cost(price: Price) -> tuple[str, str]:
@@ -35,3 +35,17 @@ def judge_cost(price: Price) -> tuple[str, str]:
             f"look at the price with `metaferry plan`, then let it pass: --set policy.max_cost={enough:.2f}",
         )
     return "", ""
+
+
+def judge_asked(requests: Requests, prices: PriceTable, max_cost: float) -> tuple[str, str]:
+    """Why no more facts of objects are asked for, and how to go on; two empty texts where more may be."""
+    amount = prices.amount(requests)
+    if amount <= max_cost:
+        return "", ""
+    number = requests.get + requests.tags
+    return (
+        f"{number:,} requests for metadata or tags of objects cost about {money(amount, prices.currency)}, "
+        f"and policy.max_cost is {max_cost:g}",
+        "the answers so far are kept: run again with a higher policy.max_cost, or leave headers and tags of "
+        "the sources object: out",
+    )
