@@ -102,6 +102,17 @@ def test_a_recording_is_known_by_its_url_alone(world: World) -> None:
         ]
 
 
+def test_what_is_noticed_of_a_file_is_shown_with_it(world: World) -> None:
+    whole = gpx(*(POINT.format(ele=1, second=at) for at in range(2)))
+    world.put("drives/monday.gpx", whole[: whole.rindex("<ele>")])
+    ran = world.run("tables", "drives/monday.gpx", "--format", "json")
+    (table,) = json.loads(ran.out)["tables"]
+    (note,) = table["notes"]
+    assert "drives/monday.gpx: " in note
+    assert note.endswith("the samples before that are used")
+    assert "the samples before that are used" in world.run("tables", "drives/monday.gpx").out
+
+
 # -- a reader of another package
 
 

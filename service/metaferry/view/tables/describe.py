@@ -29,7 +29,7 @@ from metaferry.storage.protocol import Storage
 from metaferry.tables.files.find import format_of
 from metaferry.tables.load import staged_table
 from metaferry.tables.model import FILE, ROW, Staged, TableFile
-from metaferry.tables.readers.contract import Facts, Opened, ReaderRelation, Reject, Rows, Wanted
+from metaferry.tables.readers.contract import Facts, Note, Opened, ReaderRelation, Reject, Rows, Wanted
 from metaferry.tables.readers.media_access import MediaAccess
 from metaferry.tables.readers.registry import key_of
 from metaferry.tables.readers.source import ReaderSource, find_source
@@ -48,6 +48,8 @@ _SHOWN: Final = 3
 _CHARACTERS: Final = 60
 #: Rejects that are named.
 _REJECTS: Final = 3
+#: Notes that are shown.
+_NOTES: Final = 10
 _JOB_FILES: Final = (".yaml", ".yml")
 #: Formats of which no reader has to be asked.
 _PLAIN: Final = ("csv", "tsv", "parquet", "arrow")
@@ -195,6 +197,7 @@ class _Look:
             opened.example(table),
             reader.frame_base,
             self._rejects(table),
+            _notes(source, opened),
         )
 
     def _relation(
@@ -247,6 +250,15 @@ class _Look:
     def _table(self) -> str:
         self._number += 1
         return f"look_{self._number}"
+
+
+def _notes(source: ReaderSource, opened: Opened) -> tuple[str, ...]:
+    """What the reader noticed of the files that it has read so far."""
+    files = source.given.files
+    notes: Sequence[Note] = getattr(opened, "notes", ())
+    return tuple(
+        f"{files[note.file].url}: {note.message}" if files else note.message for note in notes[:_NOTES]
+    )
 
 
 def _asked(key: str, url: str, reader: str = "") -> Asked:

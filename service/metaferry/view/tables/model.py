@@ -35,7 +35,8 @@ class DescribedRelation:
 @dataclass(frozen=True, slots=True)
 class DescribedTable:
     """A table of a job, a source of it, or a file: where it is, which reader knows it ("" for a plain table),
-    its relations, and a query to start from. `frame_base`: what frames are counted from."""
+    its relations, and a query to start from. `frame_base`: what frames are counted from. `rejects` names the
+    first rows that are none, `notes` what the reader noticed of its files."""
 
     key: str
     url: str
@@ -45,6 +46,7 @@ class DescribedTable:
     query: str
     frame_base: int = 0
     rejects: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

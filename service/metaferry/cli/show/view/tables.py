@@ -37,6 +37,7 @@ def _table(table: DescribedTable) -> Iterator[Line]:
         yield from _relation(relation)
     for reject in table.rejects:
         yield f"  ! {safe(reject)}"
+    yield from (f"  {safe(note)}" for note in table.notes)
     yield ""
     yield Text("A query to start from", "bold")
     yield from (f"  {safe(line)}" for line in table.query.splitlines())

@@ -107,7 +107,7 @@ class OpenedGpx(OpenedRecordings):
             if not (error.is_cut and document.is_ours):
                 raise self.fault(file, error.message, error.advice) from None
             yield from document.found
-            self.note_cut(file, error.message)
+            self.note_cut(error.message)
         self._tell(document)
 
     def _tell(self, document: GpxDocument) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from metaferry.findings import Code
 from metaferry.tables.readers.annotations.opened import OpenedFiles, Placed
 from metaferry.tables.readers.contract import Facts, Note, Wanted
-from metaferry.tables.readers.files import ReaderFile
 from metaferry.tables.readers.telemetry.columns import SAMPLES
 
 
@@ -30,11 +29,11 @@ class OpenedRecordings(OpenedFiles):
         file = len(self.files)
         self.notes.append(Note(code, "info" if is_usual else "warning", message, advice, file, place))
 
-    def note_cut(self, file: ReaderFile, what: str) -> None:
+    def note_cut(self, what: str) -> None:
         """The file ends before its end: what came before is used."""
         self.note(
             Code.SOURCE_CUT,
-            f"{file.url} {what}; the samples before that are used",
+            f"the file {what}; the samples before that are used",
             "a device that lost its power leaves such files; otherwise upload it again",
         )
 

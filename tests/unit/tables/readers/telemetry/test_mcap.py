@@ -444,6 +444,25 @@ def test_an_index_that_lies_is_one_error(tmp_path: Path) -> None:
         assert why in fault(path)
 
 
+def test_messages_that_an_index_hides_are_told(tmp_path: Path) -> None:
+    """A file of three chunks, whose index says of one that another topic is in it."""
+    large = as_json(**{f"k{at}": "x" * 1_000 for at in range(5)})
+    path = write_raw(tmp_path / "a.mcap", [("/a", MAY, large), ("/b", MAY, large), ("/a", MAY, large)])
+    assert len(read_mcap(path, topics=["/a"]).samples) == 2
+    data = bytearray(path.read_bytes())
+    (at,) = struct.unpack("<Q", data[-28:-20])
+    indexes = []
+    while data[at] != 2:  # the footer
+        code, length = struct.unpack_from("<BQ", data, at)
+        indexes += [at + 9] if code == 8 else []
+        at += 9 + length
+    struct.pack_into("<H", data, indexes[2] + 36, 2)
+    path.write_bytes(data)
+    found = read_mcap(path, topics=["/a"])
+    assert (len(found.samples), codes(found)) == (1, [Code.SOURCE_CONTRADICTION])
+    assert found.notes[0].message == "the file counts 2 messages of /a, and its index leads to 1"
+
+
 @pytest.mark.parametrize(
     ("data", "why"),
     [

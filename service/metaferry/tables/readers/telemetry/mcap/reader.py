@@ -67,7 +67,7 @@ class OpenedMcap(OpenedMessages):
                         for message in mcap.in_chunk(chunk, wanted):
                             read[message.channel] = read.get(message.channel, 0) + 1
                             yield self._row(wanted, message)
-                self._compare(file, wanted, read, summary.counts)
+                self._compare(wanted, read, summary.counts)
         except Broken as error:
             if not (error.is_cut and mcap.is_cut):
                 packed = content_of(file.ranged_head())
@@ -76,7 +76,7 @@ class OpenedMcap(OpenedMessages):
                         file, f"is packed ({packed}), and is read in ranges", "unpack it"
                     ) from None
                 raise self.fault(file, error.message, _ADVICE) from None
-            self.note_cut(file, error.message)
+            self.note_cut(error.message)
         self.end()
 
     def _row(self, wanted: _Wanted, message: Message) -> Placed | Rejected:
@@ -86,16 +86,14 @@ class OpenedMcap(OpenedMessages):
             return self.too_large(topic, message.size)
         return self.row(topic, message.data, message.log, message.publish)
 
-    def _compare(
-        self, file: ReaderFile, wanted: _Wanted, read: dict[int, int], counts: dict[int, int] | None
-    ) -> None:
+    def _compare(self, wanted: _Wanted, read: dict[int, int], counts: dict[int, int] | None) -> None:
         """Tells of messages that the file counts and its index does not lead to."""
         for channel, topic in wanted.topics.items():
             count = (counts or {}).get(channel, 0)
             if topic is not None and counts is not None and count != read.get(channel, 0):
                 self.note(
                     Code.SOURCE_CONTRADICTION,
-                    f"{file.url} counts {count:,} messages of {topic.name}, and its index leads to "
+                    f"the file counts {count:,} messages of {topic.name}, and its index leads to "
                     f"{read.get(channel, 0):,}",
                     _ADVICE,
                 )

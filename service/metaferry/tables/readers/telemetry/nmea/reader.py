@@ -101,7 +101,7 @@ class OpenedNmea(OpenedRecordings):
         for text, line, is_last in sentences_in(file.utf8()):
             is_marked = has_checksum(text)
             if is_last and not is_marked:
-                self.note_cut(file, f"ends within a sentence (line {line:,})")
+                self.note_cut(f"ends within a sentence (line {line:,})")
                 break
             try:
                 if has_checksums and not is_marked:

@@ -115,7 +115,7 @@ class OpenedRosbag(OpenedMcap):
         except Broken as error:
             if not (error.is_cut and bag.is_cut):
                 raise
-            self.note_cut(file, error.message)
+            self.note_cut(error.message)
 
     def _topic_of(self, bag: Bag, number: int) -> Topic | None:
         connection = bag.connections.get(number)
