@@ -163,3 +163,33 @@ def read_of(server: FastS3, bucket: str) -> dict[str, int]:
     """How often each file was read."""
     keys = [key.removeprefix(f"/{bucket}/data/") for _, _, key, *_ in server.log("GET", f"^/{bucket}/data/")]
     return dict(Counter(key for key in keys if key in FILES))
+
+
+def test_a_start_by_the_container_reads_no_video_twice(
+    tmp_path: Path, bucket: str, fast_s3_server: FastS3
+) -> None:
+    """The creation time, 2017-03-28T11:56:48Z, comes with the times of frames; three samples from there."""
+    server = fast_s3_server
+    world = World(tmp_path)
+    began = 0xD5000000 - 2_082_844_800
+    world.put("can.csv", "t,speed\n" + "".join(f"{began + second},{second}\n" for second in range(3)))
+    world.job = {
+        "input": f"s3://{bucket}/data/",
+        "storage": {"s3": server.options},
+        "sources": [
+            {
+                "telemetry": {"table": "can.csv"},
+                "video": "'phone.mov'",
+                "time": {"column": "t", "unit": "s"},
+                "start": {"from": "container", "means": "start"},
+                "metadata": {"speed": {"linear": "speed"}},
+            }
+        ],
+    }
+    world.write_job()
+    server.clear()
+    ran = world.run("sync", "job.yaml", "--format", "json")
+    assert ran.code == 0, ran.out + ran.err
+    found = written(server, bucket)
+    assert found == {f"phone-{frame:02}-mov": {"speed": pytest.approx(frame / 25)} for frame in range(30)}
+    assert read_of(server, bucket) == {"phone.mov": 2}

@@ -86,7 +86,7 @@ def load_samples(
     frames = FrameTable(con, table)
     frames.fill(media)
     _name_unusable(con, table, frames)
-    make_starts(con, table, source.start, media, stated, progress)
+    make_starts(con, table, source.start, frames.created, stated)
     progress.phase(f"Joining {label}", None)
     columns = _join(con, run, samples)
     account = account_sql(

@@ -8,26 +8,19 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pyarrow as pa
 
 from metaferry.job.readers.time_join import Start, nanoseconds, pattern_regex
-from metaferry.media.facts.gather import read_facts
-from metaferry.media.facts.rows import AT, REASON
-from metaferry.media.facts.videos.reader import VIDEOS
-from metaferry.progress import Progress
-from metaferry.tables.readers.media_access import MediaAccess
 from metaferry.tables.telemetry.instants import UNITS, clock_sql
 from metaferry.tables.telemetry.tracks import insert
 
 if TYPE_CHECKING:
     import duckdb
 
-#: Videos of one batch.
-_BATCH: Final = 4_096
 #: A video, the time that is told of it (nanoseconds), whether that is of a clock without a zone, and why
 #: there is none.
 _Known: TypeAlias = tuple[int, int | None, bool, str | None]
@@ -41,14 +34,14 @@ def make_starts(
     con: duckdb.DuckDBPyConnection,
     table: str,
     start: Start,
-    media: MediaAccess,
+    created: Mapping[int, datetime | None],
     stated: str,
-    progress: Progress,
 ) -> None:
     """`{table}_starts(video, start, why)`, in nanoseconds; `start` null where it is not known, and why.
 
-    `stated` is the relation `(name, value)` of a start from a table, its times being nanoseconds. Needs
-    `{table}`, `{table}_tracks`, `{table}_videos` and `{table}_frames`.
+    `created` has the creation time of each video's container, `stated` is the relation `(name, value)` of a
+    start from a table, its times being nanoseconds. Needs `{table}`, `{table}_tracks`, `{table}_videos` and
+    `{table}_frames`.
     """
     con.execute(
         f"CREATE TABLE {table}_known (video BIGINT, value BIGINT, local BOOLEAN, why VARCHAR)"
@@ -70,7 +63,7 @@ def make_starts(
             rows = con.execute(f"SELECT video, path FROM {table}_videos ORDER BY video").fetchall()
             _insert(con, table, (in_name(start.pattern or "", int(video), path) for video, path in rows))
         case "container":
-            _insert(con, table, _created(con, table, media, progress))
+            _insert(con, table, _created(created))
     zoned = clock_sql("k.value", start.zone or "UTC")
     end = "0"
     if start.means == "end":
@@ -130,34 +123,15 @@ def in_name(pattern: str, video: int, path: str) -> _Known:
     return video, calendar.timegm(date.timetuple()) * UNITS["s"] + fraction, True, None
 
 
-def _created(
-    con: duckdb.DuckDBPyConnection, table: str, media: MediaAccess, progress: Progress
-) -> Iterator[_Known]:
-    """The creation times of containers. Raises what `read_facts` raises."""
-    ((count,),) = con.execute(f"SELECT count(*) FROM {table}_videos").fetchall()
-    progress.phase("Reading when videos were made", int(count))
+def _created(created: Mapping[int, datetime | None]) -> Iterator[_Known]:
+    """The creation times of containers."""
+    for video, date in sorted(created.items()):
+        if date is None:
+            yield video, None, True, "its container has no creation time"
+        else:
+            yield video, _nanoseconds(date), True, None
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for first in range(0, count, _BATCH):
-            rows = con.execute(
-                f"SELECT path, size, token FROM {table}_videos WHERE video > {first} "
-                f"AND video <= {first + _BATCH} ORDER BY video"
-            ).fetchall()
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            yield pa.RecordBatch.from_arrays(list(map(pa.array, columns)), ["path", "size", "token"])
 
-    first = 1  # videos are numbered in the order of their paths
-    for found in read_facts(
-        media.storage, media.portal, VIDEOS, batches(), cache=None, progress=progress.advance
-    ):
-        times = found.column("creation_time").to_pylist()
-        for at, time, reason in zip(
-            found.column(AT).to_pylist(), times, found.column(REASON).to_pylist(), strict=True
-        ):
-            video = first + at
-            if time is None:
-                yield video, None, True, reason or "its container has no creation time"
-            else:
-                seconds = calendar.timegm(datetime.fromisoformat(time).timetuple())
-                yield video, seconds * UNITS["s"], True, None
-        first += found.num_rows
+def _nanoseconds(date: datetime) -> int:
+    """A date of UTC in nanoseconds since 1970."""
+    return calendar.timegm(date.timetuple()) * UNITS["s"] + date.microsecond * UNITS["us"]

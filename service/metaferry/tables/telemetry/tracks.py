@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
@@ -135,7 +136,8 @@ def _cleaned(name: str) -> str | None:
 class FrameTable:
     """Collects `{table}_frames(video, frame, shown_at)`: when each frame is shown, nanoseconds of the video.
 
-    `unusable` says of each video without times why, with the code of it.
+    `unusable` says of each video without times why, with the code of it; `created` has the creation time
+    of the container of each, None where it says none, which comes with the times.
     """
 
     def __init__(self, con: duckdb.DuckDBPyConnection, table: str) -> None:
@@ -144,6 +146,7 @@ class FrameTable:
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
         self.unusable: dict[int, tuple[Code, str]] = {}
+        self.created: dict[int, datetime | None] = {}
         con.execute(f"CREATE TABLE {self._table} (video BIGINT, frame BIGINT, shown_at BIGINT)").fetchall()
 
     def fill(self, media: MediaAccess) -> None:
@@ -158,6 +161,7 @@ class FrameTable:
         self._flush()
 
     def _add(self, video: int, count: FrameCount) -> None:
+        self.created[video] = None if count.header is None else count.header.creation_time
         if count.frames is None:
             self.unusable[video] = Code.MEDIA_UNPROVED, count.reason
         elif not count.frames:
