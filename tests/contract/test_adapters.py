@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contract.subjects import BYTE_ORDER, CONDITIONAL, PROVES_CONTENT, Subject, keys_of, pages_of
+from contract.subjects import BYTE_ORDER, CONDITIONAL, LOCAL, PROVES_CONTENT, Subject, keys_of, pages_of
 from metaferry.errors import Changed, Conflict, NotFound, Unsupported
 from metaferry.storage.listing.parallel import list_parallel
 from metaferry.storage.listing.scan_pool import Disordered
@@ -86,7 +86,7 @@ def test_names_that_look_alike_are_different_keys(subject: Subject) -> None:
 
 
 def test_a_listing_of_many_pages_is_complete(subject: Subject) -> None:
-    count, size = (2500, 400) if subject.kind not in ("s3", "seaweedfs", "azure") else (1050, 150)
+    count, size = (2500, 400) if subject.kind in LOCAL else (1050, 150)
     keys = [f"day-{number % 7}/image-{number:04}.json" for number in range(count)]
     adapter = subject.adapter(page_size=size)
     subject.run(write_all(adapter, keys))
