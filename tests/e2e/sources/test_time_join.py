@@ -220,8 +220,8 @@ def test_rows_are_frames_with_values_and_what_has_none_is_named(world: World) ->
         # The last of ten frames is shown at 333.667 ms, for 66.733 ms as the one before it.
         ({"from": "container", "means": "end"}, "2026-05-01T11:59:58.599Z"),
         ({"from": "container", "means": "start", "zone": "+02:00"}, "2026-05-01T09:59:59.000Z"),
-        ({"from": "first_sample"}, "1777636800.0 s"),
-        ({"from": "first_sample", "offset": "-2.5s"}, "1777636797.5 s"),
+        ({"from": "first_sample"}, "2026-05-01T12:00:00.000Z"),
+        ({"from": "first_sample", "offset": "-2.5s"}, "2026-05-01T11:59:57.500Z"),
         (
             {"from": "file_name", "pattern": "%Y%m%d_%H%M%S", "zone": "Asia/Kathmandu"},
             "2026-05-01T12:00:00.000Z",
@@ -410,3 +410,38 @@ def test_the_digest_has_what_decides_and_a_kept_job_no_secret(tmp_path: Path) ->
     assert mapping is None
     assert why == "sources.0.telemetry.table.options.secret"
     assert "hunter2" not in repr(job(telemetry=secret))
+
+
+def test_samples_that_count_with_the_video_need_no_clock(world: World) -> None:
+    rows = [f"{at / 10},{at}" for at in range(5)]
+    world.put("can.csv", "\n".join(["second,value", *rows, ""]))
+    world.source.update(
+        video="'a.mp4'",
+        time={"column": "second", "unit": "s"},
+        start="zero",
+        metadata={"value": {"linear": "value"}},
+    )
+    found = synced(world, world.job)
+    assert found["a-04-mp4"] == {"value": pytest.approx(1.001)}
+    ((video,),) = (source["shown"] for source in planned(world).report["joined"])
+    assert (video["start"], video["first_sample"], video["last_sample"]) == ("0.0 s", "0.0 s", "0.4 s")
+    world.source["time"] = {"column": "second"}
+    world.write_job()
+    ran = world.run("plan", "job.yaml")
+    assert ran.code == 2
+    assert "is a number from 0 to 0.4, which may be in several units" in ran.err
+    assert "unit: s" in ran.err
+
+
+def test_shards_of_several_machines_are_finished(world: World) -> None:
+    planned(world, "--out", "plan", "--shards", "2")
+    for index in ("0", "1"):
+        ran = world.run("sync", "job.yaml", "--plan", "plan", "--shard-index", index, "--num-shards", "2")
+        assert ran.code == 0, ran.err
+    ran = world.run("finish", "plan")
+    assert ran.code == 0, ran.err
+    assert len(documents(world)) == 10
+    (folder,) = world.run_folders()[-1:]
+    assert [row["filled"] for row in pq.read_table(folder / "joined_videos.parquet").to_pylist()] == [10]
+    (source,) = json.loads((folder / "run.json").read_text())["joined"]
+    assert source["filled"] == 10

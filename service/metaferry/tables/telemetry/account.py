@@ -43,6 +43,8 @@ COLUMNS: Final = {
 SHOWN: Final = 100
 #: The share of a video below which its samples are as a rule another one's, or of another zone.
 _LEAST_OVERLAP: Final = 0.5
+#: Nanoseconds from which on a clock has a date: those of 1990.
+_DATED: Final = 631_152_000_000_000_000
 #: All zones differ by multiples of a quarter of an hour, and by 26 hours at most.
 _QUARTER: Final = 900 * 1_000_000_000
 _MOST_QUARTERS: Final = 26 * 4
@@ -108,7 +110,6 @@ def account_sql(
     source: str,
     start: Start,
     max_gap: int,
-    is_relative: bool,
 ) -> str:
     """A SELECT of the rows of `COLUMNS` of one source.
 
@@ -127,9 +128,9 @@ def account_sql(
     name, taken_from = quote_text(source), quote_text(describe_start(start))
     return f"""
         SELECT {name} AS source, v.path AS video, {taken_from} AS start_from,
-               {_instant("s.start", is_relative)} AS start,
-               {_instant("t.first", is_relative)} AS first_sample,
-               {_instant("t.last", is_relative)} AS last_sample, coalesce(t.samples, 0) AS samples,
+               ({_instant("s.start")}) AS start,
+               ({_instant("t.first")}) AS first_sample,
+               ({_instant("t.last")}) AS last_sample, coalesce(t.samples, 0) AS samples,
                coalesce(o.repeated, 0)::BIGINT AS repeated, coalesce(o.backwards, 0)::BIGINT AS backwards,
                (f.last - f.first) / 1e9 AS duration, {share} AS overlap, coalesce(g.gaps, 0) AS gaps,
                g.longest / 1e9 AS longest_gap, coalesce(f.frames, 0) AS frames,
@@ -143,9 +144,9 @@ def account_sql(
                     WHEN s.start IS NULL THEN 'when it begins is not known: ' || s.why
                     WHEN coalesce(r.filled, 0) > 0 THEN NULL
                     WHEN {overlap} < 0 THEN 'no sample lies within the video, which is from '
-                        || {_instant(first, is_relative)} || ' to ' || {_instant(last, is_relative)}
-                        || ', and its samples from ' || {_instant("t.first", is_relative)} || ' to '
-                        || {_instant("t.last", is_relative)}
+                        || ({_instant(first)}) || ' to ' || ({_instant(last)})
+                        || ', and its samples from ' || ({_instant("t.first")}) || ' to '
+                        || ({_instant("t.last")})
                     ELSE 'no frame has samples around it within max_gap' END AS problem
         FROM {table}_videos v
         LEFT JOIN {table}_starts s ON s.video = v.video
@@ -179,11 +180,12 @@ def account_sql(
     """
 
 
-def _instant(value: str, is_relative: bool) -> str:
-    """SQL of nanoseconds for people."""
-    if is_relative:
-        return f"(round({value} / 1e9, 3)::VARCHAR || ' s')"
-    return f"(strftime(make_timestamp({value} // 1000), '%Y-%m-%dT%H:%M:%S.%g') || 'Z')"
+def _instant(value: str) -> str:
+    """SQL of nanoseconds for people: an instant in UTC, or seconds of a clock without a date."""
+    return (
+        f"CASE WHEN abs({value}) < {_DATED} THEN round({value} / 1e9, 3)::VARCHAR || ' s' "
+        f"ELSE strftime(make_timestamp({value} // 1000), '%Y-%m-%dT%H:%M:%S.%g') || 'Z' END"
+    )
 
 
 def make_account(con: duckdb.DuckDBPyConnection, select: str) -> None:

@@ -96,7 +96,6 @@ def load_samples(
         source=label,
         start=source.start,
         max_gap=nanoseconds(source.max_gap),
-        is_relative=samples.is_relative,
     )
     make_account(con, account)
     tell(con, label)

@@ -41,7 +41,6 @@ class SampleTable:
     values: tuple[JoinedColumn, ...]
     keys: tuple[tuple[str, ...], ...]
     rejected: int
-    is_relative: bool
 
 
 def make_samples(
@@ -117,7 +116,7 @@ def make_samples(
         f"DROP VIEW IF EXISTS {table}_read" if records.is_view else f"DROP TABLE {table}_read"
     ).fetchall()
     findings.flush()
-    return SampleTable(table, tuple(values), tuple(keys), found.count, relative)
+    return SampleTable(table, tuple(values), tuple(keys), found.count)
 
 
 def _times(staged: Staged, mapping: SampleMapping, *, only_elapsed: bool) -> list[tuple[str, Expression]]:
