@@ -87,10 +87,11 @@ bench-threads: .venv/ready-dev ## puts from 16 to 256 threads, against a bare lo
 bench-tables: .venv/ready-dev ## tables of 5 million rows by kind: rows a second and memory, against DuckDB's own reader
 	cd tests && ../$(BIN)/python -m benchmarks.tables $(TINY_ARGUMENT)
 
-bench-sources: .venv/ready-dev ## sources that are no table, 1 GB by kind, 5 million rows of PostgreSQL, and the headers of a million images (IMAGES=N): rate and memory, alone and as a run loads them
+bench-sources: .venv/ready-dev ## sources that are no table, 1 GB by kind, 5 million rows of PostgreSQL, the headers of a million images (IMAGES=N), 3 million frames joined to samples: rate and memory, alone and as a run loads them
 	cd tests && ../$(BIN)/python -m benchmarks.sources $(TINY_ARGUMENT)
 	cd tests && ../$(BIN)/python -m benchmarks.sql $(TINY_ARGUMENT)
 	cd tests && ../$(BIN)/python -m benchmarks.media_facts $(if $(IMAGES),--images $(IMAGES)) $(TINY_ARGUMENT)
+	cd tests && ../$(BIN)/python -m benchmarks.time_join $(TINY_ARGUMENT)
 
 bench-view: .venv/ready-dev ## 100,000 documents checked; 1 and 10 million as a table and as a page: seconds, requests, memory; filters of a page
 	cd tests && ../$(BIN)/python -m benchmarks.view_check $(TINY_ARGUMENT)

@@ -39,6 +39,7 @@ BENCHMARKS = [
     "stores",
     "tables",
     "threads",
+    "time_join",
     "view_check",
     "view_export",
     "view_page",
