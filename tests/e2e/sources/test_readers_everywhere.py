@@ -19,7 +19,7 @@ from e2e.sources.every_reader import OF_FILES, OF_LAKES, READERS, Sources, expec
 from e2e.sources.pages import documents
 from e2e.stores import Store
 from e2e.test_serve import serving
-from e2e.world import ENVIRONMENT, World
+from e2e.world import CANARIES, ENVIRONMENT, World
 from metaferry.engines import dask_cluster as cluster
 from metaferry.storage.io.portal import Portal
 from servers.datasource import FreshDatasource
@@ -117,6 +117,39 @@ def test_a_prefix_leaves_the_rest_of_every_source_alone(world: World) -> None:
         assert (source["used"], source["rejected"], source["unmatched"]) == (1, 0, 0), source
     assert world.run("sync", "job.yaml").code == 0
     assert documents(world) == expected()
+
+
+@pytest.mark.slow
+def test_sources_larger_than_a_batch_are_read_with_little_memory(world: World, sources: Sources) -> None:
+    """Rows by the hundred thousand, and elements of megabytes."""
+    sources.write(count=10_000, rows=150_000)
+    world.job |= {"memory_limit": "128MB"}
+    world.write_job()
+    ran = world.run("sync", "job.yaml", "--format", "json")
+    assert ran.code == 0, ran.err
+    assert documents(world) == expected(count=10_000)
+    read = {source["name"]: source["read"] for source in ran.report["sources"]}
+    assert {read[name] for name in ("sql", *OF_LAKES)} == {150_002}
+
+
+def test_what_a_plan_keeps_of_a_job_has_no_secret(
+    world: World, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers take the values from their own environment."""
+    key = CANARIES[0]
+    monkeypatch.setenv("LABELS_DB", f"sqlite:///{sources.folder}/labels.db")
+    monkeypatch.setenv("LABELS_KEY", key)
+    world.job["storage"] = {"s3": {"key": "${LABELS_KEY}", "secret": "${LABELS_KEY}"}}
+    for source in world.job["sources"]:
+        if "sql" in source:
+            source["sql"]["uri"] = "${LABELS_DB}"
+    world.write_job()
+    assert world.run("plan", "job.yaml", "--out", "kept", "-vv").code == 0
+    kept = (world.root / "kept/plan.json").read_text()
+    assert "${LABELS_DB}" in kept
+    assert "${LABELS_KEY}" in kept
+    for path in [*(world.root / "kept").rglob("*"), *(world.data / ".metaferry").rglob("*")]:
+        assert not path.is_file() or key.encode() not in path.read_bytes(), path
 
 
 @pytest.mark.slow
