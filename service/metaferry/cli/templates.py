@@ -69,7 +69,10 @@ sources:
 #   - annotations: coco.json
 #   - sql: {uri: "${PG}", query: "SELECT name AS file_name, speed FROM labels"}
 #   - delta: s3://warehouse/labels          # or iceberg: …
-#   - telemetry: drives/*.gpx             # in `tables`: GPX, NMEA, MCAP, ROS bags, by their samples
+#   - telemetry: drives/*.gpx               # GPX, NMEA, MCAP, ROS bags; joined to frames by time
+#     video: replace(_path, '.gpx', '.mp4')
+#     start: {from: container, means: start, zone: UTC}   # or file_name, column, first_sample …
+#     metadata: {speed: {linear: speed_mps * 3.6}, heading: {angular: heading}}
 
 # schema.json: `infer` keeps its entries and adds what is new. A list of entries, or a file's path, adds
 # and changes entries; {entries: […], exact: true} removes all others.
