@@ -445,3 +445,32 @@ def test_shards_of_several_machines_are_finished(world: World) -> None:
     assert [row["filled"] for row in pq.read_table(folder / "joined_videos.parquet").to_pylist()] == [10]
     (source,) = json.loads((folder / "run.json").read_text())["joined"]
     assert source["filled"] == 10
+
+
+def test_times_that_are_centuries_away_are_none(world: World) -> None:
+    least = -(2**63) + 1
+    world.put("can.csv", track() + f"{least},0,0,P,a.mp4\n{2**63 - 1},0,0,P,a.mp4\n")
+    world.source["max_rejects"] = 2
+    world.job["policy"] = {"max_rejects": 2}
+    ran = planned(world, code=3)
+    assert ran.report["findings"]["telemetry.bad_time"] == 2
+    assert ran.report["documents"]["create"] == 10
+    for start in (
+        {"from": "column", "column": f"{2**63 - 1}", "unit": "ns"},
+        {"from": "file_name", "pattern": "a%s", "zone": "UTC"},
+    ):
+        world.put("data/a999999999999.mp4", clip())
+        world.put("can.csv", track(video="a999999999999.mp4"))
+        world.source["start"] = start
+        ran = planned(world, code=3)
+        assert ran.report["findings"]["telemetry.no_start"] == 1
+
+
+def test_names_that_are_all_off_alike_have_the_video_to_write(world: World) -> None:
+    world.put("can.csv", track(video="/mnt/fleet/a.mp4"))
+    ran = planned(world, code=5)
+    (found,) = (one for one in ran.report["finding_examples"] if one["code"] == "source.unused")
+    line = found["advice"].partition(" makes ")[0]
+    assert line.startswith("video: ")
+    world.source["video"] = line.removeprefix("video: ").strip('"')
+    assert planned(world).report["documents"]["create"] == 10

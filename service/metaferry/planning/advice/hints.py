@@ -136,7 +136,7 @@ def _take(database: Database, source: Loaded, steps: Sequence[Repair], query: st
             if made["lead"]:
                 what = f"{what}, with" if what else "has"
                 what = f'{what} "{made["lead"]}" in front'
-            line = written("file_name", expression)
+            line = written("video" if source.frames.kind == "joined" else "file_name", expression)
             yield given, f'the name {what}: {line} makes it "{made["path"]}"'
 
     database.insert_rows("found", pa.schema([("given", pa.string()), ("hint", pa.string())]), hints())

@@ -122,7 +122,8 @@ def nearest_spelling(database: Database, source: Loaded, index: int, *, input_ur
     if best is None:
         return _other_hint(database, source.label)
     steps, (change, found, path) = best
-    line = written("file_name", change.expression(applied(steps, source.file_name)))
+    key = "video" if source.frames.kind == "joined" else "file_name"
+    line = written(key, change.expression(applied(steps, source.file_name)))
     number = f"all {sampled:,}" if found == sampled else f"{found:,} of {sampled:,}"
     said = f'{line} makes {number} names those of media, such as "{path}"'
     if sampled == 1:

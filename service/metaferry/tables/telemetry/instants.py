@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Nanoseconds of each unit of a number.
 UNITS: Final[dict[Unit, int]] = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+#: Nanoseconds from 1970 beyond which no instant is taken: 133 years. Any two of them have a difference that
+#: an int64 holds.
+LIMIT: Final = 4_200_000_000_000_000_000
 #: Seconds of 1990 and of 2100: numbers between them are times in seconds, and so on for the other units.
 _YEARS: Final = (631_152_000, 4_102_444_800)
 #: Text of a date and a time of day that ends with a zone.
@@ -64,6 +67,11 @@ def number_sql(value: str, type_: str, unit: Unit) -> str:
         return f"CASE WHEN isfinite({value}) THEN TRY_CAST(TRY({total}) AS BIGINT) END"
     decimal = f"TRY_CAST({value} AS DECIMAL(28,9))"
     return f"TRY_CAST(round(TRY({decimal} * {factor}::DECIMAL(10,0))) AS BIGINT)"
+
+
+def within(instant: str) -> str:
+    """SQL of an instant that can be computed with; NULL for one that is centuries away."""
+    return f"CASE WHEN ({instant}) BETWEEN -{LIMIT} AND {LIMIT} THEN {instant} END"
 
 
 def clock_sql(local: str, zone: str) -> str:

@@ -124,7 +124,7 @@ def load_samples(
         ),
         has_frame=True,
         reading=Reading(name=label),
-        file_name=source.video or "the video beside the file",
+        file_name=source.video or "_path",
         frames=Frames("joined"),
         is_query=True,
     )

@@ -18,7 +18,15 @@ from metaferry.tables.mapping import Mapping, build_records
 from metaferry.tables.model import KeyColumn, Staged, folded
 from metaferry.tables.records.frames import INTEGERS
 from metaferry.tables.staging import Findings, quote_text
-from metaferry.tables.telemetry.instants import Clock, has_zone, is_number, kind_of, known_zone, unit_of
+from metaferry.tables.telemetry.instants import (
+    Clock,
+    has_zone,
+    is_number,
+    kind_of,
+    known_zone,
+    unit_of,
+    within,
+)
 from metaferry.tables.telemetry.join import JoinedColumn
 from metaferry.tables.telemetry.parsed import DEFAULT_TIMES, SampleMapping
 
@@ -86,7 +94,7 @@ def make_samples(
     start = "NULL::BIGINT"
     if mapping.start is not None and has_rows:
         starts = _Times(con, f"{table}_read", mapping, findings, source.start.unit, source.start.zone, False)
-        start = starts.sql(by_path[(_START,)], 0, place="start.column")
+        start = within(starts.sql(by_path[(_START,)], 0, place="start.column"))
     values, keys, listed = list[JoinedColumn](), list[tuple[str, ...]](), list[str]()
     for key in records.keys:
         joined = next((one for path, _, one in mapping.values if key.path[: len(path)] == path), None)
@@ -97,7 +105,7 @@ def make_samples(
         listed.append(f"{column.sample_sql(key.column)} AS {column.column}")
         values.append(column)
         keys.append(key.path)
-    t = f"coalesce({', '.join(instants)})" if instants else "NULL::BIGINT"
+    t = f"coalesce({', '.join(map(within, instants))})" if instants else "NULL::BIGINT"
     shown = f"coalesce({', '.join(f'{column.column}::VARCHAR' for column in columns)})" if columns else "NULL"
     con.execute(
         f"CREATE TABLE {table} AS SELECT *, CASE WHEN t IS NULL THEN shown_time END AS shown, "

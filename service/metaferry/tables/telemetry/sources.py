@@ -22,7 +22,7 @@ from metaferry.tables.query.prepare import ParsedQuery, parse_query
 from metaferry.tables.query.qualify import Relations as Readers
 from metaferry.tables.readers.source import ReaderSource
 from metaferry.tables.staging import Findings, Rejects, quote_ident
-from metaferry.tables.telemetry.instants import Clock, kind_of, unit_of
+from metaferry.tables.telemetry.instants import Clock, kind_of, unit_of, within
 from metaferry.tables.telemetry.parsed import SampleMapping
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def stated_starts(
         raise JobError(
             "the starts in the table say no zone", place=text.place, advice="say it: start: {…, zone: UTC}"
         )
-    value = Clock(kind, unit, zone).sql(start)
+    value = within(Clock(kind, unit, zone).sql(start))
     con.execute(
         f"INSERT INTO {table} SELECT regexp_replace({video}::VARCHAR, '^(\\./|/)+', ''), {value} FROM {raw}"
     ).fetchall()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import pyarrow as pa
 
 from metaferry.job.readers.time_join import Start, nanoseconds, pattern_regex
-from metaferry.tables.telemetry.instants import UNITS, clock_sql
+from metaferry.tables.telemetry.instants import LIMIT, UNITS, clock_sql, within
 from metaferry.tables.telemetry.tracks import insert
 
 if TYPE_CHECKING:
@@ -70,13 +70,14 @@ def make_starts(
         # The last frame is shown as long as the one before it.
         end = "coalesce(l.last + coalesce(l.last - l.before, 0), 0)"
     con.execute(
-        f"CREATE TABLE {table}_starts AS SELECT v.video, "
+        f"CREATE TABLE {table}_starts AS SELECT video, {within('start')} AS start, "
+        "CASE WHEN start IS NOT NULL THEN 'it is centuries away' ELSE why END AS why FROM (SELECT v.video, "
         f"CASE WHEN k.local THEN {zoned} ELSE k.value END - {end} + {nanoseconds(start.offset)} AS start, "
         f"CASE WHEN k.video IS NULL THEN 'nothing says when it begins' ELSE k.why END AS why "
         f"FROM {table}_videos v LEFT JOIN {table}_known k ON k.video = v.video LEFT JOIN "
         "(SELECT video, latest[1] AS last, latest[2] AS before FROM "
         f"(SELECT video, max(shown_at, 2) AS latest FROM {table}_frames GROUP BY video)) l "
-        "ON l.video = v.video"
+        "ON l.video = v.video)"
     ).fetchall()
     con.execute(f"DROP TABLE {table}_known").fetchall()
 
@@ -115,12 +116,18 @@ def in_name(pattern: str, video: int, path: str) -> _Known:
     parts = found.groupdict()
     fraction = int((parts.get("f") or "0").ljust(9, "0"))
     if parts.get("s") is not None:
-        return video, int(parts["s"]) * UNITS["s"] + fraction, False, None
+        seconds = int(parts["s"])
+        if seconds * UNITS["s"] > LIMIT:
+            return video, None, False, f'"{found[0]}" in the name is centuries away'
+        return video, seconds * UNITS["s"] + fraction, False, None
     try:
         date = datetime(*(int(parts.get(part) or 0) for part in "YmdHMS"))  # type: ignore[arg-type]
     except ValueError:
         return video, None, False, f'"{found[0]}" in the name is no date'
-    return video, calendar.timegm(date.timetuple()) * UNITS["s"] + fraction, True, None
+    value = calendar.timegm(date.timetuple()) * UNITS["s"] + fraction
+    if abs(value) > LIMIT:
+        return video, None, False, f'"{found[0]}" in the name is centuries away'
+    return video, value, True, None
 
 
 def _created(created: Mapping[int, datetime | None]) -> Iterator[_Known]:
