@@ -33,6 +33,18 @@ from unit.media.facts.images.making import block, exif_segment, jpeg, text_entry
 OUTSIDE: Final = {
     Code.SOURCE_PASSED_OVER: "such files hold no rows; nothing is wrong, and nothing is to be done",
     Code.SOURCE_CONTRADICTION: "the annotations are exported again (tests/unit/tables/readers/test_coco.py)",
+    Code.SOURCE_CUT: "the recording is uploaded again (tests/e2e/sources/test_telemetry.py)",
+    # Those of recordings (tests/unit/tables/readers/telemetry).
+    Code.TELEMETRY_NO_FIX: "receivers write such samples; nothing is to be done",
+    Code.TELEMETRY_NO_POSITION: "devices write such samples; nothing is to be done",
+    Code.TELEMETRY_UNDATED: "the day is of a log of NMEA (test_nmea.py)",
+    Code.TELEMETRY_ASSUMED: "the bag is as ROS 2 wrote it (test_rosbag.py)",
+    Code.TELEMETRY_LEFT_OUT: "long lists are no metadata (test_mcap.py)",
+    Code.TELEMETRY_UNREAD: "the topic is recorded again, or left out (test_mcap.py)",
+    Code.TELEMETRY_UNTIMED: "the track is exported with its times (test_gpx.py)",
+    # Those of the objects themselves (tests/e2e/sources/test_object_facts.py).
+    Code.MEDIA_METADATA_UNREADABLE: "the metadata of the object is set again in its store",
+    Code.MEDIA_NO_FACTS: "a store without tags has none; a local folder, for instance",
     Code.SOURCE_ASKED_AGAIN: "a connection broke; nothing is to be done (tests/e2e/sources)",
     Code.MEDIA_OLD_LISTING: "the store makes its reports at its own time (tests/faults/test_old_listings.py)",
     Code.DOCUMENT_CONFLICT: "whoever else writes there has to stop",
