@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -137,7 +138,24 @@ def standalone(home: Path) -> Iterator[Standalone]:
     health = f"http://127.0.0.1:{web}{'/health' if IN_2 else '/api/v2/monitor/health'}"
     command = [str(COMMAND), "standalone"]
     with server(command, ready=lambda: _healthy(health), cwd=home, env=env, deadline=PATIENCE) as process:
-        yield Standalone(home, env, process)
+        try:
+            yield Standalone(home, env, process)
+        finally:
+            # The process that reads DAGs for Airflow 2 has a group of its own, and would outlive the others.
+            for one in _descendants(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    if os.getpgid(one) != process.pid:
+                        os.kill(one, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that it started, and those that they started."""
+    found = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, file.read_text().split()):
+                found += [child, *_descendants(child)]
+    return found
 
 
 def _healthy(url: str) -> bool:
