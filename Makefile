@@ -42,7 +42,7 @@ test-airflow: .venv/ready-dev ## the operators, in Airflow 2 and in Airflow 3, w
 	@.ci/airflow.sh 2
 	@.ci/airflow.sh 3
 
-quick: .venv/ready-dev ## the units, and what stores have to do as far as it needs no server: under two minutes
+quick: .venv/ready-dev ## the units, and what stores have to do as far as it needs no server: about two minutes
 	$(PYTEST) tests/unit tests/contract -m "not slow and not servers"
 
 check: .venv/ready-dev ## style, types, layers, generated docs
@@ -122,7 +122,7 @@ lock: ## versions and hashes anew from pyproject.toml (needs uv)
 	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o tests/requirements.lock
 	$(COMPILE) $(UPGRADE) -c tests/requirements.lock pyproject.toml -o requirements.lock
 	$(COMPILE) $(UPGRADE) -c tests/requirements.lock --group build -o deploy/build.lock
-	for extra in dask otlp sql mysql lake exif telemetry; do \
+	for extra in dask otlp sql mysql lake telemetry; do \
 	    $(COMPILE) $(UPGRADE) -c tests/requirements.lock --extra $$extra pyproject.toml -o deploy/extras-$$extra.lock \
 	        $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) || exit 1; \
 	done

@@ -132,12 +132,11 @@ def test_what_docker_compose_starts(engine: Engine, image: str) -> None:
 #: A module of each extra's own packages.
 OF_EXTRAS = {
     "dask": "distributed",
-    "exif": "PIL.ExifTags",
     "lake": "deltalake, pyiceberg.catalog",
     "mysql": "pymysql",
     "otlp": "opentelemetry.exporter.otlp.proto.http, opentelemetry.sdk",
     "sql": "adbc_driver_manager.dbapi, adbc_driver_postgresql.dbapi, adbc_driver_sqlite.dbapi",
-    "telemetry": "mcap.reader, mcap_ros2.decoder, pynmea2, rosbags.highlevel",
+    "telemetry": "mcap.reader, pynmea2, rosbags.highlevel",
 }
 
 
