@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from in_airflow.run_dag import plain
 from in_airflow.standalone import COMMAND, Standalone, standalone
 
+#: The Python with which the processes of Airflow are started.
+OLDEST = (3, 11)
 LEASE = "data/.metaferry/lease.json"
 IMPORTS = """
 from datetime import datetime
@@ -56,6 +59,8 @@ with DAG({dag!r}, schedule=[Asset({asset!r})], start_date=NEVER) as dag:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+    if sys.version_info[:2] != OLDEST:
+        pytest.skip("the processes are started with the oldest Python alone: they take minutes")
     if not COMMAND.exists():
         pytest.skip(f"there is no {COMMAND}")
     with standalone(tmp_path_factory.mktemp("standalone")) as found:
