@@ -38,7 +38,7 @@ test: .venv/ready-dev check .cache/azurite.ready .cache/axe.ready .cache/docs/re
 test-pythons: .venv/ready-dev ## demo, frame tests and all that needs no server with each other Python here (environments of their own)
 	@WORKERS=$(WORKERS) .ci/pythons.sh
 
-test-airflow: .venv/ready-dev ## the operators, in Airflow 2 and in Airflow 3, with each Python here (environments of their own)
+test-airflow: .venv/ready-dev ## the operators, in Airflow 2 and in Airflow 3, with the oldest and the newest Python here (environments of their own)
 	@.ci/airflow.sh 2
 	@.ci/airflow.sh 3
 
