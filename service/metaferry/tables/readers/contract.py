@@ -22,7 +22,7 @@ from metaferry.errors import JobError
 from metaferry.findings import Code
 from metaferry.job.parts import Location
 from metaferry.secret_files import SecretFileError, has_changed, read_again
-from metaferry.tables.model import TableFile
+from metaferry.tables.model import TableFile, folded
 from metaferry.tables.readers.files import ReaderFile
 from metaferry.tables.readers.media_access import MediaAccess
 
@@ -70,6 +70,10 @@ class ReaderRelation:
     def schema(self) -> pa.Schema:
         """The columns as Arrow has them."""
         return pa.schema([(column.name, column.type) for column in self.columns])
+
+    def taken(self, wanted: frozenset[str] | None) -> tuple[ReaderColumn, ...]:
+        """The columns that are wanted, as `Wanted` names them."""
+        return tuple(each for each in self.columns if wanted is None or folded(each.name) in wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +239,18 @@ class Given:
     def fault(self, message: str, *, advice: str = "") -> JobError:
         """The error for a source that is broken as a whole; `message` says where, and what was expected."""
         return JobError(message, place=self.place, advice=advice)
+
+
+class WithoutFiles:
+    """What readers have in common that read no files: a base for them."""
+
+    def recognises(self, head: bytes, names: Sequence[str]) -> bool:
+        """As `Reader.recognises`: there is nothing to look at."""
+        return False
+
+    def takes_folder(self, names: Sequence[str]) -> bool:
+        """As `Reader.takes_folder`."""
+        return False
 
 
 class Reader(Protocol):

@@ -19,7 +19,7 @@ from metaferry.findings import Code
 from metaferry.tables.columns import engine_errors
 from metaferry.tables.files.folders import with_folders
 from metaferry.tables.json.shapes import Malformed, ObjectShape, Structure, check_shape, shape_of_line
-from metaferry.tables.model import FILE, ROW, Column, Reading, ShownColumn, Staged, folded
+from metaferry.tables.model import FILE, ROW, Column, Reading, ShownColumn, Staged
 from metaferry.tables.readers.again import Again
 from metaferry.tables.readers.contract import (
     Given,
@@ -164,7 +164,7 @@ class RelationTable:
         self._label = label
         self._rejects = Rejects(con, label)
         self._findings = Findings(con, label)
-        self._columns = [c for c in relation.columns if wanted is None or folded(c.name) in wanted]
+        self._columns = relation.taken(wanted)
         self._json = {c.name: JsonColumn(c, given.place) for c in self._columns if c.json}
         self._rows: dict[int, int] = {}
         own = own_names(len(self._columns))

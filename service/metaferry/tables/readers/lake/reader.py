@@ -10,7 +10,16 @@ import pyarrow as pa
 
 from metaferry.tables.model import TableFile
 from metaferry.tables.readers.again import Again, with_new_secrets
-from metaferry.tables.readers.contract import Facts, Given, ReaderColumn, ReaderRelation, Reject, Rows, Wanted
+from metaferry.tables.readers.contract import (
+    Facts,
+    Given,
+    ReaderColumn,
+    ReaderRelation,
+    Reject,
+    Rows,
+    Wanted,
+    WithoutFiles,
+)
 from metaferry.tables.readers.lake.delta import DeltaRows
 from metaferry.tables.readers.lake.iceberg import IcebergRows
 from metaferry.tables.readers.lake.options import for_object_store
@@ -21,17 +30,11 @@ from metaferry.tables.staging import BATCH_ROWS, check_width, numbers_from, take
 ROWS: Final = "rows"
 
 
-class _LakeReader:
+class _LakeReader(WithoutFiles):
     """What the two have in common: see `contract.Reader`."""
 
     relations: tuple[str, ...] = (ROWS,)
     frame_base: Literal[0, 1] = 0
-
-    def recognises(self, head: bytes, names: Sequence[str]) -> bool:
-        return False
-
-    def takes_folder(self, names: Sequence[str]) -> bool:
-        return False
 
     def open(self, given: Given) -> LakeOpened:
         """Finds the version that is read."""

@@ -14,7 +14,7 @@ from metaferry.media.facts.images.reader import IMAGES
 from metaferry.media.facts.model import TEXT, FactsKind
 from metaferry.media.facts.rows import AT, PROBLEM, REASON
 from metaferry.media.facts.videos.reader import VIDEOS
-from metaferry.tables.model import TableFile, folded
+from metaferry.tables.model import TableFile
 from metaferry.tables.readers.contract import (
     BATCH_ROWS,
     Facts,
@@ -25,6 +25,7 @@ from metaferry.tables.readers.contract import (
     Reject,
     Rows,
     Wanted,
+    WithoutFiles,
 )
 from metaferry.tables.staging import quote_ident
 
@@ -63,7 +64,7 @@ _SHOWN: Final = {"width": "shown_width", "height": "shown_height"}
 _TURNS: Final = frozenset({"orientation", "rotation"})
 
 
-class MediaFactsReader:
+class MediaFactsReader(WithoutFiles):
     """The headers of the media: see `contract.Reader`."""
 
     key = "media_facts"
@@ -71,12 +72,6 @@ class MediaFactsReader:
     title = "what images and videos tell of themselves"
     relations: tuple[str, ...] = tuple(_KINDS)
     frame_base: Literal[0, 1] = 0
-
-    def recognises(self, head: bytes, names: Sequence[str]) -> bool:
-        return False
-
-    def takes_folder(self, names: Sequence[str]) -> bool:
-        return False
 
     def open(self, given: Given) -> OpenedFacts:
         """Reads nothing yet."""
@@ -156,10 +151,7 @@ class OpenedFacts:
         for relation in self.relations:
             if relation.name not in wanted:
                 continue
-            names = wanted[relation.name]
-            taken = [
-                column.name for column in relation.columns if names is None or folded(column.name) in names
-            ]
+            taken = [column.name for column in relation.taken(wanted[relation.name])]
             for table in media.facts(_KINDS[relation.name]):
                 self._given.still_wanted()
                 count += table.num_rows

@@ -23,6 +23,7 @@ from metaferry.tables.readers.contract import (
     Reject,
     Rows,
     Wanted,
+    WithoutFiles,
 )
 from metaferry.tables.readers.media.object_notes import Noticed, Spelling
 from metaferry.tables.staging import numbers_from, quote_ident
@@ -47,7 +48,7 @@ _COLUMNS: Final = (
 _OF_HEADERS: Final = frozenset({"content_type", "metadata"})
 
 
-class ObjectReader:
+class ObjectReader(WithoutFiles):
     """The objects of the input: see `contract.Reader`."""
 
     key = "object"
@@ -55,12 +56,6 @@ class ObjectReader:
     title = "the listed media themselves"
     relations: tuple[str, ...] = (OBJECTS,)
     frame_base: Literal[0, 1] = 0
-
-    def recognises(self, head: bytes, names: Sequence[str]) -> bool:
-        return False
-
-    def takes_folder(self, names: Sequence[str]) -> bool:
-        return False
 
     def open(self, given: Given) -> OpenedObjects:
         """Checks the expression. Raises JobError for one that is none."""
@@ -100,9 +95,8 @@ class OpenedObjects:
         """The media in the order of their paths, numbered from 1."""
         if OBJECTS not in wanted:
             return
-        names = wanted[OBJECTS]
         (relation,) = self.relations
-        taken = [column.name for column in relation.columns if names is None or folded(column.name) in names]
+        taken = [column.name for column in relation.taken(wanted[OBJECTS])]
         row = 1
         assert self._given.media is not None  # whoever reads a job gives its media
         given = self._given.value

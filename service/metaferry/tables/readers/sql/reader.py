@@ -19,6 +19,7 @@ from metaferry.tables.readers.contract import (
     Reject,
     Rows,
     Wanted,
+    WithoutFiles,
 )
 from metaferry.tables.readers.sql.adbc import AdbcRows
 from metaferry.tables.readers.sql.columns import SqlColumn, column_of, example_of, values_of
@@ -30,7 +31,7 @@ from metaferry.tables.staging import check_width, numbers_from, taken_unasked, u
 ROWS = "rows"
 
 
-class SqlReader:
+class SqlReader(WithoutFiles):
     """A query to a database: see `contract.Reader`."""
 
     key = "sql"
@@ -38,12 +39,6 @@ class SqlReader:
     title = "a query to a database"
     relations: tuple[str, ...] = (ROWS,)
     frame_base: Literal[0, 1] = 0
-
-    def recognises(self, head: bytes, names: Sequence[str]) -> bool:
-        return False
-
-    def takes_folder(self, names: Sequence[str]) -> bool:
-        return False
 
     def open(self, given: Given) -> SqlOpened:
         """Runs the query, again where the connection breaks before its first row."""
