@@ -60,15 +60,12 @@ def load_source(
     """
     place = f"sources[{index}]"
     mapping = parse_mapping(source, place, origins)
-    rejects, findings = Rejects(con, source.label), Findings(con, source.label)
     with staged_table(
         con,
         source,
         name=f"staged_{index}",
         label=source.label,
         used=mapping.used,
-        rejects=rejects,
-        findings=findings,
         storage_for=storage_for,
         portal=portal,
         place=f"{place}.table",
@@ -76,7 +73,7 @@ def load_source(
         allow_none=allow_none,
         keep=True,
     ) as staged:
-        return loaded_records(con, source, mapping, staged, index=index, findings=findings, texts=texts)
+        return loaded_records(con, source, mapping, staged, index=index, texts=texts)
 
 
 def loaded_records(
@@ -86,12 +83,12 @@ def loaded_records(
     staged: Staged,
     *,
     index: int,
-    findings: Findings,
     texts: Collection[str] = (),
 ) -> Loaded:
     """Staged rows as the table `source_{index}`; the staged table is dropped where nothing reads it."""
     table = f"source_{index}"
     shown = source.label if source.table is None else source.location.shown
+    findings = Findings(con, source.label)
     records = build_records(con, staged, mapping, table=table, source=shown, findings=findings, texts=texts)
     if not records.is_view:
         _drop(con, staged.table)
@@ -121,8 +118,6 @@ def staged_table(
     name: str,
     label: str,
     used: frozenset[str] | None,
-    rejects: Rejects,
-    findings: Findings,
     storage_for: StorageFor,
     portal: Portal,
     place: str,
@@ -134,10 +129,11 @@ def staged_table(
 
     With `keep` the table outlives a block that raises nothing.
 
-    `label` is what findings call it; `used` has the columns that are wanted, as `folded` gives them (None:
-    all); the other arguments are those of `load_source`.
+    `label` is what rejects and findings call it; `used` has the columns that are wanted, as `folded` gives
+    them (None: all); the other arguments are those of `load_source`.
     """
     found = find_files(source, place=place, storage_for=storage_for, portal=portal, allow_none=allow_none)
+    rejects, findings = Rejects(con, label), Findings(con, label)
     is_whole = False
     try:
         staged = _stage(
@@ -146,6 +142,7 @@ def staged_table(
         staged = with_folders(con, staged, found.files, used, table=_folders(name), place=place)
         rejects.flush()
         tell_passed_over(findings, [*found.passed_over, *staged.empty])
+        findings.flush()
         staged = replace(
             staged, reading=replace(staged.reading, name=label, columns=shown_columns(con, staged))
         )

@@ -27,7 +27,6 @@ from metaferry.tables.query.prepare import ParsedQuery, parse_query
 from metaferry.tables.query.qualify import Relations as Readers
 from metaferry.tables.readers.media_access import MediaAccess
 from metaferry.tables.readers.source import ReaderSource, find_source, load_reader_source
-from metaferry.tables.staging import Findings, Rejects
 from metaferry.tables.telemetry.account import JoinedSource
 from metaferry.tables.telemetry.load import JoinedLoaded, load_samples
 from metaferry.tables.telemetry.parsed import SampleMapping, parse_samples
@@ -272,22 +271,18 @@ def _staged(
     progress: Progress,
 ) -> Iterator[Staged]:
     """A table of the job, for as long as queries are run."""
-    rejects, findings = Rejects(con, name), Findings(con, name)
     with staged_table(
         con,
         job.tables[name],
         name=f"table_{number}",
         label=name,
         used=_named(name, queries),
-        rejects=rejects,
-        findings=findings,
         storage_for=storage_for,
         portal=portal,
         place=f"tables.{name}",
         progress=progress.advance,
         allow_none=job.policy.allow_empty,
     ) as staged:
-        findings.flush()
         yield staged
 
 

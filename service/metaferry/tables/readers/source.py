@@ -171,10 +171,7 @@ def load_reader_source(
         with found.staged(
             con, opened, {name: mapping.used}, table=f"staged_{index}", label=source.label, keep=True
         ) as tables:
-            findings = Findings(con, source.label)
-            loaded = loaded_records(
-                con, source, mapping, tables[name], index=index, findings=findings, texts=texts
-            )
+            loaded = loaded_records(con, source, mapping, tables[name], index=index, texts=texts)
             return loaded, []
     with found.staged(con, opened, opened.needs(), table=f"part_{index}", label=source.label) as tables:
         relations = {

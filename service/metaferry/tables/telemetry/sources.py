@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from metaferry.errors import JobError
 from metaferry.job.model import Job
@@ -21,15 +21,13 @@ from metaferry.tables.query.load import ReadyQuery, Relations, bound_columns, st
 from metaferry.tables.query.prepare import ParsedQuery, parse_query
 from metaferry.tables.query.qualify import Relations as Readers
 from metaferry.tables.readers.source import ReaderSource
-from metaferry.tables.staging import Findings, Rejects, quote_ident
+from metaferry.tables.readers.telemetry.columns import SAMPLES
+from metaferry.tables.staging import quote_ident
 from metaferry.tables.telemetry.instants import Clock, kind_of, unit_of, within
 from metaferry.tables.telemetry.parsed import SampleMapping
 
 if TYPE_CHECKING:
     import duckdb
-
-#: The relation of a telemetry format.
-SAMPLES: Final = "samples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +104,18 @@ def staged_samples(
         finally:
             con.execute(f"DROP TABLE IF EXISTS {name}").fetchall()
     elif (table := source.sample_table) is not None:
-        rejects, findings = Rejects(con, label), Findings(con, label)
         with staged_table(
             con,
             table,
             name=name,
             label=label,
             used=mapping.used,
-            rejects=rejects,
-            findings=findings,
             storage_for=storage_for,
             portal=portal,
             place=f"sources[{index}].telemetry.table",
             progress=progress,
             allow_none=job.policy.allow_empty,
         ) as staged:
-            findings.flush()
             yield staged
     else:
         found = find()

@@ -33,7 +33,7 @@ from metaferry.tables.readers.contract import Facts, Note, Opened, ReaderRelatio
 from metaferry.tables.readers.media_access import MediaAccess
 from metaferry.tables.readers.registry import key_of
 from metaferry.tables.readers.source import ReaderSource, find_source
-from metaferry.tables.staging import Findings, Rejects, quote_ident
+from metaferry.tables.staging import quote_ident
 from metaferry.view.tables.model import (
     DescribedColumn,
     DescribedRelation,
@@ -144,15 +144,12 @@ class _Look:
             return self._described(self._find(owner.given, key), key, owner.given.value.shown)
         shown = owner.location.shown
         self._progress.phase(f"Reading {shown}", None)
-        rejects = Rejects(self._con, key or shown)
         with staged_table(
             self._con,
             owner,
             name=self._table(),
             label=key or shown,
             used=None,
-            rejects=rejects,
-            findings=Findings(self._con, key or shown),
             storage_for=self._storage_for,
             portal=self._storages.portal,
             place=key,
