@@ -165,6 +165,14 @@ class Database:
         self.connection.close()
 
 
+def arrow_batches(relation: duckdb.DuckDBPyRelation, rows: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a relation, at most `rows` of them in a batch, as they come."""
+    # DuckDB 2 has one name for it and warns of the other, DuckDB 1 knows only that one.
+    make = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+    with make(rows) as reader:
+        yield from reader
+
+
 @contextmanager
 def open_database(*, memory_limit: str, scratch: str | None) -> Iterator[Database]:
     """A database in a folder of its own below `scratch`; the folder goes when the block ends.

@@ -27,13 +27,12 @@ from metaferry.media.listing import MediaFilter, media_pages
 from metaferry.media.object_facts.ask import Wanted as WantedFacts
 from metaferry.media.object_facts.ask import ask_facts
 from metaferry.media.object_facts.listed import LISTED, listed_columns
-from metaferry.planning.database import Database
+from metaferry.planning.database import Database, arrow_batches
 from metaferry.planning.formats import MediaCounts, MediaListing
 from metaferry.planning.listings import Listings
 from metaferry.planning.match import Video
 from metaferry.progress import Progress
 from metaferry.runs.listings.lister import Lister
-from metaferry.runs.state.folder import State
 from metaferry.runs.state.listing_checkpoint import ListingCheckpoint
 from metaferry.runs.storages import Storages
 from metaferry.storage.io.portal import Portal
@@ -105,11 +104,6 @@ class JobMedia:
         return self._storages.at(self._job.input)
 
     @property
-    def state(self) -> tuple[Storage, str]:
-        state = State.of(self._job, self._storages, self.portal)
-        return state.storage, state.prefix
-
-    @property
     def portal(self) -> Portal:
         return self._storages.portal
 
@@ -146,10 +140,7 @@ class JobMedia:
 
     def _rows(self, select: str) -> Iterator[pa.RecordBatch]:
         with contextlib.closing(self._database.connection.cursor()) as cursor:
-            relation = cursor.sql(select)
-            # DuckDB 1.5 gives the reader under an older name.
-            make = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-            yield from make(_BATCH)
+            yield from arrow_batches(cursor.sql(select), _BATCH)
 
     def facts(self, kind: FactsKind) -> Iterator[pa.Table]:
         where = f"included AND kind = '{kind.name}'"

@@ -7,7 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from metaferry.planning.database import Database, disk_errors
+from metaferry.planning.database import Database, arrow_batches, disk_errors
 from metaferry.planning.sql import rules as sql
 from metaferry.view.export.files import Format, TextColumn, line_of
 from metaferry.view.export.values import FIXED, INVALID, MISNAMED, ORPHAN, TABLE, Values
@@ -57,8 +57,4 @@ def text_columns(database: Database, values: Values) -> Sequence[TextColumn]:
 def _stream(database: Database, what: str, as_written: bool) -> Iterator[pa.RecordBatch]:
     query = f"SELECT {what} FROM {TABLE} WHERE {selected(as_written=as_written)} ORDER BY target, media"
     with disk_errors(database.scratch):
-        relation = database.connection.sql(query)
-        # DuckDB 2 has one name for it and warns of the other, DuckDB 1 knows only that one.
-        make = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-        with make(ROWS) as reader:
-            yield from reader
+        yield from arrow_batches(database.connection.sql(query), ROWS)
