@@ -25,7 +25,6 @@ from metaferry.media.facts.cache import FactsCache
 from metaferry.media.facts.gather import read_facts
 from metaferry.media.facts.model import FactsKind, KeptFacts
 from metaferry.media.facts.videos.counts import keep_counts
-from metaferry.media.facts.videos.reader import VIDEOS
 from metaferry.media.frames.cache import FrameCache
 from metaferry.media.frames.counting import count_frames
 from metaferry.media.frames.model import FrameCount
@@ -192,7 +191,7 @@ def facts_read(
     state = run.state
     cache = FactsCache(state.storage, run.portal, state.prefix, kind, run.report.run_id, whole=whole)
     counts = None
-    if kind is VIDEOS:
+    if kind.name == "video":
         counts = FrameCache(run.state.storage, run.portal, run.state.frame_cache_key)
         counts.load()
     for table in read_facts(run.input, run.portal, kind, batches, cache=cache, progress=run.progress.advance):

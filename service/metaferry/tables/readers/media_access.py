@@ -15,7 +15,6 @@ import pyarrow as pa
 from metaferry.job.readers.object import Object
 from metaferry.media.facts.model import FactsKind
 from metaferry.media.frames.model import FrameCount
-from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import Storage
 
 
@@ -25,17 +24,6 @@ class MediaAccess(Protocol):
     @property
     def storage(self) -> Storage:
         """The input."""
-        ...
-
-    @property
-    def state(self) -> tuple[Storage, str]:
-        """The state folder, where what was read of media is kept for the next run: the storage, and what
-        every key in it begins with."""
-        ...
-
-    @property
-    def portal(self) -> Portal:
-        """Runs what the storages answer."""
         ...
 
     def batches(self) -> Iterator[pa.RecordBatch]:
