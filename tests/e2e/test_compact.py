@@ -116,6 +116,21 @@ def test_a_plan_without_it_says_how_many_puts_it_would_save(
     assert saved(plan(compact=False)) == []  # what is in place costs nothing any more
 
 
+def test_frames_in_place_are_no_puts_that_it_would_save(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (build, estimate):
+        monkeypatch.setattr(module, "PAGE", 1)
+    world.job["compact"] = False
+    table(world, v=[7] * 5)
+    sync(world)
+    table(world, v=[7] * FRAMES)
+    world.write_job()
+    report = run.plan(Job.load(world.root / "job.yaml"))
+    (saving,) = [each for each in report.price.savings if "compact" in each.what]
+    assert (report.documents.create, saving.requests.put) == (FRAMES - 5, FRAMES - 5 - 1)
+
+
 def test_frames_that_come_apart_again_get_documents_of_their_own(world: World) -> None:
     table(world, v=[7] * FRAMES)
     sync(world)
