@@ -159,3 +159,11 @@ def test_what_is_no_reader_is_named(
         )
     assert message in f"{caught.value} {caught.value.advice}"
     assert "sources[0].annotations" in str(caught.value)
+
+
+def test_the_wanted_columns_of_a_relation_are_taken_alone_and_in_any_case_of_letters() -> None:
+    columns = tuple(ReaderColumn(name, pa.string(), "x") for name in ("Site", "day", "n"))
+    relation = ReaderRelation("images", "x", columns)
+    assert [column.name for column in relation.taken(frozenset({"site", "n", "none"}))] == ["Site", "n"]
+    assert relation.taken(frozenset()) == ()
+    assert relation.taken(None) == columns
