@@ -355,16 +355,25 @@ def known_functions() -> frozenset[str]:
     return _functions()[2]
 
 
+#: SQL: whether a function gives the same for the same arguments. Since 2.0.1 the engine says of those about
+#: time zones that it holds within one query alone, since the zone may be set; here it is UTC, and locked.
+_STABLE: Final = (
+    "(stability = 'CONSISTENT' OR (stability = 'CONSISTENT_WITHIN_QUERY' AND (function_name IN "
+    "('timezone', 'make_timestamptz') OR list_has_any(parameter_types::VARCHAR[], "
+    "['TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ_NS']))))"
+)
+
+
 @lru_cache(maxsize=1)
 def _functions() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """Names of functions: those allowed, the aggregates, and all that there are."""
     with parser() as con:
         rows = con.execute(
-            "SELECT DISTINCT lower(function_name), function_type, stability FROM duckdb_functions() "
+            f"SELECT DISTINCT lower(function_name), function_type, {_STABLE} FROM duckdb_functions() "
             "WHERE internal"
         ).fetchall()
     scalar = {name for name, kind, _ in rows if kind == "scalar"}
-    unstable = {name for name, kind, stability in rows if kind == "scalar" and stability != "CONSISTENT"}
+    unstable = {name for name, kind, stable in rows if kind == "scalar" and not stable}
     macros = {name for name, kind, _ in rows if kind == "macro" and _MACROS.fullmatch(name)}
     aggregates = {name for name, kind, _ in rows if kind == "aggregate"} - scalar
     allowed = (scalar - unstable - _UNSTABLE) | (macros - aggregates) | MACROS.keys()

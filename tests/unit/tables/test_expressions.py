@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from metaferry.errors import JobError
-from metaferry.tables.expressions import parse_expression
+from metaferry.tables.expressions import _STABLE, parse_expression
 from unit.tables.table_loading import Result, left_in, load, sealed
 
 TABLE = (
@@ -272,3 +273,25 @@ def test_a_column_may_be_called_like_a_keyword_or_a_function(tmp_path: Path) -> 
     )
     assert [result.values(key) for key in "abcdef"] == [[1], [2], [3], [4], [11], [7]]
     assert result.values("row") == [2]
+
+
+@pytest.mark.parametrize(
+    ("name", "stability", "types", "stable"),
+    [
+        ("+", "CONSISTENT", ["INTEGER", "INTEGER"], True),
+        ("+", "CONSISTENT_WITHIN_QUERY", ["TIMESTAMP WITH TIME ZONE", "INTERVAL"], True),
+        ("year", "CONSISTENT_WITHIN_QUERY", ["TIMESTAMPTZ_NS"], True),
+        ("timezone", "CONSISTENT_WITHIN_QUERY", ["VARCHAR", "TIMESTAMP"], True),
+        ("now", "CONSISTENT_WITHIN_QUERY", [], False),
+        ("current_setting", "CONSISTENT_WITHIN_QUERY", ["VARCHAR"], False),
+        ("random", "VOLATILE", [], False),
+    ],
+)
+def test_functions_that_depend_on_the_zone_alone_are_stable_here(
+    name: str, stability: str, types: list[str], stable: bool
+) -> None:
+    # As engines from 2.0.1 on describe them; those before call all functions of zones consistent.
+    described = "SELECT $1 AS function_name, $2 AS stability, $3::VARCHAR[] AS parameter_types"
+    with duckdb.connect() as con:
+        row = con.execute(f"SELECT {_STABLE} FROM ({described})", [name, stability, types]).fetchone()
+    assert row == (stable,)
