@@ -85,6 +85,7 @@ def test_names_that_look_alike_are_different_keys(subject: Subject) -> None:
         assert subject.run(adapter.read(key)).data == str(number).encode()
 
 
+@pytest.mark.slow
 def test_a_listing_of_many_pages_is_complete(subject: Subject) -> None:
     count, size = (2500, 400) if subject.kind in LOCAL else (1050, 150)
     keys = [f"day-{number % 7}/image-{number:04}.json" for number in range(count)]
@@ -330,6 +331,7 @@ def test_a_megabyte_arrives_as_it_was_sent(subject: Subject) -> None:
     assert subject.run(adapter.read("big.bin", 1_000_000, 2_500_000)).data == data[1_000_000:2_500_000]
 
 
+@pytest.mark.slow
 def test_a_reader_never_sees_a_part(subject: Subject) -> None:
     storage = subject.storage()
     if not storage.capabilities.atomic:

@@ -196,6 +196,7 @@ def test_connections_that_are_closed_between_two_requests(case: Case) -> None:
         assert storage.requests.put == 5 + storage.requests.retries
 
 
+@pytest.mark.slow
 def test_a_body_that_never_ends(case: Case) -> None:
     adapter = case.adapter()
     case.put(adapter)

@@ -58,6 +58,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lane", ["threads", "loop"])
 def test_large_documents_are_not_gathered_in_memory(tmp_path: Path, lane: str) -> None:
     """300 MB of bodies; it was nearly all of them."""

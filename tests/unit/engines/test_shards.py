@@ -369,6 +369,7 @@ def test_without_dask_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) 
     assert 'pip install "metaferry[dask]"' in caught.value.advice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("does", ["import os; os._exit(3)", "import time; time.sleep(300)"])
 def test_a_worker_of_dask_that_cannot_start_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str

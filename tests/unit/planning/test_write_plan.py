@@ -12,6 +12,7 @@ from metaferry.planning.database import open_database
 from metaferry.planning.diff import write_plan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [120_000, 150_000, 180_000])
 def test_a_plan_is_written_whatever_share_of_the_memory_its_documents_take(rows: int, tmp_path: Path) -> None:
     with open_database(memory_limit="64MB", scratch=str(tmp_path)) as database:

@@ -139,6 +139,7 @@ def test_a_large_cell_is_a_cell(csv: Any) -> None:
     assert csv(f'file_name,x\na,"{"y" * 900_000}"\n').values("x") == ["y" * 900_000]
 
 
+@pytest.mark.slow
 def test_pieces_of_all_kinds_in_one_file(csv: Any) -> None:
     """Rows on both sides of every border between pieces, in pieces that only one reader can take."""
     lines, wanted = [], []

@@ -28,6 +28,7 @@ def test_what_is_not_plainly_visible_is_escaped(text: str, shown: str) -> None:
     assert safe(text) == shown
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_a_safe_text_is_one_printable_line(text: str) -> None:
     shown = safe(text)

@@ -175,6 +175,7 @@ def fragment_a_frame(codec: str = "libx264", *, frames: int = 150, size: int = 1
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("codec", "frames", "size"), [("libx264", 150, 128), ("mpeg4", 150, 128), ("libx265", 150, 128)]
 )

@@ -46,6 +46,7 @@ def test_shards_of_two_runs_at_once_name_none(caplog: pytest.LogCaptureFixture) 
     assert [record.getMessage() for record in caplog.records] == ["whose?", "run one: mine"]
 
 
+@pytest.mark.slow
 def test_a_dask_worker_logs_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Over a real cluster: what a shard's task logs on the worker is in the worker's stderr."""
     pytest.importorskip("distributed")

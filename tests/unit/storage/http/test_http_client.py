@@ -211,6 +211,7 @@ def test_no_answer_in_time(server: Server) -> None:
     client.curl.close()
 
 
+@pytest.mark.slow
 def test_an_answer_in_pieces_without_end_ends(server: Server) -> None:
     """Each piece comes in time, and there is always one more."""
     client = Client(f"http://127.0.0.1:{server.port}/fleet", timeout=1.0)
@@ -229,6 +230,7 @@ def test_a_body_beyond_what_a_request_allows_ends_it(server: Server, client: Cli
     assert len(client.answer(most=0).body) == 99_999
 
 
+@pytest.mark.slow
 def test_an_idle_connection_that_was_closed_is_noticed_before_the_put(server: Server, client: Client) -> None:
     client.put()
     server.drop()

@@ -43,6 +43,7 @@ def test_coco_keeps_the_contract(coco: Path) -> None:
     assert tables["objects"].column("@").to_pylist() == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SAMPLES / "coco").is_dir(), reason=f"there are no sample files in {SAMPLES}/coco")
 def test_coco_keeps_the_contract_on_real_files() -> None:
     for path in sorted((SAMPLES / "coco").glob("*.json")):

@@ -97,6 +97,7 @@ def test_damaged_files_raise_errors_of_ours_alone(tmp_path: Path) -> None:
     check_damaged(McapReader(), SAMPLES / "talker.mcap", tmp_path)
 
 
+@pytest.mark.slow
 def test_damaged_files_with_chunks_raise_errors_of_ours_alone(tmp_path: Path) -> None:
     for seed, compression in enumerate(("ZSTD", "LZ4", "NONE")):
         path = tmp_path / f"{compression}.mcap"

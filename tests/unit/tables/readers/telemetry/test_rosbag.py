@@ -136,6 +136,7 @@ def test_bags_keep_the_contract(tmp_path: Path) -> None:
     check_reader(RosbagReader(), Telemetry(url=f"{write_bag2(tmp_path / 'bag')}/"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["", "LZ4", "BZ2"])
 def test_damaged_bags_of_ros1_raise_errors_of_ours_alone(tmp_path: Path, compression: str) -> None:
     check_damaged(RosbagReader(), write_bag1(tmp_path / "a.bag", 20, compression), tmp_path, tries=80)
