@@ -6,6 +6,7 @@ import errno
 import gc
 import itertools
 import os
+import pickle
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -323,7 +324,7 @@ def test_a_cancellation_reaches_the_processes(local: ProcessPool, tmp_path: Path
 
 
 def test_what_cannot_be_sent_is_the_callers_error(local: ProcessPool) -> None:
-    with pytest.raises((AttributeError, TypeError, ValueError)):
+    with pytest.raises((AttributeError, pickle.PicklingError)):  # the latter since Python 3.14
         local.submit(lambda: None)
 
 

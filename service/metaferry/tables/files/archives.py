@@ -54,6 +54,8 @@ def zip_member(file: TableObject, token: str, portal: Portal, place: str) -> tup
         raise _damaged(file.url, "it is empty or cut short", place) from error
     except zipfile.BadZipFile as error:
         raise _damaged(file.url, error, place) from error
+    if not archive.namelist():  # Python 3.14 opens it, those before raise ValueError
+        raise _damaged(file.url, "it is empty or cut short", place)
     names = [name for name in archive.namelist() if not name.endswith("/") and not _is_beside(name)]
     for known, called in _NO_TABLES.items():
         if known in archive.namelist():

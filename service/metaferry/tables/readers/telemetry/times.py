@@ -76,7 +76,10 @@ def ns_text(ns: int) -> str:
 
 def days_since_1970(year: int, month: int, day: int) -> int:
     """Raises ValueError for a day that no calendar has."""
-    return datetime.date(year, month, day).toordinal() - _EPOCH
+    try:
+        return datetime.date(year, month, day).toordinal() - _EPOCH
+    except (ValueError, OverflowError):  # its words depend on the version of Python
+        raise ValueError("no calendar has that day") from None
 
 
 def clock_ns(hour: int, minute: int, second: int, fraction: str = "") -> int:

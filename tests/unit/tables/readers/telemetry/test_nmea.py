@@ -243,7 +243,7 @@ def test_days_are_those_of_a_clock_that_goes_on(steps: list[int], start: int, da
         ("$GNRMC,120001,A,4830.0,N,01130.0,E,,,010526\r\n", "has no checksum, and others before it have"),
         (rmc("250000"), "the time is '250000': no clock shows that"),
         (rmc("12"), "the time is '12': HHMMSS is expected"),
-        (rmc("120001", "310226"), "the date is '310226': day is out of range for month"),
+        (rmc("120001", "310226"), "the date is '310226': no calendar has that day"),
         (rmc("120001", "1526"), "the date is '1526', where DDMMYY is expected"),
         (
             marked("GNRMC,120001,A,9930.0,N,01130.0,E,,,010526,,,A"),
@@ -259,7 +259,7 @@ def test_days_are_those_of_a_clock_that_goes_on(steps: list[int], start: int, da
         ),
         (marked("GNRMC,120001,A,4830.0,N,01130.0,E,fast,,010526,,,A"), "speed_mps is 'fast', and no number"),
         (marked("GNRMC,,A,4830.0,N,01130.0,E,,,010526,,,A"), "the sentence says no time"),
-        (marked("GNZDA,120001,32,05,2026,00,00"), "the date is '2026-05-32': day is out of range for month"),
+        (marked("GNZDA,120001,32,05,2026,00,00"), "the date is '2026-05-32': no calendar has that day"),
     ],
 )
 def test_a_sentence_that_is_none_is_named_and_the_others_are_read(tmp_path: Path, bad: str, why: str) -> None:

@@ -176,7 +176,7 @@ def _clock(sentence: Sentence, fields: _Fields) -> None:
 def _day(year: int, month: int, day: int, text: str) -> int:
     try:
         return days_since_1970(year, month, day)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise Bad(f"the date is {shown(text)}: {error}", "time", text) from None
 
 
