@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -366,10 +365,14 @@ def test_recipe_lightly_studio_against_its_documented_calls(file: str) -> None:
 
 
 class FiftyOne:
-    """What FiftyOne's documentation says of `set_values` with a mapping: by the values of a key field."""
+    """What FiftyOne does in `set_values` with a mapping: by values of a key field, all of which exist."""
 
     def __init__(self, paths: list[str]) -> None:
         self.samples: dict[str, dict[str, Any]] = {path: {} for path in paths}
+
+    def values(self, field_name: str) -> list[str]:
+        assert field_name == "filepath"
+        return list(self.samples)
 
     def set_values(self, field_name: str, values: dict[str, Any], *, key_field: str) -> None:
         assert key_field == "filepath"
@@ -379,29 +382,46 @@ class FiftyOne:
 
 
 def test_recipe_fiftyone_against_its_documented_calls(file: str) -> None:
-    names = ["a.png", "sub/b.png", "none.png", "plain.png", "bad.png", "v.mp4"]
+    names = ["a.png", "sub/b.png", "none.png", "v.mp4", "elsewhere.png"]
     dataset = FiftyOne([f"/data/{name}" for name in names])
     exec(recipe("FiftyOne"), {"file": file, "root": "/data", "dataset": dataset})
     assert dataset.samples["/data/sub/b.png"] == {"scene": "undefined", "weather_temperature": 7.0, "n": 0}
     assert dataset.samples["/data/v.mp4"]["scene"] == "city"
 
 
-STUDIO = os.environ.get("METAFERRY_LIGHTLY_STUDIO", "")
-#: What runs in the product: the recipe on a dataset of a folder, and what it shows then, as JSON.
+#: What runs in a product: the recipe on a dataset of the media of a folder, and what it shows then, as JSON.
 _IN_STUDIO = """
-import json, sys
 from lightly_studio import ImageDataset
-root, file, code, keys = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
 dataset = ImageDataset.create("recipe")
 dataset.add_images_from_path(root, embed=False)
 exec(code, {"file": file, "root": root, "dataset": dataset})
-shown = {each.file_path_abs[len(root) + 1:]: {key: each.metadata[key] for key in keys} for each in dataset}
-print("shown:" + json.dumps(shown))
+shown = {each.file_path_abs: {key: each.metadata[key] for key in keys} for each in dataset}
+"""
+_IN_FIFTYONE = """
+import fiftyone
+names = ["a.png", "sub/b.png", "elsewhere.png"]
+dataset = fiftyone.Dataset()
+dataset.add_samples([fiftyone.Sample(filepath=f"{root}/{name}") for name in names])
+exec(code, {"file": file, "root": root, "dataset": dataset})
+shown = {each.filepath: {key: each[key.replace(".", "_")] for key in keys} for each in dataset[:2]}
+dataset.delete()
 """
 
 
-@pytest.mark.skipif(not STUDIO, reason="METAFERRY_LIGHTLY_STUDIO names no Python that has LightlyStudio")
-def test_recipe_lightly_studio_in_the_product(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("product", "variable", "code", "shown"),
+    [
+        ("LightlyStudio", "METAFERRY_LIGHTLY_STUDIO", _IN_STUDIO, {"a.png", "sub/b.png", "none.png"}),
+        # Its server is the one that FIFTYONE_DATABASE_URI names. Its dataset lacks a media of the file.
+        ("FiftyOne", "METAFERRY_FIFTYONE", _IN_FIFTYONE, {"a.png", "sub/b.png"}),
+    ],
+)
+def test_a_recipe_in_the_product(
+    tmp_path: Path, product: str, variable: str, code: str, shown: set[str]
+) -> None:
+    python = os.environ.get(variable)
+    if not python:
+        pytest.skip(f"{variable} names no Python that has {product}")
     made = World(tmp_path)
     for name in ("a.png", "sub/b.png", "none.png"):
         made.put(f"data/{name}", b"")
@@ -412,10 +432,11 @@ def test_recipe_lightly_studio_in_the_product(tmp_path: Path) -> None:
     made.write_job()
     assert made.run("sync", "job.yaml").code == 0
     assert made.run("export", "job.yaml", "-o", "fleet.parquet").code == 0
+    given = "import json, sys\nroot, file, code, keys = *sys.argv[1:4], json.loads(sys.argv[4])\n"
     ran = subprocess.run(
         [
-            *(STUDIO, "-c", _IN_STUDIO, str(made.data), str(tmp_path / "fleet.parquet")),
-            *(recipe("LightlyStudio"), json.dumps(list(metadata))),
+            *(python, "-c", f'{given}{code}\nprint("shown:" + json.dumps(shown))', str(made.data)),
+            *(str(tmp_path / "fleet.parquet"), recipe(product), json.dumps(list(metadata))),
         ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": ""},
@@ -424,16 +445,13 @@ def test_recipe_lightly_studio_in_the_product(tmp_path: Path) -> None:
         timeout=600,
     )
     assert ran.returncode == 0, ran.stderr[-4_000:]
-    (shown,) = [line for line in ran.stdout.splitlines() if line.startswith("shown:")]
-    assert json.loads(shown.removeprefix("shown:")) == {
+    (line,) = [line for line in ran.stdout.splitlines() if line.startswith("shown:")]
+    found = json.loads(line.removeprefix("shown:"))
+    values = {
         "a.png": {"scene": "city", "weather.temperature": 3.5, "night": True},
         "sub/b.png": {"scene": "field", "weather.temperature": 4.0, "night": False},
         "none.png": {"scene": "undefined", "weather.temperature": 0.0, "night": False},
     }
-
-
-def test_the_page_names_no_product_as_tested_that_is_not_there() -> None:
-    assert "lightly_studio" not in sys.modules
-    assert "fiftyone" not in sys.modules
-    text = (Path(__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8")
-    assert "has not been run in the product itself" in text
+    assert {str(Path(path).relative_to(made.data)): found[path] for path in found} == {
+        name: values[name] for name in shown
+    }
