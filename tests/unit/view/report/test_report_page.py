@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from report_tables import ABOUT, Payload, entry, fill, image
 
+from browser.driving import COLUMNS, fill_driving
 from metaferry.findings import Code, Finding, Severity
 from metaferry.lightly.schema import ValueType
 from metaferry.planning.database import Database, open_database
@@ -170,3 +172,21 @@ def test_no_script_makes_markup_of_text() -> None:
             r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|new Function|fetch\(|XMLHttp|https?://(?!www\.w3\.org/2000/svg)",
             script.read_text(encoding="utf-8"),
         )
+
+
+def test_no_document_is_held_in_memory(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine keeps to its `memory_limit`; this is what Python holds beside it, to the byte."""
+    monkeypatch.setattr(sample, "MOST_SAMPLED", 2_000)
+    peaks = []
+    tracemalloc.start()
+    try:
+        for count in (10_000, 70_000):
+            table = fill_driving(database, count)
+            tracemalloc.reset_peak()
+            build_page(database, table, COLUMNS[:2], ABOUT)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            database.run(f"DROP TABLE {table}")
+    finally:
+        tracemalloc.stop()
+    # One byte for each of 60,000 documents more; a reference to something takes eight.
+    assert peaks[1] - peaks[0] < 60_000
