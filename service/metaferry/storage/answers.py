@@ -8,16 +8,12 @@ protocol. Pure functions over answers that were already read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from metaferry.errors import Corrupt
 from metaferry.storage.errors import Failure
-from metaferry.storage.keys import entity_tag
+from metaferry.storage.keys import entity_tag, whole_size
 from metaferry.storage.protocol import Blob, Entry, Level
-
-_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class Refused(Exception):
@@ -87,11 +83,11 @@ def require_blob(blob: Blob, start: int, end: int | None, version: str | None) -
 
 def size_of_part(content_range: str | None, start: int, end: int | None) -> int:
     """The size of the whole object from the Content-Range of `[start, end)`. Raises `BadAnswer`."""
-    found = _RANGE.fullmatch(content_range or "")
-    require(found, "no valid Content-Range")
-    assert found is not None
-    first, last, size = map(int, found.groups())
-    require(first == start and last == (size if end is None else min(end, size)) - 1, "the wrong range")
+    size = whole_size(content_range)
+    if size is None:
+        raise BadAnswer("no valid Content-Range")
+    last = (size if end is None else min(end, size)) - 1
+    require(content_range == f"bytes {start}-{last}/{size}", "the wrong range")
     return size
 
 

@@ -86,7 +86,7 @@ def entity_tag(header: str) -> str:
     tag = tag.strip('"')
     if tag.endswith("-gzip"):
         tag = tag.removesuffix("-gzip").removesuffix("-")
-    return tag.lower() if _CAPITALS.fullmatch(tag) else tag
+    return tag if tag.islower() or not _CAPITALS.fullmatch(tag) else tag.lower()
 
 
 def md5_hex(data: bytes) -> str:
@@ -105,7 +105,7 @@ def whole_size(content_range: str | None) -> int | None:
     if content_range is None:
         return None
     size = content_range.rpartition("/")[2]
-    return int(size) if size.isdigit() else None
+    return int(size) if size.isdecimal() else None
 
 
 def quoted(key: str) -> str:

@@ -170,7 +170,7 @@ class AzureRequests:
         return Stored(tag)
 
     def blob(self, answer: Answer, key: str, start: int, end: int | None) -> Blob:
-        headers = answer.headers_of_part(token=b"etag")
+        headers = answer.headers_of_part(token="etag")
         tag = entity_tag(headers.get("etag", ""))
         require(tag, "no ETag")
         self._accepted = True

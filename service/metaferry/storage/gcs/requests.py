@@ -152,7 +152,7 @@ class GcsRequests:
 
     @staticmethod
     def blob(answer: Answer, key: str, start: int, end: int | None) -> Blob:
-        headers, data = answer.headers_of_part(token=b"x-goog-generation"), answer.body
+        headers, data = answer.headers_of_part(token="x-goog-generation"), answer.body
         if answer.status == 200 and not _is_intact(headers, data):
             raise Refused(Failure(code="x-goog-hash", kind=Corrupt))
         token = headers.get("x-goog-generation", "")

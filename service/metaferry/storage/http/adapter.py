@@ -162,23 +162,18 @@ class HttpAdapter:
         builder, key = opened.requests, self._config.key
         keys = [key(path) for path, _ in reads]
         all_exact = are_exact(keys)
-        begun: list[int] = []
-        requests: list[Request] = []
-        for n, (key_, (_, size)) in enumerate(zip(keys, reads, strict=True)):
-            if all_exact or is_exact(key_):
-                with contextlib.suppress(Refused):
-                    requests.append(builder.read(key_, 0, size, None))
-                    begun.append(n)
+        begun = [n for n, key_ in enumerate(keys) if all_exact or is_exact(key_)]
+        try:
+            requests = [builder.read(keys[n], 0, reads[n][1], None) for n in begun]
+        except Refused:
+            return found
         at = 0
         while at < len(begun) and not ended():
             for result in opened.client.run(requests[at:], ended, timeout=self.timeout):
                 n = begun[at]
                 at += 1
                 if isinstance(result, Answer) and 200 <= result.status < 300:
-                    with contextlib.suppress(Refused):
-                        blob = builder.blob(result, keys[n], 0, reads[n][1])
-                        require_blob(blob, 0, reads[n][1], None)
-                        found[n] = blob
+                    found[n] = _blob(builder, result, keys[n], reads[n][1])
         return found
 
     # -- facts of objects
@@ -349,3 +344,13 @@ class HttpAdapter:
         except FallbackRequired as error:
             self._fall_back(error)
         return None
+
+
+def _blob(builder: RequestBuilder, answer: Answer, key: str, size: int) -> Blob | None:
+    """The first `size` bytes of an object; None where the answer does not fit."""
+    try:
+        blob = builder.blob(answer, key, 0, size)
+        require_blob(blob, 0, size, None)
+    except Refused:
+        return None
+    return blob

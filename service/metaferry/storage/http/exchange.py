@@ -53,24 +53,20 @@ class Answer(NamedTuple):
                 found[name] = f"{found[name]}, {value}" if name in found else value
         return found
 
-    def headers_of_part(self, *, token: bytes) -> dict[str, str]:
+    def headers_of_part(self, *, token: str) -> dict[str, str]:
         """Of `headers` those that tell what part of an object this is, and the one called `token` (in small
         letters): parsing all of them is most of the work of a small read."""
-        head = b"".join(self.lines)
-        if self.status != 206 or head.count(b"HTTP/") != 1:
+        head = b"".join(self.lines).decode("latin-1")
+        if self.status != 206 or head.count("HTTP/") != 1:
             return self.headers
-        found: dict[str, str] = {}
-        for name, value in _of_part(token).findall(head):
-            key = name.decode().lower()
-            if key in found:  # twice: `headers` puts them together
-                return self.headers
-            found[key] = value.decode("latin-1").strip()
-        return found
+        lines = _of_part(token).findall(head)
+        found = {name.lower(): value.strip() for name, value in lines}
+        return found if len(found) == len(lines) else self.headers  # which puts one that comes twice together
 
 
 @functools.cache
-def _of_part(token: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"\n(content-range|last-modified|%b):([^\r\n]*)" % re.escape(token), re.IGNORECASE)
+def _of_part(token: str) -> re.Pattern[str]:
+    return re.compile(rf"\n(content-range|last-modified|{re.escape(token)}):([^\r\n]*)", re.IGNORECASE)
 
 
 class Exchange:

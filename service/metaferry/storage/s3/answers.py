@@ -106,8 +106,8 @@ def blob_of(status: int, headers: Mapping[str, str], data: bytes, start: int, en
     tag = tag_of(headers)
     # Every store tells one of them of an object, and nobody else does of nothing.
     require(tag or headers.get("last-modified"), "neither ETag nor time")
-    size = headers.get("content-length", str(len(data)))
-    require(status != 200 or size == str(len(data)), "the wrong number of bytes")
+    size = str(len(data))
+    require(status != 200 or headers.get("content-length", size) == size, "the wrong number of bytes")
     return blob_of_range(status, headers, data, tag, start, end)
 
 

@@ -11,7 +11,7 @@ from metaferry.errors import Denied, Unavailable
 from metaferry.storage.answers import Refused, bad_answer, require_empty
 from metaferry.storage.errors import Failure, retry_after
 from metaferry.storage.facts.model import Described
-from metaferry.storage.http.exchange import NO_ETAG, Answer, Request, error_code
+from metaferry.storage.http.exchange import MOST, NO_ETAG, Answer, Request, error_code
 from metaferry.storage.http.redirects import BoundTo
 from metaferry.storage.http.requests import Stored, most_of, range_of
 from metaferry.storage.keys import entity_tag, quoted
@@ -73,7 +73,7 @@ class S3Requests:
         own: dict[str, str],
         data: bytes = b"",
         payload_hash: str | None = None,
-        most: int | None = None,
+        most: int = MOST,
         subresource: str = "",
     ) -> Request:
         name = quoted(key)
@@ -83,8 +83,7 @@ class S3Requests:
         except NoCredentials:
             raise Refused(ANONYMOUS) from None
         query = f"?{subresource}" if subresource else ""
-        request = Request(method, f"{self._endpoint.url}/{name}{query}", headers, data)
-        return request if most is None else request._replace(most=most)
+        return Request(method, f"{self._endpoint.url}/{name}{query}", headers, data, most)
 
     # -- answers
 
@@ -117,7 +116,7 @@ class S3Requests:
 
     def blob(self, answer: Answer, key: str, start: int, end: int | None) -> Blob:
         """Raises `BadAnswer`."""
-        headers = answer.headers_of_part(token=b"etag")
+        headers = answer.headers_of_part(token="etag")
         return blob_of(answer.status, headers, answer.body, start, end)
 
     def deleted(self, answer: Answer) -> None:

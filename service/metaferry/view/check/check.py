@@ -115,7 +115,15 @@ def open_check(
             keep_counts=bool(job.sources),
         )
         mark_proved(database, opened.ledger, entries, report, plan=opened.plan and opened.plan[0])
-        read_and_judge(database, opened.lightly, opened.portal, progress, entries or (), sample)
+        read_and_judge(
+            database,
+            opened.lightly,
+            opened.portal,
+            progress,
+            entries or (),
+            sample,
+            planned=opened.plan is not None,
+        )
         _count(database, report, sample)
         cover(database, report, entries or (), planned=opened.plan is not None)
         if opened.plan is not None:

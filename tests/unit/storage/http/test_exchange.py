@@ -31,7 +31,7 @@ PART = (
 def test_the_headers_of_a_part_are_those_among_all_headers(lines: tuple[bytes, ...]) -> None:
     answer = Answer(206, lines, b"ab")
     names = ("etag", "content-range", "last-modified")
-    found = answer.headers_of_part(token=b"etag")
+    found = answer.headers_of_part(token="etag")
     assert {name: found[name] for name in names if name in found} == {
         name: answer.headers[name] for name in names if name in answer.headers
     }
@@ -39,4 +39,4 @@ def test_the_headers_of_a_part_are_those_among_all_headers(lines: tuple[bytes, .
 
 def test_an_answer_that_is_no_part_has_all_its_headers() -> None:
     answer = Answer(200, PART, b"ab")
-    assert answer.headers_of_part(token=b"x-goog-generation") == answer.headers
+    assert answer.headers_of_part(token="x-goog-generation") == answer.headers
