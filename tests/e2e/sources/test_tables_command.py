@@ -85,6 +85,11 @@ def test_rejects_are_counted_and_named(world: World) -> None:
     [
         (("coco.xml",), "there is no file"),
         (("odd.xml",), "is of no format that is known here"),
+        (("odd.xml",), "annotations (lightly, nuscenes, cvat"),
+        (("odd.xml",), "recordings (gpx, nmea, mcap, rosbag)"),
+        (("odd.xml",), "sql: {uri: sqlite:///FILE"),
+        (("first.json",), "ends early, in line 1 at byte 40"),
+        (("first.jsonl",), "copy it again"),
         (("coco.json", "--reader", "coca"), "did you mean coco?"),
         (("job.yaml", "--reader", "coco"), "a reader is for a URL"),
         (("cut.json", "--reader", "coco"), "it is cut short"),
@@ -93,6 +98,8 @@ def test_rejects_are_counted_and_named(world: World) -> None:
 def test_what_cannot_be_shown_is_one_error(world: World, arguments: tuple[str, ...], message: str) -> None:
     world.put("odd.xml", "<a/>")
     world.put("cut.json", json.dumps(COCO)[:-20])
+    for name in ("first.json", "first.jsonl"):
+        world.put(name, json.dumps({"info": {"description": "a dataset of cars", **COCO}})[:40])
     ran = world.run("tables", *arguments)
     assert ran.code == 2, ran.err
     assert message in ran.err

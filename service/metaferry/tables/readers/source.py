@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from metaferry.errors import JobError
 from metaferry.findings import Code
 from metaferry.job.model import Job
 from metaferry.job.parts import Location
@@ -26,6 +27,7 @@ from metaferry.tables.query.faults import QueryText
 from metaferry.tables.query.load import Relation, load_query, make_relation, ready_query
 from metaferry.tables.query.prepare import parse_query
 from metaferry.tables.readers.contract import Given, Opened, Reader, TooMuch, Wanted
+from metaferry.tables.readers.cut import raise_if_cut
 from metaferry.tables.readers.files import ReaderFile, reader_files
 from metaferry.tables.readers.media_access import MediaAccess
 from metaferry.tables.readers.registry import reader_named, readers_of
@@ -34,6 +36,10 @@ from metaferry.tables.staging import Findings, quote_ident
 
 if TYPE_CHECKING:
     import duckdb
+
+
+class UnknownFormat(JobError):
+    """No reader of the key knows the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +147,12 @@ def _recognised(key: str, given: Given) -> Reader:
         raise given.fault(
             f"{what} may be of several formats: {listed}", advice=f"name it: reader: {known[0].name}"
         )
+    if not is_folder:
+        raise_if_cut(given, given.files[0])
     every = ", ".join(f"{reader.name} ({reader.title})" for reader in readers_of(key, given.place))
-    raise given.fault(
+    raise UnknownFormat(
         f"{what} is of no format that is known here",
+        place=given.place,
         advice=f"there are {every}; name one with reader: …, or read a plain table with table:",
     )
 

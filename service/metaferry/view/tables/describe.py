@@ -30,9 +30,10 @@ from metaferry.tables.files.find import format_of
 from metaferry.tables.load import staged_table
 from metaferry.tables.model import FILE, ROW, Staged, TableFile
 from metaferry.tables.readers.contract import Facts, Note, Opened, ReaderRelation, Reject, Rows, Wanted
+from metaferry.tables.readers.cut import EndsEarly
 from metaferry.tables.readers.media_access import MediaAccess
-from metaferry.tables.readers.registry import key_of
-from metaferry.tables.readers.source import ReaderSource, find_source
+from metaferry.tables.readers.registry import key_of, readers_of
+from metaferry.tables.readers.source import ReaderSource, UnknownFormat, find_source
 from metaferry.tables.staging import quote_ident
 from metaferry.view.tables.model import (
     DescribedColumn,
@@ -119,6 +120,8 @@ class _Look:
             return self._described(self._find(_asked(key_of(reader), url, reader), ""), "", url)
         try:
             source = self._recognised(url)
+        except EndsEarly:
+            raise
         except JobError:
             if not _plain_format(url, (*_PLAIN, "json", "jsonl")):
                 raise
@@ -126,12 +129,15 @@ class _Look:
         return self._described(source, "", url)
 
     def _recognised(self, url: str) -> ReaderSource:
-        """The source that a reader of annotations knows, or one of telemetry; the error is the former's."""
+        """The source that a reader of annotations knows, or one of telemetry; an error is the former's, and
+        where neither key has a format for it, it names all that there are."""
         try:
             return self._find(_asked("annotations", url), "")
         except JobError as error:
             try:
                 return self._find(_asked("telemetry", url), "")
+            except UnknownFormat:
+                raise _every_format(error) if isinstance(error, UnknownFormat) else error from None
             except JobError:
                 raise error from None
 
@@ -262,6 +268,21 @@ def _asked(key: str, url: str, reader: str = "") -> Asked:
     """What a job would say of a URL."""
     kinds: dict[str, type[Annotations | Telemetry]] = {"annotations": Annotations, "telemetry": Telemetry}
     return Asked(key, kinds[key](url=url, reader=reader or None))
+
+
+def _every_format(error: JobError) -> JobError:
+    """The same error, with what else a URL may be."""
+
+    def names(key: str) -> str:
+        return ", ".join(reader.name for reader in readers_of(key, ""))
+
+    return JobError(
+        str(error),
+        advice="there are tables by their extension (.csv, .tsv, .parquet, .arrow, .jsonl, .json), "
+        f"annotations ({names('annotations')}) and recordings ({names('telemetry')}): name one of these "
+        "with --reader; others go into a job file: delta: or iceberg: with a folder, and "
+        "sql: {uri: sqlite:///FILE, query: …}",
+    )
 
 
 def _plain_format(url: str, formats: Sequence[str] = _PLAIN) -> bool:

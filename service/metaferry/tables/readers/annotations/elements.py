@@ -79,6 +79,17 @@ def elements(
         raise fault(f"has more after its end, at byte {scan.position:,}")
 
 
+def is_open(text: bytes) -> bool:
+    """Whether a text that begins with a bracket ends before that is closed."""
+    depth = at = 0
+    while (match := _BRACKET.match(text, at)) is not None:
+        at = match.end()
+        depth += 1 if text[at - 1] in _OPENS else -1
+        if not depth:
+            return False
+    return True
+
+
 def _of_object(scan: _Scan, lists: Collection[str], fault: Callable[[str], JobError]) -> Iterator[Element]:
     seen: set[str] = set()
     for key in scan.members():
