@@ -131,9 +131,15 @@ class JobMedia:
         return self._listed
 
     def batches(self) -> Iterator[pa.RecordBatch]:
+        yield from self._told(self._batches("included"))
+
+    def _told(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches of all media, with progress."""
         found = self.listed().media
         self._progress.phase("Reading the listed media", found.images + found.videos)
-        yield from self._batches("included")
+        for batch in batches:
+            yield batch
+            self._progress.advance(batch.num_rows)
 
     def _batches(self, where: str) -> Iterator[pa.RecordBatch]:
         return self._rows(f"SELECT path, size, token, kind FROM plan.media WHERE {where} ORDER BY path")
@@ -160,7 +166,8 @@ class JobMedia:
         self.listed()
         select = "SELECT path, size, token, kind, f.* EXCLUDE (path) FROM plan.media "
         select += "JOIN plan.media_facts f USING (path) WHERE included ORDER BY path"
-        yield from self._with_answers(self._rows(select), asked)
+        rows = self._rows(select)
+        yield from self._with_answers(rows if asked.headers or asked.tags else self._told(rows), asked)
 
     def _with_answers(self, batches: Iterable[pa.RecordBatch], asked: Object) -> Iterator[pa.RecordBatch]:
         wanted = WantedFacts(asked.headers, asked.tags)

@@ -253,6 +253,11 @@ class WithoutFiles:
         return False
 
 
+class OfMedia(WithoutFiles):
+    """The same of readers whose rows are the media themselves: whoever lists and reads the media tells how
+    far that is, so their rows are not counted once more."""
+
+
 class Reader(Protocol):
     """A format, or a kind of server."""
 

@@ -26,7 +26,7 @@ from metaferry.tables.model import Loaded, Staged
 from metaferry.tables.query.faults import QueryText
 from metaferry.tables.query.load import Relation, load_query, make_relation, ready_query
 from metaferry.tables.query.prepare import parse_query
-from metaferry.tables.readers.contract import Given, Opened, Reader, TooMuch, Wanted
+from metaferry.tables.readers.contract import Given, OfMedia, Opened, Reader, TooMuch, Wanted
 from metaferry.tables.readers.cut import raise_if_cut
 from metaferry.tables.readers.files import ReaderFile, reader_files
 from metaferry.tables.readers.media_access import MediaAccess
@@ -124,7 +124,8 @@ def find_source(
     )
     if reader is None:
         reader = _recognised(asked.key, given)
-    return ReaderSource(reader, given, asked.key, passed_over, progress)
+    told = (lambda count: progress(0)) if isinstance(reader, OfMedia) else progress
+    return ReaderSource(reader, given, asked.key, passed_over, told)
 
 
 def _recognised(key: str, given: Given) -> Reader:

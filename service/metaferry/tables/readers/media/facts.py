@@ -20,12 +20,12 @@ from metaferry.tables.readers.contract import (
     Facts,
     Given,
     Note,
+    OfMedia,
     ReaderColumn,
     ReaderRelation,
     Reject,
     Rows,
     Wanted,
-    WithoutFiles,
 )
 from metaferry.tables.staging import quote_ident
 
@@ -64,7 +64,7 @@ _SHOWN: Final = {"width": "shown_width", "height": "shown_height"}
 _TURNS: Final = frozenset({"orientation", "rotation"})
 
 
-class MediaFactsReader(WithoutFiles):
+class MediaFactsReader(OfMedia):
     """The headers of the media: see `contract.Reader`."""
 
     key = "media_facts"

@@ -18,12 +18,12 @@ from metaferry.tables.readers.contract import (
     Facts,
     Given,
     Note,
+    OfMedia,
     ReaderColumn,
     ReaderRelation,
     Reject,
     Rows,
     Wanted,
-    WithoutFiles,
 )
 from metaferry.tables.readers.media.object_notes import Noticed, Spelling
 from metaferry.tables.staging import numbers_from, quote_ident
@@ -48,7 +48,7 @@ _COLUMNS: Final = (
 _OF_HEADERS: Final = frozenset({"content_type", "metadata"})
 
 
-class ObjectReader(WithoutFiles):
+class ObjectReader(OfMedia):
     """The objects of the input: see `contract.Reader`."""
 
     key = "object"
