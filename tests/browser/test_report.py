@@ -82,6 +82,24 @@ def test_several_filters_count_documents_that_pass_all_of_them(light: Opened) ->
     assert light.matching() == "All 2,000 documents"
 
 
+def test_the_table_of_folders_has_all_documents_where_all_have_one_state(
+    browser: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(driving_page(tmp_path, 8), encoding="utf-8")
+    with opened(browser, path) as page:
+        states, types, folders = page.page.locator("#coverage article").all()
+        assert states.locator("button.bar").count() == 1
+        types.locator("button.bar", has_text="image").click()
+        folders.locator("summary").click()
+        page.settle()
+        assert page.matching() == "6 of 8 documents (75.0 %)"
+        cells = folders.locator("td.number").all_inner_texts()
+        assert sum(int(text) for text in cells) == 8
+        bars = folders.locator("button.bar .count").all_inner_texts()
+        assert sum(int(text.rpartition(" ")[2]) for text in bars) == 6
+
+
 def test_dragging_over_bars_selects_a_range(light: Opened) -> None:
     area = card(light, "speed").locator(".area")
     area.scroll_into_view_if_needed()

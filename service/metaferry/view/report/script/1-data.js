@@ -56,6 +56,7 @@ function model({ head, part }) {
     dim.isNumber = dim.kind !== 'category';
     dim.slots = dim.codes - (dim.missing ? 1 : 0);
     if (dim.isNumber) {
+      dim.high = dim.low + dim.bins * dim.step;
       dim.fine = fine.subarray(number * head.points, (number + 1) * head.points);
       number++;
     }
@@ -141,6 +142,13 @@ function model({ head, part }) {
   // Documents by code of two dimensions under all filters; `all`: under none.
   function cross(a, b, all) {
     const cells = new Float64Array(a.codes * b.codes);
+    if (a.codes === 1 || b.codes === 1) {
+      const many = b.codes === 1 ? a : b;
+      const { values, isAbout } = all ? { values: many.counts, isAbout: false } : counts(many);
+      const mask = all ? null : filters.get(many.at);
+      for (let code = 0; code < many.codes; code++) if (!mask || mask[code]) cells[code] = values[code];
+      return { cells, isAbout };
+    }
     const active = all ? [] : [...filters.keys()];
     if (isPaired.has(a.at) && isPaired.has(b.at) && active.every((at) => at === a.at || at === b.at)) {
       const cell = pairCell(a.at, b.at);
@@ -176,11 +184,6 @@ function model({ head, part }) {
 
 const empty = (text) => (text === '' ? '(empty)' : clean(text));
 
-function slotEdges(dim, code) {
-  const bin = code - (dim.below ? 1 : 0);
-  return [dim.low + bin * dim.step, dim.low + (bin + 1) * dim.step];
-}
-
 function codeText(dim, code) {
   if (dim.missing && code === dim.codes - 1) return 'no value';
   if (!dim.isNumber) {
@@ -188,8 +191,9 @@ function codeText(dim, code) {
     return empty(dim.labels[code]);
   }
   if (dim.below && code === 0) return `below ${valueText(dim, dim.low)}`;
-  if (dim.above && code === dim.slots - 1) return `above ${valueText(dim, dim.low + dim.bins * dim.step)}`;
-  const [from, to] = slotEdges(dim, code);
+  if (dim.above && code === dim.slots - 1) return `above ${valueText(dim, dim.high)}`;
+  const from = dim.low + (code - (dim.below ? 1 : 0)) * dim.step;
+  const to = from + dim.step;
   if (dim.min === dim.max) return valueText(dim, dim.min);
   if (dim.integer) return dim.step === 1 ? plain(from) : `${plain(from)} to ${plain(to - 1)}`;
   return `${valueText(dim, from)} to ${valueText(dim, to)}`;

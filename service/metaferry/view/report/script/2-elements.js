@@ -10,6 +10,7 @@ const percent = (n, of) => {
 };
 const about = (n) => (n < 1000 ? whole(n) : numbers.format(Number(n.toPrecision(3))));
 const counted = (n, isAbout) => (isAbout ? `about ${about(n)}` : whole(n));
+const sumOf = (values) => values.reduce((a, b) => a + b, 0);
 const pad = (n) => String(n).padStart(2, '0');
 
 // Making a format takes a hundred times as long as using it.

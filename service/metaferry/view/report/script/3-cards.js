@@ -29,7 +29,7 @@ function histogram(page, dim) {
   const most = Math.max(1, ...dim.counts.slice(0, n));
   let now = { values: dim.counts, isAbout: false };
 
-  const [start, end] = [dim.low, dim.low + dim.bins * dim.step];
+  const [start, end] = [dim.low, dim.high];
   const place = (value) => (((dim.below ? 1 : 0) + (value - start) / dim.step) / n) * 100;
   const tick = (at, text, side) => {
     const mark = el('span', { class: side || (at < 6 && 'first') || (at > 94 && 'last') }, text);
@@ -91,7 +91,7 @@ function histogram(page, dim) {
     const code = slotAt(event);
     const mask = page.data.filters.get(dim.at);
     if (code === anchor) {
-      const alone = mask && mask[code] && mask.reduce((a, b) => a + b, 0) === 1;
+      const alone = mask && mask[code] && sumOf(mask) === 1;
       if (alone) page.filter(dim, null); else select(code, code + 1);
     }
     anchor = null;
@@ -119,6 +119,9 @@ function histogram(page, dim) {
   }
   return { node, update };
 }
+
+const barButton = (page, dim, code, ...children) =>
+  el('button', { type: 'button', class: 'bar', title: codeText(dim, code), onclick: () => page.toggle(dim, code) }, children);
 
 // What a bar says under the filters: its count, and whether it is chosen.
 function show(button, count, value, isAbout, mask, code, text) {
@@ -152,8 +155,7 @@ function barList(page, dim, mark) {
     behind.style.width = `${(100 * dim.counts[code]) / most}%`;
     const special = code >= dim.labels.length || dim.labels[code] === '';
     const label = el('span', { class: special ? 'label special' : 'label' }, mark ? mark(code) : null, el('bdi', {}, codeText(dim, code)));
-    const button = el('button', { type: 'button', class: 'bar', title: codeText(dim, code), onclick: () => page.toggle(dim, code) },
-      label, el('span', { class: 'track' }, behind, inside), count);
+    const button = barButton(page, dim, code, label, el('span', { class: 'track' }, behind, inside), count);
     return { code, button, inside, count };
   });
   function update() {
@@ -238,22 +240,20 @@ function coverage(page) {
   const mark = (code) => el('span', { class: `swatch state-${STATES[keys[code]] ? keys[code] : 'other'}` });
   const states = barList(page, state, mark);
   const types = barList(page, type);
-  const crossed = (all) => (state.codes > 1 && folder.codes > 1 ? page.data.cross(folder, state, all) : oneSided(page, folder, state));
   const rows = used(folder).map((code) => {
     const [stack, count] = [el('span', { class: 'track stack' }, keys.map((_, at) => mark(at))), el('span', { class: 'count' })];
     [...stack.children].forEach((piece) => piece.classList.remove('swatch'));
-    const button = el('button', { type: 'button', class: 'bar', title: codeText(folder, code), onclick: () => page.toggle(folder, code) },
-      el('span', { class: 'label' }, el('bdi', {}, codeText(folder, code))), stack, count);
+    const button = barButton(page, folder, code, el('span', { class: 'label' }, el('bdi', {}, codeText(folder, code))), stack, count);
     return { code, button, stack, count };
   });
   const node = column('bars folders', rows.map((row) => row.button), 12);
   const with_ = keys.indexOf('document');
   const update = () => {
-    const { cells, isAbout } = crossed();
+    const { cells, isAbout } = page.data.cross(folder, state);
     const mask = page.data.filters.get(folder.at);
     for (const { code, button, stack, count } of rows) {
       const mine = cells.subarray(code * state.codes, (code + 1) * state.codes);
-      const sum = mine.reduce((a, b) => a + b, 0);
+      const sum = sumOf(mine);
       [...stack.children].forEach((piece, at) => { piece.style.width = `${sum ? (100 * mine[at]) / sum : 0}%`; });
       const share = with_ < 0 ? '0.0 %' : percent(mine[with_], sum);
       show(button, count, sum, isAbout, mask, code, sum ? `${share} of ${isAbout ? `~${about(sum)}` : whole(sum)}` : '0');
@@ -261,7 +261,7 @@ function coverage(page) {
   };
   page.charts.push(states, types, { update });
   const folders = tableBeside('folders', () => {
-    const { cells } = crossed(true);
+    const { cells } = page.data.cross(folder, state, true);
     return table(['folder', ...state.labels], rows.map(({ code }) =>
       [codeText(folder, code), ...state.labels.map((_, at) => cells[code * state.codes + at])]), 'Documents by folder and state');
   });
@@ -272,14 +272,4 @@ function coverage(page) {
         countsTable(page, state)),
       el('article', { class: 'card' }, el('header', {}, el('h3', {}, 'By type')), types.node, countsTable(page, type)),
       el('article', { class: 'card wide' }, el('header', {}, el('h3', {}, 'By folder'), el('span', { class: 'type' }, 'share that has metadata')), node, folders)));
-}
-
-// Cells of two dimensions of which one has a single code.
-function oneSided(page, a, b) {
-  const cells = new Float64Array(a.codes * b.codes);
-  const many = b.codes === 1 ? a : b;
-  const { values, isAbout } = page.data.counts(many);
-  const mask = page.data.filters.get(many.at);
-  for (let code = 0; code < many.codes; code++) if (!mask || mask[code]) cells[code] = values[code];
-  return { cells, isAbout };
 }

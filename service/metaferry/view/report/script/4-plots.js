@@ -37,7 +37,7 @@ function separation(page, dim, category) {
 // How evenly values fill their bins: 0 for one bin, 1 for 40 alike.
 function evenness(dim) {
   const counts = dim.counts.slice(0, dim.slots);
-  const sum = counts.reduce((a, b) => a + b, 0);
+  const sum = sumOf(counts);
   return counts.reduce((all, n) => (n ? all - (n / sum) * Math.log(n / sum) : all), 0) / Math.log(40);
 }
 
@@ -57,6 +57,8 @@ function choices(page) {
   numeric.sort((a, b) => worth.get(b) - worth.get(a));
   return { categories, numeric, category };
 }
+
+const named = (dims) => dims.map((dim) => [String(dim.at), dim.name]);
 
 function picker(label, options, chosen, onchange) {
   const select = el('select', { onchange: () => onchange(select.value) },
@@ -133,15 +135,15 @@ function scatter(page, chosen) {
   const { dims, head } = page.data;
   let [x, y, colour] = [numeric[0], numeric[1], category];
   const [plot, legend, controls, note] = [el('div', { class: 'plot' }), el('div', { class: 'legend-list' }), el('div', { class: 'controls' }), el('p', { class: 'note' })];
-  const byName = [...numeric].sort((a, b) => a.at - b.at).map((dim) => [String(dim.at), dim.name]);
-  const colours = [['', 'none'], ...categories.map((dim) => [String(dim.at), dim.name])];
+  const byName = named([...numeric].sort((a, b) => a.at - b.at));
+  const colours = [['', 'none'], ...named(categories)];
   const [behind, marks] = [svg('path', { class: 'behind' }), paths(COLOURS, (i) => `mark c${i}`)];
   let points = []; // [row, pixels, slot] of each document that is drawn
   let scales = [];
   let rows = []; // of the legend
 
   const scale = (dim, from, to) => {
-    const [low, high] = [dim.low, dim.low + dim.bins * dim.step];
+    const { low, high } = dim;
     return { low, high, to: (v) => from + ((v - low) / (high - low)) * (to - from), back: (p) => low + ((p - from) / (to - from)) * (high - low) };
   };
   // The value of a row of the sample; null where it is outside of the bins or missing.
@@ -173,8 +175,7 @@ function scatter(page, chosen) {
       behind, marks, titles(frame, clean(x.name), clean(y.name))));
     rows = ranked.filter((code) => colour.counts[code] > 0).slice(0, COLOURS + 4).map((code) => {
       const count = el('span', { class: 'count' });
-      const button = el('button', { type: 'button', class: 'bar', onclick: () => page.toggle(colour, code) },
-        marker(slotOf.get(code)), el('bdi', { class: 'label' }, codeText(colour, code)), count);
+      const button = barButton(page, colour, code, marker(slotOf.get(code)), el('bdi', { class: 'label' }, codeText(colour, code)), count);
       return { code, button, count };
     });
     put(legend, rows.map((row) => row.button));
@@ -214,7 +215,7 @@ function scatter(page, chosen) {
 function medianOf(page, dim, category, code) {
   const { cells } = page.data.cross(category, dim);
   const mine = [...cells.slice(code * dim.codes, code * dim.codes + dim.slots)];
-  const half = mine.reduce((a, b) => a + b, 0) / 2;
+  const half = sumOf(mine) / 2;
   let sum = 0;
   const at = mine.findIndex((n) => { sum += n; return sum >= half && half > 0; });
   return at < 0 ? '–' : codeText(dim, at);
@@ -228,9 +229,8 @@ function map(page) {
   if (!lat || !lon || lat.bins < 2 || lon.bins < 2) return null;
   const [plot, legend, note] = [el('div', { class: 'plot' }), el('div', { class: 'legend-list' }), el('p', { class: 'note' })];
   const sides = el('div', { class: 'sides map' }, plot, legend);
-  const [south, north, west, east] = [lat.low, lat.low + lat.bins * lat.step, lon.low, lon.low + lon.bins * lon.step];
+  const [south, north, west, east] = [lat.low, lat.high, lon.low, lon.high];
   const [behind, levels] = [svg('path', { class: 'behind cell' }), paths(5, (i) => `level l${i}`)];
-  const sum = (cells) => [...cells.values()].reduce((a, b) => a + b, 0);
   const everything = page.data.cross(lat, lon, true);
   let [frame, across, up] = [null, 1, 1]; // bins that a cell takes together
   let [inside, most] = [0, 1];
@@ -269,7 +269,7 @@ function map(page) {
     const broad = h / lat.bins / (w / lon.bins);
     [across, up] = [Math.max(1, Math.round(broad)), Math.max(1, Math.round(1 / broad))];
     const all = cellsOf(everything);
-    [inside, most] = [sum(all), Math.max(1, ...all.values())];
+    [inside, most] = [sumOf([...all.values()]), Math.max(1, ...all.values())];
     behind.setAttribute('d', [...all].map(([key, n]) => cell(key, n)).join(''));
     const degrees = (ticks, plus, minus) => (v) => `${plain(Math.abs(v), apart(ticks))}° ${v < 0 ? minus : plus}`;
     const [ticksX, ticksY] = [niceTicks(west, east, Math.max(2, w / 90)), niceTicks(south, north, Math.max(2, h / 60))];
@@ -289,7 +289,7 @@ function map(page) {
     for (const [key, n] of filtered) drawn[Math.min(4, Math.floor(depth(n) * 5))].push(cell(key, n));
     levels.forEach((path, i) => path.setAttribute('d', drawn[i].join('')));
     const outside = page.data.head.documents - inside;
-    put(note, `${counted(sum(filtered), now.isAbout)} documents are on the map`,
+    put(note, `${counted(sumOf([...filtered.values()]), now.isAbout)} documents are on the map`,
       outside > 0 ? `; ${counted(outside, everything.isAbout)} lie outside or have no place` : '',
       `. A cell is ${plain(up * lat.step)}° by ${plain(across * lon.step)}°. Drag to filter, click to clear.`);
   }
@@ -349,7 +349,6 @@ function videos(page, chosen) {
   let strip = strips.includes(chosen.category) ? chosen.category : strips[0] || null;
   const [plot, controls, legend, note] = [el('div', { class: 'plot' }), el('div', { class: 'controls' }), el('div', { class: 'legend-list row' }), el('p', { class: 'note' })];
   function redraw() {
-    const named = (list) => list.map((each) => [String(each.at), each.name]);
     put(controls,
       picker('Video', head.videos.map((each, i) => [String(i), each.media]), String(video), (value) => { video = Number(value); redraw(); }),
       dim ? picker('Number', named(numeric), String(dim.at), (value) => { dim = dims[value]; redraw(); }) : '',
