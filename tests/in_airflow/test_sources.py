@@ -11,6 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from e2e.sources.every_media_reader import expected, files, sources
+from in_airflow.test_operators import context, sync
+
 HERE = Path(__file__).parent
 
 DAG = """
@@ -76,3 +79,20 @@ def test_annotations_and_a_database_of_a_connection(site: Any, tmp_path: Path, s
     state = site.s3.objects(site.bucket, "data/.metaferry/")
     assert not [key for key, body in state.items() if secret.encode() in body or b"labels.db?" in body]
     assert secret not in json.dumps(found)
+
+
+def test_sources_about_the_media_themselves(site: Any, secret: str) -> None:
+    bucket = site.s3.new_bucket()
+    for path, data in files().items():
+        site.s3.put(bucket, f"data/{path}", data)
+    url = f"s3://{bucket}/data"
+    site.job.write_text(json.dumps({"input": url, "sources": sources(url)}))
+    report = sync(site).execute(context())
+    assert (report["exit_code"], report["documents"]["create"]) == (0, len(expected()))
+    tree = {
+        key.removeprefix("data/.lightly/metadata/").removesuffix(".json"): json.loads(body)["metadata"]
+        for key, body in site.s3.objects(bucket, "data/.lightly/").items()
+        if not key.endswith("schema.json")
+    }
+    assert tree == expected()
+    assert secret not in json.dumps(report)
