@@ -264,6 +264,18 @@ def test_hostile_metadata_is_text_or_named_in_a_finding(fleet: Fleet) -> None:
         assert each["message"].startswith(f"{count} pair{'s' if count > 1 else ''} of user metadata of")
 
 
+@ONLY_S3
+def test_metadata_that_is_not_utf_8_is_named_where_a_library_cannot_read_it(fleet: Fleet) -> None:
+    fleet.server.describe(fleet.bucket, f"data/{C}.mp4", {"x-amz-meta-site": "Zürich"})  # sent as Latin-1
+    fleet.wants({"headers": True}, {"site": "metadata.site", "size": "size"}, transport="fsspec")
+    ran = fleet.sync()
+    assert documents(fleet) == {A: {"site": "Bern", "size": 5}, B: {"size": 5}, C: {"size": 5}}
+    (told,) = [f for f in ran.report["finding_examples"] if f["code"] == "media.metadata_unreadable"]
+    assert f"{C}.mp4" in told["message"]
+    fleet.sync("--set", "transport=auto")  # libcurl hands on the bytes
+    assert documents(fleet)[C] == {"site": "Zürich", "size": 5}
+
+
 def test_tables_shows_them_without_a_run(fleet: Fleet) -> None:
     fleet.wants({"headers": True, "tags": True})
     ran = fleet.run("tables", "job.yaml", "--format", "json")

@@ -18,6 +18,7 @@ from metaferry.media.facts.cache import FactsCache
 from metaferry.media.facts.model import TEXT, WHOLE, Fact, KeptFacts
 from metaferry.media.facts.rows import AT, answer_schema
 from metaferry.media.object_facts.listed import pairs_text
+from metaferry.storage.facts.model import UNREADABLE_HEADERS
 from metaferry.storage.io.concurrent import batched, in_order
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.protocol import ObjectFactReader, Storage
@@ -44,6 +45,13 @@ OpenCache = Callable[[KeptFacts], FactsCache | None]
 Progress = Callable[[int], None]
 
 _Values = Mapping[str, Any]
+#: Headers that cannot be read: named in a finding, and not kept, since another `transport` may read them.
+_UNREADABLE: Final[_Values] = {
+    "content_type": None,
+    "storage_class": None,
+    "metadata": None,
+    "unreadable": 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +183,8 @@ async def _headers(facts: ObjectFactReader, path: str) -> _Values | None:
         if not error.path:
             raise
         return None
-    except (Protected, Unsupported):  # this object alone
-        return None
+    except (Protected, Unsupported) as error:  # this object alone
+        return _UNREADABLE if error.code == UNREADABLE_HEADERS else None
     return {
         "content_type": found.content_type,
         "storage_class": found.storage_class,
@@ -203,7 +211,11 @@ async def _tags(facts: ObjectFactReader, path: str) -> _Values | None:
 def _as_table(kind: KeptFacts, versions: pa.RecordBatch, answers: Mapping[int, _Values | None]) -> pa.Table:
     """The answers as the cache takes them; those of a version that nothing names are not kept."""
     tokens = versions.column("token").to_pylist()
-    kept = {n: values for n, values in answers.items() if values is not None and tokens[n]}
+    kept = {
+        n: values
+        for n, values in answers.items()
+        if values is not None and values is not _UNREADABLE and tokens[n]
+    }
     rows = versions.take(pa.array(list(kept), pa.int64()))
     nothing = [None] * len(kept)
     columns: list[Any] = [list(kept), *rows.columns, nothing, nothing]

@@ -26,6 +26,8 @@ class ObjectFacts:
 
 
 NO_FACTS: Final = ObjectFacts()
+#: The code of an error: the library of a store cannot read the headers of an object, whatever is asked of it.
+UNREADABLE_HEADERS: Final = "UnreadableHeaders"
 
 
 class Described(NamedTuple):

@@ -26,7 +26,7 @@ from metaferry.errors import (
 from metaferry.storage.answers import BadAnswer, bad_answer, require
 from metaferry.storage.base import ObjectStoreAdapter
 from metaferry.storage.errors import Failure, Operation, retry_after
-from metaferry.storage.facts.model import Described, Fact
+from metaferry.storage.facts.model import UNREADABLE_HEADERS, Described, Fact
 from metaferry.storage.keys import byte_range, content_type, md5_hex
 from metaferry.storage.protocol import (
     ABSENT,
@@ -287,6 +287,8 @@ def s3_failure(error: BaseException) -> Failure:
         return Failure(code=name, kind=Expired)
     if isinstance(error, missing):
         return Failure(code="NoCredentials", kind=Denied)
+    if isinstance(error, boto.HTTPClientError) and isinstance(error.kwargs.get("error"), UnicodeError):
+        return Failure(code=UNREADABLE_HEADERS, kind=Unsupported)  # user metadata that is not UTF-8
     if isinstance(error, (boto.FlexibleChecksumError, boto.ChecksumError)):
         return Failure(code=name, kind=Corrupt)
     if isinstance(error, boto.SSLError) and "certificate" in str(error).lower():
