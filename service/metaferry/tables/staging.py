@@ -32,7 +32,8 @@ _BATCH_BYTES: Final = 64 << 20
 MAX_COLUMNS: Final = 2_000
 #: Rows held as Python objects at once. Few: the garbage collector walks over all of them again and again.
 PYTHON_ROWS: Final = 4_096
-_INCOMING: Final = "metaferry_incoming"
+#: What statements call the rows that are handed over.
+INCOMING: Final = "metaferry_incoming"
 #: Seconds between two looks at whether the writer has heard that it is to end.
 _LOOK: Final = 0.2
 _FLUSH_REJECTS: Final = 10_000
@@ -116,7 +117,9 @@ class StagingTable:
         ((database, schema),) = con.execute("SELECT current_database(), current_schema()").fetchall()
         #: Another connection has other defaults.
         self._target = ".".join(map(quote_ident, (database, schema, name)))
-        self._execute(con, "CREATE TABLE {} AS SELECT * FROM {}", self._schema.empty_table())
+        self._execute(
+            con, f"CREATE TABLE {self._target} AS SELECT * FROM {INCOMING}", self._schema.empty_table()
+        )
         self._writer = con.cursor()
         self._thread = ThreadPoolExecutor(1, "metaferry-staging")
         self._written: Future[int] | None = None
@@ -142,15 +145,18 @@ class StagingTable:
         added = pa.schema(columns).empty_table()
         kinds = [str(kind) for kind in self._con.from_arrow(added).types]
         for (name, _), kind in zip(columns, kinds, strict=True):
-            statement = f"ALTER TABLE {quote_ident(self.name)} ADD COLUMN {quote_ident(name)} {kind}"
-            self._con.execute(statement).fetchall()
+            self._alter(self._con, name, kind)
+
+    def _alter(self, con: duckdb.DuckDBPyConnection, name: str, kind: str) -> None:
+        """A column more, of a type of the engine's; nothing may be on its way into the table."""
+        con.execute(f"ALTER TABLE {self._target} ADD COLUMN {quote_ident(name)} {kind}").fetchall()
 
     def _describe(self, columns: pa.Schema) -> None:
         self._schema = pa.schema([(FILE, pa.int32()), (ROW, pa.int64()), *columns])
 
     def _insert_sql(self) -> str:
-        """The statement that appends a batch, with places for the table and the batch."""
-        return "INSERT INTO {} SELECT * FROM {}"
+        """The statement that appends `INCOMING`."""
+        return f"INSERT INTO {self._target} SELECT * FROM {INCOMING}"
 
     def append(self, file: int, rows: pa.Array, columns: Sequence[pa.Array]) -> None:
         """Rows of one file: their lines or numbers (int64), and their values in the table's order."""
@@ -184,12 +190,12 @@ class StagingTable:
         self._execute(self._writer, statement, batch)
         return int(batch.num_rows)
 
-    def _execute(self, con: duckdb.DuckDBPyConnection, statement: str, batch: pa.Table) -> None:
-        con.register(_INCOMING, batch)
+    def _execute(self, con: duckdb.DuckDBPyConnection, statement: str, batch: pa.Table) -> list[Any]:
+        con.register(INCOMING, batch)
         try:
-            con.execute(statement.format(self._target, _INCOMING)).fetchall()
+            return con.execute(statement).fetchall()
         finally:
-            con.unregister(_INCOMING)
+            con.unregister(INCOMING)
 
 
 class Rejects:
@@ -286,11 +292,11 @@ def _insert(
     columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     names = ", ".join(quote_ident(name) for name in schema.names)
-    con.register(_INCOMING, pa.Table.from_arrays(arrays, schema=schema))
+    con.register(INCOMING, pa.Table.from_arrays(arrays, schema=schema))
     try:
-        con.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {_INCOMING}").fetchall()
+        con.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM {INCOMING}").fetchall()
     finally:
-        con.unregister(_INCOMING)
+        con.unregister(INCOMING)
 
 
 def own_names(count: int) -> list[str]:

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from metaferry.tables.csv.cell_table import CellTable
+from metaferry.tables.csv.column_types import Numbers
 from metaferry.tables.model import FILE, ROW
 from metaferry.tables.staging import BATCH_ROWS, StagingTable, arrow_pool, numbers_from
 from unit.tables.table_loading import left_in, load, sealed
@@ -82,6 +84,29 @@ def test_rows_come_in_the_order_in_which_they_were_appended() -> None:
     found = con.execute(f"SELECT count(*), count(*) FILTER (rowid = {ROW} AND n = {ROW}) FROM t").fetchall()
     assert found == [(3 * BATCH_ROWS + 1, 3 * BATCH_ROWS)]
     assert con.execute(f"SELECT {ROW} FROM t WHERE {FILE} = 1").fetchall() == [(7,)]
+
+
+def test_a_column_of_values_has_one_of_text_from_the_first_cell_on_that_needs_it() -> None:
+    con = sealed()
+    batches = [
+        {"n": ["1", "2"], "x": ["0.5", ""], "b": ["true", "false"]},
+        {"n": ["3", "{}"], "x": ["1.50", "007"], "b": ["", "true"]},
+        {"n": ["", "+4"], "x": ["2.5", "inf"], "b": ["false", "true"]},
+    ]
+    with CellTable(con, "t", lambda rows: None, Numbers(), nulls=["", "{}"]) as table:
+        table.add_cells({key: pa.array(cells) for key, cells in batches[0].items()})
+        for at, batch in enumerate(batches):
+            table.append(0, numbers_from(2 * at, 2), [pa.array(cells) for cells in batch.values()])
+            table.flush()
+            if not at:
+                before = set(table.values())
+    assert before == {"n", "x", "b"}
+    assert set(table.values()) == {"b"}
+    shown = con.execute(f"SELECT {', '.join(table.cells().values())} FROM t ORDER BY {ROW}").fetchall()
+    written = zip(*([cell for batch in batches for cell in batch[key]] for key in "nxb"), strict=True)
+    assert shown == [tuple(None if cell in ("", "{}") else cell for cell in row) for row in written]
+    kept = "SELECT count(*) FROM duckdb_columns() WHERE table_name = 't' AND data_type = 'VARCHAR'"
+    assert con.execute(kept).fetchall() == [(2,)]
 
 
 def test_a_run_that_is_cancelled_leaves_no_thread_and_no_table(tmp_path: Path) -> None:
