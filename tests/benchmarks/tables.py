@@ -163,6 +163,8 @@ def duckdbs(kind: Kind, folder: Path) -> int:
 _LOADED: Final = (
     "duckdb",
     "metaferry.runs.gather",
+    "metaferry.tables.csv.stage",
+    "metaferry.tables.json.lines",
     "pandas",
     "pyarrow.csv",
     "pyarrow.dataset",
