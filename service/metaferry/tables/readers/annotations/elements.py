@@ -242,14 +242,21 @@ class _Scan:
 
     def _more(self, what: str = "") -> bool:
         """Takes the next block; what was read is let go of. False at the end."""
-        block = next(self._blocks, b"")
-        if not block:
-            return False
         rest = self._text[self._at :]
         if len(rest) > MAX_ELEMENT:
             raise self._fault(f"has more than {MAX_ELEMENT >> 20} MiB in {what}, which is no annotation")
+        # What has no end yet is looked at from its beginning again: so as much is taken as it is long.
+        taken, size = [rest], 0
+        while size <= len(rest) <= MAX_ELEMENT - size:
+            block = next(self._blocks, b"")
+            if not block:
+                break
+            taken.append(block)
+            size += len(block)
+        if not size:
+            return False
         self._before += self._at
-        self._text, self._at = rest + block, 0
+        self._text, self._at = b"".join(taken), 0
         return True
 
     def _decoded(self, text: bytes) -> str:
