@@ -90,9 +90,9 @@ class EntryTypes(dict[Steps, ValueType]):
 
     def __init__(self, types: Mapping[Steps, ValueType]) -> None:
         super().__init__(types)
-        # Paths of keys alone: the last key, those before it, the class of a value that surely fits.
-        self._keys = [
-            (steps[-1], steps[:-1], _EXACT[SHAPES[value_type]], value_type)
+        # Paths of keys alone: the last key, those before it, class and bound of a value that surely fits.
+        self._keys: list[tuple[str, Steps, type | None, float, ValueType]] = [
+            (steps[-1], steps[:-1], *_EXACT[SHAPES[value_type]], value_type)
             for steps, value_type in types.items()
             if steps and all(position(step) is None for step in steps)
         ]
@@ -104,7 +104,7 @@ class EntryTypes(dict[Steps, ValueType]):
 
     def fit(self, metadata: dict[str, Any]) -> bool:
         """Whether `unfit_places` finds nothing in these values, as `json.loads` made them."""
-        for last, above, exact, value_type in self._keys:
+        for last, above, exact, bound, value_type in self._keys:
             place: Any = metadata
             for step in above:
                 place = place.get(step)
@@ -115,20 +115,21 @@ class EntryTypes(dict[Steps, ValueType]):
                     continue  # what is missing fits
                 return False
             value: Any = place.get(last)
-            if value is None or (type(value) is exact and (exact is not float or math.isfinite(place[last]))):
+            kind = type(value)
+            if value is None or (kind is exact and (not bound or -bound < value < bound)):
                 continue
             if not _stands(value, value_type):
                 return False
         return not self._others or not unfit_places(metadata, self._others)
 
 
-#: The class of nearly all values of a shape, where every value of it is one, but a float that is not finite.
-_EXACT: Final[Mapping[Shape, type | None]] = {
-    Shape.INTEGER: None,
-    Shape.FLOAT: float,
-    Shape.STRING: str,
-    Shape.BOOLEAN: bool,
-    Shape.DATETIME: None,
+#: The class of nearly all values of a shape, and what their size is below (0: any). None: not by its class.
+_EXACT: Final[Mapping[Shape, tuple[type | None, float]]] = {
+    Shape.INTEGER: (int, MAX_INTEGER),
+    Shape.FLOAT: (float, math.inf),
+    Shape.STRING: (str, 0),
+    Shape.BOOLEAN: (bool, 0),
+    Shape.DATETIME: (None, 0),
 }
 
 

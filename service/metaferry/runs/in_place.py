@@ -61,7 +61,7 @@ def _read_of(
     progress: Progress,
 ) -> Iterator[tuple[str, bytes | StorageError | None]]:
     read = portal.wait(started)
-    yield from ((target, data) for (target, _), data in zip(part, read, strict=True))
+    yield from zip([target for target, _ in part], read, strict=True)
     progress.advance(len(part))
 
 

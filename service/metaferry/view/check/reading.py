@@ -68,7 +68,7 @@ def read_and_judge(
     states: list[tuple[Any, ...]] = []
     faults: list[tuple[Any, ...]] = []
     for target, data in read_in_place(storage, portal, _rows(database, waiting), progress):
-        kind, media, file_name, shared = waiting.pop(target)
+        _, _, kind, media, file_name, shared = waiting.pop(target)
         state, fault = judge(data, names_of(kind, file_name, shared), types)
         if planned or state != VALUES:  # nearly all have that state, and nothing else is kept of them
             states.append((target, state, md5_hex(data) if planned and isinstance(data, bytes) else None))
@@ -161,16 +161,14 @@ def _choose(database: Database, sample: Sample | None) -> None:
 
 
 def _rows(database: Database, waiting: dict[str, tuple[Any, ...]]) -> Iterator[tuple[str, int]]:
-    """Target and size of each document to be read, by name; what its name says of it goes to `waiting`."""
+    """Target and size of each document to be read, by name; its row goes to `waiting`."""
     database.run(
         "CREATE TABLE to_read AS SELECT row_number() OVER (ORDER BY target) AS n, target, size, kind, media, "
         f"file_name, shared FROM checked WHERE looked AND size <= {LARGEST}"
     )
-    for target, size, *rest in database.numbered(
-        "target, size, kind, media, file_name, shared", "to_read", size=_BATCH
-    ):
-        waiting[target] = tuple(rest)
-        yield target, size
+    for row in database.numbered("target, size, kind, media, file_name, shared", "to_read", size=_BATCH):
+        waiting[row[0]] = row
+        yield row[0], row[1]
     database.run("DROP TABLE to_read")
 
 
