@@ -85,8 +85,7 @@ def gcs_server() -> Iterator[GcsServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def azure_server() -> Iterator[AzureServer]:
+def _azurite() -> Iterator[AzureServer]:
     from servers.azurite import azurite
     from servers.setup_azurite import is_installed
 
@@ -97,6 +96,11 @@ def azure_server() -> Iterator[AzureServer]:
         pytest.skip(reason)
     with azurite() as server:
         yield server
+
+
+azure_server = pytest.fixture(scope="session", name="azure_server")(_azurite)
+#: For tests whose containers have names that are given, as those of a policy are.
+own_azure_server = pytest.fixture(scope="module", name="own_azure_server")(_azurite)
 
 
 @pytest.fixture(scope="session")

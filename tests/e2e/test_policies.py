@@ -246,12 +246,12 @@ def asked(request: pytest.FixtureRequest, portal: Portal, tmp_path_factory: pyte
             options, grants, needs = store.options, gcs_grants(POLICIES / "gcp"), gcs_needs
             seed("gcp", options, tmp_path_factory.mktemp("gcp"), portal)
         else:
-            azure: AzureServer = request.getfixturevalue("azure_server")
+            azure: AzureServer = request.getfixturevalue("own_azure_server")
             for bucket in BUCKETS:
                 azure.make_container(bucket)
             options, grants, needs = azure.options, azure_grants(POLICIES / "azure"), azure_needs
             seed("azure", options, tmp_path_factory.mktemp("azure"), portal)
-        endpoint = options.get("endpoint_url") or request.getfixturevalue("azure_server").endpoint
+        endpoint = options.get("endpoint_url") or request.getfixturevalue("own_azure_server").endpoint
         recorder = stack.enter_context(proxy(endpoint))
         recorded = json.loads(json.dumps(options).replace(endpoint, recorder.endpoint))
         whole_life(request.param, {**recorded, **own}, partial(change, request.param, options, portal))

@@ -176,7 +176,7 @@ def test_what_is_printed_is_what_a_whole_life_needs(
                 store.control(bucket=bucket)
             endpoint, options, needs, grants = store.endpoint, store.options, gcs_needs, gcp_grants
         else:
-            azure: AzureServer = request.getfixturevalue("azure_server")
+            azure: AzureServer = request.getfixturevalue("own_azure_server")
             for bucket in BUCKETS:
                 azure.make_container(bucket)
             endpoint, options, needs, grants = azure.endpoint, azure.options, azure_needs, azure_grants
