@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from e2e.memory import no_memory
 from e2e.serving import Bucket, Serving, get, many_images, metrics, serving
 from e2e.test_failures import PAGE, Row, rows
 from e2e.world import ENVIRONMENT, World
@@ -62,7 +63,8 @@ def child(it: Serving) -> int:
     return int(found)
 
 
-def test_a_run_that_is_killed(world: World, bucket: Bucket) -> None:
+def is_killed(world: World, bucket: Bucket, kill: Callable[[int], None]) -> None:
+    """A run whose process is killed at its first document, and the next one."""
     bucket.answers_slowly()
     process = subprocess.Popen(
         [sys.executable, "-m", "metaferry", "sync", "job.yaml", "-v"],
@@ -72,16 +74,28 @@ def test_a_run_that_is_killed(world: World, bucket: Bucket) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    bucket.at_the_first_document(process.kill)
+    bucket.at_the_first_document(lambda: kill(process.pid))
     out, _ = process.communicate(timeout=120)
     assert 128 - process.returncode == row("run killed").code  # as a shell and a container say it
     assert out == ""
     assert bucket.reports() == []
+    assert bucket.documents() < 300
     bucket.server.set(latency_ms=0)
     ran = world.run("sync", "job.yaml", "-v")
     assert ran.code == 0, ran.err
     assert says(ran.err, "run killed"), ran.err
     assert bucket.documents() == 300
+
+
+def test_a_run_that_is_killed(world: World, bucket: Bucket) -> None:
+    is_killed(world, bucket, lambda pid: os.kill(pid, signal.SIGKILL))
+
+
+def test_a_run_that_the_kernel_kills_for_lack_of_memory(world: World, bucket: Bucket) -> None:
+    """By a limit of its group of processes, as a container has one: nobody sends a signal."""
+    with no_memory() as group:
+        is_killed(world, bucket, group.take_in)
+        assert group.killed() == 1
 
 
 def test_a_run_of_serve_that_is_killed(world: World, bucket: Bucket) -> None:
