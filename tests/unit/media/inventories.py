@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
@@ -20,6 +21,8 @@ from pyarrow import orc
 TAKEN = "2026-11-22T01:00:00"
 #: The same in milliseconds since 1970.
 TAKEN_MS = "1795309200000"
+#: When every object was changed.
+CHANGED = datetime(2026, 5, 1, 12, 0, 0, 250_000, UTC)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Object:
 def s3(folder: Path, objects: list[Object], form: str, *, pieces: int = 2, versions: bool = True) -> Path:
     """As `storage-inventory-location` describes it; the manifest's path."""
     names = ["Bucket", "Key", "VersionId", "IsLatest", "IsDeleteMarker", "Size", "LastModifiedDate", "ETag"]
+    names.append("StorageClass")
     rows = [
         [
             "fleet",
@@ -44,8 +48,9 @@ def s3(folder: Path, objects: list[Object], form: str, *, pieces: int = 2, versi
             each.latest,
             each.marker,
             None if each.marker else each.size,
-            None,
+            CHANGED,
             None if each.marker else each.tag,
+            None if each.marker else "GLACIER_IR",
         ]
         for n, each in enumerate(objects)
     ]
@@ -53,6 +58,7 @@ def s3(folder: Path, objects: list[Object], form: str, *, pieces: int = 2, versi
         names = [name for name in names if name not in ("VersionId", "IsLatest", "IsDeleteMarker")]
         rows = [[*row[:2], *row[5:]] for row in rows]
     kinds = {"IsLatest": pa.bool_(), "IsDeleteMarker": pa.bool_(), "Size": pa.int64()}
+    kinds["LastModifiedDate"] = pa.timestamp("ms" if form == "Parquet" else "ns")
     files = []
     data = folder / "fleet" / "daily" / "data"
     data.mkdir(parents=True)
@@ -66,6 +72,7 @@ def s3(folder: Path, objects: list[Object], form: str, *, pieces: int = 2, versi
         else:
             plain = {"ETag": "e_tag", "IsLatest": "is_latest", "IsDeleteMarker": "is_delete_marker"}
             plain |= {"VersionId": "version_id", "LastModifiedDate": "last_modified_date"}
+            plain["StorageClass"] = "storage_class"
             columns = [
                 pa.array([row[at] for row in some], kinds.get(name, pa.string()))
                 for at, name in enumerate(names)
@@ -92,8 +99,10 @@ def s3(folder: Path, objects: list[Object], form: str, *, pieces: int = 2, versi
 def gcs(folder: Path, objects: list[Object], form: str, *, header: bool = False) -> Path:
     """As `insights/inventory-reports` describes it; old versions have a `timeDeleted`."""
     names = ["bucket", "name", "size", "generation", "timeDeleted"]
+    names += ["updated", "contentType", "storageClass", "etag"]
+    facts = [CHANGED, "image/png", "NEARLINE", "CJ=="]
     rows = [
-        ["fleet", each.key, each.size, n + 1, None if each.latest and not each.marker else TAKEN]
+        ["fleet", each.key, each.size, n + 1, None if each.latest and not each.marker else TAKEN, *facts]
         for n, each in enumerate(objects)
     ]
     stem = "1a2b_2026-11-22T01:00"
@@ -135,6 +144,8 @@ def gcs(folder: Path, objects: list[Object], form: str, *, header: bool = False)
 def azure(folder: Path, objects: list[Object], form: str, *, status: str = "Succeeded") -> Path:
     """As `blob-inventory` describes it: of an account, names begin with the container."""
     names = ["Name", "Content-Length", "Etag", "VersionId", "IsCurrentVersion", "Snapshot", "Deleted"]
+    names += ["Last-Modified", "Content-Type", "AccessTier"]
+    facts = [_csv(CHANGED) if form == "CSV" else CHANGED, "image/png", "Cool"]
     rows: list[list[Any]] = [
         [
             f"fleet/{each.key}",
@@ -144,14 +155,17 @@ def azure(folder: Path, objects: list[Object], form: str, *, status: str = "Succ
             None if not each.latest else True,
             None,
             each.marker or None,
+            *facts,
         ]
         for n, each in enumerate(objects)
     ]
-    rows.append(["other/2026/z.png", 1, "x", "2026-x", True, None, None])
+    rows.append(["other/2026/z.png", 1, "x", "2026-x", True, None, None, *facts])
     folder = folder / "2026/11/22/01-00-00/rule"
     folder.mkdir(parents=True)
     path = folder / f"rule_1000000_0.{form.lower()}"
     kinds = {"Content-Length": pa.int64(), "IsCurrentVersion": pa.bool_(), "Deleted": pa.bool_()}
+    if form != "CSV":
+        kinds["Last-Modified"] = pa.timestamp("ms", "UTC")
     table = pa.table(
         [pa.array([row[at] for row in rows], kinds.get(name, pa.string())) for at, name in enumerate(names)],
         names=names,
@@ -205,4 +219,6 @@ def _manifest(folder: Path, name: str, content: dict[str, Any]) -> Path:
 def _csv(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return "" if value is None else str(value)

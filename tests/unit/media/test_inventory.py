@@ -17,9 +17,9 @@ from metaferry.media.inventory.report import Inventory, open_inventory
 from metaferry.media.inventory.rows import inventory_pages
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
-from metaferry.storage.protocol import Entry
+from metaferry.storage.protocol import DescribedEntry, Entry
 from metaferry.urls import bucket_and_key
-from unit.media.inventories import REPORTS, TAKEN, Object, azure, gcs, s3
+from unit.media.inventories import CHANGED, REPORTS, TAKEN, Object, azure, gcs, s3
 
 STRANGE = ["2026/a b+c.png", "2026/é,\"'&日😀.png", "2026/100%25.png", "2026//x.mp4", "2026/line\nend.png"]
 OBJECTS = [
@@ -57,11 +57,15 @@ def opened(portal: Portal) -> Callable[..., Inventory]:
 
 @pytest.fixture
 def read(opened: Callable[..., Inventory], portal: Portal, tmp_path: Path) -> Read:
-    def read_(path: Path | str, source: str = "s3://fleet/2026/", prefix: str = "") -> list[Entry]:
+    def read_(
+        path: Path | str, source: str = "s3://fleet/2026/", prefix: str = "", with_facts: bool = False
+    ) -> list[Entry]:
         scratch = tmp_path / "scratch"
         scratch.mkdir(exist_ok=True)
         try:
-            pages = inventory_pages(opened(path), source, prefix, scratch=scratch, portal=portal)
+            pages = inventory_pages(
+                opened(path), source, prefix, scratch=scratch, portal=portal, with_facts=with_facts
+            )
             return [entry for page in pages for entry in page]
         finally:
             assert list(scratch.iterdir()) == []
@@ -79,6 +83,27 @@ def test_the_current_objects_of_the_datasource(report: str, tmp_path: Path, read
         assert found["0042.png"].token == f"{42:032x}"
     else:
         assert found["0042.png"].token == "43"  # its generation
+
+
+#: What an object's listing would say: ETag, content type, storage class. The reports of S3 have no types.
+TOLD = {
+    "s3": (f"{42:032x}", None, "GLACIER_IR"),
+    "gcs": ("CJ==", "image/png", "NEARLINE"),
+    "azure": (f"{42:032x}", "image/png", "Cool"),
+}
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_what_a_report_says_of_objects_besides(report: str, tmp_path: Path, read: Read) -> None:
+    manifest = REPORTS[report](tmp_path / "reports", OBJECTS)
+    found = {entry.path: entry for entry in read(manifest, with_facts=True)}
+    assert sorted(found) == PATHS
+    assert {entry.mtime for entry in found.values()} == {CHANGED.timestamp()}
+    one = found["0042.png"]
+    assert isinstance(one, DescribedEntry)
+    facts = one.facts
+    assert (facts.etag, facts.content_type, facts.storage_class) == TOLD[report.partition(" ")[0]]
+    assert (facts.metadata, facts.tags) == (None, None)
 
 
 @pytest.mark.parametrize("report", REPORTS)
@@ -160,7 +185,7 @@ def test_the_bucket_of_a_url(url: str, parts: tuple[str, str, str] | None) -> No
 def test_without_versions_and_without_size_and_tag(tmp_path: Path, read: Read) -> None:
     manifest = s3(tmp_path / "reports", [Object("2026/a.png"), Object("2026/b.png")], "CSV", versions=False)
     content = json.loads(manifest.read_text())
-    content["fileSchema"] = "Bucket, Key, One, Two, Three"
+    content["fileSchema"] = "Bucket, Key, One, Two, Three, Four"
     _rewrite(manifest, content)
     assert read(manifest) == [Entry(f"{name}.png", -1, "", None, 0.0) for name in "ab"]
 
