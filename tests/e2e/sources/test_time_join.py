@@ -386,6 +386,22 @@ def test_what_looks_at_a_job_knows_samples(world: World) -> None:
     assert "bug in metaferry" not in ran.err + ran.out
 
 
+def test_doctor_names_wrong_expressions_of_each_part(world: World) -> None:
+    wrong = {
+        "video": "replace(video",
+        "start": {"from": "column", "column": "1 +", "zone": "UTC"},
+        "metadata": {"ms": {"linear": "sum(ms)"}},
+    }
+    world.job["sources"] = [SOURCE, {**SOURCE, "name": "wrong", **wrong}]
+    world.write_job()
+    ran = world.run("doctor", "job.yaml", "--format", "json")
+    first, second = (one for one in json.loads(ran.out)["checks"] if one["name"] == "table")
+    assert first["status"] == "ok", first
+    assert second["status"] == "fail", second
+    for key in ("sources[1].video", "sources[1].start.column", "sources[1].metadata.ms"):
+        assert key in json.dumps(second), second
+
+
 def test_the_digest_has_what_decides_and_a_kept_job_no_secret(tmp_path: Path) -> None:
     def job(**change: Any) -> Job:
         return Job.from_mapping({"input": "/in", "sources": [{**SOURCE, **change}]}, base=tmp_path)

@@ -27,6 +27,7 @@ from metaferry.tables.mapping import parse_mapping
 from metaferry.tables.model import Loaded, folded
 from metaferry.tables.readers.source import ReaderSource, find_source
 from metaferry.tables.staging import quote_ident
+from metaferry.tables.telemetry.parsed import parse_samples
 from metaferry.view.doctor.model import Measured
 
 #: Bytes of a source's files up to which it is read as a whole.
@@ -78,6 +79,8 @@ def _facts(job: Job, index: int, database: Database, storages: Storages) -> Tabl
     samples = source.telemetry
     is_query = source.query is not None or (samples is not None and samples.query is not None)
     named: dict[str, Source | Table] = {}
+    if samples is not None:
+        parse_samples(source, f"sources[{index}]", partial(job.places.of, index))
     if is_query:
         named = {f"tables.{name}": table for name, table in job.tables.items()}
     else:
