@@ -48,7 +48,8 @@ def job_text(url: str, folder: Path) -> str:
     if key != "annotations":
         raise UsageError(
             f"{url} is {found.title}: a source of it needs more than where it is",
-            advice="docs/sources has a job to start from",
+            advice=f"write into `sources`: - {{{key}: {written}, video: …, start: {{…}}, "
+            "metadata: {…}}, as in docs/sources/time-join.md",
         )
     return _with_reader(found, written)
 

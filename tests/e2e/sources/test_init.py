@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -67,10 +69,15 @@ def test_the_query_of_a_reader_runs_once_it_is_no_comment(world: World) -> None:
     [
         ("nowhere.json", 2, "nowhere.json"),
         ("given", 2, "given"),
+        ("drive.gpx", 2, "- {telemetry: ../drive.gpx, video: …"),
+        ("labels.db", 2, "sql: {uri: sqlite:///FILE, query: …}"),
         ("s3://key:canary-secret-0815@bucket/labels.csv", 2, "has credentials in it"),
     ],
 )
 def test_what_is_no_source_leaves_no_job(world: World, given: str, code: int, message: str) -> None:
+    world.put("drive.gpx", '<gpx><trk><trkseg><trkpt lat="1" lon="2"/></trkseg></trk></gpx>')
+    with contextlib.closing(sqlite3.connect(world.root / "labels.db")) as con:
+        con.execute("CREATE TABLE labels (file_name TEXT)")
     ran = world.run("init", "work", "--from", given)
     assert ran.code == code, ran.err
     assert message in ran.err

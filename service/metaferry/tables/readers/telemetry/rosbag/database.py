@@ -45,6 +45,10 @@ class DatabaseMessage(NamedTuple):
     data: bytes | None
 
 
+class NoBag(Broken):
+    """A database of something else."""
+
+
 @contextlib.contextmanager
 def opened_database(file: ReaderFile) -> Iterator[Database]:
     """The database of a file, for one block. Raises Broken, and what reading a file raises."""
@@ -94,7 +98,7 @@ class Database:
             if root  # none of a virtual table
         }
         if not {"topics", "messages"} <= self._tables:
-            raise Broken("is a SQLite database, and no bag of ROS 2: it has no tables topics and messages")
+            raise NoBag("is a SQLite database, and no bag of ROS 2: it has no tables topics and messages")
 
     def topics(self) -> list[DatabaseTopic]:
         """The topics."""

@@ -31,6 +31,7 @@ from metaferry.tables.readers.telemetry.rosbag.database import (
 from metaferry.tables.readers.telemetry.rosbag.database import (
     Database,
     DatabaseTopic,
+    NoBag,
     opened_database,
 )
 
@@ -85,6 +86,10 @@ class OpenedRosbag(OpenedMcap):
                     yield from self._of_database(database)
             else:
                 yield from self._of_bag(file)
+        except NoBag as error:
+            raise self.fault(
+                file, error.message, "read it by a query: sql: {uri: sqlite:///FILE, query: …}"
+            ) from None
         except Broken as error:
             raise self.fault(
                 file, error.message, "rosbag reindex, or ros2 bag reindex; or upload it again"
