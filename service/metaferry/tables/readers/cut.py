@@ -34,14 +34,14 @@ def raise_if_cut(given: Given, file: ReaderFile) -> None:
 
 def _is_cut_xml(text: bytes) -> bool:
     try:
-        for _ in read_xml(iter([text]), _Nobody()):
+        for _ in read_xml(iter([text]), _Unheard()):
             pass
     except BrokenXml as error:
         return error.is_cut
     return False
 
 
-class _Nobody:
+class _Unheard:
     """A handler that is told of a document, and keeps nothing."""
 
     def begin(self, path: tuple[str, ...], attributes: Mapping[str, str], line: int) -> None:
