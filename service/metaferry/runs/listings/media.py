@@ -131,9 +131,9 @@ class JobMedia:
         return self._listed
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        yield from self._told(self._batches("included"))
+        yield from self._with_progress(self._batches("included"))
 
-    def _told(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def _with_progress(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The batches of all media, with progress."""
         found = self.listed().media
         self._progress.phase("Reading the listed media", found.images + found.videos)
@@ -167,7 +167,9 @@ class JobMedia:
         select = "SELECT path, size, token, kind, f.* EXCLUDE (path) FROM plan.media "
         select += "JOIN plan.media_facts f USING (path) WHERE included ORDER BY path"
         rows = self._rows(select)
-        yield from self._with_answers(rows if asked.headers or asked.tags else self._told(rows), asked)
+        yield from self._with_answers(
+            rows if asked.headers or asked.tags else self._with_progress(rows), asked
+        )
 
     def _with_answers(self, batches: Iterable[pa.RecordBatch], asked: Object) -> Iterator[pa.RecordBatch]:
         wanted = WantedFacts(asked.headers, asked.tags)

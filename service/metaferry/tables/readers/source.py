@@ -124,8 +124,8 @@ def find_source(
     )
     if reader is None:
         reader = _recognised(asked.key, given)
-    told = (lambda count: progress(0)) if isinstance(reader, OfMedia) else progress
-    return ReaderSource(reader, given, asked.key, passed_over, told)
+    counted = (lambda count: progress(0)) if isinstance(reader, OfMedia) else progress
+    return ReaderSource(reader, given, asked.key, passed_over, counted)
 
 
 def _recognised(key: str, given: Given) -> Reader:
