@@ -39,7 +39,8 @@ def azure_policy(accesses: Sequence[Access]) -> tuple[dict[str, Any], list[Right
         verbs = [verb for verb in _CHANGES if any(each.verb == verb for each in changes)]
         reads = [*(["read"] if reasons else []), *(["tags/read"] if tags else [])]
         actions = [f"{BLOBS}/{verb}" for verb in reads + verbs]
-        role = "metaferry writer" if changes else "metaferry reader"
+        # Roles are shared by containers: none gets a right to tags because another needs it.
+        role = ("metaferry writer" if changes else "metaferry reader") + (" with tags" if tags else "")
         names.setdefault(role, actions)
         names[role] = list(dict.fromkeys([*names[role], *actions]))
         assignment = {"role": role, "scope": _scope(account, container)}

@@ -10,7 +10,8 @@ import pytest
 import metaferry
 from metaferry import Job
 from metaferry.errors import UsageError
-from metaferry.view.policy.accesses import accesses_of
+from metaferry.view.policy.accesses import Access, accesses_of
+from metaferry.view.policy.azure import BLOBS, azure_policy
 
 
 def a_job(**more: Any) -> Job:
@@ -192,6 +193,19 @@ def test_the_account_of_azure_is_in_the_scope_where_the_job_names_it() -> None:
     assert scopes(storage={"az": {"account_name": "fleet"}}) == {"fleet"}
 
 
+def test_a_right_to_tags_on_azure_is_one_on_the_media_alone() -> None:
+    shared = [
+        Access("azure", "media", "read", "", "frames"),
+        Access("azure", "media", "tags", "", "tags"),
+        Access("azure", "tables", "read", "", "the tables"),
+    ]
+    document, _ = azure_policy(shared)
+    actions = {role["Name"]: role["DataActions"] for role in document["roles"].values()}
+    of = {each["scope"].rpartition("/")[2]: actions[each["role"]] for each in document["assignments"]}
+    assert f"{BLOBS}/tags/read" in of["media"]
+    assert of["tables"] == [f"{BLOBS}/read"]
+
+
 def test_no_secret_of_a_job_is_in_it() -> None:
     secret = "canary-secret-0815"
     job = a_job(
@@ -221,7 +235,7 @@ def test_tags_have_a_right_of_their_own_where_a_job_asks_for_them() -> None:
         )
         .document["roles"]
         .items()
-        if name == "metaferry reader"
+        if name == "metaferry reader with tags"
     ]
     assert role["DataActions"] == [f"{blobs}/read", f"{blobs}/tags/read"]
     assert "writes" not in role["Description"]
