@@ -16,6 +16,12 @@ def test_a_part_that_was_asked_for_tells_the_size(text: str, start: int, end: in
     assert size_of_part(text, start, end) == size
 
 
+@pytest.mark.parametrize(("text", "start"), [("bytes 0--1/0", 0), ("bytes 5-4/5", 5)])
+def test_nothing_is_no_part(text: str, start: int) -> None:
+    with pytest.raises(BadAnswer):
+        size_of_part(text, start, None)
+
+
 @pytest.mark.parametrize(
     "text",
     [None, "", "bytes 2-4/*", "bytes 2-4", "bytes 2-4/\u00b2", "bytes 3-4/10", "bytes 2-5/10", "2-4/10"],

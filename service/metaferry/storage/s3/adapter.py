@@ -216,7 +216,10 @@ class S3Adapter(ObjectStoreAdapter):
             OSError,  # what s3fs makes of a ClientError, and TimeoutError
             ValueError,  # an endpoint_url that is no URL
         ) as error:
-            raise self.error(s3_failure(error), operation, path) from None
+            failure = s3_failure(error)
+            if failure.code == UNREADABLE_HEADERS and operation == "read":  # user metadata that is not UTF-8
+                failure = replace(failure, kind=Unsupported)
+            raise self.error(failure, operation, path) from None
         except BadAnswer as error:
             raise self.error(error.failure, operation, path) from None
 
@@ -288,7 +291,7 @@ def s3_failure(error: BaseException) -> Failure:
     if isinstance(error, missing):
         return Failure(code="NoCredentials", kind=Denied)
     if isinstance(error, boto.HTTPClientError) and isinstance(error.kwargs.get("error"), UnicodeError):
-        return Failure(code=UNREADABLE_HEADERS, kind=Unsupported)  # user metadata that is not UTF-8
+        return Failure(code=UNREADABLE_HEADERS, kind=Unavailable)
     if isinstance(error, (boto.FlexibleChecksumError, boto.ChecksumError)):
         return Failure(code=name, kind=Corrupt)
     if isinstance(error, boto.SSLError) and "certificate" in str(error).lower():
