@@ -258,12 +258,12 @@ _BUCKET: dict[Store, str] = {
 #: The right that each operation needs, by store. docs/storage.md shows them as policies.
 RIGHTS: dict[tuple[Store, Operation], str] = {
     ("s3", "list"): "s3:ListBucket on the bucket",
-    ("s3", "read"): "s3:GetObject on the objects",
+    ("s3", "read"): "s3:GetObject on the objects, and s3:ListBucket to tell one that is missing",
     ("s3", "put"): "s3:PutObject on the objects below .lightly/metadata/ and .metaferry/",
     ("s3", "delete"): "s3:DeleteObject on the objects below .lightly/metadata/ and .metaferry/",
     ("s3", "tags"): "s3:GetObjectTagging on the objects",
     ("gcs", "list"): "storage.objects.list on the bucket",
-    ("gcs", "read"): "storage.objects.get on the bucket",
+    ("gcs", "read"): "storage.objects.get on the bucket, and storage.objects.list to tell a missing object",
     ("gcs", "put"): "storage.objects.create, and storage.objects.delete to replace an object",
     ("gcs", "delete"): "storage.objects.delete on the bucket",
     ("azure", "list"): "containers/blobs/read (role Storage Blob Data Reader; `l` in a SAS)",

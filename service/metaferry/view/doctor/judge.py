@@ -95,8 +95,11 @@ def tags(place: StoreLocation, found: Measured[Mapping[str, str]]) -> Check:
 
 def state_folder(place: StoreLocation, prefix: str, found: Written, *, lists: bool) -> list[Check]:
     """The checks of what was written below the state folder. `lists`: the bucket may be listed."""
-    deleting = "delete in the state folder"
-    checks = [judged(deleting, place, found.may_delete, "delete", prefix, "yes")]
+    deleting, may_delete = "delete in the state folder", found.may_delete
+    if place.store == "gcs" and not lists and is_missing_right(may_delete.error):
+        why = "without the right to list, the store may answer the same to a file that is not there"
+        may_delete = Measured(skipped=why)
+    checks = [judged(deleting, place, may_delete, "delete", prefix, "yes")]
     if found.may_delete.done and found.delete.error is not None:
         checks = [failed(deleting, place, found.delete.error, "delete", prefix)]
     if found.left:
