@@ -59,12 +59,12 @@ def make_world(kind: str, url: str, options: dict[str, Any], server: Any, folder
     bucket = url.partition("://")[2].partition("/")[0]
     server.put(bucket, "data/2026/a.png", b"x" * 100)
     table = folder / "labels.csv"
-    table.write_text("file_name,scene\na.png,day\n")
+    table.write_text("file_name,frame,scene\na.png,,day\n")
     job = metaferry.Job.from_mapping(
         {
             "input": url,
             "storage": {scheme: options},
-            "sources": [{"table": str(table)}],
+            "sources": [{"table": str(table), "frame": "frame"}],
             "policy": {"delete": "orphans"},
         }
     )

@@ -41,6 +41,7 @@ from metaferry.view.doctor.store import (
     try_state,
 )
 from metaferry.view.doctor.tables import measure_tables
+from metaferry.view.policy.accesses import reads_media
 
 #: Seconds for which a request is tried again: a store that is down is to be named soon.
 _RETRY_FOR = 15.0
@@ -153,6 +154,8 @@ class _Examination:
             self._add(Check("read media", Status.SKIPPED, why, place=place.url))
         else:
             read = measured_now(lambda: self._wait(storage.read(first, 0, 64)))
+            if judge.is_missing_right(read.error) and not reads_media(self._job):
+                read = Measured(skipped="these credentials may not, and this job reads no media")
             self._add(judge.judged("read media", place, read, "read", "", f"yes: {first}"))
             if any(asked.tags for asked in asked_of_objects(self._job)):
                 self._add(judge.tags(place, self._tags(storage, first)))

@@ -129,6 +129,11 @@ def _deletes(job: Job) -> Iterator[str]:
         yield "a rollback deletes what the run created"
 
 
+def reads_media(job: Job) -> bool:
+    """Whether the job has to read what is below its input, and not only to list it."""
+    return _may_read_media(job) or any(each.headers for each in asked_of_objects(job))
+
+
 def _may_read_media(job: Job) -> bool:
     return any(source.frame is not None or source.table is None for source in job.sources)
 
