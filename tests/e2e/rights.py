@@ -1,15 +1,15 @@
 """The rights that a policy file grants, and those that requests need, in one form for three clouds.
 
 A grant is a permission on the objects of one bucket below a prefix. For a listing, `prefix` None is
-one without any condition. Only what the files in deploy/policies use is understood: anything else
-in them is a ValueError, so that a policy is never taken for less than it is.
+one without any condition. Only what the files in deploy/policies and `metaferry policy` use is understood:
+anything else is a ValueError, so that a policy is never taken for less than it is.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,15 +38,21 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """`prefix` "" is every key; None (of a listing) also holds where the request names no prefix."""
+    """`prefix` "" is every key; None (of a listing) also holds where the request names no prefix.
+
+    `exact`: only the key, or the listing, that is `prefix` itself.
+    """
 
     permission: str
     bucket: str
     prefix: str | None
+    exact: bool = False
 
     def allows(self, need: Need) -> bool:
         if (self.permission, self.bucket) != (need.permission, need.bucket):
             return False
+        if self.exact:
+            return need.key == self.prefix
         return self.prefix is None or (need.key is not None and need.key.startswith(self.prefix))
 
 
@@ -121,30 +127,48 @@ def gcs_grants(folder: Path) -> Iterator[Grant]:
             yield Grant(permission, match[1], match[2])
 
 
-def gcs_needs(requests: Iterable[Request]) -> Iterator[Need]:
-    """From the first request on an empty Lightly bucket: replacing an object is creating and deleting."""
-    existing: set[tuple[str, str]] = set()
-    for request in requests:
-        path, _, query = request.key.partition("?")
-        match = re.fullmatch(r"/(upload/|download/)?storage/v1/b/([^/]+)/o(?:/(.+))?", path)
-        if match is None:
-            raise ValueError(f"not understood: {request}")
-        bucket, key = match[2], match[3]
-        if key is None:
-            yield Need("storage.objects.list", bucket, parse_qs(query).get("prefix", [""])[0])
-        elif request.method == "POST":
-            yield Need("storage.objects.create", bucket, key)
-            if (bucket, key) in existing:
-                yield Need("storage.objects.delete", bucket, key)
-            if request.status == 200:
-                existing.add((bucket, key))
-        elif request.method == "DELETE":
+def printed_gcs_grants(document: dict[str, Any]) -> Iterator[Grant]:
+    """Those of what `metaferry policy --cloud gcp` prints."""
+    form = r'(\.startsWith\(| == )"{}([^"\\]*)"\)?'
+    listed = r'api\.getAttribute\("storage\.googleapis\.com/objectListPrefix", ""\)' + form.format("")
+    for binding in document["bindings"]:
+        bucket = binding["bucket"].removeprefix("gs://")
+        named = r"resource\.name" + form.format(f"projects/_/buckets/{bucket}/objects/")
+        for permission in document["roles"][binding["role"]]["includedPermissions"]:
+            if "condition" not in binding:
+                yield Grant(permission, bucket, None)
+                continue
+            for term in binding["condition"]["expression"].split(" || "):
+                match = re.fullmatch(listed if permission == "storage.objects.list" else named, term)
+                if match is None:
+                    raise ValueError(f"not understood, for {permission}: {term}")
+                yield Grant(permission, bucket, match[2], match[1] == " == ")
+
+
+def gcs_needs(method: str, target: str, exists: Callable[[str, str], bool]) -> Iterator[Need]:
+    """To replace an object is to create and to delete one; and it is missing only for those who may list.
+
+    Google documents the latter for reads; deletes are taken to be alike, which asks for more.
+    `exists` says whether a bucket has a key.
+    """
+    path, _, query = target.partition("?")
+    if (match := re.fullmatch(r"/storage/v1/b/([^/]+)", path)) and method == "GET":
+        yield Need("storage.buckets.get", match[1], None)
+        return
+    match = re.fullmatch(r"/(upload/|download/)?storage/v1/b/([^/]+)/o(?:/(.+))?", path)
+    if match is None or method not in ("GET", "POST", "DELETE"):
+        raise ValueError(f"not understood: {method} {target}")
+    bucket, key = match[2], match[3]
+    if key is None:
+        yield Need("storage.objects.list", bucket, parse_qs(query).get("prefix", [""])[0])
+    elif method == "POST":
+        yield Need("storage.objects.create", bucket, key)
+        if exists(bucket, key):
             yield Need("storage.objects.delete", bucket, key)
-            existing.discard((bucket, key))
-        else:
-            yield Need("storage.objects.get", bucket, key)
-            if request.status == 404:
-                yield Need("storage.objects.list", bucket, "")
+    else:
+        yield Need("storage.objects.delete" if method == "DELETE" else "storage.objects.get", bucket, key)
+        if not exists(bucket, key):
+            yield Need("storage.objects.list", bucket, "")
 
 
 # -- Azure Blob Storage
@@ -172,20 +196,41 @@ def azure_grants(folder: Path) -> Iterator[Grant]:
             yield Grant(f"{_BLOBS}read", bucket, None)
 
 
-def azure_needs(requests: Iterable[Request]) -> Iterator[Need]:
+def printed_azure_grants(document: dict[str, Any]) -> Iterator[Grant]:
+    """Those of what `metaferry policy --cloud azure` prints."""
+    path = rf"@Resource\[{_BLOBS.rstrip('/')}:path\] StringStartsWith '([^']*)'"
+    for assignment in document["assignments"]:
+        container = assignment["scope"].rpartition("/")[2]
+        only: dict[str, list[str]] = {}
+        for clause in filter(None, assignment.get("condition", "").split(" AND ")):
+            found = re.fullmatch(r"\(!\(ActionMatches\{'([^']+)'\}\) OR \((.*)\)\)", clause)
+            terms = [re.fullmatch(path, term) for term in found[2].split(" OR ")] if found else [None]
+            if found is None or None in terms:
+                raise ValueError(f"not understood: {clause}")
+            only[found[1]] = [term[1] for term in terms if term]
+        for action in document["roles"][assignment["role"]]["DataActions"]:
+            for prefix in only.get(action, [None]):
+                yield Grant(action, container, prefix)
+
+
+def azure_needs(method: str, target: str) -> Iterator[Need]:
     kinds = {"GET": "read", "HEAD": "read", "PUT": "write", "DELETE": "delete"}
-    for request in requests:
-        path, _, query = request.key.partition("?")
-        _, container, key = _split(path)
-        asked = parse_qs(query)
-        if not key:
-            if asked.get("comp") != ["list"] or request.method != "GET":
-                raise ValueError(f"not understood: {request}")
-            yield Need(f"{_BLOBS}read", container, asked.get("prefix", [""])[0])
-        elif set(asked) - {"timeout"}:
-            raise ValueError(f"not understood: {request}")
-        else:
-            yield Need(_BLOBS + kinds[request.method], container, key)
+    path, _, query = target.partition("?")
+    _, container, key = _split(path)
+    asked = {name: values[0] for name, values in parse_qs(query).items() if name != "timeout"}
+    kind, comp = asked.get("restype"), asked.get("comp")
+    if key and not asked:
+        yield Need(_BLOBS + kinds[method], container, key)
+    elif method == "GET" and not key and comp == "list" and container:
+        yield Need(f"{_BLOBS}read", container, asked.get("prefix", ""))
+    elif method == "GET" and key and asked == {"comp": "tags"}:
+        yield Need(f"{_BLOBS}tags/read", container, key)
+    elif method in ("GET", "HEAD") and not key and (kind, comp) == ("container", None):
+        yield Need(_BLOBS.removesuffix("blobs/") + "read", container, None)
+    elif method == "GET" and not container and (kind, comp) == ("service", "properties"):
+        yield Need(_BLOBS.removesuffix("containers/blobs/") + "read", "", None)
+    else:
+        raise ValueError(f"not understood: {method} {target}")
 
 
 def _split(path: str) -> tuple[str, str, str]:

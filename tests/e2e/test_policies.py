@@ -1,12 +1,11 @@
 """The least rights in deploy/policies: enough for everything metaferry does, and nothing in them idle.
 
-On S3 a server that enforces IAM policies says so. Google Cloud Storage and Azure have no emulator that
-does; there every request is recorded at the server and judged by the policy files (`rights.py`).
+Here on S3, by a server that enforces IAM policies. For Google Cloud Storage and Azure it is
+`test_policies_enforced.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
@@ -28,9 +27,7 @@ from e2e.rights import (
     Grant,
     Need,
     azure_grants,
-    azure_needs,
     gcs_grants,
-    gcs_needs,
     s3_grants,
     s3_needs,
 )
@@ -38,10 +35,8 @@ from metaferry.demo import make_dataset
 from metaferry.errors import Denied
 from metaferry.storage.factory import open_storage
 from metaferry.storage.io.portal import Portal
-from servers.azurite import AzureServer
-from servers.gcs import gcs
 from servers.ministack import S3Server, make_bucket, ministack
-from servers.proxy import Request, proxy
+from servers.proxy import proxy
 
 pytestmark = pytest.mark.servers
 
@@ -51,6 +46,10 @@ SCHEMES = {"aws": "s3", "gcp": "gs", "azure": "az"}
 
 
 def job_of(cloud: str, options: dict[str, Any], **more: Any) -> metaferry.Job:
+    return metaferry.Job.from_mapping(job_file(cloud, options, **more))
+
+
+def job_file(cloud: str, options: dict[str, Any], **more: Any) -> dict[str, Any]:
     """The job file of an overlay, on an emulator, with sources for images and for frames."""
     mapping = yaml.safe_load((ROOT / f"deploy/kustomize/overlays/{cloud}/cloud/job.yaml").read_text())
     scheme = mapping["input"].partition("://")[0]
@@ -58,7 +57,7 @@ def job_of(cloud: str, options: dict[str, Any], **more: Any) -> metaferry.Job:
     images, frames = dict(mapping["sources"][0]), dict(mapping["sources"][0])
     images["table"] = images["table"].replace("*.parquet", "images.csv")
     frames |= {"file_name": "video", "frame": "frame_idx"}
-    return metaferry.Job.from_mapping({**mapping, "sources": [images, frames], **more})
+    return {**mapping, "sources": [images, frames], **more}
 
 
 def seed(cloud: str, options: dict[str, Any], folder: Path, portal: Portal) -> None:
@@ -219,7 +218,7 @@ def test_without_a_statement_nothing_is_written(aws: Aws, sid: str) -> None:
     assert documents_in("aws", aws.server.options, aws.portal) == 0
 
 
-# -- every cloud: what was asked for, held against the files
+# -- what was asked for, held against the file
 
 
 @dataclass(frozen=True)
@@ -228,36 +227,19 @@ class Asked:
     needs: list[Need]
 
 
-@pytest.fixture(scope="module", params=["aws", "gcp", "azure"])
-def asked(request: pytest.FixtureRequest, portal: Portal, tmp_path_factory: pytest.TempPathFactory) -> Asked:
-    """What the files grant, and what the requests of a whole life needed; on S3 under the policy itself."""
-    with contextlib.ExitStack() as stack:
-        needs: Callable[[list[Request]], Iterator[Need]]
-        own: dict[str, str] = {}
-        if request.param == "aws":
-            s3: Aws = request.getfixturevalue("aws")
-            s3.allow(POLICY)
-            own, options, grants, needs = s3.keys, s3.server.options, s3_grants(POLICY), s3_needs
-            s3.fresh()
-        elif request.param == "gcp":
-            store = stack.enter_context(gcs())
-            for bucket in BUCKETS:
-                store.control(bucket=bucket)
-            options, grants, needs = store.options, gcs_grants(POLICIES / "gcp"), gcs_needs
-            seed("gcp", options, tmp_path_factory.mktemp("gcp"), portal)
-        else:
-            azure: AzureServer = request.getfixturevalue("own_azure_server")
-            for bucket in BUCKETS:
-                azure.make_container(bucket)
-            options, grants, needs = azure.options, azure_grants(POLICIES / "azure"), azure_needs
-            seed("azure", options, tmp_path_factory.mktemp("azure"), portal)
-        endpoint = options.get("endpoint_url") or request.getfixturevalue("own_azure_server").endpoint
-        recorder = stack.enter_context(proxy(endpoint))
-        recorded = json.loads(json.dumps(options).replace(endpoint, recorder.endpoint))
-        whole_life(request.param, {**recorded, **own}, partial(change, request.param, options, portal))
+@pytest.fixture(scope="module")
+def asked(aws: Aws, portal: Portal) -> Asked:
+    """What the policy grants, and what the requests of a whole life under it needed."""
+    aws.fresh()
+    aws.allow(POLICY)
+    with proxy(aws.server.endpoint) as recorder:
+        recorded = json.loads(json.dumps(aws.options).replace(aws.server.endpoint, recorder.endpoint))
+        whole_life("aws", recorded, partial(change, "aws", aws.server.options, portal))
         assert recorder.count() > 0
         assert [each for each in recorder.requests if each.status in (401, 403)] == []
-        return Asked(list(grants), list(needs([each for each in recorder.requests if each.done])))
+        return Asked(
+            list(s3_grants(POLICY)), list(s3_needs([each for each in recorder.requests if each.done]))
+        )
 
 
 def test_every_request_is_allowed(asked: Asked) -> None:
@@ -279,9 +261,14 @@ def test_every_grant_is_needed(asked: Asked) -> None:
     assert idle == []
 
 
-def test_nothing_but_documents_and_state_may_be_changed(asked: Asked) -> None:
+@pytest.mark.parametrize(
+    "grants",
+    [s3_grants(POLICY), gcs_grants(POLICIES / "gcp"), azure_grants(POLICIES / "azure")],
+    ids=["aws", "gcp", "azure"],
+)
+def test_nothing_but_documents_and_state_may_be_changed(grants: Iterator[Grant]) -> None:
     reads = re.compile(r"s3:(List|Get)|storage\.objects\.(list|get)|.*/read")
-    writing = [grant for grant in asked.grants if not reads.match(grant.permission)]
+    writing = [grant for grant in grants if not reads.match(grant.permission)]
     assert {(grant.bucket, grant.prefix) for grant in writing} == {(OUTPUT, prefix) for prefix in BELOW}
 
 

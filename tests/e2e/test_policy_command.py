@@ -1,16 +1,13 @@
 """What `metaferry policy` prints: enough for a whole life of a datasource, and nothing in it idle.
 
 On S3 a server that enforces IAM policies says so: with every printed right taken away in turn, a run is
-refused. Google Cloud Storage and Azure have no emulator that enforces; there every request is recorded at the
-server and judged by what was printed, as in `test_policies.py`.
+refused. For Google Cloud Storage and Azure it is `test_policies_enforced.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
-import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,12 +16,10 @@ from typing import Any
 import pytest
 
 import metaferry
-from e2e.rights import BUCKETS, Grant, Need, azure_needs, gcs_needs
-from e2e.test_policies import Aws, change, job_of, seed, whole_life
+from e2e.rights import BUCKETS
+from e2e.test_policies import Aws, change, job_of, whole_life
 from e2e.world import World
 from metaferry.errors import MetaferryError
-from servers.azurite import AzureServer
-from servers.gcs import gcs
 from servers.ministack import make_bucket, ministack
 from servers.proxy import proxy
 
@@ -129,74 +124,6 @@ def test_a_job_that_deletes_nothing_gets_no_right_to_delete_documents(aws: Aws) 
     aws.fresh()
     aws.allow(policy)
     assert refusals(aws, run) == (0, "")
-
-
-# -- the clouds whose emulators enforce nothing
-
-
-def gcp_grants(document: dict[str, Any]) -> Iterator[Grant]:
-    for binding in document["bindings"]:
-        bucket = binding["bucket"].removeprefix("gs://")
-        prefixes: list[str | None] = [None]
-        if "condition" in binding:
-            expression = binding["condition"]["expression"]
-            name = rf'resource\.name\.startsWith\("projects/_/buckets/{bucket}/objects/([^"]*)"\)'
-            attribute = r'api\.getAttribute\("storage\.googleapis\.com/objectListPrefix", ""\)'
-            listed = rf'{attribute}\.startsWith\("([^"]*)"\)'
-            terms = [re.fullmatch(f"{name}|{listed}", term) for term in expression.split(" || ")]
-            prefixes = [term[1] or term[2] for term in terms if term is not None]
-            assert len(prefixes) == len(terms), expression
-        for permission in document["roles"][binding["role"]]["includedPermissions"]:
-            for prefix in prefixes:
-                yield Grant(permission, bucket, prefix)
-
-
-def azure_grants(document: dict[str, Any]) -> Iterator[Grant]:
-    for assignment in document["assignments"]:
-        container = assignment["scope"].rpartition("/")[2]
-        only: dict[str, list[str]] = {}
-        for clause in filter(None, assignment.get("condition", "").split(" AND ")):
-            found = re.fullmatch(r"\(!\(ActionMatches\{'([^']+)'\}\) OR \((.*)\)\)", clause)
-            assert found is not None, clause
-            only[found[1]] = re.findall(r":path\] StringStartsWith '([^']+)'", found[2])
-        for action in document["roles"][assignment["role"]]["DataActions"]:
-            for prefix in only.get(action, [None]):
-                yield Grant(action, container, prefix)
-
-
-@pytest.mark.parametrize("cloud", ["gcp", "azure"])
-def test_what_is_printed_is_what_a_whole_life_needs(
-    cloud: str, request: pytest.FixtureRequest, portal: Any, tmp_path: Path
-) -> None:
-    with contextlib.ExitStack() as stack:
-        needs: Any
-        if cloud == "gcp":
-            store = stack.enter_context(gcs())
-            for bucket in BUCKETS:
-                store.control(bucket=bucket)
-            endpoint, options, needs, grants = store.endpoint, store.options, gcs_needs, gcp_grants
-        else:
-            azure: AzureServer = request.getfixturevalue("own_azure_server")
-            for bucket in BUCKETS:
-                azure.make_container(bucket)
-            endpoint, options, needs, grants = azure.endpoint, azure.options, azure_needs, azure_grants
-        seed(cloud, options, tmp_path, portal)
-        recorder = stack.enter_context(proxy(endpoint))
-        recorded = json.loads(json.dumps(options).replace(endpoint, recorder.endpoint))
-        whole_life(cloud, recorded, partial(change, cloud, options, portal))
-        asked: list[Need] = list(needs([each for each in recorder.requests if each.done]))
-    given = list(grants(printed(cloud, policy=POLICY)))
-    assert {need for need in asked if not any(grant.allows(need) for grant in given)} == set()
-    idle = [
-        grant
-        for grant in given
-        if not any(
-            grant.allows(need) and not any(other.allows(need) for other in given if other != grant)
-            for need in asked
-        )
-    ]
-    assert idle == []
-    assert len(asked) > 50
 
 
 # -- the command

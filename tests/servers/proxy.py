@@ -2,7 +2,8 @@
 
 It stands between a client and a real server and keeps the Host header, so signatures verify. Tests
 hold the :class:`Proxy` in their own process: they read the counts *at the server*, and add rules
-that answer an error instead, lose the reply of something that was done, or wait.
+that answer an error instead, lose the reply of something that was done, or wait. `decide`
+may refuse requests.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote
@@ -70,12 +71,25 @@ class Rule:
         return bool(re.fullmatch(self.method, method) and re.search(self.key, key))
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer to a request that is not passed on."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
 class Proxy:
-    """`endpoint` is where clients go; `upstream` the real server."""
+    """`endpoint` is where clients go; `upstream` the real server.
+
+    `decide` is asked about each request, by its method and decoded path, before it is passed on.
+    """
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream.rstrip("/")
         self.endpoint = ""
+        self.decide: Callable[[str, str], Awaitable[Refusal | None]] | None = None
         self._requests: list[Request] = []
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
@@ -117,6 +131,9 @@ class Proxy:
             return self._hang_up(request)
         if rule is not None and rule.action == "wait":
             await asyncio.sleep(rule.seconds)
+        if self.decide is not None and (refusal := await self.decide(request.method, key)) is not None:
+            self._note(request.method, key, refusal.status, done=False)
+            return web.Response(status=refusal.status, headers=refusal.headers, body=refusal.body)
         hidden = rule.having if rule is not None and rule.action == "ignore" else ""
         status, headers, content = await self._forward(request, body, hidden)
         self._note(request.method, key, status, done=True)
