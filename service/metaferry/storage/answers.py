@@ -84,7 +84,7 @@ def require_blob(blob: Blob, start: int, end: int | None, version: str | None) -
 def size_of_part(content_range: str | None, start: int, end: int | None) -> int:
     """The size of the whole object from the Content-Range of `[start, end)`. Raises `BadAnswer`."""
     size = whole_size(content_range)
-    if size is None or size <= start:  # there is no part of what is empty
+    if not size:  # none, or no part: an empty object has none
         raise BadAnswer("no valid Content-Range")
     last = (size if end is None else min(end, size)) - 1
     require(content_range == f"bytes {start}-{last}/{size}", "the wrong range")
