@@ -13,11 +13,11 @@ import pytest
 import metaferry
 from e2e.serving import serving
 from e2e.sources.every_media_reader import FRAMES, SOURCES, expected, files, image, sources
+from e2e.sources.everywhere import below_a_prefix, by_dask, in_shards
 from e2e.sources.pages import documents
 from e2e.sources.test_readers_everywhere import Held, assert_nothing_was_written, ends_as_stopped, started
 from e2e.stores import Store
 from e2e.world import World
-from metaferry.engines import dask_cluster as cluster
 from metaferry.progress import Silent
 from metaferry.storage.io.portal import Portal
 from servers.datasource import FreshDatasource
@@ -39,39 +39,15 @@ def world(tmp_path: Path) -> World:
 
 
 def test_a_plan_in_shards_is_applied_and_finished(world: World) -> None:
-    assert world.run("plan", "job.yaml", "--out", "kept", "--shards", "2").code == 0
-    for share in "01":
-        ran = world.run("sync", "job.yaml", "--plan", "kept", "--shard-index", share, "--num-shards", "2")
-        assert ran.code == 0, ran.err
-    ran = world.run("finish", "kept", "--format", "json")
-    assert ran.code == 0, ran.err
-    assert documents(world) == expected()
-    again = world.run("sync", "job.yaml", "--format", "json")
-    assert (again.code, again.report["documents"]["keep"]) == (0, len(expected())), again.err
+    in_shards(world, expected())
 
 
 def test_dask_workers_apply_what_every_reader_has_read(world: World) -> None:
-    distributed = cluster._import()
-    local = distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
-    )
-    with local as workers:
-        engine = f"dask={workers.scheduler_address}"
-        ran = world.run("sync", "job.yaml", "--engine", engine, "--format", "json")
-    assert ran.code == 0, ran.err
-    assert documents(world) == expected()
+    by_dask(world, expected())
 
 
 def test_a_prefix_leaves_the_rest_of_every_source_alone(world: World) -> None:
-    ran = world.run("sync", "job.yaml", "--prefix", "second/", "--format", "json")
-    assert ran.code == 0, ran.err
-    assert documents(world) == {
-        path: values for path, values in expected().items() if path.startswith("second/")
-    }
-    for source in ran.report["sources"]:
-        assert (source["rejected"], source["unmatched"]) == (0, 0), source
-    assert world.run("sync", "job.yaml").code == 0
-    assert documents(world) == expected()
+    below_a_prefix(world, expected())
 
 
 @pytest.mark.servers

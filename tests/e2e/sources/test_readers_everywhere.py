@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from e2e.sources.every_reader import OF_FILES, OF_LAKES, READERS, Sources, expected, media
+from e2e.sources.everywhere import below_a_prefix, by_dask, in_shards
 from e2e.sources.pages import documents
 from e2e.stores import Store
 from e2e.test_serve import serving
 from e2e.world import CANARIES, ENVIRONMENT, World
-from metaferry.engines import dask_cluster as cluster
 from metaferry.storage.io.portal import Portal
 from servers.datasource import FreshDatasource
 from servers.process import wait_until
@@ -57,15 +57,7 @@ def world(tmp_path: Path, sources: Sources) -> World:
 
 
 def test_a_plan_in_shards_is_applied_and_finished(world: World) -> None:
-    assert world.run("plan", "job.yaml", "--out", "kept", "--shards", "2").code == 0
-    for share in "01":
-        ran = world.run("sync", "job.yaml", "--plan", "kept", "--shard-index", share, "--num-shards", "2")
-        assert ran.code == 0, ran.err
-    ran = world.run("finish", "kept", "--format", "json")
-    assert ran.code == 0, ran.err
-    assert documents(world) == expected()
-    again = world.run("sync", "job.yaml", "--format", "json")
-    assert (again.code, again.report["documents"]["keep"]) == (0, len(expected())), again.err
+    in_shards(world, expected())
 
 
 @pytest.mark.servers
@@ -96,27 +88,12 @@ def test_sources_on_a_store_are_read_whole_though_connections_break(
 
 
 def test_dask_workers_apply_what_every_reader_has_read(world: World) -> None:
-    distributed = cluster._import()
-    local = distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
-    )
-    with local as workers:
-        engine = f"dask={workers.scheduler_address}"
-        ran = world.run("sync", "job.yaml", "--engine", engine, "--format", "json")
-    assert ran.code == 0, ran.err
-    assert documents(world) == expected()
+    by_dask(world, expected())
 
 
 def test_a_prefix_leaves_the_rest_of_every_source_alone(world: World) -> None:
-    ran = world.run("sync", "job.yaml", "--prefix", "second/", "--format", "json")
-    assert ran.code == 0, ran.err
-    assert documents(world) == {
-        path: values for path, values in expected().items() if path.startswith("second/")
-    }
-    for source in ran.report["sources"]:
-        assert (source["used"], source["rejected"], source["unmatched"]) == (1, 0, 0), source
-    assert world.run("sync", "job.yaml").code == 0
-    assert documents(world) == expected()
+    for source in below_a_prefix(world, expected()):
+        assert source["used"] == 1, source
 
 
 @pytest.mark.slow
