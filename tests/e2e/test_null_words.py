@@ -121,6 +121,11 @@ ADVISED: dict[str, tuple[list[str], list[Any], str]] = {
     "a comma": (["12", "7", "1,5"], [12.0, 7.0, 1.5], "1,5"),
     "commas alone": (["2,25", "1,5"], [2.25, 1.5], "2,25"),
     "a blank": (["12", "7", " 5"], [12.0, 7.0, 5.0], " 5"),
+    "no point anywhere": (["1.234,5", "7,25", "NA"], [1234.5, 7.25, None], "1.234,5"),
+    "thousands": (["1,234", "12,345.5", "7"], [1234.0, 12345.5, 7.0], "1,234"),
+    "thin blanks": (["1\u202f234,5", "7"], [1234.5, 7.0], "1\u202f234,5"),
+    "commas beside points": (["1,5", "2.5", "NA"], [1.5, 2.5, None], "1,5"),
+    "a sign": (["+7", "2.5", "3", "4"], [7.0, 2.5, 3.0, 4.0], "+7"),
     "many words": (["1", "2", "3", "4", "5", "x" * 30], [1.0, 2.0, 3.0, 4.0, 5.0, None], "x"),
 }
 
@@ -138,9 +143,12 @@ def test_a_new_text_entry_over_numbers_is_said_with_the_line_to_write(world: Wor
     assert json.dumps(cells[odd][:40]) in told["message"]
     import yaml
 
-    line = told["advice"].partition("nulls: ")
-    if line[1]:
-        world.source["nulls"] = yaml.safe_load(line[2])
+    nulls, options = (told["advice"].partition(before) for before in ("nulls: ", "write beside table: "))
+    if nulls[1]:
+        world.source["nulls"] = yaml.safe_load(nulls[2])
+    elif options[1]:
+        for option in options[2].split(" and "):
+            world.source.update(yaml.safe_load(option))
     else:
         text = told["advice"].removeprefix("write in metadata: ").removesuffix(", null where it is none")
         world.source["metadata"] = yaml.safe_load(text)

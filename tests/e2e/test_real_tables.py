@@ -103,6 +103,9 @@ TWO: list[tuple[str, Any]] = [("file_name", ["a.png", "b.png"]), ("x", [1, 2])]
 BOTH = {"a": {"x": 1}, "b": {"x": 2}}
 
 
+LATE = pa.list_(pa.struct([("t", pa.timestamp("s"))]))
+PAIRS = pa.map_(pa.string(), pa.int64())
+
 CSV = b"file_name,x\na.png,1\nb.png,2\n"
 
 
@@ -157,6 +160,74 @@ def zipped(**members: bytes) -> bytes:
     ),
 )
 def test_columns_that_nobody_uses_break_nothing(world: World, case: Case) -> None:
+    case.check(world)
+
+
+# -- types that other programs write
+
+
+@cases(
+    identifiers_and_small_booleans=Case(
+        {
+            "t.arrow": arrow(
+                [
+                    ("file_name", ["a.png", "b.png"]),
+                    ("u", pa.array([b"\0" * 16, b"\xff" * 16], pa.uuid())),
+                    ("on", pa.ExtensionArray.from_storage(pa.bool8(), pa.array([0, 1], pa.int8()))),
+                ]
+            )
+        },
+        {
+            "a": {"u": "00000000-0000-0000-0000-000000000000", "on": False},
+            "b": {"u": "ffffffff-ffff-ffff-ffff-ffffffffffff", "on": True},
+        },
+    ),
+    time_too_late=Case(
+        {"t.parquet": parquet([*TWO, ("at", pa.array([0, 10**13], pa.timestamp("s")))])},
+        code=2,
+        says=("the column at (timestamp[ms]) cannot be used, for row 2", "mend that row"),
+    ),
+    time_too_late_within_lists=Case(
+        {"t.parquet": parquet([*TWO, ("at", pa.array([[{"t": 0}], [{"t": 10**13}]], LATE))])},
+        code=2,
+        says=("the column at (", "cannot be used, for row 2"),
+    ),
+    time_after_midnight=Case(
+        {"t.arrow": arrow([*TWO, ("at", pa.array([0, 2**62], pa.time64("ns")))])},
+        code=2,
+        says=("the column at is damaged in row 2: time64[ns] 4611686018427387904 is not within",),
+    ),
+    map_with_a_key_twice=Case(
+        {"t.parquet": parquet([*TWO, ("m", pa.array([[("k", 1)], [("k", 1), ("k", 2)]], PAIRS))])},
+        code=2,
+        says=("the column m (map<", "cannot be used, for row 2: a key stands twice in one map"),
+    ),
+    map_with_a_key_twice_that_nobody_uses=Case(
+        {"t.parquet": parquet([*TWO, ("m", pa.array([[("k", 1)], [("k", 1), ("k", 2)]], PAIRS))])},
+        BOTH,
+        {"metadata": {"x": "x"}},
+    ),
+    union=Case(
+        {
+            "t.arrow": arrow(
+                [
+                    *TWO,
+                    (
+                        "v",
+                        pa.UnionArray.from_dense(
+                            pa.array([0, 1], pa.int8()),
+                            pa.array([0, 0], pa.int32()),
+                            [pa.array(["p"]), pa.array([1])],
+                        ),
+                    ),
+                ]
+            )
+        },
+        code=2,
+        says=("t.arrow: the column v is dense_union<", "leave this one out"),
+    ),
+)
+def test_types_that_other_programs_write(world: World, case: Case) -> None:
     case.check(world)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from metaferry.errors import Changed, JobError
-from metaferry.tables.columns import cast, check_text, common_schema, engine_errors, first_line
+from metaferry.tables.columns import cast, check_values, common_schema, engine_errors, first_line
 from metaferry.tables.files.archives import Pull
 from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.files.content import ARROW_FILE, REFUSALS
@@ -178,7 +178,7 @@ def _batches(
                     at = places.get(folded(field.name))
                     found = pa.nulls(len(batch), field.type) if at is None else batch.column(fields.index(at))
                     column = cast(found, field, url, place)
-                    check_text(column, field, url, row, place)
+                    check_values(column, field, url, row, place)
                     columns.append(column)
                 yield len(batch), columns
                 row += len(batch)

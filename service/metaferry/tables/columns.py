@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from metaferry.errors import JobError
 from metaferry.tables.model import folded
@@ -55,7 +56,9 @@ def common_schema(
 def _plain(kind: pa.DataType) -> pa.DataType:
     """The type without its encoding: a dictionary of text is text."""
     if isinstance(kind, pa.BaseExtensionType):
-        return _plain(kind.storage_type)
+        # Two that the engine knows, as what they are; all others are what they are stored as.
+        known = {"arrow.uuid": kind, "arrow.bool8": pa.bool_()}
+        return known.get(kind.extension_name) or _plain(kind.storage_type)
     if pa.types.is_dictionary(kind):
         return _plain(kind.value_type)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
@@ -74,6 +77,8 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 def cast(column: pa.Array, field: pa.Field, url: str, place: str) -> pa.Array:
     """The column as the type of the field, without loss; JobError where that cannot be."""
+    if column.type == field.type:
+        return column
     if isinstance(column.type, pa.BaseExtensionType):
         column = column.storage
     if pa.types.is_dictionary(column.type):
@@ -92,6 +97,7 @@ def cast(column: pa.Array, field: pa.Field, url: str, place: str) -> pa.Array:
             f"{url}: the column {field.name} is {column.type} and does not fit {field.type}, which "
             f"other files need: {error}",
             place=place,
+            advice="write the files with one type for it, or make them two sources",
         ) from None
 
 
@@ -117,21 +123,60 @@ def _half(value: float) -> float | None:
     return float(rounded)
 
 
-def check_text(column: pa.Array, field: pa.Field, url: str, row: int, place: str) -> None:
-    """Neither the format nor the engine looks whether text is UTF-8; a document has to be."""
+def check_values(column: pa.Array, field: pa.Field, url: str, row: int, place: str) -> None:
+    """Neither the format nor the engine looks whether text is UTF-8; a document has to be.
+
+    And of values that the engine has no place for (a time after the year 294247, a map with a key twice) it
+    says neither column nor row, and takes nothing after some of them.
+    """
     try:
         column.validate(full=True)
+        _check_range(column)
     except pa.ArrowInvalid:
         for position in range(len(column)):
+            one = column.take([position])  # a slice keeps its neighbours
             try:
-                column.take([position]).validate(full=True)  # a slice keeps its neighbours
+                one.validate(full=True)
             except pa.ArrowInvalid as error:
                 raise JobError(
                     f"{url}: the column {field.name} is damaged in row {row + position}: {error}",
                     place=place,
                     advice="write the file again; bytes that are no UTF-8 text cannot be a string",
                 ) from None
+            try:
+                _check_range(one)
+            except pa.ArrowInvalid as error:
+                raise JobError(
+                    f"{url}: the column {field.name} ({field.type}) cannot be used, "
+                    f"for row {row + position}: {first_line(error)}",
+                    place=place,
+                    advice="mend that row, or map the columns that are wanted in metadata:, and leave "
+                    "this one out",
+                ) from None
         raise
+
+
+def _check_range(column: pa.Array) -> None:
+    """Raises ArrowInvalid for a value that its type allows and the engine has no place for."""
+    kind = column.type
+    if pa.types.is_struct(kind):
+        for inner in column.flatten():
+            _check_range(inner)
+    elif pa.types.is_map(kind):
+        offsets = column.offsets
+        keys = column.keys.slice(offsets[0].as_py(), offsets[-1].as_py() - offsets[0].as_py())
+        parents = pc.list_parent_indices(pa.ListArray.from_arrays(pc.subtract(offsets, offsets[0]), keys))
+        if pa.table({"map": parents, "key": keys}).group_by(["map", "key"]).aggregate([]).num_rows < len(
+            keys
+        ):
+            raise pa.ArrowInvalid("a key stands twice in one map")
+        _check_range(column.items)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        _check_range(column.flatten())
+    elif pa.types.is_timestamp(kind) and kind.unit in ("s", "ms"):
+        column.cast(pa.timestamp("us", kind.tz))
+    elif pa.types.is_duration(kind) and kind.unit in ("s", "ms"):
+        column.cast(pa.duration("us"))
 
 
 @contextlib.contextmanager
@@ -143,9 +188,8 @@ def engine_errors(con: duckdb.DuckDBPyConnection, schema: pa.Schema, url: str, p
         yield
     except (duckdb.Error, pa.ArrowException) as error:
         for field in schema:
-            empty = pa.schema([field]).empty_table()
             try:
-                con.from_arrow(empty).fetchall()
+                con.from_arrow(pa.schema([field]).empty_table()).fetchall()
             except (duckdb.Error, pa.ArrowException):
                 raise JobError(
                     f"{url}: the column {field.name} is {field.type}, which cannot be used",

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from metaferry.errors import Changed, Corrupt, JobError, NotFound
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.io.reader import RangeFile
-from metaferry.tables.columns import cast, check_text, common_schema, engine_errors, first_line
+from metaferry.tables.columns import cast, check_values, common_schema, engine_errors, first_line
 from metaferry.tables.files.blocks import ByteStream, refuse
 from metaferry.tables.files.content import HEAD, looks_like_text
 from metaferry.tables.files.find import TableObject, missing
@@ -242,7 +242,7 @@ def _batches(
                 for field in schema
             ]
             for field, column in zip(schema, columns, strict=True):
-                check_text(column, field, file.url, row, place)
+                check_values(column, field, file.url, row, place)
             row += len(batch)
             yield columns[0], columns
 

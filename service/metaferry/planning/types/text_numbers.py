@@ -14,13 +14,19 @@ from metaferry.findings import Code
 from metaferry.planning.advice.spelling import written
 from metaferry.planning.database import Database
 from metaferry.planning.sql import rules as sql
-from metaferry.tables.csv.column_types import NULL_WORDS, is_decimal
+from metaferry.tables.csv.column_types import NULL_WORDS, Numbers, is_decimal
 from metaferry.tables.model import KeyColumn, Loaded
 
 #: Rows that show whether a column is one of numbers at all, and different other cells that are listed.
 _FIRST_ROWS: Final = 10_240
 _LISTED: Final = 5
 _COMMA: Final = r"\s*-?[0-9]+,[0-9]+\s*"
+#: How people write numbers of which the engine makes none; `decimal` and `thousands` read them.
+_NOTATIONS: Final = (
+    Numbers(","),
+    *(Numbers(",", mark) for mark in (".", " ", "\u00a0", "\u202f", "'", "\u2019")),
+    *(Numbers(".", mark) for mark in (",", " ", "\u00a0", "\u202f", "'", "\u2019")),
+)
 
 
 def report_text_numbers(
@@ -34,22 +40,27 @@ def report_text_numbers(
     for source, has_mapping in zip(sources, mapped, strict=True):
         for key in source.keys:
             if key.cell and key.type == "VARCHAR" and ".".join(key.path) in wanted:
-                _look(database, source, key, mapped=has_mapping)
+                # Points of other columns would be no decimal marks any more.
+                points = any(each.cell and each.type == "DOUBLE" for each in source.keys)
+                _look(database, source, key, mapped=has_mapping, points=points)
 
 
-def _look(database: Database, source: Loaded, key: KeyColumn, *, mapped: bool) -> None:
+def _look(database: Database, source: Loaded, key: KeyColumn, *, mapped: bool, points: bool) -> None:
     cell = sql.quote_ident(key.column)
-    kinds = (
-        f"count({cell}), count(*) FILTER ({is_decimal(cell)}), count(*) FILTER ({_comma(cell)}), "
-        f"count(*) FILTER ({_blank(cell)}), count(*) FILTER ({_null_word(cell)})"
+    tests = [f"coalesce({is_decimal(each.plain(cell))}, false)" for each in _NOTATIONS]
+    anyhow = " OR ".join((is_decimal(cell), _comma(cell), _blank(cell), *tests))
+    kinds = ", ".join(
+        f"count(*) FILTER ({test})"
+        for test in (is_decimal(cell), _comma(cell), _blank(cell), _null_word(cell), anyhow, *tests)
     )
     counts: tuple[int, ...] = ()
     for rows in (f" WHERE rowid < {_FIRST_ROWS}", ""):
-        counts = database.row(f"SELECT {kinds} FROM {source.table}{rows}")
-        filled, numbers, commas, blanks, _ = counts
-        if not numbers + commas + blanks or 2 * (numbers + commas + blanks) <= filled - counts[4]:
+        counts = database.row(f"SELECT count({cell}), {kinds} FROM {source.table}{rows}")
+        filled, nulls, alike = counts[0], counts[4], counts[5]
+        if not alike or 2 * alike <= filled - nulls:
             return
-    filled, numbers, commas, blanks, _ = counts
+    filled, numbers, commas, blanks, nulls, _, *written_so = counts
+    so = [each for each, count in zip(_NOTATIONS, written_so, strict=True) if count == filled - nulls]
     other = f"{cell} IS NOT NULL AND NOT {is_decimal(cell)}"
     row, url, first = database.row(
         f"SELECT s.row, f.url, s.{cell} FROM {source.table} s "
@@ -68,7 +79,17 @@ def _look(database: Database, source: Loaded, key: KeyColumn, *, mapped: bool) -
             str(Code.SCHEMA_TEXT),
             f"{path} becomes text (CATEGORICAL_STRING), and stays it: of the {filled:,} cells of the column "
             f"{key.cell}, {numbers:,} are numbers; the first that is none is {json.dumps(first[:40])}",
-            _advice(key, commas=commas, blanks=blanks, words=words, others=filled - numbers, mapped=mapped),
+            _options([each for each in so if each.decimal == "." or not points], first)
+            or _advice(
+                key,
+                commas=commas,
+                blanks=blanks,
+                words=words,
+                others=filled - numbers - nulls,
+                nulls=nulls,
+                notation=next(iter(so), None),
+                mapped=mapped,
+            ),
             source.label,
             url,
             row,
@@ -77,21 +98,73 @@ def _look(database: Database, source: Loaded, key: KeyColumn, *, mapped: bool) -
 
 
 def _advice(
-    key: KeyColumn, *, commas: int, blanks: int, words: Sequence[str], others: int, mapped: bool
+    key: KeyColumn,
+    *,
+    commas: int,
+    blanks: int,
+    words: Sequence[str],
+    others: int,
+    nulls: int,
+    notation: Numbers | None,
+    mapped: bool,
 ) -> str:
+    """The line to write where no options make numbers of the column. `others` are cells that are none."""
     column = sql.quote_ident(key.cell)
     rest = "" if mapped else "; `metadata:` then has to name the other columns too"
-    if commas == others:
-        dotted = f"replace({column}, ',', '.')::DOUBLE"
-        return f"write in metadata: {written(_key(key), dotted)}{rest}"
-    if blanks == others:
-        return f"write in metadata: {written(_key(key), f'trim({column})::DOUBLE')}{rest}"
-    if not commas and not blanks and len(words) <= _LISTED and max(map(len, words)) <= 20:
+    number = ""
+    if notation is not None and notation.thousands:
+        number = f"replace({column}, {sql.quote_text(notation.thousands)}, '')"
+        number = f"replace({number}, ',', '.')" if notation.decimal == "," else number
+    elif commas == others:
+        number = f"replace({column}, ',', '.')"
+    elif blanks == others:
+        number = f"trim({column})"
+    if number:
+        cast = f"try_cast({number} AS DOUBLE)" if nulls else f"{number}::DOUBLE"
+        return f"write in metadata: {written(_key(key), cast)}{rest}"
+    if not commas and not blanks and len(words) <= _LISTED and not any(map(_may_be_number, words)):
         known = [word for word in NULL_WORDS if word not in words]
         listed = json.dumps([*words, *known], ensure_ascii=False)
         return f"where such cells are no value, write beside table: nulls: {listed}"
     tried = written(_key(key), f"try_cast({column} AS DOUBLE)")
     return f"write in metadata: {tried}, null where it is none{rest}"
+
+
+def _may_be_number(word: str) -> bool:
+    """Whether a cell is more than a word for no value."""
+    return len(word) > 20 or any(map(str.isdigit, word))
+
+
+def _options(notations: Sequence[Numbers], first: str) -> str:
+    """The options under which all cells are numbers; "" where there are none.
+
+    Of marks that no cell has, those of fewer are meant; `1,234` alone may be either of two numbers.
+    """
+    least = [each for each in notations if not any(_has_fewer(other, each) for other in notations)]
+    if not least:
+        return ""
+    lines: dict[str, str] = {}
+    for each in sorted(least, key=lambda each: each.decimal == ",", reverse=True):
+        value = first
+        options = []
+        if each.thousands:
+            value = value.replace(each.thousands, "")
+            options.append(f"thousands: {json.dumps(each.thousands)}")
+        if each.decimal != ".":
+            value = value.replace(each.decimal, ".")
+            options.insert(0, f"decimal: {json.dumps(each.decimal)}")
+        lines[value] = " and ".join(options)  # of two for one number the shorter
+    if len(lines) == 1:
+        return f"write beside table: {next(iter(lines.values()))}"
+    told = "; ".join(
+        f"where {json.dumps(first[:40])} is {value[:40]}: {option}" for value, option in lines.items()
+    )
+    return f"write beside table, {told}"
+
+
+def _has_fewer(one: Numbers, other: Numbers) -> bool:
+    """Whether the one has all its marks in common with the other, which has one more."""
+    return one.decimal == other.decimal and not one.thousands and bool(other.thousands)
 
 
 def _key(key: KeyColumn) -> str:
