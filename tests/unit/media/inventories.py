@@ -141,11 +141,22 @@ def gcs(folder: Path, objects: list[Object], form: str, *, header: bool = False)
     return path
 
 
-def azure(folder: Path, objects: list[Object], form: str, *, status: str = "Succeeded") -> Path:
-    """As `blob-inventory` describes it: of an account, names begin with the container."""
+def azure(
+    folder: Path,
+    objects: list[Object],
+    form: str,
+    *,
+    status: str = "Succeeded",
+    times: pa.DataType = pa.timestamp("ms", "UTC"),
+) -> Path:
+    """As `blob-inventory` describes it: of an account, names begin with the container. `times` is the type of
+    those in Parquet."""
     names = ["Name", "Content-Length", "Etag", "VersionId", "IsCurrentVersion", "Snapshot", "Deleted"]
     names += ["Last-Modified", "Content-Type", "AccessTier"]
-    facts = [_csv(CHANGED) if form == "CSV" else CHANGED, "image/png", "Cool"]
+    changed: Any = _csv(CHANGED) if form == "CSV" else CHANGED
+    if pa.types.is_integer(times):
+        changed = round(CHANGED.timestamp() * 1000)
+    facts = [changed, "image/png", "Cool"]
     rows: list[list[Any]] = [
         [
             f"fleet/{each.key}",
@@ -165,7 +176,7 @@ def azure(folder: Path, objects: list[Object], form: str, *, status: str = "Succ
     path = folder / f"rule_1000000_0.{form.lower()}"
     kinds = {"Content-Length": pa.int64(), "IsCurrentVersion": pa.bool_(), "Deleted": pa.bool_()}
     if form != "CSV":
-        kinds["Last-Modified"] = pa.timestamp("ms", "UTC")
+        kinds["Last-Modified"] = times
     table = pa.table(
         [pa.array([row[at] for row in rows], kinds.get(name, pa.string())) for at, name in enumerate(names)],
         names=names,
@@ -204,6 +215,9 @@ REPORTS: dict[str, Any] = {
     "gcs parquet": lambda folder, objects: gcs(folder, objects, "Parquet"),
     "azure csv": lambda folder, objects: azure(folder, objects, "CSV"),
     "azure parquet": lambda folder, objects: azure(folder, objects, "Parquet"),
+    "azure parquet with whole milliseconds": lambda folder, objects: azure(
+        folder, objects, "Parquet", times=pa.int64()
+    ),
 }
 
 

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from metaferry.errors import JobError, ScratchFull
@@ -104,6 +106,30 @@ def test_what_a_report_says_of_objects_besides(report: str, tmp_path: Path, read
     facts = one.facts
     assert (facts.etag, facts.content_type, facts.storage_class) == TOLD[report.partition(" ")[0]]
     assert (facts.metadata, facts.tags) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        (pa.array([1_777_636_800_250, None, 0, -1, 1 << 62]), [1_777_636_800.25, 0, 0, 0, 0]),
+        (pa.array([1_777_636_800_250_000_001, None], pa.timestamp("ns", "UTC")), [1_777_636_800.25, 0]),
+        (pa.array([1_777_636_800], pa.timestamp("s")), [1_777_636_800]),
+        (pa.array(["2026-05-01T12:00:00.2500000Z", "", "soon"]), [1_777_636_800.25, 0, 0]),
+    ],
+    ids=["milliseconds", "nanoseconds", "seconds without a zone", "texts"],
+)
+def test_the_time_of_the_last_change(times: pa.Array, told: list[float], tmp_path: Path, read: Read) -> None:
+    """What is no time is 0: the time is unknown."""
+    manifest = azure(tmp_path, [Object("2026/a.png")], "Parquet")
+    names = [f"fleet/2026/{at}.png" for at in range(len(times))]
+    (data,) = manifest.parent.glob("*.parquet")
+    pq.write_table(pa.table({"Name": names, "Last-Modified": times}), data)
+    content = json.loads(manifest.read_text())
+    content["files"][0]["size"] = data.stat().st_size
+    content["summary"]["objectCount"] = len(times)
+    manifest.write_text(json.dumps(content))
+    manifest.with_suffix(".checksum").unlink()
+    assert [entry.mtime for entry in read(manifest, with_facts=True)] == told
 
 
 @pytest.mark.parametrize("report", REPORTS)

@@ -40,6 +40,8 @@ _FACTS: Final = {
     "storage_class": ("storageclass", "accesstier"),
 }
 _MODIFIED: Final = ("lastmodifieddate", "lastmodified", "updated", "timeupdated")
+#: The end of the year 9999 in milliseconds since 1970.
+_END_OF_TIME: Final = 253_402_300_800_000
 WITH_FACTS: Final = USED | {*_MODIFIED, *(name for names in _FACTS.values() for name in names)}
 
 
@@ -112,7 +114,22 @@ def _facts(batch: pa.RecordBatch) -> list[ObjectFacts]:
 def _times(batch: pa.RecordBatch) -> list[float]:
     """Seconds since 1970; 0 for what is no time."""
     name = next((name for name in _MODIFIED if name in batch.schema.names), None)
-    return [0.0] * batch.num_rows if name is None else [_seconds(v) for v in batch.column(name).to_pylist()]
+    return [0.0] * batch.num_rows if name is None else [_seconds(v) for v in _instants(batch.column(name))]
+
+
+def _instants(column: pa.Array) -> list[Any]:
+    """Texts, or times to the microsecond. Whole numbers, as Parquet of Azure has them, are milliseconds."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.int64())
+        known = pc.and_(pc.greater(column, 0), pc.less(column, _END_OF_TIME))
+        column = pc.if_else(known, column, pa.scalar(None, pa.int64())).cast(pa.timestamp("ms"))
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    found: list[Any] = column.to_pylist()
+    return found
 
 
 def _seconds(value: Any) -> float:
