@@ -147,14 +147,16 @@ def azure(
     form: str,
     *,
     status: str = "Succeeded",
-    times: pa.DataType = pa.timestamp("ms", "UTC"),
+    whole_times: bool = False,
 ) -> Path:
-    """As `blob-inventory` describes it: of an account, names begin with the container. `times` is the type of
-    those in Parquet."""
+    """As `blob-inventory` describes it: of an account, names begin with the container.
+
+    whole_times: those in Parquet are whole milliseconds.
+    """
     names = ["Name", "Content-Length", "Etag", "VersionId", "IsCurrentVersion", "Snapshot", "Deleted"]
     names += ["Last-Modified", "Content-Type", "AccessTier"]
     changed: Any = _csv(CHANGED) if form == "CSV" else CHANGED
-    if pa.types.is_integer(times):
+    if whole_times:
         changed = round(CHANGED.timestamp() * 1000)
     facts = [changed, "image/png", "Cool"]
     rows: list[list[Any]] = [
@@ -176,7 +178,7 @@ def azure(
     path = folder / f"rule_1000000_0.{form.lower()}"
     kinds = {"Content-Length": pa.int64(), "IsCurrentVersion": pa.bool_(), "Deleted": pa.bool_()}
     if form != "CSV":
-        kinds["Last-Modified"] = times
+        kinds["Last-Modified"] = pa.int64() if whole_times else pa.timestamp("ms", "UTC")
     table = pa.table(
         [pa.array([row[at] for row in rows], kinds.get(name, pa.string())) for at, name in enumerate(names)],
         names=names,
@@ -216,7 +218,7 @@ REPORTS: dict[str, Any] = {
     "azure csv": lambda folder, objects: azure(folder, objects, "CSV"),
     "azure parquet": lambda folder, objects: azure(folder, objects, "Parquet"),
     "azure parquet with whole milliseconds": lambda folder, objects: azure(
-        folder, objects, "Parquet", times=pa.int64()
+        folder, objects, "Parquet", whole_times=True
     ),
 }
 
