@@ -111,6 +111,27 @@ def test_the_same_rows_in_another_order_in_other_files_by_other_threads_write_no
     assert ran.report["documents"]["create"] + ran.report["documents"]["update"] == 0
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT image || '.png' AS file_name, map(list(score), list(label)) AS m FROM boxes GROUP BY image",
+        "SELECT image || '.png' AS file_name, map(list(score ORDER BY scene_id), "
+        "list(label ORDER BY scene_id)) AS m FROM boxes GROUP BY image",
+        "SELECT DISTINCT image || '.png' AS file_name, map(list(score) OVER w, list(label) OVER w) AS m "
+        "FROM boxes WINDOW w AS (PARTITION BY image)",
+    ],
+)
+def test_what_lists_hold_in_one_place_is_of_one_row(world: World, query: str) -> None:
+    world.put("boxes.csv", BOXES.replace("a,cat,0.3", "a,cat,0.1").replace("1e16", "0.7"))
+    with_query(world, query.replace("score", "score::VARCHAR"))
+    assert world.run("sync", "job.yaml").code == 0
+    assert documents(world) == {
+        "a": {"m": {"0.1": "cat", "0.3": "dog", "0.5": "car", "0.7": "car"}},
+        "b": {"m": {"0.9": "cat"}},
+        "c": {"m": {"0.9": "bus"}},
+    }
+
+
 def test_plan_shows_how_each_table_was_read(world: World) -> None:
     ran = world.run("plan", "job.yaml", "--format", "json")
     assert ran.code == 0

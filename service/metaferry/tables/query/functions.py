@@ -97,6 +97,31 @@ ORDERED: Final = frozenset(
         "variance",
     }
 )
+#: Of these, the ones that take values of rows as they are: in one SELECT all of them see one order, so that
+#: the first elements of two lists are of one row, and so on.
+OF_ROWS: Final = frozenset(
+    {
+        "any_value",
+        "arbitrary",
+        "arg_max",
+        "arg_max_null",
+        "arg_max_nulls_last",
+        "arg_min",
+        "arg_min_null",
+        "arg_min_nulls_last",
+        "argmax",
+        "argmin",
+        "array_agg",
+        "first",
+        "group_concat",
+        "last",
+        "list",
+        "listagg",
+        "max_by",
+        "min_by",
+        "string_agg",
+    }
+)
 #: Window functions for which rows that tie are alike.
 RANKS: Final = frozenset({"rank", "dense_rank", "rank_dense", "percent_rank", "cume_dist"})
 #: Window functions for which rows that tie are not: they get all input columns as further keys.

@@ -33,7 +33,7 @@ from metaferry.tables.query.tree import (
     write,
     write_expression,
 )
-from metaferry.tables.staging import quote_ident
+from metaferry.tables.staging import quote_ident, quote_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -332,7 +332,10 @@ def _misfit(error: duckdb.Error, known: Collection[str]) -> Fault:
     if quoted:
         return Fault(message, place, f"write {quote_ident(quoted[0])}, with its quotes", absent)
     near = nearest(missing, list(known)) if missing else []
-    return Fault(message, place, f"did you mean {' or '.join(map(written, near))}?" if near else "", absent)
+    advice = f"did you mean {' or '.join(map(written, near))}?" if near else ""
+    if missing and not near and message.startswith("Referenced column"):
+        advice = f"where it is text, write {quote_text(missing)}, in single quotes"
+    return Fault(message, place, advice, absent)
 
 
 #: What the engine says of a name that is not there.

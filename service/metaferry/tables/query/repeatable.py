@@ -3,8 +3,9 @@
 The engine's threads return rows in another order each time, so `list(x)`, a sum of doubles or
 `row_number()` over ties differ between two runs over the same rows, and a run that changes nothing would
 write. Here each function that depends on the order gets one that is total: aggregates an ORDER BY over
-their arguments, window functions and LIMIT all columns as further keys. What cannot be made repeatable is a
-fault, with the text to write instead.
+their arguments, window functions and LIMIT all columns as further keys. Aggregates of one SELECT that take
+values as they are (`list(label)`, `list(score)`) get the arguments of all of them, so that what belongs
+together stays together. What cannot be made repeatable is a fault, with the text to write instead.
 
 `Tables` answers what only the engine knows: columns and types. Nothing here runs a query.
 """
@@ -82,6 +83,8 @@ class _Work:
     def __init__(self, root: Node, tables: Tables) -> None:
         self.faults: list[Fault] = []
         self.later: list[Callable[[], None]] = []
+        #: Aggregates that see one order, by their SELECT and whether they have OVER.
+        self._together: dict[tuple[int, bool], list[Node]] = {}
         self._root = root
         self._tables = tables
 
@@ -200,7 +203,15 @@ class _Work:
             return
         given = orders.setdefault("orders", [])
         call["order_bys"] = {"type": "ORDER_MODIFIER", **orders, "orders": given}
-        self.later.append(lambda: given.extend(_keys(call)))
+        self._order_alike(name, call, given, scope, over=False)
+
+    def _order_alike(self, name: str, call: Node, given: list[Node], scope: _Scope, *, over: bool) -> None:
+        """Puts arguments behind what an aggregate is ordered by: its own, or those of all that go with it."""
+        calls = [call]
+        if name in functions.OF_ROWS and not call.get("distinct"):
+            calls = self._together.setdefault((id(scope.query), over), [])
+            calls.append(call)
+        self.later.append(lambda: given.extend(_keys(call, calls)))
 
     def _is_to_be_ordered(self, name: str, call: Node) -> bool:
         """Whether an aggregate depends on the order of rows and can be given one; a fault where it cannot."""
@@ -255,7 +266,7 @@ class _Work:
         if not self._is_to_be_ordered(name, call):
             return
         given = call.setdefault("arg_orders", [])
-        self.later.append(lambda: given.extend(_keys(call)))
+        self._order_alike(name, call, given, scope, over=True)
 
     def _needs_order(self, call: Node, scope: _Scope) -> bool:
         if call.get("orders"):
@@ -336,10 +347,21 @@ def _put(call: Node, key: str, orders: list[Node]) -> Callable[[], None]:
     return lambda: call.update({key: orders})
 
 
-def _keys(call: Node) -> list[Node]:
-    """The arguments that are no constants, as items of an ORDER BY."""
-    varying = [one for one in arguments(call) if any(node["class"] in _VARYING for node in nodes(one))]
-    return [order(without_locations({**one, "alias": ""})) for one in varying]
+def _keys(call: Node, calls: Sequence[Node]) -> list[Node]:
+    """The arguments of all the calls that are no constants, as items of an ORDER BY, each once.
+
+    Of other calls, none that holds a query: whether that has its own orders yet is not known.
+    """
+    found: list[Node] = []
+    for one in calls:
+        for value in arguments(one):
+            kinds = {node["class"] for node in nodes(value)}
+            if not kinds & _VARYING or (one is not call and "SUBQUERY" in kinds):
+                continue
+            key = without_locations({**value, "alias": ""})
+            if not any(same(key, other) for other in found):
+                found.append(key)
+    return [order(key) for key in found]
 
 
 def _by_rows(call: Node) -> bool:
