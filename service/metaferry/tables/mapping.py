@@ -6,7 +6,7 @@ leaf key paths, so that what follows knows plain columns only. Nothing here read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -126,7 +126,7 @@ def build_records(
     if staged.is_empty:
         return Records(_build_empty(con, mapping, table))
     if _has_no_types(staged, mapping):
-        taken_all = mapping.values if mapping.values is not None else tuple(_values(staged, mapping))
+        taken_all = mapping.values if mapping.values is not None else tuple(_all_values(staged, mapping))
         return Records(_build_empty(con, replace(mapping, values=taken_all), table))
     binder = Binder(
         staged.columns,
@@ -138,7 +138,7 @@ def build_records(
         words=NULL_WORDS,
     )
     try:
-        values = _values(staged, mapping) if mapping.values is None else list(mapping.values)
+        values = _all_values(staged, mapping) if mapping.values is None else list(mapping.values)
         values = [
             (path, binder.over_cells(as_text(path, expression, staged, texts, findings)))
             for path, expression in values
@@ -225,28 +225,33 @@ def _check_reserved(path: tuple[str, ...], place: str) -> None:
         )
 
 
-def _values(staged: Staged, mapping: Mapping) -> list[tuple[tuple[str, ...], Expression]]:
-    """All columns that do not say what a row is about, each under its own name."""
+def _all_values(staged: Staged, mapping: Mapping) -> list[tuple[tuple[str, ...], Expression]]:
+    return own_values((column.name for column in staged.columns), mapping)
+
+
+def own_values(columns: Iterable[str], mapping: Mapping) -> list[tuple[tuple[str, ...], Expression]]:
+    """Those of the columns that do not say what a row is about, each under its own name. Raises JobError for
+    names that documents cannot have."""
     values: list[tuple[tuple[str, ...], Expression]] = []
-    for column in staged.columns:
-        if folded(column.name) in mapping.located:
+    for name in columns:
+        if folded(name) in mapping.located:
             continue
-        itself = Reference((column.name,), 0)
+        itself = Reference((name,), 0)
         if mapping.key_paths:
             origin = mapping.origins("query")
-            expression = Expression(quote_ident(column.name), mapping.place, (itself,), origin=origin)
-            values.append((split_path(column.name), expression))
+            expression = Expression(quote_ident(name), mapping.place, (itself,), origin=origin)
+            values.append((split_path(name), expression))
             continue
-        if column_is_ambiguous(column.name):
+        if column_is_ambiguous(name):
             raise JobError(
-                f"the column {column.name} has a name that would be read as a path",
+                f"the column {name} has a name that would be read as a path",
                 place=f"{mapping.place}.metadata",
-                advice=f"map the columns that are wanted, such as key: {quote_ident(column.name)}",
+                advice=f"map the columns that are wanted, such as key: {quote_ident(name)}",
             )
-        _check_reserved((column.name,), f"{mapping.place}.metadata")
-        key = f"metadata.{column.name}"
+        _check_reserved((name,), f"{mapping.place}.metadata")
+        key = f"metadata.{name}"
         place, origin = f"{mapping.place}.{key}", mapping.origins(key)
-        values.append(((column.name,), Expression(quote_ident(column.name), place, (itself,), origin=origin)))
+        values.append(((name,), Expression(quote_ident(name), place, (itself,), origin=origin)))
     return values
 
 

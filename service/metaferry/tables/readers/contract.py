@@ -44,7 +44,8 @@ class ReaderColumn:
     `json`: a column of text, each a JSON object, of which queries see a STRUCT with the types that hold
     every value over all rows, found as those of a JSON table are. Null where a row has none. `decimal`: a
     column of text, each a decimal number of any length, of which queries see the DECIMAL(38, s) that holds
-    as many rows as one can; the others are rejected.
+    as many rows as one can; the others are rejected. `if_named`: in documents only where `metadata` of the
+    source names it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ReaderColumn:
     meaning: str
     json: bool = False
     decimal: bool = False
+    if_named: bool = False
 
 
 @dataclass(frozen=True, slots=True)

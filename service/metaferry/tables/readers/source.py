@@ -21,7 +21,7 @@ from metaferry.job.sources import Source
 from metaferry.storage.io.portal import Portal
 from metaferry.tables.files.find import StorageFor
 from metaferry.tables.load import loaded_records, tell_passed_over
-from metaferry.tables.mapping import Origins, nowhere, parse_mapping
+from metaferry.tables.mapping import Origins, nowhere, own_values, parse_mapping
 from metaferry.tables.model import Loaded, Staged
 from metaferry.tables.query.faults import QueryText
 from metaferry.tables.query.load import Relation, load_query, make_relation, ready_query
@@ -178,6 +178,10 @@ def load_reader_source(
     if len(reader.relations) == 1:
         mapping = parse_mapping(source, f"sources[{index}]", origins)
         (name,) = reader.relations
+        columns = opened.relations[0].columns
+        if mapping.values is None and any(column.if_named for column in columns):
+            own = own_values((column.name for column in columns if not column.if_named), mapping)
+            mapping = replace(mapping, values=tuple(own))
         with found.staged(
             con, opened, {name: mapping.used}, table=f"staged_{index}", label=source.label, keep=True
         ) as tables:

@@ -36,8 +36,10 @@ _COLUMNS: Final = (
     ReaderColumn("file_name", pa.string(), "the path below the input"),
     ReaderColumn("kind", pa.string(), "image or video"),
     ReaderColumn("size", pa.int64(), "bytes"),
-    ReaderColumn("modified", pa.timestamp("us", "UTC"), "when it was written, by the store's clock"),
-    ReaderColumn("etag", pa.string(), "the ETag, without quotes"),
+    ReaderColumn(
+        "modified", pa.timestamp("us", "UTC"), "when it was written, by the store's clock", if_named=True
+    ),
+    ReaderColumn("etag", pa.string(), "the ETag, without quotes", if_named=True),
     ReaderColumn("content_type", pa.string(), "such as video/mp4"),
     ReaderColumn("storage_class", pa.string(), "the storage class, or the access tier on Azure"),
     ReaderColumn("metadata", pa.string(), "the user metadata: texts by name", json=True),
