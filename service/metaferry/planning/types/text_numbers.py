@@ -156,10 +156,10 @@ def _options(notations: Sequence[Numbers], first: str) -> str:
         lines[value] = " and ".join(options)  # of two for one number the shorter
     if len(lines) == 1:
         return f"write beside table: {next(iter(lines.values()))}"
-    told = "; ".join(
+    either = "; ".join(
         f"where {json.dumps(first[:40])} is {value[:40]}: {option}" for value, option in lines.items()
     )
-    return f"write beside table, {told}"
+    return f"write beside table, {either}"
 
 
 def _has_fewer(one: Numbers, other: Numbers) -> bool:

@@ -8,8 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rosbags.rosbag1 import Writer as Bag1Writer
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer as Bag2Writer
+from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
 
 from unit.tables.readers.telemetry.mcap_files import MAY, write_raw
 
@@ -52,13 +58,50 @@ def write_gpx(path: Path, count: int) -> Path:
     return path
 
 
+def long_text(store: Typestore) -> Any:
+    """A message of ROS with a text of a megabyte."""
+    return store.types["std_msgs/msg/String"](data="x" * (1 << 20))
+
+
+def write_bag1(path: Path, count: int) -> Path:
+    """Messages of 1 MB each, in chunks that are compressed."""
+    store = get_typestore(Stores.ROS1_NOETIC)
+    data = store.serialize_ros1(long_text(store), "std_msgs/msg/String")
+    writer = Bag1Writer(path)
+    writer.set_compression(Bag1Writer.CompressionFormat.LZ4)
+    with writer:
+        topic = writer.add_connection("/note", "std_msgs/msg/String", typestore=store)
+        for at in range(count):
+            writer.write(topic, MAY + at, data)
+    return path
+
+
+def write_bag2(path: Path, count: int) -> Path:
+    """Messages of 1 MB each, in a database."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    data = store.serialize_cdr(long_text(store), "std_msgs/msg/String")
+    with Bag2Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        topic = writer.add_connection("/note", "std_msgs/msg/String", typestore=store)
+        for at in range(count):
+            writer.write(topic, MAY + at, data)
+    (database,) = path.glob("*.db3")
+    return database
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("reader", "write"), [("mcap", write_mcap), ("gpx", write_gpx)])
+@pytest.mark.parametrize(
+    ("reader", "ending", "write"),
+    [
+        ("mcap", "mcap", write_mcap),
+        ("gpx", "gpx.gz", write_gpx),
+        ("rosbag", "bag", write_bag1),
+        ("rosbag", "ros2", write_bag2),
+    ],
+)
 def test_a_large_recording_takes_little_memory(
-    tmp_path: Path, reader: str, write: Callable[[Path, int], Path]
+    tmp_path: Path, reader: str, ending: str, write: Callable[[Path, int], Path]
 ) -> None:
     """Of 120 MB, read in full."""
-    ending = "mcap" if reader == "mcap" else "gpx.gz"
     small, large = write(tmp_path / f"small.{ending}", 2), write(tmp_path / f"large.{ending}", 120)
     done = subprocess.run(
         [sys.executable, "-c", READ, reader, str(small), str(large)],
