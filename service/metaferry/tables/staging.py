@@ -167,6 +167,25 @@ class StagingTable:
         if self._rows >= BATCH_ROWS or self._bytes >= _BATCH_BYTES:
             self._hand_over()
 
+    def begin(self, columns: Mapping[str, str], source: str, rows: pa.Table) -> None:
+        """Has the writer make rows of `rows`, which SQL calls `INCOMING`: `columns` with their SQL, over
+        the relation `source`. Before more is appended, `is_inserted` has to be asked.
+        """
+        self.flush()
+        names = ", ".join(map(quote_ident, columns))
+        statement = f"INSERT INTO {self._target} ({names}) SELECT {', '.join(columns.values())} FROM {source}"
+        self._written = self._thread.submit(self._write, statement, rows)
+
+    def is_inserted(self) -> bool:
+        """Whether the rows of `begin` are in the table; none of them is where the engine refuses one."""
+        import duckdb
+
+        try:
+            self._await_writer()
+        except duckdb.Error:
+            return False
+        return True
+
     def flush(self) -> None:
         """Writes all that was appended; to be called after the last append."""
         self._hand_over()
@@ -182,9 +201,11 @@ class StagingTable:
         self._waiting, self._rows, self._bytes = [], 0, 0
 
     def _await_writer(self) -> None:
-        if self._written is not None:
-            rows, self._written = self._written.result(), None
-            self._progress(rows)
+        written = self._written
+        if written is not None:
+            wait([written])  # an interrupt leaves it to `__exit__`
+            self._written = None
+            self._progress(written.result())
 
     def _write(self, statement: str, batch: pa.Table) -> int:
         self._execute(self._writer, statement, batch)

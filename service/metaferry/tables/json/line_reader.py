@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
-from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.json.records import Record, Stretch
 from metaferry.tables.staging import numbers_from
 
@@ -18,25 +19,41 @@ class Lines:
 
     called: Final = "the line"
 
-    def __init__(self, stream: ByteStream) -> None:
-        self._pieces = stream.pieces(carriage_returns=False)
+    def __init__(self, pieces: Iterator[bytes], line: int = 1) -> None:
+        """`pieces` are cut at line ends; `line` is the number of the first line."""
+        self._pieces = pieces
+        self._ahead: deque[bytes] = deque()  # pieces that were looked at
         self._piece = b""
         self._at = 0
-        self._line = 1  # of `_at`
+        self._line = line  # of `_at`
+
+    def ahead(self, least: int) -> list[Stretch]:
+        """The next lines, `least` bytes of them where there are as many, whatever they hold."""
+        if not self._more():
+            return []
+        stretches = [self._rest()]
+        length = stretches[0].length
+        while length < least and (piece := next(self._pieces, b"")):
+            self._ahead.append(piece)
+            stretches.append(_stretch_of(piece, self._line + sum(len(each.rows) for each in stretches)))
+            length += len(piece)
+        return stretches
 
     def stretch(self) -> Stretch | None:
         """The rest of a piece, if each of its lines may be an object."""
         if not self._more():
             return None
-        text = self._piece[self._at :]
-        count = text.count(b"\n") + (not text.endswith(b"\n"))
-        if not is_one_a_line(text, count):
-            return None
-        return Stretch(text, numbers_from(self._line, count), len(text))
+        stretch = self._rest()
+        return stretch if is_one_a_line(stretch.text, len(stretch.rows)) else None
 
-    def passed(self, stretch: Stretch) -> None:
-        self._at += stretch.length
-        self._line += len(stretch.rows)
+    def _rest(self) -> Stretch:
+        return _stretch_of(self._piece[self._at :], self._line)
+
+    def passed(self, *stretches: Stretch) -> None:
+        for stretch in stretches:
+            self._more()
+            self._at += stretch.length
+            self._line += len(stretch.rows)
 
     def looks_deeper(self) -> bool:
         return False
@@ -62,8 +79,13 @@ class Lines:
 
     def _more(self) -> bool:
         if self._at >= len(self._piece):
-            self._piece, self._at = next(self._pieces, b""), 0
+            self._piece, self._at = self._ahead.popleft() if self._ahead else next(self._pieces, b""), 0
         return bool(self._piece)
+
+
+def _stretch_of(text: bytes, line: int) -> Stretch:
+    count = text.count(b"\n") + (not text.endswith(b"\n"))
+    return Stretch(text, numbers_from(line, count), len(text))
 
 
 def is_one_a_line(text: bytes, lines: int) -> bool:

@@ -20,6 +20,7 @@ from metaferry.tables.files.blocks import ByteStream
 from metaferry.tables.json.constants import MARKS, left_out, without_constants
 from metaferry.tables.json.line_reader import Lines
 from metaferry.tables.json.records import ANY, Cutter, Record, Stretch, layout_of, lists_of
+from metaferry.tables.json.round_trip import RoundTrip
 from metaferry.tables.json.samples import others_of
 from metaferry.tables.json.shapes import (
     Malformed,
@@ -152,26 +153,68 @@ class _Objects:
         self.first: list[str] = []  # objects of the first rows
         self._schema: Schema | None = None
         self._schema_is_old = True
+        self._trip = RoundTrip()
+        self._begun: list[Stretch] = []
+        self._rows = 0
 
     def stage(self, stream: ByteStream, index: int, records: str, *, one_line_is_object: bool) -> int:
         """Stages the good objects of a file, names the others; answers how many there were."""
         url = stream.file.url
         path = self._path(stream, records, one_line_is_object=one_line_is_object)
-        reader = Lines(stream) if path == _LINES else Cutter(stream.text(), path, url, self._place)
         self.format = "jsonl" if path == _LINES else "json"
-        rows, few = 0, _FEW
+        self._rows = 0
+        if path == _LINES:
+            self._stage(Lines(stream.pieces(carriage_returns=False)), index, url, begins=True)
+        else:
+            self._stage(Cutter(stream.text(), path, url, self._place), index, url)
+        return self._rows
+
+    def _stage(self, reader: Lines | Cutter, index: int, url: str, *, begins: bool = False) -> None:
+        """Stages all of a reader; `begins`: stretches are written while the next one is read."""
+        few = _FEW
         while True:
             schema = self._known()
+            if schema and begins and isinstance(reader, Lines) and self._begin(reader, index, url, schema):
+                continue
             stretch = reader.stretch() if schema else None
             if schema and stretch and (count := self._take(reader, stretch, index, schema)):
-                rows += count
+                self._rows += count
                 few = _FEW
                 continue
             taken = reader.take(few if self._as_types else _MANY)
             if not taken:
-                return rows
-            rows += self._look_at(taken, index, url, reader.called)
+                return
+            self._rows += self._look_at(taken, index, url, reader.called)
             few = min(2 * few, _MANY)
+
+    def _begin(self, reader: Lines, index: int, url: str, schema: Schema) -> bool:
+        """Has the next lines inserted, once those before are there; False where they are to be looked at.
+
+        True as well where those before were not inserted: what is known may be more since.
+        """
+        stretches = reader.ahead(_INSERT_BYTES) if self._trip.is_worth_a_try() else []
+        insert = self._trip.insert(stretches, schema) if stretches else None
+        if not self._end(index, url):
+            return True
+        if insert is None or not self.typed.begin(index, insert):
+            return False
+        self._begun = stretches
+        reader.passed(*stretches)
+        return True
+
+    def _end(self, index: int, url: str) -> bool:
+        """Waits for the lines whose insert was begun; False where they are not in, and were read again."""
+        stretches, self._begun = self._begun, []
+        if not stretches:
+            return True
+        well = self._staging.is_inserted()
+        self._trip.ended(well=well)
+        if well:
+            self._rows += sum(len(stretch.rows) for stretch in stretches)
+        else:
+            texts = iter([stretch.text for stretch in stretches])
+            self._stage(Lines(texts, stretches[0].rows[0].as_py()), index, url)
+        return well
 
     def _known(self) -> Schema | None:
         if self._schema_is_old and self._as_types:
@@ -324,6 +367,8 @@ class _Objects:
         return (lists[0],) if lists else None
 
 
+#: Bytes of lines that are inserted at once: less of them cost more for each.
+_INSERT_BYTES: Final = 16 << 20
 #: In the place of a path: one object a line.
 _LINES: Final = ("\n",)
 

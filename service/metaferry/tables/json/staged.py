@@ -12,6 +12,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from metaferry.tables.json.round_trip import Insert
 from metaferry.tables.json.shapes import Structure
 from metaferry.tables.json.typed import Part, converted, is_same, stays_exact
 from metaferry.tables.model import FILE, OURS, ROW
@@ -36,13 +37,8 @@ class TypedColumns:
         `parts` have the same columns, of the same types.
         """
         given = [(key, column.type) for key, column in parts[0].columns.items()]
-        more = [each for each in given if each not in self._columns]
-        if len(self._columns) + len(more) > _MOST:
+        if not self._add(given):
             return False
-        if more:
-            names = {each: f"{OURS}v{len(self._columns) + at}" for at, each in enumerate(more)}
-            self._staging.add_columns([(name, kind) for (_, kind), name in names.items()])
-            self._columns |= names
         known, at = set(given), 0
         for count, columns in parts:
             values = [
@@ -50,6 +46,28 @@ class TypedColumns:
             ]
             self._staging.append(index, rows.slice(at, count), [pa.nulls(count, pa.string()), *values])
             at += count
+        return True
+
+    def begin(self, index: int, insert: Insert) -> bool:
+        """Has an insert begun, of rows of file `index`; False where there are too many columns.
+
+        Whether it is done `StagingTable.is_inserted` says, which is to be asked before the next rows.
+        """
+        if not self._add(list(insert.columns)):
+            return False
+        values = {self._columns[each]: sql for each, sql in insert.columns.items()}
+        self._staging.begin({FILE: str(index), ROW: insert.row, **values}, insert.source, insert.lines)
+        return True
+
+    def _add(self, given: Sequence[tuple[str, pa.DataType]]) -> bool:
+        """Columns for those of `given` that have none; False where there would be too many."""
+        more = [each for each in given if each not in self._columns]
+        if len(self._columns) + len(more) > _MOST:
+            return False
+        if more:
+            names = {each: f"{OURS}v{len(self._columns) + at}" for at, each in enumerate(more)}
+            self._staging.add_columns([(name, kind) for (_, kind), name in names.items()])
+            self._columns |= names
         return True
 
     def append_texts(self, index: int, rows: pa.Array, texts: pa.Array) -> None:

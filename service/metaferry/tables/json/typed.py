@@ -23,7 +23,7 @@ from metaferry.tables.model import folded
 from metaferry.tables.staging import arrow_pool, quote_ident, quote_text
 
 #: Integers up to here are doubles too.
-_EXACT: Final = 2**53
+EXACT: Final = 2**53
 #: Bytes that a thread reads at once.
 _BLOCK: Final = 1 << 21
 #: Zero with a sign, which is a whole number, or in a key or a text.
@@ -92,7 +92,7 @@ def arrow_type(structure: Structure) -> pa.DataType | None:
     if kind == "LIST":
         item = arrow_type(structure.items) if structure.items is not None else pa.null()
         # An object without a value is text in a list.
-        return None if item is None or (pa.types.is_struct(item) and not _holds(item)) else pa.list_(item)
+        return None if item is None or (pa.types.is_struct(item) and not holds(item)) else pa.list_(item)
     if not kinds:
         return pa.null()
     if kind == "VARCHAR":
@@ -119,7 +119,7 @@ def parsed(text: bytes, count: int, schema: Schema, *, one_a_line: bool) -> list
     for key, member in schema.used.items():
         if not all(_is_exact(chunk, member, odd) for chunk in table.column(key).chunks):
             return None
-    keys = [key for key in schema.used if _holds(table.schema.field(key).type)]
+    keys = [key for key in schema.used if holds(table.schema.field(key).type)]
     if not keys:
         return [Part(count, {})]
     # As they were read: to make one array of a column would copy all of it.
@@ -186,12 +186,12 @@ def _is_exact(column: pa.Array, structure: Structure, odd: _Odd) -> bool:
         return structure.items is None or _is_exact(column.values, structure.items, odd)
     if pa.types.is_int64(kind) and "int64" not in structure.kinds:
         low, high = _bounds(column)
-        return low >= -_EXACT and high <= _EXACT
+        return low >= -EXACT and high <= EXACT
     if pa.types.is_float64(kind) and len(column) > column.null_count:
         if not pc.all(pc.is_finite(column)).as_py() or (_has_minus_zero(column) and odd.minus_zero):
             return False
         low, high = _bounds(column)
-        return (low > -_EXACT and high < _EXACT) or not odd.long_integer
+        return (low > -EXACT and high < EXACT) or not odd.long_integer
     return True
 
 
@@ -205,18 +205,25 @@ def _bounds(column: pa.Array) -> tuple[float, float]:
     return (bounds["min"] or 0, bounds["max"] or 0)
 
 
-def _holds(kind: pa.DataType) -> bool:
+def holds(kind: pa.DataType) -> bool:
     """Whether a value of the type can be one."""
     if pa.types.is_struct(kind):
-        return any(_holds(field.type) for field in kind)
+        return any(holds(field.type) for field in kind)
     return not pa.types.is_null(kind)
+
+
+def kept_type(kind: pa.DataType) -> pa.DataType:
+    """The type of a column that `parsed` gives: without fields that hold nothing."""
+    if not pa.types.is_struct(kind):
+        return kind
+    return pa.struct([(field.name, kept_type(field.type)) for field in kind if holds(field.type)])
 
 
 def _with_values(column: pa.Array) -> pa.Array:
     """The column without fields that hold nothing, which the engine has no type for."""
     kind = column.type
     if pa.types.is_struct(kind):
-        kept = [at for at in range(len(kind)) if _holds(kind[at].type)]
+        kept = [at for at in range(len(kind)) if holds(kind[at].type)]
         children = [_with_values(column.field(at)) for at in kept]
         fields = [pa.field(kind[at].name, child.type) for at, child in zip(kept, children, strict=True)]
         return pa.StructArray.from_arrays(children, fields=fields, mask=column.is_null())
