@@ -29,6 +29,30 @@ def documents(world: World) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
+    "columns",
+    [
+        {"file_name": {"0": "sub/a.jpg", "1": "sub/b.jpg"}, "n": {"0": 1, "1": 2}},
+        {"file_name": ["sub/a.jpg", "sub/b.jpg"], "n": [1, 2]},
+        {"columns": ["file_name", "n"], "index": [0, 1], "data": [["sub/a.jpg", 1], ["sub/b.jpg", 2]]},
+    ],
+    ids=["columns", "list", "split"],
+)
+def test_columns_as_pandas_writes_them_become_rows_by_the_command(world: World, columns: Any) -> None:
+    world.put("t.json", json.dumps(columns))
+    world.job = {"input": "data", "sources": [{"table": "t.json"}]}
+    world.write_job()
+    ran = world.run("plan", "job.yaml")
+    assert ran.code == 2
+    assert "t.json has a list for each column, where rows are expected" in ran.err, ran.err
+    made, command = re.findall(r"name that file \((.+?)\): (python3 -c .*)", ran.err)[0]
+    subprocess.run(command, shell=True, check=True, cwd=world.root)
+    world.job["sources"] = [{"table": made}]
+    world.write_job()
+    assert world.run("sync", "job.yaml").code == 0
+    assert documents(world) == {"a": {"n": 1}, "b": {"n": 2}}
+
+
+@pytest.mark.parametrize(
     ("name", "text", "where"),
     [
         ("t.json", json.dumps({"sub/a.jpg": DRY, "sub/b.jpg": WET}), ""),

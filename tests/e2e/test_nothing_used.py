@@ -73,6 +73,7 @@ NAMES: dict[str, tuple[list[str], str, str]] = {
     "above": (["data/front/a.png", "data/rear/c.png"], "regexp_replace(path, '^data/', '')", ""),
     "extension": (["front/a", "rear/c"], "path || '.png'", ""),
     "other extension": (["front/a.jpg", "rear/c.jpg"], r"regexp_replace(path, '\.jpg$', '.png')", ""),
+    "encoded": (["front/a%2Epng", "rear/c%2Epng"], "url_decode(path)", ""),
     "case": (["FRONT/A.PNG", "REAR/C.PNG"], "lower(path)", ""),
 }
 
@@ -92,6 +93,15 @@ def test_the_expression_that_is_advised_uses_every_row(world: World, kind: str) 
     world.write_job()
     after = world.run("sync", "job.yaml", "--format", "json")
     assert (after.code, after.report["sources"][0]["used_share"]) == (0, 1.0)
+
+
+def test_names_that_may_be_in_several_folders_are_not_guessed(world: World) -> None:
+    for name in "ab":
+        world.put(f"data/rear/{name}.png", b"image")
+    world.put("tables/t.csv", "path,scene\na.png,tunnel\nb.png,city\n")
+    report = stopped(world.run("sync", "job.yaml", "--format", "json"))
+    assert "file_name: " not in report["advice"]
+    assert '2 media have this name in different folders, such as "front/a.png"' in report["advice"]
 
 
 def test_names_with_the_end_of_the_input_in_front_fit_the_folder_above(world: World) -> None:

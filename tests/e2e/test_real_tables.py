@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
@@ -207,6 +208,26 @@ def test_columns_that_nobody_uses_break_nothing(world: World, case: Case) -> Non
         BOTH,
         {"metadata": {"x": "x"}},
     ),
+    spans_of_time=Case(
+        {"t.parquet": parquet([*TWO, ("d", pa.array([1500, 2], pa.duration("ms")))])},
+        code=2,
+        says=("d is INTERVAL, which a document cannot hold", 'epoch("d") for its seconds'),
+    ),
+    spans_of_time_as_advised=Case(
+        {"t.parquet": parquet([*TWO, ("d", pa.array([1500, 2], pa.duration("ms")))])},
+        {"a": {"d": 1.5}, "b": {"d": 0.002}},
+        {"metadata": {"d": 'epoch("d")'}},
+    ),
+    names_as_bytes=Case(
+        {"t.parquet": parquet([("file_name", [b"a.png", b"b.png"]), ("x", [1, 2])])},
+        code=2,
+        says=("a file name cannot be BLOB", "write decode(file_name)"),
+    ),
+    names_as_bytes_as_advised=Case(
+        {"t.parquet": parquet([("file_name", [b"a.png", b"b.png"]), ("x", [1, 2])])},
+        BOTH,
+        {"file_name": "decode(file_name)"},
+    ),
     union=Case(
         {
             "t.arrow": arrow(
@@ -300,6 +321,30 @@ def test_types_that_other_programs_write(world: World, case: Case) -> None:
         says=("t.csv:2: x is not UTF-8: it holds the byte 0xfc, which is ü under encoding: cp1252",),
         rows=(("source.malformed", 2),),
     ),
+    workbook_by_name=Case(
+        {"t.xlsx": zipped(**{"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"})},
+        code=2,
+        says=("t.xlsx is an Excel workbook", "save the sheet that is wanted as CSV or Parquet"),
+    ),
+    bzip2_by_name=Case(
+        {"t.csv.bz2": bz2.compress(CSV)},
+        code=2,
+        says=("t.csv.bz2 is packed with bzip2", "unpack it, or pack it with gzip, zstd or zip"),
+    ),
+    tar=Case(
+        {"t.csv": b"t.csv".ljust(257, b"\0") + b"ustar\x0000".ljust(767, b"\0")},
+        code=2,
+        says=("t.csv is a tar archive", "unpack it"),
+    ),
+    empty_arrow=Case(
+        {"t.arrow": b""}, code=2, says=("t.arrow is no Arrow file: it is empty", "write the table again")
+    ),
+    json_lines_by_another_name=Case(
+        {"t.csv": '{"file_name": "a.png"}\n'}, code=2, says=("begins as JSON does", "format: jsonl")
+    ),
+    json_by_another_name=Case(
+        {"t.csv": '[\n  {"file_name": "a.png"}\n]\n'}, code=2, says=("begins as JSON does", "format: json")
+    ),
     unknown_encoding=Case(
         {"t.csv": CSV},
         source={"encoding": "windows"},
@@ -365,6 +410,47 @@ LINES = (
         code=5,
         says=("t.csv:4: the row has 1 cell, and the header has 2",),
         rows=(("source.malformed", 4),),
+    ),
+    mark_of_excel=Case(
+        {"t.csv": "sep=;\r\nfile_name;x\r\na.png;1\r\n"},
+        code=2,
+        says=("has no column file_name", "write skip: {before: 1}"),
+    ),
+    comments_unnamed=Case(
+        {"t.csv": "# made by x\nfile_name,x\na.png,1\n"},
+        code=2,
+        says=("has no column file_name", 'write comment: "#"'),
+    ),
+    title_above=Case(
+        {"t.csv": "Labels of May\nfile_name,x\na.png,1\n"},
+        code=2,
+        says=('the columns are "Labels of May", _path; where that is a line before', "skip: {before: 1}"),
+    ),
+    blanks_unnamed=Case(
+        {"t.csv": "file_name x\na.png 1\n"},
+        code=2,
+        says=("has no column file_name", 'name what parts cells: delimiter: " "'),
+    ),
+    names_of_rows_by_r=Case(
+        {"t.csv": '"file_name","x"\n"1","a.png",1\n"2","b.png",2\n'},
+        code=5,
+        says=("the row has 3 cells, and the header has 2", "skip: {before: 1}, header: false, and columns: "),
+        rows=(("source.malformed", 2), ("source.malformed", 3)),
+    ),
+    names_of_rows_by_r_as_advised=Case(
+        {"t.csv": '"file_name","x"\n"1","a.png",1\n"2","b.png",2\n'},
+        BOTH,
+        {
+            "skip": {"before": 1},
+            "header": False,
+            "columns": ["row", "file_name", "x"],
+            "metadata": {"x": "x"},
+        },
+    ),
+    quotes_in_the_header=Case(
+        {"t.csv": 'file_name,"x"y\na.png,1\n'},
+        code=2,
+        says=("the header line cannot be read", 'write quote: ""'),
     ),
     option_of_another_format=Case(
         {"t.parquet": parquet(TWO)},
@@ -445,6 +531,12 @@ def zoned(zone: str, second: int) -> Any:
         },
         {"a": {"at": "2023-11-14T22:13:20Z"}, "b": {"at": "2023-11-14T22:13:21Z"}},
         {"table": "*.parquet"},
+    ),
+    folder_of_spark=Case(
+        {"p.parquet/d=1/part-0.snappy.parquet": parquet(TWO), "p.parquet/_SUCCESS": ""},
+        source={"table": "p.parquet"},
+        code=2,
+        says=("tables/p.parquet", "it is a folder; write a glob such as ", "p.parquet/**/*.snappy.parquet"),
     ),
     types_that_cannot_agree=Case(
         {

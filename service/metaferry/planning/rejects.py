@@ -168,6 +168,10 @@ _OF_MALFORMED: Final = (
     "encoding: cp1252, or save it as UTF-8' "
     "WHEN contains(r.message, 'and `columns` names ') THEN 'mend the row in the table; where all rows "
     "have as many, name all columns' "
+    r"WHEN try_cast(regexp_extract(r.message, 'the row has (\d+) cells', 1) AS INTEGER) = "
+    r"try_cast(regexp_extract(r.message, 'the header has (\d+)$', 1) AS INTEGER) + 1 "
+    "THEN 'mend the row in the table; where all rows have one more, as R writes the names of rows: "
+    "skip: {before: 1}, header: false, and columns: with a name for each' "
     "ELSE 'mend the row in the table' END"
 )
 

@@ -114,6 +114,9 @@ def _reader(
     """A file's batches to its end, of the fields at these positions ([]: of all); None: the schema alone."""
     stream.open()
     url = stream.file.url
+    if stream.size == 0:
+        what = f"{url} is no Arrow file: it is empty"
+        raise JobError(what, place=place, advice="write the table again")
     if stream.content != "arrow":
         known = REFUSALS.get(stream.content)
         called = known.called if known else stream.content.title() or "of no known format"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _NOTHING: Final[Mapping[str, str]] = {}
+#: The column with the path of a row's file, which no header names.
+_PATH: Final = "_path"
 
 
 class Binder:
@@ -104,11 +106,18 @@ class Binder:
 
     def _no_column(self, expression: Expression, reference: Reference) -> JobError:
         near = nearest(reference.column, self._names)
-        if near:
+        advice = _header_advice(self._names, reference.column) if self._cells else ""
+        if advice:
+            pass
+        elif not self._names:
+            advice = "no row of it has any"
+        elif near:
             advice = f"did you mean {' or '.join(map(written, near))}?"
         else:
             more = ", …" if len(self._names) > 20 else ""
             advice = f"the columns are {', '.join(map(written, self._names[:20]))}{more}"
+            if self._cells and len(set(self._names) - {_PATH}) == 1:
+                advice += "; where that is a line before the header, write skip: {before: 1}"
         return expression.fault(
             f"{self._source} has no column {reference.column}", reference.at, advice=advice
         )
@@ -138,6 +147,25 @@ class Binder:
                 advice=f"null words make numbers of the column {guessed[0]}; with nulls: [] it is text",
             )
         return expression.fault(message, at, advice=_ADVICE.get(message.split(" ", 1)[0], ""))
+
+
+def _header_advice(names: Sequence[str], wanted: str) -> str:
+    """What to write where the first line of a text is no header, or not parted; "" where it seems to be one.
+
+    `names` are its cells.
+    """
+    cells = [name for name in names if name != _PATH]
+    first = cells[0] if cells else ""
+    if first.lower().startswith("sep="):
+        return "the first line tells Excel the delimiter: write skip: {before: 1}"
+    if first.startswith(("#", "//")):
+        return f'where such lines are no rows, write comment: "{first[0]}"'
+    if len(cells) != 1:
+        return ""
+    mark = next((one for one in first if not (one.isalnum() or one in "_-.\"'")), "")
+    if mark and wanted.lower() in first.lower().split(mark.lower()):
+        return f"name what parts cells: delimiter: {json.dumps(mark)}"
+    return ""
 
 
 def nearest(name: str, names: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from metaferry.errors import JobError
 from metaferry.job.places import TextPlace
@@ -155,7 +155,12 @@ def build_records(
         with faults.one():
             name_type = binder.type_of(mapping.file_name)
             if unfit(name_type) or is_nested(name_type):
-                raise mapping.file_name.fault(f"a file name cannot be {name_type}", advice="give it as text")
+                raise mapping.file_name.fault(
+                    f"a file name cannot be {name_type}",
+                    advice=f"where the bytes are text, write decode({mapping.file_name.text})"
+                    if name_type == "BLOB"
+                    else "give it as text",
+                )
         with faults.one():
             frames = frame_columns(frame, binder)
         taken: list[tuple[tuple[str, ...], str, str]] = []  # path, SQL over the columns below, type
@@ -260,12 +265,14 @@ def _leaves(
 ) -> list[tuple[tuple[str, ...], str, str]]:
     bad = unfit(kind)
     if bad:
-        raise expression.fault(
-            f"{'.'.join(path)} is {bad}, which a document cannot hold",
-            advice="cast it, for instance to VARCHAR"
+        advice = (
+            "cast it, for instance to VARCHAR"
             if mapping.values is not None or mapping.key_paths
-            else "map the columns that are wanted in metadata:, and leave this one out",
+            else "map the columns that are wanted in metadata:, and leave this one out"
         )
+        if kind in _AS_VALUES:
+            advice = f"{advice}; or write {_AS_VALUES[kind].format(expression.text)}"
+        raise expression.fault(f"{'.'.join(path)} is {bad}, which a document cannot hold", advice=advice)
     found = []
     for below, leaf in leaves(kind):
         sql = value
@@ -278,6 +285,10 @@ def _leaves(
             sql = f"struct_extract({sql}, {quote_text(step)})"
         found.append(((*path, *below), f"{sql}::VARCHAR" if leaf == '"NULL"' else sql, leaf))
     return found
+
+
+#: What makes values of what a document cannot hold.
+_AS_VALUES: Final = {"INTERVAL": "epoch({}) for its seconds", "BLOB": "decode({}) where the bytes are text"}
 
 
 def is_nested(kind: str) -> bool:

@@ -97,7 +97,7 @@ def test_a_folder_is_no_table(tmp_path: Path) -> None:
     assert f"{tmp_path}/*.parquet" in caught.value.advice
 
 
-@pytest.mark.parametrize("name", ["t.txt", "t", "t.gz", "t.csv.bz2"])
+@pytest.mark.parametrize("name", ["t.txt", "t", "t.gz", "t.csv.r01"])
 def test_a_format_that_the_name_does_not_tell(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(CSV)
     with pytest.raises(JobError, match="format of the table cannot be told") as caught:

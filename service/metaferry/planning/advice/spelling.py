@@ -86,12 +86,23 @@ def difference(given: str, path: str) -> Difference | None:
 
 
 def most_common(pairs: Iterable[tuple[str, str]]) -> tuple[Difference, int, str] | None:
-    """The difference of most names, of those the smallest; of how many; and a path that it makes."""
+    """The difference of most names, of those the smallest; of how many; and a path that it makes.
+
+    A name that becomes several paths alike, `a.png` in two folders, says nothing of which of them is meant.
+    """
     counts: Counter[Difference] = Counter()
     example: dict[Difference, str] = {}
+    ways: dict[str, list[tuple[Difference, str]]] = {}
     for given, path in pairs:
         found = difference(given, path)
         if found is not None:
+            ways.setdefault(given, []).append((found, path))
+    for several in ways.values():
+        least = min(change.changes for change, _ in several)
+        unsure = sum(change.changes == least for change, _ in several) > 1
+        for found, path in several:
+            if unsure and found.changes == least:
+                continue
             counts[found] += 1
             example[found] = min(example.get(found, path), path)
     if not counts:
@@ -116,8 +127,8 @@ def nearest_spelling(database: Database, source: Loaded, index: int, *, input_ur
     best = None
     for steps in combined(present_steps(database, "strange")):
         tried = most_common(_pairs(database, steps))
-        # Of equally many names, those that need the fewest steps: they come first.
-        if tried is not None and (best is None or tried[1] > best[1][1]):
+        # Of equally many names, what needs the fewest changes; steps come first where they are as many.
+        if tried is not None and (best is None or _worth(steps, tried) > _worth(*best)):
             best = steps, tried
     if best is None:
         return _other_hint(database, source.label)
@@ -130,6 +141,11 @@ def nearest_spelling(database: Database, source: Loaded, index: int, *, input_ur
         said = f'{line} makes it "{path}"'
     other = "" if steps else _other_input(change, input_url)
     return f"{said}; or {written('input', other)}" if other and found == sampled else said
+
+
+def _worth(steps: Sequence[Repair], tried: tuple[Difference, int, str]) -> tuple[int, int]:
+    change, found, _ = tried
+    return found, -len(steps) - change.changes
 
 
 def present_steps(database: Database, table: str) -> list[Repair]:

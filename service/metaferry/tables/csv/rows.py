@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 LARGEST_CELL: Final = 1 << 20
 #: Bytes that a thread of Arrow's parts at once: more than a line has that it is given.
 _BLOCK: Final = 2 * LARGEST_CELL
+#: A list or an object, and no header.
+_JSON: Final = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*:|\[\s*[\[{]')
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 
 
@@ -117,6 +119,12 @@ class Reader:
     def _names(self, first: str, delimiter: str, place: str) -> tuple[list[str], bytes]:
         """The cells of the header, and what is left of its piece."""
         text = io.StringIO(first, newline="")
+        if _JSON.match(first):
+            raise JobError(
+                f"{self._url} begins as JSON does",
+                place=place,
+                advice="name its format: format: jsonl (one object in each line), or format: json",
+            )
 
         def lines() -> Iterator[str]:
             nonlocal text
@@ -129,7 +137,9 @@ class Reader:
         try:
             header: list[str] = next(reader, [])
         except csv.Error as error:
-            raise JobError(f"{self._url}: the header line cannot be read: {error}", place=place) from None
+            what = f"{self._url}: the header line cannot be read: {error}"
+            advice = 'mend its quotes, or write quote: "" where they are part of the names'
+            raise JobError(what, place=place, advice=advice) from None
         if not header:
             advice = "its first line has to name the columns"
             raise EmptyTable(f"{self._url} is empty", place=place, advice=advice)

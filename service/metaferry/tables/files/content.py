@@ -34,6 +34,10 @@ Content = Literal[
     "hdf5",
     "pdf",
     "opendocument",
+    "lz4",
+    "tar",
+    "numpy",
+    "pickle",
 ]
 
 #: What an Arrow file begins with; a stream follows, as it stands alone in a stream file.
@@ -59,6 +63,10 @@ _MAGIC: Final[tuple[tuple[bytes, Content], ...]] = (
     (b"SQLite format 3\0", "sqlite"),
     (b"\x89HDF\r\n\x1a\n", "hdf5"),
     (b"%PDF-", "pdf"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"\x93NUMPY", "numpy"),
+    (b"\x80\x04\x95", "pickle"),
+    (b"\x80\x05\x95", "pickle"),
     (b"version https://git-lfs.github.com/spec/", "lfs"),
 )
 _HTML: Final = re.compile(
@@ -103,6 +111,33 @@ REFUSALS: Final[dict[Content, Refusal]] = {
     "sqlite": Refusal("an SQLite database", "export the table that is wanted as CSV or Parquet"),
     "hdf5": Refusal("an HDF5 file", _AS_TABLE),
     "pdf": Refusal("a PDF document", _AS_TABLE),
+    "lz4": Refusal("packed with lz4", _UNPACK),
+    "tar": Refusal("a tar archive", _UNPACK),
+    "numpy": Refusal("an array of NumPy", _AS_TABLE),
+    "pickle": Refusal("a pickle of Python", _AS_TABLE),
+}
+#: What files are that no reader takes, by their extensions.
+EXTENSIONS: Final[dict[str, Content]] = {
+    "xlsx": "excel",
+    "xlsm": "excel",
+    "xls": "excel",
+    "ods": "opendocument",
+    "orc": "orc",
+    "avro": "avro",
+    "bz2": "bzip2",
+    "xz": "xz",
+    "lz4": "lz4",
+    "7z": "7z",
+    "tar": "tar",
+    "sqlite": "sqlite",
+    "h5": "hdf5",
+    "hdf5": "hdf5",
+    "npy": "numpy",
+    "npz": "numpy",
+    "pkl": "pickle",
+    "pickle": "pickle",
+    "html": "html",
+    "xml": "xml",
 }
 
 
@@ -111,6 +146,8 @@ def content_of(head: bytes) -> Content:
     for magic, content in _MAGIC:
         if head.startswith(magic):
             return content
+    if head[257:262] == b"ustar":
+        return "tar"
     if _ARROW_STREAM.match(head):
         return "arrow"
     if _HTML.match(head):

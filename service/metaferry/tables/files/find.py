@@ -20,6 +20,7 @@ from metaferry.masking import showable
 from metaferry.storage.io.portal import Portal
 from metaferry.storage.listing.checked_pages import listed
 from metaferry.storage.protocol import Entry, Storage
+from metaferry.tables.files.content import EXTENSIONS, REFUSALS
 from metaferry.urls import split_scheme
 
 
@@ -181,6 +182,9 @@ def format_of(path: str, shown: str, place: str) -> Format:
     if extensions and extensions[-1] in _COMPRESSIONS:
         extensions.pop()
     known = _FORMATS.get(extensions[-1]) if extensions else None
+    other = REFUSALS.get(EXTENSIONS.get(extensions[-1], "")) if extensions else None
+    if other is not None:
+        raise JobError(f"{shown} is {other.called} by its name", place=place, advice=other.advice)
     if known is None:
         raise JobError(
             f"{shown}: the format of the table cannot be told from its name",
@@ -209,7 +213,7 @@ def missing(file: TableObject, place: str, portal: Portal, error: NotFound) -> J
     return kind(
         f"there is no file {file.url}",
         place=place,
-        advice=_nearest(file.storage, folder + "/" if folder else "", file.path, portal),
+        advice=_nearest(file.storage, folder + "/" if folder else "", file.path, portal, file.url),
     )
 
 
@@ -244,7 +248,8 @@ def _matching(
         )
 
 
-def _nearest(storage: Storage, prefix: str, wanted: str, portal: Portal) -> str:
+def _nearest(storage: Storage, prefix: str, wanted: str, portal: Portal, shown: str = "") -> str:
+    """The advice for a path that is not there; `shown` is what people may see of it."""
     names: list[str] = []
     try:
         for page in portal.iterate(storage.list(prefix)):
@@ -255,8 +260,18 @@ def _nearest(storage: Storage, prefix: str, wanted: str, portal: Portal) -> str:
         return "its folder does not exist either"
     if not names:
         return "its folder holds no files"
+    below = [name for name in names if name.startswith(f"{wanted}/") and _is_table(name)]
+    if below:
+        deep = "**/" if any("/" in name.removeprefix(f"{wanted}/") for name in below) else ""
+        ending = below[0].rpartition("/")[2].partition(".")[2]
+        return f"it is a folder; write a glob such as {shown or wanted}/{deep}*.{ending}"
     near = difflib.get_close_matches(wanted, names, 3, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else f"there are files such as {', '.join(names[:3])}"
+
+
+def _is_table(path: str) -> bool:
+    extensions = _extensions(path)
+    return any(each in _FORMATS for each in extensions[-2:])
 
 
 def _extensions(path: str) -> list[str]:

@@ -1,4 +1,5 @@
-"""JSON objects whose keys are the names of media, which no reader takes for rows: recognised for advice.
+"""JSON objects that no reader takes for rows, recognised for advice: with the names of media as their keys,
+or with columns as pandas writes them.
 
 Looked at only where a table could not be used.
 """
@@ -19,6 +20,18 @@ from metaferry.tables.files.find import TableObject
 _TOKEN: Final = re.compile(r'\s*([{}\[\]:,]|"(?:[^"\\]|\\.)*"|[^\s{}\[\]:,"]+)')
 #: Objects around the one with the names: a path that a command can follow.
 _DEEPEST: Final = 2
+#: How tables of columns begin, and what makes rows of one (`d`), for a shell.
+_COLUMNS: Final = (
+    (re.compile(r'\s*\{\s*"columns"\s*:\s*\['), "dict(zip(d['columns'], r)))) for r in d['data']"),
+    (
+        re.compile(r'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:\s*\{\s*"0"\s*:'),
+        "{c: v.get(k) for c, v in d.items()})) for k in next(iter(d.values()))",
+    ),
+    (
+        re.compile(r'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:\s*\[[^\[\]{}]*\]\s*,\s*"(?:[^"\\]|\\.)*"\s*:\s*\['),
+        "dict(zip(d, r)))) for r in zip(*d.values())",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +103,7 @@ def made_of(file: str) -> str:
 def keyed_fault(
     file: TableObject, portal: Portal, place: str, *, encoding: str, lines: bool
 ) -> JobError | None:
-    """What to say of a table that cannot be used since it is such an object; None for any other.
+    """What to say of a table that cannot be used since it is such an object, of either kind; None for others.
 
     `lines` says that it is JSON Lines, where nothing but the objects themselves is looked at.
     """
@@ -99,8 +112,23 @@ def keyed_fault(
         head = next(stream.text(), b"")
     except MetaferryError:  # the fault that is there already says more
         return None
-    found = keyed_by_media(head.decode(errors="ignore"))
-    if found is None or stream.packed or (lines and found.path):
+    if stream.packed:
+        return None
+    text = head.decode(errors="ignore")
+    # One line of JSON Lines may well hold lists.
+    rows = next((code for pattern, code in _COLUMNS if pattern.match(text) and not lines), "")
+    if rows:
+        code = f"import json, sys; d = json.load(sys.stdin); [print(json.dumps({rows}]"
+        name, made = file.url.rpartition("/")[2], made_of(file.url)
+        return JobError(
+            f"{file.url} has a list for each column, where rows are expected",
+            place=place,
+            advice="pandas writes rows with to_json(…, orient='records', lines=True); or make a line of "
+            f"each, and name that file ({made}): "
+            f'python3 -c "{code}" < {shlex.quote(name)} > {shlex.quote(made)}',
+        )
+    found = keyed_by_media(text)
+    if found is None or (lines and found.path):
         return None
     where = f" at {'.'.join(('$', *found.path))}" if found.path else ""
     return JobError(
