@@ -105,7 +105,7 @@ test-image: .venv/ready-dev ## builds the container image and tries it, with doc
 bench-scale: .venv/ready-dev ## plans of 1, 3 and 10 million under 1 GB; a kept plan applied by one process and by two; a run of 50,000 taken back
 	cd tests && for name in plan_scale scale rollback; do ../$(BIN)/python -m benchmarks.$$name $(TINY_ARGUMENT) || exit 1; done
 
-fuzz: .venv/ready-dev ## fuzzes each reader of a video index with atheris (SECONDS=60 each); for the nightly run
+fuzz: .venv/ready-dev ## fuzzes each reader of a video index, and that of images, with atheris (SECONDS=60 each); for the nightly run
 	@mkdir -p .cache/fuzz
 	@PYTHONPATH=.cache/fuzz $(BIN)/python -c "import atheris" 2>/dev/null || \
 	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
@@ -115,7 +115,9 @@ fuzz: .venv/ready-dev ## fuzzes each reader of a video index with atheris (SECON
 	    echo "fuzz: $$reader"; \
 	    (cd .cache/fuzz && PYTHONPATH=.:../../service:../../tests \
 	        ../../$(BIN)/python -m fuzz.readers $$reader $(SECONDS)) || exit 1; \
-	done
+	done; \
+	echo "fuzz: images"; \
+	cd .cache/fuzz && PYTHONPATH=.:../../service:../../tests ../../$(BIN)/python -m fuzz.images $(SECONDS)
 
 lock: ## versions and hashes anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "lock: uv is needed; name it with UV=/path/to/uv" >&2; exit 1; }

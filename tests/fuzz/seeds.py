@@ -11,6 +11,7 @@ from typing import Final
 
 from metaferry.media.frames import index
 from metaferry.media.frames.containers.reading import Indexed, NoProof, Range
+from metaferry.media.frames.model import CORRUPT
 from metaferry.media.frames.worker import decode
 from unit.media import synthetic
 
@@ -80,8 +81,9 @@ def claimed(data: bytes, *, times: bool = False) -> Indexed | None:
 
 
 def decoded(data: bytes) -> int | None:
-    """How many frames decode; None where some do not, or where decoding takes too much memory."""
+    """How many frames decode; None where some do not or are damaged, or where it takes too much memory."""
     try:
-        return decode.count(io.BytesIO(data), extension="", size=len(data), threads=1).frames
+        found = decode.count(io.BytesIO(data), extension="", size=len(data), threads=1)
     except decode.OutOfMemory:
         return None
+    return None if CORRUPT in found.flags else found.frames

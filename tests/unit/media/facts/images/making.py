@@ -7,9 +7,12 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metaferry.media.facts.images.reader import read
-from metaferry.media.facts.model import Found
+from metaferry.media.facts.images.reader import IMAGES, read
+from metaferry.media.facts.images.window import HEAD, LARGE_READ, READS
+from metaferry.media.facts.model import Found, Unreadable
 
+#: What values of the types of Arrow are.
+TYPES = {"int64": int, "double": float, "string": str}
 #: An entry: its type, the number of values, and their bytes.
 Entry = tuple[int, int, bytes]
 
@@ -26,6 +29,28 @@ def facts_of(data: bytes, asked: list[tuple[int, int]] | None = None) -> Found:
     except StopIteration as done:
         found: Found = done.value
         return found
+
+
+def checked(data: bytes) -> Found | None:
+    """The facts of a file, None for one that is refused; asserts what holds for every file."""
+    asked: list[tuple[int, int]] = []
+    found, reason = None, "-"
+    try:
+        found = facts_of(data, asked)
+    except Unreadable as error:
+        reason = str(error)
+    assert len(asked) <= 1 + READS
+    assert all(0 <= start < end <= len(data) for start, end in asked)
+    assert sum(end - start for start, end in asked) <= HEAD + READS * LARGE_READ
+    if found is None:
+        assert reason
+        assert "\n" not in reason
+        return None
+    types = {fact.name: TYPES[str(fact.type)] for fact in IMAGES.facts}
+    assert all(type(value) is types[name] for name, value in found.values.items())
+    assert all(-(2**63) <= value < 2**63 for value in found.values.values() if isinstance(value, int))
+    assert all("\n" not in problem for problem in found.problems)
+    return found
 
 
 def text_entry(text: str) -> Entry:
@@ -130,3 +155,13 @@ Values = dict[str, Any]
 def stored(found: Found) -> Values:
     """The facts without those that follow from others."""
     return {name: value for name, value in found.values.items() if not name.startswith("shown_")}
+
+
+#: Images with an Exif block or an XMP packet, to be damaged.
+WHOLE = [
+    jpeg(exif_segment(block({0x010F: text_entry("Acme")}, {0x9003: text_entry("2026:03:01 10:20:30")}))),
+    jpeg(xmp_segment(packet('exif:FNumber="28/10"', "<tiff:Make>Acme</tiff:Make>"))),
+    png(before=[chunk(b"eXIf", block({0x010F: text_entry("Acme")}))], after=[chunk(b"tEXt", b"a\0b")]),
+    webp((b"VP8 ", bytes(11)), (b"EXIF", block({0x010F: text_entry("Acme")})), flags=0x0C),
+    block({0x0100: (3, 1, b"\0\x28"), 0x010F: text_entry("Acme")}, {}, {1: text_entry("N")}),
+]

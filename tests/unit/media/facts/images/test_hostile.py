@@ -12,47 +12,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from metaferry.media.facts.images.reader import IMAGES
-from metaferry.media.facts.images.window import HEAD, LARGE_READ, READS
-from metaferry.media.facts.model import Found, Unreadable
 from unit.media.facts.images.making import (
-    block,
+    WHOLE,
+    checked,
     chunk,
     exif_segment,
     facts_of,
     jpeg,
-    packet,
     png,
     segment,
-    text_entry,
     webp,
     xmp_segment,
 )
 
 SAMPLES = Path(os.environ.get("METAFERRY_SAMPLES", Path(__file__).parents[6] / "shared/samples")) / "exif"
-TYPES = {"int64": int, "double": float, "string": str}
-
-
-def checked(data: bytes) -> Found | None:
-    """The facts of a file, None for one that is refused; asserts what holds for every file."""
-    asked: list[tuple[int, int]] = []
-    found, reason = None, "-"
-    try:
-        found = facts_of(data, asked)
-    except Unreadable as error:
-        reason = str(error)
-    assert len(asked) <= 1 + READS
-    assert all(0 <= start < end <= len(data) for start, end in asked)
-    assert sum(end - start for start, end in asked) <= HEAD + READS * LARGE_READ
-    if found is None:
-        assert reason
-        assert "\n" not in reason
-        return None
-    types = {fact.name: TYPES[str(fact.type)] for fact in IMAGES.facts}
-    assert all(type(value) is types[name] for name, value in found.values.items())
-    assert all(-(2**63) <= value < 2**63 for value in found.values.values() if isinstance(value, int))
-    assert all("\n" not in problem for problem in found.problems)
-    return found
 
 
 @given(
@@ -64,15 +37,6 @@ def checked(data: bytes) -> Found | None:
 def test_any_bytes_end_in_facts_or_a_refusal(magic: bytes, rest: bytes) -> None:
     if magic + rest:
         checked(magic + rest)
-
-
-WHOLE = [
-    jpeg(exif_segment(block({0x010F: text_entry("Acme")}, {0x9003: text_entry("2026:03:01 10:20:30")}))),
-    jpeg(xmp_segment(packet('exif:FNumber="28/10"', "<tiff:Make>Acme</tiff:Make>"))),
-    png(before=[chunk(b"eXIf", block({0x010F: text_entry("Acme")}))], after=[chunk(b"tEXt", b"a\0b")]),
-    webp((b"VP8 ", bytes(11)), (b"EXIF", block({0x010F: text_entry("Acme")})), flags=0x0C),
-    block({0x0100: (3, 1, b"\0\x28"), 0x010F: text_entry("Acme")}, {}, {1: text_entry("N")}),
-]
 
 
 @given(
