@@ -589,6 +589,26 @@ PAIR = [{"file_name": "a.png", "x": 1}, {"file_name": "b.png", "x": 2}]
         code=2,
         says=("t.json is not valid JSON: a value has no end (line 2)",),
     ),
+    numbers_and_text=Case(
+        {"t.jsonl": '{"file_name": "a.png", "x": 1}\n{"file_name": "b.png", "x": "unknown"}\n'},
+        {"a": {"x": "1"}, "b": {"x": "unknown"}},
+        says=("x becomes text", "line 1 holds a number, line 2 holds text", 'x: try_cast("x" AS DOUBLE)'),
+    ),
+    numbers_and_text_as_advised=Case(
+        {"t.jsonl": '{"file_name": "a.png", "x": 1}\n{"file_name": "b.png", "x": "unknown"}\n'},
+        {"a": {"x": 1.0}, "b": {}},
+        {"metadata": {"x": 'try_cast("x" AS DOUBLE)'}},
+    ),
+    numbers_and_text_within=Case(
+        {"t.json": '[{"file_name": "a.png", "x": {"y": "-"}}, {"file_name": "b.png", "x": {"y": 2.5}}]'},
+        {"a": {"x": {"y": "-"}}, "b": {"x": {"y": "2.5"}}},
+        says=("x.y becomes text", "holds a number", 'x.y: try_cast("x"."y" AS DOUBLE)'),
+    ),
+    numbers_and_text_within_as_advised=Case(
+        {"t.json": '[{"file_name": "a.png", "x": {"y": "-"}}, {"file_name": "b.png", "x": {"y": 2.5}}]'},
+        {"a": {}, "b": {"x": {"y": 2.5}}},
+        {"metadata": {"x.y": 'try_cast("x"."y" AS DOUBLE)'}},
+    ),
     no_list_there=Case(
         {"t.json": json.dumps({"rows": PAIR})},
         source={"records": "$.row"},

@@ -6,7 +6,7 @@ leaf key paths, so that what follows knows plain columns only. Nothing here read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -196,11 +196,29 @@ def build_records(
     described = {row[0]: row[1] for row in con.execute(f"DESCRIBE {quote_ident(table)}").fetchall()}
     name_nulls(staged, [*expressions, *([where] if where else [])], findings)
     cells = {path: expression.plain_column for path, expression in values if staged.cells}
+    mixed = _mixed(staged, values, [path for path, _, _ in taken])
     keys = tuple(
-        KeyColumn(path, f"k{number}", described[f"k{number}"], cells.get(path, ""))
+        KeyColumn(path, f"k{number}", described[f"k{number}"], cells.get(path, ""), *mixed.get(path, ()))
         for number, (path, _, _) in enumerate(taken)
     )
     return Records(keys, is_view)
+
+
+def _mixed(
+    staged: Staged,
+    values: Sequence[tuple[tuple[str, ...], Expression]],
+    paths: Sequence[tuple[str, ...]],
+) -> dict[tuple[str, ...], tuple[str, str]]:
+    """Why values of JSON are text where they are of several kinds, and the SQL of the key, by path."""
+    if staged.reading.format not in ("json", "jsonl"):
+        return {}
+    columns = {path: expression.plain_column for path, expression in values if expression.plain_column}
+    found = {}
+    for path in paths:
+        own = next((path[:count] for count in range(len(path), 0, -1) if path[:count] in columns), ())
+        if own and (why := staged.why_text(columns[own], *path[len(own) :])):
+            found[path] = why, ".".join(map(quote_ident, (columns[own], *path[len(own) :])))
+    return found
 
 
 def _is_column(expression: Expression) -> bool:

@@ -33,12 +33,16 @@ class KeyColumn:
     """A leaf key path of a source: its steps, its column in the source's table, the engine's type.
 
     `cell` is the column of a text table whose cells are the values as they stand; "" for all others.
+    Of JSON, `mixed` says in which lines values of several kinds are that make text of all, and `source` is
+    the SQL of the key in the table.
     """
 
     path: tuple[str, ...]
     column: str
     type: str
     cell: str = ""
+    mixed: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,7 @@ class Staged:
     files: tuple[TableFile, ...]
     malformed: int
     relation: Callable[[str], str]
-    why_text: Callable[[str], str]
+    why_text: Callable[..., str]
     #: The same SELECT with the `rowid` of `table` before its columns, where it does no more than name them;
     #: "" where it computes values.
     plain: str = ""

@@ -39,10 +39,31 @@ def report_text_numbers(
     wanted = set(paths)
     for source, has_mapping in zip(sources, mapped, strict=True):
         for key in source.keys:
+            if key.mixed and key.type == "VARCHAR" and ".".join(key.path) in wanted:
+                _tell_mixed(database, source, key, mapped=has_mapping)
             if key.cell and key.type == "VARCHAR" and ".".join(key.path) in wanted:
                 # Points of other columns would be no decimal marks any more.
                 points = any(each.cell and each.type == "DOUBLE" for each in source.keys)
                 _look(database, source, key, mapped=has_mapping, points=points)
+
+
+def _tell_mixed(database: Database, source: Loaded, key: KeyColumn, *, mapped: bool) -> None:
+    """Of JSON, which tells numbers from text, each value of another kind counts."""
+    advice = "give the key one kind in the table, where that is not meant"
+    if "a number" in key.mixed:
+        tried = written(_key(key), f"try_cast({key.source} AS DOUBLE)")
+        advice = f"where numbers are meant, write in metadata: {tried}, null where it is none{_rest(mapped)}"
+    database.finding(
+        Code.SCHEMA_TEXT,
+        "warning",
+        f"{_key(key)} becomes text (CATEGORICAL_STRING), and stays it: {key.mixed}",
+        advice=advice,
+        source=source.label,
+    )
+
+
+def _rest(mapped: bool) -> str:
+    return "" if mapped else "; `metadata:` then has to name the other columns too"
 
 
 def _look(database: Database, source: Loaded, key: KeyColumn, *, mapped: bool, points: bool) -> None:
@@ -110,7 +131,7 @@ def _advice(
 ) -> str:
     """The line to write where no options make numbers of the column. `others` are cells that are none."""
     column = sql.quote_ident(key.cell)
-    rest = "" if mapped else "; `metadata:` then has to name the other columns too"
+    rest = _rest(mapped)
     number = ""
     if notation is not None and notation.thousands:
         number = f"replace({column}, {sql.quote_text(notation.thousands)}, '')"

@@ -112,8 +112,8 @@ def stage_json_lines(
         files=tuple(done),
         malformed=rejects.count,
         relation=relation,
-        why_text=lambda name: next(
-            (member.why_text() for key, member in members.items() if folded(key) == folded(name)), ""
+        why_text=lambda name, *below: next(
+            (member.why_text(*below) for key, member in members.items() if folded(key) == folded(name)), ""
         ),
         plain=objects.typed.plain(members),
         reading=reading,

@@ -207,8 +207,10 @@ class Structure:
             return [item or "VARCHAR"]
         return kind
 
-    def why_text(self) -> str:
-        """Where the kinds of a key begin to differ; "" where they do not."""
+    def why_text(self, *below: str) -> str:
+        """Where the kinds of a key, or of one `below` it, begin to differ; "" where they do not."""
+        if below:
+            return self.members[below[0]].why_text(*below[1:]) if below[0] in self.members else ""
         if not self.is_mixed:
             return ""
         first: dict[str, int] = {}
