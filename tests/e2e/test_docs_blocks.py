@@ -55,8 +55,8 @@ LISTED = {
     (
         "policy.md",
         1,
-    ): "an account of Google Cloud; tests/e2e/test_policy_command.py has the document that it reads",
-    ("policy.md", 2): "an account of Azure; tests/e2e/test_policy_command.py has the document that it reads",
+    ): "an account of Google Cloud; tests/unit/view/policy/test_policy_blocks.py",
+    ("policy.md", 2): "an account of Azure; tests/unit/view/policy/test_policy_blocks.py",
     ("select.md", 1): "tests/e2e/test_select.py",
     ("select.md", 3): "tests/e2e/test_select.py",
     ("select.md", 6): "needs the dataset of the page; tests/e2e/test_select.py has its configs",

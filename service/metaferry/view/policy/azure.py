@@ -39,10 +39,9 @@ def azure_policy(accesses: Sequence[Access]) -> tuple[dict[str, Any], list[Right
         verbs = [verb for verb in _CHANGES if any(each.verb == verb for each in changes)]
         reads = [*(["read"] if reasons else []), *(["tags/read"] if tags else [])]
         actions = [f"{BLOBS}/{verb}" for verb in reads + verbs]
-        # Roles are shared by containers: none gets a right to tags because another needs it.
-        role = ("metaferry writer" if changes else "metaferry reader") + (" with tags" if tags else "")
-        names.setdefault(role, actions)
-        names[role] = list(dict.fromkeys([*names[role], *actions]))
+        # Names of roles are unique in a tenant, and those of accounts in the world: one name is one role.
+        role = f"metaferry {', '.join(reads + verbs)} on {account or 'ACCOUNT'}/{container}"
+        names[role] = actions
         assignment = {"role": role, "scope": _scope(account, container)}
         if changes:
             assignment["condition"] = " AND ".join(_only(verb, changes) for verb in verbs)

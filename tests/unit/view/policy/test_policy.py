@@ -206,6 +206,37 @@ def test_a_right_to_tags_on_azure_is_one_on_the_media_alone() -> None:
     assert of["tables"] == [f"{BLOBS}/read"]
 
 
+def test_roles_of_azure_with_one_name_have_the_same_rights() -> None:
+    account = "fleet"
+
+    def roles(*accesses: tuple[str, str, str]) -> dict[str, Any]:
+        """The definitions by name, whose assignments each have the actions of their own container."""
+        asked = [
+            Access("azure", bucket, verb, prefix, "it", account=account) for bucket, verb, prefix in accesses
+        ]
+        document, rights = azure_policy(asked)
+        for one in document["assignments"]:
+            place = f"container {one['scope'].rpartition('/')[2]}"
+            needed = {right.permission for right in rights if right.resource.split(",")[0] == place}
+            assert set(document["roles"][one["role"]]["DataActions"]) == needed, place
+        assert {name: role["Name"] for name, role in document["roles"].items()} == {
+            name: name for name in document["roles"]
+        }
+        return document["roles"]
+
+    first = roles(
+        ("media", "read", ""), ("out", "write", "a/"), ("state", "write", "s/"), ("state", "delete", "s/")
+    )
+    assert len(first) == 3, "a right that one container needs is not given on another"
+    second = roles(("out", "write", "b/"), ("out", "delete", "b/"))
+    assert not first.keys() & second.keys(), "a second job with other rights on a container of the first"
+    assert (
+        roles(("out", "write", "c/"))["metaferry write on fleet/out"] == first["metaferry write on fleet/out"]
+    )
+    account = "lab"
+    assert not first.keys() & roles(("media", "read", "")).keys(), "a container of the same name elsewhere"
+
+
 def test_no_secret_of_a_job_is_in_it() -> None:
     secret = "canary-secret-0815"
     job = a_job(
@@ -226,16 +257,9 @@ def test_tags_have_a_right_of_their_own_where_a_job_asks_for_them() -> None:
         plain = permissions(scheme)
         assert permissions(scheme, headers=True) == plain
         assert permissions(scheme, tags=True) - plain == ({right} if right else set())
-    (role,) = [
-        role
-        for name, role in metaferry.policy(
-            Job.from_mapping(
-                {"input": "az://media/x", "lightly": "out", "sources": [{"object": {"tags": True}}]}
-            )
-        )
-        .document["roles"]
-        .items()
-        if name == "metaferry reader with tags"
-    ]
+    job = Job.from_mapping(
+        {"input": "az://media/x", "lightly": "out", "sources": [{"object": {"tags": True}}]}
+    )
+    role = metaferry.policy(job).document["roles"]["metaferry read, tags/read on ACCOUNT/media"]
     assert role["DataActions"] == [f"{blobs}/read", f"{blobs}/tags/read"]
     assert "writes" not in role["Description"]
