@@ -275,6 +275,19 @@ def test_a_range_of_times(
     assert sorted(labels(world)) == frames(*expected)
 
 
+def test_ranges_of_times_that_share_their_ends_get_the_line_that_parts_them(world: World) -> None:
+    rows = [{"start": 0, "stop": 0.2, "label": "x"}, {"start": 0.2, "stop": 0.4, "label": "y"}]
+    ran = sync(world, rows, {"seconds": {"from": "start", "to": "stop"}})
+    assert counts(ran) == {"rejected": 2}
+    (advice,) = {one["advice"] for one in ran.report["finding_examples"] if one["code"] == "record.duplicate"}
+    line = yaml.safe_load(advice[advice.index("frame: ") :])
+    assert counts(sync(world, rows, line["frame"])) == {"used": 2}
+    assert labels(world) == {
+        **dict.fromkeys(frames(*range(5)), "x"),
+        **dict.fromkeys(frames(*range(5, 10)), "y"),
+    }
+
+
 def test_ranges_of_times_that_adjoin_share_no_frame(world: World) -> None:
     edges = [0, 0.081, 0.2, 0.2000001, 0.4]
     rows = [{"start": a, "stop": b, "label": str(n)} for n, (a, b) in enumerate(pairwise(edges))]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -104,6 +105,8 @@ TWO: list[tuple[str, Any]] = [("file_name", ["a.png", "b.png"]), ("x", [1, 2])]
 BOTH = {"a": {"x": 1}, "b": {"x": 2}}
 
 
+HALVES = [np.float16(0.1), np.float16(2.5)]
+NESTED = pa.struct([("h", pa.list_(pa.list_(pa.float16()))), ("n", pa.int64())])
 LATE = pa.list_(pa.struct([("t", pa.timestamp("s"))]))
 PAIRS = pa.map_(pa.string(), pa.int64())
 
@@ -207,6 +210,19 @@ def test_columns_that_nobody_uses_break_nothing(world: World, case: Case) -> Non
         {"t.parquet": parquet([*TWO, ("m", pa.array([[("k", 1)], [("k", 1), ("k", 2)]], PAIRS))])},
         BOTH,
         {"metadata": {"x": "x"}},
+    ),
+    half_floats_within=Case(
+        {
+            "t.arrow": arrow(
+                [
+                    ("file_name", ["a.png", "b.png"]),
+                    ("v", pa.array([None, HALVES], pa.list_(pa.float16()))),
+                    ("w", pa.array([HALVES, None], pa.list_(pa.float16(), 2))),
+                    ("s", pa.array([{"h": [HALVES[:1]], "n": 1}, None], NESTED)),
+                ]
+            )
+        },
+        {"a": {"w": [0.1, 2.5], "s": {"h": [[0.1]], "n": 1}}, "b": {"v": [0.1, 2.5]}},
     ),
     spans_of_time=Case(
         {"t.parquet": parquet([*TWO, ("d", pa.array([1500, 2], pa.duration("ms")))])},

@@ -69,10 +69,21 @@ def _plain(kind: pa.DataType) -> pa.DataType:
         return pa.timestamp(kind.unit, "UTC")  # an instant is the same in every zone
     if pa.types.is_float16(kind):
         return pa.float64()
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        # The engine knows no half floats in lists either.
-        return pa.list_(pa.float32()) if pa.types.is_float16(kind.value_type) else kind
+    if _has_halves(kind):  # the engine knows none, wherever they are
+        if pa.types.is_struct(kind):
+            return pa.struct([(field.name, _plain(field.type)) for field in kind])
+        return pa.list_(_plain(kind.value_type))
     return kind
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _has_halves(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(_has_halves(field.type) for field in kind)
+    return bool(pa.types.is_float16(kind)) or (_is_list(kind) and _has_halves(kind.value_type))
 
 
 def cast(column: pa.Array, field: pa.Field, url: str, place: str) -> pa.Array:
@@ -86,8 +97,8 @@ def cast(column: pa.Array, field: pa.Field, url: str, place: str) -> pa.Array:
     if column.type == field.type:
         return column
     try:
-        if pa.types.is_float16(column.type):
-            return halves(column).cast(field.type)
+        if _has_halves(column.type):
+            return _without_halves(column).cast(field.type)
         if pa.types.is_float32(column.type) and pa.types.is_float64(field.type):
             # By the digits it is printed with: 0.1 stays 0.1.
             return column.cast(pa.string()).cast(field.type)
@@ -99,6 +110,22 @@ def cast(column: pa.Array, field: pa.Field, url: str, place: str) -> pa.Array:
             place=place,
             advice="write the files with one type for it, or make them two sources",
         ) from None
+
+
+def _without_halves(column: pa.Array) -> pa.Array:
+    """The same values with doubles for half floats, in lists and structs too."""
+    kind = column.type
+    if pa.types.is_float16(kind):
+        return halves(column)
+    if pa.types.is_struct(kind):
+        fields = [_without_halves(each) for each in column.flatten()]
+        return pa.StructArray.from_arrays(fields, [field.name for field in kind], mask=column.is_null())
+    if _is_list(kind):
+        ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(column), 0).cast(pa.int32()))
+        offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+        values = _without_halves(column.flatten())
+        return pa.ListArray.from_arrays(offsets, values, mask=column.is_null())
+    return column
 
 
 def halves(column: pa.Array) -> pa.Array:
@@ -171,7 +198,7 @@ def _check_range(column: pa.Array) -> None:
         ):
             raise pa.ArrowInvalid("a key stands twice in one map")
         _check_range(column.items)
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    elif _is_list(kind):
         _check_range(column.flatten())
     elif pa.types.is_timestamp(kind) and kind.unit in ("s", "ms"):
         column.cast(pa.timestamp("us", kind.tz))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from metaferry.job.sources import Source
 from metaferry.planning.advice.spelling import written
@@ -48,6 +48,11 @@ def duplicate_advice(source: Source, keys: Sequence[KeyColumn]) -> str:
         return f"{advice}; or let GROUP BY make one row of them: name it in tables, and read it in a query"
     query = one_record_query(source, keys)
     if not query:
+        seconds = source.frame.seconds if source.frame is not None else None
+        if seconds is not None and seconds.to is not None:
+            other: dict[str, Any] = {"seconds": {"from": seconds.from_, "until": seconds.to}}
+            line = written("frame", other)
+            return f"{advice}; where a range ends before its last frame, as ranges that adjoin do: {line}"
         return advice
     frame = ""
     if source.frame is not None:
