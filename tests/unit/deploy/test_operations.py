@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,3 +108,22 @@ def test_a_build_argument_of_a_command_is_one_of_the_dockerfile() -> None:
     given = set(re.findall(r"--build-arg[ =](?:\")?([A-Z_]+)=", BOTH))
     assert given
     assert given <= set(re.findall(r"^ARG (\w+)", dockerfile, re.MULTILINE))
+
+
+def test_the_commands_that_stop_the_schedule_are_about_what_is_there() -> None:
+    """kubectl itself makes the patches, and the pods that are waited for have the label."""
+    (section,) = re.findall(r"\n## Stop and go on\n(.*?)\n## ", KUBERNETES, re.DOTALL)
+    patches = re.findall(r"kubectl -n metaferry patch cronjob metaferry --patch '(.*)'", section)
+    assert [yaml.safe_load(patch)["spec"]["suspend"] for patch in patches] == [True, False]
+    labels = re.findall(r"--selector=(\S+)=(\S+)", section)
+    serve = yaml.safe_load((ROOT / "deploy/kustomize/serve/deployment.yaml").read_text(encoding="utf-8"))
+    assert serve["metadata"]["name"] == "metaferry"
+    assert labels
+    assert dict(labels).items() <= serve["spec"]["template"]["metadata"]["labels"].items()
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is not here to make the patches")
+    schedule = ROOT / "deploy/kustomize/base/cronjob.yaml"
+    for patch in patches:
+        command = ["kubectl", "patch", "--local", "-f", str(schedule), "--patch", patch, "-o", "yaml"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert yaml.safe_load(done.stdout)["spec"]["suspend"] is yaml.safe_load(patch)["spec"]["suspend"]
