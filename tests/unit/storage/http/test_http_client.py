@@ -298,7 +298,10 @@ def test_a_cancelled_request_is_ended(server: Server, client: Client) -> None:
         assert isinstance(await client.curl.request(client.request(), timeout=60.0), Answer)
 
     asyncio.run(work())
+    transfers = client.curl._transfers
+    assert transfers
     client.curl.close()
+    transfers.thread.join(60)  # it may still be putting the answer away, and close does not wait then
     assert not client.curl._transfers
 
 
