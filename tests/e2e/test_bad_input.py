@@ -129,7 +129,9 @@ def test_a_faulty_job_file_is_named_by_line_and_key(world: World, text: str, wor
 
 def test_a_job_file_that_is_not_there_or_not_text(world: World) -> None:
     refused(world, 2, "jb.yaml: there is no such job file", "metaferry init", arguments=("sync", "jb.yaml"))
-    refused(world, 2, "tables: is a folder, not a job file", arguments=("sync", "tables"))
+    refused(world, 2, "tables: is a folder, not a job file", "`metaferry init`", arguments=("sync", "tables"))
+    world.put("tables/job.yaml", "")
+    refused(world, 2, "name tables/job.yaml", arguments=("sync", "tables"))
     world.put("job.yaml", b"\xff\xfe\x00\x01")
     refused(world, 2, "job.yaml: is not UTF-8 text")
 
@@ -202,7 +204,7 @@ def test_a_glob_without_a_match_may_be_tried_again(world: World) -> None:
     [
         ("labels.csv", "", ["labels.csv is empty", "name the columns"]),
         ("twice.csv", "file_name,scene,scene\nimages/a.png,1,2\n", ["columns 2 and 3 are both called scene"]),
-        ("labels.xls", "x", ["labels.xls: the format of the table cannot be told", "set format:"]),
+        ("labels.xls", "x", ["labels.xls is an Excel workbook by its name", "as CSV or Parquet"]),
         ("x.parquet", b"PAR1 but no more", ["x.parquet cannot be read as Parquet"]),
         ("x.csv.gz", b"\0not gzip at all", ["x.csv.gz is no whole gzip file"]),
     ],

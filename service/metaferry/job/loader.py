@@ -58,7 +58,10 @@ def load_job(kind: type[J], path: str | PathLike[str], overrides: Sequence[str] 
             "there is no such job file", place=name, advice="`metaferry init` writes one to start from"
         ) from None
     except IsADirectoryError:
-        raise JobError("is a folder, not a job file", place=name, advice=f"name {name}/job.yaml") from None
+        inside = os.path.join(name, "job.yaml")
+        has_one = os.path.exists(to_disk(from_disk(inside)))
+        advice = f"name {inside}" if has_one else "name a job file; `metaferry init` writes one to start from"
+        raise JobError("is a folder, not a job file", place=name, advice=advice) from None
     except UnicodeDecodeError as error:
         raise JobError(f"is not UTF-8 text (byte {error.start})", place=name) from None
     except OSError as error:
@@ -159,6 +162,7 @@ def _override(tree: Tree, override: str) -> None:
             below = {"url" if path[at + 1] in ("url", "options") else "value": below}
         elif below is None and isinstance(node, dict):
             below = {}
+            tree.flags.setdefault(path[: at + 1], flag)
         if not isinstance(below, dict | list):
             tree.faults.append(Fault((), f"there is no {_dotted(path[: at + 1])} to set it in", flag=flag))
             return

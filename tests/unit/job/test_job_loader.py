@@ -203,6 +203,7 @@ def test_overrides_are_typed_as_yaml(file: Path) -> None:
     ("override", "message"),
     [
         ("policy.max_rejecs=5", '--set policy.max_rejecs: unknown key; did you mean "max_rejects"?'),
+        ("polcy.delete=never", '--set polcy.delete: unknown key; did you mean "policy"?'),
         ("policy.delete=all", "--set policy.delete: should be never or orphans, is 'all'"),
         ("policy=5", "--set policy: should be a mapping, is 5"),
         ("sources[7].name=x", "--set sources[7].name: there is no sources[7] to set it in"),

@@ -318,7 +318,11 @@ def scratch(found: Scratch, rows: int | None) -> Check:
         remedy = "name a folder with free space in the job file: scratch: /path"
         return Check(name, FAIL, "no file can be written there", remedy, found.folder)
     need = _SCRATCH_LITTLE if rows is None else _scratch_need(rows)
-    what = "1 GB for a million records" if rows is None else f"{_size(need)} for {rows:,} rows"
+    what = (
+        "1 GB for a million records"
+        if rows is None
+        else f"{_size(need)} for {rows:,} {'row' if rows == 1 else 'rows'}"
+    )
     words = f"{_size(found.free)} free; needed at most {what}"
     if found.free < need:
         remedy = "free some space there, or name another folder (scratch: /path)"

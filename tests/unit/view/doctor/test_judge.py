@@ -196,6 +196,10 @@ def test_scratch_space_against_the_need(found: Scratch, rows: int | None, status
     assert judge.scratch(found, rows).status is status
 
 
+def test_one_row_is_one_row() -> None:
+    assert judge.scratch(Scratch("/tmp", 64_000_000_000, True), 1).measured.endswith(" for 1 row")
+
+
 def test_a_proxy_is_shown_without_its_password() -> None:
     found = proxies(
         {
