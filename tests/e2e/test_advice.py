@@ -652,6 +652,11 @@ def numbers_that_are_text(cell: str, *, mapped: bool) -> Case:
         if "nulls: " in advice:
             example.write_in_source(advice, "nulls")
             return
+        beside = advice.partition("write beside table: ")[2]
+        if beside:
+            for option in beside.split(" and "):
+                example.source.update(yaml.safe_load(option))
+            return
         # The other keys stay: the advice says that they have to be named.
         assert mapped or "name the other columns" in advice
         assert advice.startswith("write in metadata: ")
@@ -661,7 +666,7 @@ def numbers_that_are_text(cell: str, *, mapped: bool) -> Case:
     return a_column
 
 
-for cell in ("about 3", "1,5", " 3", "x" * 30):
+for cell in ("about 3", "unknown", "1,5", "1.234,5", " 3", "x" * 30):
     for mapped in (True, False):
         case(Code.SCHEMA_TEXT)(numbers_that_are_text(cell, mapped=mapped))
 

@@ -204,7 +204,8 @@ def test_a_glob_without_a_match_may_be_tried_again(world: World) -> None:
     [
         ("labels.csv", "", ["labels.csv is empty", "name the columns"]),
         ("twice.csv", "file_name,scene,scene\nimages/a.png,1,2\n", ["columns 2 and 3 are both called scene"]),
-        ("labels.xls", "x", ["labels.xls is an Excel workbook by its name", "as CSV or Parquet"]),
+        ("labels.xls", "x", ["labels.xls is an Excel workbook by its name", "save the sheet"]),
+        ("labels.dat", "x", ["labels.dat: the format of the table cannot be told", "set format:"]),
         ("x.parquet", b"PAR1 but no more", ["x.parquet cannot be read as Parquet"]),
         ("x.csv.gz", b"\0not gzip at all", ["x.csv.gz is no whole gzip file"]),
     ],

@@ -108,6 +108,7 @@ BOTH = {"a": {"x": 1}, "b": {"x": 2}}
 HALVES = [np.float16(0.1), np.float16(2.5)]
 NESTED = pa.struct([("h", pa.list_(pa.list_(pa.float16()))), ("n", pa.int64())])
 LATE = pa.list_(pa.struct([("t", pa.timestamp("s"))]))
+OBJECTS = pa.map_(pa.struct([("a", pa.int64())]), pa.int64())
 PAIRS = pa.map_(pa.string(), pa.int64())
 
 CSV = b"file_name,x\na.png,1\nb.png,2\n"
@@ -205,6 +206,11 @@ def test_columns_that_nobody_uses_break_nothing(world: World, case: Case) -> Non
         {"t.parquet": parquet([*TWO, ("m", pa.array([[("k", 1)], [("k", 1), ("k", 2)]], PAIRS))])},
         code=2,
         says=("the column m (map<", "cannot be used, for row 2: a key stands twice in one map"),
+    ),
+    map_with_objects_as_keys=Case(
+        {"t.arrow": arrow([*TWO, ("m", pa.array([[({"a": 1}, 1)], None], OBJECTS))])},
+        code=2,
+        says=("the column m (map<", "cannot be used, for row 1: the keys of a map cannot be compared"),
     ),
     map_with_a_key_twice_that_nobody_uses=Case(
         {"t.parquet": parquet([*TWO, ("m", pa.array([[("k", 1)], [("k", 1), ("k", 2)]], PAIRS))])},

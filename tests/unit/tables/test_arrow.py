@@ -112,7 +112,7 @@ def test_a_table_without_rows_has_its_columns(tmp_path: Path) -> None:
         (b"FEA1" + bytes(100), "is a Feather file of the first version"),
         (b"file_name,x\na,1\n", "is of no known format, and no Arrow file"),
         (b"PAR1" + bytes(100), "no whole|cannot be read as Parquet"),
-        (b"", "is of no known format"),
+        (b"", "is no Arrow file: it is empty"),
     ],
 )
 def test_what_is_no_arrow_file_is_named(tmp_path: Path, content: bytes, message: str) -> None:
