@@ -72,7 +72,7 @@ def _copy(source: Path, folder: bytes, name: str, shown: str) -> None:
             errno_failure(error), store="local", url=shown, operation="put", path=name
         ) from None
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # it is gone, or what made the copy fail fails this too
             os.unlink(temporary)
 
 

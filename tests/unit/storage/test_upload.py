@@ -67,6 +67,13 @@ def test_a_local_folder_that_takes_no_file_is_an_error_of_ours(source: Path, tmp
     assert os.listdir(tmp_path / "out") == ["x.parquet"]
 
 
+def test_a_file_in_place_of_the_folder_is_an_error_of_ours(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"before")
+    with Portal() as portal, pytest.raises(StorageError, match=r"x\.parquet"):
+        put(source, str(tmp_path / "out"), "x.parquet", {}, portal)
+    assert (tmp_path / "out").read_bytes() == b"before"
+
+
 def test_small_files_are_one_put(source: Path) -> None:
     source.write_bytes(b"small")
     with Portal() as portal:
