@@ -289,7 +289,8 @@ def _advice(
         return known.advice
     if kind is Denied:
         right = RIGHTS.get((store, operation))
-        return f"the credentials need {right}" if right else "check the credentials in `storage:`"
+        who = "the user of this process needs" if store == "local" else "the credentials need"
+        return f"{who} {right}" if right else "check the credentials in `storage:`"
     if kind is Expired:
         return "get new credentials and run again: it goes on where this one stopped"
     if kind is NotFound and bucket:

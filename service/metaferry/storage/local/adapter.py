@@ -118,6 +118,8 @@ class LocalAdapter(ThreadedAdapter):
                 advice="end that process, or let it go on",
             ) from None
         except OSError as error:
+            if operation == "list" and isinstance(error.filename, bytes) and error.filename != self._root:
+                path = from_disk(os.path.relpath(error.filename, self._root))  # which folder below it
             raise self.error(errno_failure(error), operation, path) from None
         except ValueError:  # a NUL or a lone surrogate in the name
             raise self.error(Failure(code="EINVAL", kind=Unsupported), operation, path) from None

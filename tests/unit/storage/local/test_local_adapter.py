@@ -286,8 +286,9 @@ def test_a_listing_that_cannot_go_on_says_so(tmp_path: Path, monkeypatch: pytest
         first = run(adapter.list_page(""))
         assert [entry.path for entry in first.entries] == ["a/x"]
         monkeypatch.setattr(os, "scandir", broken)
-        with pytest.raises(Denied):
+        with pytest.raises(Denied, match='when listing "b"') as caught:
             run(adapter.list_page("", cursor=first.cursor))
+        assert caught.value.advice == "the user of this process needs to read and enter the folder"
         second = run(adapter.list_page("", cursor=first.cursor))
         assert [entry.path for entry in second.entries] == ["b/x"]
 
