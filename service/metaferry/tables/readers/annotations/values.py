@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 from metaferry.tables.readers.annotations.text import Bad
 
 _MOST: Final = 2**63
+#: Made once: json.dumps makes one for each value, which takes a third of its time.
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 #: Characters of a value that a message shows.
 _SHOWN: Final = 60
 #: A URL up to its query, which may hold a signature, or a token.
@@ -110,7 +112,7 @@ def as_json(value: Mapping[str, Any], key: str) -> str | None:
     if not value:
         return None
     try:
-        found = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        found = _JSON.encode(value)
     except ValueError:
         raise Bad(f"{key} holds a number that no double can hold") from None
     if not found.isascii():
