@@ -86,3 +86,12 @@ def test_the_emulators_start_with_their_commands(name: str) -> None:
     env = {"PYTHONPATH": str(ROOT / "tests")}
     with server(command, ready=lambda: answers(url, statuses=statuses), cwd=ROOT, env=env):
         pass
+
+
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if "healthcheck" in service])
+def test_words_of_a_health_check_have_no_spaces(name: str) -> None:
+    """podman 4 takes them apart there when compose asks it, and the service is never healthy."""
+    kind, *words = SERVICES[name]["healthcheck"]["test"]
+    assert kind == "CMD"
+    assert [word for word in words if re.search(r"\s", word)] == []
+    compile(words[-1], name, "eval")
