@@ -368,7 +368,7 @@ class _Objects:
 
 
 #: Bytes of lines that are inserted at once: less of them cost more for each.
-_INSERT_BYTES: Final = 16 << 20
+_INSERT_BYTES: Final = 24 << 20
 #: In the place of a path: one object a line.
 _LINES: Final = ("\n",)
 
