@@ -204,6 +204,18 @@ def test_a_file_in_another_form_is_tried_less_and_less(tmp_path: Path, inserts: 
 
 
 @pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("small", ["9.3e-05", "-1.25e-07", "0.000093", "1e-7"])
+def test_small_numbers_are_looked_for_in_both_ways_to_write_them(
+    tmp_path: Path, inserts: list[bool], monkeypatch: pytest.MonkeyPatch, small: str
+) -> None:
+    text = written(TIGHT.replace("%s", "%s" + f',"y":{small}'))
+    found = loaded(tmp_path / "t.jsonl", text)
+    assert inserts.count(False) <= 1
+    assert inserts.count(True) > 40
+    assert found == one_by_one(tmp_path / "t.jsonl", text, monkeypatch)
+
+
+@pytest.mark.usefixtures("small_pieces")
 def test_lines_are_inserted_again_after_one_that_was_odd(tmp_path: Path, inserts: list[bool]) -> None:
     text = written(TIGHT, spelled(lambda line: line.replace("62.5", "62.50")))
     _, rows, rejects, _, read = loaded(tmp_path / "t.jsonl", text)
@@ -240,3 +252,13 @@ def test_a_long_integer_is_learned_before_a_double_follows(
     found = loaded(tmp_path / "t.jsonl", text)
     assert True in inserts
     assert found == one_by_one(tmp_path / "t.jsonl", text, monkeypatch)
+
+
+@pytest.mark.parametrize(("keys", "well"), [(24, True), (25, False)])
+def test_lines_of_many_values_are_left_to_arrow(
+    tmp_path: Path, inserts: list[bool], keys: int, well: bool
+) -> None:
+    more = "".join(f',"k{number}":{number}' for number in range(keys - 1))
+    text = "".join(f'{{"file_name":"{row}.png"{more}}}\n' for row in range(ROWS))
+    *_, read = loaded(tmp_path / "t.jsonl", text.encode())
+    assert (inserts[0], read) == (well, ROWS)

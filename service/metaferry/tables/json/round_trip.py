@@ -30,6 +30,8 @@ _LINE: Final = re.compile(r'([ \t]*)\{"[^"\\]*":( ?)[^ ].*\}([ \t\r]*)')
 _MOST_PASSED: Final = 63
 #: Parts of a stretch, for the threads of the engine to share.
 _PARTS: Final = 2
+#: Values of a line: of more of them the engine makes columns more slowly than Arrow does.
+_MOST_VALUES: Final = 24
 #: What a query reads: the lines, with the rows that name them.
 LINE: Final = "line"
 ROW_OF_LINE: Final = "row"
@@ -55,7 +57,8 @@ class RoundTrip:
 
     def __init__(self) -> None:
         self._failures = self._passed = 0
-        self._asked: tuple[Schema, _Form] | None = None
+        self._small_by_exponent = False
+        self._asked: tuple[Schema, _Form, bool] | None = None
         self._query: _Query | None = None
 
     def is_worth_a_try(self) -> bool:
@@ -67,8 +70,9 @@ class RoundTrip:
         return True
 
     def ended(self, *, well: bool) -> None:
-        """How an insert ended."""
+        """How an insert ended. After each failure small doubles are looked for as others write them."""
         self._failures = 0 if well else self._failures + 1
+        self._small_by_exponent ^= not well
 
     def insert(self, stretches: Sequence[Stretch], schema: Schema) -> Insert | None:
         """The insert of the lines of some stretches; None where they are of no form that is read here."""
@@ -83,8 +87,9 @@ class RoundTrip:
         form = _form_of(first[: first.find(b"\n")] if b"\n" in first else first)
         if form is None:
             return None
-        if self._asked is None or self._asked[0] is not schema or self._asked[1] != form:
-            self._asked, self._query = (schema, form), _query(form, schema)
+        asked = (schema, form, self._small_by_exponent)
+        if self._asked is None or self._asked[0] is not schema or self._asked[1:] != asked[1:]:
+            self._asked, self._query = asked, _query(*asked)
         if self._query is None:
             return None
         parts = []
@@ -146,14 +151,17 @@ class _Unproved(Exception):
     """Lines of a form that is not read here."""
 
 
-def _query(form: _Form, schema: Schema) -> _Query | None:
-    """What is asked of lines of a form; None where they cannot be read so."""
+def _query(schema: Schema, form: _Form, small_by_exponent: bool) -> _Query | None:
+    """What is asked of lines of a form; None where they cannot be read so.
+
+    `small_by_exponent`: doubles below 0.0001 are written like 9.3e-05, as Python does, not as 0.000093.
+    """
     known = frozenset(schema.options.explicit_schema.names)
 
     def is_unused(key: str) -> bool:
         return key in known or (not schema.strict and folded(key) not in schema.used_names)
 
-    query = _Query(form)
+    query = _Query(form, small_by_exponent)
     try:
         query.make(schema.used, is_unused)
     except _Unproved:
@@ -174,8 +182,9 @@ class _Query:
 
     made: tuple[str, dict[tuple[str, pa.DataType], str], str]
 
-    def __init__(self, form: _Form) -> None:
+    def __init__(self, form: _Form, small_by_exponent: bool) -> None:
         self._form = form
+        self._small_by_exponent = small_by_exponent
         self._fields: list[str] = []
         self._text = [quote_text(form.before)]
         self._proved: list[str] = []
@@ -183,6 +192,8 @@ class _Query:
     def make(self, used: Mapping[str, Structure], is_unused: Callable[[str], bool]) -> None:
         """Sets `made`, which is what `Insert` has beside the lines."""
         template, values = self._add_object(self._form.keys, "o", used, is_unused)
+        if len(self._fields) > _MOST_VALUES:
+            raise _Unproved
         text = _joined([*self._text, quote_text(self._form.behind)])
         proved = " AND ".join([f"concat({text}) = {LINE}", *self._proved])
         columns = {}
@@ -253,7 +264,11 @@ class _Query:
             quote = f"CASE WHEN {field} IS NULL THEN {{}} ELSE {{}} END"
             self._text += [quote.format("'null'", "'\"'"), field, quote.format("''", "'\"'")]
         else:
-            self._text.append(f"coalesce(CAST({field} AS VARCHAR), 'null')")
+            text = f"CAST({field} AS VARCHAR)"
+            if kind == "DOUBLE" and self._small_by_exponent:
+                is_small = f"{value} <> 0 AND abs({value}) < 0.0001"
+                text = f"CASE WHEN {is_small} THEN CAST({value} AS VARCHAR) ELSE {field} END"
+            self._text.append(f"coalesce({text}, 'null')")
         if kind == "DOUBLE":  # an integer beyond may be another number as a double
             self._proved.append(f"coalesce(abs({value}) < {EXACT}, true)")
         elif kind == "BIGINT" and member is not None and "int64" not in member.kinds:
