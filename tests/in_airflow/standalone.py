@@ -15,6 +15,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,13 @@ class Standalone:
                 return found
         finally:
             engine.dispose()
+
+    def heartbeat(self) -> datetime:
+        """When the scheduler last came to the end of a round."""
+        from airflow.jobs.job import Job
+
+        beats: list[datetime] = [row.latest_heartbeat for row in self.rows(Job, job_type="SchedulerJob")]
+        return max(beats)
 
     def tasks(self, dag_id: str) -> list[tuple[str, str]]:
         """The tasks of all runs of the DAG, each with its state."""

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,6 +124,24 @@ def test_a_lease_that_nobody_renews_may_be_taken_over(site: Any, monkeypatch: py
     now = iter(range(0, 100_000, 40))
     monkeypatch.setattr(triggers, "monotonic", lambda: float(next(now)))
     assert fired(reborn(given.trigger))["free"]
+
+
+def test_a_task_goes_on_after_a_while_at_the_earliest(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow takes one for failed whose first process it has not seen end yet."""
+    from metaferry.airflow import triggers
+
+    hold(site)
+    given = deferred(sync(site, "lease_wait=300"))
+    give_back(site)
+    site.s3.clear()
+    waits: list[tuple[float, int]] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append((seconds, len(site.s3.log("GET", "lease.json"))))
+
+    monkeypatch.setattr(triggers, "asyncio", SimpleNamespace(sleep=sleep, to_thread=asyncio.to_thread))
+    assert fired(reborn(given.trigger))["free"]
+    assert waits == [(0.05, 0)]
 
 
 def test_a_task_waits_no_longer_than_its_job_says(site: Any) -> None:

@@ -23,7 +23,8 @@ class LeaseTrigger(BaseTrigger):
 
     job: a mapping that holds no secret, with every `${VAR}` as written: the triggerer has to have their
     values. The connections are read in the triggerer, those of databases for variables of the job. until: a
-    moment in ISO 8601, with its offset. poll: seconds between two looks, each of which is one GET.
+    moment in ISO 8601, with its offset. poll: seconds before the first look and between two, each of which is
+    one GET.
 
     The event is `{"free": bool, "fault": str, "until": str}`. It may be free when there is none, or when it
     is the same for `lease_for` seconds: then the task that goes on takes it over, or finds it renewed and
@@ -57,8 +58,13 @@ class LeaseTrigger(BaseTrigger):
         return "metaferry.airflow.triggers.LeaseTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Looks at the lease until it fires, once."""
+        """Looks at the lease until it fires, once.
+
+        Not before `poll`, or `until`: the scheduler takes a task for failed that goes on before it has heard
+        that the process which deferred it ended (apache/airflow#72716), and a busy one hears of that late.
+        """
         try:
+            await asyncio.sleep(min(self.poll, self._left()))
             job = await self._read_job()
             free = await self._wait(job)
         except MetaferryError as error:
@@ -75,7 +81,6 @@ class LeaseTrigger(BaseTrigger):
         """Whether it may be free; False at `until`."""
         from metaferry.runs.lease.held import lease_token
 
-        until = datetime.fromisoformat(self.until)
         token, since = "", monotonic()
         while True:
             # In a thread: a look opens the store, and the triggerer has one event loop for all triggers.
@@ -86,10 +91,14 @@ class LeaseTrigger(BaseTrigger):
                 token, since = found, monotonic()
             elif monotonic() - since >= job.lease_for:
                 return True
-            left = (until - datetime.now(UTC)).total_seconds()
-            if left <= 0:
+            left = self._left()
+            if not left:
                 return False
             await asyncio.sleep(min(self.poll, left))
+
+    def _left(self) -> float:
+        """Seconds to `until`."""
+        return max(0.0, (datetime.fromisoformat(self.until) - datetime.now(UTC)).total_seconds())
 
     async def _read_job(self) -> Job:
         from metaferry.job.serialize import restore_job
