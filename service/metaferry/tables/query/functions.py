@@ -39,66 +39,8 @@ ANY_ORDER: Final = frozenset(
 )
 #: The same, where what is added up are integers or decimals.
 SUMS: Final = frozenset({"sum"})
-#: Repeatable once the rows come in an order of their arguments.
-ORDERED: Final = frozenset(
-    {
-        "any_value",
-        "approx_count_distinct",
-        "approx_quantile",
-        "approx_top_k",
-        "arbitrary",
-        "arg_max",
-        "arg_max_null",
-        "arg_max_nulls_last",
-        "arg_min",
-        "arg_min_null",
-        "arg_min_nulls_last",
-        "argmax",
-        "argmin",
-        "array_agg",
-        "avg",
-        "corr",
-        "covar_pop",
-        "covar_samp",
-        "favg",
-        "first",
-        "fsum",
-        "group_concat",
-        "kahan_sum",
-        "kurtosis",
-        "kurtosis_pop",
-        "last",
-        "list",
-        "listagg",
-        "lttb",
-        "max_by",
-        "mean",
-        "min_by",
-        "mode",
-        "product",
-        "regr_avgx",
-        "regr_avgy",
-        "regr_intercept",
-        "regr_r2",
-        "regr_slope",
-        "regr_sxx",
-        "regr_sxy",
-        "regr_syy",
-        "sem",
-        "skewness",
-        "stddev",
-        "stddev_pop",
-        "stddev_samp",
-        "string_agg",
-        "sum",
-        "sumkahan",
-        "var_pop",
-        "var_samp",
-        "variance",
-    }
-)
-#: Of these, the ones that take values of rows as they are: in one SELECT all of them see one order, so that
-#: the first elements of two lists are of one row, and so on.
+#: Aggregates that take values of rows as they are: in one SELECT all of them see one order, so that the first
+#: elements of two lists are of one row, and so on.
 OF_ROWS: Final = frozenset(
     {
         "any_value",
@@ -120,6 +62,45 @@ OF_ROWS: Final = frozenset(
         "max_by",
         "min_by",
         "string_agg",
+    }
+)
+#: Repeatable once the rows come in an order of their arguments.
+ORDERED: Final = OF_ROWS | frozenset(
+    {
+        "approx_count_distinct",
+        "approx_quantile",
+        "approx_top_k",
+        "avg",
+        "corr",
+        "covar_pop",
+        "covar_samp",
+        "favg",
+        "fsum",
+        "kahan_sum",
+        "kurtosis",
+        "kurtosis_pop",
+        "lttb",
+        "mean",
+        "mode",
+        "product",
+        "regr_avgx",
+        "regr_avgy",
+        "regr_intercept",
+        "regr_r2",
+        "regr_slope",
+        "regr_sxx",
+        "regr_sxy",
+        "regr_syy",
+        "sem",
+        "skewness",
+        "stddev",
+        "stddev_pop",
+        "stddev_samp",
+        "sum",
+        "sumkahan",
+        "var_pop",
+        "var_samp",
+        "variance",
     }
 )
 #: Window functions for which rows that tie are alike.
