@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from metaferry.errors import JobError
 from metaferry.tables.expressions import BEFORE, Expression, Reference, characters, probe
+from metaferry.tables.files.folders import PATH
 from metaferry.tables.model import Column, folded
 from metaferry.tables.staging import quote_ident
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import duckdb
 
 _NOTHING: Final[Mapping[str, str]] = {}
-#: The column with the path of a row's file, which no header names.
-_PATH: Final = "_path"
 
 
 class Binder:
@@ -116,7 +115,7 @@ class Binder:
         else:
             more = ", …" if len(self._names) > 20 else ""
             advice = f"the columns are {', '.join(map(written, self._names[:20]))}{more}"
-            if self._cells and len(set(self._names) - {_PATH}) == 1:
+            if self._cells and len(set(self._names) - {PATH}) == 1:
                 advice += "; where that is a line before the header, write skip: {before: 1}"
         return expression.fault(
             f"{self._source} has no column {reference.column}", reference.at, advice=advice
@@ -154,7 +153,7 @@ def _header_advice(names: Sequence[str], wanted: str) -> str:
 
     `names` are its cells.
     """
-    cells = [name for name in names if name != _PATH]
+    cells = [name for name in names if name != PATH]
     first = cells[0] if cells else ""
     if first.lower().startswith("sep="):
         return "the first line tells Excel the delimiter: write skip: {before: 1}"

@@ -178,11 +178,9 @@ def split_url(url: str, shown: str, place: str) -> Address:
 
 def format_of(path: str, shown: str, place: str) -> Format:
     """The format that a file's extension tells, in any letter case."""
-    extensions = _extensions(path)
-    if extensions and extensions[-1] in _COMPRESSIONS:
-        extensions.pop()
-    known = _FORMATS.get(extensions[-1]) if extensions else None
-    other = REFUSALS.get(EXTENSIONS.get(extensions[-1], "")) if extensions else None
+    extension = _extension(path)
+    known = _FORMATS.get(extension)
+    other = REFUSALS.get(EXTENSIONS.get(extension, ""))
     if other is not None:
         raise JobError(f"{shown} is {other.called} by its name", place=place, advice=other.advice)
     if known is None:
@@ -260,7 +258,7 @@ def _nearest(storage: Storage, prefix: str, wanted: str, portal: Portal, shown: 
         return "its folder does not exist either"
     if not names:
         return "its folder holds no files"
-    below = [name for name in names if name.startswith(f"{wanted}/") and _is_table(name)]
+    below = [name for name in names if name.startswith(f"{wanted}/") and _extension(name) in _FORMATS]
     if below:
         deep = "**/" if any("/" in name.removeprefix(f"{wanted}/") for name in below) else ""
         ending = below[0].rpartition("/")[2].partition(".")[2]
@@ -269,9 +267,12 @@ def _nearest(storage: Storage, prefix: str, wanted: str, portal: Portal, shown: 
     return f"did you mean {' or '.join(near)}?" if near else f"there are files such as {', '.join(names[:3])}"
 
 
-def _is_table(path: str) -> bool:
+def _extension(path: str) -> str:
+    """The last of a path's extensions that is none of a compression; "" where it has none."""
     extensions = _extensions(path)
-    return any(each in _FORMATS for each in extensions[-2:])
+    if extensions and extensions[-1] in _COMPRESSIONS:
+        extensions.pop()
+    return extensions[-1] if extensions else ""
 
 
 def _extensions(path: str) -> list[str]:
