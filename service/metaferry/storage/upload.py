@@ -72,7 +72,8 @@ def _copy(source: Path, folder: bytes, name: str, shown: str) -> None:
             errno_failure(error), store="local", url=shown, operation="put", path=name
         ) from None
     finally:
-        with contextlib.suppress(OSError):  # it is gone, or what made the copy fail fails this too
+        # It is gone, or what made the copy fail fails this too.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             os.unlink(temporary)
 
 
