@@ -262,3 +262,25 @@ def test_lines_of_many_values_are_left_to_arrow(
     text = "".join(f'{{"file_name":"{row}.png"{more}}}\n' for row in range(ROWS))
     *_, read = loaded(tmp_path / "t.jsonl", text.encode())
     assert (inserts[0], read) == (well, ROWS)
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize(
+    ("there", "gone"),
+    [
+        ('"k":1,', ""),
+        ('"k":[],', ""),
+        ('"k":[{"z":null,"y":1}],', ""),
+        ('"k":{"a":1,"b":2},', '"k":{"a":1},'),
+        ('"k":{"a":1,"b":[]},', '"k":{"a":1},'),
+        ('"k":{"a":1,"b":{}},', '"k":{"a":1},'),
+    ],
+)
+def test_a_key_that_later_lines_lack_is_null_in_them(
+    tmp_path: Path, inserts: list[bool], monkeypatch: pytest.MonkeyPatch, there: str, gone: str
+) -> None:
+    keys = [there] * (ROWS // 2) + [gone] * (ROWS // 2)
+    text = "".join(f'{{"file_name":"{row}.png",{key}"x":1}}\n' for row, key in enumerate(keys)).encode()
+    found = loaded(tmp_path / "t.jsonl", text)
+    assert inserts[-1]
+    assert found == one_by_one(tmp_path / "t.jsonl", text, monkeypatch)

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from metaferry.tables.json.records import Stretch
 from metaferry.tables.json.shapes import Structure
-from metaferry.tables.json.typed import EXACT, Schema, arrow_type, holds, kept_type, sql_type
+from metaferry.tables.json.typed import EXACT, Schema, arrow_type, is_utf8, kept_type, sql_type
 from metaferry.tables.model import folded
 from metaferry.tables.staging import INCOMING, arrow_pool, quote_ident, quote_text
 
@@ -59,7 +59,7 @@ class RoundTrip:
         self._failures = self._passed = 0
         self._small_by_exponent = False
         self._asked: tuple[Schema, _Form, bool] | None = None
-        self._query: _Query | None = None
+        self._sql: _Sql | None = None
 
     def is_worth_a_try(self) -> bool:
         """Whether the next stretch is tried; to be asked once for each."""
@@ -76,7 +76,7 @@ class RoundTrip:
 
     def insert(self, stretches: Sequence[Stretch], schema: Schema) -> Insert | None:
         """The insert of the lines of some stretches; None where they are of no form that is read here."""
-        is_plain = all(b"\\" not in each.text and _is_utf8(each.text) for each in stretches)
+        is_plain = all(b"\\" not in each.text and is_utf8(each.text) for each in stretches)
         made = self._insert(stretches, schema) if is_plain else None
         if made is None:
             self.ended(well=False)
@@ -89,8 +89,8 @@ class RoundTrip:
             return None
         asked = (schema, form, self._small_by_exponent)
         if self._asked is None or self._asked[0] is not schema or self._asked[1:] != asked[1:]:
-            self._asked, self._query = asked, _query(*asked)
-        if self._query is None:
+            self._asked, self._sql = asked, _sql_of(*asked)
+        if self._sql is None:
             return None
         parts = []
         for stretch in stretches:
@@ -102,7 +102,11 @@ class RoundTrip:
                 pa.record_batch({LINE: lines.slice(at, share), ROW_OF_LINE: rows.slice(at, share)})
                 for at in range(0, len(rows), share)
             ]
-        return Insert(pa.Table.from_batches(parts), *self._query.made)
+        return Insert(pa.Table.from_batches(parts), *self._sql)
+
+
+#: What `Insert` has beside the lines.
+_Sql = tuple[str, Mapping[tuple[str, pa.DataType], str], str]
 
 
 class _Form(NamedTuple):
@@ -133,13 +137,6 @@ def _keys(pairs: _Pairs) -> tuple[tuple[str, Any], ...]:
     return tuple((key, _keys(value) if isinstance(value, _Pairs) else None) for key, value in pairs)
 
 
-def _is_utf8(text: bytes) -> bool:
-    try:
-        return text.isascii() or bool(text.decode())
-    except UnicodeDecodeError:
-        return False
-
-
 def _lines(text: bytes) -> pa.Array:
     """The lines of a text, without their ends."""
     length = len(text) - text.endswith(b"\n")
@@ -151,7 +148,7 @@ class _Unproved(Exception):
     """Lines of a form that is not read here."""
 
 
-def _query(schema: Schema, form: _Form, small_by_exponent: bool) -> _Query | None:
+def _sql_of(schema: Schema, form: _Form, small_by_exponent: bool) -> _Sql | None:
     """What is asked of lines of a form; None where they cannot be read so.
 
     `small_by_exponent`: doubles below 0.0001 are written like 9.3e-05, as Python does, not as 0.000093.
@@ -161,12 +158,10 @@ def _query(schema: Schema, form: _Form, small_by_exponent: bool) -> _Query | Non
     def is_unused(key: str) -> bool:
         return key in known or (not schema.strict and folded(key) not in schema.used_names)
 
-    query = _Query(form, small_by_exponent)
     try:
-        query.make(schema.used, is_unused)
+        return _Query(form, small_by_exponent).sql(schema.used, is_unused)
     except _Unproved:
         return None
-    return query
 
 
 def _anything(key: str) -> bool:
@@ -180,8 +175,6 @@ def _nothing(key: str) -> bool:
 class _Query:
     """What is asked of lines of a form: fields that are read once, the text of them, what else is proved."""
 
-    made: tuple[str, dict[tuple[str, pa.DataType], str], str]
-
     def __init__(self, form: _Form, small_by_exponent: bool) -> None:
         self._form = form
         self._small_by_exponent = small_by_exponent
@@ -189,25 +182,24 @@ class _Query:
         self._text = [quote_text(form.before)]
         self._proved: list[str] = []
 
-    def make(self, used: Mapping[str, Structure], is_unused: Callable[[str], bool]) -> None:
-        """Sets `made`, which is what `Insert` has beside the lines."""
+    def sql(self, used: Mapping[str, Structure], is_unused: Callable[[str], bool]) -> _Sql:
+        """Raises _Unproved for lines that are not read here."""
         template, values = self._add_object(self._form.keys, "o", used, is_unused)
         if len(self._fields) > _MOST_VALUES:
             raise _Unproved
         text = _joined([*self._text, quote_text(self._form.behind)])
         proved = " AND ".join([f"concat({text}) = {LINE}", *self._proved])
-        columns = {}
-        for key, sql in _in_order(used, values):
-            kind = arrow_type(used[key])
-            if kind is None or not holds(kind):
-                raise _Unproved
-            columns[key, kept_type(kind)] = sql
+        columns = {
+            (key, kept_type(kind)): values[key]
+            for key, member in used.items()
+            if key in values and member.plain_type() and (kind := arrow_type(member)) is not None
+        }
         source = (
             f"(SELECT {LINE}, {ROW_OF_LINE}, {', '.join(self._fields)} FROM (SELECT *, "
             f"from_json_strict({LINE}, {quote_text(json.dumps(template))}) AS o FROM {INCOMING}))"
         )
         row = f"CASE WHEN {proved} THEN {ROW_OF_LINE} ELSE error('another line') END"
-        self.made = row, columns, source
+        return row, columns, source
 
     def _add_object(
         self,

@@ -92,7 +92,7 @@ def arrow_type(structure: Structure) -> pa.DataType | None:
     if kind == "LIST":
         item = arrow_type(structure.items) if structure.items is not None else pa.null()
         # An object without a value is text in a list.
-        return None if item is None or (pa.types.is_struct(item) and not holds(item)) else pa.list_(item)
+        return None if item is None or (pa.types.is_struct(item) and not _holds(item)) else pa.list_(item)
     if not kinds:
         return pa.null()
     if kind == "VARCHAR":
@@ -107,11 +107,11 @@ def parsed(text: bytes, count: int, schema: Schema, *, one_a_line: bool) -> list
     """
     if not schema.strict and not _names_are_plain(text, schema.used_names):
         return None
+    if not is_utf8(text):
+        return None
     try:
-        if not text.isascii():
-            text.decode()
         table = _read(text, schema) if one_a_line else _read_whole(text, schema)
-    except (UnicodeDecodeError, pa.ArrowInvalid):
+    except pa.ArrowInvalid:
         return None
     if table.num_rows != count:
         return None
@@ -119,7 +119,7 @@ def parsed(text: bytes, count: int, schema: Schema, *, one_a_line: bool) -> list
     for key, member in schema.used.items():
         if not all(_is_exact(chunk, member, odd) for chunk in table.column(key).chunks):
             return None
-    keys = [key for key in schema.used if holds(table.schema.field(key).type)]
+    keys = [key for key in schema.used if _holds(table.schema.field(key).type)]
     if not keys:
         return [Part(count, {})]
     # As they were read: to make one array of a column would copy all of it.
@@ -143,6 +143,14 @@ def _read(text: bytes, schema: Schema) -> pa.Table:
 def _read_whole(text: bytes, schema: Schema) -> pa.Table:
     options = pj.ReadOptions(use_threads=False, block_size=len(text) + 1)
     return pj.read_json(pa.BufferReader(text), options, schema.options, arrow_pool())
+
+
+def is_utf8(text: bytes) -> bool:
+    """Whether a text is UTF-8, which Arrow's reader does not look at."""
+    try:
+        return text.isascii() or bool(text.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _names_are_plain(text: bytes, names: Mapping[str, str | None]) -> bool:
@@ -205,10 +213,10 @@ def _bounds(column: pa.Array) -> tuple[float, float]:
     return (bounds["min"] or 0, bounds["max"] or 0)
 
 
-def holds(kind: pa.DataType) -> bool:
+def _holds(kind: pa.DataType) -> bool:
     """Whether a value of the type can be one."""
     if pa.types.is_struct(kind):
-        return any(holds(field.type) for field in kind)
+        return any(_holds(field.type) for field in kind)
     return not pa.types.is_null(kind)
 
 
@@ -216,14 +224,14 @@ def kept_type(kind: pa.DataType) -> pa.DataType:
     """The type of a column that `parsed` gives: without fields that hold nothing."""
     if not pa.types.is_struct(kind):
         return kind
-    return pa.struct([(field.name, kept_type(field.type)) for field in kind if holds(field.type)])
+    return pa.struct([(field.name, kept_type(field.type)) for field in kind if _holds(field.type)])
 
 
 def _with_values(column: pa.Array) -> pa.Array:
     """The column without fields that hold nothing, which the engine has no type for."""
     kind = column.type
     if pa.types.is_struct(kind):
-        kept = [at for at in range(len(kind)) if holds(kind[at].type)]
+        kept = [at for at in range(len(kind)) if _holds(kind[at].type)]
         children = [_with_values(column.field(at)) for at in kept]
         fields = [pa.field(kind[at].name, child.type) for at, child in zip(kept, children, strict=True)]
         return pa.StructArray.from_arrays(children, fields=fields, mask=column.is_null())
