@@ -214,7 +214,9 @@ class Structure:
         if not self.is_mixed:
             return ""
         first: dict[str, int] = {}
-        for kind in self.kinds:
+        for kind in self.lines:  # in their order, which a set does not keep
+            if kind == _NULL:
+                continue
             word = _WORDS.get(kind, "a number")
             first[word] = min(self.lines[kind], first.get(word, self.lines[kind]))
         if len(first) == 1:
